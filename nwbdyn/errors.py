@@ -1,0 +1,51 @@
+"""Everything nwbdyn raises on purpose, in one tree.
+
+    NwbdynError
+    ├── AddressError     an address that names nothing: wrong id, version, path or file
+    ├── ArchiveError     the archive could not be reached, said no, or rejected an upload
+    ├── StreamError      bytes of a remote file did not arrive as they should
+    ├── ReadError        a file that is not NWB, or holds no activity
+    ├── DataError        a recording that cannot be fitted as asked
+    ├── ConfigError      an unknown model, option or value
+    ├── FitError         training stopped: loss not finite, resume impossible
+    └── ResultsError     a run directory or an output file that cannot be used
+
+Each message is one line with the value, what was expected and what to do next.
+The command line catches this tree only; anything else is a bug and keeps its traceback.
+"""
+
+
+class NwbdynError(Exception):
+    """Base of every error that nwbdyn raises on purpose."""
+
+
+class AddressError(NwbdynError):
+    """An address names nothing that can be opened."""
+
+
+class ArchiveError(NwbdynError):
+    """The archive could not be reached, refused access, or rejected an upload."""
+
+
+class StreamError(NwbdynError):
+    """Bytes of a remote file did not arrive, or are not the bytes that were asked for."""
+
+
+class ReadError(NwbdynError):
+    """A file is not NWB, or holds neither spike times nor ROI traces."""
+
+
+class DataError(NwbdynError):
+    """A recording cannot be fitted as asked (one neuron, no usable bins, no such table)."""
+
+
+class ConfigError(NwbdynError):
+    """An unknown model, option or value."""
+
+
+class FitError(NwbdynError):
+    """Training stopped before its end, or cannot be resumed."""
+
+
+class ResultsError(NwbdynError):
+    """A run directory or an output file cannot be read, written or overwritten."""

@@ -1,0 +1,167 @@
+"""The whole contract between a model and the rest of nwbdyn.
+
+A model is one file in this folder with a `Config` dataclass, a `Model` subclass and `MODEL = …`.
+It sees tensors and a `Layout`, never a recording, a file or the command line. Time is axis 1 of a
+batch; connectivity is [..., post, pre].
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+NEXT, CO_SMOOTHING = "next", "co-smoothing"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the data look like; everything a model may size itself by."""
+
+    neuron_ids: dict[str, tuple[int, ...]]  # session -> global row of each of its neurons
+    held_in: dict[str, tuple[bool, ...]]  # session -> flag per neuron
+    bin_width: float  # seconds
+    quantity: str  # "counts", "dff", "events", "deconvolved" or "fluorescence"
+    num_covariates: int = 0
+    trial_bins: tuple[int, int] | None = None  # (observed, forward) bins of an aligned trial
+
+    @property
+    def num_global(self) -> int:
+        """Number of distinct neurons over all sessions."""
+        return 1 + max(max(ids) for ids in self.neuron_ids.values())
+
+    @property
+    def counts(self) -> bool:
+        """True when the activity is binned spikes."""
+        return self.quantity == "counts"
+
+
+@dataclass(frozen=True)
+class WindowSpec:
+    """How a model wants its windows cut."""
+
+    context: int  # bins of input
+    forward: int = 0  # co-smoothing: bins after the context to predict, unseen
+    inputs: str = "zscore"  # "zscore", "counts", or "exponential" (causal filter over counts)
+    time_constant: float = 0.1  # seconds, of the exponential
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some windows of one session.
+
+    NEXT models: T = context, S = 1, the target is the bin after the context.
+    CO_SMOOTHING models: T = S = context + forward; held-out columns and forward bins of `activity`
+    are zero.
+    """
+
+    activity: Tensor  # (B, T, N) as the model's WindowSpec.inputs asks
+    target: Tensor  # (B, S, N) counts, or z-scored traces
+    valid: Tensor  # (B, S, N) bool, the targets that count
+    held_in: Tensor  # (N,) bool
+    neuron_ids: Tensor  # (N,) long, global rows
+    covariates: Tensor  # (B, T, K), z-scored with training statistics
+    start_bin: Tensor  # (B,) long, first bin of each window on the session clock
+    session: str = "0"
+    generator: torch.Generator | None = None  # masks and dropout draw from it in training
+
+    @property
+    def num_windows(self) -> int:
+        return self.activity.shape[0]
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a model says of a batch; the same type in training and in evaluation."""
+
+    prediction: Tensor  # (B, S, N) in the units of the target; expected counts per bin for spikes
+    log_rate: Tensor | None = None  # (B, S, N) where the model works in logs
+    connectivity: dict[str, Tensor] = field(default_factory=dict)  # per window, see Model.form
+    hidden: dict[str, Tensor] = field(default_factory=dict)  # what the model's own loss needs
+
+
+@dataclass(frozen=True)
+class Config:
+    """Training options every model has. A model's Config adds its own fields and defaults."""
+
+    epochs: int = 100  # passes over the training windows, at most
+    updates: int | None = None  # optimiser steps, at most; overrides epochs
+    batch_size: int = 32  # windows per update
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    clip_norm: float | None = None  # gradient norm limit
+    patience: int = 20  # validations without improvement before stopping
+    validate_every: int = 1  # epochs between validations
+
+
+class Model(nn.Module):
+    """A model of what the neurons of a recording say about one another.
+
+    Subclasses set the class variables, build themselves from (config, layout) and define `forward`
+    and `loss`. The hooks below have defaults that suit most models.
+    """
+
+    quantities: ClassVar[frozenset[str]]  # what it can be fitted to
+    target: ClassVar[str]  # NEXT or CO_SMOOTHING
+    form: ClassVar[str]  # native connectivity: "netformer", "gain" or "attention"
+    Config: ClassVar[type[Config]]
+    paper: ClassVar[str]  # one-line citation
+
+    def __init__(self, config: Config, layout: Layout) -> None:
+        super().__init__()
+        self.config = config
+        self.layout = layout
+
+    @classmethod
+    def configure(cls, layout: Layout, **options: object) -> Config:
+        """The Config for this kind of data; `options` win over the defaults.
+
+        Raises:
+            TypeError: an option the Config does not have.
+            ValueError: options that contradict each other or the data.
+        """
+        return cls.Config(**options)  # type: ignore[arg-type]
+
+    @classmethod
+    def windows(cls, config: Config, layout: Layout) -> WindowSpec:
+        """How the windows are cut for this Config."""
+        raise NotImplementedError
+
+    def forward(self, batch: Batch) -> Output:
+        raise NotImplementedError
+
+    def loss(self, batch: Batch, output: Output) -> Tensor:
+        """Scalar training loss."""
+        raise NotImplementedError
+
+    def initialise(self, train: Iterable[Batch]) -> None:
+        """Set starting values from the training batches; called once before training."""
+
+    def optimiser(
+        self, num_updates: int, updates_per_epoch: int
+    ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler | None]:
+        """The optimiser and a scheduler that is stepped once per update.
+
+        A ReduceLROnPlateau is stepped once per validation with its score instead.
+        """
+        optimiser = torch.optim.AdamW(
+            self.parameters(),
+            lr=self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
+        )
+        return optimiser, None
+
+    def after_update(self, step: int) -> None:
+        """Called after optimiser step number `step` (proximal steps, ramps)."""
+
+    def finish(self, train: Iterable[Batch]) -> None:
+        """Called once with the best weights restored (fix signs, cache means)."""
+
+    def connectivity(self) -> dict[str, Tensor]:
+        """The parameters that the native connectivity form needs, detached."""
+        return {}
+
+    def embeddings(self) -> Tensor | None:
+        """(num_global, E) neuron embeddings, detached, or None."""
+        return None

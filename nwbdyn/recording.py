@@ -1,0 +1,202 @@
+"""What a recording is once the file format no longer matters.
+
+NumPy and pandas only. Large arrays stay in the file (`LazyArray`) until somebody asks for them, so
+opening a recording over the network costs the metadata and no more. Time is the first axis, times
+are in seconds on the session's clock, and a *neuron* is a unit or an ROI.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
+
+import numpy as np
+import pandas as pd
+
+COUNTS = "counts"  # the quantity of binned spikes
+TRACE_QUANTITIES = ("events", "dff", "deconvolved", "fluorescence")  # in order of preference
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a recording came from, precise enough to fetch the same bytes again."""
+
+    uri: str  # what a person can type again: "dandi:000140@0.220113.0408/sub-…nwb", a path, "sample:…"
+    url: str  # where the bytes are: https:// or file://; never a presigned URL
+    dandiset_id: str | None = None
+    version: str | None = None
+    asset_path: str | None = None
+    asset_id: str | None = None
+    digest: str | None = None  # "dandi-etag:…" or "sha256:…"
+    size: int | None = None  # bytes
+    instance: str | None = None  # the DANDI instance's name, where there is one
+
+    @property
+    def path(self) -> Path | None:
+        """The local file, or None when the bytes are remote."""
+        parts = urlsplit(self.url)
+        return Path(url2pathname(parts.path)) if parts.scheme == "file" else None
+
+    @property
+    def name(self) -> str:
+        """File name without folder and `.nwb`, for run directories and messages."""
+        last = self.asset_path or unquote(urlsplit(self.url).path)
+        return Path(last).name.removesuffix(".nwb").removesuffix(".nwb.zarr")
+
+
+class LazyArray:
+    """An array that stays in its file until it is indexed or turned into NumPy.
+
+    Args:
+        read: returns the part of the array that an index (anything h5py takes) names.
+        shape: shape of the whole array.
+        dtype: dtype of what `read` returns.
+    """
+
+    def __init__(
+        self, read: Callable[[object], np.ndarray], shape: tuple[int, ...], dtype: np.dtype
+    ) -> None:
+        self._read = read
+        self._whole: np.ndarray | None = None
+        self.shape = shape
+        self.dtype = np.dtype(dtype)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return int(np.prod(self.shape)) * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: object) -> np.ndarray:
+        if self._whole is not None:
+            return self._whole[key]  # type: ignore[index]
+        return self._read(key)
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        if self._whole is None:
+            self._whole = self._read(())
+        return np.array(self._whole, dtype=dtype, copy=copy)
+
+
+Array = np.ndarray | LazyArray
+
+
+@dataclass(frozen=True)
+class Neurons:
+    """The units or ROIs of a recording, one row each, in file order."""
+
+    table: pd.DataFrame  # columns: id; where known cell_type, location, x, y, z, quality columns
+    kind: str  # "unit" or "roi"
+    table_path: str | None = None  # path of the NWB table inside the file
+    table_object_id: str | None = None
+    cell_type_source: str | None = None  # where cell_type was found, e.g. "units/cell_type"
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def ids(self) -> np.ndarray:
+        """(num_neurons,) the `id` column."""
+        return self.table["id"].to_numpy()
+
+    def take(self, rows: np.ndarray) -> "Neurons":
+        """The neurons at `rows` (positions or a boolean mask), in that order."""
+        positions = np.arange(len(self))[rows]
+        return replace(self, table=self.table.iloc[positions].reset_index(drop=True))
+
+
+@dataclass(frozen=True)
+class SpikeTimes:
+    """Spike times of all units, ragged as in NWB."""
+
+    times: Array  # (num_spikes,) seconds, unit after unit
+    index: np.ndarray  # (num_units,) int64, end of each unit's spikes in `times`
+    intervals: np.ndarray | None = None  # (num_intervals, 2) seconds in which all units were observed
+    resolution: float | None = None  # seconds, where the file states it
+
+    def of(self, unit: int) -> np.ndarray:
+        """(n,) spike times of one unit, by its row."""
+        start = int(self.index[unit - 1]) if unit else 0
+        return self.times[start : int(self.index[unit])]
+
+
+@dataclass(frozen=True)
+class Traces:
+    """ROI traces of one or more imaging planes on one clock."""
+
+    data: Array  # (num_frames, num_rois)
+    timestamps: Array  # (num_frames,) seconds
+    quantity: str  # "dff", "events", "deconvolved" or "fluorescence"
+    unit: str = "n.a."  # as the file states it
+    series_path: str | None = None  # path of the NWB series inside the file
+    series_object_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Covariate:
+    """A behavioural or stimulus signal beside the neurons."""
+
+    name: str
+    data: Array  # (num_samples, num_channels)
+    timestamps: Array  # (num_samples,) seconds
+    unit: str = "n.a."
+    channels: tuple[str, ...] = ()  # one name per channel, empty when the file gives none
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something in the file that was skipped, changed or odd, and why."""
+
+    code: str  # stable, kebab-case: "skipped-object", "all-nan", "empty-unit", …
+    where: str  # object path inside the file, or the neuron
+    reason: str  # one sentence
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One session: neurons, their activity, and what happened around them.
+
+    Use it in a `with` block, or call `close()`, when it was opened from a file; arrays that were
+    not yet read are gone afterwards.
+    """
+
+    session_id: str
+    neurons: Neurons
+    activity: SpikeTimes | Traces
+    source: Source
+    identifier: str = ""
+    session_start_time: str = ""  # ISO 8601 with time zone
+    session_description: str = ""
+    subject: dict[str, str] = field(default_factory=dict)  # subject_id, species, sex, age, …
+    covariates: tuple[Covariate, ...] = ()
+    trials: pd.DataFrame | None = None  # start_time, stop_time and every other column
+    intervals: dict[str, pd.DataFrame] = field(default_factory=dict)  # every other interval table
+    notes: tuple[Note, ...] = ()
+    files: ExitStack = field(default_factory=ExitStack, repr=False, compare=False)
+
+    def __enter__(self) -> "Recording":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file behind the arrays that are still lazy."""
+        self.files.close()
+
+    def covariate(self, name: str) -> Covariate:
+        """The covariate called `name`; KeyError lists what is there."""
+        for covariate in self.covariates:
+            if covariate.name == name:
+                return covariate
+        raise KeyError(f"no covariate {name!r}; there are: {', '.join(self._covariate_names())}")
+
+    def _covariate_names(self) -> Iterator[str]:
+        return (covariate.name for covariate in self.covariates)
