@@ -1,0 +1,392 @@
+"""Scores: how well a prediction fits the activity, and a coupling matrix a known wiring.
+
+NumPy in, float out. Activity is (num_bins, num_neurons) or (num_trials, num_bins, num_neurons),
+the truth first; an entry where the truth or a prediction is NaN is left out. Scores of activity
+are built from sums over bins, so that a bootstrap over blocks of bins adds blocks up again
+instead of going through the bins a thousand times.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+Sums = tuple[np.ndarray, ...]  # each (..., N), sums over bins of one term
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score of activity; call it with the truth and what it is compared with.
+
+    Its value is NaN where it is not defined (no spikes, constant neurons only).
+    """
+
+    name: str
+    terms: Callable[..., tuple[np.ndarray, ...]]  # arrays (num_bins, N) -> terms (num_bins, N)
+    neuron: Callable[..., np.ndarray]  # sums (..., N) -> score of each neuron (..., N)
+    total: Callable[..., np.ndarray]  # sums (..., N) -> score (...)
+
+    def __call__(self, true: np.ndarray, *predictions: np.ndarray) -> float:
+        terms = _terms(self, true, *predictions)
+        return float(self.total(*(term.sum(axis=0) for term in terms)))
+
+    def per_neuron(self, true: np.ndarray, *predictions: np.ndarray) -> np.ndarray:
+        """(N,) the score of each neuron by itself."""
+        terms = _terms(self, true, *predictions)
+        return self.neuron(*(term.sum(axis=0) for term in terms))
+
+
+def block_interval(
+    score: Score,
+    true: np.ndarray,
+    *predictions: np.ndarray,
+    blocks: np.ndarray,
+    num_resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """Percentile interval of a score, drawing whole blocks of bins with replacement.
+
+    Args:
+        true, predictions: what `score` is called with, (num_bins, N).
+        blocks: (num_bins,) the number of the block each bin belongs to; see `time_blocks`.
+        level: share of the resamples inside the interval.
+
+    Returns:
+        (low, high); (nan, nan) with fewer than two blocks, which hold no spread to measure.
+    """
+    draws = _resampled(score, true, predictions, blocks, num_resamples, seed)
+    return _percentiles(draws, level)
+
+
+def difference_interval(
+    score: Score,
+    true: np.ndarray,
+    prediction: np.ndarray,
+    reference: np.ndarray,
+    *,
+    blocks: np.ndarray,
+    num_resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """Interval of score(prediction) - score(reference), both on the same drawn blocks.
+
+    Only entries that both predict are used. See `block_interval`.
+    """
+    both = np.where(np.isfinite(prediction) & np.isfinite(reference), true, np.nan)
+    ours = _resampled(score, both, (prediction,), blocks, num_resamples, seed)
+    theirs = _resampled(score, both, (reference,), blocks, num_resamples, seed)
+    return _percentiles(ours - theirs, level)
+
+
+def time_blocks(num_bins: int, length: int) -> np.ndarray:
+    """(num_bins,) block numbers of consecutive stretches of `length` bins.
+
+    A block should outlast the memory of the signal; a rest shorter than half a block joins the
+    block before it.
+    """
+    blocks = np.arange(num_bins) // max(length, 1)
+    rest = num_bins % max(length, 1)
+    if rest and rest < length / 2 and blocks[-1] > 0:
+        blocks[-rest:] -= 1
+    return blocks
+
+
+# --- scores of activity -------------------------------------------------------------------------
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Mean over the last axis without NaN; NaN where nothing is left."""
+    finite = np.isfinite(values)
+    count = finite.sum(axis=-1)
+    return _ratio(np.where(finite, values, 0.0).sum(axis=-1), count)
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """numerator / denominator, NaN where the denominator is not positive."""
+    positive = np.asarray(denominator) > 0
+    return np.where(positive, numerator / np.where(positive, denominator, 1), np.nan)
+
+
+def _spread(count: np.ndarray, total: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """Sum of squares about the mean; exactly 0 where it is rounding only."""
+    spread = squares - _ratio(total, count) * total
+    return np.where(spread > 1e-12 * squares, spread, 0.0)
+
+
+def _mse_neuron(count: np.ndarray, error: np.ndarray) -> np.ndarray:
+    return _ratio(error, count)
+
+
+def _r2_neuron(
+    count: np.ndarray, total: np.ndarray, squares: np.ndarray, error: np.ndarray
+) -> np.ndarray:
+    return 1 - _ratio(error, _spread(count, total, squares))
+
+
+def _pearson_neuron(
+    count: np.ndarray,
+    total: np.ndarray,
+    squares: np.ndarray,
+    predicted: np.ndarray,
+    predicted_squares: np.ndarray,
+    product: np.ndarray,
+) -> np.ndarray:
+    true_spread = _spread(count, total, squares)
+    spread = _spread(count, predicted, predicted_squares)
+    covariance = product - _ratio(total, count) * predicted
+    correlation = _ratio(covariance, np.sqrt(true_spread * spread))
+    return np.where((true_spread > 0) & (spread == 0), 0.0, correlation)
+
+
+def _skill_neuron(
+    count: np.ndarray,
+    total: np.ndarray,
+    squares: np.ndarray,
+    error: np.ndarray,
+    reference: np.ndarray,
+) -> np.ndarray:
+    return 1 - _ratio(error, reference)
+
+
+def _skill_total(
+    count: np.ndarray,
+    total: np.ndarray,
+    squares: np.ndarray,
+    error: np.ndarray,
+    reference: np.ndarray,
+) -> np.ndarray:
+    spread = _spread(count, total, squares)
+    return 1 - _ratio(_mean(_ratio(error, spread)), _mean(_ratio(reference, spread)))
+
+
+def _bits_gain(count: np.ndarray, spikes: np.ndarray, nll: np.ndarray) -> np.ndarray:
+    """(..., N) NLL_null - NLL_model in nats, the null being each neuron's mean rate."""
+    rate = np.maximum(_ratio(spikes, count), 1e-9)
+    return np.where(count > 0, count * rate - spikes * np.log(rate), 0.0) - nll
+
+
+def _bits_neuron(count: np.ndarray, spikes: np.ndarray, nll: np.ndarray) -> np.ndarray:
+    return _ratio(_bits_gain(count, spikes, nll), spikes * np.log(2))
+
+
+def _bits_total(count: np.ndarray, spikes: np.ndarray, nll: np.ndarray) -> np.ndarray:
+    gain = _bits_gain(count, spikes, nll).sum(axis=-1)
+    return _ratio(gain, spikes.sum(axis=-1) * np.log(2))
+
+
+def _poisson_terms(true: np.ndarray, rate: np.ndarray) -> tuple[np.ndarray, ...]:
+    if (rate < 0).any():
+        raise ValueError(f"expected counts are never negative; the smallest is {rate.min():.3g}")
+    rate = np.where(rate == 0, 1e-9, rate)
+    return np.ones_like(true), true, rate - true * np.log(rate)
+
+
+mse = Score(
+    "mse",
+    lambda true, prediction: (np.ones_like(true), (true - prediction) ** 2),
+    _mse_neuron,
+    lambda *sums: _mean(_mse_neuron(*sums)),
+)
+"""Mean squared error, per neuron, averaged over neurons."""
+
+r2 = Score(
+    "r2",
+    lambda true, prediction: (np.ones_like(true), true, true**2, (true - prediction) ** 2),
+    _r2_neuron,
+    lambda *sums: _mean(_r2_neuron(*sums)),
+)
+"""1 - error / variance about the neuron's mean over the bins given, averaged over neurons.
+
+Neurons that are constant there are left out.
+"""
+
+pearson = Score(
+    "pearson",
+    lambda true, prediction: (
+        *(np.ones_like(true), true, true**2),
+        *(prediction, prediction**2, true * prediction),
+    ),
+    _pearson_neuron,
+    lambda *sums: _mean(_pearson_neuron(*sums)),
+)
+"""Correlation over bins, averaged over neurons; 0 for a constant prediction."""
+
+skill = Score(
+    "skill",
+    lambda true, prediction, reference: (
+        *(np.ones_like(true), true, true**2),
+        *((true - prediction) ** 2, (true - reference) ** 2),
+    ),
+    _skill_neuron,
+    _skill_total,
+)
+"""1 - (1 - R2) / (1 - R2 of the reference): the share of the reference's error that is removed.
+
+Called with (true, prediction, reference); the reference is usually the last observed frame
+(copy-last). 0 = no better than copying, negative = worse.
+"""
+
+bits_per_spike = Score(
+    "bits_per_spike",
+    _poisson_terms,
+    _bits_neuron,
+    _bits_total,
+)
+"""Poisson log-likelihood above each neuron's mean rate over the tensor given, in bits per spike.
+
+The prediction is in expected counts per bin; a rate of 0 counts as 1e-9. Neurons are pooled.
+"""
+
+
+def co_bps(true: np.ndarray, prediction: np.ndarray, held_out: np.ndarray) -> float:
+    """Bits per spike of the held-out neurons; `held_out` is (N,) bool."""
+    return bits_per_spike(true[..., held_out], prediction[..., held_out])
+
+
+def fp_bps(true: np.ndarray, prediction: np.ndarray, num_observed: int) -> float:
+    """Bits per spike of all neurons in the bins after the first `num_observed` of each trial.
+
+    Args:
+        true, prediction: (num_trials, num_bins, N).
+    """
+    return bits_per_spike(true[:, num_observed:], prediction[:, num_observed:])
+
+
+# --- agreement with a known wiring --------------------------------------------------------------
+
+
+def agreement(
+    weight: np.ndarray, wiring: np.ndarray, known: np.ndarray | None = None
+) -> dict[str, float]:
+    """Every score of `weight` against `wiring`, both (post, pre), off the diagonal.
+
+    Args:
+        weight: estimated couplings, signed.
+        wiring: true weights; an entry that is not 0 is an edge.
+        known: (post, pre) bool, the pairs whose wiring is known; all by default.
+
+    Returns:
+        pearson, spearman (signed weights); auroc, auprc, precision_at_k (|weight| against edges, k
+        = number of edges); sign_accuracy (over edges); direction (see `direction`).
+    """
+    estimate, truth = _pairs(weight, wiring, known)
+    return {
+        "pearson": correlation(estimate, truth),
+        "spearman": correlation(_ranks(estimate), _ranks(truth)),
+        "auroc": auroc(np.abs(estimate), truth != 0),
+        "auprc": auprc(np.abs(estimate), truth != 0),
+        "precision_at_k": precision_at_k(np.abs(estimate), truth != 0),
+        "sign_accuracy": sign_accuracy(estimate, truth),
+        "direction": direction(weight, wiring, known),
+    }
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson correlation of two vectors, NaN when one is constant."""
+    return float(pearson.per_neuron(b[:, None], a[:, None])[0]) if np.ptp(a) > 0 else np.nan
+
+
+def auroc(score: np.ndarray, edge: np.ndarray) -> float:
+    """Chance that an edge scores above a non-edge, ties counted half. Vectors."""
+    num_edges, num_others = int(edge.sum()), int((~edge).sum())
+    if not num_edges or not num_others:
+        return np.nan
+    above = _ranks(score)[edge].sum() - num_edges * (num_edges + 1) / 2
+    return float(above / (num_edges * num_others))
+
+
+def auprc(score: np.ndarray, edge: np.ndarray) -> float:
+    """Average precision: mean over edges of the precision at that edge's score. Vectors."""
+    if not edge.any():
+        return np.nan
+    values, group = np.unique(-score, return_inverse=True)
+    hits = np.cumsum(np.bincount(group, weights=edge, minlength=len(values)))
+    taken = np.cumsum(np.bincount(group, minlength=len(values)))
+    return float((hits / taken * np.diff(hits, prepend=0)).sum() / edge.sum())
+
+
+def precision_at_k(score: np.ndarray, edge: np.ndarray, k: int | None = None) -> float:
+    """Share of edges among the k highest scores; k = number of edges by default. Vectors."""
+    k = int(edge.sum()) if k is None else k
+    if not 0 < k <= len(score):
+        return np.nan
+    return float(edge[np.argsort(-score, kind="stable")[:k]].mean())
+
+
+def sign_accuracy(weight: np.ndarray, truth: np.ndarray) -> float:
+    """Share of true edges whose estimated weight has the right sign; 0 counts as wrong."""
+    edge = truth != 0
+    return float((np.sign(weight[edge]) == np.sign(truth[edge])).mean()) if edge.any() else np.nan
+
+
+def direction(weight: np.ndarray, wiring: np.ndarray, known: np.ndarray | None = None) -> float:
+    """Pearson with the wiring minus Pearson of the transposed estimate; above 0 = row is post."""
+    forward = correlation(*_pairs(weight, wiring, known))
+    return forward - correlation(*_pairs(weight.T, wiring, known))
+
+
+# --- parts --------------------------------------------------------------------------------------
+
+
+def _terms(score: Score, true: np.ndarray, *predictions: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The score's terms, (num_bins, N) float64, 0 where an entry is NaN."""
+    shape = np.shape(true)
+    for prediction in predictions:
+        if np.shape(prediction) != shape:
+            raise ValueError(
+                f"{score.name}: the prediction is {np.shape(prediction)}, the truth {shape}"
+            )
+    flat = [np.asarray(a, dtype=np.float64).reshape(-1, shape[-1]) for a in (true, *predictions)]
+    seen = np.isfinite(flat).all(axis=0)
+    terms = score.terms(*(np.where(seen, values, 1.0) for values in flat))
+    return tuple(np.where(seen, term, 0.0) for term in terms)
+
+
+def _resampled(
+    score: Score,
+    true: np.ndarray,
+    predictions: tuple[np.ndarray, ...],
+    blocks: np.ndarray,
+    num_resamples: int,
+    seed: int,
+) -> np.ndarray:
+    """(num_resamples,) the score of drawn blocks; empty with fewer than two blocks."""
+    names, block = np.unique(blocks, return_inverse=True)
+    if len(names) < 2:
+        return np.empty(0)
+    draws = np.random.default_rng(seed).multinomial(
+        len(names), np.full(len(names), 1 / len(names)), size=num_resamples
+    )
+    order = np.argsort(block, kind="stable")
+    starts = np.searchsorted(block[order], np.arange(len(names)))
+    terms = _terms(score, true, *predictions)
+    return score.total(*(draws @ np.add.reduceat(term[order], starts, axis=0) for term in terms))
+
+
+def _percentiles(draws: np.ndarray, level: float) -> tuple[float, float]:
+    draws = draws[np.isfinite(draws)]
+    if not draws.size:
+        return np.nan, np.nan
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _pairs(
+    weight: np.ndarray, wiring: np.ndarray, known: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The off-diagonal entries that are known, as two vectors."""
+    if weight.shape != wiring.shape or weight.shape[0] != weight.shape[1]:
+        raise ValueError(f"couplings {weight.shape} and wiring {wiring.shape} must be one square")
+    chosen = ~np.eye(len(weight), dtype=bool)
+    if known is not None:
+        chosen &= known
+    return weight[chosen].astype(np.float64), wiring[chosen].astype(np.float64)
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 1, ties at their mean."""
+    _, group, count = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(count)
+    return (last - (count - 1) / 2)[group]
