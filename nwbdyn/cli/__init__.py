@@ -1,0 +1,47 @@
+"""The command line: a click group whose verbs are imported only when they are called."""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+from nwbdyn import __version__
+from nwbdyn.errors import NwbdynError
+
+
+class Verbs(click.Group):
+    """One file `cmd_<verb>.py` per verb, listed without importing it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        names = [path.stem.removeprefix("cmd_") for path in Path(__file__).parent.glob("cmd_*.py")]
+        return sorted(names, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in self.list_commands(ctx):
+            return None
+        return import_module(f"nwbdyn.cli.cmd_{name}").command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a verb; our own errors become one line on stderr and exit code 1."""
+        try:
+            return super().invoke(ctx)
+        except NwbdynError as error:
+            click.echo(f"nwbdyn: {error}", err=True)
+            ctx.exit(1)
+
+
+_ORDER = ["inspect", "fetch", "fit", "export", "report"]  # the order in which people need them
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="nwbdyn")
+def main() -> None:
+    """What the neurons in an NWB recording say about one another.
+
+    An ADDRESS is dandi:ID[@VERSION][/path-or-glob], a dandiarchive.org link, an https URL of a
+    file, a local .nwb file or folder, or sample:reach and sample:cortex (simulated here, no
+    network).
+    """
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # a C locale must not crash a table

@@ -1,0 +1,32 @@
+# `make demo` fits and exports an embedded recording; `make test` runs the tests.
+# Both set up everything they need in .venv, with the versions pinned in constraints.txt.
+
+PYTHON ?= python3
+BIN := .venv/bin
+RUNS := runs/demo
+
+.PHONY: demo test test-all lint clean
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch .venv/ready
+
+demo: .venv/ready
+	$(BIN)/nwbdyn fit sample:cortex --model netformer -o $(RUNS) --overwrite
+	$(BIN)/nwbdyn export $(RUNS) -o $(RUNS)/cortex-enriched.nwb --enrich --overwrite
+
+test: .venv/ready lint
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-all: .venv/ready lint
+	$(BIN)/python -m pytest
+
+lint: .venv/ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv runs build dist

@@ -1,0 +1,52 @@
+"""`nwbdyn export`: from a run directory to an NWB file."""
+
+from pathlib import Path
+
+import click
+
+from nwbdyn.cli import options, terminal
+
+
+@click.command("export")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="NWB file to write.")
+@click.option("--enrich", is_flag=True, help="Write a copy of the source with the results added.")
+@click.option("--subject", multiple=True, metavar="KEY=VALUE", help="Fill a missing Subject field.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing output file.")
+@click.option("--upload", metavar="dandi:ID", help="Send the file to this dandiset's draft.")
+@click.option("--dry-run", is_flag=True, help="With --upload: check and show, send nothing.")
+@options.instance
+@options.quiet
+def command(
+    run: Path,
+    output: Path | None,
+    enrich: bool,
+    subject: tuple[str, ...],
+    overwrite: bool,
+    upload: str | None,
+    dry_run: bool,
+    instance: str | None,
+    quiet: bool,
+) -> None:
+    """Write the results in RUN as an NWB file that any NWB tool can open.
+
+    Without --enrich the file stands alone: subject, neurons, connectivity and predictions, with
+    where they came from. The source file is never touched.
+
+    \b
+    Examples:
+      nwbdyn export runs/reach-stndt-s0
+      nwbdyn export runs/reach-stndt-s0 --enrich -o enriched.nwb
+    """
+    from nwbdyn.nwb.write import export
+
+    with terminal.watch(quiet=quiet) as report:
+        path = export(
+            run,
+            output,
+            enrich=enrich,
+            subject={key: str(value) for key, value in options.pairs(subject, "--subject").items()},
+            overwrite=overwrite,
+            report=report,
+        )
+    click.echo(str(path))

@@ -1,0 +1,134 @@
+"""`nwbdyn fit`: from an address to a run directory."""
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nwbdyn.cli import options, terminal
+from nwbdyn.cli.plan import ask_above_limit, print_plan
+from nwbdyn.errors import ConfigError
+from nwbdyn.progress import Report
+
+if TYPE_CHECKING:
+    from nwbdyn.recording import Source
+
+EXIT_SOME_FAILED = 3
+
+
+@click.command("fit")
+@click.argument("address")
+@click.option("--model", required=True, metavar="NAME", help="netformer, stndt, synapsnet …")
+@click.option(
+    "-o",
+    "--output",
+    "run",
+    type=click.Path(path_type=Path),
+    help="Run directory.  [default: runs/<file>-<model>-s<seed>]",
+)
+@click.option("--bin-width", type=float, metavar="S", help="Seconds per bin.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the data, at most.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seeds", type=click.IntRange(min=1), default=1, help="Fits with other seeds.")
+@click.option("--folds", type=click.IntRange(min=2), help="Cross-validate over interleaved blocks.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A model option.")
+@click.option("--trials", metavar="NAME", help="Align windows to this interval table.")
+@click.option("--covariate", "covariates", multiple=True, metavar="NAME", help="Behaviour input.")
+@options.quantity
+@click.option("--all", "take_all", is_flag=True, help="Do not ask above 5 files or 5 GB.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing run directory.")
+@options.instance
+@options.quiet
+def command(
+    address: str,
+    model: str,
+    run: Path | None,
+    config: Path | None,
+    settings: tuple[str, ...],
+    quantity: str | None,
+    take_all: bool,
+    resume: bool,
+    overwrite: bool,
+    instance: str | None,
+    quiet: bool,
+    **choices: Any,
+) -> None:
+    """Fit a model to every recording at ADDRESS and score it beside its baselines.
+
+    \b
+    Examples:
+      nwbdyn fit sample:reach --model stndt
+      nwbdyn fit dandi:000140 --model stndt --epochs 50 -o runs/maze
+    """
+    from nwbdyn import archive, models, scaling
+    from nwbdyn.cli import scoreboard
+    from nwbdyn.results import load
+
+    if model not in models.names():
+        raise ConfigError(f"No model named '{model}'. Choose from: {', '.join(models.names())}.")
+    model_options = options.config_file(config) | options.pairs(settings, "--set")
+    sources = archive.resolve(address, instance=instance)
+    sessions = archive.sessions(sources)
+    seed = choices["seed"]
+    several = len(sessions) > 1
+    stem = _collection_name(address) if several else sessions[0][0].name
+    run = run or Path("runs") / f"{stem}-{model}-s{seed}"
+    choices |= {"options": model_options, "quantity": quantity}
+    choices |= {"resume": resume, "overwrite": overwrite}
+    if several or (sources[0].dandiset_id and not quiet):
+        print_plan(sources, quiet=quiet)
+    ask_above_limit(sources, take_all=take_all)
+    try:
+        with terminal.watch(quiet=quiet) as report:
+            if several:
+                outcomes = scaling.fit_each(sessions, model, run=run, report=report, **choices)
+            else:
+                _fit_one(sources[0], model, run, report=report, **choices)
+    except KeyboardInterrupt:
+        again = _command_line(resume=True)
+        click.echo(f"\nStopped. What was done is in {run}; go on with:\n  {again}", err=True)
+        sys.exit(130)
+    if several:
+        terminal.say(scoreboard.of_outcomes(outcomes))
+        click.echo(str(run))
+        if any(outcome.status == scaling.FAILED for outcome in outcomes):
+            sys.exit(EXIT_SOME_FAILED)
+        return
+    terminal.say(scoreboard.of_fit(load(run)), quiet=quiet)
+    click.echo(str(run))
+
+
+def _fit_one(
+    source: "Source",
+    model: str,
+    run: Path,
+    *,
+    quantity: str | None,
+    report: Report,
+    **fit_options: Any,
+) -> None:
+    from nwbdyn.fitting import fit
+    from nwbdyn.opening import open_source
+
+    with open_source(source, quantity=quantity, report=report) as recording:
+        fit(recording, model, run=run, report=report, **fit_options)
+
+
+def _collection_name(address: str) -> str:
+    """A folder name for a whole address: dandi:000140/sub-* -> 000140-sub."""
+    stem = re.sub(r"^\w+:(//)?", "", address)
+    return re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "runs"
+
+
+def _command_line(*, resume: bool) -> str:
+    import shlex
+
+    arguments = [argument for argument in sys.argv[1:] if argument not in ("--overwrite",)]
+    if resume and "--resume" not in arguments:
+        arguments.append("--resume")
+    return shlex.join(["nwbdyn", *arguments])

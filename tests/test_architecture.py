@@ -1,0 +1,123 @@
+"""Who may import whom, and what start-up loads."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import nwbdyn
+
+PACKAGE = Path(nwbdyn.__file__).parent
+HEAVY = {"torch", "pynwb", "hdmf", "h5py", "dandi", "pandas", "scipy", "sklearn", "matplotlib"}
+
+# room -> what it may import at module level, from nwbdyn and from elsewhere
+WORDS = {"errors", "progress"}
+RECORDING = WORDS | {"recording"}
+ROOMS: dict[str, tuple[set[str], set[str]]] = {
+    "errors": (set(), set()),
+    "progress": (set(), set()),
+    "recording": (WORDS, {"numpy", "pandas"}),
+    "metrics": (WORDS, {"numpy", "pandas", "scipy"}),
+    "binning": (RECORDING, {"numpy", "pandas", "xarray"}),
+    "nlb": (RECORDING | {"binning", "splits"}, {"numpy", "pandas"}),
+    "splits": (RECORDING | {"binning", "nlb"}, {"numpy", "pandas"}),
+    "connectivity": (RECORDING | {"metrics"}, {"numpy", "pandas", "xarray"}),
+    "results": (RECORDING | {"connectivity", "splits", "run_directory"}, {"numpy", "pandas"}),
+    "run_directory": (RECORDING | {"connectivity", "results", "splits"}, {"numpy", "pandas"}),
+    "results_file": (RECORDING | {"connectivity", "results", "splits"}, {"numpy", "pandas"}),
+    "simulate": (RECORDING | {"metrics", "simulate"}, {"numpy", "pandas", "scipy"}),
+    "archive": (RECORDING, set()),
+    "streaming": (RECORDING | {"archive", "cache"}, {"requests"}),
+    "cache": (RECORDING, {"platformdirs"}),
+    "opening": (RECORDING | {"archive", "streaming", "nwb"}, set()),
+    "nwb": (
+        RECORDING | {"nwb", "results", "connectivity", "splits", "simulate"},
+        {"numpy", "pandas", "h5py", "pynwb", "hdmf"},
+    ),
+    "models": ({"models", "errors"}, {"torch"}),
+    "windows": (RECORDING | {"binning", "splits", "models"}, {"numpy", "torch"}),
+    "baselines": (
+        RECORDING | {"binning", "splits", "metrics"},
+        {"numpy", "scipy", "sklearn"},
+    ),
+    "evaluation": (
+        RECORDING | {"binning", "splits", "metrics", "baselines"},
+        {"numpy", "pandas"},
+    ),
+    "scaling": (RECORDING, set()),
+}
+ANYTHING = {"cli", "report", "fitting", "ensembles", "__init__"}
+
+
+def room_of(path: Path) -> str:
+    part = path.relative_to(PACKAGE).parts[0]
+    return part.removesuffix(".py")
+
+
+def imports_at_top(path: Path) -> set[str]:
+    """What importing this file imports; a TYPE_CHECKING block is not run, so not counted."""
+    names: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            if module == "nwbdyn":
+                names |= {f"nwbdyn.{alias.name}" for alias in node.names}
+            else:
+                names.add(module)
+    return names
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_imports_only_what_the_design_allows(path):
+    room = room_of(path)
+    if room in ANYTHING:
+        return
+    assert room in ROOMS, f"room {room!r} is not in the table: add it there and to the README"
+    own, third_party = ROOMS[room]
+    for name in imports_at_top(path):
+        first, _, rest = name.partition(".")
+        if first == "nwbdyn":
+            assert not rest or rest.split(".")[0] in own | {room}, f"{path.name} imports {name}"
+        elif first not in sys.stdlib_module_names:
+            assert first in third_party, f"{path.name} imports {name}"
+
+
+def test_a_model_knows_nothing_but_tensors():
+    for path in (PACKAGE / "models").glob("*.py"):
+        assert not imports_at_top(path) & {"nwbdyn.recording", "nwbdyn.results", "nwbdyn.nwb"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["fit", "--help"], ["export", "--help"]])
+def test_start_up_is_light(arguments):
+    program = (
+        "import sys\n"
+        "from nwbdyn.cli import main\n"
+        f"try: main({arguments!r})\n"
+        "except SystemExit as stop: assert not stop.code\n"
+        f"print(sorted(set(sys.modules) & {HEAVY!r}), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.strip().splitlines()[-1] == "[]"
+
+
+def test_public_names_are_exactly_these():
+    assert sorted(nwbdyn.__all__) == [
+        "Connectivity",
+        "Fit",
+        "Predictions",
+        "Recording",
+        "Source",
+        "export",
+        "fit",
+        "load",
+        "open",
+    ]
+    assert all(getattr(nwbdyn, name) is not None for name in nwbdyn.__all__)
