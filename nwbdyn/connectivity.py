@@ -1,29 +1,274 @@
-"""Time-resolved connectivity, evaluated in NumPy from the cheapest form that is exact."""
+"""Time-resolved connectivity, evaluated in NumPy from the cheapest form that is exact.
 
+A recording of 1,000 neurons and 100,000 frames has 400 GB of coupling matrices and a few hundred
+megabytes of numbers that determine them. `Connectivity` keeps the numbers and answers in matrices,
+edges, cell types and time courses; one matrix per window is made on request only, within a limit.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
+import pandas as pd
+import xarray as xr
 
+from nwbdyn.errors import ResultsError
+from nwbdyn.forms import FORMS, Form
 from nwbdyn.recording import Neurons
+
+DENSE_LIMIT = 2**30  # bytes of matrices that `to_xarray` makes without being told to
+LABELS = ("cell_type", "location")  # columns of the neuron table that label rows and columns
 
 
 @dataclass(frozen=True)
 class Connectivity:
     """Who helps predict whom, [..., post, pre]: row = receiver.
 
-    `form` says what `arrays` hold:
-    - "netformer": activity (num_bins, N) as the model saw it, parameters; the matrix at any bin is
-      computed on demand;
+    `form` says what `arrays` (NumPy, or lazy while a file is open) hold:
+    - "netformer": activity (num_bins, N) as the model saw it, last (num_windows,) the row of
+      `activity` each window ends at, embedding (N, E), query (P, H + E), key (P, H + E) and, with
+      layer norm, norm_gain (H + E,) and norm_bias (H + E,); attributes: context H, scale. The
+      matrix at any window is computed on demand;
     - "gain": A (N, N), g (num_windows, N): J(t) = g(t)[:, None] * A;
-    - "attention": maps (num_windows, num_layers, N_in, N_in), row-stochastic, acausal;
+    - "attention": maps (num_windows, num_layers, N_in, N_in), row-stochastic, acausal; the first
+      layer answers, deeper columns are mixtures of neurons;
     - "static": weight (N, N); "dense": weight (num_windows, N, N).
     """
 
     form: str
-    time: np.ndarray  # (num_windows,) seconds; causal forms: time of the last input bin
+    time: np.ndarray  # (num_windows,) seconds, rising; causal forms: time of the last input bin
     window: tuple[float, float]  # seconds (start, stop) of a window relative to `time`
     neurons: Neurons  # rows of every array that has an N axis (for attention: the held-in)
     measure: str  # in words, with units: "attention weight (no unit)", "z per z"
     causal: bool
     arrays: dict[str, np.ndarray]
     attributes: dict[str, float | int | str | bool] = field(default_factory=dict)
+
+    @property
+    def num_windows(self) -> int:
+        return len(self.time)
+
+    @property
+    def dense_bytes(self) -> int:
+        """Bytes of one float32 matrix per window, were they all made."""
+        return 4 * self.num_windows * len(self.neurons) ** 2
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of the arrays that determine every matrix."""
+        return sum(array.nbytes for array in self.arrays.values())
+
+    def at(self, time: float) -> xr.DataArray:
+        """The matrix of the window nearest to `time`.
+
+        Args:
+            time: seconds on the session clock.
+
+        Returns:
+            (post, pre), labelled; the window's own time is the scalar coordinate `time`.
+
+        Raises:
+            ResultsError: `time` lies outside the windows.
+        """
+        low, high = self.time[0] + self.window[0], self.time[-1] + self.window[1]
+        if not low <= time <= high:
+            raise ResultsError(
+                f"No connectivity at {time:g} s; windows cover {low:.3f} to {high:.3f} s."
+            )
+        nearest = int(np.abs(self.time - time).argmin())
+        matrix = self._evaluator.matrices(np.array([nearest]))[0]
+        return self._labelled(matrix).assign_coords(time=self.time[nearest])
+
+    def mean(self, mask: np.ndarray | pd.DataFrame | None = None) -> xr.DataArray:
+        """The mean matrix over windows, streamed.
+
+        Args:
+            mask: (num_windows,) flags, or a table with start_time and stop_time (seconds): a window
+                counts when it lies inside one interval as a whole. None takes every window.
+
+        Returns:
+            (post, pre), labelled; `attrs["num_windows"]` says how many windows it averages.
+
+        Raises:
+            ResultsError: no window is left.
+        """
+        windows = self._windows(mask)
+        matrix = (self._evaluator.total(windows) / len(windows)).astype(np.float32)
+        return self._labelled(matrix).assign_attrs(num_windows=len(windows))
+
+    def edges(
+        self, k: int | None = None, *, mask: np.ndarray | pd.DataFrame | None = None
+    ) -> pd.DataFrame:
+        """The `k` strongest off-diagonal entries of the mean (all by default), strongest first.
+
+        Returns:
+            One row per edge: pre, post (neuron ids), pre_cell_type, post_cell_type ("" where the
+            recording has none), weight and sign (-1, 0, 1).
+        """
+        matrix = self.mean(mask).to_numpy()
+        post, pre = np.nonzero(~np.eye(len(matrix), dtype=bool))
+        weight = matrix[post, pre]
+        order = np.argsort(-np.abs(weight), kind="stable")[:k]
+        post, pre, weight = post[order], pre[order], weight[order]
+        ids, types = self.neurons.ids, self._label("cell_type")
+        return pd.DataFrame(
+            {
+                "pre": ids[pre],
+                "post": ids[post],
+                "pre_cell_type": types[pre],
+                "post_cell_type": types[post],
+                "weight": weight,
+                "sign": np.sign(weight).astype(np.int8),
+            }
+        )
+
+    def over_time(
+        self,
+        pre: int | Iterable[int],
+        post: int | Iterable[int],
+        *,
+        mask: np.ndarray | pd.DataFrame | None = None,
+    ) -> xr.DataArray:
+        """The weight of some edges in every window.
+
+        Args:
+            pre, post: neuron ids, one of each or one of each per edge.
+            mask: as for `mean`.
+
+        Returns:
+            (time, edge) with coordinates pre and post.
+        """
+        pre_ids, post_ids = np.atleast_1d(np.asarray(pre)), np.atleast_1d(np.asarray(post))
+        windows = self._windows(mask)
+        values = self._evaluator.entries(windows, self._rows(post_ids), self._rows(pre_ids))
+        return xr.DataArray(
+            values,
+            dims=("time", "edge"),
+            coords={
+                "time": self.time[windows],
+                "pre": ("edge", pre_ids),
+                "post": ("edge", post_ids),
+            },
+            name="weight",
+            attrs={"measure": self.measure},
+        )
+
+    def by_cell_type(
+        self, column: str = "cell_type", *, mask: np.ndarray | pd.DataFrame | None = None
+    ) -> xr.DataArray:
+        """Mean weight per pair of cell types over time, exactly, without a matrix per window.
+
+        Args:
+            column: of the neuron table; "location" gives regions.
+            mask: as for `mean`.
+
+        Returns:
+            (time, post_type, pre_type): means over ordered pairs i != j; NaN where a pair of types
+            has no such pair. Neurons without a label take no part.
+
+        Raises:
+            ResultsError: the recording labels no neuron.
+        """
+        labels = self._label(column)
+        types = np.array(sorted(set(labels) - {""}), dtype=str)
+        if not len(types):
+            raise ResultsError(
+                f"No neuron of this recording has a {column!r}; the neuron table has: "
+                f"{', '.join(map(str, self.neurons.table.columns))}."
+            )
+        member = (labels[:, None] == types).astype(np.float32)  # (N, K)
+        size = member.sum(axis=0)
+        pairs = np.outer(size, size) - np.diag(size)
+        windows = self._windows(mask)
+        sums = self._evaluator.groups(windows, member)
+        means = (sums / np.where(pairs > 0, pairs, np.nan)).astype(np.float32)
+        return xr.DataArray(
+            means,
+            dims=("time", "post_type", "pre_type"),
+            coords={"time": self.time[windows], "post_type": types, "pre_type": types},
+            name="weight",
+            attrs={"measure": self.measure},
+        )
+
+    def to_xarray(self, time: slice | None = None, *, limit: int = DENSE_LIMIT) -> xr.DataArray:
+        """One matrix per window, all at once.
+
+        Args:
+            time: seconds, `slice(start, stop)`; None for every window.
+            limit: bytes above which the request is refused.
+
+        Returns:
+            (time, post, pre), labelled.
+
+        Raises:
+            ResultsError: the matrices would take more than `limit` bytes, or no window is left.
+        """
+        start = time.start if time is not None and time.start is not None else -np.inf
+        stop = time.stop if time is not None and time.stop is not None else np.inf
+        windows = self._windows((self.time >= start) & (self.time <= stop))
+        size = 4 * len(windows) * len(self.neurons) ** 2
+        if size > limit:
+            raise ResultsError(
+                f"{len(windows):,} matrices of {len(self.neurons)} x {len(self.neurons)} take "
+                f"{size / 1e9:.1f} GB, the limit is {limit / 1e9:.1f} GB. Ask for fewer with "
+                "time=slice(start, stop), or use at(t), mean(), over_time() or by_cell_type()."
+            )
+        labelled = self._labelled(self._evaluator.matrices(windows))
+        return labelled.assign_coords(time=self.time[windows])
+
+    @cached_property
+    def _evaluator(self) -> Form:
+        if self.form not in FORMS:
+            raise ResultsError(
+                f"Unknown form {self.form!r} of connectivity; known: {', '.join(FORMS)}."
+            )
+        return FORMS[self.form](self.arrays, self.attributes)
+
+    def _windows(self, mask: np.ndarray | pd.DataFrame | None) -> np.ndarray:
+        """Positions of the windows that a mask or a table of intervals keeps."""
+        if mask is None:
+            keep = np.ones(self.num_windows, bool)
+        elif isinstance(mask, pd.DataFrame):
+            first, last = self.time + self.window[0], self.time + self.window[1]
+            keep = np.zeros(self.num_windows, bool)
+            for start, stop in zip(mask["start_time"], mask["stop_time"], strict=True):
+                keep |= (first >= start) & (last <= stop)
+        else:
+            keep = np.asarray(mask, dtype=bool)
+            if keep.shape != self.time.shape:
+                raise ResultsError(
+                    f"A mask of shape {keep.shape} does not fit {self.num_windows} windows."
+                )
+        if not keep.any():
+            raise ResultsError(
+                f"No window is left: {self.num_windows} windows of "
+                f"{self.window[1] - self.window[0]:g} s, none inside what was asked for."
+            )
+        return np.flatnonzero(keep)
+
+    def _rows(self, ids: np.ndarray) -> np.ndarray:
+        rows = pd.Index(self.neurons.ids).get_indexer(pd.Index(ids))
+        if (rows < 0).any():
+            unknown = ", ".join(map(str, ids[rows < 0][:5]))
+            raise ResultsError(f"No neuron has the id {unknown}; see connectivity.neurons.ids.")
+        return rows
+
+    def _label(self, column: str) -> np.ndarray:
+        """(N,) str, a label column of the neuron table, "" where it says nothing."""
+        if column not in self.neurons.table:
+            return np.full(len(self.neurons), "", dtype=object)
+        values = self.neurons.table[column]
+        return values.astype(object).where(values.notna(), "").astype(str).to_numpy(dtype=object)
+
+    def _labelled(self, matrix: np.ndarray) -> xr.DataArray:
+        """A DataArray (post, pre) or (time, post, pre) with ids and labels on both axes."""
+        coords: dict[str, object] = {"post": self.neurons.ids, "pre": self.neurons.ids}
+        for label in LABELS:
+            if label in self.neurons.table:
+                for axis in ("post", "pre"):
+                    coords[f"{axis}_{label}"] = (axis, self._label(label).astype(str))
+        dims = ("time", "post", "pre")[-matrix.ndim :]
+        return xr.DataArray(
+            matrix, dims=dims, coords=coords, name="weight", attrs={"measure": self.measure}
+        )

@@ -1,0 +1,243 @@
+"""The forms in which connectivity is kept, each evaluated exactly in NumPy, block by block.
+
+A form answers four questions about some windows without ever holding one matrix per window: the
+matrices themselves (for the few that are asked for), their sum, single entries over time, and sums
+over pairs of groups. `Connectivity` labels what comes out. Arrays may be lazy (`LazyArray` or an
+h5py dataset): only the rows and columns that a question needs are read.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+import numpy as np
+
+from nwbdyn.recording import Array
+
+BLOCK_BYTES = 64 * 2**20  # working memory of one block of windows
+NORM_EPSILON = 1e-5  # of NetFormer's layer norm
+
+
+class Form(Protocol):
+    """What every form can answer. `windows` are sorted positions on the connectivity's clock."""
+
+    num_neurons: int
+
+    def __init__(self, arrays: Mapping[str, Array], attributes: Mapping[str, object]) -> None: ...
+
+    def matrices(self, windows: np.ndarray) -> np.ndarray:
+        """(num_windows, N, N) the matrices, [post, pre]."""
+
+    def total(self, windows: np.ndarray) -> np.ndarray:
+        """(N, N) float64, the sum of the matrices over the windows."""
+
+    def entries(self, windows: np.ndarray, post: np.ndarray, pre: np.ndarray) -> np.ndarray:
+        """(num_windows, E) the entries [post[e], pre[e]]."""
+
+    def groups(self, windows: np.ndarray, member: np.ndarray) -> np.ndarray:
+        """(num_windows, K, K) sums over pairs i != j of post group and pre group.
+
+        `member` is (N, K), 1 where a neuron belongs to a group.
+        """
+
+
+class NetFormerForm:
+    """A(t)_ij = scale q_i . k_j, with q and k maps of the normalised history and the embedding.
+
+    Arrays: `activity` (num_bins, N) as the model saw it, `last` (num_windows,) the row of it that
+    each window ends at, `embedding` (N, E), `query` and `key` (P, H + E), and with layer norm
+    `norm_gain` and `norm_bias` (H + E,). Attributes: `context` H and `scale`.
+    """
+
+    def __init__(self, arrays: Mapping[str, Array], attributes: Mapping[str, object]) -> None:
+        self._activity = arrays["activity"]
+        self._last = np.asarray(arrays["last"], dtype=np.int64)
+        self._embedding = np.asarray(arrays["embedding"], dtype=np.float32)
+        self._query = np.asarray(arrays["query"], dtype=np.float32)
+        self._key = np.asarray(arrays["key"], dtype=np.float32)
+        self._norm = (
+            (np.asarray(arrays["norm_gain"]), np.asarray(arrays["norm_bias"]))
+            if "norm_gain" in arrays
+            else None
+        )
+        self._context = int(attributes["context"])  # type: ignore[call-overload]
+        self._scale = np.float32(attributes["scale"])  # type: ignore[arg-type]
+        self.num_neurons = len(self._embedding)
+
+    def matrices(self, windows: np.ndarray) -> np.ndarray:
+        blocks = [
+            self._scale * (queries @ keys.swapaxes(1, 2))  # (B, N, N)
+            for _, queries, keys in self._projections(windows)
+        ]
+        return np.concatenate(blocks)
+
+    def total(self, windows: np.ndarray) -> np.ndarray:
+        total = np.zeros((self.num_neurons, self.num_neurons))
+        for _, queries, keys in self._projections(windows):
+            # Sum over windows and projection at once: (N, B P) @ (B P, N).
+            flat = (x.swapaxes(0, 1).reshape(self.num_neurons, -1) for x in (queries, keys))
+            left, right = flat
+            total += left @ right.T
+        return float(self._scale) * total
+
+    def entries(self, windows: np.ndarray, post: np.ndarray, pre: np.ndarray) -> np.ndarray:
+        neurons, position = np.unique(np.concatenate([post, pre]), return_inverse=True)
+        row, column = position[: len(post)], position[len(post) :]
+        series = np.empty((len(windows), len(post)), np.float32)
+        step = max(1, BLOCK_BYTES // (8 * max(1, len(post)) * len(self._query)))
+        for block, queries, keys in self._projections(windows, neurons):
+            for start in range(0, len(queries), step):
+                part = slice(start, start + step)
+                products = np.einsum("bep,bep->be", queries[part][:, row], keys[part][:, column])
+                series[block][part] = self._scale * products
+        return series
+
+    def groups(self, windows: np.ndarray, member: np.ndarray) -> np.ndarray:
+        member = member.astype(np.float32)
+        sums = np.empty((len(windows), member.shape[1], member.shape[1]), np.float32)
+        for block, queries, keys in self._projections(windows):
+            pairs = (member.T @ queries) @ (member.T @ keys).swapaxes(1, 2)  # (B, K, K)
+            itself = np.einsum("bnp,bnp->bn", queries, keys) @ member  # (B, K)
+            pairs[:, range(member.shape[1]), range(member.shape[1])] -= itself
+            sums[block] = self._scale * pairs
+        return sums
+
+    def _projections(
+        self, windows: np.ndarray, neurons: np.ndarray | None = None
+    ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+        """Queries and keys (B, n, P) of `neurons` (all by default), block after block."""
+        embedding = self._embedding if neurons is None else self._embedding[neurons]
+        last = self._last[windows]
+        features = self._context + embedding.shape[1]
+        size = max(1, BLOCK_BYTES // (4 * len(embedding) * (3 * features + 2 * len(self._query))))
+        start = 0
+        while start < len(last):
+            # A block also ends where its windows lie far apart, so that no long stretch is read.
+            stop = min(start + size, int(np.searchsorted(last, last[start] + 2 * size)))
+            block = slice(start, max(stop, start + 1))
+            tokens = self._tokens(last[block], embedding, neurons)
+            yield block, tokens @ self._query.T, tokens @ self._key.T
+            start = block.stop
+
+    def _tokens(
+        self, last: np.ndarray, embedding: np.ndarray, neurons: np.ndarray | None
+    ) -> np.ndarray:
+        """(B, n, H + E): history, newest last, beside the embedding; normalised if the model is."""
+        first = int(last[0]) - self._context + 1
+        activity = _columns(self._activity, slice(first, int(last[-1]) + 1), neurons)
+        history = np.lib.stride_tricks.sliding_window_view(activity, self._context, axis=0)
+        shape = (len(last), len(embedding), self._context + embedding.shape[1])
+        tokens = np.empty(shape, np.float32)
+        tokens[..., : self._context] = history[last - last[0]]  # (B, n, H)
+        tokens[..., self._context :] = embedding
+        if self._norm is not None:
+            gain, bias = self._norm
+            tokens -= tokens.mean(axis=-1, keepdims=True)
+            variance = np.square(tokens).mean(axis=-1, keepdims=True)
+            tokens *= gain / np.sqrt(variance + NORM_EPSILON)
+            tokens += bias
+        return tokens
+
+
+class GainForm:
+    """J(t)_ij = g_i(t) A_ij. Arrays: `A` (N, N), `g` (num_windows, N)."""
+
+    def __init__(self, arrays: Mapping[str, Array], attributes: Mapping[str, object]) -> None:
+        self._weight = np.asarray(arrays["A"])
+        self._gain = arrays["g"]
+        self.num_neurons = len(self._weight)
+
+    def matrices(self, windows: np.ndarray) -> np.ndarray:
+        return self._gains(windows)[:, :, None] * self._weight
+
+    def total(self, windows: np.ndarray) -> np.ndarray:
+        return self._gains(windows).sum(axis=0, dtype=np.float64)[:, None] * self._weight
+
+    def entries(self, windows: np.ndarray, post: np.ndarray, pre: np.ndarray) -> np.ndarray:
+        neurons, position = np.unique(post, return_inverse=True)
+        return self._gains(windows, neurons)[:, position] * self._weight[post, pre]
+
+    def groups(self, windows: np.ndarray, member: np.ndarray) -> np.ndarray:
+        received = _without_diagonal(self._weight) @ member  # (N, K)
+        return np.einsum("tn,na,nb->tab", self._gains(windows), member, received, optimize=True)
+
+    def _gains(self, windows: np.ndarray, neurons: np.ndarray | None = None) -> np.ndarray:
+        start, stop = int(windows[0]), int(windows[-1]) + 1
+        return _columns(self._gain, slice(start, stop), neurons)[windows - start]
+
+
+class StaticForm:
+    """One matrix for all times. Arrays: `weight` (N, N)."""
+
+    def __init__(self, arrays: Mapping[str, Array], attributes: Mapping[str, object]) -> None:
+        self._weight = np.asarray(arrays["weight"])
+        self.num_neurons = len(self._weight)
+
+    def matrices(self, windows: np.ndarray) -> np.ndarray:
+        return np.repeat(self._weight[None], len(windows), axis=0)
+
+    def total(self, windows: np.ndarray) -> np.ndarray:
+        return self._weight.astype(np.float64) * len(windows)
+
+    def entries(self, windows: np.ndarray, post: np.ndarray, pre: np.ndarray) -> np.ndarray:
+        return np.repeat(self._weight[post, pre][None], len(windows), axis=0)
+
+    def groups(self, windows: np.ndarray, member: np.ndarray) -> np.ndarray:
+        sums = member.T @ _without_diagonal(self._weight) @ member
+        return np.repeat(sums[None], len(windows), axis=0)
+
+
+class DenseForm:
+    """One stored matrix per window.
+
+    Arrays: `weight` (num_windows, N, N), or `maps` (num_windows, num_layers, N, N), of which the
+    first layer is read: deeper columns are mixtures of neurons.
+    """
+
+    def __init__(self, arrays: Mapping[str, Array], attributes: Mapping[str, object]) -> None:
+        self._layered = "maps" in arrays
+        self._stored = arrays["maps" if self._layered else "weight"]
+        self.num_neurons = self._stored.shape[-1]
+
+    def matrices(self, windows: np.ndarray) -> np.ndarray:
+        # One read per window: the windows may be far apart, and each is one chunk on disk.
+        return np.stack([self._matrix(int(window)) for window in windows])
+
+    def total(self, windows: np.ndarray) -> np.ndarray:
+        total = np.zeros((self.num_neurons, self.num_neurons))
+        for window in windows:
+            total += self._matrix(int(window))
+        return total
+
+    def entries(self, windows: np.ndarray, post: np.ndarray, pre: np.ndarray) -> np.ndarray:
+        return np.stack([self._matrix(int(window))[post, pre] for window in windows])
+
+    def groups(self, windows: np.ndarray, member: np.ndarray) -> np.ndarray:
+        return np.stack(
+            [member.T @ _without_diagonal(self._matrix(int(window))) @ member for window in windows]
+        )
+
+    def _matrix(self, window: int) -> np.ndarray:
+        stored = self._stored[window, 0] if self._layered else self._stored[window]
+        return np.asarray(stored, dtype=np.float32)
+
+
+FORMS: dict[str, type[Form]] = {
+    "netformer": NetFormerForm,
+    "gain": GainForm,
+    "attention": DenseForm,
+    "static": StaticForm,
+    "dense": DenseForm,
+}
+
+
+def _columns(array: Array, rows: slice, columns: np.ndarray | None) -> np.ndarray:
+    """`array[rows][:, columns]`, reading a few columns of a file one by one."""
+    if columns is None:
+        return np.asarray(array[rows])
+    if isinstance(array, np.ndarray) or len(columns) > 16:
+        return np.asarray(array[rows])[:, columns]
+    return np.stack([array[rows, int(column)] for column in columns], axis=1)
+
+
+def _without_diagonal(matrix: np.ndarray) -> np.ndarray:
+    return matrix * (1 - np.eye(len(matrix), dtype=matrix.dtype))
