@@ -1,13 +1,25 @@
-"""What a fit leaves behind: Fit, Predictions and Connectivity; saved and loaded without torch."""
+"""What a fit leaves behind: Fit, Predictions and Connectivity; saved and loaded without torch.
 
-from dataclasses import dataclass, field
+`Fit.save` writes a run directory (see `run_directory`), `load` reads one. Reading executes nothing:
+JSON, HDF5 and safetensors only.
+"""
+
+import math
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from nwbdyn import run_directory
 from nwbdyn.connectivity import Connectivity
+from nwbdyn.errors import ResultsError
 from nwbdyn.recording import Neurons, Note, Source
+from nwbdyn.splits import SPLITS
+
+if TYPE_CHECKING:
+    import xarray
 
 
 @dataclass(frozen=True)
@@ -23,6 +35,28 @@ class Predictions:
     horizon: int  # bins ahead; 0 for co-smoothing
     neurons: Neurons
 
+    def to_xarray(self) -> "xarray.DataArray":
+        """Dims (time, neuron), with the split of each bin and what is known of each neuron."""
+        import xarray
+
+        coordinates: dict[str, Any] = {
+            "time": ("time", self.time, {"units": "s"}),
+            "split": ("time", np.array(SPLITS)[self.labels]),
+            "neuron": ("neuron", self.neurons.ids),
+            "held_out": ("neuron", self.held_out),
+        }
+        for name in ("cell_type", "location"):
+            if name in self.neurons.table:
+                column = self.neurons.table[name]
+                coordinates[name] = ("neuron", column.fillna("").to_numpy(dtype=object))
+        return xarray.DataArray(
+            self.values,
+            dims=("time", "neuron"),
+            coords=coordinates,
+            name=f"predicted_{self.quantity}",
+            attrs={"bin_width": self.bin_width, "horizon": self.horizon},
+        )
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -36,7 +70,9 @@ class Fit:
     metrics: dict[str, object]  # as metrics.json
     predictions: Predictions
     connectivity: Connectivity
-    edges: pd.DataFrame  # pre, post, weight, seed_sd, sign_agreement …; off-diagonal, strongest first
+    edges: (
+        pd.DataFrame
+    )  # pre, post, weight, seed_sd, sign_agreement …; off-diagonal, strongest first
     neurons: Neurons
     source: Source
     session: dict[str, object]  # session_id, identifier, session_start_time, description, subject
@@ -46,3 +82,163 @@ class Fit:
     embeddings: np.ndarray | None = None  # (N, E)
     notes: tuple[Note, ...] = ()
     run: Path | None = field(default=None, compare=False)  # where it is saved
+    weights: dict[str, np.ndarray] = field(default_factory=dict, repr=False)  # name -> parameter
+    environment: dict[str, object] = field(default_factory=dict)  # seeds, threads, git, fitted_at …
+
+    def save(self, path: Path | str, *, overwrite: bool = False) -> Path:
+        """Write a run directory that `nwbdyn.load` and `nwbdyn export` read.
+
+        Args:
+            path: the folder; made with its parents.
+            overwrite: replace an earlier run there.
+
+        Returns:
+            `path`.
+
+        Raises:
+            ResultsError: something is at `path` already.
+        """
+        path = Path(path)
+        run_directory.prepare(path, overwrite=overwrite)
+        write(self, path)
+        return path
+
+
+def write(fit: Fit, path: Path) -> None:
+    """Write every file of a run into the existing folder `path`, metrics.json last."""
+    from safetensors.numpy import save_file
+
+    from nwbdyn import results_file
+
+    run_directory.write_json(
+        path, run_directory.CONFIG, {"format": run_directory.FORMAT} | _asked(fit)
+    )
+    run_directory.write_history(path, fit.history)
+    if fit.weights:
+        with run_directory.replacing(path / run_directory.WEIGHTS) as partial:
+            save_file(fit.weights, partial)
+    with run_directory.replacing(path / run_directory.RESULTS) as partial:
+        results_file.write(partial, _arrays(fit))
+    run_directory.write_json(path, run_directory.PROVENANCE, _provenance(fit))
+    run_directory.write_json(path, run_directory.METRICS, fit.metrics)
+
+
+def load(path: Path | str) -> Fit:
+    """The fit in a run directory.
+
+    Raises:
+        ResultsError: there is no run, it is incomplete, damaged, or from a newer version.
+    """
+    path = Path(path)
+    run_directory.check(path)
+    asked: dict[str, Any] = run_directory.read_json(path, run_directory.CONFIG)
+    provenance: dict[str, Any] = run_directory.read_json(path, run_directory.PROVENANCE)
+    metrics: dict[str, Any] = run_directory.read_json(path, run_directory.METRICS)
+    try:
+        arrays = _read_arrays(path)
+        return Fit(
+            model=asked["model"],
+            config=asked["config"],
+            binning=asked["binning"],
+            split=asked["split"],
+            seed=asked["seed"],
+            history=run_directory.read_history(path),
+            metrics={
+                key: _nan_for_null(value) if key in _SCORES else value
+                for key, value in metrics.items()
+            },
+            **arrays,
+            source=Source(**provenance["source"]),
+            notes=tuple(Note(**note) for note in provenance["notes"]),
+            session=provenance["session"],
+            versions=provenance["versions"],
+            device=provenance["device"],
+            environment=provenance["environment"],
+            run=path,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ResultsError(
+            f"Run {path} is damaged ({type(error).__name__}: {error}). Fit again with --overwrite."
+        ) from error
+
+
+_SCORES = ("model", "baselines", "intervals")
+
+
+def _asked(fit: Fit) -> dict[str, object]:
+    return {
+        "model": fit.model,
+        "config": fit.config,
+        "binning": fit.binning,
+        "split": fit.split,
+        "seed": fit.seed,
+    }
+
+
+def _provenance(fit: Fit) -> dict[str, object]:
+    return {
+        "source": asdict(fit.source),
+        "session": fit.session,
+        "versions": fit.versions,
+        "device": fit.device,
+        "environment": fit.environment,
+        "notes": [asdict(note) for note in fit.notes],
+    }
+
+
+def _arrays(fit: Fit) -> dict[str, object]:
+    tree: dict[str, object] = {
+        "neurons": _present(fit.neurons),
+        "edges": fit.edges,
+        "predictions": {
+            name: value for name, value in _present(fit.predictions).items() if name != "neurons"
+        },
+        "connectivity": _present(fit.connectivity)
+        | {
+            "window": np.array(fit.connectivity.window, dtype=np.float64),
+            "neurons": _present(fit.connectivity.neurons),
+        },
+    }
+    if fit.embeddings is not None:
+        tree["embeddings"] = fit.embeddings
+    return tree
+
+
+def _read_arrays(path: Path) -> dict[str, Any]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    from nwbdyn import results_file
+
+    try:
+        tree = results_file.read(path / run_directory.RESULTS)
+        weights_file = path / run_directory.WEIGHTS
+        weights = load_file(weights_file) if weights_file.exists() else {}
+    except (OSError, SafetensorError) as error:
+        raise ResultsError(f"Run {path} is damaged ({error}). Fit again.") from error
+    neurons = Neurons(**tree["neurons"])
+    connectivity = tree["connectivity"]
+    connectivity["neurons"] = Neurons(**connectivity["neurons"])
+    connectivity["window"] = tuple(connectivity["window"].tolist())
+    return {
+        "neurons": neurons,
+        "edges": tree["edges"],
+        "predictions": Predictions(neurons=neurons, **tree["predictions"]),
+        "connectivity": Connectivity(**connectivity),
+        "embeddings": tree.get("embeddings"),
+        "weights": weights,
+    }
+
+
+def _present(record: Predictions | Connectivity | Neurons) -> dict[str, Any]:
+    """The fields of a dataclass that are set."""
+    values = {item.name: getattr(record, item.name) for item in fields(record)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _nan_for_null(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _nan_for_null(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_nan_for_null(item) for item in value]
+    return math.nan if value is None else value

@@ -1,0 +1,184 @@
+"""What `fit` leaves on disk: one folder of plain files, none of which executes when it is read.
+
+    RUN/
+      config.json          what was asked: model, options, binning, split, seeds
+      history.jsonl        one line per epoch, written as training goes
+      checkpoint.pt        where training stands (tensors and plain values; weights_only=True)
+      weights.safetensors  the best weights
+      results.h5           predictions, connectivity, edges, neurons; needs no torch
+      provenance.json      source, digest, versions, seed, device, git state
+      metrics.json         scores of model and baselines; written last, so it marks a complete run
+
+With several seeds each seed trains in a folder `seed-<seed>` of its own. A file is written beside
+its place, synced and renamed, so that whoever stops the program at any moment leaves the old file
+or the new one. This room knows names and bytes;
+`results` knows what they mean.
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from nwbdyn.errors import FitError, ResultsError
+
+FORMAT = 1  # raised whenever a reader of the previous number could misread the folder
+
+CONFIG, HISTORY, CHECKPOINT = "config.json", "history.jsonl", "checkpoint.pt"
+WEIGHTS, RESULTS = "weights.safetensors", "results.h5"
+PROVENANCE, METRICS = "provenance.json", "metrics.json"
+FILES = (CONFIG, HISTORY, CHECKPOINT, WEIGHTS, RESULTS, PROVENANCE, METRICS)
+_PARTIAL = ".partial"
+
+
+def prepare(path: Path, *, resume: bool = False, overwrite: bool = False) -> None:
+    """Make `path` a folder that a fit may write into.
+
+    Args:
+        path: the run directory; created with its parents when it is absent.
+        resume: an earlier run is expected there, and stays.
+        overwrite: files of an earlier run are removed. Nothing else is.
+
+    Raises:
+        ResultsError: something is there already, and neither `resume` nor `overwrite` was given.
+        FitError: `resume` was given and there is nothing to resume.
+    """
+    if path.exists() and not path.is_dir():
+        raise ResultsError(f"{path} is a file, and a run needs a folder. Choose another path.")
+    occupied = path.is_dir() and any(path.iterdir())
+    if resume:
+        if not (path / CONFIG).exists():
+            raise FitError(f"No run to resume in {path}. Leave out --resume to start one there.")
+        check_format(path)
+    elif occupied and not overwrite:
+        state = "a finished run" if (path / METRICS).exists() else "an unfinished run"
+        if not (path / CONFIG).exists():
+            raise ResultsError(f"{path} holds other files. Choose an empty or new folder.")
+        advice = "" if (path / METRICS).exists() else ", --resume to continue it"
+        raise ResultsError(f"{path} holds {state}. Pass --overwrite to replace it{advice}.")
+    elif occupied:
+        if not (path / CONFIG).exists():
+            raise ResultsError(f"{path} is not a run directory, so it is not overwritten.")
+        _clear(path)
+    path.mkdir(parents=True, exist_ok=True)
+
+
+def is_complete(path: Path) -> bool:
+    """True when the fit that wrote into `path` reached its end."""
+    return (path / METRICS).exists()
+
+
+def check(path: Path) -> None:
+    """Raise ResultsError unless `path` is a complete run directory this version can read."""
+    if not path.is_dir():
+        raise ResultsError(f"No run directory {path}. `nwbdyn fit ADDRESS -o {path}` makes one.")
+    if not (path / CONFIG).exists():
+        raise ResultsError(f"{path} is not a run directory: it has no {CONFIG}.")
+    check_format(path)
+    missing = [name for name in (METRICS, PROVENANCE, RESULTS) if not (path / name).exists()]
+    if missing:
+        last = read_history(path)[-1:]
+        reached = f" (training reached epoch {int(last[0]['epoch'])})" if last else ""
+        raise ResultsError(
+            f"Run {path} is incomplete: no {', '.join(missing)}{reached}. "
+            "Continue it with --resume."
+        )
+
+
+def check_format(path: Path) -> None:
+    """Raise ResultsError when the run in `path` was written by a newer version."""
+    written = read_json(path, CONFIG).get("format")
+    if not isinstance(written, int) or written > FORMAT:
+        raise ResultsError(
+            f"Run {path} has format {written!r}; this nwbdyn reads up to {FORMAT}. Update nwbdyn."
+        )
+
+
+def write_json(path: Path, name: str, value: Mapping[str, object]) -> None:
+    """Write `value` as strict JSON: numbers that are not finite become null."""
+    with replacing(path / name) as partial:
+        text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path, name: str) -> dict[str, object]:
+    """The content of a JSON file of the run.
+
+    Raises:
+        ResultsError: the file is damaged.
+    """
+    try:
+        value = json.loads((path / name).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ResultsError(f"{path / name} is damaged ({error}). Fit again.") from error
+    if not isinstance(value, dict):
+        raise ResultsError(f"{path / name} is damaged: expected an object. Fit again.")
+    return value
+
+
+def append_history(path: Path, record: Mapping[str, float]) -> None:
+    """Add one epoch to the run's history."""
+    with (path / HISTORY).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(_finite(record), allow_nan=False) + "\n")
+
+
+def write_history(path: Path, records: Iterable[Mapping[str, float]]) -> None:
+    """Replace the run's history."""
+    with replacing(path / HISTORY) as partial:
+        lines = (json.dumps(_finite(record), allow_nan=False) + "\n" for record in records)
+        partial.write_text("".join(lines), encoding="utf-8")
+
+
+def read_history(path: Path) -> tuple[dict[str, float], ...]:
+    """One record per epoch; a last line cut off by a crash is left out."""
+    if not (path / HISTORY).exists():
+        return ()
+    records = []
+    for line in (path / HISTORY).read_text(encoding="utf-8").splitlines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            break
+        records.append({key: math.nan if v is None else v for key, v in record.items()})
+    return tuple(records)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write to; it takes the place of `path` once the block ends without an error."""
+    partial = path.with_name(path.name + _PARTIAL)
+    try:
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _clear(path: Path) -> None:
+    members = [folder for folder in path.glob("seed-*") if (folder / CHECKPOINT).exists()]
+    for folder in (*members, path):
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
+            (folder / (name + _PARTIAL)).unlink(missing_ok=True)
+    for folder in members:
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _finite(value: object) -> object:
+    """`value` in JSON's own types, NaN and infinities as None."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, (bool, int, str)) or value is None:
+        return value
+    if hasattr(value, "item"):  # a NumPy scalar
+        return _finite(value.item())
+    raise TypeError(f"{type(value).__name__} has no place in a run's JSON")

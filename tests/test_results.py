@@ -1,0 +1,232 @@
+"""Results and run directories: what is written comes back, without torch and without surprises."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nwbdyn import results, run_directory
+from nwbdyn.connectivity import Connectivity
+from nwbdyn.errors import FitError, ResultsError
+from nwbdyn.recording import Neurons, Note, Source
+from nwbdyn.results import Fit, Predictions
+from nwbdyn.splits import TEST, TRAIN, VAL
+
+
+@pytest.fixture
+def fit() -> Fit:
+    table = pd.DataFrame(
+        {
+            "id": [7, 9, 11],
+            "cell_type": ["Pvalb", None, "Sst"],
+            "location": ["V1", "V1", "LM"],
+            "snr": [1.5, np.nan, 0.25],
+            "good": [True, False, True],
+            "channels": [[1, 2], [3], None],
+        }
+    )
+    neurons = Neurons(table, "roi", "/processing/ophys/PlaneSegmentation", "object-1")
+    time = np.arange(5) * 0.5
+    values = np.arange(15, dtype=np.float32).reshape(5, 3)
+    values[0] = np.nan
+    return Fit(
+        model="netformer",
+        config={"epochs": 3, "layer_norm": True, "updates": None, "learning_rate": 1e-3},
+        binning={"bin_width": 0.5, "quantity": "dff", "trials": None, "covariates": []},
+        split={"rule": "contiguous", "seed": 0, "bins": {"train": 3, "val": 1, "test": 1}},
+        history=({"epoch": 1, "loss": 0.5, "validation": 0.25},),
+        metrics={
+            "model": {"test": {"r2": 0.5, "pearson": float("nan")}},
+            "baselines": {"persistence": {"test": {"r2": 0.25}}},
+            "intervals": {"model": {"test": {"r2": [0.1, float("nan")]}}},
+            "primary": {"metric": "r2", "split": "test", "horizon": 1, "baseline": "persistence"},
+            "beats_baseline": None,
+        },
+        predictions=Predictions(
+            values=values,
+            time=time,
+            bin_width=0.5,
+            held_out=np.zeros(3, bool),
+            labels=np.array([TRAIN, TRAIN, TRAIN, VAL, TEST], np.int8),
+            quantity="dff",
+            horizon=1,
+            neurons=neurons,
+        ),
+        connectivity=Connectivity(
+            form="static",
+            time=time[-1:],
+            window=(-2.0, 0.0),
+            neurons=neurons,
+            measure="z per z",
+            causal=True,
+            arrays={"weight": np.arange(9, dtype=np.float32).reshape(3, 3)},
+            attributes={"kept": 0.5, "rule": "mean", "signed": True},
+        ),
+        edges=pd.DataFrame({"pre": [0, 1], "post": [1, 2], "weight": [0.5, -0.25]}),
+        neurons=neurons,
+        source=Source(uri="a.nwb", url="file:///a.nwb", digest="sha256:0", size=12),
+        session={"session_id": "s1", "subject": {"species": "Mus musculus"}},
+        versions={"nwbdyn": "0.1.0"},
+        seed=3,
+        device="cpu",
+        embeddings=np.ones((3, 2), np.float32),
+        notes=(Note("all-nan", "ROI 9", "Every value is NaN."),),
+        weights={"embedding.weight": np.full((3, 2), 0.5, np.float32)},
+        environment={"threads": 2, "seeds": [3]},
+    )
+
+
+def test_a_fit_comes_back_as_it_was_saved(fit, tmp_path):
+    back = results.load(fit.save(tmp_path / "run"))
+    for name in ("model", "config", "binning", "split", "history", "source", "session", "versions"):
+        assert getattr(back, name) == getattr(fit, name), name
+    assert (back.seed, back.device, back.notes) == (3, "cpu", fit.notes)
+    assert back.environment == fit.environment
+    assert back.run == tmp_path / "run"
+    np.testing.assert_equal(back.metrics, fit.metrics)
+    pd.testing.assert_frame_equal(back.edges, fit.edges)
+    np.testing.assert_array_equal(back.embeddings, fit.embeddings)
+    np.testing.assert_array_equal(back.weights["embedding.weight"], fit.weights["embedding.weight"])
+    for name in ("values", "time", "held_out", "labels"):
+        wanted = getattr(fit.predictions, name)
+        np.testing.assert_array_equal(getattr(back.predictions, name), wanted)
+        assert getattr(back.predictions, name).dtype == wanted.dtype
+    assert back.predictions.horizon == 1
+    assert back.connectivity.window == (-2.0, 0.0)
+    assert back.connectivity.attributes == fit.connectivity.attributes
+    np.testing.assert_array_equal(
+        back.connectivity.arrays["weight"], fit.connectivity.arrays["weight"]
+    )
+
+
+def test_the_neuron_table_comes_back_column_by_column(fit, tmp_path):
+    table = results.load(fit.save(tmp_path / "run")).neurons.table
+    assert list(table) == list(fit.neurons.table)
+    assert table["id"].tolist() == [7, 9, 11]
+    assert table["cell_type"][0] == "Pvalb"
+    assert table["cell_type"].isna().tolist() == [False, True, False]
+    assert table["good"].tolist() == [True, False, True]
+    assert table["channels"][0] == [1, 2]
+    assert table["channels"].isna().tolist() == [False, False, True]
+    np.testing.assert_array_equal(table["snr"], [1.5, np.nan, 0.25])
+
+
+def test_a_run_is_read_in_a_process_without_torch(fit, tmp_path):
+    fit.save(tmp_path / "run")
+    program = (
+        "import sys\nfrom nwbdyn import results\n"
+        f"fit = results.load({str(tmp_path / 'run')!r})\n"
+        "fit.predictions.to_xarray()\n"
+        "assert fit.metrics['model']['test']['r2'] == 0.5\n"
+        "assert 'torch' not in sys.modules and 'pickle' not in dir(results)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_json_files_are_strict_json(fit, tmp_path):
+    path = fit.save(tmp_path / "run")
+
+    def refuse(constant: str) -> float:
+        raise AssertionError(f"{constant} is not JSON")
+
+    for name in ("config.json", "metrics.json", "provenance.json"):
+        json.loads((path / name).read_text(), parse_constant=refuse)
+
+
+def test_predictions_as_xarray_name_time_and_neurons(fit):
+    array = fit.predictions.to_xarray()
+    assert array.dims == ("time", "neuron")
+    assert array.sel(neuron=9).sel(time=1.0).item() == 7
+    assert array["split"].values.tolist() == ["train", "train", "train", "val", "test"]
+    assert array["cell_type"].values.tolist() == ["Pvalb", "", "Sst"]
+
+
+def test_a_run_is_not_overwritten_unless_asked(fit, tmp_path):
+    path = fit.save(tmp_path / "run")
+    with pytest.raises(ResultsError, match=r"holds a finished run. Pass --overwrite to replace it"):
+        fit.save(path)
+    replace(fit, seed=4).save(path, overwrite=True)
+    assert results.load(path).seed == 4
+
+
+def test_a_folder_with_other_files_is_never_overwritten(fit, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ResultsError, match="other files"):
+        fit.save(tmp_path)
+    with pytest.raises(ResultsError, match="not a run directory"):
+        fit.save(tmp_path, overwrite=True)
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_overwriting_removes_the_files_of_a_run_and_nothing_else(fit, tmp_path):
+    path = fit.save(tmp_path / "run")
+    (path / "checkpoint.pt").write_bytes(b"old")
+    (path / "notes.txt").write_text("mine")
+    fit.save(path, overwrite=True)
+    assert not (path / "checkpoint.pt").exists()
+    assert (path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("missing", ["metrics.json", "results.h5", "provenance.json"])
+def test_an_incomplete_run_is_named_with_how_far_it_got(fit, tmp_path, missing):
+    path = fit.save(tmp_path / "run")
+    (path / missing).unlink()
+    with pytest.raises(ResultsError, match=rf"incomplete: no {missing} \(training reached epoch 1"):
+        results.load(path)
+
+
+def test_a_run_of_a_newer_version_is_refused(fit, tmp_path):
+    path = fit.save(tmp_path / "run")
+    config = json.loads((path / "config.json").read_text()) | {"format": 99}
+    (path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ResultsError, match=r"has format 99; this nwbdyn reads up to 1. Update"):
+        results.load(path)
+
+
+@pytest.mark.parametrize("name", ["config.json", "provenance.json", "metrics.json", "results.h5"])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe garbage", b"[1]"])
+def test_a_damaged_file_is_an_error_of_ours(fit, tmp_path, name, content):
+    path = fit.save(tmp_path / "run")
+    (path / name).write_bytes(content)
+    with pytest.raises(ResultsError, match=r"damaged|newer|format"):
+        results.load(path)
+
+
+def test_what_is_not_a_run_is_named(tmp_path):
+    with pytest.raises(ResultsError, match="No run directory"):
+        results.load(tmp_path / "absent")
+    with pytest.raises(ResultsError, match="not a run directory"):
+        results.load(tmp_path)
+    with pytest.raises(FitError, match="No run to resume"):
+        run_directory.prepare(tmp_path, resume=True)
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
+    target = tmp_path / "metrics.json"
+    target.write_text("old")
+
+    def interrupted(path: Path) -> None:
+        with run_directory.replacing(path) as partial:
+            partial.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(target)
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_history_cut_off_in_a_line_keeps_the_lines_before(tmp_path):
+    run_directory.append_history(tmp_path, {"epoch": 1, "loss": 0.5})
+    run_directory.append_history(tmp_path, {"epoch": 2, "loss": float("nan")})
+    with (tmp_path / "history.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "lo')
+    history = run_directory.read_history(tmp_path)
+    assert [record["epoch"] for record in history] == [1, 2]
+    assert np.isnan(history[1]["loss"])
