@@ -158,9 +158,30 @@ class Model(nn.Module):
     def finish(self, train: Iterable[Batch]) -> None:
         """Called once with the best weights restored (fix signs, cache means)."""
 
-    def connectivity(self) -> dict[str, Tensor]:
-        """The parameters that the native connectivity form needs, detached."""
+    def connectivity(self, session: str | None = None) -> dict[str, Tensor]:
+        """The parameters that the native connectivity form needs, detached.
+
+        Names are those of `nwbdyn.connectivity.Connectivity`; rows are the neurons of `session`
+        (the first one by default).
+        """
         return {}
+
+    def read_out(self, batch: Batch) -> dict[str, Tensor]:
+        """Time-resolved parts of the native connectivity form, one row per window, detached.
+
+        Empty where the parameters and the activity are enough.
+        """
+        return {}
+
+    def influence(self, batch: Batch) -> Tensor:
+        """(B, post, pre): what one more unit of input in the last observed bin of neuron `pre` does
+        to the prediction of neuron `post`, everything later than that bin unseen. Detached.
+
+        The one read-out that means the same for every model: traces in target units per input
+        unit; spikes as change of the log rate. The diagonal is a neuron's own history. Every model
+        has it.
+        """
+        raise NotImplementedError
 
     def embeddings(self) -> Tensor | None:
         """(num_global, E) neuron embeddings, detached, or None."""
