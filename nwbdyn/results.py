@@ -34,6 +34,7 @@ class Predictions:
     quantity: str
     horizon: int  # bins ahead; 0 for co-smoothing
     neurons: Neurons
+    recorded: np.ndarray | None = None  # (num_bins, N) what was recorded, NaN where it was not
 
     def to_xarray(self) -> "xarray.DataArray":
         """Dims (time, neuron), with the split of each bin and what is known of each neuron."""
@@ -70,9 +71,7 @@ class Fit:
     metrics: dict[str, object]  # as metrics.json
     predictions: Predictions
     connectivity: Connectivity
-    edges: (
-        pd.DataFrame
-    )  # pre, post, weight, seed_sd, sign_agreement …; off-diagonal, strongest first
+    edges: pd.DataFrame  # pre, post, weight, seed_sd …; off-diagonal, strongest first
     neurons: Neurons
     source: Source
     session: dict[str, object]  # session_id, identifier, session_start_time, description, subject

@@ -1,0 +1,72 @@
+"""The look of every figure: quiet ink, colours that colour-blind readers can tell apart.
+
+Colours are the Okabe-Ito set; signed weights use a blue-white-red map centred on zero. Text and
+axes are drawn in `INK`, which the HTML page replaces by the colour of its own text, so figures read
+in light and dark mode alike.
+"""
+
+import itertools
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+
+INK = "#3a3a3b"  # text, axes, recorded activity
+MODEL = "#d55e00"  # vermilion: the model
+BASELINE = "#0072b2"  # blue: baselines
+TRAIN = "#999999"
+CATEGORIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#a39a00")
+SIGNED = "RdBu_r"  # zero-centred weights
+
+_RC = {
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": INK,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
+    "figure.constrained_layout.use": True,
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "legend.frameon": False,
+    "savefig.transparent": True,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "nwbdyn",
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+
+
+def house() -> AbstractContextManager[None]:
+    """The house style, as a context for drawing."""
+    return mpl.rc_context(_RC)
+
+
+def panels(
+    rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (6.4, 2.6)
+) -> tuple[Axes, ...]:
+    """New axes in the house style, row by row; `size` is of the whole figure, in inches."""
+    with house():
+        _, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
+    return tuple(axes.ravel())
+
+
+def limit(values: np.ndarray) -> float:
+    """A symmetric colour limit: the 99th percentile of the magnitudes, never zero."""
+    finite = np.abs(values[np.isfinite(values)])
+    return float(np.percentile(finite, 99)) or 1.0 if finite.size else 1.0
+
+
+def bounds(labels: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Runs of equal labels in a sorted list: (label, first, one past the last)."""
+    edges = [0, *(i for i in range(1, len(labels)) if labels[i] != labels[i - 1]), len(labels)]
+    return [
+        (labels[start], start, stop)
+        for start, stop in itertools.pairwise(edges)
+        if stop > start
+    ]
