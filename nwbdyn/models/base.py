@@ -95,6 +95,9 @@ class Config:
     validate_every: int = 1  # epochs between validations
 
 
+BaseConfig = Config  # inside a Model, `Config` is the model's own
+
+
 class Model(nn.Module):
     """A model of what the neurons of a recording say about one another.
 
@@ -105,16 +108,16 @@ class Model(nn.Module):
     quantities: ClassVar[frozenset[str]]  # what it can be fitted to
     target: ClassVar[str]  # NEXT or CO_SMOOTHING
     form: ClassVar[str]  # native connectivity: "netformer", "gain" or "attention"
-    Config: ClassVar[type[Config]]
+    Config: ClassVar[type[BaseConfig]]
     paper: ClassVar[str]  # one-line citation
 
-    def __init__(self, config: Config, layout: Layout) -> None:
+    def __init__(self, config: BaseConfig, layout: Layout) -> None:
         super().__init__()
         self.config = config
         self.layout = layout
 
     @classmethod
-    def configure(cls, layout: Layout, **options: object) -> Config:
+    def configure(cls, layout: Layout, **options: object) -> BaseConfig:
         """The Config for this kind of data; `options` win over the defaults.
 
         Raises:
@@ -124,7 +127,7 @@ class Model(nn.Module):
         return cls.Config(**options)  # type: ignore[arg-type]
 
     @classmethod
-    def windows(cls, config: Config, layout: Layout) -> WindowSpec:
+    def windows(cls, config: BaseConfig, layout: Layout) -> WindowSpec:
         """How the windows are cut for this Config."""
         raise NotImplementedError
 
