@@ -1,0 +1,151 @@
+"""The layers of STNDT: dropout, position codes, attention over time, maps over neurons."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def dropout(x: Tensor, rate: float, generator: torch.Generator | None) -> Tensor:
+    """Zero each element with probability `rate` and rescale the rest.
+
+    One 64-bit random number decides four elements, 16 bits each; the rescaling uses the exact
+    probability, so the mean is unchanged.
+    """
+    threshold = round(rate * 2**16)
+    if threshold == 0:
+        return x
+    words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device)
+    words.random_(-(2**63), None, generator=generator)
+    kept = words.view(torch.int16)[: x.numel()].view(x.shape) >= threshold - 2**15
+    return x * kept.to(x.dtype).mul_(2**16 / (2**16 - threshold))
+
+
+def position_code(length: int, width: int) -> Tensor:
+    """(length, width) sines and cosines of the position; an odd width drops the last cosine."""
+    position = torch.arange(length, dtype=torch.float32)[:, None]
+    frequency = torch.exp(torch.arange(0, width, 2).float() * (-math.log(10000.0) / width))
+    code = torch.zeros(length, width)
+    code[:, 0::2] = torch.sin(position * frequency)
+    code[:, 1::2] = torch.cos(position * frequency[: width // 2])
+    return code
+
+
+class TemporalAttention(nn.Module):
+    """Every bin attends to the bins from `back` before it to `forward` after it (d_model = N).
+
+    Args:
+        back: bins; 0 or less: all earlier ones.
+        forward: bins; less than 0: all later ones.
+    """
+
+    hidden_bins: Tensor
+
+    def __init__(
+        self, bins: int, neurons: int, heads: int, rate: float, *, back: int, forward: int
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.rate = rate
+        self.project = nn.Linear(neurons, 3 * neurons)
+        nn.init.xavier_uniform_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+        self.mix = nn.Linear(neurons, neurons)
+        nn.init.zeros_(self.mix.bias)
+        offset = torch.arange(bins) - torch.arange(bins)[:, None]  # key minus query
+        seen = torch.ones(bins, bins, dtype=torch.bool)
+        if back > 0:
+            seen &= offset >= -back
+        if forward >= 0:
+            seen &= offset <= forward
+        self.register_buffer("hidden_bins", ~seen, persistent=False)
+
+    def forward(self, a: Tensor, generator: torch.Generator | None) -> Tensor:
+        batch, bins, neurons = a.shape
+        split = self.project(a).view(batch, bins, 3, self.heads, neurons // self.heads)
+        query, key, value = split.permute(2, 0, 3, 1, 4)  # each (B, H, T, N / H)
+        scores = query @ key.mT / math.sqrt(neurons / self.heads)
+        weights = scores.masked_fill(self.hidden_bins, -math.inf).softmax(-1)
+        if self.training:
+            weights = dropout(weights, self.rate, generator)
+        mixed = (weights @ value).transpose(1, 2).reshape(batch, bins, neurons)
+        return self.mix(mixed)
+
+
+class SpatialMap(nn.Module):
+    """One row-stochastic (N, N) map per window, row = attending neuron, averaged over heads.
+
+    Only queries and keys: the map multiplies the temporal stream, so value and output projections
+    of the published module never reach the output.
+    """
+
+    def __init__(self, bins: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(bins)
+        self.project = nn.Linear(bins, 2 * bins)
+        # The range that torch's joint (3T, T) projection starts with.
+        nn.init.uniform_(self.project.weight, -math.sqrt(6 / (4 * bins)), math.sqrt(6 / (4 * bins)))
+        nn.init.zeros_(self.project.bias)
+
+    def forward(self, s: Tensor) -> Tensor:
+        batch, neurons, bins = s.shape
+        split = self.project(self.norm(s)).view(batch, neurons, 2, self.heads, bins // self.heads)
+        query, key = split.permute(2, 0, 3, 1, 4)  # each (B, H, N, T / H)
+        scores = query @ key.mT / math.sqrt(bins / self.heads)
+        return scores.softmax(-1).mean(1)
+
+
+class FeedForward(nn.Module):
+    """N -> width -> N with a ReLU, after a layer norm."""
+
+    def __init__(self, neurons: int, width: int, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+        self.norm = nn.LayerNorm(neurons)
+        self.widen = nn.Linear(neurons, width)
+        self.narrow = nn.Linear(width, neurons)
+
+    def forward(self, h: Tensor, generator: torch.Generator | None) -> Tensor:
+        inner = F.relu(self.widen(self.norm(h)))
+        if self.training:
+            inner = dropout(inner, self.rate, generator)
+        return self.narrow(inner)
+
+
+class Layer(nn.Module):
+    """One layer of the published encoder: time, feed-forward, neurons, feed-forward; pre-norm."""
+
+    def __init__(
+        self,
+        bins: int,
+        neurons: int,
+        *,
+        heads: int,
+        width: int,
+        rate: float,
+        back: int,
+        forward: int,
+    ) -> None:
+        super().__init__()
+        self.rate = rate
+        self.norm_time = nn.LayerNorm(neurons)
+        self.time = TemporalAttention(bins, neurons, heads, rate, back=back, forward=forward)
+        self.after_time = FeedForward(neurons, width, rate)
+        self.map = SpatialMap(bins, heads)
+        self.norm_value = nn.LayerNorm(neurons)
+        self.after_space = FeedForward(neurons, width, rate)
+
+    def forward(
+        self, h: Tensor, map: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        """The stream after this layer, and y = LN3(h), what the map multiplied; both (B, T, N)."""
+        h = h + self._drop(self.time(self.norm_time(h), generator), generator)
+        h = h + self._drop(self.after_time(h, generator), generator)
+        y = self.norm_value(h)
+        h = h + self._drop(y @ map.mT, generator)
+        return h + self._drop(self.after_space(h, generator), generator), y
+
+    def _drop(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        return dropout(x, self.rate, generator) if self.training else x

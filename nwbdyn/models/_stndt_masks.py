@@ -1,0 +1,55 @@
+"""Which inputs STNDT hides in training, and what stands in their place."""
+
+import torch
+from torch import Tensor
+
+MODES = ("full", "timestep")
+
+
+def mask(
+    counts: Tensor,
+    generator: torch.Generator | None,
+    *,
+    ratio: float,
+    token_ratio: float,
+    random_ratio: float,
+    mode: str = "full",
+    span: int = 1,
+) -> tuple[Tensor, Tensor]:
+    """Corrupt the visible counts of some windows.
+
+    A share `ratio` of the elements is masked. Of these a share `token_ratio` becomes 0, of the rest
+    a share `random_ratio` a uniform integer below the largest count in the batch, and what is left
+    keeps its value.
+
+    Args:
+        counts: (B, T, N) visible counts only: held-in neurons, observed bins.
+        mode: "full" masks single elements, "timestep" whole bins of a window.
+        span: bins that are masked together, from a random start.
+
+    Returns:
+        The corrupted counts and the masked elements, bool; both (B, T, N).
+    """
+    batch, bins, neurons = counts.shape
+    draw = torch.rand(counts.shape, generator=generator, device=counts.device)
+    if mode == "full" and span == 1:
+        masked = draw < ratio
+        fate = draw / ratio if ratio else draw  # uniform below 1 where masked: no second draw
+    else:
+        # A start with probability 1 - (1 - ratio)^(1/span) at every bin that reaches an element
+        # masks it with probability `ratio`, at the edges too.
+        width = neurons if mode == "full" else 1
+        start = torch.rand(
+            (batch, bins + span - 1, width), generator=generator, device=counts.device
+        )
+        started = start < 1 - (1 - ratio) ** (1 / span)
+        masked = started.unfold(1, span, 1).any(-1).expand(counts.shape)
+        fate = draw
+    rest = 1 - token_ratio
+    chance = (fate - token_ratio) / rest if rest else fate - token_ratio  # in [0, 1) of the rest
+    random = masked & (chance >= 0) & (chance < random_ratio)
+    corrupted = counts.masked_fill(masked & (fate < token_ratio), 0)
+    if random_ratio:
+        integers = (chance / random_ratio * counts.max()).floor_()
+        corrupted = torch.where(random, integers, corrupted)
+    return corrupted, masked

@@ -1,0 +1,399 @@
+"""STNDT: a transformer over time whose stream is mixed across neurons by a spatial attention map.
+
+Le & Shlizerman 2022, "STNDT: Modeling Neural Population Activity with a Spatiotemporal
+Transformer", NeurIPS, arXiv 2206.04727. For counts x (T, N) of one window
+
+    h = sqrt(N) (x W_e^T + b_e) + PE,       s = sqrt(T) (x^T W_s^T + b_s) + PE^T
+    per layer: h += attention over time(LN h);  h += feed-forward(LN h)
+               A  = softmax over neurons of queries and keys of LN s          (N, N)
+               h += (A LN(h)^T)^T;              h += feed-forward(LN h);      s = h^T
+    log rate = LN(h) W_d^T + b_d
+
+It is trained to fill in hidden counts (Poisson loss) and to tell windows apart under two random
+corruptions (contrastive loss). Maps are acausal, one per window and layer, and not connectivity by
+themselves: judge them by what the score loses when they are replaced (`forward(batch, maps=…)`).
+"""
+
+import copy
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from nwbdyn.models import base
+from nwbdyn.models._stndt_layers import Layer, dropout, position_code
+from nwbdyn.models._stndt_masks import MODES, mask
+
+MAPS = ("learned", "uniform", "trial-mean", "shuffled", "identity")
+CONTRASTS = ("embedding", "prediction", "none")
+
+
+@dataclass(frozen=True)
+class Config(base.Config):
+    """Options of STNDT. Architecture and rates are the authors'; training length is ours.
+
+    The paper's lengths are in PRESETS.
+    """
+
+    updates: int | None = 2000
+    batch_size: int = 64
+    weight_decay: float = 5e-5
+    clip_norm: float | None = 200.0
+    validate_every: int = 5
+    warmup: float = 0.1  # share of the training with a rising learning rate; a cosine to 0 follows
+
+    context: int = 100  # observed bins of a window, where there are no aligned trials
+    forward: int = 0  # bins to predict after them, likewise
+    layers: int = 4
+    heads: int = 2  # at most; the largest number that divides bins and neurons is taken
+    feedforward: int = 128  # units of the feed-forward layers
+    attend_back: int = 8  # bins back that a bin attends to; 0 or less: all
+    attend_forward: int = 4  # bins ahead; less than 0: all
+    dropout: float = 0.1
+    dropout_embedding: float = 0.2
+    dropout_rates: float = 0.2  # before the read-out
+
+    mask_mode: str = "full"  # "full" single elements, "timestep" whole bins
+    mask_ratio: float = 0.25  # share of the observed held-in counts that is masked
+    mask_token: float = 1.0  # share of the masked that becomes 0
+    mask_random: float = 0.5  # share of the others that becomes a random count
+    mask_span: int = 1  # bins masked together, at most
+    mask_span_start: float = 0.16  # share of the training after which spans begin to grow
+    mask_span_end: float = 0.24  # share of the training after which every mask is a span
+
+    contrast: str = "embedding"  # what is contrasted: "embedding", "prediction" (paper) or "none"
+    contrast_weight: float = 0.1  # of the contrastive loss
+    contrast_temperature: float = 0.07
+    contrast_ratio: float = 0.05  # mask of the two views, as above
+    contrast_token: float = 0.5
+    contrast_random: float = 0.5
+
+
+Options = Config  # inside the class, `Config` is its own attribute
+
+_PAPER = {"layers": 4, "heads": 2, "feedforward": 128, "updates": None, "validate_every": 20}
+PRESETS: dict[str, dict[str, object]] = {  # the authors' four benchmark configurations
+    "mc_maze": _PAPER | {"epochs": 50501, "warmup": 5000 / 50501, "patience": 3000 // 20},
+    "mc_rtt": _PAPER | {"epochs": 50501, "warmup": 5000 / 50501, "patience": 3000 // 20},
+    "area2_bump": _PAPER
+    | {"heads": 1, "epochs": 40001, "warmup": 5000 / 40001, "patience": 2500 // 20},
+    "dmfc_rsg": _PAPER
+    | {"layers": 6, "epochs": 50501, "warmup": 5000 / 50501, "patience": 4000 // 20},
+}
+
+
+class STNDT(base.Model):
+    """The model, for one session whose held-out neurons and forward bins come in as zeros."""
+
+    quantities = frozenset({"counts"})
+    target = base.CO_SMOOTHING
+    form = "attention"
+    Config: ClassVar[type[base.Config]] = Config
+    paper = "Le & Shlizerman 2022, NeurIPS, arXiv 2206.04727"
+
+    config: Options
+    notes: tuple[str, ...]  # what differs from what was asked, for the run's notes
+    layers: nn.ModuleList
+    progress: Tensor
+    time_code: Tensor
+    neuron_code: Tensor
+    unseen: Tensor
+    ceiling: Tensor
+    mean_maps: Tensor
+
+    def __init__(self, config: Options, layout: base.Layout) -> None:
+        super().__init__(config, layout)
+        (held_in,) = layout.held_in.values()
+        self.observed, ahead = _bins(config, layout)
+        bins, neurons = self.observed + ahead, len(held_in)
+        self.heads = _common_divisor(bins, neurons, config.heads)
+        self.notes = ()
+        if self.heads != config.heads:
+            self.notes = (
+                f"{self.heads} attention heads instead of {config.heads}: the number has to divide "
+                f"{neurons} neurons and {bins} bins",
+            )
+        self.embed_time = nn.Linear(neurons, neurons)
+        nn.init.uniform_(self.embed_time.weight, -0.1, 0.1)
+        self.embed_neurons = nn.Linear(bins, bins)
+        layer = Layer(
+            bins,
+            neurons,
+            heads=self.heads,
+            width=config.feedforward,
+            rate=config.dropout,
+            back=config.attend_back,
+            forward=config.attend_forward,
+        )
+        with torch.no_grad():
+            scale = 0.67 * config.layers**-0.25
+            for linear in (layer.time.mix, layer.after_time.widen, layer.after_time.narrow):
+                linear.weight.mul_(scale)
+        self.layers = nn.ModuleList(copy.deepcopy(layer) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(neurons)
+        self.decode = nn.Linear(neurons, neurons)
+        nn.init.uniform_(self.decode.weight, -0.1, 0.1)
+        nn.init.zeros_(self.decode.bias)
+
+        # The authors' columns are held-in neurons first. Only the position codes know a neuron's
+        # place, so these are laid out in the batch's order and no activity is ever permuted.
+        flags = torch.tensor(held_in)
+        place = torch.argsort(torch.argsort(~flags, stable=True))  # (N,)
+        self.register_buffer("time_code", position_code(bins, neurons)[:, place], persistent=False)
+        self.register_buffer("neuron_code", position_code(neurons, bins)[place], persistent=False)
+        unseen = ~flags.expand(bins, neurons).clone()
+        unseen[self.observed :] = True
+        self.register_buffer("unseen", unseen, persistent=False)  # (T, N) zero in every input
+        self.columns = flags.nonzero()[:, 0].tolist()
+        self.register_buffer("ceiling", torch.tensor(math.inf))  # largest training count
+        self.register_buffer("mean_maps", torch.zeros(config.layers, neurons, neurons))
+        self.register_buffer("progress", torch.zeros(()))  # share of the training that is done
+        self._num_updates = 1
+
+    @classmethod
+    def configure(cls, layout: base.Layout, **options: object) -> Options:
+        """The Config for these data; `preset` names one of PRESETS, other options win over it."""
+        preset = options.pop("preset", None)
+        if preset is not None and preset not in PRESETS:
+            raise ValueError(f"no preset {preset!r}; choose from: {', '.join(PRESETS)}")
+        config = Options(**(PRESETS.get(str(preset), {}) | options))  # type: ignore[arg-type]
+        for value, choices, name in (
+            (config.mask_mode, MODES, "mask_mode"),
+            (config.contrast, CONTRASTS, "contrast"),
+        ):
+            if value not in choices:
+                raise ValueError(f"{name} is {value!r}; choose from: {', '.join(choices)}")
+        if len(layout.held_in) != 1:
+            raise ValueError(
+                f"stndt fits one session at a time; there are {len(layout.held_in)}: fit each alone"
+            )
+        if not any(next(iter(layout.held_in.values()))):
+            raise ValueError("no neuron is held in, so there is nothing to predict from")
+        return config
+
+    @classmethod
+    def windows(cls, config: base.Config, layout: base.Layout) -> base.WindowSpec:
+        assert isinstance(config, Options)
+        observed, ahead = _bins(config, layout)
+        return base.WindowSpec(context=observed, forward=ahead, inputs="counts")
+
+    def initialise(self, train: Iterable[base.Batch]) -> None:
+        """Remember the largest training count: inputs are clipped to it in evaluation."""
+        self.ceiling.fill_(max(float(batch.activity.max()) for batch in train))
+
+    def forward(self, batch: base.Batch, maps: str = "learned") -> base.Output:
+        """Log rates of every neuron in every bin.
+
+        Args:
+            maps: what stands for the spatial maps: "learned", or to see what they are worth
+                "uniform", "trial-mean" (over the training windows, after `finish`), "shuffled"
+                (another window's map; at least two windows) or "identity".
+        """
+        if not self.training:
+            log_rate = self._log_rate(batch.activity.clamp(max=self.ceiling), None, maps)
+            return base.Output(prediction=log_rate.exp(), log_rate=log_rate)
+        config, generator = self.config, batch.generator
+        counts, masked = self._mask(
+            batch,
+            config.mask_mode,
+            (config.mask_ratio, config.mask_token, config.mask_random),
+            self._span(generator),
+        )
+        log_rate = self._log_rate(counts, generator, maps)
+        hidden = {"scored": masked | self.unseen}
+        if config.contrast != "none":
+            rates = (config.contrast_ratio, config.contrast_token, config.contrast_random)
+            views = torch.cat([self._mask(batch, "full", rates)[0] for _ in range(2)])  # (2B, T, N)
+            if config.contrast == "embedding":
+                hidden["time_views"], hidden["neuron_views"] = self._embed(views)
+            else:
+                hidden["views"] = self._log_rate(views, generator, maps)
+        return base.Output(prediction=log_rate.exp(), log_rate=log_rate, hidden=hidden)
+
+    def loss(self, batch: base.Batch, output: base.Output) -> Tensor:
+        """Poisson loss of the hidden entries, plus the contrastive loss in training.
+
+        In evaluation the hidden entries are the held-out neurons and the forward bins. Where there
+        are neither, the held-in counts are masked once more, always with the same seed.
+        """
+        scored = output.hidden.get("scored")
+        if scored is None:
+            scored = self.unseen.expand(batch.target.shape)
+            if not self.unseen.any():
+                output, scored = self._masked_again(batch)
+        assert output.log_rate is not None
+        weight = (scored & batch.valid).to(output.log_rate.dtype)
+        nll = output.prediction - batch.target * output.log_rate
+        loss = (nll * weight).sum() / weight.sum().clamp(min=1)
+        for name in ("time_views", "neuron_views", "views"):
+            if name in output.hidden:
+                features = output.hidden[name].flatten(1)
+                loss = loss + self.config.contrast_weight * contrast(
+                    features, self.config.contrast_temperature
+                )
+        return loss
+
+    def optimiser(
+        self, num_updates: int, updates_per_epoch: int
+    ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+        """AdamW with a linear warm-up and a cosine to 0, constant within an epoch.
+
+        A training of fewer than 40 epochs is cut into 40 steps instead.
+        """
+        self._num_updates = num_updates
+        optimiser, _ = super().optimiser(num_updates, updates_per_epoch)
+        stride = max(1, min(updates_per_epoch, num_updates // 40))
+        stages = math.ceil(num_updates / stride)
+        rising = max(1, round(self.config.warmup * stages))
+
+        def factor(step: int) -> float:
+            stage = min(step // stride, stages)
+            if stage < rising:
+                return (stage + 1) / rising
+            return 0.5 * (1 + math.cos(math.pi * (stage - rising) / max(1, stages - rising)))
+
+        return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+
+    def after_update(self, step: int) -> None:
+        self.progress.fill_(step / self._num_updates)
+
+    @torch.no_grad()
+    def finish(self, train: Iterable[base.Batch]) -> None:
+        """Keep the mean maps of the training windows, for `forward(batch, maps="trial-mean")`."""
+        self.eval()
+        total, num_windows = torch.zeros_like(self.mean_maps), 0
+        for batch in train:
+            total += self.read_out(batch)["maps"].sum(0)
+            num_windows += batch.num_windows
+        self.mean_maps.copy_(total / num_windows)
+
+    @torch.no_grad()
+    def read_out(self, batch: base.Batch) -> dict[str, Tensor]:
+        """Window attention and its contributions, acausal.
+
+        Returns:
+            maps: (B, L, N, N) row-stochastic, [attending, attended], no unit.
+            y: (B, L, T, N) what the maps multiply: maps[i, j] y[t, j] is neuron j's contribution to
+                i's stream in bin t.
+            importance: (B, N) attention that each neuron receives in layer 1, mean over receivers.
+        """
+        kept: list[tuple[Tensor, Tensor]] = []
+        self._log_rate(batch.activity.clamp(max=self.ceiling), None, "learned", kept)
+        maps, y = (torch.stack(each, 1) for each in zip(*kept, strict=True))
+        return {"maps": maps, "y": y, "importance": maps[:, 0].mean(1)}
+
+    def _mask(
+        self, batch: base.Batch, mode: str, rates: tuple[float, float, float], span: int = 1
+    ) -> tuple[Tensor, Tensor]:
+        """The windows with some visible counts corrupted, and which these are; both (B, T, N)."""
+        ratio, token, random = rates
+        visible = batch.activity[:, : self.observed, self.columns]
+        corrupted, chosen = mask(
+            visible,
+            batch.generator,
+            ratio=ratio,
+            token_ratio=token,
+            random_ratio=random,
+            mode=mode,
+            span=span,
+        )
+        counts, masked = batch.activity.clone(), torch.zeros_like(batch.valid)
+        counts[:, : self.observed, self.columns] = corrupted
+        masked[:, : self.observed, self.columns] = chosen
+        return counts, masked
+
+    def _masked_again(self, batch: base.Batch) -> tuple[base.Output, Tensor]:
+        """A prediction from masked held-in counts, the same mask at every call."""
+        seeded = torch.Generator(batch.activity.device).manual_seed(0)
+        rates = (self.config.mask_ratio, self.config.mask_token, self.config.mask_random)
+        again = replace(batch, generator=seeded)
+        counts, masked = self._mask(again, self.config.mask_mode, rates)
+        log_rate = self._log_rate(counts, None, "learned")
+        return base.Output(prediction=log_rate.exp(), log_rate=log_rate), masked
+
+    def _span(self, generator: torch.Generator | None) -> int:
+        """Bins masked together in this update: 1, or with growing probability up to mask_span."""
+        config = self.config
+        if config.mask_span <= 1:
+            return 1
+        ramp = max(config.mask_span_end - config.mask_span_start, 1e-9)
+        chance = (float(self.progress) - config.mask_span_start) / ramp
+        draw, width = torch.rand(2, generator=generator, device=self.progress.device).tolist()
+        return 1 + int(width * config.mask_span) if draw < chance else 1
+
+    def _embed(self, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T, N) and (B, N, T), before position codes and dropout."""
+        _, bins, neurons = counts.shape
+        return (
+            self.embed_time(counts) * math.sqrt(neurons),
+            self.embed_neurons(counts.mT) * math.sqrt(bins),
+        )
+
+    def _log_rate(
+        self,
+        counts: Tensor,
+        generator: torch.Generator | None,
+        maps: str,
+        kept: list[tuple[Tensor, Tensor]] | None = None,
+    ) -> Tensor:
+        """(B, T, N) log expected counts per bin; `kept` receives each layer's map and y."""
+        h, s = self._embed(counts)
+        h, s = h + self.time_code, s + self.neuron_code
+        if self.training:
+            h = dropout(h, self.config.dropout_embedding, generator)
+            s = dropout(s, self.config.dropout_embedding, generator)
+        for number, layer in enumerate(self.layers):
+            assert isinstance(layer, Layer)
+            map = self._replace(layer.map(s), maps, number)
+            h, y = layer(h, map, generator)
+            s = h.mT
+            if kept is not None:
+                kept.append((map, y))
+        h = self.norm(h)
+        if self.training:
+            h = dropout(h, self.config.dropout_rates, generator)
+        return self.decode(h)
+
+    def _replace(self, map: Tensor, maps: str, layer: int) -> Tensor:
+        if maps == "learned":
+            return map
+        if maps == "uniform":
+            return torch.full_like(map, 1 / map.shape[-1])
+        if maps == "trial-mean":
+            return self.mean_maps[layer].expand_as(map)
+        if maps == "identity":
+            return torch.eye(map.shape[-1], device=map.device).expand_as(map)
+        if maps == "shuffled":
+            if len(map) < 2:
+                raise ValueError("shuffled maps need at least two windows in a batch")
+            return map.roll(1, 0)
+        raise ValueError(f"no maps called {maps!r}; choose from: {', '.join(MAPS)}")
+
+
+def contrast(features: Tensor, temperature: float) -> Tensor:
+    """NT-Xent: the loss of finding a window's other view among all views.
+
+    Args:
+        features: (2B, F), first views then second views of the same B windows.
+    """
+    unit = F.normalize(features, dim=1)
+    similarity = unit @ unit.T / temperature
+    similarity.fill_diagonal_(-math.inf)
+    partner = torch.arange(len(features), device=features.device).roll(len(features) // 2)
+    return F.cross_entropy(similarity, partner)
+
+
+def _bins(config: Options, layout: base.Layout) -> tuple[int, int]:
+    """Observed and forward bins of a window."""
+    return layout.trial_bins or (config.context, config.forward)
+
+
+def _common_divisor(bins: int, neurons: int, most: int) -> int:
+    return next(h for h in range(most, 0, -1) if bins % h == 0 and neurons % h == 0)
+
+
+MODEL = STNDT
