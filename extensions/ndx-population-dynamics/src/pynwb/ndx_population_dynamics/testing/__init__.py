@@ -1,0 +1,1 @@
+"""Objects of every type with small contents, for tests."""

@@ -1,0 +1,41 @@
+"""The committed specification is the one that the script writes."""
+
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXTENSION = Path(__file__).resolve().parents[3]
+SCRIPT = EXTENSION / "src" / "spec" / "create_extension_spec.py"
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("spec")
+    subprocess.run([sys.executable, SCRIPT, folder], check=True)
+    return folder
+
+
+def test_the_committed_specification_is_what_the_script_writes(written):
+    committed = sorted((EXTENSION / "spec").iterdir())
+    assert [path.name for path in committed] == sorted(path.name for path in written.iterdir())
+    for path in committed:
+        assert path.read_text() == (written / path.name).read_text(), path.name
+
+
+def test_no_dtype_is_one_that_older_readers_cannot_open(written):
+    text = (written / "ndx-population-dynamics.extensions.yaml").read_text()
+    assert "dtype: int64" not in text
+    assert "isodatetime" not in text
+    assert "name: object_id\n" not in text
+
+
+def test_every_type_is_exported_with_a_mock_constructor():
+    import ndx_population_dynamics as ndx
+    from ndx_population_dynamics.testing import mock
+
+    names = {spec.neurodata_type_def for spec in runpy.run_path(str(SCRIPT))["TYPES"]}
+    assert set(ndx.__all__) == names
+    assert set(mock.__all__) == {f"mock_{name}" for name in names}
