@@ -25,6 +25,7 @@ class Layout:
     quantity: str  # "counts", "dff", "events", "deconvolved" or "fluorescence"
     num_covariates: int = 0
     trial_bins: tuple[int, int] | None = None  # (observed, forward) bins of an aligned trial
+    cell_types: tuple[int, ...] | None = None  # (num_global,) number of the type; -1 = unknown
 
     @property
     def num_global(self) -> int:
