@@ -1,0 +1,432 @@
+"""NetFormer: the next step of every neuron from attention between neurons.
+
+Lu, Zhang, Le, Wang, Sümbül, Shea-Brown, Mi, "NetFormer: An interpretable model for recovering
+dynamical connectivity in neuronal population dynamics", ICLR 2025.
+
+With x_i the last H steps of neuron i and e_i its embedding:
+
+    z_i = LN1([x_i ; e_i])        q_i = Wq z_i        k_j = Wk z_j        v_i = z_i[:H]
+    A_ij = s q_i . k_j            u_i = v_i + sum_j A_ij v_j            yhat_i = LN2(u_i)[H - 1]
+
+No softmax, no value map, no output layer. A is time-resolved because q and k see the activity;
+row = receiver. It is never formed in training: A v = s Z (Wq^T (Wk (Z^T V))), memory O(B N d).
+
+Beyond the paper: covariates as tokens that are listened to and not predicted, link functions with a
+constant per neuron, raw values, dropout of whole presynaptic tokens, and two comparison models
+(`static`, `coupling`).
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import lr_scheduler
+
+from nwbdyn.models import base
+
+PRESETS: dict[str, dict[str, object]] = {
+    "toy": {
+        **{"history": 1, "embedding": 5, "projection": 5, "layer_norm": False, "scale": 1.0},
+        **{"learning_rate": 0.01, "epochs": 1100, "batch_size": 80, "schedule": "step"},
+    },
+    "stdp": {
+        **{"history": 5, "embedding": 101, "projection": 101},
+        **{"learning_rate": 0.005, "epochs": 20, "batch_size": 64, "schedule": "constant"},
+    },
+    "task_pdm": {
+        **{"history": 5, "embedding": 7, "projection": 7},
+        **{"learning_rate": 0.0025, "epochs": 100, "batch_size": 64, "schedule": "constant"},
+    },
+    "task_gonogo": {
+        **{"history": 1, "embedding": 11, "projection": 11, "layer_norm": False},
+        **{"learning_rate": 0.01, "epochs": 50, "batch_size": 64, "schedule": "constant"},
+    },
+    "task_delay": {
+        **{"history": 5, "embedding": 14, "projection": 14},
+        **{"learning_rate": 0.005, "epochs": 50, "batch_size": 64, "schedule": "constant"},
+    },
+    "constrained_simulation": {
+        **{"history": 99, "embedding": 200, "projection": 299},
+        **{"epochs": 1000, "patience": 20, "batch_size": 32, "schedule": "cyclic"},
+    },
+    "spiking_ring": {
+        **{"history": 1, "embedding": 100, "projection": 100, "layer_norm": False},
+        **{"loss": "poisson", "link": "log", "baseline": False, "inputs": "exponential"},
+        **{"epochs": 100, "batch_size": 32, "schedule": "constant"},
+    },
+    "mouse_v1": {
+        **{"history": 59, "embedding": 30, "layer_norm": True, "raw_values": False},
+        **{"epochs": 100, "patience": 20, "batch_size": 32, "schedule": "plateau"},
+    },
+}
+"""The published experiments, by name."""
+
+
+@dataclass(frozen=True)
+class NetFormerConfig(base.Config):
+    """Options of NetFormer; sizes default to the paper's mouse recordings."""
+
+    history: int = 59  # H, bins of input
+    embedding: int = 30  # E
+    projection: int | None = None  # p; None: H + E
+    layer_norm: bool = True  # LN1 and LN2
+    raw_values: bool = False  # values are the raw history and LN2 is left out; LN1 stays
+    scale: float | None = None  # s; None: (H + E)^-1/2
+    link: str = "identity"  # the prediction is "identity", "tanh" or exp ("log") of the linear part
+    loss: str = "mse"  # "mse", "gaussian" (with a variance per neuron) or "poisson"
+    baseline: bool = False  # a learned constant per neuron before the link
+    start: float = 1.0  # factor on the initial query map; small = start at copy-last
+    dropout: float = 0.0  # chance that a token is heard by nobody
+    queries: tuple[int, ...] | None = None  # global ids of the neurons to predict; None: all
+    type_weight: float = 0.0  # w of the cell-type constraint
+    inputs: str = "zscore"  # see models.base.WindowSpec
+    schedule: str = "plateau"  # of the learning rate: "constant", "plateau", "step" or "cyclic"
+    static: bool = False  # comparison model: queries and keys see the embedding only
+    coupling: bool = True  # False, comparison model: neurons do not hear each other
+
+
+class NetFormer(base.Model):
+    """Attention between neurons as time-resolved coupling."""
+
+    quantities: ClassVar[frozenset[str]] = frozenset(
+        {"counts", "dff", "events", "deconvolved", "fluorescence"}
+    )
+    target: ClassVar[str] = base.NEXT
+    form: ClassVar[str] = "netformer"
+    Config: ClassVar[type[base.Config]] = NetFormerConfig
+    paper: ClassVar[str] = "Lu et al., NetFormer, ICLR 2025"
+    config: NetFormerConfig
+    queried: Tensor  # (num_global,) bool
+    cell_type: Tensor  # (num_global,) long
+
+    def __init__(self, config: NetFormerConfig, layout: base.Layout) -> None:
+        super().__init__(config, layout)
+        _check(config, layout)
+        history, width = config.history, config.history + config.embedding
+        projection = config.projection or width
+        bound = width**-0.5
+        self.scale = bound if config.scale is None else config.scale
+        self.embedding = nn.Parameter(torch.randn(layout.num_global, config.embedding))
+        self.covariate_embedding = nn.Parameter(
+            torch.randn(layout.num_covariates, config.embedding)
+        )
+        self.query = nn.Parameter(torch.empty(projection, width).uniform_(-bound, bound))
+        self.key = nn.Parameter(torch.empty(projection, width).uniform_(-bound, bound))
+        self.query.data *= config.start
+        self.norm_in = nn.LayerNorm(width) if config.layer_norm else None
+        self.norm_out = (
+            nn.LayerNorm(history) if config.layer_norm and not config.raw_values else None
+        )
+        self.baseline = nn.Parameter(torch.zeros(layout.num_global)) if config.baseline else None
+        if config.loss == "gaussian":
+            self.log_variance = nn.Parameter(torch.zeros(layout.num_global))
+        if config.type_weight:
+            assert layout.cell_types is not None  # _check
+            num_types = 1 + max(layout.cell_types)
+            self.register_buffer("cell_type", torch.tensor(layout.cell_types), persistent=False)
+            self.type_mean = nn.Parameter(torch.zeros(num_types, num_types))  # C
+            self.type_log_variance = nn.Parameter(torch.zeros(num_types, num_types))
+        if config.queries is not None:
+            queried = torch.zeros(layout.num_global, dtype=torch.bool)
+            queried[list(config.queries)] = True
+            self.register_buffer("queried", queried, persistent=False)
+
+    @classmethod
+    def configure(cls, layout: base.Layout, **options: object) -> NetFormerConfig:
+        """Defaults for this kind of data; `preset` names a published experiment (PRESETS).
+
+        Raises:
+            TypeError: an unknown option.
+            ValueError: an unknown preset, or options that contradict each other or the data.
+        """
+        preset = options.pop("preset", None)
+        if preset is not None and preset not in PRESETS:
+            raise ValueError(f"no preset {preset!r}; there are: {', '.join(PRESETS)}")
+        defaults = PRESETS[str(preset)] if preset else _defaults(layout)
+        config = NetFormerConfig(**{**defaults, **options})  # type: ignore[arg-type]
+        _check(config, layout)
+        return config
+
+    @classmethod
+    def windows(cls, config: base.Config, layout: base.Layout) -> base.WindowSpec:
+        assert isinstance(config, NetFormerConfig)
+        return base.WindowSpec(context=config.history, inputs=config.inputs)
+
+    def forward(self, batch: base.Batch) -> base.Output:
+        num_neurons = batch.activity.shape[2]
+        seen, values = self._tokens(batch)
+        heard = self._drop(values, batch.generator)
+        u = values[:, :num_neurons] + self._received(seen, heard, num_neurons)  # (B, N, C)
+        linear = (u if self.norm_out is None else self.norm_out(u))[..., -1][:, None]  # (B, 1, N)
+        if self.baseline is not None:
+            linear = linear + self.baseline[batch.neuron_ids]
+        if self.config.queries is not None:
+            linear = linear.masked_fill(~self.queried[batch.neuron_ids], torch.nan)
+        hidden = {}
+        if self.config.type_weight:
+            hidden["type_penalty"] = self._type_penalty(seen[:, :num_neurons], batch.neuron_ids)
+        return base.Output(
+            prediction=LINKS[self.config.link](linear),
+            log_rate=linear if self.config.link == "log" else None,
+            hidden=hidden,
+        )
+
+    def loss(self, batch: base.Batch, output: base.Output) -> Tensor:
+        """Mean over the valid targets of the neurons that are queried."""
+        counted = batch.valid
+        if self.config.queries is not None:
+            counted = counted & self.queried[batch.neuron_ids]
+        prediction, target = output.prediction[counted], batch.target[counted]
+        if self.config.loss == "poisson":
+            assert output.log_rate is not None  # _check: Poisson goes with the log link
+            total = (prediction - target * output.log_rate[counted]).mean()
+        elif self.config.loss == "gaussian":
+            log_variance = self.log_variance[batch.neuron_ids].expand_as(batch.target)[counted]
+            error = (target - prediction) ** 2
+            total = 0.5 * (log_variance + error * torch.exp(-log_variance)).mean()
+        else:
+            total = F.mse_loss(prediction, target)
+        if self.config.type_weight:
+            total = total + self.config.type_weight * output.hidden["type_penalty"]
+        return total
+
+    def initialise(self, train: Iterable[base.Batch]) -> None:
+        """Start the constants at the mean of the training targets, through the link."""
+        if self.baseline is None:
+            return
+        total = torch.zeros_like(self.baseline.data)
+        count = torch.zeros_like(total)
+        for batch in train:
+            total.index_add_(
+                0, batch.neuron_ids, (batch.target * batch.valid).sum(dim=(0, 1)).to(total)
+            )
+            count.index_add_(0, batch.neuron_ids, batch.valid.sum(dim=(0, 1)).to(total))
+        mean = total / count.clamp(min=1)
+        if self.config.link == "log":
+            mean = torch.log(mean.clamp(min=1e-4))
+        elif self.config.link == "tanh":
+            mean = torch.atanh(mean.clamp(-0.999, 0.999))
+        self.baseline.data.copy_(mean)
+
+    def optimiser(
+        self, num_updates: int, updates_per_epoch: int
+    ) -> tuple[torch.optim.Optimizer, lr_scheduler.LRScheduler | None]:
+        optimiser, _ = super().optimiser(num_updates, updates_per_epoch)
+        rate, schedule = self.config.learning_rate, self.config.schedule
+        if schedule == "plateau":
+            return optimiser, lr_scheduler.ReduceLROnPlateau(optimiser, patience=3)
+        if schedule == "step":
+            step = max(1, 100 * updates_per_epoch)
+            return optimiser, lr_scheduler.StepLR(optimiser, step, gamma=0.9)
+        if schedule == "cyclic":
+            return optimiser, lr_scheduler.CyclicLR(
+                optimiser, base_lr=rate / 2, max_lr=2 * rate, cycle_momentum=False
+            )
+        return optimiser, None
+
+    def connectivity(self, session: str | None = None) -> dict[str, Tensor]:
+        """What `nwbdyn.connectivity` needs to evaluate A at any window (form "netformer")."""
+        ids = self.layout.neuron_ids[session or next(iter(self.layout.neuron_ids))]
+        embedding, query, key = self.embedding[list(ids)], self.query.data, self.key.data
+        parameters: dict[str, Tensor] = {}
+        if self.config.static:
+            # A sees the embedding alone: fold its normalised token into the embedding's place.
+            embedding = self._normed(F.pad(embedding, (self.config.history, 0)))
+            query, key = (F.pad(weight, (self.config.history, 0)) for weight in (query, key))
+        elif self.norm_in is not None:
+            parameters = {"norm_gain": self.norm_in.weight, "norm_bias": self.norm_in.bias}
+        parameters |= {
+            "embedding": embedding,  # (N, E)
+            "query": query,  # (p, H + E)
+            "key": key,
+            "context": torch.tensor(self.config.history),
+            "scale": torch.tensor(self.scale, dtype=torch.float64),
+        }
+        return {name: value.detach() for name, value in parameters.items()}
+
+    def embeddings(self) -> Tensor:
+        return self.embedding.detach()
+
+    @torch.no_grad()
+    def influence(self, batch: base.Batch) -> Tensor:
+        """Exact Jacobian of the prediction (log link: of the log rate) in the newest inputs.
+
+        With t_j the change of token j per unit of its newest input and g_i the gradient of yhat_i
+        in u_i: s [(q_i . k_j)(g_i . t_j[:H]) + (q_i . Wk t_j)(g_i . v_j)], plus on the diagonal
+        what passes through a neuron's own residual and query.
+        """
+        num_neurons, newest = batch.activity.shape[2], self.config.history - 1
+        seen, values = self._tokens(batch)
+        unit = torch.zeros_like(seen[:, :num_neurons])
+        unit[..., newest] = 1.0
+        step = unit if self.norm_in is None else _through_norm(self.norm_in, self._raw(batch), unit)
+        value_step = torch.ones_like(values[:, :num_neurons])
+        if self.norm_out is not None:
+            value_step = step[..., : newest + 1]
+        if self.config.static:
+            step = torch.zeros_like(step)
+
+        gradient = torch.zeros_like(value_step)
+        gradient[..., -1] = 1.0
+        if self.norm_out is not None:
+            u = values[:, :num_neurons] + self._received(seen, values, num_neurons)
+            gradient = _back_through_norm(self.norm_out, u, gradient)
+        if self.config.link == "tanh":
+            gradient = gradient * (1 - self(batch).prediction.mT ** 2)
+
+        queries, keys = seen[:, :num_neurons] @ self.query.T, seen @ self.key.T
+        attention = queries @ keys[:, :num_neurons].mT  # (B, post, pre)
+        jacobian = attention * (gradient @ value_step.mT)
+        heard = gradient @ values.mT  # (B, post, M)
+        jacobian += (queries @ (step @ self.key.T).mT) * heard[..., :num_neurons]
+        if not self.config.coupling:
+            own = torch.eye(num_neurons, dtype=torch.bool, device=jacobian.device)
+            jacobian *= own
+            heard[..., :num_neurons] *= own
+        through_query = (((step @ self.query.T) @ keys.mT) * heard).sum(-1)
+        diagonal = (gradient * value_step).sum(-1) + self.scale * through_query
+        return self.scale * jacobian + torch.diag_embed(diagonal)
+
+    # --- parts ---
+
+    def _raw(self, batch: base.Batch) -> Tensor:
+        """(B, M, d) history beside embedding; neurons first, covariates after them."""
+        history, embedding = batch.activity.mT, self.embedding[batch.neuron_ids]
+        if batch.covariates.shape[-1]:
+            history = torch.cat([history, batch.covariates.mT], dim=1)
+            embedding = torch.cat([embedding, self.covariate_embedding])
+        return torch.cat([history, embedding.expand(len(history), -1, -1)], dim=2)
+
+    def _normed(self, tokens: Tensor) -> Tensor:
+        return tokens if self.norm_in is None else self.norm_in(tokens)
+
+    def _tokens(self, batch: base.Batch) -> tuple[Tensor, Tensor]:
+        """What queries and keys see (B, M, d), and the values (B, M, C), the newest last.
+
+        C = H with LN2; else nothing but the newest value is ever used, and C = 1.
+        """
+        raw, history = self._raw(batch), self.config.history
+        tokens = self._normed(raw)
+        seen = (
+            self._normed(F.pad(raw[..., history:], (history, 0))) if self.config.static else tokens
+        )
+        if self.norm_out is not None:
+            return seen, tokens[..., :history]
+        return seen, raw[..., history - 1 : history]
+
+    def _drop(self, values: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Values with whole tokens silenced: an entry-wise dropout of A would have to form A."""
+        rate = self.config.dropout
+        if not (self.training and rate):
+            return values
+        chance = torch.rand(*values.shape[:2], 1, generator=generator, device=values.device)
+        return values * (chance >= rate) / (1 - rate)
+
+    def _received(self, seen: Tensor, heard: Tensor, num_neurons: int) -> Tensor:
+        """(B, N, C): sum over tokens j of A_ij v_j, without forming A."""
+        neurons, senders, sent = seen[:, :num_neurons], seen, heard
+        if not self.config.coupling:
+            senders, sent = seen[:, num_neurons:], heard[:, num_neurons:]
+        context = self.query.T @ (self.key @ (senders.mT @ sent))  # (B, d, C)
+        received = neurons @ context
+        if not self.config.coupling:
+            own = ((neurons @ self.query.T) * (neurons @ self.key.T)).sum(-1, keepdim=True)
+            received = received + own * heard[:, :num_neurons]
+        return self.scale * received
+
+    def _type_penalty(self, seen: Tensor, neuron_ids: Tensor) -> Tensor:
+        """Mean of GaussianNLL(A_ij | C, sigma^2 of their types) over windows and pairs i != j.
+
+        Sums of A and of A^2 over a pair of types need sums over neurons only:
+        sum A = s (sum q)(sum k), sum A^2 = s^2 tr[(sum q q^T)(sum k k^T)].
+        """
+        types = self.cell_type[neuron_ids]
+        member = F.one_hot(types.clamp(min=0), len(self.type_mean)) * (types >= 0)[:, None]
+        member = member.to(seen)  # (N, K)
+        queries, keys = self.scale * seen @ self.query.T, seen @ self.key.T
+        itself = (queries * keys).sum(-1)  # (B, N) the diagonal of A, left out below
+        total = (member.T @ queries) @ (member.T @ keys).mT  # (B, K, K)
+        total = total - torch.diag_embed(itself @ member)
+        spread = [torch.einsum("nk,bnp,bnr->bkpr", member, x, x) for x in (queries, keys)]
+        squares = torch.einsum("bkpr,blpr->bkl", *spread)
+        squares = squares - torch.diag_embed(itself**2 @ member)
+        size = member.sum(0)
+        pairs = torch.outer(size, size) - torch.diag(size)
+        mean, log_variance = self.type_mean, self.type_log_variance
+        error = squares - 2 * mean * total + mean**2 * pairs
+        nll = 0.5 * (log_variance * pairs + error * torch.exp(-log_variance))
+        return nll.sum() / (len(seen) * pairs.sum())
+
+
+MODEL = NetFormer
+
+
+# --- defaults and checks -------------------------------------------------------------------------
+
+LINKS: dict[str, Callable[[Tensor], Tensor]] = {
+    "identity": lambda linear: linear,
+    "tanh": torch.tanh,
+    "log": torch.exp,
+}
+
+
+def _defaults(layout: base.Layout) -> dict[str, object]:
+    if layout.counts:
+        return {
+            **{"history": 1, "layer_norm": False, "inputs": "exponential"},
+            **{"loss": "poisson", "link": "log", "baseline": True},
+        }
+    return {}
+
+
+def _check(config: NetFormerConfig, layout: base.Layout) -> None:
+    """Raises ValueError for options that contradict each other or the data."""
+    choices = {
+        "link": tuple(LINKS),
+        "loss": ("mse", "gaussian", "poisson"),
+        "schedule": ("constant", "plateau", "step", "cyclic"),
+    }
+    for name, known in choices.items():
+        if getattr(config, name) not in known:
+            raise ValueError(f"no {name} {getattr(config, name)!r}; there are: {', '.join(known)}")
+    if config.history < 1:
+        raise ValueError(f"history is {config.history}; a window has at least 1 bin")
+    if config.layer_norm and not config.raw_values and config.history == 1:
+        raise ValueError(
+            "with layer norm a history of 1 bin predicts a constant; "
+            "set layer_norm=False or history=2 or more"
+        )
+    if config.raw_values and not config.layer_norm:
+        raise ValueError("raw_values says what layer norm leaves alone; it needs layer_norm=True")
+    if config.loss == "poisson" and config.link != "log":
+        raise ValueError(f"a Poisson loss needs link='log'; the link is {config.link!r}")
+    if layout.counts != (config.link == "log"):
+        raise ValueError(
+            f"link='log' is for counts and counts need it; link is {config.link!r}, "
+            f"the recording holds {layout.quantity}"
+        )
+    if config.type_weight and (layout.cell_types is None or max(layout.cell_types) < 0):
+        raise ValueError("type_weight needs cell types; this recording has none")
+    if config.queries is not None and not set(config.queries) <= set(range(layout.num_global)):
+        raise ValueError(f"queries name neurons outside 0 … {layout.num_global - 1}")
+
+
+def _through_norm(norm: nn.LayerNorm, x: Tensor, step: Tensor) -> Tensor:
+    """How the output of a layer norm at x moves when x moves by `step`."""
+    x = x[:, : step.shape[1]]
+    deviation = torch.sqrt(x.var(-1, unbiased=False, keepdim=True) + norm.eps)
+    normed = (x - x.mean(-1, keepdim=True)) / deviation
+    along = (normed * step).mean(-1, keepdim=True)
+    return norm.weight * (step - step.mean(-1, keepdim=True) - normed * along) / deviation
+
+
+def _back_through_norm(norm: nn.LayerNorm, x: Tensor, gradient: Tensor) -> Tensor:
+    """The gradient in x, given the gradient in the output of a layer norm at x."""
+    deviation = torch.sqrt(x.var(-1, unbiased=False, keepdim=True) + norm.eps)
+    normed = (x - x.mean(-1, keepdim=True)) / deviation
+    gradient = norm.weight * gradient
+    along = (normed * gradient).mean(-1, keepdim=True)
+    return (gradient - gradient.mean(-1, keepdim=True) - normed * along) / deviation
