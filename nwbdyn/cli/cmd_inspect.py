@@ -1,0 +1,164 @@
+"""`nwbdyn inspect`: what is in a recording, what a fit would use, and the command to run next."""
+
+import json
+import shlex
+import textwrap
+from typing import Any
+
+import click
+
+from nwbdyn.cli import options, terminal
+
+_INDENT = 12  # columns of the names on the left
+_SHOWN = 6  # rows of a list before "and N more"
+
+
+@click.command("inspect")
+@click.argument("address")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@options.quantity
+@options.instance
+def command(address: str, as_json: bool, quantity: str | None, instance: str | None) -> None:
+    """Show what the recording at ADDRESS holds, without reading its large arrays.
+
+    \b
+    Examples:
+      nwbdyn inspect sample:cortex
+      nwbdyn inspect dandi:000140/sub-Jenkins/*train* --json
+    """
+    from nwbdyn import archive
+    from nwbdyn.nwb.summary import summarise
+    from nwbdyn.opening import open_source
+
+    summaries = []
+    with terminal.watch(quiet=as_json) as report:
+        for source in archive.resolve(address, instance=instance):
+            with open_source(source, quantity=quantity, report=report) as recording:
+                summaries.append(summarise(recording))
+    if as_json:
+        click.echo(json.dumps(summaries[0] if len(summaries) == 1 else summaries, indent=2))
+        return
+    click.echo("\n\n".join(page(summary) for summary in summaries))
+
+
+def page(summary: dict[str, Any]) -> str:
+    """The page for one recording, at most 80 columns wide."""
+    source, neurons, activity = summary["source"], summary["neurons"], summary["activity"]
+    lines = [str(source["uri"]), "=" * min(len(str(source["uri"])), terminal.WIDTH)]
+    lines += _field("session", _session(summary))
+    lines += _field("subject", _subject(summary["subject"]))
+    lines += _field("neurons", _neurons(neurons))
+    lines += _field("cell types", _counted(neurons["cell_types"], neurons["cell_type_source"]))
+    lines += _field("locations", _counted(neurons["locations"], None))
+    lines += _field("activity", _activity(activity))
+    lines += _field("clock", _clock(summary["clock"]))
+    lines += _field("trials", _trials(summary))
+    lines += _field("behaviour", _behaviour(summary["behaviour"]))
+    cost = f"{terminal.size(summary['bytes_to_fit'])} of activity"
+    if source["size"]:
+        cost += f" (the file: {terminal.size(source['size'])})"
+    lines += _field("a fit reads", cost)
+    lines += _notes(summary["notes"])
+    lines += ["", "Fit it:", f"  {_fit_command(summary)}"]
+    return "\n".join(lines)
+
+
+def _field(name: str, text: str) -> list[str]:
+    if not text:
+        return []
+    body = textwrap.wrap(text, terminal.WIDTH - _INDENT, break_on_hyphens=False)
+    return [
+        (name if first else "").ljust(_INDENT) + line
+        for line, first in zip(body, [True, *[False] * len(body)], strict=False)
+    ]
+
+
+def _session(summary: dict[str, Any]) -> str:
+    parts = [summary["session_id"], summary["session_start_time"], summary["session_description"]]
+    return " · ".join(str(part) for part in parts if part)
+
+
+def _subject(subject: dict[str, str]) -> str:
+    order = ("subject_id", "species", "sex", "age", "genotype", "strain")
+    known = [str(subject[key]) for key in order if subject.get(key)]
+    missing = [key for key in ("subject_id", "species", "sex", "age") if not subject.get(key)]
+    if missing:
+        known.append(f"missing: {', '.join(missing)}")
+    return " · ".join(known)
+
+
+def _neurons(neurons: dict[str, Any]) -> str:
+    kind = "units" if neurons["kind"] == "unit" else "ROIs"
+    return f"{neurons['count']} {kind} in {neurons['table'] or 'no table'}"
+
+
+def _counted(counts: dict[str, int] | None, found_in: str | None) -> str:
+    if not counts:
+        return ""
+    shown = [f"{name or 'unlabelled'} {count}" for name, count in list(counts.items())[:_SHOWN]]
+    if len(counts) > _SHOWN:
+        shown.append(f"and {len(counts) - _SHOWN} more")
+    return ", ".join(shown) + (f" (from {found_in})" if found_in else "")
+
+
+def _activity(activity: dict[str, Any]) -> str:
+    if activity["quantity"] == "counts":
+        text = f"{activity['num_spikes']:,} spikes"
+        if activity["num_observed_intervals"]:
+            text += f", observed in {activity['num_observed_intervals']} intervals"
+        if activity["empty_units"]:
+            text += f", {activity['empty_units']} units without spikes"
+        return text
+    frames, rois = activity["shape"]
+    series = activity["series"] or "one series per neuron"
+    return f"{activity['quantity']}, {frames:,} frames x {rois} ROIs in {series}"
+
+
+def _clock(clock: dict[str, float | None]) -> str:
+    start, stop, length = clock["start"], clock["stop"], clock["duration"]
+    if start is None or stop is None or length is None:
+        return ""
+    rate = f", {clock['median_rate']:.3g} Hz" if clock["median_rate"] else ""
+    return f"{start:.1f} to {stop:.1f} s ({terminal.duration(length)}){rate}"
+
+
+def _trials(summary: dict[str, Any]) -> str:
+    tables = {"trials": summary["trials"]} if summary["trials"] else {}
+    tables |= summary["intervals"]
+    if not tables:
+        return "none"
+    shown = [f"{name} ({table['rows']} rows)" for name, table in list(tables.items())[:_SHOWN]]
+    if len(tables) > _SHOWN:
+        shown.append(f"and {len(tables) - _SHOWN} more")
+    return ", ".join(shown)
+
+
+def _behaviour(covariates: list[dict[str, Any]]) -> str:
+    if not covariates:
+        return "none"
+    shown = []
+    for covariate in covariates[:_SHOWN]:
+        rate = f" at {covariate['median_rate']:.3g} Hz" if covariate["median_rate"] else ""
+        channels = f" [{', '.join(covariate['channels'])}]" if covariate["channels"] else ""
+        shown.append(f"{covariate['name']}{channels}{rate}")
+    if len(covariates) > _SHOWN:
+        shown.append(f"and {len(covariates) - _SHOWN} more")
+    return ", ".join(shown)
+
+
+def _notes(notes: list[dict[str, str]]) -> list[str]:
+    if not notes:
+        return ["", "Nothing was skipped."]
+    lines = ["", "Skipped or odd:"]
+    for note in notes[: 2 * _SHOWN]:
+        text = f"{note['where']}: {note['reason']} [{note['code']}]"
+        wrap = {"initial_indent": "  ", "subsequent_indent": "    ", "break_on_hyphens": False}
+        lines += textwrap.wrap(text, terminal.WIDTH, **wrap)  # type: ignore[arg-type]
+    if len(notes) > 2 * _SHOWN:
+        lines.append(f"  and {len(notes) - 2 * _SHOWN} more; --json lists all")
+    return lines
+
+
+def _fit_command(summary: dict[str, Any]) -> str:
+    model = "stndt" if summary["activity"]["quantity"] == "counts" else "netformer"
+    return f"nwbdyn fit {shlex.quote(str(summary['source']['uri']))} --model {model}"
