@@ -1,0 +1,80 @@
+"""One plain time series per neuron, as some labs write calcium imaging without ROIs.
+
+Recognised by name only: at least `MIN_SERIES` series in one group whose names differ in a number,
+with one channel each and as many samples as each other.
+"""
+
+import re
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nwbdyn.nwb import series
+from nwbdyn.nwb.objects import Contents, Found
+from nwbdyn.recording import LazyArray, Neurons, Traces
+
+MIN_SERIES = 4
+NUMBERED = re.compile(r"^(.*?)[_ \-]?(\d+)$")
+
+
+def find(contents: Contents) -> list[Found]:
+    """The largest set of numbered series, in the order of their numbers; empty if none."""
+    sets: dict[tuple[str, str], list[tuple[int, Found]]] = defaultdict(list)
+    for found in contents.of_type("TimeSeries"):
+        match = NUMBERED.match(found.name)
+        if match and found.neurodata_type == "TimeSeries":
+            folder = found.path.rsplit("/", 1)[0]
+            sets[folder, match[1]].append((int(match[2]), found))
+    largest = max(sets.values(), key=len, default=[])
+    ordered = [found for _, found in sorted(largest, key=lambda pair: pair[0])]
+    return ordered if len(ordered) >= MIN_SERIES else []
+
+
+def read(contents: Contents, members: list[Found]) -> tuple[Neurons, Traces] | None:
+    """The series as the columns of one recording; None with a note when their clocks differ."""
+    columns = [series.values(contents, found) for found in members]
+    usable = [
+        (found, column)
+        for found, column in zip(members, columns, strict=True)
+        if column is not None and column.shape[1] == 1
+    ]
+    if len(usable) < MIN_SERIES:
+        return None
+    first, reference = usable[0]
+    clock = series.clock(contents, first, reference.shape[0])
+    if clock is None:
+        return None
+    timestamps = clock[()]
+    kept: list[tuple[Found, LazyArray]] = []
+    for found, column in usable:
+        own = series.clock(contents, found, column.shape[0])
+        if own is not None and np.array_equal(own[()], timestamps):
+            kept.append((found, column))
+        else:
+            reason = f"its clock is not that of {first.path}; the neuron was left out"
+            contents.note("unequal-clock", found.path, reason)
+    if len(kept) < MIN_SERIES:
+        return None
+    paths = f"{kept[0][0].path} … {kept[-1][0].name}"
+    reason = f"{len(kept)} series, one per neuron, without ROIs; taken as fluorescence"
+    contents.note("series-per-neuron", paths, reason)
+    frame = pd.DataFrame({"id": np.arange(len(kept)), "series": [found.name for found, _ in kept]})
+    data = _side_by_side([column for _, column in kept])
+    traces = Traces(data, timestamps, "fluorescence", series.unit(first), first.path)
+    return Neurons(frame, "roi", first.path.rsplit("/", 1)[0]), traces
+
+
+def _side_by_side(columns: list[LazyArray]) -> LazyArray:
+    def read(key: Any) -> np.ndarray:
+        time, channel = key if isinstance(key, tuple) and len(key) == 2 else (key, slice(None))
+        if isinstance(time, tuple):
+            time = slice(None)
+        wanted = np.arange(len(columns))[channel]
+        if wanted.ndim == 0:
+            return columns[int(wanted)][time, 0]
+        return np.stack([columns[i][time, 0] for i in wanted], axis=-1)
+
+    shape = (columns[0].shape[0], len(columns))
+    return LazyArray(read, shape, np.result_type(*[column.dtype for column in columns]))

@@ -1,0 +1,264 @@
+"""ROI response series -> traces and a table of neurons; several planes become one recording.
+
+What a series holds is in its name, not in its type: `Deconvolved`, `Neuropil` and `dff_events` lie
+inside `Fluorescence` as often as fluorescence does.
+"""
+
+import re
+from dataclasses import dataclass, replace
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from nwbdyn.nwb import planes, series, tables
+from nwbdyn.nwb.objects import Contents, Found, attribute, has
+from nwbdyn.recording import TRACE_QUANTITIES, LazyArray, Neurons, Traces
+
+MASKS = ("pixel_mask", "image_mask", "voxel_mask")
+NOT_NEURONS = re.compile(r"neuropil|npil|background|baseline|surround|residual|noise|motion|\bf0\b")
+CORRECTED = re.compile(r"subtract|correct|minus|demix")
+ROLES = (  # the first that matches a name decides
+    ("events", re.compile(r"event")),
+    ("deconvolved", re.compile(r"deconv|spike|spks|oasis|cascade|infer")),
+    ("dff", re.compile(r"d_?f_?f|df_?over_?f|delta_?f|d_?f_f_?0|z_?score")),
+    (
+        "fluorescence",
+        re.compile(r"fluo|raw|ratio|roi_?response|corrected|demix|subtract|^f$|gcamp"),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One series with its ROIs: a whole recording, or one imaging plane of several."""
+
+    found: Found
+    quantity: str
+    data: LazyArray  # (num_frames, num_rois)
+    timestamps: np.ndarray  # (num_frames,) seconds, increasing
+    neurons: Neurons
+    descriptions: dict[str, str]  # of the columns of the ROI table
+
+
+def role(found: Found) -> str | None:
+    """What the values of a series are; None for neuropil, baselines and the like.
+
+    The series' own name decides, then its container's name and type, then its module's name.
+    """
+    own = found.name.lower()
+    if NOT_NEURONS.search(own) and not CORRECTED.search(own):
+        return None
+    quantity = _named(own)
+    # `RoiResponseSeries` and the like say nothing; the container does
+    plain = quantity == "fluorescence" and re.search(r"roi_?response", own)
+    if quantity is not None and not plain:
+        return quantity
+    container = found.parent
+    while container is not None:
+        name = container.name.lower()
+        if container.neurodata_type == "DfOverF":
+            return "dff"
+        if NOT_NEURONS.search(name) and not CORRECTED.search(name):
+            return None
+        inherited = _named(name)
+        if inherited is not None:
+            return inherited
+        container = container.parent
+    return quantity or "fluorescence"
+
+
+def read(contents: Contents, quantity: str | None) -> tuple[Neurons, Traces, dict[str, str]] | None:
+    """The ROIs and traces of the asked or most preferred quantity; None when there is none.
+
+    Args:
+        contents: the open file; what is passed over is noted.
+        quantity: one of `TRACE_QUANTITIES`, or None for the first of them that is there.
+    """
+    by_quantity: dict[str, list[Found]] = {name: [] for name in TRACE_QUANTITIES}
+    for found in contents.of_type("RoiResponseSeries"):
+        found_role = role(found)
+        if found_role is None:
+            contents.note("not-activity", found.path, "by its name this is not neuronal activity")
+        else:
+            by_quantity[found_role].append(found)
+    for name in [quantity] if quantity else TRACE_QUANTITIES:
+        chosen = _planes(contents, by_quantity[name], name)
+        if chosen:
+            _note_others(contents, by_quantity, name)
+            return _recording(contents, chosen)
+    return None
+
+
+def _named(name: str) -> str | None:
+    return next((quantity for quantity, pattern in ROLES if pattern.search(name)), None)
+
+
+def _note_others(contents: Contents, by_quantity: dict[str, list[Found]], chosen: str) -> None:
+    for quantity, others in by_quantity.items():
+        for found in others if quantity != chosen else ():
+            reason = f"{quantity}; {chosen} is used, ask for this with quantity={quantity!r}"
+            contents.note("other-traces", found.path, reason)
+
+
+def _planes(contents: Contents, candidates: list[Found], quantity: str) -> list[Plane]:
+    """One readable series per ROI table, the corrected one before the raw one."""
+    by_table: dict[str, Plane] = {}
+    for found in sorted(candidates, key=_rawness):
+        plane = _plane(contents, found, quantity)
+        if plane is None:
+            continue
+        table = plane.neurons.table_path or found.path
+        if table in by_table:
+            reason = f"the same ROIs as {by_table[table].found.path}, which is used"
+            contents.note("other-traces", found.path, reason)
+        else:
+            by_table[table] = plane
+    return sorted(by_table.values(), key=lambda plane: plane.found.path)
+
+
+def _rawness(found: Found) -> tuple[int, str]:
+    name = found.name.lower()
+    if CORRECTED.search(name):
+        return 0, found.path
+    return (2 if "raw" in name else 1), found.path
+
+
+def _plane(contents: Contents, found: Found, quantity: str) -> Plane | None:
+    segmentation, rows = _regions(contents, found)
+    num_rois = None if rows is None else len(rows)
+    data = series.values(contents, found, num_channels=num_rois)
+    if data is None:
+        return None
+    if num_rois is not None and data.shape[1] != num_rois:
+        shape = " x ".join(map(str, data.shape))
+        reason = f"is {shape} for {num_rois} rois; which axis is the neurons cannot be told"
+        contents.note("roi-count", found.path, reason)
+        return None
+    clock = series.clock(contents, found, data.shape[0])
+    timestamps = None if clock is None else _increasing(contents, found, clock)
+    if timestamps is None:
+        return None
+    neurons, descriptions = _neurons(contents, found, segmentation, rows, data.shape[1])
+    return Plane(found, quantity, data, timestamps, neurons, descriptions)
+
+
+def _increasing(contents: Contents, found: Found, clock: LazyArray) -> np.ndarray | None:
+    timestamps = clock[()]
+    if len(timestamps) < 2 or not np.all(np.isfinite(timestamps)):
+        contents.note(
+            "bad-clock", found.path, "fewer than two frames, or times that are not finite"
+        )
+        return None
+    num_back = int((np.diff(timestamps) <= 0).sum())
+    if num_back:
+        reason = f"{num_back} of {len(timestamps)} times do not come after the one before"
+        contents.note("bad-clock", found.path, reason)
+        return None
+    return timestamps
+
+
+def _regions(contents: Contents, found: Found) -> tuple[h5py.Group | None, np.ndarray | None]:
+    """The ROI table of a series and the rows that its channels are; None where not stated."""
+    dataset = contents.dataset(found.group, "rois")
+    if dataset is None:
+        if not has(found.group, "rois"):
+            contents.note("no-rois", found.path, "names no ROIs; neurons are numbered from 0")
+        return None, None
+    table = contents.dereference(dataset.attrs.get("table"))
+    if not isinstance(table, h5py.Group):
+        reason = "its ROI table is not in the file; neurons are numbered from 0"
+        contents.note("broken-reference", f"{found.path}/rois", reason)
+        table = None
+    rows = tables.values(contents, dataset)
+    if rows is None or rows.ndim != 1 or rows.dtype.kind not in "iu":
+        return table, None
+    if len(rows) == 0:
+        return table, _all_rows(contents, found, table)
+    rows = rows.astype(np.int64)
+    if table is not None:
+        num_rows = tables.count_rows(contents, table)
+        if rows.min() < 0 or rows.max() >= num_rows:
+            reason = f"points to row {int(rows.max())} of {num_rows} ROIs; numbered from 0 instead"
+            contents.note("broken-reference", f"{found.path}/rois", reason)
+            return None, np.arange(len(rows))
+    return table, rows
+
+
+def _all_rows(contents: Contents, found: Found, table: h5py.Group | None) -> np.ndarray | None:
+    """Every row of the table, for a series whose `rois` is empty."""
+    if table is None:
+        return None
+    num_rows = tables.count_rows(contents, table)
+    data = contents.dataset(found.group, "data")
+    if data is None or num_rows not in data.shape:
+        reason = f"is empty, and the table's {num_rows} rows are not as many as the traces"
+        contents.note("empty-rois", f"{found.path}/rois", reason)
+        return None
+    reason = f"is empty; all {num_rows} rows of the table are taken, in their order"
+    contents.note("empty-rois", f"{found.path}/rois", reason)
+    return np.arange(num_rows)
+
+
+def _neurons(
+    contents: Contents,
+    found: Found,
+    segmentation: h5py.Group | None,
+    rows: np.ndarray | None,
+    num_rois: int,
+) -> tuple[Neurons, dict[str, str]]:
+    if segmentation is None or rows is None:
+        return Neurons(pd.DataFrame({"id": np.arange(num_rois)}), "roi"), {}
+    path = segmentation.name
+    table = _segmentation_table(contents, segmentation)
+    frame = table.frame.iloc[rows].reset_index(drop=True)
+    if frame["id"].duplicated().any():
+        contents.note("duplicate-ids", f"{path}/id", "several ROIs share an id")
+    location = _plane_location(segmentation)
+    if location and "location" not in frame:
+        frame = frame.assign(location=location)
+    neurons = Neurons(frame, "roi", path, attribute(segmentation, "object_id"))
+    return neurons, table.descriptions
+
+
+def _segmentation_table(contents: Contents, segmentation: h5py.Group) -> tables.Table:
+    """The table without masks; suite2p's `iscell` pair becomes a flag and a probability."""
+    skip = MASKS
+    pair = segmentation.get("iscell")
+    if isinstance(pair, h5py.Dataset) and pair.ndim == 2 and pair.shape[1] == 2:
+        table = tables.read(contents, segmentation, skip=(*skip, "iscell"))
+        stored = tables.values(contents, pair)
+        if stored is not None and len(stored) == len(table.frame):
+            flags = {"iscell": stored[:, 0] > 0.5, "iscell_probability": stored[:, 1]}
+            return replace(table, frame=table.frame.assign(**flags))
+        return table
+    return tables.read(contents, segmentation, skip=skip)
+
+
+def _plane_location(segmentation: h5py.Group) -> str:
+    plane = segmentation.get("imaging_plane")
+    location = plane.get("location") if isinstance(plane, h5py.Group) else None
+    return series.scalar_text(location) if isinstance(location, h5py.Dataset) else ""
+
+
+def _recording(contents: Contents, chosen: list[Plane]) -> tuple[Neurons, Traces, dict[str, str]]:
+    first = chosen[0]
+    descriptions: dict[str, str] = {}
+    for plane in chosen:
+        descriptions |= plane.descriptions
+    if len(chosen) == 1:
+        neurons, data, timestamps = first.neurons, first.data, first.timestamps
+    else:
+        neurons = planes.stack_neurons([(p.found, p.neurons) for p in chosen])
+        data, timestamps, reason = planes.merge([(p.data, p.timestamps) for p in chosen])
+        paths = ", ".join(plane.found.path for plane in chosen)
+        contents.note("merged-planes", paths, reason)
+    traces = Traces(
+        data=data,
+        timestamps=timestamps,
+        quantity=first.quantity,
+        unit=series.unit(first.found),
+        series_path=first.found.path,
+        series_object_id=first.found.object_id,
+    )
+    return neurons, traces, descriptions

@@ -1,0 +1,79 @@
+"""Several imaging planes on one clock, by holding each plane's last frame.
+
+Nothing is interpolated: a value at time t was measured at or before t, so that a prediction made
+at t has not seen the future.
+"""
+
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nwbdyn.nwb.objects import Found
+from nwbdyn.recording import LazyArray, Neurons
+
+
+def merge(
+    planes: list[tuple[LazyArray, np.ndarray]],
+) -> tuple[LazyArray, np.ndarray, str]:
+    """All planes' ROIs side by side on the clock of the slowest plane (of equals, the latest).
+
+    Args:
+        planes: for each, data (num_frames, num_rois) and timestamps (num_frames,) seconds.
+
+    Returns:
+        data (num_ticks, sum of num_rois), timestamps (num_ticks,), and what was done, in words.
+    """
+    clocks = [timestamps for _, timestamps in planes]
+    reference = max(range(len(planes)), key=lambda i: (_median_interval(clocks[i]), clocks[i][0]))
+    ticks = clocks[reference]
+    # from the first frame of every plane to the end of the one that stops first (plus one frame)
+    first = max(clock[0] for clock in clocks)
+    last = min(clock[-1] + _median_interval(clock) for clock in clocks)
+    ticks = ticks[(ticks >= first) & (ticks < last)]
+    frames = [np.searchsorted(clock, ticks, side="right") - 1 for clock in clocks]
+    widths = [data.shape[1] for data, _ in planes]
+    shared = all(np.array_equal(clock, clocks[0]) for clock in clocks)
+    words = f"{len(planes)} planes with {sum(widths)} ROIs"
+    words += " on one clock" if shared else " on their own clocks, each plane's last frame held"
+
+    def read(key: Any) -> np.ndarray:
+        time, channel = key if isinstance(key, tuple) and len(key) == 2 else (key, slice(None))
+        if isinstance(time, tuple) or time is Ellipsis:
+            time = slice(None)
+        ticked = np.atleast_1d(np.arange(len(ticks))[time])
+        parts = [
+            _frames(data, plane[ticked]) for (data, _), plane in zip(planes, frames, strict=True)
+        ]
+        joined = np.concatenate(parts, axis=1)  # (num_asked, sum of num_rois)
+        return (joined[0] if np.ndim(np.arange(len(ticks))[time]) == 0 else joined)[..., channel]
+
+    dtype = np.result_type(*[data.dtype for data, _ in planes])
+    return LazyArray(read, (len(ticks), sum(widths)), dtype), ticks, words
+
+
+def stack_neurons(planes: list[tuple[Found, Neurons]]) -> Neurons:
+    """One table for all planes: a `plane` column, and ids made unique by it where they repeat."""
+    tables = [neurons.table.assign(plane=_plane_name(found, neurons)) for found, neurons in planes]
+    table = pd.concat(tables, ignore_index=True)
+    if table["id"].duplicated().any():
+        table = table.assign(id=table["plane"] + "/" + table["id"].astype(str))
+    paths = ", ".join(neurons.table_path or found.path for found, neurons in planes)
+    return Neurons(table, "roi", paths)
+
+
+def _plane_name(found: Found, neurons: Neurons) -> str:
+    return PurePosixPath(neurons.table_path or found.path).name
+
+
+def _frames(data: LazyArray, frames: np.ndarray) -> np.ndarray:
+    """Rows of `data`, which may repeat, read as one block."""
+    if not len(frames):
+        return np.empty((0, data.shape[1]), dtype=data.dtype)
+    first, last = int(frames.min()), int(frames.max())
+    return data[first : last + 1][frames - first]
+
+
+def _median_interval(timestamps: np.ndarray) -> float:
+    return float(np.median(np.diff(timestamps)))

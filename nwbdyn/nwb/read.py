@@ -1,0 +1,164 @@
+"""An NWB file -> Recording, object by object: one bad object costs itself, never the file."""
+
+from contextlib import ExitStack
+from typing import BinaryIO
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from nwbdyn.errors import ConfigError, ReadError
+from nwbdyn.nwb import behavior, cell_types, ecephys, intervals, numbered, objects, ophys
+from nwbdyn.nwb.objects import HDF5_ERRORS, Contents, one_line
+from nwbdyn.nwb.series import scalar_text
+from nwbdyn.recording import (
+    COUNTS,
+    TRACE_QUANTITIES,
+    Covariate,
+    Neurons,
+    Recording,
+    Source,
+    SpikeTimes,
+    Traces,
+)
+
+QUANTITIES = (COUNTS, *TRACE_QUANTITIES)
+
+
+def read(file: BinaryIO, source: Source, *, quantity: str | None = None) -> Recording:
+    """The session in an NWB file, with arrays that stay in the file until asked for.
+
+    Units win over ROI traces, and among traces the first of `TRACE_QUANTITIES`, unless `quantity`
+    names another; what was passed over is in the notes.
+
+    Args:
+        file: seekable; it must stay open for as long as the arrays are wanted, and is not closed.
+        source: where the file came from; its name is used in messages.
+        quantity: "counts" or one of `TRACE_QUANTITIES`.
+
+    Raises:
+        ReadError: not an NWB file; no spike times and no ROI traces; times that are not seconds.
+        ConfigError: an unknown quantity.
+    """
+    if quantity is not None and quantity not in QUANTITIES:
+        choices = ", ".join(QUANTITIES)
+        raise ConfigError(f"No quantity named {quantity!r}. Choose from: {choices}.")
+    with ExitStack() as stack:
+        contents = objects.open_contents(file, source)
+        stack.callback(contents.file.close)
+        recording = _session(contents, source, quantity, stack)
+        contents.check_stream()
+        return recording
+
+
+def _session(
+    contents: Contents, source: Source, quantity: str | None, stack: ExitStack
+) -> Recording:
+    subject = _subject(contents)
+    neurons, activity, descriptions, units = _activity(contents, quantity)
+    neurons = cell_types.label(contents, neurons, descriptions, subject)
+    own = _own_series(contents, activity)
+    covariates, events = behavior.read(contents, without=own)
+    trials, others = intervals.read(contents)
+    others = others | {name: frame for name, frame in events.items() if name not in others}
+    if units is not None:
+        last = _last_time(trials, others, covariates, units.spikes)
+        ecephys.check_seconds(contents, units, last)
+    return Recording(
+        session_id=_text(contents, "general/session_id") or _text(contents, "identifier"),
+        neurons=neurons,
+        activity=activity,
+        source=source,
+        identifier=_text(contents, "identifier"),
+        session_start_time=_text(contents, "session_start_time"),
+        session_description=_text(contents, "session_description"),
+        subject=subject,
+        covariates=covariates,
+        trials=trials,
+        intervals=others,
+        notes=tuple(contents.notes),
+        files=stack.pop_all(),
+    )
+
+
+def _activity(
+    contents: Contents, quantity: str | None
+) -> tuple[Neurons, SpikeTimes | Traces, dict[str, str], ecephys.UnitsTable | None]:
+    """The neurons and their activity: units, else ROI traces, else one series per neuron."""
+    if quantity in (None, COUNTS):
+        units = ecephys.read(contents)
+        if units is not None:
+            for found in contents.of_type("RoiResponseSeries"):
+                role = ophys.role(found)
+                if role is not None:
+                    reason = f"{role}; units are used, ask for this with quantity={role!r}"
+                    contents.note("other-traces", found.path, reason)
+            return units.neurons, units.spikes, units.descriptions, units
+    if quantity != COUNTS:
+        rois = ophys.read(contents, quantity)
+        if rois is not None:
+            neurons, traces, descriptions = rois
+            return neurons, traces, descriptions, None
+        if quantity in (None, "fluorescence"):
+            numbered_series = numbered.read(contents, numbered.find(contents))
+            if numbered_series is not None:
+                neurons, traces = numbered_series
+                return neurons, traces, {}, None
+    raise ReadError(_nothing_to_fit(contents, quantity))
+
+
+def _nothing_to_fit(contents: Contents, quantity: str | None) -> str:
+    wanted = f"no {quantity}" if quantity else "neither units with spike times nor ROI traces"
+    message = f"{contents.file_name} holds {wanted}"
+    causes = [n for n in contents.notes if n.code != "raw-data"]
+    if causes:
+        message += "; " + "; ".join(f"{n.where} {n.reason} [{n.code}]" for n in causes[:4])
+    kinds = sorted({found.neurodata_type for found in contents.found})
+    listed = ", ".join(kinds[:10]) or "no typed objects"
+    return f"{message}. It has: {listed}. `nwbdyn inspect` shows what can be read."
+
+
+def _own_series(contents: Contents, activity: SpikeTimes | Traces) -> frozenset[str]:
+    """Paths of plain series that hold the activity itself, not something beside it."""
+    paths = {found.path for found in numbered.find(contents)}
+    taken = isinstance(activity, Traces) and activity.series_path in paths
+    return frozenset(paths) if taken else frozenset()
+
+
+def _last_time(
+    trials: pd.DataFrame | None,
+    others: dict[str, pd.DataFrame],
+    covariates: tuple[Covariate, ...],
+    spikes: SpikeTimes,
+) -> float:
+    """The end of everything timed in the file but the spikes, seconds; NaN when nothing is."""
+    ends = [frame["stop_time"].max() for frame in (trials, *others.values()) if frame is not None]
+    ends += [covariate.timestamps[-1] for covariate in covariates if len(covariate.timestamps)]
+    if spikes.intervals is not None and len(spikes.intervals):
+        ends.append(spikes.intervals[:, 1].max())
+    finite = [float(end) for end in ends if np.isfinite(end)]
+    return max(finite, default=float("nan"))
+
+
+def _subject(contents: Contents) -> dict[str, str]:
+    """Every text or number the Subject states, as text."""
+    group = contents.file.get("general/subject")
+    subject: dict[str, str] = {}
+    if not isinstance(group, h5py.Group):
+        return subject
+    for name in group:
+        dataset = contents.dataset(group, name)
+        if dataset is not None and dataset.shape in ((), (1,)):
+            value = scalar_text(dataset)
+            if value:
+                subject[name] = value
+    return subject
+
+
+def _text(contents: Contents, path: str) -> str:
+    try:
+        dataset = contents.file.get(path)
+        return scalar_text(dataset) if isinstance(dataset, h5py.Dataset) else ""
+    except HDF5_ERRORS as error:
+        contents.note("corrupted-object", f"/{path}", one_line(error))
+        return ""

@@ -1,0 +1,177 @@
+"""TimeSeries -> values and clock, both lazy: conversion, offset and orientation in one place."""
+
+from collections.abc import Callable
+from typing import Any
+
+import h5py
+import numpy as np
+
+from nwbdyn.nwb.objects import HDF5_ERRORS, Contents, Found, attribute, has, number, one_line, text
+from nwbdyn.recording import LazyArray
+
+
+def values(
+    contents: Contents, found: Found, *, name: str = "data", num_channels: int | None = None
+) -> LazyArray | None:
+    """(num_samples, num_channels) values in the series' stated unit, or None with a note.
+
+    Args:
+        contents: the open file; notes are added to it.
+        found: the series.
+        name: the dataset inside it.
+        num_channels: how many channels there must be; a series stored (num_channels, num_samples)
+            is turned round, and noted.
+    """
+    dataset = contents.dataset(found.group, name)
+    where = f"{found.path}/{name}"
+    if dataset is None:
+        if not has(found.group, name):
+            contents.note("no-data", where, "the series has no such dataset")
+        return None
+    if dataset.dtype.kind not in "biuf":
+        contents.note("not-numeric", where, f"holds {_kind(dataset)}, not numbers")
+        return None
+    if dataset.ndim not in (1, 2):
+        reason = f"has {dataset.ndim} dimensions; one value or one row per time is expected"
+        contents.note("bad-shape", where, reason)
+        return None
+    turned = False
+    if dataset.ndim == 2:
+        turned = _is_turned(contents, found, dataset, num_channels)
+    if turned:
+        reason = (
+            f"is stored {dataset.shape[0]} x {dataset.shape[1]}, time last; it was turned round"
+        )
+        contents.note("transposed", where, reason)
+    return _lazy(dataset, turned, *_scale(contents, dataset))
+
+
+def clock(contents: Contents, found: Found, num_samples: int) -> LazyArray | None:
+    """(num_samples,) seconds, from `timestamps`, else `starting_time` and `rate`, else None."""
+    group = found.group
+    timestamps = contents.dataset(group, "timestamps")
+    if timestamps is not None:
+        if timestamps.ndim != 1 or timestamps.dtype.kind not in "iuf":
+            contents.note("bad-clock", timestamps.name, "is not a list of times")
+            return None
+        if len(timestamps) != num_samples:
+            reason = f"has {len(timestamps)} times for {num_samples} samples; it was not aligned"
+            contents.note("clock-length", found.path, reason)
+            return None
+        return _lazy_times(timestamps)
+    if has(group, "timestamps"):
+        return None  # broken, and noted by contents.dataset
+    start = contents.dataset(group, "starting_time")
+    if start is None:
+        contents.note("no-clock", found.path, "has neither timestamps nor starting_time and rate")
+        return None
+    rate = number(start, "rate", float("nan"))
+    try:
+        first = float(np.asarray(start[()]).reshape(-1)[0])
+    except (*HDF5_ERRORS, IndexError) as error:
+        contents.note("bad-clock", start.name, one_line(error))
+        return None
+    if not (np.isfinite(rate) and rate > 0 and np.isfinite(first)):
+        reason = f"starting_time {first:g} s at rate {rate:g} Hz is no clock"
+        contents.note("bad-clock", start.name, reason)
+        return None
+    return LazyArray(_regular(first, rate, num_samples), (num_samples,), np.dtype(np.float64))
+
+
+def unit(found: Found, name: str = "data") -> str:
+    """The unit of the values after conversion, as the file states it."""
+    dataset = found.group.get(name)
+    return (attribute(dataset, "unit") if dataset is not None else None) or "n.a."
+
+
+def is_linked_from(found: Found, name: str = "timestamps") -> bool:
+    """Whether the dataset lies elsewhere and is only linked here."""
+    return isinstance(found.group.get(name, getlink=True), h5py.SoftLink)
+
+
+def _is_turned(
+    contents: Contents, found: Found, dataset: h5py.Dataset, num_channels: int | None
+) -> bool:
+    num_rows, num_columns = dataset.shape
+    if num_rows == num_columns:
+        return False
+    if num_channels:
+        return num_columns != num_channels and num_rows == num_channels
+    timestamps = contents.dataset(found.group, "timestamps")
+    num_times = len(timestamps) if timestamps is not None and timestamps.ndim else None
+    return num_times is not None and num_rows != num_times and num_columns == num_times
+
+
+def _scale(contents: Contents, dataset: h5py.Dataset) -> tuple[float, float]:
+    conversion, offset = number(dataset, "conversion", 1.0), number(dataset, "offset", 0.0)
+    if not np.isfinite(conversion) or conversion == 0 or not np.isfinite(offset):
+        reason = (
+            f"conversion {conversion:g} and offset {offset:g} are unusable; values are as stored"
+        )
+        contents.note("bad-conversion", dataset.name, reason)
+        return 1.0, 0.0
+    if (conversion, offset) != (1.0, 0.0):
+        stated = attribute(dataset, "unit") or "the stated unit"
+        reason = f"stored values times {conversion:g} plus {offset:g} give {stated}"
+        contents.note("converted", dataset.name, reason)
+    return conversion, offset
+
+
+def _lazy(dataset: h5py.Dataset, turned: bool, conversion: float, offset: float) -> LazyArray:
+    """The values with time first and two axes; converted values are floats."""
+    shape = dataset.shape if dataset.ndim == 2 else (*dataset.shape, 1)
+    scaled = (conversion, offset) != (1.0, 0.0)
+    dtype = dataset.dtype
+    if dtype.kind == "f" and not dtype.isnative:
+        dtype = dtype.newbyteorder("=")
+    if dtype.kind == "b" or (scaled and (dtype.kind in "iu" or dtype.itemsize < 4)):
+        dtype = np.dtype(np.float64 if scaled else np.uint8)
+
+    def read(key: Any) -> np.ndarray:
+        time, channel = _two_axes(key)
+        if dataset.ndim == 1:
+            stored = np.asarray(dataset[time])[..., np.newaxis][..., channel]
+        elif turned:
+            stored = np.asarray(dataset[channel, time]).T
+        else:
+            stored = np.asarray(dataset[time, channel])
+        stored = stored.astype(dtype, copy=False)
+        return stored * dtype.type(conversion) + dtype.type(offset) if scaled else stored
+
+    return LazyArray(read, shape[::-1] if turned else shape, dtype)
+
+
+def _two_axes(key: Any) -> tuple[Any, Any]:
+    """An index as (time, channel), missing axes filled with `:`."""
+    parts = list(key) if isinstance(key, tuple) else [key]
+    if any(part is Ellipsis for part in parts):
+        at = next(i for i, part in enumerate(parts) if part is Ellipsis)
+        parts[at : at + 1] = [slice(None)] * (3 - len(parts))
+    parts += [slice(None)] * (2 - len(parts))
+    return parts[0], parts[1]
+
+
+def _lazy_times(dataset: h5py.Dataset) -> LazyArray:
+    def read(key: Any) -> np.ndarray:
+        return np.asarray(dataset[key], dtype=np.float64)
+
+    return LazyArray(read, dataset.shape, np.dtype(np.float64))
+
+
+def _regular(first: float, rate: float, num_samples: int) -> Callable[[Any], np.ndarray]:
+    def read(key: Any) -> np.ndarray:
+        return first + np.arange(num_samples)[key] / rate
+
+    return read
+
+
+def _kind(dataset: h5py.Dataset) -> str:
+    return "text" if h5py.check_string_dtype(dataset.dtype) is not None else str(dataset.dtype)
+
+
+def scalar_text(dataset: h5py.Dataset) -> str:
+    """A text dataset with one value; empty when it cannot be read as one."""
+    try:
+        return text(dataset[()])
+    except HDF5_ERRORS:
+        return ""

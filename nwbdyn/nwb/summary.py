@@ -1,0 +1,134 @@
+"""What a recording holds, in plain words and numbers, without reading its large arrays."""
+
+import numpy as np
+import pandas as pd
+
+from nwbdyn.recording import Array, Covariate, Recording, SpikeTimes, Traces
+
+
+def summarise(recording: Recording) -> dict[str, object]:
+    """A JSON-serialisable account of a recording, as `nwbdyn inspect` prints it.
+
+    Timestamps of behaviour are looked at in three places (start, middle, end); spike times at each
+    end; ROI traces not at all.
+    """
+    activity = recording.activity
+    is_spikes = isinstance(activity, SpikeTimes)
+    return {
+        "session_id": recording.session_id,
+        "identifier": recording.identifier,
+        "session_description": recording.session_description,
+        "session_start_time": recording.session_start_time,
+        "subject": recording.subject,
+        "source": {"uri": recording.source.uri, "size": recording.source.size},
+        "modality": "spikes" if is_spikes else "calcium imaging",
+        "neurons": _neurons(recording),
+        "activity": _spikes(activity) if isinstance(activity, SpikeTimes) else _traces(activity),
+        "clock": _clock(activity),
+        "trials": None if recording.trials is None else _table(recording.trials),
+        "intervals": {name: _table(frame) for name, frame in recording.intervals.items()},
+        "behaviour": [_covariate(covariate) for covariate in recording.covariates],
+        "notes": [
+            {"code": note.code, "where": note.where, "reason": note.reason}
+            for note in recording.notes
+        ],
+        "bytes_to_fit": _nbytes(activity),  # activity and its clock, decompressed
+        "bytes_behaviour": sum(c.data.nbytes + c.timestamps.nbytes for c in recording.covariates),
+    }
+
+
+def _neurons(recording: Recording) -> dict[str, object]:
+    neurons = recording.neurons
+    table = neurons.table
+    described: dict[str, object] = {
+        "count": len(neurons),
+        "kind": neurons.kind,
+        "table": neurons.table_path,
+        "columns": [str(name) for name in table.columns],
+        "cell_types": None,
+        "cell_type_source": neurons.cell_type_source,
+        "locations": None,
+    }
+    for column, key in (("cell_type", "cell_types"), ("location", "locations")):
+        if column in table:
+            described[key] = {str(k): int(n) for k, n in table[column].value_counts().items()}
+    return described
+
+
+def _spikes(spikes: SpikeTimes) -> dict[str, object]:
+    counts = np.diff(spikes.index, prepend=0)
+    observed = None
+    if spikes.intervals is not None:
+        observed = float(np.sum(spikes.intervals[:, 1] - spikes.intervals[:, 0]))
+    return {
+        "quantity": "counts",
+        "num_spikes": int(counts.sum()),
+        "median_spikes_per_unit": float(np.median(counts)) if len(counts) else 0.0,
+        "empty_units": int((counts == 0).sum()),
+        "num_observed_intervals": None if spikes.intervals is None else len(spikes.intervals),
+        "observed_seconds": observed,
+        "resolution": spikes.resolution,
+    }
+
+
+def _traces(traces: Traces) -> dict[str, object]:
+    return {
+        "quantity": traces.quantity,
+        "unit": traces.unit,
+        "series": traces.series_path,
+        "shape": list(traces.data.shape),
+        "dtype": str(traces.data.dtype),
+    }
+
+
+def _clock(activity: SpikeTimes | Traces) -> dict[str, float | None]:
+    """Seconds on the session's clock; for spikes the first and last of any unit."""
+    start = stop = rate = None
+    if isinstance(activity, Traces):
+        timestamps = np.asarray(activity.timestamps)
+        start, stop = float(timestamps[0]), float(timestamps[-1])
+        rate = float(1 / np.median(np.diff(timestamps)))
+    elif activity.intervals is not None and len(activity.intervals):
+        start, stop = float(activity.intervals.min()), float(activity.intervals.max())
+    elif len(activity.times):
+        filled = np.diff(activity.index, prepend=0) > 0
+        last = activity.index[filled] - 1
+        first = np.concatenate([[0], last[:-1] + 1])
+        start = float(min(activity.times[int(i)] for i in first))
+        stop = float(max(activity.times[int(i)] for i in last))
+    duration = None if start is None or stop is None else stop - start
+    return {"start": start, "stop": stop, "duration": duration, "median_rate": rate}
+
+
+def _table(frame: pd.DataFrame) -> dict[str, object]:
+    return {"rows": len(frame), "columns": [str(name) for name in frame.columns]}
+
+
+def _covariate(covariate: Covariate) -> dict[str, object]:
+    timestamps = covariate.timestamps
+    num_samples = len(timestamps)
+    start = stop = rate = None
+    if num_samples:
+        start, stop = float(timestamps[0]), float(timestamps[-1])
+        middle = max(0, num_samples // 2 - 50)
+        steps = np.diff(timestamps[middle : middle + 100])
+        steps = steps[steps > 0]
+        rate = float(1 / np.median(steps)) if len(steps) else None
+    return {
+        "name": covariate.name,
+        "shape": list(covariate.data.shape),
+        "unit": covariate.unit,
+        "channels": list(covariate.channels),
+        "start": start,
+        "stop": stop,
+        "median_rate": rate,
+    }
+
+
+def _nbytes(activity: SpikeTimes | Traces) -> int:
+    arrays: list[Array] = (
+        [activity.times, activity.index]
+        if isinstance(activity, SpikeTimes)
+        else [activity.data, activity.timestamps]
+    )
+    return sum(array.nbytes for array in arrays)
