@@ -1,11 +1,23 @@
-"""Recording -> Binned: every signal on one clock, gaps marked, nothing filled silently."""
+"""Recording -> Binned: every signal on one clock, gaps marked, nothing filled silently.
 
+Spikes are counted on the grid of `clock`, which starts at 0 s. ROI traces keep their own frames
+unless a bin width is given. Whatever is put on the clock of the bins uses only samples from before
+the bin's end.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from nwbdyn.recording import Neurons, Note
+from nwbdyn.clock import Clock, covered, frames, grid, grid_ceil, grid_index, increasing, whole_ms
+from nwbdyn.covariates import resample
+from nwbdyn.errors import ConfigError, DataError
+from nwbdyn.recording import COUNTS, Neurons, Note, Recording, SpikeTimes, Traces
+
+SPIKE_BIN_WIDTH = 0.020  # seconds, where neither the caller nor a known layout says otherwise
+GAP_FACTOR = 1.5  # a frame interval longer than this many medians is a gap
 
 
 @dataclass(frozen=True)
@@ -13,7 +25,8 @@ class Binned:
     """Activity and covariates of one session on one clock.
 
     Spikes are counted in bins of `bin_width`. ROI traces keep their native frames (one bin = one
-    frame) unless a bin width is given.
+    frame) unless a bin width is given. `values` are what the file says, NaN where it says NaN;
+    `valid` says which bins to use.
     """
 
     session_id: str
@@ -24,7 +37,7 @@ class Binned:
     segment: np.ndarray  # (num_bins,) int, the same number = no gap in between; windows stay inside
     neurons: Neurons  # the columns of `values`
     quantity: str  # "counts", "dff", "events", "deconvolved" or "fluorescence"
-    covariates: np.ndarray  # (num_bins, num_covariates) float32, K may be 0
+    covariates: np.ndarray  # (num_bins, num_covariates) float32, K may be 0; NaN = no recent sample
     covariate_names: tuple[str, ...] = ()
     trials: pd.DataFrame | None = None  # start_time, stop_time, split …; rows in time order
     notes: tuple[Note, ...] = ()
@@ -36,3 +49,241 @@ class Binned:
     @property
     def num_neurons(self) -> int:
         return self.values.shape[1]
+
+
+@dataclass(frozen=True)
+class _Activity:
+    """The neurons' part of a Binned."""
+
+    clock: Clock
+    values: np.ndarray  # (num_bins, num_neurons)
+    valid: np.ndarray  # (num_bins,) bool
+    gaps: np.ndarray  # (num_bins,) bool, True on the first bin after a gap
+    kept: np.ndarray  # (num_neurons,) bool
+    notes: list[Note]
+
+
+def bin(
+    recording: Recording, *, bin_width: float | None = None, covariates: Sequence[str] = ()
+) -> Binned:
+    """Put a recording's activity and the named covariates on one clock.
+
+    Spikes: counts in bins of `bin_width` (20 ms by default). A bin is valid when its first
+    millisecond lies in the observed intervals; without intervals, from the first spike to the last.
+
+    Traces: native frames by default. With a `bin_width`, the mean of the frames inside each bin; a
+    bin without a frame holds the last one, if it is recent (1.5 frame intervals), else is invalid.
+    Frames with a NaN among the neurons kept are invalid. An interval between frames of more than
+    1.5 medians starts a new segment.
+
+    Neurons that are silent, constant, all NaN, or NaN in more than half of the frames are dropped,
+    each with a note. Bins in the file's `invalid_times` are invalid.
+
+    Covariates: the last finite sample before the bin's end (native frames: at or before the frame),
+    NaN when it is older than 1.5 sample intervals and than a bin.
+
+    Raises:
+        ConfigError: a bin width that is not a positive number.
+        DataError: no such covariate, or nothing usable left.
+    """
+    if bin_width is not None and not (np.isfinite(bin_width) and bin_width > 0):
+        raise ConfigError(f"Bin width must be a positive number of seconds, not {bin_width}.")
+    activity = recording.activity
+    if isinstance(activity, SpikeTimes):
+        binned = _bin_spikes(recording, activity, bin_width or SPIKE_BIN_WIDTH)
+        quantity = COUNTS
+    else:
+        binned = _bin_traces(recording, activity, bin_width)
+        quantity = activity.quantity
+    notes = list(binned.notes)
+    where = recording.source.name
+    if not binned.kept.any():
+        reasons = "; ".join(f"{note.where}: {note.reason}" for note in notes[:3])
+        raise DataError(f"No neuron of {where} has any activity that can be fitted ({reasons}).")
+    valid = binned.valid & ~_in_invalid_times(recording, binned.clock)
+    if not valid.any():
+        raise DataError(
+            f"No bin of {where} is usable: all are outside the observed intervals, "
+            "in invalid_times, or NaN."
+        )
+    columns, names = resample(recording, covariates, binned.clock, notes)
+    breaks = binned.gaps | np.diff(valid, prepend=valid[:1])
+    return Binned(
+        session_id=recording.session_id,
+        values=binned.values[:, binned.kept] if not binned.kept.all() else binned.values,
+        time=binned.clock.time,
+        bin_width=binned.clock.bin_width,
+        valid=valid,
+        segment=np.cumsum(breaks),
+        neurons=recording.neurons.take(binned.kept),
+        quantity=quantity,
+        covariates=columns,
+        covariate_names=names,
+        trials=_in_time_order(recording.trials, notes),
+        notes=tuple(notes),
+    )
+
+
+def _bin_spikes(recording: Recording, spikes: SpikeTimes, bin_width: float) -> _Activity:
+    notes: list[Note] = []
+    times = np.asarray(spikes.times[:], dtype=np.float64)
+    finite = np.isfinite(times)
+    if not finite.all():
+        notes.append(
+            Note(
+                "non-finite-spikes", "spike_times", f"{(~finite).sum()} spike times are not finite"
+            )
+        )
+    index = grid_index(np.where(finite, times, 0.0), bin_width)
+    first, num_bins = _extent(index[finite], spikes.intervals, bin_width, recording.source.name)
+    index -= first
+    inside = finite & (index >= 0) & (index < num_bins)
+    if (finite & ~inside).any():
+        notes.append(
+            Note(
+                "spikes-outside-observation",
+                "spike_times",
+                f"{(finite & ~inside).sum()} spikes lie outside the observed intervals",
+            )
+        )
+    valid = _observed(spikes.intervals, first, num_bins, bin_width)
+    values = np.zeros((num_bins, len(recording.neurons)), dtype=np.float32)
+    kept = np.zeros(len(recording.neurons), dtype=bool)
+    start = 0
+    for unit, stop in enumerate(np.asarray(spikes.index, dtype=np.int64)):
+        bins, counts = np.unique(index[start:stop][inside[start:stop]], return_counts=True)
+        values[bins, unit] = counts
+        kept[unit] = valid[bins].any()
+        if not kept[unit]:
+            where = f"unit {recording.neurons.ids[unit]}"
+            notes.append(Note("empty-unit", where, "no spike while the units were observed"))
+        start = stop
+    return _Activity(
+        clock=grid(first, num_bins, bin_width),
+        values=values,
+        valid=valid,
+        gaps=np.zeros(num_bins, dtype=bool),
+        kept=kept,
+        notes=notes,
+    )
+
+
+def _extent(
+    index: np.ndarray, intervals: np.ndarray | None, bin_width: float, where: str
+) -> tuple[int, int]:
+    """First bin of the grid and number of bins: the observed intervals, else the spikes."""
+    if intervals is not None and len(intervals):
+        first = int(grid_index(intervals[:, 0].min(), bin_width))
+        last = int(grid_ceil(intervals[:, 1].max(), bin_width))
+        return first, max(last - first, 1)
+    if not len(index):
+        raise DataError(f"The units of {where} have no spikes at all.")
+    return int(index.min()), int(index.max() - index.min()) + 1
+
+
+def _observed(
+    intervals: np.ndarray | None, first: int, num_bins: int, bin_width: float
+) -> np.ndarray:
+    """(num_bins,) bool, True where the bin's first millisecond lies in an interval."""
+    if intervals is None or not len(intervals):
+        return np.ones(num_bins, dtype=bool)
+    width_ms = whole_ms(bin_width)
+    if width_ms is None:
+        starts, stops = grid_ceil(intervals, bin_width).T
+    else:
+        start_ms = np.ceil(np.round(intervals[:, 0] * 1000, 6))
+        stop_ms = np.floor(np.round(intervals[:, 1] * 1000, 6))
+        starts, stops = np.ceil(np.stack([start_ms, stop_ms]) / width_ms).astype(np.int64)
+    return covered(starts - first, stops - first, num_bins)
+
+
+def _bin_traces(recording: Recording, traces: Traces, bin_width: float | None) -> _Activity:
+    notes: list[Note] = []
+    times = np.asarray(traces.timestamps[:], dtype=np.float64)
+    values = np.asarray(traces.data[:], dtype=np.float32)
+    ordered = increasing(times)
+    if not ordered.all():
+        where = traces.series_path or "timestamps"
+        reason = f"{(~ordered).sum()} frames have no time or one that does not increase"
+        notes.append(Note("unordered-frames", where, reason))
+        times, values = times[ordered], values[ordered]
+    if len(times) < 2:
+        raise DataError(f"The traces of {recording.source.name} have {len(times)} usable frames.")
+    clock = frames(times)
+    finite = np.isfinite(values)
+    kept = _usable_rois(recording.neurons, values, finite, notes)
+    whole: np.ndarray = np.all(finite[:, kept], axis=1)
+    if bin_width is not None:
+        return _rebin(values, clock, whole, bin_width, kept, notes)
+    gaps = np.diff(times, prepend=times[0]) > GAP_FACTOR * clock.bin_width
+    return _Activity(clock, values, whole, gaps, kept, notes)
+
+
+def _usable_rois(
+    neurons: Neurons, values: np.ndarray, finite: np.ndarray, notes: list[Note]
+) -> np.ndarray:
+    """(num_neurons,) bool; a note for every ROI that is dropped."""
+    missing = 1 - finite.mean(axis=0)
+    kept = np.ones(len(neurons), dtype=bool)
+    for roi in range(len(neurons)):
+        trace = values[finite[:, roi], roi]
+        if not len(trace):
+            note = ("all-nan", "the trace holds no number")
+        elif missing[roi] > 0.5:
+            note = ("mostly-nan", f"{missing[roi]:.0%} of the frames are NaN")
+        elif trace.min() == trace.max():
+            note = ("constant", f"the trace is {trace[0]:g} throughout")
+        else:
+            continue
+        kept[roi] = False
+        notes.append(Note(note[0], f"roi {neurons.ids[roi]}", note[1]))
+    return kept
+
+
+def _rebin(
+    values: np.ndarray,
+    native: Clock,
+    whole: np.ndarray,
+    bin_width: float,
+    kept: np.ndarray,
+    notes: list[Note],
+) -> _Activity:
+    """The mean of the frames in each bin, or the last frame while it is recent."""
+    index = grid_index(native.time, bin_width)
+    clock = grid(int(index[0]), int(index[-1] - index[0]) + 1, bin_width)
+    index -= index[0]
+    filled, starts, counts = np.unique(index, return_index=True, return_counts=True)
+    last = np.searchsorted(index, np.arange(len(clock)), side="right") - 1
+    binned = values[last]
+    valid = whole[last]
+    binned[filled] = np.add.reduceat(values, starts, axis=0, dtype=np.float64) / counts[:, None]
+    valid[filled] = np.logical_and.reduceat(whole, starts)
+    empty = np.ones(len(clock), dtype=bool)
+    empty[filled] = False
+    stale = clock.until - native.time[last] > GAP_FACTOR * native.bin_width
+    binned[empty & stale] = np.nan
+    valid[empty & stale] = False
+    if (empty & ~stale).any():
+        reason = f"{(empty & ~stale).sum()} bins without a frame of their own hold the last one"
+        notes.append(Note("held-frames", "time", reason))
+    return _Activity(clock, binned, valid, np.zeros(len(clock), dtype=bool), kept, notes)
+
+
+def _in_invalid_times(recording: Recording, clock: Clock) -> np.ndarray:
+    """(num_bins,) bool, True for bins that an interval of `invalid_times` touches."""
+    table = recording.intervals.get("invalid_times")
+    if table is None:
+        return np.zeros(len(clock), dtype=bool)
+    starts = np.searchsorted(clock.until, table["start_time"].to_numpy(float), side="left")
+    stops = np.searchsorted(clock.begin, table["stop_time"].to_numpy(float), side="left")
+    return covered(starts, stops, len(clock))
+
+
+def _in_time_order(trials: pd.DataFrame | None, notes: list[Note]) -> pd.DataFrame | None:
+    if trials is None:
+        return None
+    timed = trials[np.isfinite(trials["start_time"].astype(float))]
+    if len(timed) < len(trials):
+        reason = f"{len(trials) - len(timed)} trials have no start time"
+        notes.append(Note("untimed-trials", "trials", reason))
+    return timed.sort_values("start_time", kind="stable").reset_index(drop=True)

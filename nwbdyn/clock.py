@@ -1,0 +1,74 @@
+"""Time cut into bins: which bin holds a moment, and what a bin may have seen.
+
+The grid starts at 0 s of the session clock. When the bin width is a whole number of milliseconds,
+times are first put on whole milliseconds, floor(round(t * 1000, 6)), and bin k holds the
+milliseconds k * w to (k + 1) * w - 1: the Neural Latents Benchmark's rule, free of floating-point
+surprises at the edges.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+INSTANT = 1e-9  # seconds, finer than any clock in these files
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The bins of a session; a native frame is a bin of no extent."""
+
+    begin: np.ndarray  # (num_bins,) seconds, where a bin begins; of a frame its own time
+    until: np.ndarray  # (num_bins,) seconds, the last moment that a causal sample may have
+    time: np.ndarray  # (num_bins,) seconds, the centre
+    bin_width: float  # seconds; for frames the median interval
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+
+def grid(first: int, num_bins: int, bin_width: float) -> Clock:
+    """`num_bins` bins of the grid from 0 s, from bin number `first` on."""
+    begin = (first + np.arange(num_bins)) * bin_width
+    return Clock(begin, begin + bin_width - INSTANT, begin + bin_width / 2, bin_width)
+
+
+def frames(times: np.ndarray) -> Clock:
+    """Native frames; a sample at the frame's own time is not the future."""
+    return Clock(times, times + INSTANT, times, float(np.median(np.diff(times))))
+
+
+def grid_index(times: np.ndarray, bin_width: float) -> np.ndarray:
+    """(n,) int64, the bin of the grid from 0 s that holds each time: bin k is [k w, (k + 1) w)."""
+    width_ms = whole_ms(bin_width)
+    if width_ms is None:
+        return np.floor(np.round(np.asarray(times) / bin_width, 9)).astype(np.int64)
+    milliseconds = np.floor(np.round(np.asarray(times) * 1000, 6)).astype(np.int64)
+    return milliseconds // width_ms
+
+
+def grid_ceil(times: np.ndarray, bin_width: float) -> np.ndarray:
+    """(n,) int64, the first bin of the grid from 0 s that starts at or after each time."""
+    width_ms = whole_ms(bin_width)
+    if width_ms is None:
+        return np.ceil(np.round(np.asarray(times) / bin_width, 9)).astype(np.int64)
+    return np.ceil(np.round(np.asarray(times) * 1000, 6) / width_ms).astype(np.int64)
+
+
+def whole_ms(bin_width: float) -> int | None:
+    """The bin width in milliseconds when that is a whole number, else None."""
+    width_ms = round(bin_width * 1000)
+    return width_ms if width_ms > 0 and abs(bin_width * 1000 - width_ms) < 1e-9 else None
+
+
+def covered(starts: np.ndarray, stops: np.ndarray, num_bins: int) -> np.ndarray:
+    """(num_bins,) bool, True for the bins of any half-open interval starts[i]:stops[i]."""
+    change = np.zeros(num_bins + 1, dtype=np.int64)
+    np.add.at(change, np.clip(starts, 0, num_bins), 1)
+    np.add.at(change, np.clip(np.maximum(starts, stops), 0, num_bins), -1)
+    return np.cumsum(change[:-1]) > 0
+
+
+def increasing(times: np.ndarray) -> np.ndarray:
+    """(n,) bool, True where a time is finite and later than every one before it."""
+    highest = np.maximum.accumulate(np.where(np.isfinite(times), times, -np.inf))
+    return np.isfinite(times) & (times > np.concatenate([[-np.inf], highest[:-1]]))
