@@ -53,7 +53,7 @@ def make(
     4. The first 70 %, next 15 % and last 15 % of the valid bins.
 
     Between bins of different splits lie `gap` bins of none, taken from training where it is a
-    neighbour, else from the earlier split. A `split` column gets no gap: its trials may interleave,
+    neighbour, else from validation. A `split` column gets no gap: its trials may interleave,
     and windows leave out what belongs to another split.
 
     Neurons, if `hold_out`: those of the file's `heldout` column, else a seeded draw of
@@ -149,7 +149,7 @@ def _open_gaps(labels: np.ndarray, gap: int) -> np.ndarray:
     opened = labels.copy()
     for edge in (np.flatnonzero(np.diff(labels)) + 1).tolist():
         before, after = labels[edge - 1], labels[edge]
-        if after == TRAIN:
+        if after == TRAIN or (before, after) == (TEST, VAL):
             near = slice(edge, edge + gap)
             opened[near][labels[near] == after] = GAP
         else:
