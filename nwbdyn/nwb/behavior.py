@@ -11,10 +11,11 @@ import pandas as pd
 
 from nwbdyn.nwb import series, tables
 from nwbdyn.nwb.intervals import unique_names
-from nwbdyn.nwb.objects import Contents, Found, attribute, has
+from nwbdyn.nwb.objects import Contents, Found, attribute, has, text
 from nwbdyn.recording import Covariate
 
 RAW = ("ElectricalSeries", "ImageSeries", "PatchClampSeries", "DecompositionSeries", "IndexSeries")
+TEMPLATES = "/stimulus/templates/"
 TEXT = ("AnnotationSeries",)
 COLUMNS = re.compile(r"columns\s*=\s*[\[(](.*?)[\])]", re.DOTALL)
 AXES = ("x", "y", "z")
@@ -34,6 +35,10 @@ def read(
     for found in contents.of_type("TimeSeries"):
         if found.path in without or found.is_a("RoiResponseSeries"):
             continue
+        if found.path.startswith(TEMPLATES):
+            reason = "a template of a stimulus, not on the session's clock"
+            contents.note("stimulus-template", found.path, reason)
+            continue
         if any(found.is_a(raw) for raw in RAW):
             contents.note("raw-data", found.path, f"{found.neurodata_type}: raw data are not read")
         elif any(found.is_a(kind) for kind in TEXT):
@@ -46,6 +51,9 @@ def read(
             covariates |= _covariates(contents, found)
     for found in contents.of_type("EventsTable"):
         _keep(events, found.path, _events_table(contents, found))
+    for found in contents.of_type("NWBDataInterface"):
+        if not found.is_a("TimeSeries") and has(found.group, "timestamps"):
+            _keep(events, found.path, _labelled_events(contents, found))
     named = unique_names(covariates)
     return (
         tuple(
@@ -109,6 +117,24 @@ def _events(contents: Contents, found: Found) -> pd.DataFrame | None:
     for channel in range(values.shape[1]):
         frame["value" if values.shape[1] == 1 else f"value_{channel}"] = values[:, channel]
     return frame
+
+
+def _labelled_events(contents: Contents, found: Found) -> pd.DataFrame | None:
+    """Times with an optional label each (ndx-events); rows start and stop at once."""
+    dataset = contents.dataset(found.group, "timestamps")
+    if dataset is None or dataset.ndim != 1 or dataset.dtype.kind not in "iuf":
+        contents.note("bad-clock", f"{found.path}/timestamps", "is not a list of times")
+        return None
+    times = contents.part(dataset, ()).astype(np.float64)
+    frame = pd.DataFrame({"start_time": times, "stop_time": times})
+    codes = contents.dataset(found.group, "data")
+    stored = None if codes is None else tables.values(contents, codes)
+    if codes is None or stored is None or stored.shape != times.shape:
+        return frame
+    labels = codes.attrs.get("labels")
+    if labels is not None and stored.dtype.kind in "iu" and stored.max(initial=0) < len(labels):
+        return frame.assign(value=[text(labels[code]) for code in stored])
+    return frame.assign(value=stored)
 
 
 def _epochs(contents: Contents, found: Found) -> pd.DataFrame | None:

@@ -90,13 +90,18 @@ def _labelled(neurons: Neurons, labels: list[str], where: str) -> Neurons:
 
 def _words(contents: Contents, where: str, column: pd.Series, description: str) -> list[str]:
     """Labels as text: codes become the words their description gives them; unknown is empty."""
+    table, name = where.rsplit("/", 1)
+    stated = tables.meanings(contents, contents.file[table], name)
+    if stated:
+        contents.note("cell-type-codes", where, f"codes read by the file's own table: {stated}")
+        return [stated.get(str(value), "") for value in column]
     if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
         codes = column.to_numpy(dtype=np.float64)
         meanings = {float(code): word.strip() for code, word in CODE.findall(description)}
         known = {float(code) for code in codes[np.isfinite(codes)]}
         if known and known <= set(meanings):
-            stated = ", ".join(f"{code:g} = {meanings[code]}" for code in sorted(known))
-            contents.note("cell-type-codes", where, f"codes read by their description: {stated}")
+            words = ", ".join(f"{code:g} = {meanings[code]}" for code in sorted(known))
+            contents.note("cell-type-codes", where, f"codes read by their description: {words}")
             return [meanings[code] if np.isfinite(code) else "" for code in codes]
         contents.note(
             "cell-type-codes", where, f"codes without words; described as {description!r}"

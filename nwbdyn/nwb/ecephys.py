@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from nwbdyn.errors import ReadError
-from nwbdyn.nwb import tables
+from nwbdyn.nwb import series, tables
 from nwbdyn.nwb.objects import Contents, Found, has, number
-from nwbdyn.recording import LazyArray, Neurons, SpikeTimes
+from nwbdyn.recording import Neurons, SpikeTimes
 
 # read elsewhere, or one array per neuron that no fit looks at
 SPIKE_COLUMNS = ("spike_times", "obs_intervals", "electrodes")
@@ -112,9 +112,7 @@ def _spike_times(contents: Contents, found: Found) -> SpikeTimes | None:
         contents.note("empty-unit", f"{found.path}[{unit}]", "the unit has no spikes")
     resolution = number(times, "resolution", float("nan"))
     return SpikeTimes(
-        times=LazyArray(
-            lambda key: np.asarray(times[key], dtype=np.float64), times.shape, np.dtype(np.float64)
-        ),
+        times=series.times(contents, times),
         index=index,
         intervals=_observed(contents, found, num_units),
         resolution=resolution if np.isfinite(resolution) and resolution > 0 else None,

@@ -25,8 +25,11 @@ def read(contents: Contents) -> tuple[pd.DataFrame | None, dict[str, pd.DataFram
         frame = _frame(contents, found)
         if frame is not None:
             frames[found.path] = frame
-    trials = frames.pop(TRIALS, None)
-    return trials, unique_names(frames)
+    named = unique_names(frames)
+    if TRIALS not in frames and "trials" in named:
+        path = next(path for path in frames if path.endswith("/trials"))
+        contents.note("trials-elsewhere", path, f"taken as the trials; there is no {TRIALS}")
+    return named.pop("trials", None), named
 
 
 def _frame(contents: Contents, found: Found) -> pd.DataFrame | None:
@@ -40,7 +43,11 @@ def _frame(contents: Contents, found: Found) -> pd.DataFrame | None:
         reason = f"has no usable {' and '.join(missing)}; it has: {listed}"
         contents.note("no-interval-times", found.path, reason)
         return None
-    times = frame[["start_time", "stop_time"]].to_numpy(dtype=np.float64)
+    columns = frame[["start_time", "stop_time"]]
+    if not all(pd.api.types.is_numeric_dtype(column) for _, column in columns.items()):
+        contents.note("no-interval-times", found.path, "its start and stop times are not numbers")
+        return None
+    times = columns.to_numpy(dtype=np.float64)
     num_unknown = int(np.isnan(times).any(axis=1).sum())
     if num_unknown:
         reason = f"{num_unknown} of {len(frame)} rows have no start or stop time (NaN)"
@@ -56,6 +63,6 @@ def unique_names(by_path: dict[str, T]) -> dict[str, T]:
     """The same values under their objects' names; where names repeat, under their paths."""
     names = [path.rsplit("/", 1)[-1] for path in by_path]
     return {
-        name if names.count(name) == 1 else path.lstrip("/"): value
+        name if names.count(name) == 1 or path == TRIALS else path.lstrip("/"): value
         for name, (path, value) in zip(names, by_path.items(), strict=True)
     }

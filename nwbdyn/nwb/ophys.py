@@ -5,17 +5,17 @@ inside `Fluorescence` as often as fluorescence does.
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import h5py
 import numpy as np
 import pandas as pd
 
-from nwbdyn.nwb import planes, series, tables
+from nwbdyn.nwb import planes, roi_table, series, tables
 from nwbdyn.nwb.objects import Contents, Found, attribute, has
+from nwbdyn.nwb.planes import increasing
 from nwbdyn.recording import TRACE_QUANTITIES, LazyArray, Neurons, Traces
 
-MASKS = ("pixel_mask", "image_mask", "voxel_mask")
 NOT_NEURONS = re.compile(r"neuropil|npil|background|baseline|surround|residual|noise|motion|\bf0\b")
 CORRECTED = re.compile(r"subtract|correct|minus|demix")
 ROLES = (  # the first that matches a name decides
@@ -36,7 +36,8 @@ class Plane:
     found: Found
     quantity: str
     data: LazyArray  # (num_frames, num_rois)
-    timestamps: np.ndarray  # (num_frames,) seconds, increasing
+    timestamps: np.ndarray  # (num_frames,) seconds, as stored
+    rows: np.ndarray  # (num_rois,) rows of the ROI table
     neurons: Neurons
     descriptions: dict[str, str]  # of the columns of the ROI table
 
@@ -103,18 +104,26 @@ def _note_others(contents: Contents, by_quantity: dict[str, list[Found]], chosen
 
 def _planes(contents: Contents, candidates: list[Found], quantity: str) -> list[Plane]:
     """One readable series per ROI table, the corrected one before the raw one."""
-    by_table: dict[str, Plane] = {}
+    chosen: list[Plane] = []
     for found in sorted(candidates, key=_rawness):
         plane = _plane(contents, found, quantity)
         if plane is None:
             continue
-        table = plane.neurons.table_path or found.path
-        if table in by_table:
-            reason = f"the same ROIs as {by_table[table].found.path}, which is used"
-            contents.note("other-traces", found.path, reason)
+        twin = next((other for other in chosen if _share_rois(plane, other)), None)
+        if twin is None:
+            chosen.append(plane)
         else:
-            by_table[table] = plane
-    return sorted(by_table.values(), key=lambda plane: plane.found.path)
+            reason = f"the same ROIs as {twin.found.path}, which is used"
+            contents.note("other-traces", found.path, reason)
+    return sorted(chosen, key=lambda plane: plane.found.path)
+
+
+def _share_rois(plane: Plane, other: Plane) -> bool:
+    """Whether two series are of the same ROIs; without a table, those of one shape are."""
+    table, other_table = plane.neurons.table_path, other.neurons.table_path
+    if table is None or other_table is None:
+        return plane.data.shape == other.data.shape
+    return table == other_table and len(np.intersect1d(plane.rows, other.rows)) > 0
 
 
 def _rawness(found: Found) -> tuple[int, str]:
@@ -136,25 +145,28 @@ def _plane(contents: Contents, found: Found, quantity: str) -> Plane | None:
         contents.note("roi-count", found.path, reason)
         return None
     clock = series.clock(contents, found, data.shape[0])
-    timestamps = None if clock is None else _increasing(contents, found, clock)
+    timestamps = None if clock is None else _frame_times(contents, found, clock)
     if timestamps is None:
         return None
     neurons, descriptions = _neurons(contents, found, segmentation, rows, data.shape[1])
-    return Plane(found, quantity, data, timestamps, neurons, descriptions)
+    if rows is None:
+        rows = np.arange(data.shape[1])
+    return Plane(found, quantity, data, timestamps, rows, neurons, descriptions)
 
 
-def _increasing(contents: Contents, found: Found, clock: LazyArray) -> np.ndarray | None:
+def _frame_times(contents: Contents, found: Found, clock: LazyArray) -> np.ndarray | None:
+    """The frames' times as stored; what does not increase is noted here and dropped by binning."""
+    if len(clock) < 2:
+        contents.note("bad-clock", found.path, "has fewer than two frames")
+        return None
     timestamps = clock[()]
-    if len(timestamps) < 2 or not np.all(np.isfinite(timestamps)):
-        contents.note(
-            "bad-clock", found.path, "fewer than two frames, or times that are not finite"
-        )
+    num_bad = int((~increasing(timestamps)).sum())
+    if num_bad >= len(timestamps) - 1:
+        contents.note("bad-clock", found.path, "its times do not increase")
         return None
-    num_back = int((np.diff(timestamps) <= 0).sum())
-    if num_back:
-        reason = f"{num_back} of {len(timestamps)} times do not come after the one before"
-        contents.note("bad-clock", found.path, reason)
-        return None
+    if num_bad:
+        reason = f"{num_bad} of {len(timestamps)} times are NaN or do not come after those before"
+        contents.note("odd-clock", found.path, reason)
     return timestamps
 
 
@@ -210,35 +222,12 @@ def _neurons(
     if segmentation is None or rows is None:
         return Neurons(pd.DataFrame({"id": np.arange(num_rois)}), "roi"), {}
     path = segmentation.name
-    table = _segmentation_table(contents, segmentation)
+    table = roi_table.read(contents, segmentation)
     frame = table.frame.iloc[rows].reset_index(drop=True)
     if frame["id"].duplicated().any():
         contents.note("duplicate-ids", f"{path}/id", "several ROIs share an id")
-    location = _plane_location(segmentation)
-    if location and "location" not in frame:
-        frame = frame.assign(location=location)
     neurons = Neurons(frame, "roi", path, attribute(segmentation, "object_id"))
     return neurons, table.descriptions
-
-
-def _segmentation_table(contents: Contents, segmentation: h5py.Group) -> tables.Table:
-    """The table without masks; suite2p's `iscell` pair becomes a flag and a probability."""
-    skip = MASKS
-    pair = segmentation.get("iscell")
-    if isinstance(pair, h5py.Dataset) and pair.ndim == 2 and pair.shape[1] == 2:
-        table = tables.read(contents, segmentation, skip=(*skip, "iscell"))
-        stored = tables.values(contents, pair)
-        if stored is not None and len(stored) == len(table.frame):
-            flags = {"iscell": stored[:, 0] > 0.5, "iscell_probability": stored[:, 1]}
-            return replace(table, frame=table.frame.assign(**flags))
-        return table
-    return tables.read(contents, segmentation, skip=skip)
-
-
-def _plane_location(segmentation: h5py.Group) -> str:
-    plane = segmentation.get("imaging_plane")
-    location = plane.get("location") if isinstance(plane, h5py.Group) else None
-    return series.scalar_text(location) if isinstance(location, h5py.Dataset) else ""
 
 
 def _recording(contents: Contents, chosen: list[Plane]) -> tuple[Neurons, Traces, dict[str, str]]:

@@ -25,14 +25,18 @@ def merge(
     Returns:
         data (num_ticks, sum of num_rois), timestamps (num_ticks,), and what was done, in words.
     """
-    clocks = [timestamps for _, timestamps in planes]
+    kept = [np.flatnonzero(increasing(timestamps)) for _, timestamps in planes]
+    clocks = [times[frames] for (_, times), frames in zip(planes, kept, strict=True)]
     reference = max(range(len(planes)), key=lambda i: (_median_interval(clocks[i]), clocks[i][0]))
     ticks = clocks[reference]
     # from the first frame of every plane to the end of the one that stops first (plus one frame)
     first = max(clock[0] for clock in clocks)
     last = min(clock[-1] + _median_interval(clock) for clock in clocks)
     ticks = ticks[(ticks >= first) & (ticks < last)]
-    frames = [np.searchsorted(clock, ticks, side="right") - 1 for clock in clocks]
+    frames = [
+        rows[np.searchsorted(clock, ticks, side="right") - 1]
+        for rows, clock in zip(kept, clocks, strict=True)
+    ]
     widths = [data.shape[1] for data, _ in planes]
     shared = all(np.array_equal(clock, clocks[0]) for clock in clocks)
     words = f"{len(planes)} planes with {sum(widths)} ROIs"
@@ -61,6 +65,13 @@ def stack_neurons(planes: list[tuple[Found, Neurons]]) -> Neurons:
         table = table.assign(id=table["plane"] + "/" + table["id"].astype(str))
     paths = ", ".join(neurons.table_path or found.path for found, neurons in planes)
     return Neurons(table, "roi", paths)
+
+
+def increasing(timestamps: np.ndarray) -> np.ndarray:
+    """(num_frames,) bool, True where a time is finite and later than every one before it."""
+    highest = np.maximum.accumulate(np.where(np.isfinite(timestamps), timestamps, -np.inf))
+    before = np.concatenate([[-np.inf], highest[:-1]])
+    return np.isfinite(timestamps) & (timestamps > before)
 
 
 def _plane_name(found: Found, neurons: Neurons) -> str:

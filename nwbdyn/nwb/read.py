@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from nwbdyn.errors import ConfigError, ReadError
-from nwbdyn.nwb import behavior, cell_types, ecephys, intervals, numbered, objects, ophys
-from nwbdyn.nwb.objects import HDF5_ERRORS, Contents, one_line
+from nwbdyn.nwb import behavior, cell_types, ecephys, intervals, numbered, ophys, walk
+from nwbdyn.nwb.objects import HDF5_ERRORS, Contents, has, one_line
 from nwbdyn.nwb.series import scalar_text
 from nwbdyn.recording import (
     COUNTS,
@@ -44,7 +44,7 @@ def read(file: BinaryIO, source: Source, *, quantity: str | None = None) -> Reco
         choices = ", ".join(QUANTITIES)
         raise ConfigError(f"No quantity named {quantity!r}. Choose from: {choices}.")
     with ExitStack() as stack:
-        contents = objects.open_contents(file, source)
+        contents = walk.open_contents(file, source)
         stack.callback(contents.file.close)
         recording = _session(contents, source, quantity, stack)
         contents.check_stream()
@@ -60,6 +60,7 @@ def _session(
     own = _own_series(contents, activity)
     covariates, events = behavior.read(contents, without=own)
     trials, others = intervals.read(contents)
+    _note_unread(contents, neurons)
     others = others | {name: frame for name, frame in events.items() if name not in others}
     if units is not None:
         last = _last_time(trials, others, covariates, units.spikes)
@@ -116,6 +117,21 @@ def _nothing_to_fit(contents: Contents, quantity: str | None) -> str:
     kinds = sorted({found.neurodata_type for found in contents.found})
     listed = ", ".join(kinds[:10]) or "no typed objects"
     return f"{message}. It has: {listed}. `nwbdyn inspect` shows what can be read."
+
+
+def _note_unread(contents: Contents, neurons: Neurons) -> None:
+    """Name every object that holds something and was not looked at."""
+    folders = {found.parent.path for found in contents.found if found.parent is not None}
+    looked_at = ("TimeSeries", "Units", "TimeIntervals", "EventsTable", "ProcessingModule")
+    for found in contents.found:
+        is_table = found.path in (neurons.table_path or "").split(", ")
+        is_events = not found.is_a("DynamicTable") and has(found.group, "timestamps")
+        is_mapped = (neurons.cell_type_source or "").startswith(found.path.lstrip("/") + "/")
+        if found.path in folders or is_table or is_events or is_mapped:
+            continue
+        if not any(found.is_a(kind) for kind in looked_at) and len(found.group):
+            reason = f"{found.neurodata_type}: nothing in it that a fit reads"
+            contents.note("skipped-object", found.path, reason)
 
 
 def _own_series(contents: Contents, activity: SpikeTimes | Traces) -> frozenset[str]:

@@ -43,7 +43,7 @@ def values(
             f"is stored {dataset.shape[0]} x {dataset.shape[1]}, time last; it was turned round"
         )
         contents.note("transposed", where, reason)
-    return _lazy(dataset, turned, *_scale(contents, dataset))
+    return _lazy(contents, dataset, turned, *_scale(contents, dataset))
 
 
 def clock(contents: Contents, found: Found, num_samples: int) -> LazyArray | None:
@@ -58,7 +58,7 @@ def clock(contents: Contents, found: Found, num_samples: int) -> LazyArray | Non
             reason = f"has {len(timestamps)} times for {num_samples} samples; it was not aligned"
             contents.note("clock-length", found.path, reason)
             return None
-        return _lazy_times(timestamps)
+        return times(contents, timestamps)
     if has(group, "timestamps"):
         return None  # broken, and noted by contents.dataset
     start = contents.dataset(group, "starting_time")
@@ -80,13 +80,25 @@ def clock(contents: Contents, found: Found, num_samples: int) -> LazyArray | Non
 
 def unit(found: Found, name: str = "data") -> str:
     """The unit of the values after conversion, as the file states it."""
-    dataset = found.group.get(name)
+    dataset = found.group.get(name) if has(found.group, name) else None
     return (attribute(dataset, "unit") if dataset is not None else None) or "n.a."
 
 
-def is_linked_from(found: Found, name: str = "timestamps") -> bool:
-    """Whether the dataset lies elsewhere and is only linked here."""
-    return isinstance(found.group.get(name, getlink=True), h5py.SoftLink)
+def times(contents: Contents, dataset: h5py.Dataset) -> LazyArray:
+    """(n,) seconds, as a dataset of times that stays in the file."""
+
+    def read(key: Any) -> np.ndarray:
+        return contents.part(dataset, key).astype(np.float64, copy=False)
+
+    return LazyArray(read, dataset.shape, np.dtype(np.float64))
+
+
+def scalar_text(dataset: h5py.Dataset) -> str:
+    """A text dataset with one value; empty when it cannot be read as one."""
+    try:
+        return text(dataset[()])
+    except HDF5_ERRORS:
+        return ""
 
 
 def _is_turned(
@@ -117,24 +129,24 @@ def _scale(contents: Contents, dataset: h5py.Dataset) -> tuple[float, float]:
     return conversion, offset
 
 
-def _lazy(dataset: h5py.Dataset, turned: bool, conversion: float, offset: float) -> LazyArray:
+def _lazy(
+    contents: Contents, dataset: h5py.Dataset, turned: bool, conversion: float, offset: float
+) -> LazyArray:
     """The values with time first and two axes; converted values are floats."""
     shape = dataset.shape if dataset.ndim == 2 else (*dataset.shape, 1)
     scaled = (conversion, offset) != (1.0, 0.0)
-    dtype = dataset.dtype
-    if dtype.kind == "f" and not dtype.isnative:
-        dtype = dtype.newbyteorder("=")
+    dtype = dataset.dtype.newbyteorder("=")
     if dtype.kind == "b" or (scaled and (dtype.kind in "iu" or dtype.itemsize < 4)):
         dtype = np.dtype(np.float64 if scaled else np.uint8)
 
     def read(key: Any) -> np.ndarray:
         time, channel = _two_axes(key)
         if dataset.ndim == 1:
-            stored = np.asarray(dataset[time])[..., np.newaxis][..., channel]
+            stored = contents.part(dataset, time)[..., np.newaxis][..., channel]
         elif turned:
-            stored = np.asarray(dataset[channel, time]).T
+            stored = contents.part(dataset, (channel, time)).T
         else:
-            stored = np.asarray(dataset[time, channel])
+            stored = contents.part(dataset, (time, channel))
         stored = stored.astype(dtype, copy=False)
         return stored * dtype.type(conversion) + dtype.type(offset) if scaled else stored
 
@@ -151,13 +163,6 @@ def _two_axes(key: Any) -> tuple[Any, Any]:
     return parts[0], parts[1]
 
 
-def _lazy_times(dataset: h5py.Dataset) -> LazyArray:
-    def read(key: Any) -> np.ndarray:
-        return np.asarray(dataset[key], dtype=np.float64)
-
-    return LazyArray(read, dataset.shape, np.dtype(np.float64))
-
-
 def _regular(first: float, rate: float, num_samples: int) -> Callable[[Any], np.ndarray]:
     def read(key: Any) -> np.ndarray:
         return first + np.arange(num_samples)[key] / rate
@@ -167,11 +172,3 @@ def _regular(first: float, rate: float, num_samples: int) -> Callable[[Any], np.
 
 def _kind(dataset: h5py.Dataset) -> str:
     return "text" if h5py.check_string_dtype(dataset.dtype) is not None else str(dataset.dtype)
-
-
-def scalar_text(dataset: h5py.Dataset) -> str:
-    """A text dataset with one value; empty when it cannot be read as one."""
-    try:
-        return text(dataset[()])
-    except HDF5_ERRORS:
-        return ""

@@ -86,7 +86,8 @@ def _clock(activity: SpikeTimes | Traces) -> dict[str, float | None]:
     start = stop = rate = None
     if isinstance(activity, Traces):
         timestamps = np.asarray(activity.timestamps)
-        start, stop = float(timestamps[0]), float(timestamps[-1])
+        timestamps = timestamps[np.isfinite(timestamps)]
+        start, stop = float(timestamps.min()), float(timestamps.max())
         rate = float(1 / np.median(np.diff(timestamps)))
     elif activity.intervals is not None and len(activity.intervals):
         start, stop = float(activity.intervals.min()), float(activity.intervals.max())
@@ -109,7 +110,8 @@ def _covariate(covariate: Covariate) -> dict[str, object]:
     num_samples = len(timestamps)
     start = stop = rate = None
     if num_samples:
-        start, stop = float(timestamps[0]), float(timestamps[-1])
+        ends = [float(t) for t in (timestamps[0], timestamps[-1])]
+        start, stop = (t if np.isfinite(t) else None for t in ends)
         middle = max(0, num_samples // 2 - 50)
         steps = np.diff(timestamps[middle : middle + 100])
         steps = steps[steps > 0]

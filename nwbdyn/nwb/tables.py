@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from nwbdyn.errors import ReadError
 from nwbdyn.nwb.objects import HDF5_ERRORS, Contents, attribute, has, one_line, text
 
 MAX_COLUMN_BYTES = 256 * 2**20  # a column is read whole; a larger declared size is not a table's
@@ -31,13 +32,14 @@ def read(
         skip: columns that are read elsewhere or never wanted; not noted.
         ragged: keep columns with a list per row (intervals); otherwise they are noted (neurons).
     """
-    names = [name for name in column_names(contents, group) if name not in skip]
+    names = [name for name in column_names(contents, group) if name not in (*skip, "id")]
     columns: dict[str, object] = {}
     descriptions: dict[str, str] = {}
     num_rows = count_rows(contents, group)
-    ids = contents.dataset(group, "id")
-    columns["id"] = values(contents, ids) if ids is not None else None
-    if columns["id"] is None:
+    dataset = contents.dataset(group, "id")
+    ids = values(contents, dataset) if dataset is not None else None
+    columns["id"] = ids
+    if ids is None or ids.ndim != 1:
         contents.note(
             "no-id", group.name, "the table has no readable `id`; rows are numbered from 0"
         )
@@ -88,8 +90,8 @@ def values(contents: Contents, dataset: h5py.Dataset) -> np.ndarray | None:
         if dataset.dtype.kind not in "biuf":
             contents.note("skipped-column", where, "holds compound values, not one value per row")
             return None
-        return dataset[()]
-    except HDF5_ERRORS as error:
+        return contents.part(dataset, ())
+    except (*HDF5_ERRORS, ReadError) as error:
         contents.note("corrupted-object", where, one_line(error))
         return None
 
@@ -123,6 +125,18 @@ def ends(contents: Contents, group: h5py.Group, name: str, num_values: int) -> n
 def rows(column: np.ndarray, index: np.ndarray) -> list[np.ndarray]:
     """The values of each row of a ragged column."""
     return np.split(column, index[:-1]) if len(index) else []
+
+
+def meanings(contents: Contents, group: h5py.Group, name: str) -> dict[str, str]:
+    """What the values of a column mean, where the table carries a table of meanings for it."""
+    try:
+        table = group["meanings_tables"][f"{name}_meanings"]
+    except HDF5_ERRORS:
+        return {}
+    frame = read(contents, table).frame
+    if not {"value", "meaning"} <= set(frame):
+        return {}
+    return {str(v): str(m) for v, m in zip(frame["value"], frame["meaning"], strict=True)}
 
 
 def _column(
