@@ -109,9 +109,7 @@ def write(fit: Fit, path: Path) -> None:
 
     from nwbdyn import results_file
 
-    run_directory.write_json(
-        path, run_directory.CONFIG, {"format": run_directory.FORMAT} | _asked(fit)
-    )
+    run_directory.write_json(path, run_directory.CONFIG, run_directory.stamped(_asked(fit)))
     run_directory.write_history(path, fit.history)
     if fit.weights:
         with run_directory.replacing(path / run_directory.WEIGHTS) as partial:
@@ -170,7 +168,10 @@ def _asked(fit: Fit) -> dict[str, object]:
         "config": fit.config,
         "binning": fit.binning,
         "split": fit.split,
+        "source": {"uri": fit.source.uri, "digest": fit.source.digest},
         "seed": fit.seed,
+        "seeds": fit.environment.get("seeds", [fit.seed]),
+        "folds": fit.environment.get("folds"),
     }
 
 

@@ -9,10 +9,10 @@
       provenance.json      source, digest, versions, seed, device, git state
       metrics.json         scores of model and baselines; written last, so it marks a complete run
 
-With several seeds each seed trains in a folder `seed-<seed>` of its own. A file is written beside
-its place, synced and renamed, so that whoever stops the program at any moment leaves the old file
-or the new one. This room knows names and bytes;
-`results` knows what they mean.
+With several seeds each trains in a folder `seed-<seed>` of its own, and each fold of a
+cross-validation is a run of its own in `fold-<k>`. A file is written beside its place, synced and
+renamed, so that whoever stops the program at any moment leaves the old file or the new one. This
+room knows names and bytes; `results` knows what they mean.
 """
 
 import json
@@ -47,22 +47,28 @@ def prepare(path: Path, *, resume: bool = False, overwrite: bool = False) -> Non
     """
     if path.exists() and not path.is_dir():
         raise ResultsError(f"{path} is a file, and a run needs a folder. Choose another path.")
-    occupied = path.is_dir() and any(path.iterdir())
+    occupied = path.is_dir() and any(item.suffix != _PARTIAL for item in path.iterdir())
     if resume:
-        if not (path / CONFIG).exists():
+        if not is_started(path) and (occupied or not path.is_dir()):
             raise FitError(f"No run to resume in {path}. Leave out --resume to start one there.")
-        check_format(path)
+        if is_started(path):
+            check_format(path)
     elif occupied and not overwrite:
-        state = "a finished run" if (path / METRICS).exists() else "an unfinished run"
-        if not (path / CONFIG).exists():
+        state = "a finished run" if is_complete(path) else "an unfinished run"
+        if not is_started(path):
             raise ResultsError(f"{path} holds other files. Choose an empty or new folder.")
-        advice = "" if (path / METRICS).exists() else ", --resume to continue it"
+        advice = "" if is_complete(path) else ", --resume to continue it"
         raise ResultsError(f"{path} holds {state}. Pass --overwrite to replace it{advice}.")
     elif occupied:
-        if not (path / CONFIG).exists():
+        if not is_started(path):
             raise ResultsError(f"{path} is not a run directory, so it is not overwritten.")
         _clear(path)
     path.mkdir(parents=True, exist_ok=True)
+
+
+def is_started(path: Path) -> bool:
+    """True when a fit has begun in `path`."""
+    return (path / CONFIG).exists()
 
 
 def is_complete(path: Path) -> bool:
@@ -74,7 +80,7 @@ def check(path: Path) -> None:
     """Raise ResultsError unless `path` is a complete run directory this version can read."""
     if not path.is_dir():
         raise ResultsError(f"No run directory {path}. `nwbdyn fit ADDRESS -o {path}` makes one.")
-    if not (path / CONFIG).exists():
+    if not is_started(path):
         raise ResultsError(f"{path} is not a run directory: it has no {CONFIG}.")
     check_format(path)
     missing = [name for name in (METRICS, PROVENANCE, RESULTS) if not (path / name).exists()]
@@ -96,10 +102,15 @@ def check_format(path: Path) -> None:
         )
 
 
+def stamped(asked: Mapping[str, object]) -> dict[str, object]:
+    """The content of config.json: what was asked, under the number of this format."""
+    return {"format": FORMAT, **asked}
+
+
 def write_json(path: Path, name: str, value: Mapping[str, object]) -> None:
     """Write `value` as strict JSON: numbers that are not finite become null."""
     with replacing(path / name) as partial:
-        text = json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
         partial.write_text(text + "\n", encoding="utf-8")
 
 
@@ -121,13 +132,13 @@ def read_json(path: Path, name: str) -> dict[str, object]:
 def append_history(path: Path, record: Mapping[str, float]) -> None:
     """Add one epoch to the run's history."""
     with (path / HISTORY).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(_finite(record), allow_nan=False) + "\n")
+        file.write(json.dumps(plain(record), allow_nan=False) + "\n")
 
 
 def write_history(path: Path, records: Iterable[Mapping[str, float]]) -> None:
     """Replace the run's history."""
     with replacing(path / HISTORY) as partial:
-        lines = (json.dumps(_finite(record), allow_nan=False) + "\n" for record in records)
+        lines = (json.dumps(plain(record), allow_nan=False) + "\n" for record in records)
         partial.write_text("".join(lines), encoding="utf-8")
 
 
@@ -145,6 +156,21 @@ def read_history(path: Path) -> tuple[dict[str, float], ...]:
     return tuple(records)
 
 
+def plain(value: object) -> object:
+    """`value` in JSON's own types: tuples as lists, NaN and infinities as None."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, (bool, int, str)) or value is None:
+        return value
+    if hasattr(value, "item"):  # a NumPy scalar
+        return plain(value.item())
+    raise TypeError(f"{type(value).__name__} has no place in a run's JSON")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path to write to; it takes the place of `path` once the block ends without an error."""
@@ -160,6 +186,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def _clear(path: Path) -> None:
     members = [folder for folder in path.glob("seed-*") if (folder / CHECKPOINT).exists()]
+    members += [folder for folder in path.glob("fold-*") if is_started(folder)]
     for folder in (*members, path):
         for name in FILES:
             (folder / name).unlink(missing_ok=True)
@@ -167,18 +194,3 @@ def _clear(path: Path) -> None:
     for folder in members:
         if not any(folder.iterdir()):
             folder.rmdir()
-
-
-def _finite(value: object) -> object:
-    """`value` in JSON's own types, NaN and infinities as None."""
-    if isinstance(value, Mapping):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, (bool, int, str)) or value is None:
-        return value
-    if hasattr(value, "item"):  # a NumPy scalar
-        return _finite(value.item())
-    raise TypeError(f"{type(value).__name__} has no place in a run's JSON")

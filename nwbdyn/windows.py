@@ -97,6 +97,11 @@ class Windows:
         """Bins from the first of a window to its last target."""
         return self.spec.context + (1 if self.target == NEXT else self.spec.forward)
 
+    @property
+    def inputs(self) -> np.ndarray:
+        """(num_bins, N) float32, the activity as the windows of a NEXT model hold it."""
+        return self._scaled(self._inputs).nan_to_num_(0.0).cpu().numpy()
+
     def starts(self, name: str) -> np.ndarray:
         """(num_windows,) int64, first bins of the windows of a split, in evaluation order.
 

@@ -15,6 +15,7 @@ HEAVY = {"torch", "pynwb", "hdmf", "h5py", "dandi", "pandas", "scipy", "sklearn"
 # room -> what it may import at module level, from nwbdyn and from elsewhere
 WORDS = {"errors", "progress"}
 RECORDING = WORDS | {"recording"}
+DATA = {"binning", "nlb", "splits", "windows"}
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "errors": (set(), set()),
     "progress": (set(), set()),
@@ -48,6 +49,13 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "evaluation": (
         RECORDING | {"binning", "splits", "metrics", "baselines"},
         {"numpy", "pandas"},
+    ),
+    "provenance": (set(), set()),
+    "problem": (RECORDING | DATA | {"models"}, {"numpy", "pandas", "torch"}),
+    "training": (WORDS | {"models", "run_directory", "windows"}, {"torch"}),
+    "readout": (
+        RECORDING | {"connectivity", "models", "splits", "windows"},
+        {"numpy", "pandas", "torch"},
     ),
     "scaling": (RECORDING, set()),
 }

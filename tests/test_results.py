@@ -204,7 +204,7 @@ def test_what_is_not_a_run_is_named(tmp_path):
     with pytest.raises(ResultsError, match="not a run directory"):
         results.load(tmp_path)
     with pytest.raises(FitError, match="No run to resume"):
-        run_directory.prepare(tmp_path, resume=True)
+        run_directory.prepare(tmp_path / "absent", resume=True)
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):

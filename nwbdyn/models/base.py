@@ -111,6 +111,9 @@ class Model(nn.Module):
     form: ClassVar[str]  # native connectivity: "netformer", "gain" or "attention"
     Config: ClassVar[type[BaseConfig]]
     paper: ClassVar[str]  # one-line citation
+    spike_bin_width: ClassVar[float] = 0.020  # seconds, where nobody asks for another
+    ablations: ClassVar[tuple[str, ...]] = ()  # what `forward(batch, maps=…)` can put for its maps
+    notes: tuple[str, ...] = ()  # what differs from what was asked, for the run's notes
 
     def __init__(self, config: BaseConfig, layout: Layout) -> None:
         super().__init__()

@@ -94,6 +94,7 @@ class STNDT(base.Model):
     form = "attention"
     Config: ClassVar[type[base.Config]] = Config
     paper = "Le & Shlizerman 2022, NeurIPS, arXiv 2206.04727"
+    ablations = MAPS[1:]
 
     config: Options
     notes: tuple[str, ...]  # what differs from what was asked, for the run's notes

@@ -1,0 +1,266 @@
+"""One recording, one model, and everything that is decided before training: bins, split, windows.
+
+What does not fit together is refused here, with the value, what was expected and what to do.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+
+import numpy as np
+import pandas as pd
+import torch
+
+from nwbdyn import binning, models, nlb, splits
+from nwbdyn.binning import Binned
+from nwbdyn.errors import ConfigError, DataError
+from nwbdyn.models.base import CO_SMOOTHING, BaseConfig, Layout, Model, WindowSpec
+from nwbdyn.nlb import Aligned
+from nwbdyn.recording import COUNTS, Note, Recording, SpikeTimes
+from nwbdyn.splits import SPLITS, Split
+from nwbdyn.windows import Windows
+
+SESSION = "0"  # the key of the one session of a fit
+_AT_LEAST_ONE = ("epochs", "updates", "batch_size", "patience", "validate_every")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A recording as one model will see it."""
+
+    recording: Recording
+    name: str  # of the model
+    model_class: type[Model]
+    config: BaseConfig
+    layout: Layout
+    binned: Binned
+    split: Split
+    windows: Windows
+    aligned: Aligned | None  # the trials that windows are cut to, for co-smoothing models
+    trials: str | None  # the interval table that was named
+    fold: tuple[int, int] | None
+
+    @property
+    def spec(self) -> WindowSpec:
+        return self.windows.spec
+
+    @property
+    def co_smoothing(self) -> bool:
+        return self.model_class.target == CO_SMOOTHING
+
+    @property
+    def horizon(self) -> int:
+        """Bins ahead of the last input; 0 for co-smoothing."""
+        return 0 if self.co_smoothing else 1
+
+    @property
+    def held_out(self) -> np.ndarray:
+        """(N,) bool."""
+        return ~self.split.held_in
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """Everything that was skipped, changed or odd on the way here."""
+        aligned = self.aligned.notes if self.aligned is not None else ()
+        return (*self.recording.notes, *self.binned.notes, *aligned, *self.windows.notes)
+
+    def described(self) -> dict[str, Any]:
+        """The decisions, in plain values: model, config, binning, split, source."""
+        source = self.recording.source
+        return {
+            "model": self.name,
+            "config": asdict(self.config),
+            "binning": {
+                "bin_width": self.binned.bin_width,
+                "quantity": self.binned.quantity,
+                "num_bins": self.binned.num_bins,
+                "num_neurons": self.binned.num_neurons,
+                "covariates": list(self.binned.covariate_names),
+                "trials": self.trials,
+                "aligned_trials": None if self.aligned is None else len(self.aligned.starts),
+                "context": self.spec.context,
+                "forward": self.spec.forward,
+                "inputs": self.spec.inputs,
+            },
+            "split": {
+                "rule": self.split.rule,
+                "seed": self.split.seed,
+                "fold": None if self.fold is None else list(self.fold),
+                "bins": {name: int(self.split.bins(name).sum()) for name in SPLITS},
+                "held_out": self.binned.neurons.ids[self.held_out].tolist(),
+            },
+            "source": {"uri": source.uri, "digest": source.digest},
+        }
+
+
+def pose(
+    recording: Recording,
+    model: str,
+    *,
+    seed: int,
+    bin_width: float | None = None,
+    options: Mapping[str, object] = {},
+    trials: str | None = None,
+    covariates: Sequence[str] = (),
+    fold: tuple[int, int] | None = None,
+    device: torch.device | str = "cpu",
+) -> Problem:
+    """Bin, split and cut a recording for a model; arguments as in `fitting.fit`.
+
+    Raises:
+        ConfigError: an unknown model or option, or options that contradict the data.
+        DataError: activity this model does not take, fewer than two usable neurons, no such
+            interval table, or a recording too short to split.
+    """
+    model_class = models.load(model)
+    _check_quantity(recording, model, model_class)
+    if trials is not None:
+        recording = _with_trials(recording, trials)
+    hold_out = model_class.target == CO_SMOOTHING
+    known = nlb.recognise(recording) if hold_out else None
+    if bin_width is None and isinstance(recording.activity, SpikeTimes):
+        bin_width = known.bin_width if known is not None else model_class.spike_bin_width
+    binned = binning.bin(recording, bin_width=bin_width, covariates=covariates)
+    if binned.num_neurons < 2:
+        raise DataError(
+            f"{recording.source.name} has {binned.num_neurons} usable neuron of "
+            f"{len(recording.neurons)}; a coupling needs two. `nwbdyn inspect` says what was "
+            "left out, and why."
+        )
+    aligned = None
+    if hold_out and binned.trials is not None and (known is not None or trials is not None):
+        aligned = nlb.align(binned, _labelled(binned.trials), known)
+    elif trials is not None:
+        binned = _inside_trials(binned)
+    held_in = splits.make(binned, seed=seed, hold_out=hold_out, gap=0, fold=fold).held_in
+    layout = Layout(
+        neuron_ids={SESSION: tuple(range(binned.num_neurons))},
+        held_in={SESSION: tuple(held_in.tolist())},
+        bin_width=binned.bin_width,
+        quantity=binned.quantity,
+        num_covariates=binned.covariates.shape[1],
+        trial_bins=None if aligned is None else (aligned.observed, aligned.forward),
+        cell_types=_cell_types(binned.neurons.table),
+    )
+    config = configure(model, model_class, layout, options)
+    spec = model_class.windows(config, layout)
+    split = splits.make(binned, seed=seed, hold_out=hold_out, gap=spec.context, fold=fold)
+    windows = Windows(
+        binned,
+        split,
+        spec,
+        starts=None if aligned is None else aligned.starts,
+        session=SESSION,
+        device=device,
+        target=model_class.target,
+    )
+    for name in ("train", "val", "test"):
+        windows.starts(name)  # raises, with advice, where nothing fits
+    return Problem(
+        recording=recording,
+        name=model,
+        model_class=model_class,
+        config=config,
+        layout=layout,
+        binned=binned,
+        split=split,
+        windows=windows,
+        aligned=aligned,
+        trials=trials,
+        fold=fold,
+    )
+
+
+def configure(
+    name: str, model_class: type[Model], layout: Layout, options: Mapping[str, object]
+) -> BaseConfig:
+    """The model's Config for these data, or a ConfigError that says what can be asked for."""
+    allowed = {item.name for item in fields(model_class.Config)} | {"preset"}
+    for option, value in options.items():
+        if option not in allowed:
+            raise ConfigError(
+                f"{name} has no option {option!r}. Choose from: {', '.join(sorted(allowed))}."
+            )
+        _check_value(name, model_class, option, value)
+    chosen = {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}
+    try:
+        return model_class.configure(layout, **chosen)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name} cannot be set up so: {error}.") from error
+
+
+def _check_value(name: str, model_class: type[Model], option: str, value: object) -> None:
+    """Refuse a value of another type than the field's, or a number that makes no sense."""
+    if option == "preset":
+        return
+    hint = get_type_hints(model_class.Config)[option]
+    kinds = tuple(getattr(kind, "__origin__", kind) for kind in get_args(hint) or (hint,))
+    if list in map(type, (value,)) and tuple in kinds:
+        return
+    if isinstance(value, bool) and bool not in kinds:
+        fits = False
+    elif isinstance(value, int) and float in kinds:
+        fits = True
+    else:
+        fits = isinstance(value, kinds)
+    if not fits:
+        expected = " or ".join("none" if k is NoneType else k.__name__ for k in kinds)
+        raise ConfigError(f"{name}: {option} is {value!r}; it takes {expected}.")
+    if option in _AT_LEAST_ONE and isinstance(value, int) and value < 1:
+        raise ConfigError(f"{name}: {option} is {value}; it is at least 1.")
+
+
+def _check_quantity(recording: Recording, name: str, model_class: type[Model]) -> None:
+    spikes = isinstance(recording.activity, SpikeTimes)
+    quantity = COUNTS if isinstance(recording.activity, SpikeTimes) else recording.activity.quantity
+    if quantity in model_class.quantities:
+        return
+    able = [n for n in models.names() if quantity in models.load(n).quantities]
+    held = "spike times" if spikes else f"{quantity} traces"
+    raise DataError(
+        f"{name} takes {', '.join(sorted(model_class.quantities))}; {recording.source.name} holds "
+        f"{held}. Models for these: {', '.join(able) or 'none'}."
+    )
+
+
+def _with_trials(recording: Recording, name: str) -> Recording:
+    """The recording with the interval table called `name` as its trials."""
+    tables = dict(recording.intervals)
+    if recording.trials is not None:
+        tables.setdefault("trials", recording.trials)
+    if name not in tables:
+        there = ", ".join(sorted(tables)) or "none"
+        raise DataError(f"{recording.source.name} has no interval table {name!r}; it has: {there}.")
+    if not len(tables[name]):
+        raise DataError(f"The interval table {name!r} of {recording.source.name} is empty.")
+    return replace(recording, trials=tables[name])
+
+
+def _labelled(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials that the file's `split` column gives to a split; all without such a column."""
+    if "split" not in trials:
+        return trials
+    names = trials["split"].astype(str).str.lower().replace("validation", "val")
+    named = names.isin(SPLITS[: splits.GAP])
+    return trials[named] if named.any() else trials
+
+
+def _inside_trials(binned: Binned) -> Binned:
+    """Bins outside every trial are unusable, and no window crosses from one trial to the next."""
+    assert binned.trials is not None
+    starts = binned.trials["start_time"].to_numpy(float)
+    stops = binned.trials["stop_time"].to_numpy(float)
+    trial = np.searchsorted(starts, binned.time, side="right") - 1
+    inside = (trial >= 0) & (binned.time < stops[np.maximum(trial, 0)])
+    changes = np.diff(trial, prepend=trial[0]) != 0
+    changes |= np.diff(binned.segment, prepend=binned.segment[0]) != 0
+    return replace(binned, valid=binned.valid & inside, segment=np.cumsum(changes))
+
+
+def _cell_types(table: pd.DataFrame) -> tuple[int, ...] | None:
+    """A number per neuron's type in alphabetical order, -1 = unknown; None without labels."""
+    if "cell_type" not in table or not table["cell_type"].notna().any():
+        return None
+    numbers, _ = pd.factorize(table["cell_type"], sort=True)
+    return tuple(numbers.tolist())

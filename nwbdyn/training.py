@@ -1,0 +1,339 @@
+"""The one training loop: seeded, resumable, stopped early, best weights kept.
+
+Every random number comes from the seed through a generator or inside a fork of torch's global
+state, so a caller's own random numbers are left as they were. A checkpoint is written at the start
+and after every validation; on CPU a run resumed from one ends with the same weights, bit for bit,
+as a run that was never stopped.
+"""
+
+import copy
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nwbdyn import run_directory
+from nwbdyn.errors import FitError
+from nwbdyn.models.base import CO_SMOOTHING, Batch, Config, Layout, Model, Output
+from nwbdyn.progress import Progress, Report, silent
+from nwbdyn.windows import Windows
+
+_SMALLEST_RATE = 1e-9  # expected counts per bin; a rate of 0 would cost an infinite loss
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model with its best weights, and how it got there."""
+
+    model: Model
+    history: tuple[dict[str, float], ...]  # one record per epoch
+    best_epoch: int  # epoch the weights are from
+    best: float  # its validation loss
+    seed: int
+
+
+def train(
+    model_class: type[Model],
+    config: Config,
+    layout: Layout,
+    windows: Windows,
+    *,
+    seed: int,
+    device: torch.device,
+    folder: Path | None = None,
+    resume: bool = False,
+    report: Report = silent,
+) -> Trained:
+    """Train one model on one recording.
+
+    Args:
+        folder: run directory that receives checkpoints and history; None keeps nothing.
+        resume: go on from the checkpoint in `folder`, where there is one.
+        report: told after every epoch, with loss, validation loss, best so far and seconds left.
+
+    Raises:
+        FitError: a loss that is not finite, or a checkpoint of another model or configuration.
+        KeyboardInterrupt: as it came, once the last whole epoch is saved.
+    """
+    with _own_randomness(seed, device):
+        loop = _Loop(model_class, config, layout, windows, seed=seed, device=device, folder=folder)
+        if resume and folder is not None and (folder / run_directory.CHECKPOINT).exists():
+            loop.restore(folder)
+        elif folder is not None:
+            loop.save()
+        try:
+            while not loop.finished:
+                loop.epoch_of_updates()
+                report(loop.progress())
+        except KeyboardInterrupt:
+            loop.save_last_epoch()
+            raise
+        return loop.trained()
+
+
+class _Loop:
+    """What changes while a model trains."""
+
+    def __init__(
+        self,
+        model_class: type[Model],
+        config: Config,
+        layout: Layout,
+        windows: Windows,
+        *,
+        seed: int,
+        device: torch.device,
+        folder: Path | None,
+    ) -> None:
+        self.config, self.windows, self.seed, self.folder = config, windows, seed, folder
+        self.device = device
+        self.generator = torch.Generator(device).manual_seed(seed)
+        self.updates_per_epoch = math.ceil(len(windows.starts("train")) / config.batch_size)
+        epochs = config.epochs
+        if config.updates is not None:
+            epochs = math.ceil(config.updates / self.updates_per_epoch)
+        self.num_epochs = max(1, epochs)
+        self.num_updates = config.updates or epochs * self.updates_per_epoch
+        self.model = model_class(config, layout).to(device)
+        self.model.initialise(windows.batches("train", config.batch_size))
+        self.optimiser, self.scheduler = self.model.optimiser(
+            self.num_updates, self.updates_per_epoch
+        )
+        self.epoch = self.step = self.stale = self.best_epoch = 0
+        self.best = math.inf
+        self.best_weights = _copied(self.model.state_dict())
+        self.history: list[dict[str, float]] = []
+        self.seconds = 0.0
+        self.last_epoch: dict[str, Any] | None = None  # newer than the checkpoint on disk
+
+    @property
+    def finished(self) -> bool:
+        patient = self.stale < self.config.patience
+        return self.epoch >= self.num_epochs or self.step >= self.num_updates or not patient
+
+    def epoch_of_updates(self) -> None:
+        """One pass over the training windows, and the validation that may follow it."""
+        begun = time.monotonic()
+        loss = self._update_all()
+        self.epoch += 1
+        record: dict[str, float] = {"epoch": self.epoch, "updates": self.step, "loss": loss}
+        last = self.epoch >= self.num_epochs or self.step >= self.num_updates
+        validated = last or self.epoch % self.config.validate_every == 0
+        if validated:
+            record["validation"] = self._validate()
+        record["learning_rate"] = float(self.optimiser.param_groups[0]["lr"])
+        self.seconds += time.monotonic() - begun
+        record["seconds"] = round(self.seconds, 3)
+        self.history.append(record)
+        if self.folder is None:
+            return
+        run_directory.append_history(self.folder, record)
+        if validated:
+            self.save()
+        else:
+            self.last_epoch = copy.deepcopy(self.state())
+
+    def progress(self) -> Progress:
+        """How far the training is; `seconds left` is what the longest course would take."""
+        record = self.history[-1]
+        detail: dict[str, float | str] = {"loss": record["loss"], "best": self.best}
+        if "validation" in record:
+            detail["validation"] = record["validation"]
+        remaining = self.num_epochs - self.epoch
+        detail["seconds left"] = self.seconds / self.epoch * remaining
+        return Progress("training", self.epoch, self.num_epochs, "epochs", detail)
+
+    def trained(self) -> Trained:
+        """The model with its best weights, finished."""
+        self.model.load_state_dict(self.best_weights)
+        self.model.finish(self.windows.batches("train", self.config.batch_size))
+        self.model.eval()
+        return Trained(self.model, tuple(self.history), self.best_epoch, self.best, self.seed)
+
+    def _update_all(self) -> float:
+        """Mean loss over one pass of optimiser steps."""
+        self.model.train()
+        total, num_windows = 0.0, 0
+        for batch in self.windows.batches("train", self.config.batch_size, self.generator):
+            self.optimiser.zero_grad(set_to_none=True)
+            loss = self.model.loss(batch, self.model(batch))
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise FitError(self._not_finite("loss", value))
+            loss.backward()
+            if self.config.clip_norm is not None:
+                torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+            self.optimiser.step()
+            self.step += 1
+            self.model.after_update(self.step)
+            if self.scheduler is not None and not self._waits_for_validation:
+                self.scheduler.step()
+            total += value * batch.num_windows
+            num_windows += batch.num_windows
+            if self.step >= self.num_updates:
+                break
+        return total / num_windows
+
+    def _validate(self) -> float:
+        """The validation loss; keeps the weights when it is the lowest so far."""
+        value = validation_loss(self.model, self.windows, self.config.batch_size)
+        if not math.isfinite(value):
+            raise FitError(self._not_finite("validation loss", value))
+        if value < self.best:
+            self.best, self.best_epoch, self.stale = value, self.epoch, 0
+            self.best_weights = _copied(self.model.state_dict())
+        else:
+            self.stale += 1
+        if isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            self.scheduler.step(value)
+        return value
+
+    @property
+    def _waits_for_validation(self) -> bool:
+        return isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
+
+    def _not_finite(self, what: str, value: float) -> str:
+        kept = "" if self.folder is None else f" The last good checkpoint stays in {self.folder}."
+        return (
+            f"The {what} is {value} at update {self.step + 1} (epoch {self.epoch + 1}, seed "
+            f"{self.seed}). Lower learning_rate (now {self.config.learning_rate:g}) or set "
+            f"clip_norm (now {self.config.clip_norm}).{kept}"
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a resumed run needs, as tensors and plain values."""
+        state: dict[str, Any] = {
+            "seed": self.seed,
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "scheduler": self.scheduler.state_dict() if self.scheduler is not None else None,
+            "generator": self.generator.get_state(),
+            "random": torch.get_rng_state(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "stale": self.stale,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "best_weights": self.best_weights,
+            "history": self.history,
+            "seconds": self.seconds,
+        }
+        if self.device.type == "cuda":
+            state["random_cuda"] = torch.cuda.get_rng_state(self.device)
+        return state
+
+    def save(self) -> None:
+        """Write the checkpoint, atomically."""
+        assert self.folder is not None
+        _write(self.state(), self.folder)
+        self.last_epoch = None
+
+    def save_last_epoch(self) -> None:
+        """Write the last whole epoch, where it is newer than the checkpoint."""
+        if self.folder is not None and self.last_epoch is not None:
+            _write(self.last_epoch, self.folder)
+
+    def restore(self, folder: Path) -> None:
+        """Go back to the checkpoint in `folder`."""
+        state = read_checkpoint(folder, self.device)
+        if state["seed"] != self.seed:
+            raise FitError(
+                f"The checkpoint in {folder} is of seed {state['seed']}, not {self.seed}."
+            )
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimiser.load_state_dict(state["optimiser"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise FitError(
+                f"The checkpoint in {folder} is of another model or configuration. Start again "
+                "with --overwrite, or give the options it was started with."
+            ) from error
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(state["scheduler"])
+        self.generator.set_state(state["generator"].cpu())
+        torch.set_rng_state(state["random"].cpu())
+        if self.device.type == "cuda" and "random_cuda" in state:
+            torch.cuda.set_rng_state(state["random_cuda"].cpu(), self.device)
+        for name in ("epoch", "step", "stale", "best", "best_epoch", "best_weights", "history"):
+            setattr(self, name, state[name])
+        self.seconds = state["seconds"]
+        run_directory.write_history(folder, self.history)
+
+
+def validation_loss(model: Model, windows: Windows, batch_size: int) -> float:
+    """What decides when to stop and which weights are kept; lower is better.
+
+    Mean Poisson loss of counts or mean squared error of traces over the validation windows: of
+    every neuron's next bin, or of the held-out neurons in the observed bins. A co-smoothing model
+    without held-out neurons is judged by its own loss.
+    """
+    model.eval()
+    total = torch.zeros((), dtype=torch.float64)
+    count = 0.0
+    with torch.no_grad():
+        for batch in windows.batches("val", batch_size):
+            output = model(batch)
+            scored = _scored(model, batch, windows.spec.context)
+            if model.target == CO_SMOOTHING and bool(batch.held_in.all()):
+                total += model.loss(batch, output).double().cpu() * batch.num_windows
+                count += batch.num_windows
+                continue
+            scored = scored & ~output.prediction.isnan()  # a model may leave neurons out
+            error = _pointwise(output, batch, counts=model.layout.counts)
+            total += error[scored].double().sum().cpu()
+            count += float(scored.sum())
+    return float(total) / count if count else math.nan
+
+
+def _scored(model: Model, batch: Batch, context: int) -> Tensor:
+    """(B, S, N) bool, the targets that count in validation."""
+    if model.target != CO_SMOOTHING:
+        return batch.valid
+    scored = batch.valid & ~batch.held_in
+    scored[:, context:] = False
+    return scored
+
+
+def _pointwise(output: Output, batch: Batch, *, counts: bool) -> Tensor:
+    """(B, S, N) loss of each target."""
+    if not counts:
+        return (output.prediction - batch.target) ** 2
+    rate = output.prediction.clamp(min=_SMALLEST_RATE)
+    return rate - batch.target * rate.log()
+
+
+def read_checkpoint(folder: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """The checkpoint of a run; nothing in it executes.
+
+    Raises:
+        FitError: it is damaged.
+    """
+    path = folder / run_directory.CHECKPOINT
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise FitError(f"{path} is damaged ({error}). Start again with --overwrite.") from error
+
+
+def _write(state: Mapping[str, Any], folder: Path) -> None:
+    with run_directory.replacing(folder / run_directory.CHECKPOINT) as partial:
+        torch.save(state, partial)
+
+
+def _copied(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in weights.items()}
+
+
+@contextmanager
+def _own_randomness(seed: int, device: torch.device) -> Iterator[None]:
+    """Torch's global random numbers start at `seed` inside the block and go on as before after."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        yield
