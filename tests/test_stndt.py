@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from nwbdyn.models import base
 from nwbdyn.models._stndt_layers import dropout
-from nwbdyn.models._stndt_masks import mask
+from nwbdyn.models._stndt_masks import hide_one_side, mask
 from nwbdyn.models.stndt import MAPS, PRESETS, STNDT, contrast
 
 
@@ -427,3 +427,58 @@ def test_a_short_training_learns_who_fires():
     model.eval()
     assert model.loss(batch, model(batch)).item() < before - 0.2
     assert F.softplus(model(batch).log_rate).isfinite().all()
+
+
+@pytest.mark.parametrize("future", [False, True])
+def test_influence_is_the_slope_of_the_log_rate_in_the_visible_counts(future):
+    shape = layout()
+    model, batch = model_of(shape), batch_of(shape)
+    model = model.double()
+    batch = replace(batch, activity=batch.activity.double())
+    at, lags = 4, 3
+    found = model.influence(batch, at=at, lags=lags, future=future)
+    assert found.shape == (5, 10, 10)
+    assert (found[..., [1, 6, 9]] == 0).all()
+    counts = batch.activity.clone()
+    counts[:, slice(0, at + 1) if future else slice(at, None)] = 0
+    near = range(5, 8) if future else range(1, 4)
+    step = 1e-5
+    for pre in (0, 3):
+        more, fewer = counts.clone(), counts.clone()
+        more[:, near, pre] += step
+        fewer[:, near, pre] -= step
+        model.ceiling.fill_(math.inf)
+        with torch.no_grad():
+            slope = model._log_rate(more, None, "learned") - model._log_rate(fewer, None, "learned")
+        torch.testing.assert_close(found[..., pre], slope[:, at] / (2 * step), atol=1e-7, rtol=1e-5)
+
+
+def test_silencing_takes_a_neurons_recent_spikes_away_and_nothing_later_matters():
+    shape = layout()
+    model, batch = model_of(shape, batch_size=7), batch_of(shape)
+    found = model.influence(batch, at=6, lags=2, silence=True)
+    later = replace(batch, activity=batch.activity.clone())
+    later.activity[:, 6:8] += 1.0 * batch.held_in
+    assert torch.equal(model.influence(later, at=6, lags=2, silence=True), found)
+    past = batch.activity.clone()
+    past[:, 6:] = 0
+    with torch.no_grad():
+        whole = model(replace(batch, activity=past)).log_rate[:, 6]
+        for pre in range(10):
+            silent = past.clone()
+            silent[:, 4:6, pre] = 0
+            without = model(replace(batch, activity=silent)).log_rate[:, 6]
+            torch.testing.assert_close(found[..., pre], whole - without, atol=1e-5, rtol=1e-4)
+
+
+def test_some_training_windows_are_hidden_from_or_up_to_a_bin():
+    counts, masked = torch.ones(4000, 6, 3), torch.zeros(4000, 6, 3, dtype=torch.bool)
+    hidden, masked = hide_one_side(counts, masked, torch.Generator().manual_seed(0), ratio=0.5)
+    assert torch.equal(hidden == 0, masked)
+    assert torch.equal(masked[..., 0], masked[..., 2])
+    patterns = {"".join(str(int(flag)) for flag in row) for row in masked[..., 0].tolist()}
+    after = {"0" * cut + "1" * (6 - cut) for cut in range(1, 6)}
+    before = {"1" * cut + "0" * (6 - cut) for cut in range(1, 6)}
+    assert patterns == after | before | {"000000"}
+    share = masked.any(1)[:, 0].float().mean().item()
+    assert share == pytest.approx(0.5, abs=4 * math.sqrt(0.25 / 4000))

@@ -53,3 +53,24 @@ def mask(
         integers = (chance / random_ratio * counts.max()).floor_()
         corrupted = torch.where(random, integers, corrupted)
     return corrupted, masked
+
+
+def hide_one_side(
+    counts: Tensor, masked: Tensor, generator: torch.Generator | None, *, ratio: float
+) -> tuple[Tensor, Tensor]:
+    """Hide a share `ratio` of the windows from a random bin on, or with equal odds up to one.
+
+    These are the inputs that predictive influence is read out from (and its control, with time
+    reversed): a model that has never seen them answers off its training distribution.
+
+    Args:
+        counts, masked: (B, T, N) visible counts and what is masked in them already.
+
+    Returns:
+        Both with the hidden bins added.
+    """
+    batch, bins, _ = counts.shape
+    chosen, cut, side = torch.rand(3, batch, 1, generator=generator, device=counts.device)
+    after = torch.arange(bins, device=counts.device) >= 1 + (cut * (bins - 1)).floor()  # (B, T)
+    hidden = torch.where(side < 0.5, after, ~after) & (chosen < ratio)
+    return counts.masked_fill(hidden[..., None], 0), masked | hidden[..., None]

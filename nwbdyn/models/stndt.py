@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from nwbdyn.models import base
 from nwbdyn.models._stndt_layers import Layer, dropout, position_code
-from nwbdyn.models._stndt_masks import MODES, mask
+from nwbdyn.models._stndt_masks import MODES, hide_one_side, mask
 
 MAPS = ("learned", "uniform", "trial-mean", "shuffled", "identity")
 CONTRASTS = ("embedding", "prediction", "none")
@@ -64,6 +64,8 @@ class Config(base.Config):
     mask_span: int = 1  # bins masked together, at most
     mask_span_start: float = 0.16  # share of the training after which spans begin to grow
     mask_span_end: float = 0.24  # share of the training after which every mask is a span
+    causal_mask_ratio: float = 0.0  # share of windows hidden from, or up to, a random bin: ours
+    influence_lags: int = 10  # bins back over which `influence` adds up, at most
 
     contrast: str = "embedding"  # what is contrasted: "embedding", "prediction" (paper) or "none"
     contrast_weight: float = 0.1  # of the contrastive loss
@@ -92,6 +94,7 @@ class STNDT(base.Model):
     quantities = frozenset({"counts"})
     target = base.CO_SMOOTHING
     form = "attention"
+    ablations = MAPS[1:]
     Config: ClassVar[type[base.Config]] = Config
     paper = "Le & Shlizerman 2022, NeurIPS, arXiv 2206.04727"
     ablations = MAPS[1:]
@@ -203,6 +206,7 @@ class STNDT(base.Model):
             config.mask_mode,
             (config.mask_ratio, config.mask_token, config.mask_random),
             self._span(generator),
+            config.causal_mask_ratio,
         )
         log_rate = self._log_rate(counts, generator, maps)
         hidden = {"scored": masked | self.unseen}
@@ -287,8 +291,74 @@ class STNDT(base.Model):
         maps, y = (torch.stack(each, 1) for each in zip(*kept, strict=True))
         return {"maps": maps, "y": y, "importance": maps[:, 0].mean(1)}
 
+    def influence(
+        self,
+        batch: base.Batch,
+        *,
+        at: int | None = None,
+        lags: int | None = None,
+        silence: bool = False,
+        future: bool = False,
+    ) -> Tensor:
+        """(B, post, pre) influence on the log rate of bin `at`, all inputs from `at` on hidden.
+
+        By default the exact Jacobian: log rate per spike, added up over the lags. Train with
+        `causal_mask_ratio`, or such windows are off the training distribution. Held-out neurons
+        only receive: their columns are 0.
+
+        Args:
+            at: bin of the window; by default the first that is never observed, else the last.
+            lags: bins back, from 1; by default the Config's.
+            silence: the change of the log rate that the spikes of `pre` at these lags make together
+                (with them minus without them), instead of the Jacobian.
+            future: the same with time reversed (inputs up to `at` hidden, lags ahead): a control
+                for the direction, not an influence.
+        """
+        bins = batch.activity.shape[1]
+        at = min(self.observed, bins - 1) if at is None else at
+        lags = self.config.influence_lags if lags is None else lags
+        seen = slice(at + 1, self.observed) if future else slice(0, min(at, self.observed))
+        near = slice(at + 1, at + 1 + lags) if future else slice(max(0, at - lags), at)
+        counts = torch.zeros_like(batch.activity)
+        counts[:, seen] = batch.activity[:, seen].clamp(max=self.ceiling)
+        if silence:
+            return self._silenced(counts, at, near)
+        with torch.enable_grad():
+            counts.requires_grad_()
+            log_rate = self._log_rate(counts, None, "learned")[:, at].sum(0)  # (N,)
+            rows = [
+                torch.autograd.grad(each, counts, retain_graph=True)[0][:, near].sum(1)
+                for each in log_rate
+            ]
+        return torch.stack(rows, 1) * batch.held_in
+
+    @torch.no_grad()
+    def _silenced(self, counts: Tensor, at: int, near: slice) -> Tensor:
+        """(B, post, pre) log rates of bin `at` minus those without each neuron's spikes in `near`.
+
+        Only neurons that spiked there are silenced: for the others nothing changes.
+        """
+        whole = self._log_rate(counts, None, "learned")[:, at]  # (B, N)
+        change = counts.new_zeros(*whole.shape, counts.shape[2])
+        windows, neurons = counts[:, near].any(1).nonzero(as_tuple=True)
+        for window, neuron in zip(
+            windows.split(self.config.batch_size),
+            neurons.split(self.config.batch_size),
+            strict=True,
+        ):
+            silent = counts[window]  # a copy
+            silent[torch.arange(len(window)), near, neuron] = 0
+            without = self._log_rate(silent, None, "learned")[:, at]
+            change[window, :, neuron] = whole[window] - without
+        return change
+
     def _mask(
-        self, batch: base.Batch, mode: str, rates: tuple[float, float, float], span: int = 1
+        self,
+        batch: base.Batch,
+        mode: str,
+        rates: tuple[float, float, float],
+        span: int = 1,
+        causal: float = 0.0,
     ) -> tuple[Tensor, Tensor]:
         """The windows with some visible counts corrupted, and which these are; both (B, T, N)."""
         ratio, token, random = rates
@@ -302,6 +372,8 @@ class STNDT(base.Model):
             mode=mode,
             span=span,
         )
+        if causal:
+            corrupted, chosen = hide_one_side(corrupted, chosen, batch.generator, ratio=causal)
         counts, masked = batch.activity.clone(), torch.zeros_like(batch.valid)
         counts[:, : self.observed, self.columns] = corrupted
         masked[:, : self.observed, self.columns] = chosen
