@@ -18,6 +18,7 @@ from nwbdyn.recording import COUNTS, Neurons, Note, Recording, SpikeTimes, Trace
 
 SPIKE_BIN_WIDTH = 0.020  # seconds, where neither the caller nor a known layout says otherwise
 GAP_FACTOR = 1.5  # a frame interval longer than this many medians is a gap
+SILENT_FACTOR = 1000  # a silence of all units longer than this many median ones is worth a note
 
 
 @dataclass(frozen=True)
@@ -125,60 +126,62 @@ def bin(
 
 
 def _bin_spikes(recording: Recording, spikes: SpikeTimes, bin_width: float) -> _Activity:
-    notes: list[Note] = []
     times = np.asarray(spikes.times[:], dtype=np.float64)
-    finite = np.isfinite(times)
-    if not finite.all():
-        notes.append(
-            Note(
-                "non-finite-spikes", "spike_times", f"{(~finite).sum()} spike times are not finite"
-            )
-        )
-    index = grid_index(np.where(finite, times, 0.0), bin_width)
-    first, num_bins = _extent(index[finite], spikes.intervals, bin_width, recording.source.name)
-    index -= first
-    inside = finite & (index >= 0) & (index < num_bins)
-    if (finite & ~inside).any():
-        notes.append(
-            Note(
-                "spikes-outside-observation",
-                "spike_times",
-                f"{(finite & ~inside).sum()} spikes lie outside the observed intervals",
-            )
-        )
+    first, num_bins = _extent(times, spikes.intervals, bin_width, recording.source.name)
     valid = _observed(spikes.intervals, first, num_bins, bin_width)
     values = np.zeros((num_bins, len(recording.neurons)), dtype=np.float32)
     kept = np.zeros(len(recording.neurons), dtype=bool)
-    start = 0
+    notes: list[Note] = []
+    start = num_counted = 0
     for unit, stop in enumerate(np.asarray(spikes.index, dtype=np.int64)):
-        bins, counts = np.unique(index[start:stop][inside[start:stop]], return_counts=True)
+        finite = times[start:stop][np.isfinite(times[start:stop])]
+        index = grid_index(finite, bin_width) - first
+        bins, counts = np.unique(index[(index >= 0) & (index < num_bins)], return_counts=True)
         values[bins, unit] = counts
+        num_counted += int(counts.sum())
         kept[unit] = valid[bins].any()
         if not kept[unit]:
             where = f"unit {recording.neurons.ids[unit]}"
             notes.append(Note("empty-unit", where, "no spike while the units were observed"))
         start = stop
-    return _Activity(
-        clock=grid(first, num_bins, bin_width),
-        values=values,
-        valid=valid,
-        gaps=np.zeros(num_bins, dtype=bool),
-        kept=kept,
-        notes=notes,
-    )
+    if num_counted < len(times):
+        reason = f"{len(times) - num_counted} spike times are not finite or outside obs_intervals"
+        notes.append(Note("uncounted-spikes", "spike_times", reason))
+    clock = grid(first, num_bins, bin_width)
+    notes.extend(_pauses(values, valid, clock))
+    return _Activity(clock, values, valid, np.zeros(num_bins, dtype=bool), kept, notes)
 
 
 def _extent(
-    index: np.ndarray, intervals: np.ndarray | None, bin_width: float, where: str
+    times: np.ndarray, intervals: np.ndarray | None, bin_width: float, where: str
 ) -> tuple[int, int]:
     """First bin of the grid and number of bins: the observed intervals, else the spikes."""
     if intervals is not None and len(intervals):
         first = int(grid_index(intervals[:, 0].min(), bin_width))
         last = int(grid_ceil(intervals[:, 1].max(), bin_width))
         return first, max(last - first, 1)
-    if not len(index):
+    finite = times[np.isfinite(times)]
+    if not len(finite):
         raise DataError(f"The units of {where} have no spikes at all.")
-    return int(index.min()), int(index.max() - index.min()) + 1
+    first, last = grid_index(np.array([finite.min(), finite.max()]), bin_width).tolist()
+    return first, last - first + 1
+
+
+def _pauses(values: np.ndarray, valid: np.ndarray, clock: Clock) -> list[Note]:
+    """A note where all units pause for so long that the recording itself may have paused."""
+    spoken = np.flatnonzero(valid & values.any(axis=1))
+    if len(spoken) < 2:
+        return []
+    silence = np.diff(spoken) * valid[spoken[1:] - 1]
+    longest = int(silence.argmax())
+    if silence[longest] <= SILENT_FACTOR * np.median(silence):
+        return []
+    start, stop = clock.begin[spoken[longest : longest + 2]]
+    reason = (
+        f"no unit fires from {start:.1f} to {stop:.1f} s; if the recording paused there, "
+        "list it in invalid_times"
+    )
+    return [Note("silent-stretch", "spike_times", reason)]
 
 
 def _observed(

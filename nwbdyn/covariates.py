@@ -35,9 +35,12 @@ def resample(
             if not np.isfinite(column).any():
                 notes.append(Note("all-nan", label, "no number in the recorded bins; left out"))
                 continue
-            absent = 1 - np.isfinite(column).mean()
-            if absent > 0:
-                notes.append(Note("covariate-gaps", label, f"{absent:.1%} of bins have no sample"))
+            absent = int((~np.isfinite(column)).sum())
+            if absent:
+                reason = (
+                    f"{absent} of {len(column)} bins have no recent sample; models see the mean"
+                )
+                notes.append(Note("covariate-gaps", label, reason))
             columns.append(column)
             labels.append(label)
     empty = np.zeros((len(clock), 0), dtype=np.float32)

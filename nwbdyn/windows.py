@@ -74,8 +74,8 @@ class Windows:
         ids = np.arange(binned.num_neurons) if neuron_ids is None else np.asarray(neuron_ids)
         self._neuron_ids = torch.as_tensor(ids, dtype=torch.long, device=self.device)
         self._held_in = torch.as_tensor(split.held_in, device=self.device)
-        self.mean, self.sd = _mean_and_sd(binned.values[self._train])
-        self.largest = float(np.nanmax(binned.values[self._train]))
+        self.mean, self.sd = _mean_and_sd(binned.values, self._train)
+        self.largest = float(binned.values.max(where=self._train[:, None], initial=-np.inf))
         self._values = torch.as_tensor(binned.values, device=self.device)
         self._inputs = self._values
         if spec.inputs == "exponential":
@@ -287,10 +287,22 @@ def _unbroken(good: np.ndarray, segment: np.ndarray, length: int) -> np.ndarray:
     return begins
 
 
-def _mean_and_sd(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) float32 each; a neuron that does not vary takes the median deviation of the others."""
-    mean = np.asarray(np.nanmean(values, axis=0, dtype=np.float64))
-    sd = np.asarray(np.nanstd(values, axis=0, dtype=np.float64))
+def _mean_and_sd(values: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) float32 each, over some rows, NaN left out; read in blocks, so that it takes no memory.
+
+    A column that does not vary takes the median deviation of the others.
+    """
+    blocks = np.array_split(np.flatnonzero(rows), 1 + rows.sum() // 65536)
+    number = np.zeros(values.shape[1])
+    total, square = np.zeros(values.shape[1]), np.zeros(values.shape[1])
+    for block in blocks:
+        part = values[block].astype(np.float64)
+        number += np.isfinite(part).sum(axis=0)
+        total += np.nansum(part, axis=0)
+    mean = total / np.maximum(number, 1)
+    for block in blocks:
+        square += np.nansum((values[block] - mean) ** 2, axis=0)
+    sd = np.sqrt(square / np.maximum(number, 1))
     varies = sd > 1e-6 * max(float(sd.max()), 1e-30)
     sd[~varies] = np.median(sd[varies]) if varies.any() else 1.0
     return mean.astype(np.float32), sd.astype(np.float32)
@@ -300,13 +312,8 @@ def _standardised(covariates: np.ndarray, train: np.ndarray) -> np.ndarray:
     """(num_bins, K) float32, z-scored with training bins; a bin without a sample is 0, the mean."""
     if not covariates.shape[1]:
         return covariates
-    known = np.isfinite(covariates[train]).any(axis=0)
-    mean, sd = np.zeros(len(known), np.float32), np.ones(len(known), np.float32)
-    if known.any():
-        mean[known], sd[known] = _mean_and_sd(covariates[train][:, known])
-    standard = (covariates - mean) / sd
-    standard[:, ~known] = 0
-    return np.nan_to_num(standard)
+    mean, sd = _mean_and_sd(covariates, train)
+    return np.nan_to_num((covariates - mean) / sd)
 
 
 def _exponential(binned: Binned, labels: np.ndarray, time_constant: float) -> np.ndarray:

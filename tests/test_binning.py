@@ -100,7 +100,7 @@ def test_silent_units_are_dropped_with_a_note():
     recording = units([[0.01, 0.2], [], [5.0]], intervals=[(0.0, 1.0)], cell_type=["a", "b", "c"])
     binned = bin(recording)
     assert binned.neurons.table["cell_type"].tolist() == ["a"]
-    assert codes(binned) == ["spikes-outside-observation", "empty-unit", "empty-unit"]
+    assert codes(binned) == ["empty-unit", "empty-unit", "uncounted-spikes"]
 
 
 def test_a_recording_without_any_spike_is_refused():
@@ -246,3 +246,11 @@ def test_the_benchmarks_largest_recording_is_binned_in_seconds():
     binned = bin(replace(recording, activity=activity), bin_width=0.005)
     assert binned.values.sum() == 182 * each
     assert time.perf_counter() - begun < 30  # 5 s on one core of the development machine
+
+
+def test_a_pause_of_all_units_is_noted_and_an_ordinary_silence_is_not():
+    steady = [float(k) / 10 for k in range(100)]
+    assert codes(bin(units([steady]))) == []
+    paused = bin(units([[*steady, *(time + 200 for time in steady)]]))
+    assert codes(paused) == ["silent-stretch"]
+    assert "from 9.9 to 200.0 s" in paused.notes[0].reason

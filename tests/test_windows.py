@@ -13,7 +13,8 @@ from nwbdyn import nlb, splits
 from nwbdyn.binning import bin
 from nwbdyn.errors import ConfigError, DataError
 from nwbdyn.models.base import CO_SMOOTHING, NEXT, WindowSpec
-from nwbdyn.recording import Covariate
+from nwbdyn.nwb.read import read
+from nwbdyn.recording import Covariate, Source
 from nwbdyn.splits import GAP, SPLITS, Split
 from nwbdyn.windows import Windows
 
@@ -292,3 +293,33 @@ def test_counts_asked_of_traces_are_refused():
         next_windows(binned_traces(100), inputs="counts")
     with pytest.raises(ConfigError, match="Choose from: zscore, counts, exponential"):
         next_windows(binned_traces(100), inputs="raw")
+
+
+@pytest.mark.parametrize(
+    ("path", "context"),
+    [
+        ("ecephys/human_mtl_dandi000207_sub-4_ses-4.nwb", 100),
+        ("ecephys/mouse_thalamus_dandi000009_anm00239123.nwb", 100),
+        ("ecephys/rat_hippocampus_nelpy_linear-track.nwb", 100),
+        ("ophys/celegans_dag2023_2022-07-26-31.nwb", 8),
+        ("ophys/celegans_scholz_142554_per-neuron-timeseries.nwb", 8),
+        ("ophys/mouse_v1_2p_neuronsxnets_24617.nwb", 8),
+        ("ophys/zebrafish_tectum_triplett2018_f1.nwb", 8),
+    ],
+)
+def test_real_recordings_are_cut_and_stitched_back(data, path, context):
+    source = Source(path, (data / path).as_uri())
+    with (data / path).open("rb") as file:
+        recording = read(file, source)
+        binned = bin(recording, covariates=[covariate.name for covariate in recording.covariates])
+    counts = binned.quantity == "counts"
+    split = splits.make(binned, seed=0, hold_out=counts, gap=context)
+    windows = Windows(binned, split, WindowSpec(context, inputs="counts" if counts else "zscore"))
+    activity, target, valid = all_of(windows, "test")
+    assert torch.isfinite(activity).all()
+    assert valid.all()
+    stitched = windows.stitch(windows.starts("test"), target)
+    predicted = np.isfinite(stitched).all(axis=1)
+    spread = windows.sd.max()
+    assert predicted.sum() > 0.6 * split.bins("test").sum()
+    assert np.abs(stitched[predicted] - binned.values[predicted]).max() < 1e-4 * spread
