@@ -1,0 +1,113 @@
+"""Files that need no archive: on this disk, at any https URL, or simulated here on demand."""
+
+import hashlib
+import re
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
+from urllib.request import url2pathname
+
+from nwbdyn.archive.addresses import FORMS, file_name
+from nwbdyn.archive.assets import closest
+from nwbdyn.errors import AddressError
+from nwbdyn.recording import Source
+
+_SIGNATURE = re.compile(r"(?i)x-amz-|x-goog-|signature$|^sig$|token$|^expires$|key-pair-id$")
+_signed: dict[str, str] = {}  # address without its signature -> with it; this process only
+
+
+def of_path(text: str) -> list[Source]:
+    """A local file, or every NWB file in a local folder, sorted by path.
+
+    A folder left by `dandi download` keeps the dandiset and version that its dandiset.yaml names.
+
+    Raises:
+        AddressError: nothing there, a folder without NWB files, or a Zarr folder.
+    """
+    if text.lower().startswith("file:"):
+        text = url2pathname(unquote(urlsplit(text).path))
+    path = Path(text).expanduser()
+    if path.suffix.lower() == ".zarr":
+        raise AddressError(f"'{text}' is a Zarr store; nwbdyn reads NWB files in HDF5 (.nwb).")
+    if path.is_file():
+        return [_file(path)]
+    if path.is_dir():
+        files = sorted(found for found in path.rglob("*.nwb") if found.is_file())
+        if not files:
+            raise AddressError(f"The folder '{text}' holds no .nwb file; expected at least one.")
+        return [_file(found) for found in files]
+    if re.fullmatch(r"\d{6}", text):
+        raise AddressError(f"No file or folder '{text}'; for the dandiset write dandi:{text}.")
+    hint = ""
+    if path.parent.is_dir() and (names := sorted(found.name for found in path.parent.iterdir())):
+        hint = f"; in its folder are: {', '.join(closest(path.name, names))}"
+    raise AddressError(f"No file or folder '{text}'{hint}. An address is {FORMS}.")
+
+
+def of_url(url: str) -> Source:
+    """A file at an https URL; a signature in it stays in this process and out of the Source."""
+    parts = urlsplit(url)
+    if not parts.hostname:
+        raise AddressError(f"'{url}' names no host; expected https://HOST/PATH.nwb.")
+    names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
+    bare = urlunsplit(
+        parts._replace(
+            query="" if any(map(_SIGNATURE.search, names)) else parts.query,
+            fragment="",
+            netloc=parts.netloc.rpartition("@")[2],
+        )
+    )
+    if bare != url:
+        _signed[bare] = url
+    return Source(uri=bare, url=bare, asset_path=file_name(bare) or None)
+
+
+def signed_url(source: Source) -> str:
+    """The URL as it was typed, with its signature where it had one."""
+    return _signed.get(source.url, source.url)
+
+
+def of_sample(address: str) -> Source:
+    """A simulated recording, written to the cache folder as an ordinary NWB file."""
+    from nwbdyn.nwb.lab_file import sample_file
+
+    path = sample_file(address)
+    return Source(
+        uri=address,
+        url=path.resolve().as_uri(),
+        asset_path=path.name,
+        digest=f"sha256:{sha256(path)}",
+        size=path.stat().st_size,
+    )
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 digest of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _file(path: Path) -> Source:
+    where = path.resolve()
+    dandiset_id, version, asset_path = _origin(where)
+    return Source(
+        uri=str(path),
+        url=where.as_uri(),
+        dandiset_id=dandiset_id,
+        version=version,
+        asset_path=asset_path,
+        size=where.stat().st_size,
+    )
+
+
+def _origin(path: Path) -> tuple[str | None, str | None, str | None]:
+    """Dandiset, version and asset path, where a folder above `path` has a dandiset.yaml."""
+    for folder in path.parents:
+        record = folder / "dandiset.yaml"
+        if record.is_file():
+            text = record.read_text(encoding="utf-8", errors="replace")
+            identifier = re.search(r"(?m)^identifier:\s*['\"]?(?:DANDI:)?(\d{6})\b", text)
+            version = re.search(r"(?m)^version:\s*['\"]?([\w.]+)", text)
+            if identifier:
+                asset_path = path.relative_to(folder).as_posix()
+                return identifier[1], version[1] if version else None, asset_path
+    return None, None, None
