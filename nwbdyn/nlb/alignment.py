@@ -1,9 +1,4 @@
-"""The Neural Latents Benchmark's seven data sets: recognised by their layout, cut as published.
-
-Pei et al. 2021. A layout says which trial column the windows are aligned to, from when to when they
-reach, and how far beyond them a model must predict. Trials of any other recording are aligned to
-their start and cut to their median length.
-"""
+"""Trials cut into windows on the bins of a recording."""
 
 from dataclasses import dataclass
 
@@ -13,69 +8,8 @@ import pandas as pd
 from nwbdyn.binning import Binned
 from nwbdyn.clock import INSTANT, grid_ceil, whole_ms
 from nwbdyn.errors import DataError
-from nwbdyn.recording import COUNTS, Note, Recording
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How one data set of the benchmark is cut into windows and scored."""
-
-    name: str
-    align: str  # the trial column that is time 0
-    window: tuple[int, int]  # ms around it, observed
-    forward: int = 200  # ms after the window, never observed
-    bin_width: float = 0.005  # seconds
-    velocity: str | None = None  # the covariate that rates are decoded to
-    velocity_lag: int | None = None  # ms from the rates to the velocity
-    psth_sd: int | None = None  # ms, width of the smoothing of the reference PSTHs
-    conditions: tuple[str, ...] = ()  # the trial columns that make a condition
-    jitter: bool = False  # windows of train and val trials end up to 300 ms later
-
-
-def _maze(name: str, lag: int, psth_sd: int) -> Layout:
-    return Layout(
-        name=name,
-        align="move_onset_time",
-        window=(-250, 450),
-        velocity="hand_vel",
-        velocity_lag=lag,
-        psth_sd=psth_sd,
-        conditions=("trial_type", "trial_version"),
-    )
-
-
-LAYOUTS = {
-    "000128": _maze("mc_maze", 100, 70),
-    "000138": _maze("mc_maze_large", 120, 50),
-    "000139": _maze("mc_maze_medium", 120, 50),
-    "000140": _maze("mc_maze_small", 120, 50),
-    "000129": Layout("mc_rtt", "start_time", (0, 600), velocity="finger_vel", velocity_lag=140),
-    "000127": Layout(
-        name="area2_bump",
-        align="move_onset_time",
-        window=(-100, 500),
-        velocity="hand_vel",
-        velocity_lag=-20,
-        psth_sd=40,
-        conditions=("cond_dir", "ctr_hold_bump"),
-    ),
-    "000130": Layout(
-        name="dmfc_rsg",
-        align="go_time",
-        window=(-1500, 0),
-        psth_sd=70,
-        conditions=("is_eye", "theta", "is_short", "ts"),
-        jitter=True,
-    ),
-}  # by dandiset
-
-# Units (held-in, held-in + held-out) of the four maze sets, which share one trial table
-_MAZE_UNITS = {
-    (137, 182): "000128",
-    (122, 162): "000138",
-    (114, 152): "000139",
-    (107, 142): "000140",
-}
+from nwbdyn.nlb.layouts import Layout
+from nwbdyn.recording import COUNTS, Note
 
 
 @dataclass(frozen=True)
@@ -87,34 +21,6 @@ class Aligned:
     forward: int  # bins after the observed ones
     trials: pd.DataFrame  # the rows kept, in the order of `starts`
     notes: tuple[Note, ...] = ()
-
-
-def recognise(recording: Recording) -> Layout | None:
-    """The benchmark's layout of a recording, or None.
-
-    It takes units with a `heldout` column and a trial table. The columns decide; between the four
-    maze sets the dandiset or the number of units. A file with the maze's columns and other units is
-    cut like MC_Maze and called "maze".
-    """
-    table, trials = recording.neurons.table, recording.trials
-    if recording.neurons.kind != "unit" or "heldout" not in table or trials is None:
-        return None
-    if not len(trials):
-        return None
-    dandiset = recording.source.dandiset_id
-    if "go_time" in trials and "move_onset_time" not in trials:
-        return LAYOUTS["000130"]
-    if "move_onset_time" in trials:
-        if _is_area2(trials):
-            return LAYOUTS["000127"]
-        held_in = int((~table["heldout"].astype(bool)).sum())
-        for (num_held_in, num_units), known in _MAZE_UNITS.items():
-            if dandiset == known or len(table) == num_units or len(table) == held_in == num_held_in:
-                return LAYOUTS[known]
-        return _maze("maze", 100, 70)
-    if dandiset == "000129" or _all_last(trials, 0.600):
-        return LAYOUTS["000129"]
-    return None
 
 
 def align(binned: Binned, trials: pd.DataFrame, layout: Layout | None = None) -> Aligned:
@@ -201,16 +107,3 @@ def _window_bins(binned: Binned, layout: Layout) -> tuple[int, int]:
             f"{binned.bin_width * 1000:g} ms do not divide them. Pass --bin-width 0.005."
         )
     return (high - low) // width_ms, layout.forward // width_ms
-
-
-def _is_area2(trials: pd.DataFrame) -> bool:
-    """Area2_Bump's columns; in its test file only the onset, .1 s into the window, tells."""
-    if "ctr_hold_bump" in trials or "trial_version" in trials:
-        return "ctr_hold_bump" in trials
-    onset = (trials["move_onset_time"] - trials["start_time"]).to_numpy(float)
-    return bool(np.isclose(np.nanmedian(onset), 0.1, atol=0.002))
-
-
-def _all_last(trials: pd.DataFrame, seconds: float) -> bool:
-    durations = (trials["stop_time"] - trials["start_time"]).to_numpy(float)
-    return bool(np.allclose(durations, seconds, atol=0.0015))

@@ -1,0 +1,11 @@
+"""The Neural Latents Benchmark's seven data sets: recognised by their layout, cut as published.
+
+Pei et al. 2021. A layout says which trial column the windows are aligned to, from when to when they
+reach, and how far beyond them a model must predict. Trials of any other recording are aligned to
+their start and cut to their median length.
+"""
+
+from nwbdyn.nlb.alignment import Aligned, align, first_bins, jitter
+from nwbdyn.nlb.layouts import LAYOUTS, Layout, recognise
+
+__all__ = ["LAYOUTS", "Aligned", "Layout", "align", "first_bins", "jitter", "recognise"]
