@@ -77,7 +77,7 @@ def _centres(contents: Contents, segmentation: h5py.Group, num_rois: int) -> dic
             continue
         axes = [axis for axis in AXES if axis in (points.dtype.names or ())]
         centres = {axis: _weighted(points, axis, index) for axis in axes}
-        if num_rois > 1 and all(np.nanmax(c) == np.nanmin(c) for c in centres.values() if _any(c)):
+        if all(_is_one_value(centre) for centre in centres.values()):
             contents.note("no-positions", where, "all masks have the same centre: placeholders")
             return {}
         return centres
@@ -98,8 +98,9 @@ def _weighted(points: np.ndarray, axis: str, index: np.ndarray) -> np.ndarray:
     return np.divide(moments, weights, out=np.full(len(index), np.nan), where=weights > 0)
 
 
-def _any(values: np.ndarray) -> bool:
-    return bool(np.isfinite(values).any())
+def _is_one_value(values: np.ndarray) -> bool:
+    known = values[np.isfinite(values)]
+    return len(known) > 1 and bool(np.all(known == known[0]))
 
 
 def _location(segmentation: h5py.Group) -> str:
