@@ -74,7 +74,7 @@ def serve(
     """Answer a GET for `path`, honouring Range, in the way `fault` says."""
     data = path.read_bytes()
     if fault == "replaced":
-        data, etag = bytes(255 - byte for byte in data), "0" * 32 + "-1"
+        data, etag = data.translate(bytes(range(255, -1, -1))), "0" * 32 + "-1"
     size = len(data)
     if fault == "garbage":
         handler.wfile.write(random.Random(size).randbytes(200))
@@ -91,7 +91,7 @@ def serve(
         return
     headers = {"Accept-Ranges": "bytes"} | ({} if fault == "anonymous" else {"ETag": f'"{etag}"'})
     start, stop = _range(handler.headers.get("Range", ""), size)
-    if start >= stop and size:
+    if start >= stop and "Range" in handler.headers:
         _head(handler, 416, {"Content-Range": f"bytes */{size}", "Content-Length": "0"})
         return
     whole = "Range" not in handler.headers or fault == "whole"

@@ -1,0 +1,54 @@
+"""From a Source to a seekable file, local or remote, that h5py can read.
+
+`open_file` is all there is to call. A remote file reads by byte ranges, several at once, and has
+`prefetch`, `transferred`, `requests`, `size` and `etag` beside the methods of any file.
+"""
+
+from typing import BinaryIO, cast
+
+from nwbdyn import archive
+from nwbdyn.errors import AddressError
+from nwbdyn.progress import Report, silent
+from nwbdyn.recording import Source
+from nwbdyn.streaming.file import RangedFile
+from nwbdyn.streaming.remote import PATIENCE, Patience, Remote
+
+__all__ = ["Patience", "RangedFile", "open_file"]
+
+
+def open_file(
+    source: Source, *, report: Report = silent, patience: Patience = PATIENCE
+) -> BinaryIO:
+    """The bytes of `source` as a seekable, read-only file; use it in a `with` block.
+
+    Args:
+        source: from `archive.resolve`.
+        report: told how many bytes have arrived.
+        patience: limits on waiting for a remote file.
+
+    Raises:
+        AddressError: the local file is not there.
+        ArchiveError: an embargoed asset without a key that opens it.
+        StreamError: the remote file is not there, refused, or does not answer.
+    """
+    if source.path is not None:
+        try:
+            return source.path.open("rb")
+        except OSError as error:
+            raise AddressError(
+                f"Cannot read '{source.path}' ({error.strerror}); expected a file you may read."
+            ) from None
+    if source.asset_id is None:
+        url = archive.signed_url(source)
+        remote = Remote(source.uri, url, renew=lambda: url, patience=patience)
+    else:
+        # Embargoed assets are read through the archive's address, which hands out a signed one.
+        embargoed = source.url.rstrip("/").endswith("/download")
+        remote = Remote(
+            source.uri,
+            archive.content_url(source) if embargoed else source.url,
+            renew=lambda: archive.content_url(source),
+            size=source.size,
+            patience=patience,
+        )
+    return cast(BinaryIO, RangedFile(remote, report=report))

@@ -1,0 +1,282 @@
+"""A remote object as a seekable file: blocks in memory, fetched in parallel before they are needed.
+
+h5py reads a little here and there (metadata), then a lot in one place (data). So both ends of the
+file come first, a missed block brings its surroundings, a reader that moves on is read ahead for,
+and ranges known beforehand (`prefetch`) are merged and fetched together, while the caller is busy
+with the parts that have arrived.
+"""
+
+import io
+import os
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from nwbdyn.errors import StreamError
+from nwbdyn.progress import Progress, Report, silent
+from nwbdyn.streaming import collector
+from nwbdyn.streaming.remote import Remote
+
+BLOCK = 64 << 10  # bytes; the grid on which everything is fetched and kept
+HEAD = 512 << 10  # bytes fetched at the start of the file when it is opened
+TAIL = 1 << 20  # bytes fetched at its end
+NEAR = 512 << 10  # bytes fetched around a miss
+AHEAD = 8 << 20  # most bytes fetched ahead of a reader that moves on
+GAP = 256 << 10  # ranges closer than this are fetched as one
+SMALLEST_PART, LARGEST_PART = 2 << 20, 8 << 20  # bytes per request of a large read
+CONNECTIONS = 8
+MEMORY = 256 << 20  # bytes kept
+WINDOW = 32 << 20  # bytes of one large read that are on their way together
+
+
+class RangedFile(io.RawIOBase):
+    """A remote object opened for reading; safe to share between threads, except the position.
+
+    Args:
+        remote: the object.
+        memory: most bytes kept in memory.
+        report: told how many bytes have arrived, from the reading thread.
+    """
+
+    def __init__(self, remote: Remote, *, memory: int = MEMORY, report: Report = silent) -> None:
+        super().__init__()
+        self._remote = remote
+        self._memory = max(memory, 4 * WINDOW)
+        self._report = report
+        self._position = 0
+        self._blocks: OrderedDict[int, bytes] = OrderedDict()  # least recently used first
+        self._held = 0  # bytes in _blocks
+        self._pending: set[int] = set()  # blocks on their way
+        self._failed: dict[int, BaseException] = {}
+        self._planned: deque[tuple[int, int]] = deque()  # parts to fetch as room allows
+        self._planned_on_their_way = 0
+        self._unread: set[int] = set()  # prefetched blocks that nobody has read yet
+        self._end_of_last_miss = -1
+        self._ahead = NEAR
+        self._arrived = threading.Condition()
+        self._workers = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="nwbdyn-stream")
+        try:
+            self._open_both_ends()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def name(self) -> str:
+        """What messages call the file."""
+        return self._remote.name
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        assert self._remote.size is not None
+        return self._remote.size
+
+    @property
+    def etag(self) -> str | None:
+        """What the server calls this version of the file, if it says."""
+        return self._remote.etag
+
+    @property
+    def transferred(self) -> int:
+        """Bytes received so far."""
+        return self._remote.transferred
+
+    @property
+    def requests(self) -> int:
+        """HTTP requests made so far."""
+        return self._remote.requests
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size}[whence]
+        if base + offset < 0:
+            raise ValueError(f"cannot seek to {base + offset}")
+        self._position = base + offset
+        return self._position
+
+    def readinto(self, buffer: "memoryview | bytearray") -> int:  # type: ignore[override]
+        """Fill `buffer` from the position on; fewer bytes only at the end of the file.
+
+        Raises:
+            StreamError: the bytes did not arrive, or are no longer those of the file opened.
+        """
+        if self.closed:
+            raise ValueError("read of a closed file")
+        target = memoryview(buffer).cast("B")
+        start = self._position
+        stop = min(start + len(target), self.size)
+        if start >= stop:
+            return 0
+        windows = [(at, min(at + WINDOW, stop)) for at in range(start, stop, WINDOW)]
+        for number, (begin, end) in enumerate(windows):
+            self._want(begin, windows[min(number + 1, len(windows) - 1)][1])
+            self._copy(begin, end, target[begin - start : end - start])
+            self._report(Progress("streaming", self.transferred, None, "bytes"))
+        self._position = stop
+        return stop - start
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Up to `size` bytes from the position on; all that are left for None or -1."""
+        left = max(0, self.size - self._position)
+        buffer = bytearray(left if size is None or size < 0 else min(size, left))
+        return bytes(memoryview(buffer)[: self.readinto(buffer)])
+
+    def prefetch(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Start fetching byte ranges that will be read soon, in this order, and return at once.
+
+        Args:
+            ranges: (start, stop) pairs of bytes. Neighbours are merged; what is here or on its way
+                is left out. No more is fetched than fits in memory until some of it is read.
+        """
+        merged: list[list[int]] = []
+        for start, stop in sorted((max(0, a), min(b, self.size)) for a, b in ranges):
+            if start >= stop:
+                continue
+            if merged and start - merged[-1][1] <= GAP:
+                merged[-1][1] = max(merged[-1][1], stop)
+            else:
+                merged.append([start, stop])
+        with self._arrived:
+            for start, stop in merged:
+                self._planned.extend(self._missing_parts(start, stop))
+            self._start_planned()
+
+    def close(self) -> None:
+        """Let go of the connections; parts on their way are given up."""
+        if self.closed:
+            return
+        super().close()
+        self._remote.close()
+        self._workers.shutdown(wait=False, cancel_futures=True)
+        with self._arrived:
+            self._blocks.clear()
+            self._planned.clear()
+
+    def _open_both_ends(self) -> None:
+        """Fetch head and tail; together when the size is known, else the head tells it."""
+        if self._remote.size is None:
+            self._publish(*self._remote.get(0, HEAD))
+        with self._arrived:
+            for start, stop in ((0, HEAD), (self.size - TAIL, self.size)):
+                for part in self._missing_parts(max(0, start), min(stop, self.size)):
+                    self._submit(*part)
+        if self.size == 0:
+            raise StreamError(f"{self.name}: the file is empty; expected an NWB file.")
+        self._take(0)
+
+    def _want(self, start: int, stop: int) -> None:
+        """Have the bytes from `start` to `stop` on their way, and more where that is likely."""
+        with self._arrived:
+            parts = self._missing_parts(start, stop)
+            if not parts:
+                return
+            first = parts[0][0] * BLOCK
+            self._ahead = min(2 * self._ahead, AHEAD) if first == self._end_of_last_miss else NEAR
+            stop = min(max(stop, first + self._ahead), self.size)
+            for part in self._missing_parts(start, stop):
+                self._submit(*part)
+                self._end_of_last_miss = part[1] * BLOCK
+
+    def _missing_parts(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """Block ranges of requests for what of `start` to `stop` is neither here nor coming."""
+        runs: list[list[int]] = []
+        for block in range(start // BLOCK, -(-stop // BLOCK)):
+            if block in self._blocks or block in self._pending:
+                continue
+            if runs and runs[-1][1] == block:
+                runs[-1][1] = block + 1
+            else:
+                runs.append([block, block + 1])
+        missing = sum(after - first for first, after in runs) * BLOCK
+        size = min(max(missing // CONNECTIONS, SMALLEST_PART), LARGEST_PART) // BLOCK
+        return [
+            (at, min(at + size, after)) for first, after in runs for at in range(first, after, size)
+        ]
+
+    def _submit(self, first: int, after: int, *, planned: bool = False) -> None:
+        blocks = range(first, after)
+        self._pending.update(blocks)
+        for block in blocks:
+            self._failed.pop(block, None)
+        collector.hold()
+        try:
+            job = self._workers.submit(self._load, first, after, planned)
+        except RuntimeError:  # closed by another thread
+            self._pending.difference_update(blocks)
+            collector.release()
+            raise ValueError("read of a closed file") from None
+        job.add_done_callback(lambda _: collector.release())
+
+    def _load(self, first: int, after: int, planned: bool) -> None:
+        """Fetch one part, in a worker; the outcome is published before the worker is done."""
+        failure: BaseException | None = None
+        try:
+            self._publish(*self._remote.get(first * BLOCK, min(after * BLOCK, self.size)))
+        except BaseException as error:  # whatever it is, the reader has to wake up to it
+            failure = error
+        with self._arrived:
+            self._pending.difference_update(range(first, after))
+            if failure is not None:
+                self._failed.update(dict.fromkeys(range(first, after), failure))
+            self._planned_on_their_way -= planned
+            if not self.closed:
+                self._start_planned()
+            self._arrived.notify_all()
+
+    def _publish(self, offset: int, data: bytes) -> None:
+        with self._arrived:
+            for at in range(0, len(data), BLOCK):
+                number, block = (offset + at) // BLOCK, data[at : at + BLOCK]
+                if number not in self._blocks:
+                    self._blocks[number] = block
+                    self._held += len(block)
+            while self._held > self._memory:
+                number, block = self._blocks.popitem(last=False)
+                self._held -= len(block)
+                self._unread.discard(number)
+            self._arrived.notify_all()
+
+    def _copy(self, start: int, stop: int, target: memoryview) -> None:
+        for block in range(start // BLOCK, -(-stop // BLOCK)):
+            data = memoryview(self._take(block))
+            begin, end = max(start, block * BLOCK), min(stop, block * BLOCK + len(data))
+            target[begin - start : end - start] = data[begin - block * BLOCK : end - block * BLOCK]
+
+    def _take(self, block: int) -> bytes:
+        """One block, waited for."""
+        with self._arrived:
+            while True:
+                if (data := self._blocks.get(block)) is not None:
+                    self._blocks.move_to_end(block)
+                    if block in self._unread:
+                        self._unread.discard(block)
+                        self._start_planned()
+                    return data
+                if (failure := self._failed.pop(block, None)) is not None:
+                    raise failure
+                if block not in self._pending:
+                    self._submit(block, block + 1)
+                self._arrived.wait()
+
+    def _start_planned(self) -> None:
+        """Send for planned parts, leaving room for what was planned and not read yet."""
+        while self._planned and self._planned_on_their_way < CONNECTIONS - 1:
+            first, after = self._planned[0]
+            coming = (len(self._unread) + after - first) * BLOCK
+            if self._unread and coming > self._memory // 2:
+                return
+            self._planned.popleft()
+            for part in self._missing_parts(first * BLOCK, min(after * BLOCK, self.size)):
+                self._unread.update(range(*part))
+                self._planned_on_their_way += 1
+                self._submit(*part, planned=True)
