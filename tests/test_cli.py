@@ -1,0 +1,206 @@
+"""The command line as a person meets it: one line per mistake, exit codes, nothing half-written."""
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+from lab_files import write_imaging, write_units
+from nwb_files import nwb
+from standin import StandIn
+
+from nwbdyn.cli import main
+from nwbdyn.cli.scoreboard import verdict
+from nwbdyn.cli.terminal import WIDTH, table
+
+QUICK = ["--epochs", "2", "--set", "history=4", "--set", "batch_size=256"]
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def refused(result: Result, *words: str, code: int = 1) -> None:
+    """The command ended with `code` and one line on stderr that holds all `words`."""
+    assert result.exit_code == code, result.output
+    assert len(result.stderr.strip().splitlines()) == 1
+    for word in words:
+        assert word in result.stderr
+
+
+@pytest.fixture
+def cortex(tmp_path) -> str:
+    return "sample:cortex?neurons=8&duration=90"
+
+
+@pytest.mark.parametrize("verb", ["inspect", "fetch", "fit", "export", "report"])
+def test_help_ends_with_two_examples(verb):
+    result = run(verb, "--help")
+    assert result.exit_code == 0
+    assert result.output.count(f"  nwbdyn {verb} ") >= 2
+    assert all(len(line) <= WIDTH for line in result.output.splitlines())
+
+
+def test_an_unknown_model_lists_what_there_is(tmp_path):
+    path = write_imaging(tmp_path / "a.nwb")
+    refused(run("fit", path, "--model", "netfromer"), "'netfromer'", "netformer", "stndt")
+
+
+def test_a_missing_file_is_one_line(tmp_path):
+    refused(run("fit", tmp_path / "no.nwb", "--model", "netformer"), "no.nwb")
+
+
+def test_a_file_that_is_not_nwb_is_one_line(tmp_path):
+    path = tmp_path / "notes.nwb"
+    path.write_text("not a recording")
+    refused(run("fit", path, "--model", "netformer"), "notes.nwb")
+    with h5py.File(tmp_path / "other.nwb", "w") as file:
+        file["numbers"] = np.arange(3)
+    refused(run("fit", tmp_path / "other.nwb", "--model", "netformer"), "other.nwb")
+
+
+def test_a_file_without_activity_says_what_it_needs(tmp_path):
+    nwb(tmp_path / "empty.nwb").close()
+    refused(run("fit", tmp_path / "empty.nwb", "--model", "stndt"), "empty.nwb", "units")
+
+
+def test_a_table_that_is_not_there_is_named(tmp_path):
+    path = write_units(tmp_path / "units.nwb")
+    refused(run("fit", path, "--model", "stndt", "--trials", "reaches"), "'reaches'")
+    assert not (Path("runs") / "units-stndt-s0").exists()
+
+
+def test_traces_are_refused_by_a_model_of_spikes(tmp_path):
+    path = write_imaging(tmp_path / "a.nwb")
+    refused(run("fit", path, "--model", "stndt", "-o", tmp_path / "run"), "stndt", "netformer")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_option_is_named_with_those_there_are(tmp_path, cortex):
+    result = run("fit", cortex, "--model", "netformer", "--set", "histroy=3", "-o", tmp_path / "r")
+    refused(result, "histroy", "history")
+
+
+def test_a_setting_without_a_value_is_a_usage_error(tmp_path):
+    path = write_imaging(tmp_path / "a.nwb")
+    result = run("fit", path, "--model", "netformer", "--set", "history")
+    assert result.exit_code == 2
+    assert "key=value" in result.output
+
+
+def test_many_files_off_a_terminal_need_all(tmp_path):
+    for number in range(6):
+        write_imaging(tmp_path / f"{number}.nwb")
+    result = run("fit", tmp_path, "--model", "netformer", "-o", tmp_path / "runs")
+    assert result.exit_code == 2
+    assert "--all" in result.output
+    assert not (tmp_path / "runs").exists()
+
+
+def test_fit_export_and_report_from_an_address(tmp_path, cortex):
+    folder = tmp_path / "run"
+    fitted = run("fit", cortex, "--model", "netformer", "-o", folder, *QUICK)
+    assert fitted.exit_code == 0, fitted.output
+    assert "persistence" in fitted.stdout
+    assert fitted.stdout.splitlines()[-1] == str(folder)
+    assert all(len(line) <= WIDTH for line in fitted.stdout.splitlines() if " against " not in line)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["model"]["test"]["r2"] is not None
+    assert metrics["primary"]["baseline"] in metrics["baselines"]
+
+    refused(run("fit", cortex, "--model", "netformer", "-o", folder, *QUICK), "--overwrite")
+
+    alone = tmp_path / "alone.nwb"
+    assert run("export", folder, "-o", alone).exit_code == 0
+    refused(run("export", folder, "-o", alone), "alone.nwb", "overwrite")
+    enriched = run("export", folder, "--enrich", "-o", tmp_path / "enriched.nwb")
+    assert enriched.exit_code == 0, enriched.output
+    with h5py.File(tmp_path / "enriched.nwb") as file:
+        assert "population_dynamics" in file["processing"]
+        assert "ophys" in file["processing"]
+
+    page = run("report", folder)
+    assert page.exit_code == 0, page.output
+    assert (folder / "report.html").read_text().startswith("<!doctype html>")
+    refused(run("report", folder), "report.html", "--overwrite")
+
+
+def test_the_source_is_never_the_output(tmp_path, cortex):
+    from nwbdyn import archive
+
+    source = archive.resolve(cortex)[0].path
+    folder = tmp_path / "run"
+    assert run("fit", source, "--model", "netformer", "-o", folder, *QUICK).exit_code == 0
+    before = source.read_bytes()
+    refused(run("export", folder, "--enrich", "-o", source, "--overwrite"), source.name)
+    assert source.read_bytes() == before
+
+
+def test_a_folder_gives_one_run_per_recording_and_a_summary(tmp_path, cortex):
+    from nwbdyn import archive
+
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    recording = archive.resolve(cortex)[0].path
+    (folder / "good.nwb").write_bytes(recording.read_bytes())
+    write_units(folder / "spikes.nwb")
+    (folder / "broken.nwb").write_text("not a recording")
+    result = run("fit", folder, "--model", "netformer", "-o", tmp_path / "runs", *QUICK)
+    assert result.exit_code == 0, result.output
+    summary = pd.read_json(tmp_path / "runs" / "summary.json").set_index("uri")
+    assert summary["status"].value_counts()["fitted"] >= 1
+    assert summary[summary["run"].str.endswith("broken")]["status"].item() == "skipped"
+    assert (tmp_path / "runs" / "good" / "metrics.json").exists()
+
+
+def test_an_asset_of_an_archive_by_its_address(tmp_path, cortex, monkeypatch):
+    from nwbdyn import archive
+
+    asset = tmp_path / "archive" / "000001" / "sub-a" / "sub-a_ophys.nwb"
+    asset.parent.mkdir(parents=True)
+    asset.write_bytes(archive.resolve(cortex)[0].path.read_bytes())
+    with StandIn(tmp_path / "archive") as served:
+        listed = run("fetch", "dandi:000001", "--list", "--instance", served.api)
+        assert listed.exit_code == 0, listed.output
+        assert "sub-a/sub-a_ophys.nwb" in listed.output
+        arguments = ["--model", "netformer", "-o", tmp_path / "run", "--instance", served.api]
+        fitted = run("fit", "dandi:000001", *arguments, *QUICK)
+        assert fitted.exit_code == 0, fitted.output
+        exported = run("export", tmp_path / "run")
+        assert exported.exit_code == 0, exported.output
+        refused(run("inspect", "dandi:000009", "--instance", served.api), "000009")
+        refused(run("inspect", "dandi:000001@0.1", "--instance", served.api), "0.1")
+        refused(run("inspect", "dandi:000001/sub-b.nwb", "--instance", served.api), "sub-b.nwb")
+
+
+def test_no_network_says_so():
+    refused(run("inspect", "dandi:000001", "--instance", "http://127.0.0.1:9/api"), "127.0.0.1:9")
+
+
+def test_inspect_speaks_json(cortex):
+    result = run("inspect", cortex, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["neurons"]["count"] == 8
+
+
+def test_a_table_keeps_to_the_width_of_a_terminal():
+    lines = table(("file", "size"), [("x" * 200, "1 MB")]).splitlines()
+    assert max(map(len, lines)) == WIDTH
+
+
+@pytest.mark.parametrize(
+    ("beats", "interval", "word"),
+    [(True, [0.1, 0.2], "beats"), (False, [-0.2, -0.1], "loses"), (False, [-0.1, 0.1], "does not")],
+)
+def test_the_verdict_says_who_won(beats, interval, word):
+    metrics = {
+        "model": {"test": {"r2": 0.5}},
+        "baselines": {"AR(1)": {"test": {"r2": 0.4}}},
+        "intervals": {"difference": {"test": {"r2": interval}}},
+        "primary": {"metric": "r2", "split": "test", "horizon": 1, "baseline": "AR(1)"},
+        "beats_baseline": beats,
+    }
+    assert word in verdict(metrics, "netformer")
