@@ -24,7 +24,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "clock": (set(), {"numpy"}),
     "covariates": (RECORDING | {"clock"}, {"numpy"}),
     "binning": (RECORDING | {"clock", "covariates"}, {"numpy", "pandas", "xarray"}),
-    "nlb": (RECORDING | {"clock", "binning", "splits"}, {"numpy", "pandas"}),
+    "nlb": (RECORDING | {"clock", "binning"}, {"numpy", "pandas", "scipy", "h5py"}),
     "splits": (RECORDING | {"clock", "binning", "nlb"}, {"numpy", "pandas"}),
     "forms": (RECORDING, {"numpy"}),
     "connectivity": (RECORDING | {"forms"}, {"numpy", "pandas", "xarray"}),
@@ -37,8 +37,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "cache": (RECORDING, {"platformdirs"}),
     "opening": (RECORDING | {"archive", "streaming", "nwb"}, set()),
     "nwb": (
-        RECORDING | {"nwb", "results", "connectivity", "splits", "simulate"},
-        {"numpy", "pandas", "h5py", "pynwb", "hdmf"},
+        RECORDING | {"nwb", "results", "run_directory", "connectivity", "splits", "simulate"},
+        {"numpy", "pandas", "xarray", "h5py", "pynwb", "hdmf", "ndx_population_dynamics"},
     ),
     "models": ({"models", "errors"}, {"torch"}),
     "windows": (RECORDING | {"binning", "splits", "models"}, {"numpy", "torch"}),
@@ -50,7 +50,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         RECORDING | {"binning", "splits", "metrics", "baselines"},
         {"numpy", "pandas"},
     ),
-    "provenance": (set(), set()),
+    "provenance": ({"__version__"}, set()),
     "problem": (RECORDING | DATA | {"models"}, {"numpy", "pandas", "torch"}),
     "training": (WORDS | {"models", "run_directory", "windows"}, {"torch"}),
     "readout": (

@@ -18,6 +18,7 @@ from pynwb.spec import (
 )
 
 NAME, VERSION = "ndx-population-dynamics", "0.1.0"
+ANY_FLOAT = None  # "numeric" leaves out float16, which the large arrays may be
 SPEC_FOLDER = Path(__file__).resolve().parents[2] / "spec"
 
 
@@ -34,7 +35,12 @@ def scalar_text(name: str, doc: str) -> NWBDatasetSpec:
 
 
 def array(
-    name: str, doc: str, dims: tuple[str, ...], *, dtype: str = "float", quantity: str | int = "?"
+    name: str,
+    doc: str,
+    dims: tuple[str, ...],
+    *,
+    dtype: str | None = "float",
+    quantity: str | int = "?",
 ) -> NWBDatasetSpec:
     shape = [None] * len(dims)
     return NWBDatasetSpec(
@@ -169,7 +175,7 @@ neuron_table = NWBGroupSpec(
         text("cell_type_source", "Where the cell types were found.", required=False),
     ],
     datasets=[
-        column("source_id", "Id in the recording's table.", dtype="numeric", required=True),
+        column("source_id", "Id in the recording's table.", dtype=None, required=True),
         NWBDatasetSpec(
             name="source_row",
             doc="Row of the recording's table, where that table is in the same file.",
@@ -309,7 +315,7 @@ connectivity_factors = NWBGroupSpec(
             "activity",
             "netformer: activity as the model saw it.",
             ("num_bins", "num_neurons"),
-            dtype="numeric",
+            dtype=ANY_FLOAT,
         ),
         array(
             "last", "netformer: row of activity each window ends at.", ("num_windows",), dtype="int"
@@ -320,14 +326,14 @@ connectivity_factors = NWBGroupSpec(
         array("norm_gain", "netformer: gain of the layer norm.", ("feature",)),
         array("norm_bias", "netformer: bias of the layer norm.", ("feature",)),
         array("A", "gain: adjacency.", ("post", "pre")),
-        array("g", "gain: gain of each receiver.", ("num_windows", "num_neurons"), dtype="numeric"),
-        array("maps", "attention: maps.", ("num_windows", "layer", "post", "pre"), dtype="numeric"),
+        array("g", "gain: gain of each receiver.", ("num_windows", "num_neurons"), dtype=ANY_FLOAT),
+        array("maps", "attention: maps.", ("num_windows", "layer", "post", "pre"), dtype=ANY_FLOAT),
         array("weight", "static: matrix.", ("post", "pre")),
         array(
             "weights",
             "dense: one matrix per window.",
             ("num_windows", "post", "pre"),
-            dtype="numeric",
+            dtype=ANY_FLOAT,
         ),
     ],
     links=[run_link()],

@@ -1,0 +1,138 @@
+"""Results appended to a copy of the recording's file; the file itself is only ever read."""
+
+import hashlib
+import shutil
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+from hdmf.common import DynamicTable
+from pynwb import NWBHDF5IO, NWBFile
+from pynwb.base import TimeSeries
+
+from nwbdyn.errors import ResultsError
+from nwbdyn.nwb.dynamics import MODULE, MODULE_DESCRIPTION, InFile, results
+from nwbdyn.nwb.model_run import name_of
+from nwbdyn.progress import Progress, Report
+from nwbdyn.results import Fit
+
+BLOCK = 16 * 2**20  # bytes copied at a time
+
+
+def source_of(fit: Fit, given: Path | None) -> Path:
+    """The local file to enrich: `given`, else the one that was fitted.
+
+    Raises:
+        ResultsError: there is no such file here, or it is not what was fitted.
+    """
+    path = given if given is not None else fit.source.path
+    if path is None:
+        raise ResultsError(
+            f"{fit.source.uri} is not on this machine, and an enriched copy needs the whole file. "
+            f"Run `nwbdyn fetch {fit.source.uri} --full` and give the file it writes."
+        )
+    if not path.is_file():
+        raise ResultsError(f"No file {path}, which {fit.model} was fitted to; nothing to enrich.")
+    _check_content(path, fit)
+    return path
+
+
+def copy(source: Path, target: Path, report: Report) -> None:
+    """Copy the bytes, telling how far it is."""
+    total = source.stat().st_size
+    with source.open("rb") as reader, target.open("wb") as writer:
+        done = 0
+        while block := reader.read(BLOCK):
+            writer.write(block)
+            done += len(block)
+            report(Progress("copying", done, total, "bytes"))
+    shutil.copymode(source, target)
+
+
+def append(fit: Fit, path: Path) -> None:
+    """Add the results of `fit` to the file at `path`, which is a copy.
+
+    Raises:
+        ResultsError: pynwb cannot open the file, it holds this fit already, or its neurons are not
+            those that were fitted.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the source, which is not ours to mend
+        try:
+            io = NWBHDF5IO(path, mode="a")
+            nwbfile = io.read()
+        except Exception as error:  # pynwb raises whatever a malformed object provokes
+            raise ResultsError(
+                f"pynwb cannot open {fit.source.name} to add to it ({error}). "
+                "Export without --enrich: the results then stand alone."
+            ) from error
+        with io:
+            _add(fit, nwbfile)
+            io.write(nwbfile)
+
+
+def _add(fit: Fit, nwbfile: NWBFile) -> None:
+    if MODULE in nwbfile.processing:
+        module = nwbfile.processing[MODULE]
+    else:
+        module = nwbfile.create_processing_module(name=MODULE, description=MODULE_DESCRIPTION)
+    if name_of(fit) in module.data_interfaces:
+        raise ResultsError(f"{fit.source.name} holds the results of {name_of(fit)} already.")
+    taken = [name for name in module.data_interfaces if name.startswith(f"{name_of(fit)}_")]
+    if taken:
+        raise ResultsError(f"{fit.source.name} has {taken[0]!r} in {MODULE!r} already.")
+    for item in results(fit, in_file=_in_file(fit, nwbfile)):
+        module.add(item)
+
+
+def _in_file(fit: Fit, nwbfile: NWBFile) -> InFile:
+    """The table and the series that were fitted, found by their object ids."""
+    table = nwbfile.objects.get(fit.neurons.table_object_id)
+    series = nwbfile.objects.get(str(fit.binning.get("series_object_id")))
+    series = series if isinstance(series, TimeSeries) else None
+    if not isinstance(table, DynamicTable):
+        if fit.neurons.table_object_id is not None:
+            raise ResultsError(
+                f"{fit.source.name} no longer has the table {fit.neurons.table_path} (object id "
+                f"{fit.neurons.table_object_id}) that was fitted. Fit this file again."
+            )
+        return InFile(series=series)
+    rows = pd.Index(table.id[:]).get_indexer(pd.Index(fit.neurons.ids))
+    if (rows < 0).any():
+        raise ResultsError(
+            f"{fit.neurons.table_path} has no row with id {fit.neurons.ids[rows < 0][0]}: the "
+            "table changed since the fit. Fit this file again."
+        )
+    return InFile(neurons=table, rows=np.asarray(rows), series=series)
+
+
+def _check_content(path: Path, fit: Fit) -> None:
+    """Refuse a file that is neither what was fitted nor an enriched copy of it."""
+    wanted = fit.source.digest
+    if wanted is None or not wanted.startswith("sha256:"):
+        return  # the archive's etag depends on how a file was sent in parts
+    with path.open("rb") as file:
+        found = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    if found != wanted and wanted not in _digests_inside(path):
+        raise ResultsError(
+            f"{path} has changed since the fit: expected {wanted[:19]}…, found {found[:19]}…. "
+            "Fit it again, or give the file that was fitted."
+        )
+
+
+def _digests_inside(path: Path) -> set[str]:
+    """Digests of the recordings that the results in a file were fitted to."""
+    found: set[str] = set()
+    try:
+        with h5py.File(path, "r") as file:
+            module = file.get(f"processing/{MODULE}")
+            runs: Mapping = module if isinstance(module, h5py.Group) else {}
+            for run in runs.values():
+                if isinstance(run, h5py.Group) and run.attrs.get("neurodata_type") == "ModelRun":
+                    found |= {item.attrs.get("digest", "") for item in run.values()}
+    except OSError as error:
+        raise ResultsError(f"{path} is not an HDF5 file ({error}).") from error
+    return found - {""}

@@ -1,0 +1,136 @@
+"""A fit as an NWB file: a small stand-alone derivative, or an enriched copy of the recording.
+
+The recording's own file is never written to. What is written grows beside its place and takes it in
+one step, so that whoever stops the program finds the old file there, or the whole new one.
+"""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import h5py
+from pynwb import NWBHDF5IO
+
+from nwbdyn import results, run_directory
+from nwbdyn.errors import ResultsError
+from nwbdyn.nwb import derivative, dynamics
+from nwbdyn.nwb import enrich as enrichment
+from nwbdyn.progress import Progress, Report, silent
+from nwbdyn.results import Fit
+
+log = logging.getLogger(__name__)
+
+
+def export(
+    fit: Fit | Path | str,
+    path: Path | str | None = None,
+    *,
+    enrich: bool = False,
+    source_file: Path | str | None = None,
+    subject: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+    report: Report = silent,
+) -> Path:
+    """Write a fit as an NWB file that opens with its types wherever pynwb is installed.
+
+    Args:
+        fit: a Fit, or the run directory of one.
+        path: the file to write; by default named by the archive's rule,
+            `sub-X[_ses-Y]_desc-MODEL_MODALITY.nwb`, in the run directory, or in the current folder
+            when the fit was never saved.
+        enrich: write a copy of the source with the results added, instead of the results alone.
+        source_file: with `enrich`, the file to copy, where the source is remote or has moved. An
+            enriched copy of the same recording will do: the results are added to those in it.
+        subject: Subject fields that the source lacks. What the archive needs and nobody gave is
+            logged by name, never invented.
+        overwrite: replace a file at `path`. The source is refused even so.
+
+    Returns:
+        the path that was written.
+
+    Raises:
+        ResultsError: `path` exists or is the source, the run or the source cannot be used, or the
+            file cannot be written. Nothing is left behind.
+        ConfigError: `subject` has an unknown field, or contradicts the source.
+    """
+    if not isinstance(fit, Fit):
+        fit = results.load(fit)
+    subject = dict(subject or {})
+    given = Path(source_file) if source_file is not None else None
+    if path is None:
+        name = derivative.file_name(fit, subject, suffix="-enriched" if enrich else "")
+        path = (fit.run or Path()) / name
+    path = Path(path)
+    _refuse(path, [fit.source.path, given], overwrite=overwrite)
+    try:
+        if enrich:
+            _write_enriched(fit, path, given, subject, report)
+        else:
+            _write_derivative(fit, path, subject, report)
+    except OSError as error:
+        raise ResultsError(f"Cannot write {path}: {error}.") from error
+    return path
+
+
+def _write_derivative(fit: Fit, path: Path, subject: Mapping[str, str], report: Report) -> None:
+    missing = derivative.missing_subject_fields(fit, subject)
+    if missing:
+        log.warning(
+            "The source's Subject has no %s, which the archive asks for. Pass --subject %s=VALUE.",
+            ", ".join(missing),
+            missing[0],
+        )
+    nwbfile, notes = derivative.new_file(fit, subject)
+    module = nwbfile.create_processing_module(
+        name=dynamics.MODULE, description=dynamics.MODULE_DESCRIPTION
+    )
+    report(Progress("exporting", 0, 2, "steps"))
+    for item in dynamics.results(fit, notes=notes):
+        module.add(item)
+    report(Progress("exporting", 1, 2, "steps"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # pynwb gets an open file because it warns about names that do not end in .nwb.
+    with (
+        run_directory.replacing(path) as partial,
+        h5py.File(partial, "w") as file,
+        NWBHDF5IO(file=file, mode="w") as io,
+    ):
+        io.write(nwbfile)
+    report(Progress("exporting", 2, 2, "steps"))
+
+
+def _write_enriched(
+    fit: Fit, path: Path, given: Path | None, subject: Mapping[str, str], report: Report
+) -> None:
+    if subject:
+        raise ResultsError(
+            "An enriched copy keeps the source's Subject; leave out --subject, or --enrich."
+        )
+    source = enrichment.source_of(fit, given)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with run_directory.replacing(path) as partial:
+        enrichment.copy(source, partial, report)
+        report(Progress("exporting", 0, 1, "steps"))
+        enrichment.append(fit, partial)
+    report(Progress("exporting", 1, 1, "steps"))
+
+
+def _refuse(path: Path, sources: list[Path | None], *, overwrite: bool) -> None:
+    """Raise ResultsError unless `path` may be written."""
+    for source in sources:
+        if source is not None and _same(path, source):
+            raise ResultsError(
+                f"{path} is the source, which is never written to. Choose another path."
+            )
+    if path.is_dir():
+        raise ResultsError(f"{path} is a folder; give the name of a file in it.")
+    if path.exists() and not overwrite:
+        raise ResultsError(
+            f"{path} exists. Pass --overwrite to replace it, or choose another path."
+        )
+
+
+def _same(one: Path, other: Path) -> bool:
+    if one.exists() and other.exists():
+        return one.samefile(other)
+    return one.resolve() == other.resolve()
