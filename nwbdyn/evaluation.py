@@ -23,6 +23,7 @@ from nwbdyn.splits import Split
 
 SCORED = ("train", "val", "test")
 FEWEST_BLOCKS = 10  # fewer independent stretches of test data decide nothing
+SLOWEST_RATES = 5.0  # seconds over which the rates of spiking neurons are taken to be related
 PERSISTENCE = "persistence"  # the baseline that skill is measured against
 
 
@@ -143,17 +144,20 @@ def _spread(rows: Sequence[Mapping[str, float]]) -> dict[str, dict[str, object]]
     }
 
 
-def blocks_of(binned: Binned, split: Split, *, trials: bool) -> np.ndarray:
-    """(num_bins,) int: stretches long enough to be independent of each other.
+def blocks_of(binned: Binned, split: Split, *, trials: bool, context: int) -> np.ndarray:
+    """(num_bins,) int: stretches of bins long enough to be independent of each other.
 
-    Args:
-        trials: one block per trial; else stretches of twice the time after which the mean
-            autocorrelation of the training bins has fallen to 1/e.
+    One block per trial, if `trials`. Else traces take stretches of twice the time after which the
+    mean autocorrelation of the training bins has fallen to 1/e. Single counts are mostly noise and
+    hide how slowly rates change: they take stretches of a window, and of SLOWEST_RATES at least.
     """
     if trials and binned.trials is not None:
-        starts = binned.trials["start_time"].to_numpy()
-        return np.searchsorted(np.sort(starts), binned.time, side="right")
-    return metrics.time_blocks(binned.num_bins, 2 * memory(binned.values[split.bins("train")]))
+        return np.searchsorted(binned.trials["start_time"], binned.time, side="right")
+    if binned.quantity == COUNTS:
+        length = max(context, round(SLOWEST_RATES / binned.bin_width))
+    else:
+        length = 2 * memory(binned.values[split.bins("train")])
+    return metrics.time_blocks(binned.num_bins, length)
 
 
 def memory(values: np.ndarray) -> int:

@@ -222,7 +222,10 @@ def _metrics(
         held_out=problem.held_out,
         horizon=problem.horizon,
         blocks=evaluation.blocks_of(
-            problem.binned, problem.split, trials=problem.aligned is not None
+            problem.binned,
+            problem.split,
+            trials=problem.aligned is not None,
+            context=problem.spec.context,
         ),
     )
     metrics = evaluation.evaluate(

@@ -146,6 +146,12 @@ def pose(
     config = configure(model, model_class, layout, options)
     spec = model_class.windows(config, layout)
     split = splits.make(binned, seed=seed, hold_out=hold_out, gap=spec.context, fold=fold)
+    if not (split.bins("train") & binned.valid).any():
+        raise DataError(
+            f"{recording.source.name} has {int(binned.valid.sum())} usable bins of "
+            f"{binned.bin_width:g} s, too few for a context of {spec.context}: nothing is left to "
+            "train on. Ask the model for a shorter one, or pass a smaller --bin-width."
+        )
     windows = Windows(
         binned,
         split,

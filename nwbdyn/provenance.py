@@ -8,12 +8,14 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-PACKAGES = ("nwbdyn", "torch", "numpy", "scipy", "scikit-learn", "h5py", "pynwb")
+from nwbdyn import __version__
+
+PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "h5py", "pynwb")
 
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that can change a number, where they are installed."""
-    found = {"python": platform.python_version()}
+    found = {"nwbdyn": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
             found[name] = version(name)

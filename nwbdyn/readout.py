@@ -37,7 +37,7 @@ def predict(
     splits: Sequence[str] = SPLITS_WITH_WINDOWS,
     maps: str | None = None,
 ) -> np.ndarray:
-    """(num_bins, N) predictions in source units wherever a window of these splits reaches; else NaN.
+    """(num_bins, N) predictions in source units where a window of these splits reaches, else NaN.
 
     Args:
         maps: what stands for a model's attention maps, for models that can replace them.
