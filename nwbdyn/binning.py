@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from nwbdyn.clock import Clock, covered, frames, grid, grid_ceil, grid_index, increasing, whole_ms
+from nwbdyn.clock import Clock, covered, frames, grid, grid_ceil, grid_index, increasing, observed
 from nwbdyn.covariates import resample
 from nwbdyn.errors import ConfigError, DataError
 from nwbdyn.recording import COUNTS, Neurons, Note, Recording, SpikeTimes, Traces
@@ -128,15 +128,17 @@ def bin(
 def _bin_spikes(recording: Recording, spikes: SpikeTimes, bin_width: float) -> _Activity:
     times = np.asarray(spikes.times[:], dtype=np.float64)
     first, num_bins = _extent(times, spikes.intervals, bin_width, recording.source.name)
-    valid = _observed(spikes.intervals, first, num_bins, bin_width)
+    clock = grid(first, num_bins, bin_width)
+    valid = observed(clock.begin, spikes.intervals)
     values = np.zeros((num_bins, len(recording.neurons)), dtype=np.float32)
     kept = np.zeros(len(recording.neurons), dtype=bool)
     notes: list[Note] = []
     start = num_counted = 0
     for unit, stop in enumerate(np.asarray(spikes.index, dtype=np.int64)):
-        finite = times[start:stop][np.isfinite(times[start:stop])]
-        index = grid_index(finite, bin_width) - first
-        bins, counts = np.unique(index[(index >= 0) & (index < num_bins)], return_counts=True)
+        of_unit = times[start:stop][np.isfinite(times[start:stop])]
+        of_unit = of_unit[observed(of_unit, spikes.intervals)]
+        index = grid_index(of_unit, bin_width) - first
+        bins, counts = np.unique(index, return_counts=True)
         values[bins, unit] = counts
         num_counted += int(counts.sum())
         kept[unit] = valid[bins].any()
@@ -147,7 +149,6 @@ def _bin_spikes(recording: Recording, spikes: SpikeTimes, bin_width: float) -> _
     if num_counted < len(times):
         reason = f"{len(times) - num_counted} spike times are not finite or outside obs_intervals"
         notes.append(Note("uncounted-spikes", "spike_times", reason))
-    clock = grid(first, num_bins, bin_width)
     notes.extend(_pauses(values, valid, clock))
     return _Activity(clock, values, valid, np.zeros(num_bins, dtype=bool), kept, notes)
 
@@ -182,22 +183,6 @@ def _pauses(values: np.ndarray, valid: np.ndarray, clock: Clock) -> list[Note]:
         "list it in invalid_times"
     )
     return [Note("silent-stretch", "spike_times", reason)]
-
-
-def _observed(
-    intervals: np.ndarray | None, first: int, num_bins: int, bin_width: float
-) -> np.ndarray:
-    """(num_bins,) bool, True where the bin's first millisecond lies in an interval."""
-    if intervals is None or not len(intervals):
-        return np.ones(num_bins, dtype=bool)
-    width_ms = whole_ms(bin_width)
-    if width_ms is None:
-        starts, stops = grid_ceil(intervals, bin_width).T
-    else:
-        start_ms = np.ceil(np.round(intervals[:, 0] * 1000, 6))
-        stop_ms = np.floor(np.round(intervals[:, 1] * 1000, 6))
-        starts, stops = np.ceil(np.stack([start_ms, stop_ms]) / width_ms).astype(np.int64)
-    return covered(starts - first, stops - first, num_bins)
 
 
 def _bin_traces(recording: Recording, traces: Traces, bin_width: float | None) -> _Activity:

@@ -37,13 +37,28 @@ def frames(times: np.ndarray) -> Clock:
     return Clock(times, times + INSTANT, times, float(np.median(np.diff(times))))
 
 
+def milliseconds(times: np.ndarray) -> np.ndarray:
+    """(n,) int64, the whole millisecond that holds each time."""
+    return np.floor(np.round(np.asarray(times) * 1000, 6)).astype(np.int64)
+
+
+def observed(times: np.ndarray, intervals: np.ndarray | None) -> np.ndarray:
+    """(n,) bool, True where a time's millisecond lies whole in one of the (m, 2) intervals."""
+    if intervals is None or not len(intervals):
+        return np.ones(len(times), dtype=bool)
+    starts = np.sort(np.ceil(np.round(intervals[:, 0] * 1000, 6)))
+    stops = np.sort(np.floor(np.round(intervals[:, 1] * 1000, 6)))
+    moments = milliseconds(times)
+    begun = np.searchsorted(starts, moments, side="right")
+    return begun > np.searchsorted(stops, moments, side="right")
+
+
 def grid_index(times: np.ndarray, bin_width: float) -> np.ndarray:
     """(n,) int64, the bin of the grid from 0 s that holds each time: bin k is [k w, (k + 1) w)."""
     width_ms = whole_ms(bin_width)
     if width_ms is None:
         return np.floor(np.round(np.asarray(times) / bin_width, 9)).astype(np.int64)
-    milliseconds = np.floor(np.round(np.asarray(times) * 1000, 6)).astype(np.int64)
-    return milliseconds // width_ms
+    return milliseconds(times) // width_ms
 
 
 def grid_ceil(times: np.ndarray, bin_width: float) -> np.ndarray:

@@ -5,7 +5,20 @@ reach, and how far beyond them a model must predict. Trials of any other recordi
 their start and cut to their median length.
 """
 
+from nwbdyn.nlb import submission
 from nwbdyn.nlb.alignment import Aligned, align, first_bins, jitter
 from nwbdyn.nlb.layouts import LAYOUTS, Layout, recognise
+from nwbdyn.nlb.tensors import targets, tensors
 
-__all__ = ["LAYOUTS", "Aligned", "Layout", "align", "first_bins", "jitter", "recognise"]
+__all__ = [
+    "LAYOUTS",
+    "Aligned",
+    "Layout",
+    "align",
+    "first_bins",
+    "jitter",
+    "recognise",
+    "submission",
+    "targets",
+    "tensors",
+]
