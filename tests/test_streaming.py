@@ -329,19 +329,24 @@ def test_under_any_faults_bytes_are_right_or_refused(number, source, standin, fo
     assert {"equal", "error"} == set(outcomes)
 
 
-def test_the_garbage_collector_cannot_lock_the_reader_out(source):
+def test_nothing_is_collected_while_bytes_are_on_their_way(source, data):
     """A collection in a thread that fetches would wait for the lock that h5py holds meanwhile."""
-    threshold = gc.get_threshold()
-    gc.set_threshold(1)
-    try:
-        with open_file(source) as file, h5py.File(file, "r") as remote:
-            for start in range(0, 600_000, 20_000):
-                loop: list[object] = [remote["raw"]]
-                loop.append(loop)
-                del loop
-                assert remote["raw"][start : start + 20_000].shape == (20_000,)
-    finally:
-        gc.set_threshold(*threshold)
+    seen = []
+
+    class Watched(Remote):
+        def get(self, start: int, stop: int) -> tuple[int, bytes]:
+            seen.append(gc.isenabled())
+            return super().get(start, stop)
+
+    assert gc.isenabled()
+    with RangedFile(Watched("it", source.url, size=len(data))) as file:
+        file.prefetch([(1_000_000, 2_000_000)])
+        assert file.read() == data
+    assert len(seen) > 3
+    assert not any(seen)
+    for thread in threading.enumerate():
+        if thread.name.startswith("nwbdyn-stream"):
+            thread.join(5)
     assert gc.isenabled()
 
 
