@@ -14,7 +14,6 @@ from itertools import pairwise
 import numpy as np
 
 from nwbdyn.baselines.baseline import Baseline
-from nwbdyn.baselines.history import usable
 from nwbdyn.baselines.regression import best_poisson, log_scaled
 from nwbdyn.binning import Binned
 from nwbdyn.errors import DataError
@@ -117,7 +116,7 @@ def _problem(binned: Binned, split: Split, starts: np.ndarray | None, context: i
     order = np.argsort(-depth.ravel(), kind="stable")  # deepest first, earlier window on a tie
     owned, first = np.unique(bins.ravel()[order], return_index=True)
     owner = np.stack(np.unravel_index(order[first], bins.shape), axis=1)
-    seen = usable(binned)[owned]
+    seen = binned.valid[owned]
     owned, owner = owned[seen], owner[seen]
     labels = split.labels[owned]
     train, val = np.flatnonzero(labels == TRAIN), np.flatnonzero(labels == VAL)
@@ -128,14 +127,14 @@ def _problem(binned: Binned, split: Split, starts: np.ndarray | None, context: i
                 f"({int(np.sum(split.labels == label))} {SPLITS[label]} bins in all); shorten the "
                 "window or lengthen the recording."
             )
-    values = np.nan_to_num(binned.values[:, split.held_in]).astype(np.float32)
+    values = binned.values[:, split.held_in].astype(np.float32)
     counts = binned.values[owned][:, ~split.held_in]
     return Problem(values[bins], owner, owned, train, val, counts)
 
 
 def _end_to_end(binned: Binned, split: Split, context: int) -> np.ndarray:
     """First bins of windows that tile every unbroken stretch of one label."""
-    observed = usable(binned)
+    observed = binned.valid
     breaks = (
         (binned.segment[1:] != binned.segment[:-1])
         | (split.labels[1:] != split.labels[:-1])

@@ -20,7 +20,7 @@ from nwbdyn.binning import Binned
 from nwbdyn.errors import DataError
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import COUNTS
-from nwbdyn.splits import SPLITS, TRAIN, VAL, Split
+from nwbdyn.splits import GAP, SPLITS, TRAIN, VAL, Split
 
 AR_ORDERS = (1, 2, 3, 5, 8, 12, 20)
 VAR_ORDERS = (1, 2, 3, 5)
@@ -37,9 +37,9 @@ FLOOR = 0.01  # of a neuron's mean rate: a linear prediction of counts is kept a
 class Problem:
     """What every regression here is made from."""
 
-    signals: np.ndarray  # (num_bins, N + K) float32, neurons then covariates, in training sd
+    signals: np.ndarray  # (num_bins, N + K) float32 in training sd, neurons, covariates
     num_neurons: int
-    train: np.ndarray  # rows (bins) that fit: the target and its whole history are training bins
+    train: np.ndarray  # rows (bins) that fit
     val: np.ndarray  # rows that choose
     rows: np.ndarray  # rows that are predicted: an unbroken history of `context` bins
     context: int  # bins
@@ -71,7 +71,8 @@ def next_bin(
     """Predict each bin from the bins before it.
 
     A bin is predicted where the `context` bins before it belong to its segment and were observed,
-    whatever their label; it helps to fit where all of them are training bins.
+    whatever their label; a training bin helps to fit where none of them is validation or test. A
+    missing value counts as the neuron's training mean.
 
     Args:
         context: bins of history the model has.
@@ -100,12 +101,12 @@ def next_bin(
 
 
 def _problem(binned: Binned, split: Split, context: int) -> Problem:
-    observed = usable(binned)
     labels = split.labels
-    whole = history(observed, binned.segment)
-    same_label = history(observed & (labels == TRAIN), binned.segment)
-    rows = np.flatnonzero(observed & (whole >= context))
-    train = np.flatnonzero(observed & (labels == TRAIN) & (same_label >= context))
+    training = labels == TRAIN
+    whole = history(binned.valid, binned.segment)
+    own = history(binned.valid & (training | (labels == GAP)), binned.segment)
+    rows = np.flatnonzero(binned.valid & (whole >= context))
+    train = np.flatnonzero(binned.valid & training & (own >= context))
     val = rows[labels[rows] == VAL]
     for label, found in ((TRAIN, train), (VAL, val)):
         if not len(found):
@@ -115,21 +116,20 @@ def _problem(binned: Binned, split: Split, context: int) -> Problem:
                 "shorten the context or lengthen the recording."
             )
     signals = np.concatenate([binned.values, binned.covariates], axis=1).astype(np.float64)
-    fitted = signals[observed & (labels == TRAIN)]
-    mean, sd = fitted.mean(axis=0), fitted.std(axis=0)
-    sd = np.where(sd > 1e-9 * np.maximum(np.abs(mean), 1e-300), sd, 1.0)  # constant: stays 0
-    scaled = np.where(observed[:, None], (signals - mean) / sd, 0).astype(np.float32)
+    signals[~np.isfinite(signals)] = np.nan
+    mean, sd = _mean_and_sd(signals[binned.valid & training])
+    scaled = np.nan_to_num((signals - mean) / sd).astype(np.float32)  # missing: the mean
     n = binned.num_neurons
     return Problem(scaled, n, train, val, rows, context, mean[:n], sd[:n])
 
 
-def usable(binned: Binned) -> np.ndarray:
-    """(num_bins,) True where every neuron and covariate has a value."""
-    return (
-        binned.valid
-        & np.isfinite(binned.values).all(axis=1)
-        & np.isfinite(binned.covariates).all(axis=1)
-    )
+def _mean_and_sd(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each column without NaN; a column that is constant or empty has sd 1."""
+    finite = np.isfinite(values)
+    number = np.maximum(finite.sum(axis=0), 1)
+    mean = np.where(finite, values, 0).sum(axis=0) / number
+    sd = np.sqrt(np.square(np.where(finite, values - mean, 0)).sum(axis=0) / number)
+    return mean, np.where(sd > 1e-9 * np.abs(mean), sd, 1.0)
 
 
 def history(usable: np.ndarray, segment: np.ndarray) -> np.ndarray:
@@ -143,7 +143,9 @@ def history(usable: np.ndarray, segment: np.ndarray) -> np.ndarray:
 
 
 def _persistence(binned: Binned, problem: Problem) -> Baseline:
-    prediction = _in_place(binned, problem.rows, binned.values[problem.rows - 1])
+    last = binned.values[problem.rows - 1]
+    last = np.where(np.isfinite(last), last, problem.mean)
+    prediction = _in_place(binned, problem.rows, last)
     return Baseline("persistence", _floored(binned, problem, prediction), {})
 
 
@@ -257,7 +259,7 @@ def _filtered(binned: Binned, problem: Problem, time_constants: tuple[float, ...
     The log rates of all neurons through the first exponential come first, then through the second,
     then the covariates of the bin before. After a gap a filter starts from the training mean.
     """
-    past = history(usable(binned), binned.segment)
+    past = history(binned.valid, binned.segment)
     starts = np.flatnonzero(past == 0)
     filtered = np.tile(problem.mean, (len(time_constants), len(past), 1)).astype(np.float32)
     for start, stop in pairwise([*starts, len(past)]):
