@@ -5,6 +5,7 @@ unless a bin width is given. Whatever is put on the clock of the bins uses only 
 the bin's end.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -70,7 +71,8 @@ def bin(
     """Put a recording's activity and the named covariates on one clock.
 
     Spikes: counts in bins of `bin_width` (20 ms by default). A bin is valid when its first
-    millisecond lies in the observed intervals; without intervals, from the first spike to the last.
+    millisecond lies in the observed intervals, and spikes outside them are not counted; without
+    intervals, bins reach from the first spike to the last.
 
     Traces: native frames by default. With a `bin_width`, the mean of the frames inside each bin; a
     bin without a frame holds the last one, if it is recent (1.5 frame intervals), else is invalid.
@@ -128,6 +130,7 @@ def bin(
 def _bin_spikes(recording: Recording, spikes: SpikeTimes, bin_width: float) -> _Activity:
     times = np.asarray(spikes.times[:], dtype=np.float64)
     first, num_bins = _extent(times, spikes.intervals, bin_width, recording.source.name)
+    _check_memory(recording, num_bins, bin_width)
     clock = grid(first, num_bins, bin_width)
     valid = observed(clock.begin, spikes.intervals)
     values = np.zeros((num_bins, len(recording.neurons)), dtype=np.float32)
@@ -168,6 +171,17 @@ def _extent(
     return first, last - first + 1
 
 
+def _check_memory(recording: Recording, num_bins: int, bin_width: float) -> None:
+    """Refuse a grid that no memory holds: too fine, or stretched by a stray time."""
+    needed = num_bins * len(recording.neurons) * np.dtype(np.float32).itemsize
+    if hasattr(os, "sysconf") and needed > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
+        raise DataError(
+            f"{recording.source.name} spans {num_bins * bin_width:,.0f} s: in bins of "
+            f"{bin_width:g} s, {len(recording.neurons)} neurons take {needed / 1e9:,.0f} GB, more "
+            "than this machine has. Pass a larger --bin-width, or correct times that lie far off."
+        )
+
+
 def _pauses(values: np.ndarray, valid: np.ndarray, clock: Clock) -> list[Note]:
     """A note where all units pause for so long that the recording itself may have paused."""
     spoken = np.flatnonzero(valid & values.any(axis=1))
@@ -202,6 +216,7 @@ def _bin_traces(recording: Recording, traces: Traces, bin_width: float | None) -
     kept = _usable_rois(recording.neurons, values, finite, notes)
     whole: np.ndarray = np.all(finite[:, kept], axis=1)
     if bin_width is not None:
+        _check_memory(recording, int((times[-1] - times[0]) / bin_width) + 1, bin_width)
         return _rebin(values, clock, whole, bin_width, kept, notes)
     gaps = np.diff(times, prepend=times[0]) > GAP_FACTOR * clock.bin_width
     return _Activity(clock, values, whole, gaps, kept, notes)

@@ -57,7 +57,7 @@ def make(
     and windows leave out what belongs to another split.
 
     Neurons, if `hold_out`: those of the file's `heldout` column, else a seeded draw of
-    `heldout_fraction`, at least one, at most all but one.
+    `heldout_fraction`, at least one, at most all but one, one from each level of mean activity.
 
     Raises:
         ConfigError: fold (k, K) without 0 <= k < K and K >= 3.
@@ -171,10 +171,13 @@ def _hold_in(binned: Binned, seed: int, fraction: float) -> tuple[np.ndarray, st
         if held_out.any() and not held_out.all():
             return ~held_out, "held-out neurons of the file"
     num_held_out = int(np.clip(round(fraction * num_neurons), 1, num_neurons - 1))
-    drawn = np.random.default_rng(seed).permutation(num_neurons)[:num_held_out]
+    by_activity = np.argsort(binned.values[binned.valid].mean(axis=0), kind="stable")
+    draw = np.random.default_rng(seed)
     held_in = np.ones(num_neurons, dtype=bool)
-    held_in[drawn] = False
-    return held_in, f"{num_held_out} of {num_neurons} neurons held out, drawn with seed {seed}"
+    for stratum in np.array_split(by_activity, num_held_out):
+        held_in[draw.choice(stratum)] = False
+    chosen = f"{num_held_out} of {num_neurons} neurons held out, from all levels of activity"
+    return held_in, f"{chosen}, drawn with seed {seed}"
 
 
 def _counts(number: int) -> tuple[int, int]:

@@ -110,6 +110,11 @@ def test_a_recording_without_any_spike_is_refused():
         bin(units([[], []], intervals=[(0.0, 1.0)]))
 
 
+def test_a_stray_spike_time_does_not_ask_for_more_memory_than_there_is():
+    with pytest.raises(DataError, match=r"spans 1,000,000,000,000 s.*larger --bin-width"):
+        bin(units([[0.0, 1e12], [1.0]]))
+
+
 @pytest.mark.parametrize("width", [0, -1.0, math.nan, math.inf])
 def test_a_bin_width_that_is_no_width_is_refused(width):
     with pytest.raises(ConfigError, match="Bin width"):

@@ -136,6 +136,15 @@ def test_a_quarter_is_drawn_where_the_file_says_nothing():
     assert not all((held_in == split.held_in).all() for held_in in other)
 
 
+def test_held_out_neurons_come_from_every_level_of_activity():
+    binned = binned_counts(100, 12)
+    binned.values[:] *= np.arange(12)[::-1]
+    quiet_to_busy = np.argsort(binned.values.mean(axis=0))
+    for seed in range(5):
+        held_out = ~splits.make(binned, seed=seed, hold_out=True, gap=0).held_in
+        assert held_out[quiet_to_busy].reshape(3, 4).sum(axis=1).tolist() == [1, 1, 1]
+
+
 def test_two_neurons_are_one_in_and_one_out_and_one_is_refused():
     held_in = splits.make(binned_counts(100, 2), seed=0, hold_out=True, gap=0).held_in
     assert sorted(held_in.tolist()) == [False, True]
