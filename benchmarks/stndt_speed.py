@@ -110,13 +110,15 @@ class Published(nn.Module):
         first, _ = self.corrupt(counts, 0.05, 0.5)
         second, _ = self.corrupt(counts, 0.05, 0.5)
         log_rate, _, _ = self.encode(masked)
-        views = zip(self.encode(first)[1:], self.encode(second)[1:], strict=True)
+        _, *first_views = first_pass = self.encode(first)  # as published, kept until the end
+        _, *second_views = second_pass = self.encode(second)
         loss = F.poisson_nll_loss(log_rate, counts, reduction="none")[scored].mean()
-        for pair in views:
+        for pair in zip(first_views, second_views, strict=True):
             unit = F.normalize(torch.cat(pair).flatten(1), dim=1)
             similarity = (unit @ unit.T / 0.07).fill_diagonal_(-math.inf)
             partner = torch.arange(len(unit)).roll(len(unit) // 2)
             loss = loss + 0.1 * F.cross_entropy(similarity, partner)
+        del first_pass, second_pass
         return loss
 
 

@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from nwbdyn.models import _stndt_lean as lean
 from nwbdyn.models import base
-from nwbdyn.models._stndt_layers import dropout
+from nwbdyn.models._stndt_contrast import contrast
+from nwbdyn.models._stndt_layers import Layer, dropout
 from nwbdyn.models._stndt_masks import hide_one_side, mask
-from nwbdyn.models.stndt import MAPS, PRESETS, STNDT, contrast
+from nwbdyn.models.stndt import MAPS, PRESETS, STNDT
 
 
 def layout(neurons=10, held_out=(1, 6, 9), bins=(8, 4)):
@@ -157,16 +159,52 @@ def test_log_rates_maps_and_gradients_match_the_equations(back, forward):
         )
 
 
-def test_the_contrastive_loss_matches_its_definition_and_needs_no_second_pass():
-    features = torch.randn(6, 20, dtype=torch.float64)
+def nt_xent(features):
     total = 0.0
-    for i in range(6):
-        unit = [f / f.norm() for f in features]
-        others = [math.exp(float(unit[i] @ unit[j]) / 0.07) for j in range(6) if j != i]
-        partner = math.exp(float(unit[i] @ unit[(i + 3) % 6]) / 0.07)
-        total -= math.log(partner / sum(others)) / 6
-    assert float(contrast(features, 0.07)) == pytest.approx(total, rel=1e-9)
+    unit = [f / f.norm() for f in features]
+    for i in range(len(unit)):
+        others = [((unit[i] @ unit[j]) / 0.07).exp() for j in range(len(unit)) if j != i]
+        partner = ((unit[i] @ unit[(i + len(unit) // 2) % len(unit)]) / 0.07).exp()
+        total = total - (partner / sum(others)).log() / len(unit)
+    return total
 
+
+def test_the_contrastive_loss_finds_the_other_view_among_all():
+    features = torch.randn(6, 20, dtype=torch.float64)
+    torch.testing.assert_close(contrast(features @ features.T, 0.07), nt_xent(features))
+
+
+def test_contrast_from_inner_products_is_contrast_of_the_embeddings():
+    shape = layout()
+    model = model_of(shape).double()
+    batch = batch_of(shape, generator=torch.Generator().manual_seed(3))
+    visible = batch.activity[:, :8, model.columns].double()
+    found = model._contrasted(visible, batch, "learned")
+    loss = sum(contrast(products, 0.07) for products in found.values())
+    loss.backward()
+
+    # the same draw of views, embedded bin by bin and neuron by neuron
+    config = model.config
+    views, _ = mask(
+        torch.cat([visible, visible]),
+        torch.Generator().manual_seed(3),
+        ratio=config.contrast_ratio,
+        token_ratio=config.contrast_token,
+        random_ratio=config.contrast_random,
+    )
+    counts = torch.zeros(10, 12, 10, dtype=torch.float64)
+    counts[:, :8, model.columns] = views
+    parameters = doubled(model)
+    time = counts @ parameters["embed_time.weight"].T + parameters["embed_time.bias"]
+    neurons = counts.mT @ parameters["embed_neurons.weight"].T + parameters["embed_neurons.bias"]
+    expected = nt_xent(time.flatten(1)) + nt_xent(neurons.flatten(1))
+    expected.backward()
+    torch.testing.assert_close(loss, expected)
+    for name in ("embed_time.weight", "embed_time.bias", "embed_neurons.weight"):
+        torch.testing.assert_close(model.get_parameter(name).grad, parameters[name].grad)
+
+
+def test_the_training_loss_is_the_masked_loss_plus_a_tenth_of_the_contrast_in_one_pass():
     shape = layout()
     model = model_of(shape, layers=1).train()
     calls = []
@@ -174,11 +212,11 @@ def test_the_contrastive_loss_matches_its_definition_and_needs_no_second_pass():
     batch = batch_of(shape, generator=torch.Generator().manual_seed(3))
     output = model(batch)
     assert len(calls) == 1
-    masked = replace(output, hidden={"scored": output.hidden["scored"]})
-    extra = model.loss(batch, output) - model.loss(batch, masked)
-    views = [output.hidden[name].flatten(1) for name in ("time_views", "neuron_views")]
-    expected = 0.1 * sum(contrast(v, 0.07).item() for v in views)
-    assert extra.item() == pytest.approx(expected, rel=1e-4)
+    scored = output.hidden["scored"]
+    nll = (output.log_rate.exp() - batch.target * output.log_rate)[scored].mean()
+    products = [output.hidden[name] for name in ("time_products", "neuron_products")]
+    expected = nll + 0.1 * sum(contrast(each, 0.07) for each in products)
+    torch.testing.assert_close(model.loss(batch, output), expected)
 
 
 def test_the_papers_contrast_compares_predictions():
@@ -186,9 +224,72 @@ def test_the_papers_contrast_compares_predictions():
     model = model_of(shape, layers=1, contrast="prediction").train()
     batch = batch_of(shape, generator=torch.Generator().manual_seed(3))
     output = model(batch)
-    assert output.hidden["views"].shape == (10, 12, 10)
+    assert output.hidden["rate_products"].shape == (10, 10)
     model.loss(batch, output).backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+@pytest.mark.parametrize(("back", "forward"), [(3, 2), (0, -1), (2, 0)])
+def test_the_lean_blocks_compute_what_the_plain_layer_computes(back, forward, heads):
+    torch.manual_seed(0)
+    layer = Layer(80, 6, heads=heads, width=5, rate=0.0, back=back, forward=forward).double()
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    answers = []
+    for is_lean in (False, True):
+        layer.lean = is_lean
+        layer.zero_grad()
+        h = torch.linspace(-2, 2, 3 * 80 * 6, dtype=torch.float64).sin().view(3, 80, 6)
+        h = (h + torch.arange(6) * 0.1).requires_grad_()
+        out, _ = layer(h, layer.attention(h.mT), None)
+        (out**3).sum().backward()
+        answers.append([out, h.grad, *(parameter.grad for parameter in layer.parameters())])
+    for expected, found in zip(*answers, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("block", ["Time", "Feed", "Space", "Map"])
+def test_the_gradients_of_the_lean_blocks_hold_under_dropout(block):
+    def weights(*sizes):
+        draw = torch.Generator().manual_seed(len(sizes))
+        return [
+            torch.randn(size, generator=draw, dtype=torch.float64).requires_grad_()
+            for size in sizes
+        ]
+
+    def apply(*tensors):
+        seeded = torch.Generator().manual_seed(5)
+        blocks = lean.band_blocks(5, 2, 1)
+        rest = {
+            "Time": (2, blocks, 0.3, seeded),
+            "Feed": (0.3, seeded),
+            "Space": (0.3, seeded),
+            "Map": (2,),
+        }[block]
+        return getattr(lean, block).apply(*tensors, *rest)
+
+    h, norm = (2, 5, 4), ((4,), (4,))
+    inputs = {
+        "Time": weights(h, *norm, (12, 4), (12,), (4, 4), (4,)),
+        "Feed": weights(h, *norm, (7, 4), (7,), (4, 7), (4,)),
+        "Space": weights(h, (2, 4, 4), *norm),
+        "Map": weights(h, *norm, (8, 4), (8,)),
+    }[block]
+    assert torch.autograd.gradcheck(apply, inputs)
+
+
+def test_attention_over_a_band_drops_its_share_of_weights():
+    shape = layout(4, (1,), (200, 0))
+    model = model_of(shape, layers=1, dropout=0.25, dropout_embedding=0.0, dropout_rates=0.0)
+    blocks = model.layers[0].blocks
+    assert len(blocks) == 7  # 200 bins in blocks of 32
+    covered = torch.zeros(200, 200, dtype=torch.bool)
+    for query, key, bias in blocks:
+        covered[query, key] |= bias == 0
+    offset = torch.arange(200) - torch.arange(200)[:, None]
+    assert torch.equal(covered, (offset >= -8) & (offset <= 4))
 
 
 def test_masked_counts_become_zero_random_or_stay():
@@ -271,15 +372,17 @@ def test_dropout_keeps_the_mean_and_drops_its_share():
 
 def test_masking_never_touches_what_is_unseen_and_scores_all_of_it():
     shape = layout()
-    model = model_of(shape).train()
+    model = model_of(shape, mask_ratio=0.9, mask_token=0.0, mask_random=1.0).train()
     batch = batch_of(shape, generator=torch.Generator().manual_seed(0))
-    counts, masked = model._mask(batch, "full", (0.9, 0.0, 1.0))
-    assert (counts[:, 8:] == 0).all()
-    assert (counts[..., [1, 6, 9]] == 0).all()
+    counts = []
+    whole = model._log_rate
+    model._log_rate = lambda x, *rest: (counts.append(x), whole(x, *rest))[1]
     scored = model(batch).hidden["scored"]
+    assert (counts[0][:, 8:] == 0).all()
+    assert (counts[0][..., [1, 6, 9]] == 0).all()
+    assert not torch.equal(counts[0], batch.activity)
     assert scored[:, 8:].all()
     assert scored[..., [1, 6, 9]].all()
-    assert not masked[:, 8:].any()
 
 
 def test_held_out_neurons_may_sit_anywhere_among_the_columns():

@@ -6,20 +6,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nwbdyn.models import _stndt_lean as lean
+
 
 def dropout(x: Tensor, rate: float, generator: torch.Generator | None) -> Tensor:
-    """Zero each element with probability `rate` and rescale the rest.
-
-    One 64-bit random number decides four elements, 16 bits each; the rescaling uses the exact
-    probability, so the mean is unchanged.
-    """
-    threshold = round(rate * 2**16)
-    if threshold == 0:
+    """Zero each element with probability `rate` (in steps of 2^-16) and rescale the rest."""
+    if rate == 0:
         return x
-    words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device)
-    words.random_(-(2**63), None, generator=generator)
-    kept = words.view(torch.int16)[: x.numel()].view(x.shape) >= threshold - 2**15
-    return x * kept.to(x.dtype).mul_(2**16 / (2**16 - threshold))
+    threshold, factor = lean.threshold_of(rate)
+    words = lean.random_words(x.shape, generator, x.device)
+    return x * lean.kept(words, threshold, x.dtype).mul_(factor)
 
 
 def position_code(length: int, width: int) -> Tensor:
@@ -117,6 +113,8 @@ class FeedForward(nn.Module):
 class Layer(nn.Module):
     """One layer of the published encoder: time, feed-forward, neurons, feed-forward; pre-norm."""
 
+    lean = True  # train on a CPU with the blocks of _stndt_lean
+
     def __init__(
         self,
         bins: int,
@@ -136,16 +134,65 @@ class Layer(nn.Module):
         self.map = SpatialMap(bins, heads)
         self.norm_value = nn.LayerNorm(neurons)
         self.after_space = FeedForward(neurons, width, rate)
+        self.blocks = lean.band_blocks(bins, back, forward)
+
+    def attention(self, s: Tensor) -> Tensor:
+        """(B, N, N) the spatial map of s (B, N, T)."""
+        if not self._is_lean(s):
+            return self.map(s)
+        norm, project = self.map.norm, self.map.project
+        return lean.Map.apply(
+            s, norm.weight, norm.bias, project.weight, project.bias, self.map.heads
+        )
 
     def forward(
         self, h: Tensor, map: Tensor, generator: torch.Generator | None
-    ) -> tuple[Tensor, Tensor]:
-        """The stream after this layer, and y = LN3(h), what the map multiplied; both (B, T, N)."""
+    ) -> tuple[Tensor, Tensor | None]:
+        """The stream after this layer (B, T, N), and in evaluation y, what the map mixed."""
+        if self._is_lean(h):
+            return self._lean(h, map, generator), None
         h = h + self._drop(self.time(self.norm_time(h), generator), generator)
         h = h + self._drop(self.after_time(h, generator), generator)
         y = self.norm_value(h)
         h = h + self._drop(y @ map.mT, generator)
         return h + self._drop(self.after_space(h, generator), generator), y
+
+    def _is_lean(self, x: Tensor) -> bool:
+        return self.lean and self.training and x.device.type == "cpu"
+
+    def _lean(self, h: Tensor, map: Tensor, generator: torch.Generator | None) -> Tensor:
+        norm, project, mix = self.norm_time, self.time.project, self.time.mix
+        h = lean.Time.apply(
+            h,
+            norm.weight,
+            norm.bias,
+            project.weight,
+            project.bias,
+            mix.weight,
+            mix.bias,
+            self.time.heads,
+            self.blocks,
+            self.rate,
+            generator,
+        )
+        h = self._lean_feed(h, self.after_time, generator)
+        norm = self.norm_value
+        h = lean.Space.apply(h, map, norm.weight, norm.bias, self.rate, generator)
+        return self._lean_feed(h, self.after_space, generator)
+
+    def _lean_feed(self, h: Tensor, feed: FeedForward, generator: torch.Generator | None) -> Tensor:
+        norm, widen, narrow = feed.norm, feed.widen, feed.narrow
+        return lean.Feed.apply(
+            h,
+            norm.weight,
+            norm.bias,
+            widen.weight,
+            widen.bias,
+            narrow.weight,
+            narrow.bias,
+            self.rate,
+            generator,
+        )
 
     def _drop(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
         return dropout(x, self.rate, generator) if self.training else x

@@ -34,7 +34,7 @@ def mask(
     draw = torch.rand(counts.shape, generator=generator, device=counts.device)
     if mode == "full" and span == 1:
         masked = draw < ratio
-        fate = draw / ratio if ratio else draw  # uniform below 1 where masked: no second draw
+        limit = ratio  # what was drawn below the ratio decides the rest as well
     else:
         # A start with probability 1 - (1 - ratio)^(1/span) at every bin that reaches an element
         # masks it with probability `ratio`, at the edges too.
@@ -44,14 +44,16 @@ def mask(
         )
         started = start < 1 - (1 - ratio) ** (1 / span)
         masked = started.unfold(1, span, 1).any(-1).expand(counts.shape)
-        fate = draw
-    rest = 1 - token_ratio
-    chance = (fate - token_ratio) / rest if rest else fate - token_ratio  # in [0, 1) of the rest
-    random = masked & (chance >= 0) & (chance < random_ratio)
-    corrupted = counts.masked_fill(masked & (fate < token_ratio), 0)
-    if random_ratio:
-        integers = (chance / random_ratio * counts.max()).floor_()
-        corrupted = torch.where(random, integers, corrupted)
+        limit = 1.0
+    corrupted = counts.clone(memory_format=torch.contiguous_format)
+    flat, chosen = corrupted.view(-1), masked.flatten().nonzero()[:, 0]
+    fate = draw.view(-1)[chosen] / limit  # uniform below 1
+    flat[chosen[fate < token_ratio]] = 0
+    rest = fate >= token_ratio
+    chance = (fate[rest] - token_ratio) / max(1 - token_ratio, 1e-9)  # uniform below 1
+    random = chance < random_ratio
+    integers = chance[random] / max(random_ratio, 1e-9) * counts.max()
+    flat[chosen[rest][random]] = integers.floor_().to(counts.dtype)
     return corrupted, masked
 
 

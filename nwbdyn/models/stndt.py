@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nwbdyn.models import base
+from nwbdyn.models._stndt_contrast import contrast, embedded_products
 from nwbdyn.models._stndt_layers import Layer, dropout, position_code
 from nwbdyn.models._stndt_masks import MODES, hide_one_side, mask
 
@@ -152,7 +153,10 @@ class STNDT(base.Model):
         unseen = ~flags.expand(bins, neurons).clone()
         unseen[self.observed :] = True
         self.register_buffer("unseen", unseen, persistent=False)  # (T, N) zero in every input
-        self.columns = flags.nonzero()[:, 0].tolist()
+        first, *_, last = chosen = flags.nonzero()[:, 0].tolist() * 2
+        joined = all(held_in[first : last + 1])
+        # The held-in columns: a slice, where they are side by side, is a view and not a copy.
+        self.columns = slice(first, last + 1) if joined else chosen[: len(chosen) // 2]
         self.register_buffer("ceiling", torch.tensor(math.inf))  # largest training count
         self.register_buffer("mean_maps", torch.zeros(config.layers, neurons, neurons))
         self.register_buffer("progress", torch.zeros(()))  # share of the training that is done
@@ -201,22 +205,15 @@ class STNDT(base.Model):
             log_rate = self._log_rate(batch.activity.clamp(max=self.ceiling), None, maps)
             return base.Output(prediction=log_rate.exp(), log_rate=log_rate)
         config, generator = self.config, batch.generator
-        counts, masked = self._mask(
-            batch,
-            config.mask_mode,
-            (config.mask_ratio, config.mask_token, config.mask_random),
-            self._span(generator),
-            config.causal_mask_ratio,
-        )
-        log_rate = self._log_rate(counts, generator, maps)
-        hidden = {"scored": masked | self.unseen}
-        if config.contrast != "none":
-            rates = (config.contrast_ratio, config.contrast_token, config.contrast_random)
-            views = torch.cat([self._mask(batch, "full", rates)[0] for _ in range(2)])  # (2B, T, N)
-            if config.contrast == "embedding":
-                hidden["time_views"], hidden["neuron_views"] = self._embed(views)
-            else:
-                hidden["views"] = self._log_rate(views, generator, maps)
+        visible = batch.activity[:, : self.observed, self.columns]
+        corrupted, masked = self._mask(visible, generator, self._span(generator))
+        if config.causal_mask_ratio:
+            corrupted, masked = hide_one_side(
+                corrupted, masked, generator, ratio=config.causal_mask_ratio
+            )
+        log_rate = self._log_rate(self._among_zeros(corrupted, batch), generator, maps)
+        scored = self._among_zeros(masked, batch) | self.unseen
+        hidden = {"scored": scored} | self._contrasted(visible, batch, maps)
         return base.Output(prediction=log_rate.exp(), log_rate=log_rate, hidden=hidden)
 
     def loss(self, batch: base.Batch, output: base.Output) -> Tensor:
@@ -234,12 +231,10 @@ class STNDT(base.Model):
         weight = (scored & batch.valid).to(output.log_rate.dtype)
         nll = output.prediction - batch.target * output.log_rate
         loss = (nll * weight).sum() / weight.sum().clamp(min=1)
-        for name in ("time_views", "neuron_views", "views"):
+        for name in ("time_products", "neuron_products", "rate_products"):
             if name in output.hidden:
-                features = output.hidden[name].flatten(1)
-                loss = loss + self.config.contrast_weight * contrast(
-                    features, self.config.contrast_temperature
-                )
+                term = contrast(output.hidden[name], self.config.contrast_temperature)
+                loss = loss + self.config.contrast_weight * term
         return loss
 
     def optimiser(
@@ -353,40 +348,62 @@ class STNDT(base.Model):
         return change
 
     def _mask(
-        self,
-        batch: base.Batch,
-        mode: str,
-        rates: tuple[float, float, float],
-        span: int = 1,
-        causal: float = 0.0,
+        self, visible: Tensor, generator: torch.Generator | None, span: int = 1
     ) -> tuple[Tensor, Tensor]:
-        """The windows with some visible counts corrupted, and which these are; both (B, T, N)."""
-        ratio, token, random = rates
-        visible = batch.activity[:, : self.observed, self.columns]
-        corrupted, chosen = mask(
+        """Visible counts (B, T, N) corrupted as the Config says, and where."""
+        config = self.config
+        return mask(
             visible,
-            batch.generator,
-            ratio=ratio,
-            token_ratio=token,
-            random_ratio=random,
-            mode=mode,
+            generator,
+            ratio=config.mask_ratio,
+            token_ratio=config.mask_token,
+            random_ratio=config.mask_random,
+            mode=config.mask_mode,
             span=span,
         )
-        if causal:
-            corrupted, chosen = hide_one_side(corrupted, chosen, batch.generator, ratio=causal)
-        counts, masked = batch.activity.clone(), torch.zeros_like(batch.valid)
-        counts[:, : self.observed, self.columns] = corrupted
-        masked[:, : self.observed, self.columns] = chosen
-        return counts, masked
+
+    def _among_zeros(self, visible: Tensor, batch: base.Batch) -> Tensor:
+        """Values of held-in neurons in observed bins, among zeros for all that is unseen."""
+        whole = visible.new_zeros(batch.activity.shape)
+        whole[:, : self.observed, self.columns] = visible
+        return whole
+
+    def _contrasted(self, visible: Tensor, batch: base.Batch, maps: str) -> dict[str, Tensor]:
+        """(2B, 2B) inner products of two corrupted views of every window, by what is compared."""
+        config = self.config
+        if config.contrast == "none":
+            return {}
+        views, _ = mask(
+            torch.cat([visible, visible]),
+            batch.generator,
+            ratio=config.contrast_ratio,
+            token_ratio=config.contrast_token,
+            random_ratio=config.contrast_random,
+        )
+        if config.contrast == "prediction":
+            whole = replace(batch, activity=torch.cat([batch.activity, batch.activity]))
+            counts = self._among_zeros(views, whole)
+            rates = self._log_rate(counts, batch.generator, maps).flatten(1)
+            return {"rate_products": rates @ rates.T}
+        time, neurons = self.embed_time, self.embed_neurons
+        bins, num_neurons = self.unseen.shape
+        return {
+            "time_products": embedded_products(
+                views, time.weight[:, self.columns], time.bias, bins
+            ),
+            "neuron_products": embedded_products(
+                views.mT.contiguous(), neurons.weight[:, : self.observed], neurons.bias, num_neurons
+            ),
+        }
 
     def _masked_again(self, batch: base.Batch) -> tuple[base.Output, Tensor]:
         """A prediction from masked held-in counts, the same mask at every call."""
         seeded = torch.Generator(batch.activity.device).manual_seed(0)
-        rates = (self.config.mask_ratio, self.config.mask_token, self.config.mask_random)
-        again = replace(batch, generator=seeded)
-        counts, masked = self._mask(again, self.config.mask_mode, rates)
-        log_rate = self._log_rate(counts, None, "learned")
-        return base.Output(prediction=log_rate.exp(), log_rate=log_rate), masked
+        visible = batch.activity[:, : self.observed, self.columns]
+        counts, masked = self._mask(visible, seeded)
+        log_rate = self._log_rate(self._among_zeros(counts, batch), None, "learned")
+        output = base.Output(prediction=log_rate.exp(), log_rate=log_rate)
+        return output, self._among_zeros(masked, batch)
 
     def _span(self, generator: torch.Generator | None) -> int:
         """Bins masked together in this update: 1, or with growing probability up to mask_span."""
@@ -398,14 +415,6 @@ class STNDT(base.Model):
         draw, width = torch.rand(2, generator=generator, device=self.progress.device).tolist()
         return 1 + int(width * config.mask_span) if draw < chance else 1
 
-    def _embed(self, counts: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T, N) and (B, N, T), before position codes and dropout."""
-        _, bins, neurons = counts.shape
-        return (
-            self.embed_time(counts) * math.sqrt(neurons),
-            self.embed_neurons(counts.mT) * math.sqrt(bins),
-        )
-
     def _log_rate(
         self,
         counts: Tensor,
@@ -414,17 +423,18 @@ class STNDT(base.Model):
         kept: list[tuple[Tensor, Tensor]] | None = None,
     ) -> Tensor:
         """(B, T, N) log expected counts per bin; `kept` receives each layer's map and y."""
-        h, s = self._embed(counts)
-        h, s = h + self.time_code, s + self.neuron_code
+        _, bins, neurons = counts.shape
+        h = _embed(counts, self.embed_time, neurons**0.5) + self.time_code  # (B, T, N)
+        s = _embed(counts.mT, self.embed_neurons, bins**0.5) + self.neuron_code  # (B, N, T)
         if self.training:
             h = dropout(h, self.config.dropout_embedding, generator)
             s = dropout(s, self.config.dropout_embedding, generator)
         for number, layer in enumerate(self.layers):
             assert isinstance(layer, Layer)
-            map = self._replace(layer.map(s), maps, number)
+            map = self._replace(layer.attention(s), maps, number)
             h, y = layer(h, map, generator)
             s = h.mT
-            if kept is not None:
+            if kept is not None and y is not None:
                 kept.append((map, y))
         h = self.norm(h)
         if self.training:
@@ -447,17 +457,9 @@ class STNDT(base.Model):
         raise ValueError(f"no maps called {maps!r}; choose from: {', '.join(MAPS)}")
 
 
-def contrast(features: Tensor, temperature: float) -> Tensor:
-    """NT-Xent: the loss of finding a window's other view among all views.
-
-    Args:
-        features: (2B, F), first views then second views of the same B windows.
-    """
-    unit = F.normalize(features, dim=1)
-    similarity = unit @ unit.T / temperature
-    similarity.fill_diagonal_(-math.inf)
-    partner = torch.arange(len(features), device=features.device).roll(len(features) // 2)
-    return F.cross_entropy(similarity, partner)
+def _embed(counts: Tensor, linear: nn.Linear, scale: float) -> Tensor:
+    """`scale` times the linear map: scaling the weights is cheaper than scaling what comes out."""
+    return F.linear(counts, linear.weight * scale, linear.bias * scale)
 
 
 def _bins(config: Options, layout: base.Layout) -> tuple[int, int]:
