@@ -50,7 +50,7 @@ def align(binned: Binned, trials: pd.DataFrame, layout: Layout | None = None) ->
             raise DataError(f"Trials have no column {column!r}, which {layout.name} is aligned to.")
         times = trials[column].to_numpy(float)
         if layout.jitter:
-            times = times + jitter(trials, layout.bin_width) / 1000
+            times = times + jitter(trials, binned.bin_width) / 1000
     if observed < 1:
         raise DataError(f"Trials last {length:g} s, less than a bin of {binned.bin_width:g} s.")
     timed = np.isfinite(times)
@@ -85,13 +85,13 @@ def jitter(trials: pd.DataFrame, bin_width: float, *, seed: int = 0) -> np.ndarr
     """(num_trials,) ms by which the windows of DMFC_RSG's trials end later.
 
     round(U floor(clip(1500 - tp, 0, 300) / bin)) * bin, U uniform from NumPy's legacy generator,
-    one draw per trial in order; 0 for test trials.
+    one draw per trial in order; 0 for test trials and where tp is not known.
     """
     width_ms = whole_ms(bin_width) or bin_width * 1000
     produced = trials["tp"].to_numpy(float) if "tp" in trials else np.full(len(trials), np.nan)
-    longest = np.clip(1500.0 - produced, 0.0, 300.0)
-    test = trials["split"].to_numpy() == "test" if "split" in trials else np.isnan(produced)
-    longest = np.where(test, 0.0, longest)
+    longest = np.nan_to_num(np.clip(1500.0 - produced, 0.0, 300.0))
+    if "split" in trials:
+        longest[trials["split"].to_numpy() == "test"] = 0.0
     steps = np.floor(np.round(longest / width_ms, 4))
     draws = np.random.RandomState(seed).random_sample(len(trials))
     return np.round(draws * steps) * width_ms

@@ -83,7 +83,7 @@ def recognise(recording: Recording) -> Layout | None:
     if not len(trials):
         return None
     dandiset = recording.source.dandiset_id
-    if "go_time" in trials and "move_onset_time" not in trials:
+    if {"set_time", "go_time"} <= set(trials) and "move_onset_time" not in trials:
         return LAYOUTS["000130"]
     if "move_onset_time" in trials:
         if _is_area2(trials):
