@@ -27,10 +27,11 @@ class Windows:
     NEXT: `context` bins, and the bin after them as target. A window belongs to its target's split;
     its context may reach into the gap before it, never into another split.
 
-    CO_SMOOTHING: `context` + `forward` bins, target and input at once. With `starts` the windows
-    are trials: they belong to the split of their observed bins, and only bins of that split count
-    as targets. Without, evaluation windows follow one another at a stride of `context` and the last
-    of each stretch is right-aligned; in training each moves to a random place nearby, every epoch.
+    CO_SMOOTHING: `context` + `forward` bins, target and input at once, the forward bins unseen.
+    With `starts` the windows are trials: they belong to the split of their observed bins, and only
+    bins of that split count as targets. Without, evaluation windows follow one another at a stride
+    of `context` and the last of each stretch is right-aligned; in training each moves to a random
+    place nearby, every epoch.
 
     Args:
         starts: first bins of the windows, to use these and no others (see `nlb.align`).
@@ -167,10 +168,11 @@ class Windows:
         if self.target == NEXT:
             seen, aimed = bins[:, :observed], bins[:, observed:]
             activity = self._scaled(self._inputs[seen])
+            covariates = self._covariates[seen]
         else:
-            seen = aimed = bins
-            activity = self._scaled(self._inputs[seen])
-            activity[:, observed:] = 0
+            aimed = bins
+            activity, covariates = self._scaled(self._inputs[bins]), self._covariates[bins]
+            activity[:, observed:] = covariates[:, observed:] = 0
             activity[:, :, ~self._held_in] = 0
         target = self._values[aimed]
         if self.binned.quantity != COUNTS:
@@ -182,14 +184,14 @@ class Windows:
             valid=valid[:, :, None].expand(-1, -1, num_neurons),
             held_in=self._held_in,
             neuron_ids=self._neuron_ids,
-            covariates=self._covariates[seen],
+            covariates=covariates,
             start_bin=starts,
             session=self.session,
             generator=generator,
         )
 
     def _scaled(self, values: Tensor) -> Tensor:
-        """Model inputs; always a new tensor."""
+        """Model inputs."""
         if self.spec.inputs == "zscore":
             return (values - self._mean) / self._sd
         if self.spec.inputs == "counts":
