@@ -109,7 +109,7 @@ def bin(
             f"No bin of {where} is usable: all are outside the observed intervals, "
             "in invalid_times, or NaN."
         )
-    columns, names = resample(recording, covariates, binned.clock, notes)
+    columns, names = resample(recording, covariates, binned.clock, valid, notes)
     breaks = binned.gaps | np.diff(valid, prepend=valid[:1])
     return Binned(
         session_id=recording.session_id,

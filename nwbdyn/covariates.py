@@ -12,14 +12,14 @@ STALE = 1.5  # sample intervals (or one bin, if longer) after which a sample no 
 
 
 def resample(
-    recording: Recording, names: Sequence[str], clock: Clock, notes: list[Note]
+    recording: Recording, names: Sequence[str], clock: Clock, valid: np.ndarray, notes: list[Note]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Each bin's last finite sample of the named covariates.
 
     Returns:
         (num_bins, K) float32, NaN where the last sample is stale or there is none yet; and the K
-        names, one per channel: "running", "hand_vel[x]". A channel without a number in any bin is
-        left out, with a note.
+        names, one per channel: "running", "hand_vel[x]". A channel without a number in any `valid`
+        bin is left out, with a note.
 
     Raises:
         DataError: the recording has no such covariate.
@@ -32,14 +32,13 @@ def resample(
         except KeyError as error:
             raise DataError(f"{recording.source.name} has {error.args[0]}.") from None
         for label, column in _channels(covariate, clock):
-            if not np.isfinite(column).any():
+            present = np.isfinite(column[valid])
+            if not present.any():
                 notes.append(Note("all-nan", label, "no number in the recorded bins; left out"))
                 continue
-            absent = int((~np.isfinite(column)).sum())
-            if absent:
-                reason = (
-                    f"{absent} of {len(column)} bins have no recent sample; models see the mean"
-                )
+            if not present.all():
+                absent = f"{(~present).sum()} of {len(present)} usable bins"
+                reason = f"{absent} have no recent sample; models see the mean there"
                 notes.append(Note("covariate-gaps", label, reason))
             columns.append(column)
             labels.append(label)
