@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nwbdyn.connectivity import Connectivity
     from nwbdyn.fitting import fit
+    from nwbdyn.nwb.results import open_results
     from nwbdyn.nwb.write import export
     from nwbdyn.opening import open
     from nwbdyn.recording import Recording, Source
@@ -24,6 +25,7 @@ _HOME = {
     "fit": "nwbdyn.fitting",
     "load": "nwbdyn.results",
     "open": "nwbdyn.opening",
+    "open_results": "nwbdyn.nwb.results",
 }
 
 __version__ = "0.1.0"
@@ -37,6 +39,7 @@ __all__ = [
     "fit",
     "load",
     "open",
+    "open_results",
 ]
 
 

@@ -8,11 +8,13 @@ edges, cell types and time courses; one matrix per window is made on request onl
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from nwbdyn import optional
 from nwbdyn.errors import ResultsError
 from nwbdyn.forms import FORMS, Form
 from nwbdyn.recording import Neurons
@@ -106,22 +108,7 @@ class Connectivity:
             One row per edge: pre, post (neuron ids), pre_cell_type, post_cell_type ("" where the
             recording has none), weight and sign (-1, 0, 1).
         """
-        matrix = self.mean(mask).to_numpy()
-        post, pre = np.nonzero(~np.eye(len(matrix), dtype=bool))
-        weight = matrix[post, pre]
-        order = np.argsort(-np.abs(weight), kind="stable")[:k]
-        post, pre, weight = post[order], pre[order], weight[order]
-        ids, types = self.neurons.ids, self._label("cell_type")
-        return pd.DataFrame(
-            {
-                "pre": ids[pre],
-                "post": ids[post],
-                "pre_cell_type": types[pre],
-                "post_cell_type": types[post],
-                "weight": weight,
-                "sign": np.sign(weight).astype(np.int8),
-            }
-        )
+        return self._table(self.mean(mask).to_numpy(), k)
 
     def over_time(
         self,
@@ -217,6 +204,45 @@ class Connectivity:
         labelled = self._labelled(self._evaluator.matrices(windows))
         return labelled.assign_coords(time=self.time[windows])
 
+    def to_pandas(self, mask: np.ndarray | pd.DataFrame | None = None) -> pd.DataFrame:
+        """The mean matrix as a table: rows receive, columns send, both named by neuron id."""
+        frame = self.mean(mask).to_pandas()
+        return frame.rename_axis(index="post", columns="pre")
+
+    def to_pynapple(self, time: slice | None = None, *, limit: int = DENSE_LIMIT) -> Any:
+        """One matrix per window as a TsdTensor (time, post, pre); arguments as for `to_xarray`.
+
+        Raises:
+            ResultsError: as `to_xarray`, or pynapple, which is not a dependency, is not installed.
+        """
+        pynapple = optional.load("pynapple")
+        matrices = self.to_xarray(time, limit=limit)
+        return pynapple.TsdTensor(t=matrices.time.to_numpy(), d=matrices.to_numpy())
+
+    def to_networkx(self, time: float | None = None, *, k: int | None = None) -> Any:
+        """A directed graph of the matrix at `time`, or of the mean; edges point from pre to post.
+
+        Args:
+            time: seconds; None for the mean over every window.
+            k: keep the strongest edges only.
+
+        Raises:
+            ResultsError: as `at`, or networkx, which is not a dependency, is not installed.
+        """
+        networkx = optional.load("networkx")
+        matrix = self.mean() if time is None else self.at(time)
+        edges = self._table(matrix.to_numpy(), k)
+        graph = networkx.DiGraph(measure=self.measure)
+        for row, neuron in enumerate(self.neurons.ids.tolist()):
+            known = {name: self._label(name)[row] for name in LABELS if name in self.neurons.table}
+            graph.add_node(neuron, **known)
+        graph.add_weighted_edges_from(
+            zip(
+                edges["pre"].tolist(), edges["post"].tolist(), edges["weight"].tolist(), strict=True
+            )
+        )
+        return graph
+
     @cached_property
     def _evaluator(self) -> Form:
         if self.form not in FORMS:
@@ -224,6 +250,23 @@ class Connectivity:
                 f"Unknown form {self.form!r} of connectivity; known: {', '.join(FORMS)}."
             )
         return FORMS[self.form](self.arrays, self.attributes)
+
+    def _table(self, matrix: np.ndarray, k: int | None) -> pd.DataFrame:
+        post, pre = np.nonzero(~np.eye(len(matrix), dtype=bool))
+        weight = matrix[post, pre]
+        order = np.argsort(-np.abs(weight), kind="stable")[:k]
+        post, pre, weight = post[order], pre[order], weight[order]
+        ids, types = self.neurons.ids, self._label("cell_type")
+        return pd.DataFrame(
+            {
+                "pre": ids[pre],
+                "post": ids[post],
+                "pre_cell_type": types[pre],
+                "post_cell_type": types[post],
+                "weight": weight,
+                "sign": np.sign(weight).astype(np.int8),
+            }
+        )
 
     def _windows(self, mask: np.ndarray | pd.DataFrame | None) -> np.ndarray:
         """Positions of the windows that a mask or a table of intervals keeps."""

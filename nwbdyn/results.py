@@ -5,6 +5,7 @@ JSON, HDF5 and safetensors only.
 """
 
 import math
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from nwbdyn import run_directory
+from nwbdyn import optional, run_directory
 from nwbdyn.connectivity import Connectivity
 from nwbdyn.errors import ResultsError
 from nwbdyn.recording import Neurons, Note, Source
@@ -58,6 +59,20 @@ class Predictions:
             attrs={"bin_width": self.bin_width, "horizon": self.horizon},
         )
 
+    def to_pynapple(self) -> Any:
+        """A TsdFrame with one column per neuron and what is known of each as metadata.
+
+        Raises:
+            ResultsError: pynapple, which is not a dependency, is not installed.
+        """
+        nap = optional.load("pynapple")
+        known = self.neurons.table.drop(columns="id").assign(held_out=self.held_out)
+        known.columns = known.columns.astype(str)
+        known.index = self.neurons.ids
+        return nap.TsdFrame(
+            t=self.time, d=np.asarray(self.values), columns=self.neurons.ids, metadata=known
+        )
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -83,6 +98,17 @@ class Fit:
     run: Path | None = field(default=None, compare=False)  # where it is saved
     weights: dict[str, np.ndarray] = field(default_factory=dict, repr=False)  # name -> parameter
     environment: dict[str, object] = field(default_factory=dict)  # seeds, threads, git, fitted_at …
+    files: ExitStack = field(default_factory=ExitStack, repr=False, compare=False)
+
+    def __enter__(self) -> "Fit":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file behind arrays that are still lazy (of a fit from `open_results`)."""
+        self.files.close()
 
     def save(self, path: Path | str, *, overwrite: bool = False) -> Path:
         """Write a run directory that `nwbdyn.load` and `nwbdyn export` read.
@@ -105,7 +131,7 @@ class Fit:
 
 def write(fit: Fit, path: Path) -> None:
     """Write every file of a run into the existing folder `path`, metrics.json last."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     from nwbdyn import results_file
 
@@ -113,7 +139,7 @@ def write(fit: Fit, path: Path) -> None:
     run_directory.write_history(path, fit.history)
     if fit.weights:
         with run_directory.replacing(path / run_directory.WEIGHTS) as partial:
-            save_file(fit.weights, partial)
+            partial.write_bytes(save(fit.weights))
     with run_directory.replacing(path / run_directory.RESULTS) as partial:
         results_file.write(partial, _arrays(fit))
     run_directory.write_json(path, run_directory.PROVENANCE, _provenance(fit))

@@ -15,6 +15,7 @@ import pandas as pd
 Tree = Mapping[str, "np.ndarray | pd.DataFrame | str | int | float | bool | Tree"]
 
 _TABLE = "columns"  # attribute of a group that is a table: its column names, as JSON
+_ATTRIBUTES = "attributes"  # the table's own `attrs`, as JSON
 
 
 def write(path: Path, tree: Tree) -> None:
@@ -71,6 +72,7 @@ def _read_array(dataset: h5py.Dataset) -> np.ndarray:
 
 def _write_table(group: h5py.Group, table: pd.DataFrame) -> None:
     group.attrs[_TABLE] = json.dumps([str(name) for name in table.columns])
+    group.attrs[_ATTRIBUTES] = json.dumps(table.attrs)
     for number, name in enumerate(table.columns):
         column = table[name]
         if column.dtype.kind in "biuf":
@@ -102,7 +104,9 @@ def _read_table(group: h5py.Group) -> pd.DataFrame:
         if "missing" in dataset.attrs:
             values[dataset.attrs["missing"]] = None
         columns[name] = values
-    return pd.DataFrame(columns)
+    table = pd.DataFrame(columns)
+    table.attrs = json.loads(group.attrs.get(_ATTRIBUTES, "{}"))
+    return table
 
 
 def _is_missing(value: object) -> bool:

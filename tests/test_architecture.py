@@ -26,9 +26,13 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "binning": (RECORDING | {"clock", "covariates"}, {"numpy", "pandas", "xarray"}),
     "nlb": (RECORDING | {"clock", "binning"}, {"numpy", "pandas", "scipy", "h5py"}),
     "splits": (RECORDING | {"clock", "binning", "nlb"}, {"numpy", "pandas"}),
+    "optional": (WORDS, set()),
     "forms": (RECORDING, {"numpy"}),
-    "connectivity": (RECORDING | {"forms"}, {"numpy", "pandas", "xarray"}),
-    "results": (RECORDING | {"connectivity", "splits", "run_directory"}, {"numpy", "pandas"}),
+    "connectivity": (RECORDING | {"forms", "optional"}, {"numpy", "pandas", "xarray"}),
+    "results": (
+        RECORDING | {"optional", "connectivity", "splits", "run_directory"},
+        {"numpy", "pandas"},
+    ),
     "run_directory": (WORDS, set()),
     "results_file": (set(), {"numpy", "pandas", "h5py"}),
     "simulate": (RECORDING | {"metrics", "simulate"}, {"numpy", "pandas", "scipy"}),
@@ -46,10 +50,12 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         RECORDING | {"binning", "splits", "metrics"},
         {"numpy", "scipy", "sklearn"},
     ),
+    "blocks": (RECORDING | {"binning", "splits", "metrics"}, {"numpy"}),
     "evaluation": (
         RECORDING | {"binning", "splits", "metrics", "baselines"},
         {"numpy", "pandas"},
     ),
+    "rollout": ({"models", "splits", "windows"}, {"numpy", "torch"}),
     "provenance": ({"__version__"}, set()),
     "problem": (RECORDING | DATA | {"models"}, {"numpy", "pandas", "torch"}),
     "training": (WORDS | {"models", "run_directory", "windows"}, {"torch"}),
@@ -59,7 +65,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "scaling": (RECORDING, set()),
 }
-ANYTHING = {"cli", "report", "fitting", "ensembles", "__init__"}
+ANYTHING = {"cli", "report", "fitting", "summary", "ensembles", "__init__"}
 
 
 def room_of(path: Path) -> str:
@@ -130,5 +136,6 @@ def test_public_names_are_exactly_these():
         "fit",
         "load",
         "open",
+        "open_results",
     ]
     assert all(getattr(nwbdyn, name) is not None for name in nwbdyn.__all__)

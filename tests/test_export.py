@@ -489,11 +489,13 @@ def test_a_full_disk_is_one_line(source):
 
 def test_a_run_directory_is_exported_as_the_fit_that_it_holds(source, tmp_path):
     fit = lab_files.fit_of(source)
+    fit.edges.attrs = {"num_pairs": 20, "kept_share": 0.5}  # as if they were a part of all
     fit.save(tmp_path / "run")
     path = export(tmp_path / "run")
     assert path.parent == tmp_path / "run"
     with NWBHDF5IO(path, "r") as io:
-        assert name_of(fit) in io.read().processing["population_dynamics"].data_interfaces
+        module = io.read().processing["population_dynamics"]
+        assert module[f"{name_of(fit)}_edges"].kept_share == 0.5
     with pytest.raises(ResultsError):
         export(tmp_path / "no-run")
 

@@ -174,6 +174,7 @@ def connectivity_edges(
             f"The {len(table)} strongest of {num_neurons * (num_neurons - 1)} couplings between "
             "different neurons, averaged over time, strongest first."
         ),
+        average=_average(fit),
         num_possible=num_neurons * (num_neurons - 1),
         kept_share=share,
         run=run,
@@ -272,17 +273,24 @@ def _strongest(fit: Fit) -> pd.DataFrame:
     return edges.iloc[order[:kept]].reset_index(drop=True)
 
 
+def _average(fit: Fit) -> str:
+    """What the weights of the edge table average over, in words."""
+    seeds = fit.environment.get("seeds")
+    if isinstance(seeds, list) and len(seeds) > 1:
+        return f"every window, then {len(seeds)} seeds, each scaled to unit root mean square"
+    return "every window"
+
+
 def _kept_share(table: pd.DataFrame, matrix: np.ndarray, fit: Fit) -> float:
     """Share of the summed |weight| that the table keeps."""
     if "kept_share" in fit.edges.attrs:
         return float(fit.edges.attrs["kept_share"]) * _share(table["weight"], fit.edges["weight"])
-    total = np.abs(matrix[~np.eye(len(matrix), dtype=bool)]).sum()
-    return float(np.abs(table["weight"]).sum() / total) if total else 1.0
+    return _share(table["weight"], matrix[~np.eye(len(matrix), dtype=bool)])
 
 
-def _share(part: pd.Series, whole: pd.Series) -> float:
-    total = float(np.abs(whole).sum())
-    return float(np.abs(part).sum()) / total if total else 1.0
+def _share(part: np.ndarray | pd.Series, whole: np.ndarray | pd.Series) -> float:
+    kept, total = (float(np.abs(np.asarray(x, np.float64)).sum()) for x in (part, whole))
+    return kept / total if total else 1.0
 
 
 def _weights_over_time(

@@ -1,7 +1,6 @@
 """Results appended to a copy of the recording's file; the file itself is only ever read."""
 
 import hashlib
-import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,7 +48,6 @@ def copy(source: Path, target: Path, report: Report) -> None:
             writer.write(block)
             done += len(block)
             report(Progress("copying", done, total, "bytes"))
-    shutil.copymode(source, target)
 
 
 def append(fit: Fit, path: Path) -> None:

@@ -1,6 +1,7 @@
 """The mean coupling matrix as a picture that every NWB viewer shows."""
 
 import numpy as np
+from hdmf.backends.hdf5 import H5DataIO
 from pynwb.base import Images
 from pynwb.image import RGBImage
 
@@ -24,7 +25,7 @@ def heat_map(name: str, matrix: np.ndarray, connectivity: Connectivity) -> Image
     words = " and ".join(labels).replace("_", " ")
     picture = RGBImage(
         name="coupling",
-        data=pixels,
+        data=H5DataIO(pixels, compression="gzip", shuffle=True),
         description=(
             f"Mean coupling ({connectivity.measure}). Rows receive, columns send; both "
             + (f"sorted by {words}. " if words else "in the order of the recording. ")

@@ -1,0 +1,163 @@
+"""What was exported comes back as the same Fit, without being read before it is asked for."""
+
+from pathlib import Path
+
+import h5py
+import lab_files
+import numpy as np
+import pandas as pd
+import pytest
+
+import nwbdyn
+from nwbdyn import optional
+from nwbdyn.errors import ResultsError
+from nwbdyn.nwb import results
+from nwbdyn.nwb.model_run import name_of
+from nwbdyn.nwb.write import export
+from nwbdyn.recording import LazyArray
+
+FORMS = ("netformer", "gain", "attention", "static", "dense")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return lab_files.write_imaging(tmp_path / "lab.nwb")
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("large", [0, 2**20])
+def test_connectivity_answers_from_the_file_as_it_did_in_memory(
+    source, tmp_path, form, large, monkeypatch
+):
+    monkeypatch.setattr(results, "LARGE", large)  # 0: every array stays in the file
+    fit = lab_files.fit_of(source, form=form)
+    with nwbdyn.open_results(export(fit, tmp_path / "out.nwb")) as back:
+        wanted, found = fit.connectivity, back.connectivity
+        assert (found.form, found.window, found.measure, found.causal) == (
+            wanted.form, wanted.window, wanted.measure, wanted.causal,
+        )  # fmt: skip
+        assert found.attributes == wanted.attributes
+        assert all(isinstance(a, LazyArray) for a in found.arrays.values()) is (large == 0)
+        np.testing.assert_array_equal(found.time, wanted.time)
+        np.testing.assert_array_equal(found.at(15.2), wanted.at(15.2))
+        np.testing.assert_allclose(found.mean(), wanted.mean(), rtol=1e-6)
+        np.testing.assert_array_equal(found.by_cell_type(), wanted.by_cell_type())
+        ids = wanted.neurons.ids
+        one, other = (c.over_time(pre=ids[:2], post=ids[2:4]) for c in (found, wanted))
+        np.testing.assert_array_equal(one, other)
+        assert (
+            found.neurons.table["cell_type"].isna().sum()
+            == wanted.neurons.table["cell_type"].isna().sum()
+        )
+
+
+@pytest.mark.parametrize("enrich", [False, True])
+def test_everything_else_of_the_fit_comes_back(source, tmp_path, enrich):
+    fit = lab_files.fit_of(source)
+    with nwbdyn.open_results(export(fit, tmp_path / "out.nwb", enrich=enrich)) as back:
+        for name in ("model", "config", "binning", "split", "source", "seed", "device"):
+            assert getattr(back, name) == getattr(fit, name), name
+        assert (back.versions, back.environment) == (fit.versions, fit.environment)
+        np.testing.assert_equal(back.metrics, fit.metrics)
+        np.testing.assert_equal(back.history, fit.history)
+        np.testing.assert_array_equal(back.predictions.values, fit.predictions.values)
+        np.testing.assert_allclose(back.predictions.time, fit.predictions.time, atol=1e-9)
+        np.testing.assert_array_equal(back.predictions.labels, fit.predictions.labels)
+        assert back.predictions.to_xarray().dims == ("time", "neuron")
+        pd.testing.assert_frame_equal(
+            back.neurons.table, fit.neurons.table, check_like=True, check_dtype=False
+        )
+        assert back.neurons.table_object_id == fit.neurons.table_object_id
+        columns = ["pre", "post", "weight", "sign"]
+        pd.testing.assert_frame_equal(back.edges[columns], fit.edges[columns])
+        assert back.edges.attrs == {"num_pairs": 20, "kept_share": pytest.approx(1.0)}
+        np.testing.assert_array_equal(back.embeddings, fit.embeddings)
+        assert back.session["subject"]["species"] == "Mus musculus"
+        assert back.session["identifier"] == "lab-0001"
+
+
+def test_a_fit_from_a_file_can_be_exported_again(source, tmp_path):
+    fit = lab_files.fit_of(source)
+    with nwbdyn.open_results(export(fit, tmp_path / "one.nwb")) as back:
+        export(back, tmp_path / "two.nwb")
+    with nwbdyn.open_results(tmp_path / "two.nwb") as again:
+        np.testing.assert_array_equal(again.connectivity.mean(), fit.connectivity.mean())
+
+
+def test_one_of_several_runs_is_named(source, tmp_path):
+    one, two = lab_files.fit_of(source), lab_files.fit_of(source, form="attention", seed=1)
+    first = export(one, tmp_path / "first.nwb", enrich=True)
+    both = export(two, tmp_path / "both.nwb", enrich=True, source_file=first)
+    assert set(results.run_names(both)) == {name_of(one), name_of(two)}
+    with nwbdyn.open_results(both, name_of(two)) as fit:
+        assert fit.connectivity.form == "attention"
+    with pytest.raises(
+        ResultsError, match=r"holds several results; name one: netformer-.*, stndt-"
+    ):
+        nwbdyn.open_results(both)
+    with pytest.raises(ResultsError, match="no results 'x'; it has: netformer-"):
+        nwbdyn.open_results(both, "x")
+
+
+def test_a_file_without_usable_results_says_so(source, tmp_path):
+    with pytest.raises(ResultsError, match="holds no results of a model"):
+        nwbdyn.open_results(source)
+    with pytest.raises(ResultsError, match="Cannot open"):
+        nwbdyn.open_results(tmp_path / "nothing.nwb")
+    fit = lab_files.fit_of(source)
+    path = export(fit, tmp_path / "out.nwb")
+    with h5py.File(path, "a") as file:
+        del file[f"processing/population_dynamics/{name_of(fit)}_factors"]
+    with pytest.raises(ResultsError, match="are incomplete"):
+        nwbdyn.open_results(path)
+    with h5py.File(path, "a") as file:  # and the failed attempt left the file closed
+        assert file
+
+
+# Native to the field
+
+
+def test_the_mean_is_a_table_named_by_neuron(source):
+    connectivity = lab_files.fit_of(source).connectivity
+    frame = connectivity.to_pandas()
+    assert (frame.index.name, frame.columns.name) == ("post", "pre")
+    assert frame.loc[11, 13] == float(connectivity.mean().sel(post=11, pre=13))
+
+
+def test_a_graph_points_from_pre_to_post(source):
+    pytest.importorskip("networkx", reason="networkx is not installed")
+    connectivity = lab_files.fit_of(source).connectivity
+    graph = connectivity.to_networkx(10.0, k=6)
+    assert (graph.number_of_nodes(), graph.number_of_edges()) == (5, 6)
+    assert graph.nodes[10]["cell_type"] == "Pvalb"
+    matrix = connectivity.at(10.0)
+    for pre, post, weight in graph.edges(data="weight"):
+        assert weight == pytest.approx(float(matrix.sel(pre=pre, post=post)))
+
+
+def test_pynapple_gets_the_clock_the_ids_and_what_is_known_of_each_neuron(source):
+    nap = pytest.importorskip("pynapple", reason="pynapple is not installed")
+    fit = lab_files.fit_of(source)
+    frame = fit.predictions.to_pynapple()
+    assert isinstance(frame, nap.TsdFrame)
+    np.testing.assert_allclose(frame.t, fit.predictions.time)
+    assert list(frame.columns) == [10, 11, 12, 13, 14]
+    assert list(frame.metadata["quality"]) == list(fit.neurons.table["quality"])
+    tensor = fit.connectivity.to_pynapple(slice(5, 10))
+    assert isinstance(tensor, nap.TsdTensor)
+    assert tensor.shape[1:] == (5, 5)
+
+
+def test_a_package_that_is_not_there_is_named_with_the_way_to_get_it():
+    with pytest.raises(ResultsError, match=r"no_such_package is not installed here. Run `pip"):
+        optional.load("no_such_package")
+
+
+def test_lazy_predictions_are_read_when_they_are_asked_for(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "LARGE", 0)
+    fit = lab_files.fit_of(source)
+    with nwbdyn.open_results(export(fit, tmp_path / "out.nwb")) as back:
+        assert isinstance(back.predictions.values, LazyArray)
+        np.testing.assert_array_equal(back.predictions.values[10:12], fit.predictions.values[10:12])
+    with pytest.raises(ResultsError, match="was closed before it was read"):
+        back.predictions.values[0]
