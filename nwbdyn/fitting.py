@@ -1,8 +1,7 @@
-"""From a recording to a Fit: train, predict, score beside baselines, read out.
+"""From a recording to a Fit: the one function that a person calls, and how it is resumed.
 
-What is decided before training is in `problem`, the loop in `training`, what a trained model says
-in `readout`, its scores in `evaluation`. Choices are made on validation bins; test bins are scored
-once, at the end.
+What is decided before training is in `problem`, the loop in `training`, and what trained models say
+and how well in `summary`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,22 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from nwbdyn import (
-    baselines,
-    evaluation,
-    opening,
-    provenance,
-    readout,
-    results,
-    run_directory,
-)
-from nwbdyn.baselines import Baseline
+from nwbdyn import evaluation, opening, readout, results, run_directory
 from nwbdyn.errors import ConfigError, FitError
-from nwbdyn.evaluation import Task
+from nwbdyn.models.base import BaseConfig
 from nwbdyn.problem import Problem, pose
 from nwbdyn.progress import Progress, Report, silent
-from nwbdyn.recording import Note, Recording
-from nwbdyn.results import Fit, Predictions
+from nwbdyn.recording import Recording
+from nwbdyn.results import Fit
+from nwbdyn.summary import summarise
 from nwbdyn.training import Trained, train
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -111,7 +102,8 @@ def fit(
                 return results.load(run)
             run_directory.write_json(run, run_directory.CONFIG, run_directory.stamped(asked))
         trained = _train_members(problem, members, run=run, resume=resume, report=report)
-        fitted = _answer(problem, trained, folds=folds, report=report)
+        without = _without_coupling(problem, seed, run=run, resume=resume, report=report)
+        fitted = summarise(problem, trained, without, folds=folds, report=report)
         if folds is not None:
             choices: dict[str, Any] = {
                 "seed": seed,
@@ -140,116 +132,55 @@ def _train_members(
         folder = run
         if len(members) > 1:
             report(Progress("seeds", number, len(members), "fits", {"seed": member}))
-        if run is not None and len(members) > 1:
-            folder = run / f"seed-{member}"
-            folder.mkdir(exist_ok=True)
-        trained.append(
-            train(
-                problem.model_class,
-                problem.config,
-                problem.layout,
-                problem.windows,
-                seed=member,
-                device=problem.windows.device,
-                folder=folder,
-                resume=resume,
-                report=report,
-            )
-        )
+            folder = _inside(run, f"seed-{member}")
+        trained.append(_train(problem, problem.config, member, folder, resume, report))
     return trained
 
 
-def _answer(
-    problem: Problem, trained: Sequence[Trained], *, folds: int | None, report: Report
-) -> Fit:
-    """What the trained models say of the recording, and how well.
+def _without_coupling(
+    problem: Problem, seed: int, *, run: Path | None, resume: bool, report: Report
+) -> np.ndarray | None:
+    """Predictions of the same model, seed and data, fitted with coupling off.
 
-    With several seeds, parameters, history, embeddings and the time-resolved connectivity are those
-    of the seed with the best validation loss.
+    None for a model that has no such option, or where it was switched off by hand.
     """
-    windows, binned = problem.windows, problem.binned
-    best = min(trained, key=lambda member: member.best)
-    predictions = [readout.predict(member.model, windows) for member in trained]
-    metrics = _metrics(problem, trained, predictions, report)
-    report(Progress("connectivity", 0, len(trained), "models"))
-    couplings = [readout.connectivity(member.model, windows) for member in trained]
-    edges = readout.edges([c.mean().to_numpy() for c in couplings], couplings[0].neurons)
-    report(Progress("connectivity", len(trained), len(trained), "models"))
-    embeddings = best.model.embeddings()
-    described = problem.described()
-    seeds = [member.seed for member in trained]
-    return Fit(
-        model=problem.name,
-        config=described["config"],
-        binning=described["binning"],
-        split=described["split"],
-        history=best.history,
-        metrics=metrics,
-        predictions=Predictions(
-            values=np.mean(predictions, axis=0),
-            time=binned.time,
-            bin_width=binned.bin_width,
-            held_out=problem.held_out,
-            labels=problem.split.labels,
-            quantity=binned.quantity,
-            horizon=problem.horizon,
-            neurons=binned.neurons,
-        ),
-        connectivity=couplings[trained.index(best)],
-        edges=edges,
-        neurons=binned.neurons,
-        source=problem.recording.source,
-        session=_session(problem.recording),
-        versions=provenance.versions(),
-        seed=seeds[0],
-        device=_named(windows.device),
-        embeddings=None if embeddings is None else embeddings.cpu().numpy(),
-        notes=(*problem.notes, *(Note("model", problem.name, n) for n in best.model.notes)),
-        weights={name: _array(value) for name, value in best.model.state_dict().items()},
-        environment=provenance.environment(
-            seeds=seeds, folds=folds, threads=torch.get_num_threads()
-        ),
+    if not getattr(problem.config, "coupling", False):
+        return None
+    config = replace(problem.config, coupling=False)  # type: ignore[call-arg]
+    report(Progress("without coupling", 0, 1, "fits"))
+    folder = _inside(run, "without-coupling")
+    trained = _train(problem, config, seed, folder, resume, report)
+    report(Progress("without coupling", 1, 1, "fits"))
+    return readout.predict(trained.model, problem.windows)
+
+
+def _train(
+    problem: Problem,
+    config: BaseConfig,
+    seed: int,
+    folder: Path | None,
+    resume: bool,
+    report: Report,
+) -> Trained:
+    return train(
+        problem.model_class,
+        config,
+        problem.layout,
+        problem.windows,
+        seed=seed,
+        device=problem.windows.device,
+        folder=folder,
+        resume=resume,
+        report=report,
     )
 
 
-def _metrics(
-    problem: Problem, trained: Sequence[Trained], predictions: Sequence[np.ndarray], report: Report
-) -> dict[str, object]:
-    """Scores of the mean prediction and of the baselines; of each seed; and of replaced maps."""
-    task = Task(
-        binned=problem.binned,
-        split=problem.split,
-        held_out=problem.held_out,
-        horizon=problem.horizon,
-        blocks=evaluation.blocks_of(
-            problem.binned,
-            problem.split,
-            trials=problem.aligned is not None,
-            context=problem.spec.context,
-        ),
-    )
-    metrics = evaluation.evaluate(
-        task, np.mean(predictions, axis=0), _baselines(problem, report), model=problem.name
-    )
-    if len(trained) > 1:
-        metrics["seeds"] = {
-            str(member.seed): evaluation.scores(task, prediction)
-            for member, prediction in zip(trained, predictions, strict=True)
-        }
-    if problem.model_class.ablations:
-        metrics["necessity"] = _necessity(problem, trained[0], task)
-    return metrics
-
-
-def _session(recording: Recording) -> dict[str, object]:
-    """What an exported file says of the session, by value."""
-    return {
-        "session_id": recording.session_id,
-        "identifier": recording.identifier,
-        "session_start_time": recording.session_start_time,
-        "session_description": recording.session_description,
-        "subject": dict(recording.subject),
-    }
+def _inside(run: Path | None, name: str) -> Path | None:
+    """A folder of the run, made; None without a run."""
+    if run is None:
+        return None
+    (run / name).mkdir(exist_ok=True)
+    return run / name
 
 
 def _members(seed: int, seeds: int) -> list[int]:
@@ -266,45 +197,6 @@ def _device(name: str) -> torch.device:
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", torch.cuda.current_device())
-
-
-def _named(device: torch.device) -> str:
-    """The device in words: "cpu", or "cuda (…)" with the model of the card."""
-    if device.type != "cuda":
-        return device.type
-    return f"cuda ({torch.cuda.get_device_name(device)})"
-
-
-def _baselines(problem: Problem, report: Report) -> dict[str, Baseline]:
-    """The simple methods that belong to the model's task, from the windows that the model has."""
-    context = problem.spec.context
-    if problem.co_smoothing:
-        starts = readout.all_starts(problem.windows)
-        return baselines.co_smoothing(
-            problem.binned, problem.split, starts, context=context, report=report
-        )
-    return baselines.next_bin(problem.binned, problem.split, context=context, report=report)
-
-
-def _necessity(problem: Problem, trained: Trained, task: Task) -> dict[str, Any]:
-    """What the score loses on test when the model's attention maps are replaced, by what replaces.
-
-    Near 0 means that the maps are not needed, and then they say little about coupling.
-    """
-
-    def score(maps: str | None = None) -> tuple[str, float]:
-        prediction = readout.predict(trained.model, problem.windows, splits=["test"], maps=maps)
-        return next(iter(evaluation.scores(task, prediction)["test"].items()))
-
-    metric, learned = score()
-    several = len(problem.windows.starts("test")) > 1
-    replacements = [m for m in problem.model_class.ablations if several or m != "shuffled"]
-    loss = {maps: learned - score(maps)[1] for maps in replacements}
-    return {"metric": metric, "split": "test", "loss": loss}
-
-
-def _array(tensor: torch.Tensor) -> np.ndarray:
-    return np.ascontiguousarray(tensor.detach().cpu().numpy())
 
 
 def _check_same(run: Path, asked: Mapping[str, object]) -> None:

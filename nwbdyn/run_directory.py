@@ -186,6 +186,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def _clear(path: Path) -> None:
     members = [folder for folder in path.glob("seed-*") if (folder / CHECKPOINT).exists()]
+    members += [folder for folder in path.glob("without-coupling") if (folder / HISTORY).exists()]
     members += [folder for folder in path.glob("fold-*") if is_started(folder)]
     for folder in (*members, path):
         for name in FILES:

@@ -106,7 +106,10 @@ def test_a_next_bin_fit_scores_model_and_baselines_on_the_same_bins():
     assert metrics["primary"]["baseline"] in metrics["baselines"]
     for scores in (metrics["model"], *metrics["baselines"].values()):
         assert set(scores) == {"train", "val", "test"}
-        assert set(scores["test"]) == {"r2", "pearson", "mse", "skill"}
+        named = {"r2", "pearson", "mse", "skill"}
+        further = {f"{metric}@{horizon}" for metric in named for horizon in (5, 10)}
+        assert set(scores["train"]) == named
+        assert set(scores["test"]) == named | further
     assert metrics["baselines"]["persistence"]["test"]["skill"] == 0
     low, high = metrics["intervals"]["model"]["test"]["r2"]
     assert low < metrics["model"]["test"]["r2"] < high
@@ -115,7 +118,7 @@ def test_a_next_bin_fit_scores_model_and_baselines_on_the_same_bins():
     error = np.square(values - made.predictions.values)[test].mean(axis=0)
     r2 = 1 - error / values[test].var(axis=0)
     assert metrics["model"]["test"]["r2"] == pytest.approx(r2.mean(), abs=1e-5)
-    assert metrics["num_bins"]["test"] == test.sum()
+    assert metrics["num_bins"]["r2"]["test"] == test.sum()
 
 
 def test_a_prediction_stands_wherever_the_context_reaches_and_nowhere_else():
@@ -141,6 +144,18 @@ def test_a_planted_network_is_found_again():
     assert found[strongest["post"] - 100, strongest["pre"] - 100] == pytest.approx(
         strongest["weight"]
     )
+
+
+def test_a_fit_without_coupling_shows_what_coupling_adds():
+    made = fit(imaging(8, 1500), "netformer", epochs=10, options=LINEAR)
+    coupling = made.metrics["coupling"]
+    assert coupling["metric"] == "r2"
+    assert coupling["with"] == pytest.approx(made.metrics["model"]["test"]["r2"], abs=1e-6)
+    assert coupling["adds"] == pytest.approx(coupling["with"] - coupling["without"])
+    assert coupling["interval"][0] > 0
+    alone = fit(imaging(8, 1500), "netformer", epochs=10, options=LINEAR | {"coupling": False})
+    assert "coupling" not in alone.metrics
+    assert alone.metrics["model"]["test"]["r2"] == pytest.approx(coupling["without"], abs=1e-6)
 
 
 def test_a_co_smoothing_fit_is_scored_on_held_out_units_only():
@@ -408,7 +423,7 @@ def test_a_checkpoint_half_written_leaves_the_one_before(tmp_path):
 def test_nothing_in_a_run_directory_executes_when_it_is_read(tmp_path):
     run = tmp_path / "run"
     fit(imaging(), "netformer", epochs=1, options=LINEAR, run=run)
-    assert {path.name for path in run.iterdir()} == set(run_directory.FILES)
+    assert {path.name for path in run.iterdir()} == {*run_directory.FILES, "without-coupling"}
     assert read_checkpoint(run)["epoch"] == 1  # torch.load(weights_only=True)
     for name in ("config.json", "provenance.json", "metrics.json"):
         json.loads((run / name).read_text())

@@ -43,15 +43,16 @@ class Problem:
     val: np.ndarray  # rows that choose
     rows: np.ndarray  # rows that are predicted: an unbroken history of `context` bins
     context: int  # bins
+    horizon: int  # bins from the last bin that is seen to the one that is predicted
     mean: np.ndarray  # (N,) of the training bins, source units
     sd: np.ndarray  # (N,)
 
     def lagged(self, rows: np.ndarray, order: int, signals: slice | int) -> np.ndarray:
-        """(n, order * signals) the bins 1..order before each row."""
+        """(n, order * signals) the last `order` bins that are seen before each row."""
         return np.concatenate(
             [
                 self.signals[rows - lag][:, signals].reshape(len(rows), -1)
-                for lag in range(1, order + 1)
+                for lag in range(self.horizon, self.horizon + order)
             ],
             axis=1,
         )
@@ -66,7 +67,7 @@ class Problem:
 
 
 def next_bin(
-    binned: Binned, split: Split, *, context: int, report: Report = silent
+    binned: Binned, split: Split, *, context: int, horizon: int = 1, report: Report = silent
 ) -> dict[str, Baseline]:
     """Predict each bin from the bins before it.
 
@@ -76,6 +77,8 @@ def next_bin(
 
     Args:
         context: bins of history the model has.
+        horizon: bins ahead. Beyond 1 every regression is fitted to that distance anew, which is at
+            least as good as stepping there, and the Poisson GLM is left out.
 
     Returns:
         "persistence", "AR(1)", "AR", "VAR ridge" and, for counts, "Poisson GLM".
@@ -83,8 +86,9 @@ def next_bin(
     Raises:
         DataError: no training or no validation bin has such a history.
     """
-    problem = _problem(binned, split, context)
-    total = 5 if binned.quantity == COUNTS else 4
+    problem = _problem(binned, split, context, horizon)
+    counts = binned.quantity == COUNTS and horizon == 1
+    total = 5 if counts else 4
     alone = _best_autoregression(problem)
     baselines = [
         _persistence(binned, problem),
@@ -94,24 +98,25 @@ def next_bin(
     report(Progress("baselines", len(baselines), total, "fits"))
     baselines.append(_var(binned, problem, alone))
     report(Progress("baselines", len(baselines), total, "fits"))
-    if binned.quantity == COUNTS:
+    if counts:
         baselines.append(_glm(binned, problem))
         report(Progress("baselines", len(baselines), total, "fits"))
     return {baseline.name: baseline for baseline in baselines}
 
 
-def _problem(binned: Binned, split: Split, context: int) -> Problem:
+def _problem(binned: Binned, split: Split, context: int, horizon: int) -> Problem:
     labels = split.labels
     training = labels == TRAIN
     whole = history(binned.valid, binned.segment)
     own = history(binned.valid & (training | (labels == GAP)), binned.segment)
-    rows = np.flatnonzero(binned.valid & (whole >= context))
-    train = np.flatnonzero(binned.valid & training & (own >= context))
+    needed = context + horizon - 1
+    rows = np.flatnonzero(binned.valid & (whole >= needed))
+    train = np.flatnonzero(binned.valid & training & (own >= needed))
     val = rows[labels[rows] == VAL]
     for label, found in ((TRAIN, train), (VAL, val)):
         if not len(found):
             raise DataError(
-                f"no {SPLITS[label]} bin has an unbroken history of {context} bins for the "
+                f"no {SPLITS[label]} bin has an unbroken history of {needed} bins for the "
                 f"baselines ({int(np.sum(labels == label))} {SPLITS[label]} bins in all); "
                 "shorten the context or lengthen the recording."
             )
@@ -120,7 +125,7 @@ def _problem(binned: Binned, split: Split, context: int) -> Problem:
     mean, sd = _mean_and_sd(signals[binned.valid & training])
     scaled = np.nan_to_num((signals - mean) / sd).astype(np.float32)  # missing: the mean
     n = binned.num_neurons
-    return Problem(scaled, n, train, val, rows, context, mean[:n], sd[:n])
+    return Problem(scaled, n, train, val, rows, context, horizon, mean[:n], sd[:n])
 
 
 def _mean_and_sd(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -143,7 +148,7 @@ def history(usable: np.ndarray, segment: np.ndarray) -> np.ndarray:
 
 
 def _persistence(binned: Binned, problem: Problem) -> Baseline:
-    last = binned.values[problem.rows - 1]
+    last = binned.values[problem.rows - problem.horizon]
     last = np.where(np.isfinite(last), last, problem.mean)
     prediction = _in_place(binned, problem.rows, last)
     return Baseline("persistence", _floored(binned, problem, prediction), {})
@@ -190,7 +195,7 @@ def _var(binned: Binned, problem: Problem, alone: "Autoregression") -> Baseline:
     predicted = np.zeros_like(alone.predicted)
     inputs = problem.lagged(problem.rows, order, slice(None))
     predicted[problem.rows] = targets[towards][problem.rows] + inputs @ weights
-    coupling = weights.reshape(order, num_signals, n)[:, :n].sum(axis=0).T  # (post, pre)
+    coupling = weights.reshape(order, num_signals, n)[0, :n].T  # (post, pre)
     chosen: dict[str, float | int | str] = {"order": order, "penalty": penalty}
     if towards == "AR":
         coupling = coupling + np.diag(alone.slopes)
@@ -205,7 +210,7 @@ class Autoregression:
 
     order: int
     predicted: np.ndarray  # (num_bins, N) float32, in training sd, 0 where there is no prediction
-    slopes: np.ndarray  # (N,) summed over lags
+    slopes: np.ndarray  # (N,) of the last bin seen
 
 
 def _best_autoregression(problem: Problem) -> Autoregression:
@@ -234,7 +239,7 @@ def _autoregression(problem: Problem, order: int, *, covariates: bool) -> Autore
         weights = np.linalg.solve(gram, moment.astype(np.float64))
         inputs = np.concatenate([problem.lagged(problem.rows, order, neuron), applied], axis=1)
         predicted[problem.rows, neuron] = inputs @ weights.astype(np.float32)
-        slopes[neuron] = weights[:order].sum()
+        slopes[neuron] = weights[0]
     return Autoregression(order, predicted, slopes)
 
 

@@ -1,0 +1,76 @@
+"""Several bins ahead: a next-bin model that goes on from its own predictions.
+
+For traces only. A model of counts predicts a rate, and what it would see next is not a rate but
+spikes drawn from it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from nwbdyn.models.base import NEXT, Batch, Model
+from nwbdyn.splits import SPLITS
+from nwbdyn.windows import Windows
+
+HORIZONS = (5, 10)  # bins ahead, besides the next
+
+
+def applies(model_class: type[Model], windows: Windows) -> bool:
+    """True for a next-bin model whose prediction can be its next input."""
+    return model_class.target == NEXT and windows.spec.inputs == "zscore"
+
+
+def roll_out(
+    model: Model, windows: Windows, *, horizons: Sequence[int], splits: Sequence[str]
+) -> dict[int, np.ndarray]:
+    """Predictions some bins ahead, each from data that end that many bins before.
+
+    After the first step the newest input is the model's own prediction; covariates stay at their
+    last value, for their future is not known either.
+
+    Returns:
+        horizon -> (num_bins, N) in source units, NaN where the bin, or one on the way to it, lies
+        outside its split or across a gap.
+    """
+    values = {h: np.full(windows.binned.values.shape, np.nan, np.float32) for h in horizons}
+    for split in splits:
+        for batch in windows.batches(split, model.config.batch_size):
+            first = batch.start_bin.cpu().numpy() + windows.spec.context
+            for step, prediction in enumerate(_steps(model, batch, max(horizons)), start=1):
+                if step in values:
+                    bins, kept = _reached(windows, first, step, split)
+                    source = prediction.cpu().numpy()[kept] * windows.sd + windows.mean
+                    values[step][bins[kept]] = source
+    return values
+
+
+def _steps(model: Model, batch: Batch, num_steps: int) -> list[torch.Tensor]:
+    """(B, N) predictions of the next, the second, … bin, in input units."""
+    predictions = []
+    with torch.no_grad():
+        for _ in range(num_steps):
+            predicted = model(batch).prediction  # (B, 1, N)
+            predictions.append(predicted[:, 0])
+            held = batch.covariates[:, -1:]
+            batch = replace(
+                batch,
+                activity=torch.cat([batch.activity[:, 1:], predicted], dim=1),
+                covariates=torch.cat([batch.covariates[:, 1:], held], dim=1),
+                start_bin=batch.start_bin + 1,
+            )
+    return predictions
+
+
+def _reached(
+    windows: Windows, first: np.ndarray, step: int, split: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Target bins of step number `step`, and which of them belong to the stretch of the first."""
+    binned, labels = windows.binned, windows.split.labels
+    bins = first + step - 1
+    inside = bins < binned.num_bins
+    bins = np.minimum(bins, binned.num_bins - 1)
+    kept = inside & (labels[bins] == SPLITS.index(split)) & binned.valid[bins]
+    # A segment ends at a gap and at a bin that was not observed, so one number means no break.
+    return bins, kept & (binned.segment[bins] == binned.segment[first])
