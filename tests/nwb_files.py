@@ -52,7 +52,8 @@ def add_column(group: h5py.Group, name: str, values, description: str = "") -> N
     """A column; text, numbers, or a list of lists."""
     if isinstance(values[0], (list, tuple)):
         flat = [value for row in values for value in row]
-        group[f"{name}_index"] = np.cumsum([len(row) for row in values]).astype(np.uint8)
+        ends = np.cumsum([len(row) for row in values])
+        group[f"{name}_index"] = ends.astype(np.min_scalar_type(ends[-1]))  # as small as NWB's
         group[name] = np.array(flat, dtype=TEXT if isinstance(flat[0], str) else None)
     elif isinstance(values[0], str):
         group[name] = np.array(values, dtype=TEXT)

@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from nwbdyn.nwb import series, tables
+from nwbdyn.nwb import objects, series, tables
 from nwbdyn.nwb.intervals import unique_names
 from nwbdyn.nwb.objects import Contents, Found, attribute, has, text
 from nwbdyn.recording import Covariate
@@ -131,9 +131,14 @@ def _labelled_events(contents: Contents, found: Found) -> pd.DataFrame | None:
     stored = None if codes is None else tables.values(contents, codes)
     if codes is None or stored is None or stored.shape != times.shape:
         return frame
-    labels = codes.attrs.get("labels")
-    if labels is not None and stored.dtype.kind in "iu" and stored.max(initial=0) < len(labels):
-        return frame.assign(value=[text(labels[code]) for code in stored])
+    labels = objects.stored(codes, "labels")
+    words = [] if labels is None else [text(label) for label in np.atleast_1d(labels)]
+    if (
+        words
+        and stored.dtype.kind in "iu"
+        and 0 <= stored.min(initial=0) <= stored.max() < len(words)
+    ):
+        return frame.assign(value=[words[code] for code in stored])
     return frame.assign(value=stored)
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from nwbdyn.errors import ReadError
-from nwbdyn.nwb import series, tables
-from nwbdyn.nwb.objects import Contents, Found, has, number
+from nwbdyn.nwb import objects, series, tables
+from nwbdyn.nwb.objects import Contents, Found, attribute, has, number, path_of
 from nwbdyn.recording import Neurons, SpikeTimes
 
 # read elsewhere, or one array per neuron that no fit looks at
@@ -94,7 +94,7 @@ def _spike_times(contents: Contents, found: Found) -> SpikeTimes | None:
         contents.note("no-spike-times", found.path, "the table of units has no spike_times")
         return None
     if times.ndim != 1 or times.dtype.kind not in "iuf":
-        contents.note("bad-spike-times", times.name, "is not a list of times")
+        contents.note("bad-spike-times", path_of(times), "is not a list of times")
         return None
     if not has(group, "spike_times_index"):
         reason = "has no spike_times_index, so its spikes cannot be told apart by unit"
@@ -124,7 +124,7 @@ def _observed(contents: Contents, found: Found, num_units: int) -> np.ndarray | 
     dataset = contents.dataset(found.group, "obs_intervals")
     if dataset is None:
         return None
-    where = dataset.name
+    where = path_of(dataset)
     index = tables.ends(contents, found.group, "obs_intervals", len(dataset) if dataset.ndim else 0)
     if dataset.ndim != 2 or dataset.shape[1] != 2 or index is None or len(index) != num_units:
         reason = f"{dataset.shape} with its index is not start and stop times of {num_units} units"
@@ -199,8 +199,9 @@ def _locations(
     electrodes = contents.dataset(found.group, "electrodes")
     if electrodes is not None:
         return _electrode_locations(contents, found, electrodes, num_units)
-    if "peak_channel_id" in frame and ELECTRODES in contents.file:
-        table = tables.read(contents, contents.file[ELECTRODES], skip=("group",)).frame
+    table_group = contents.group(ELECTRODES)
+    if "peak_channel_id" in frame and table_group is not None:
+        table = tables.read(contents, table_group, skip=("group",)).frame
         if "location" in table and not table["id"].duplicated().any():
             located = table.set_index("id")["location"].reindex(frame["peak_channel_id"])
             return located.fillna("").tolist()
@@ -225,13 +226,15 @@ def _electrode_locations(
         index = stated
     if len(index) != num_units:
         reason = f"has {len(index)} rows for {num_units} units; it was not aligned"
-        contents.note("column-length", electrodes.name, reason)
+        contents.note("column-length", path_of(electrodes), reason)
         return None
-    group = contents.dereference(electrodes.attrs.get("table"))
-    if group is None and ELECTRODES in contents.file:
-        group = contents.file[ELECTRODES]
+    group = contents.dereference(objects.stored(electrodes, "table"))
+    if group is None:
+        group = contents.group(ELECTRODES)
     if not isinstance(group, h5py.Group):
-        contents.note("broken-reference", electrodes.name, "its electrode table is not in the file")
+        contents.note(
+            "broken-reference", path_of(electrodes), "its electrode table is not in the file"
+        )
         return None
     dataset = contents.dataset(group, "location")
     location = tables.values(contents, dataset) if dataset is not None else None
@@ -240,11 +243,11 @@ def _electrode_locations(
     chosen = chosen.astype(np.int64)
     if len(chosen) and (chosen.min() < 0 or chosen.max() >= len(location)):
         reason = f"points to row {int(chosen.max())} of {len(location)} electrodes"
-        contents.note("broken-reference", electrodes.name, reason)
+        contents.note("broken-reference", path_of(electrodes), reason)
         return None
     return ["; ".join(dict.fromkeys(map(str, location[r]))) for r in tables.rows(chosen, index)]
 
 
 def _group_location(contents: Contents, reference: object) -> str:
     group = contents.dereference(reference)
-    return "" if group is None else str(group.attrs.get("location", ""))
+    return "" if group is None else attribute(group, "location") or ""

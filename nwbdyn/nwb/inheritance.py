@@ -142,7 +142,7 @@ def guess(group: h5py.Group) -> str | None:
     names = set(group.keys())
     if "data" in names and names & {"timestamps", "starting_time"}:
         return "RoiResponseSeries" if "rois" in names else "TimeSeries"
-    if "id" not in names and "colnames" not in group.attrs:
+    if "id" not in names:
         return None
     if {"spike_times", "spike_times_index"} <= names:
         return "Units"

@@ -18,6 +18,7 @@ from nwbdyn.recording import Note
 
 HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)  # what h5py raises on damage
 BIG = 256 * 2**20  # bytes; a larger array must be backed by a file of some size
+MAX_ATTRIBUTE_BYTES = 2**20  # HDF5 itself keeps attributes below 64 kB unless told otherwise
 BEST_COMPRESSION = 2_000  # deflate reaches 1,032; what declares more than this is not data
 
 
@@ -48,6 +49,8 @@ class WatchedFile:
             raise
 
     def seek(self, offset: int, whence: int = 0) -> int:
+        if whence == 0 and not 0 <= offset <= self.size:  # a damaged address, not a lost byte
+            raise OSError(f"address {offset} lies outside the file's {self.size} bytes")
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
@@ -105,14 +108,15 @@ class Contents:
 
     def dataset(self, group: h5py.Group, name: str) -> h5py.Dataset | None:
         """The dataset `name` in `group`; None when absent, and None with a note when unusable."""
-        path = f"{group.name.rstrip('/')}/{name}"
+        path = f"{path_of(group).rstrip('/')}/{name}"
         if not has(group, name):
             return None
-        link = group.get(name, getlink=True)
-        if isinstance(link, h5py.ExternalLink):
-            self.note("external-link", path, f"links to another file, {link.filename!r}")
-            return None
+        link = None
         try:
+            link = group.get(name, getlink=True)
+            if isinstance(link, h5py.ExternalLink):
+                self.note("external-link", path, f"links to another file, {link.filename!r}")
+                return None
             dataset = group[name]
             if not isinstance(dataset, h5py.Dataset):
                 self.note("corrupted-object", path, "is a group where a dataset is expected")
@@ -133,6 +137,28 @@ class Contents:
             return None
         return dataset
 
+    def group(self, path: str) -> h5py.Group | None:
+        """The group at a path of the file; None when absent, None with a note when unusable."""
+        try:
+            item = self.file.get(path)
+        except HDF5_ERRORS as error:
+            self.note("corrupted-object", path, one_line(error))
+            return None
+        return item if isinstance(item, h5py.Group) else None
+
+    def names(self, group: h5py.Group) -> list[str]:
+        """The names in a group; one that is not text is noted and left out."""
+        try:
+            listed = list(group)
+        except HDF5_ERRORS as error:
+            self.note("corrupted-object", path_of(group), one_line(error))
+            return []
+        for name in listed:
+            if not _is_text(name):
+                reason = f"holds a name that is not text: {name!r}"
+                self.note("corrupted-object", path_of(group), reason)
+        return [name for name in listed if _is_text(name)]
+
     def part(self, dataset: h5py.Dataset, key: Any) -> np.ndarray:
         """The part of a dataset that `key` names, in the machine's byte order.
 
@@ -143,10 +169,10 @@ class Contents:
             stored = np.asarray(dataset[key])
         except (OSError, RuntimeError) as error:
             self.check_stream()
+            where = f"{path_of(dataset)} in {self.file_name}"
             raise ReadError(
-                f"{dataset.name} in {self.file_name} cannot be read ({one_line(error)}). The file "
-                "is damaged there, or compressed by a filter this HDF5 lacks; fetch it again, or "
-                "choose another quantity."
+                f"{where} cannot be read ({one_line(error)}). It is damaged there, or "
+                "compressed by a filter this HDF5 lacks; fetch it again, or choose another quantity."
             ) from error
         return stored.astype(stored.dtype.newbyteorder("="), copy=False)
 
@@ -165,24 +191,44 @@ def _is_virtual_elsewhere(dataset: h5py.Dataset) -> bool:
 
 def has(group: h5py.Group, name: str) -> bool:
     """Whether `group` itself has a link called `name`, broken or not; a path is never a name."""
-    return "/" not in name and group.id.links.exists(name.encode())
+    return "/" not in name and _is_text(name) and group.id.links.exists(name.encode())
+
+
+def path_of(item: h5py.HLObject) -> str:
+    """The path of an object in its file; damage can leave it without one."""
+    return item.name if isinstance(item.name, str) else "/(an object without a name)"
+
+
+def _is_text(name: object) -> bool:
+    """Whether a name is UTF-8; h5py gives bytes, or lone surrogates, for one that is not."""
+    return isinstance(name, str) and name.isprintable()
+
+
+def stored(item: h5py.HLObject, name: str) -> Any | None:
+    """An attribute as h5py gives it, or None when absent, unreadable or absurdly large."""
+    try:
+        if name not in item.attrs:
+            return None
+        declared = item.attrs.get_id(name).get_storage_size()
+        return item.attrs[name] if declared <= MAX_ATTRIBUTE_BYTES else None
+    except HDF5_ERRORS:
+        return None
 
 
 def attribute(item: h5py.HLObject, name: str) -> str | None:
     """A text attribute, or None when absent or unreadable."""
-    try:
-        value = item.attrs.get(name)
-    except HDF5_ERRORS:
-        return None
+    value = stored(item, name)
     return None if value is None else text(value)
 
 
 def number(item: h5py.HLObject, name: str, default: float) -> float:
     """A numeric attribute; `default` when absent, NaN when it is not a number."""
+    value = stored(item, name)
+    if value is None:
+        return float("nan") if name in item.attrs else default
     try:
-        value = item.attrs.get(name, default)
         return float(np.asarray(value).reshape(-1)[0])
-    except (*HDF5_ERRORS, IndexError):
+    except (ValueError, TypeError, IndexError):
         return float("nan")
 
 

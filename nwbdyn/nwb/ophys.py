@@ -11,8 +11,8 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from nwbdyn.nwb import planes, roi_table, series, tables
-from nwbdyn.nwb.objects import Contents, Found, attribute, has
+from nwbdyn.nwb import objects, planes, roi_table, series, tables
+from nwbdyn.nwb.objects import Contents, Found, attribute, has, path_of
 from nwbdyn.nwb.planes import increasing
 from nwbdyn.recording import TRACE_QUANTITIES, LazyArray, Neurons, Traces
 
@@ -177,7 +177,7 @@ def _regions(contents: Contents, found: Found) -> tuple[h5py.Group | None, np.nd
         if not has(found.group, "rois"):
             contents.note("no-rois", found.path, "names no ROIs; neurons are numbered from 0")
         return None, None
-    table = contents.dereference(dataset.attrs.get("table"))
+    table = contents.dereference(objects.stored(dataset, "table"))
     if not isinstance(table, h5py.Group):
         reason = "its ROI table is not in the file; neurons are numbered from 0"
         contents.note("broken-reference", f"{found.path}/rois", reason)
@@ -221,7 +221,7 @@ def _neurons(
 ) -> tuple[Neurons, dict[str, str]]:
     if segmentation is None or rows is None:
         return Neurons(pd.DataFrame({"id": np.arange(num_rois)}), "roi"), {}
-    path = segmentation.name
+    path = path_of(segmentation)
     table = roi_table.read(contents, segmentation)
     frame = table.frame.iloc[rows].reset_index(drop=True)
     if frame["id"].duplicated().any():

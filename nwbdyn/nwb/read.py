@@ -46,7 +46,11 @@ def read(file: BinaryIO, source: Source, *, quantity: str | None = None) -> Reco
     with ExitStack() as stack:
         contents = walk.open_contents(file, source)
         stack.callback(contents.file.close)
-        recording = _session(contents, source, quantity, stack)
+        try:
+            recording = _session(contents, source, quantity, stack)
+        except (OSError, RuntimeError) as error:
+            contents.check_stream()
+            raise ReadError(walk.damaged(contents.file_name, error)) from error
         contents.check_stream()
         return recording
 
@@ -158,11 +162,9 @@ def _last_time(
 
 def _subject(contents: Contents) -> dict[str, str]:
     """Every text or number the Subject states, as text."""
-    group = contents.file.get("general/subject")
+    group = contents.group("/general/subject")
     subject: dict[str, str] = {}
-    if not isinstance(group, h5py.Group):
-        return subject
-    for name in group:
+    for name in [] if group is None else contents.names(group):
         dataset = contents.dataset(group, name)
         if dataset is not None and dataset.shape in ((), (1,)):
             value = scalar_text(dataset)

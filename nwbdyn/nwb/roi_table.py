@@ -8,7 +8,7 @@ import numpy as np
 
 from nwbdyn.errors import ReadError
 from nwbdyn.nwb import tables
-from nwbdyn.nwb.objects import HDF5_ERRORS, Contents, attribute, has
+from nwbdyn.nwb.objects import HDF5_ERRORS, Contents, attribute, has, path_of
 from nwbdyn.nwb.series import scalar_text
 
 MASKS = ("pixel_mask", "voxel_mask")  # lists of points, read only to find the centre
@@ -26,7 +26,7 @@ def read(contents: Contents, segmentation: h5py.Group) -> tables.Table:
     for name, stored in pairs.items():
         if stored is None or len(stored) != len(table.frame):
             contents.note(
-                "skipped-column", f"{segmentation.name}/{name}", "cannot be read as pairs"
+                "skipped-column", f"{path_of(segmentation)}/{name}", "cannot be read as pairs"
             )
         elif name == "iscell":
             added |= {"iscell": stored[:, 0] > 0.5, "iscell_probability": stored[:, 1]}
@@ -63,7 +63,7 @@ def _centres(contents: Contents, segmentation: h5py.Group, num_rois: int) -> dic
         dataset = contents.dataset(segmentation, name)
         if dataset is None or dataset.dtype.names is None or dataset.ndim != 1:
             continue
-        where = dataset.name
+        where = path_of(dataset)
         if dataset.dtype.itemsize * len(dataset) > MAX_MASK_BYTES:
             contents.note("no-positions", where, "masks are too large to read for their centres")
             continue
@@ -83,7 +83,7 @@ def _centres(contents: Contents, segmentation: h5py.Group, num_rois: int) -> dic
         return centres
     if has(segmentation, "image_mask"):
         reason = "masks are pictures and are not read, so positions are not known"
-        contents.note("no-positions", f"{segmentation.name}/image_mask", reason)
+        contents.note("no-positions", f"{path_of(segmentation)}/image_mask", reason)
     return {}
 
 

@@ -6,7 +6,17 @@ from typing import Any
 import h5py
 import numpy as np
 
-from nwbdyn.nwb.objects import HDF5_ERRORS, Contents, Found, attribute, has, number, one_line, text
+from nwbdyn.nwb.objects import (
+    HDF5_ERRORS,
+    Contents,
+    Found,
+    attribute,
+    has,
+    number,
+    one_line,
+    path_of,
+    text,
+)
 from nwbdyn.recording import LazyArray
 
 
@@ -52,7 +62,7 @@ def clock(contents: Contents, found: Found, num_samples: int) -> LazyArray | Non
     timestamps = contents.dataset(group, "timestamps")
     if timestamps is not None:
         if timestamps.ndim != 1 or timestamps.dtype.kind not in "iuf":
-            contents.note("bad-clock", timestamps.name, "is not a list of times")
+            contents.note("bad-clock", path_of(timestamps), "is not a list of times")
             return None
         if len(timestamps) != num_samples:
             reason = f"has {len(timestamps)} times for {num_samples} samples; it was not aligned"
@@ -69,11 +79,11 @@ def clock(contents: Contents, found: Found, num_samples: int) -> LazyArray | Non
     try:
         first = float(np.asarray(start[()]).reshape(-1)[0])
     except (*HDF5_ERRORS, IndexError) as error:
-        contents.note("bad-clock", start.name, one_line(error))
+        contents.note("bad-clock", path_of(start), one_line(error))
         return None
     if not (np.isfinite(rate) and rate > 0 and np.isfinite(first)):
         reason = f"starting_time {first:g} s at rate {rate:g} Hz is no clock"
-        contents.note("bad-clock", start.name, reason)
+        contents.note("bad-clock", path_of(start), reason)
         return None
     return LazyArray(_regular(first, rate, num_samples), (num_samples,), np.dtype(np.float64))
 
@@ -120,12 +130,12 @@ def _scale(contents: Contents, dataset: h5py.Dataset) -> tuple[float, float]:
         reason = (
             f"conversion {conversion:g} and offset {offset:g} are unusable; values are as stored"
         )
-        contents.note("bad-conversion", dataset.name, reason)
+        contents.note("bad-conversion", path_of(dataset), reason)
         return 1.0, 0.0
     if (conversion, offset) != (1.0, 0.0):
         stated = attribute(dataset, "unit") or "the stated unit"
         reason = f"stored values times {conversion:g} plus {offset:g} give {stated}"
-        contents.note("converted", dataset.name, reason)
+        contents.note("converted", path_of(dataset), reason)
     return conversion, offset
 
 

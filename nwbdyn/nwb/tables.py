@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from nwbdyn.errors import ReadError
-from nwbdyn.nwb.objects import HDF5_ERRORS, Contents, attribute, has, one_line, text
+from nwbdyn.nwb import objects
+from nwbdyn.nwb.objects import HDF5_ERRORS, Contents, attribute, has, one_line, path_of, text
 
 MAX_COLUMN_BYTES = 256 * 2**20  # a column is read whole; a larger declared size is not a table's
 
@@ -41,7 +42,7 @@ def read(
     columns["id"] = ids
     if ids is None or ids.ndim != 1:
         contents.note(
-            "no-id", group.name, "the table has no readable `id`; rows are numbered from 0"
+            "no-id", path_of(group), "the table has no readable `id`; rows are numbered from 0"
         )
         columns["id"] = np.arange(num_rows)
     for name in names:
@@ -54,14 +55,10 @@ def read(
 
 def column_names(contents: Contents, group: h5py.Group) -> list[str]:
     """The table's columns: `colnames` where it is stated, else the datasets that are there."""
-    stated = None
-    try:
-        stated = group.attrs.get("colnames")
-    except HDF5_ERRORS as error:
-        contents.note("corrupted-object", f"{group.name}/colnames", one_line(error))
+    stated = objects.stored(group, "colnames")
     if stated is not None:
         return [text(name) for name in np.atleast_1d(stated)]
-    return [n for n in group if n != "id" and not n.endswith("_index")]
+    return [n for n in contents.names(group) if n != "id" and not n.endswith("_index")]
 
 
 def count_rows(contents: Contents, group: h5py.Group) -> int:
@@ -76,7 +73,7 @@ def count_rows(contents: Contents, group: h5py.Group) -> int:
 
 def values(contents: Contents, dataset: h5py.Dataset) -> np.ndarray | None:
     """A whole dataset as numbers, booleans or text; None with a note when it cannot be."""
-    where = dataset.name
+    where = path_of(dataset)
     declared = int(np.prod(dataset.shape, dtype=float)) * dataset.dtype.itemsize
     if declared > MAX_COLUMN_BYTES:
         reason = f"declares {declared / 2**20:,.0f} MB, too large for a table's column"
@@ -108,16 +105,16 @@ def ends(contents: Contents, group: h5py.Group, name: str, num_values: int) -> n
     if stored is None:
         return None
     if stored.dtype.kind not in "iu" or stored.ndim != 1:
-        contents.note("broken-index", dataset.name, "is not a list of whole numbers")
+        contents.note("broken-index", path_of(dataset), "is not a list of whole numbers")
         return None
     index = stored.astype(np.int64)
     if np.any(np.diff(index, prepend=0) < 0):
-        contents.note("broken-index", dataset.name, "its row ends are not in increasing order")
+        contents.note("broken-index", path_of(dataset), "its row ends are not in increasing order")
         return None
     last = int(index[-1]) if len(index) else 0
     if last != num_values:
         reason = f"its last row ends at {last:,}, but `{name}` has {num_values:,} values"
-        contents.note("broken-index", dataset.name, reason)
+        contents.note("broken-index", path_of(dataset), reason)
         return None
     return index
 
@@ -142,7 +139,7 @@ def meanings(contents: Contents, group: h5py.Group, name: str) -> dict[str, str]
 def _column(
     contents: Contents, group: h5py.Group, name: str, num_rows: int, ragged: bool
 ) -> object | None:
-    where = f"{group.name}/{name}"
+    where = f"{path_of(group)}/{name}"
     dataset = contents.dataset(group, name)
     if dataset is None:
         if not has(group, name):
@@ -169,17 +166,17 @@ def _ragged_column(
     contents: Contents, group: h5py.Group, dataset: h5py.Dataset, name: str, num_rows: int
 ) -> object | None:
     if has(group, f"{name}_index_index") or dataset.ndim != 1:
-        contents.note("skipped-column", dataset.name, "has lists of lists per row")
+        contents.note("skipped-column", path_of(dataset), "has lists of lists per row")
         return None
     if dataset.dtype.names is not None:
-        contents.note("skipped-column", dataset.name, "holds references to time series")
+        contents.note("skipped-column", path_of(dataset), "holds references to time series")
         return None
     index = ends(contents, group, name, len(dataset))
     if index is None:
         return None
     if len(index) != num_rows:
         reason = f"has {len(index)} rows, but the table has {num_rows}; it was not aligned"
-        contents.note("column-length", dataset.name, reason)
+        contents.note("column-length", path_of(dataset), reason)
         return None
     column = values(contents, dataset)
     if column is None:
@@ -189,12 +186,14 @@ def _ragged_column(
 
 def _decoded(contents: Contents, dataset: h5py.Dataset, column: np.ndarray) -> np.ndarray:
     """The words behind an enumerated column (EnumData), other columns as they are."""
-    elements = contents.dereference(dataset.attrs.get("elements"))
+    elements = contents.dereference(objects.stored(dataset, "elements"))
     if elements is None or column.dtype.kind not in "iu":
         return column
     words = values(contents, elements)
     if words is None or np.any(column >= len(words)):
-        contents.note("broken-reference", dataset.name, "its codes have no words; kept as numbers")
+        contents.note(
+            "broken-reference", path_of(dataset), "its codes have no words; kept as numbers"
+        )
         return column
     return words[column]
 
@@ -202,5 +201,5 @@ def _decoded(contents: Contents, dataset: h5py.Dataset, column: np.ndarray) -> n
 def _names(contents: Contents, references: np.ndarray) -> np.ndarray:
     """The names of referenced objects, empty where a reference leads nowhere."""
     targets = [contents.dereference(reference) for reference in references.reshape(-1)]
-    names = ["" if target is None else target.name.rsplit("/", 1)[-1] for target in targets]
+    names = ["" if target is None else path_of(target).rsplit("/", 1)[-1] for target in targets]
     return np.array(names, dtype=object).reshape(references.shape)

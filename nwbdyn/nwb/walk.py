@@ -38,21 +38,30 @@ def open_contents(file: BinaryIO, source: Source) -> Contents:
     watched = WatchedFile(file)
     try:
         handle = h5py.File(watched, "r")
-    except OSError as error:
+    except HDF5_ERRORS as error:
         if watched.error is not None:
             raise watched.error from None
-        raise ReadError(
-            f"{file_name} cannot be read as an HDF5 file ({one_line(error)}). An NWB file is HDF5; "
-            "check that it is complete, and fetch it again if not."
-        ) from error
+        raise ReadError(damaged(file_name, error)) from error
     contents = Contents(handle, file_name, watched)
     try:
         _check_is_nwb(contents)
         _Walk(contents).run()
+    except (OSError, RuntimeError) as error:
+        handle.close()
+        contents.check_stream()
+        raise ReadError(damaged(file_name, error)) from error
     except BaseException:
         handle.close()
         raise
     return contents
+
+
+def damaged(file_name: str, error: Exception) -> str:
+    """What to say of a file that HDF5 cannot make sense of."""
+    return (
+        f"{file_name} cannot be read as an HDF5 file ({one_line(error)}). An NWB file is HDF5; "
+        "check that it is complete, and fetch it again if not."
+    )
 
 
 def _check_is_nwb(contents: Contents) -> None:
@@ -60,13 +69,14 @@ def _check_is_nwb(contents: Contents) -> None:
     version = attribute(contents.file, "nwb_version")
     if version is None and isinstance(contents.file.get("nwb_version"), h5py.Dataset):
         version = text(contents.file["nwb_version"][()])  # NWB 1
-    if version is not None and version.removeprefix("NWB-").startswith(("0.", "1.")):
+    version = None if version is None else version.removeprefix("NWB-")
+    if version is not None and version.startswith(("0.", "1.")):
         raise ReadError(
             f"{contents.file_name} is NWB {version}; nwbdyn reads NWB 2. "
             "Convert it first, for example with MatNWB or the lab's own converter."
         )
     if root_type is None and version is None:
-        names = ", ".join(list(contents.file.keys())[:8]) or "nothing"
+        names = ", ".join(contents.names(contents.file)[:8]) or "nothing"
         raise ReadError(
             f"{contents.file_name} is HDF5 but not NWB: its root has neither neurodata_type nor "
             f"nwb_version; it holds: {names}."
@@ -84,7 +94,7 @@ class _Walk:
 
     def run(self) -> None:
         root = self.contents.file
-        for name in root:
+        for name in self.contents.names(root):
             if name not in NOT_WALKED:
                 self.visit_link(root, name, f"/{name}", None, 1)
         while self.soft_links:
@@ -93,7 +103,11 @@ class _Walk:
     def visit_link(
         self, group: h5py.Group, name: str, path: str, parent: Found | None, depth: int
     ) -> None:
-        link = group.get(name, getlink=True)
+        try:
+            link = group.get(name, getlink=True)
+        except HDF5_ERRORS as error:
+            self.contents.note("corrupted-object", path, one_line(error))
+            return
         if isinstance(link, h5py.ExternalLink):
             reason = f"links to another file, {link.filename!r}; such links are not followed"
             self.contents.note("external-link", path, reason)
@@ -134,7 +148,7 @@ class _Walk:
             return
         try:
             found = self.identify(item, path, parent)
-            names = list(item.keys()) if found is None or _is_folder(found) else []
+            names = self.contents.names(item) if found is None or _is_folder(found) else []
         except HDF5_ERRORS as error:
             self.contents.note("corrupted-object", path, one_line(error))
             return
