@@ -5,6 +5,8 @@ anything else that is broken becomes a note, and the rest of the file is read.
 """
 
 import io
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -558,6 +560,21 @@ def test_a_lost_connection_is_never_taken_for_a_damaged_file(tmp_path):
         recording.close()
     assert outcomes[0] == "lost"
     assert outcomes[-1] == "read"
+
+
+def test_a_recording_left_open_does_not_crash_python_at_its_end(tmp_path):
+    path = tmp_path / "a.nwb"
+    with nwb(path) as file:
+        units(file)
+    script = (
+        "import io, pathlib\n"
+        "from nwbdyn.nwb.read import read\n"
+        "from nwbdyn.recording import Source\n"
+        f"file = io.FileIO({str(path)!r})\n"
+        f"recording = read(file, Source('a', pathlib.Path({str(path)!r}).as_uri()))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def _overwrite(path: Path, at: int, content: bytes) -> None:

@@ -26,7 +26,8 @@ class WatchedFile:
     """A binary file that remembers the first error of a read.
 
     HDF5 turns some errors of the file below it into "no such object"; with the memory, a lost
-    connection is never taken for a damaged file.
+    connection is never taken for a damaged file. A copy of it: HDF5 keeps this object, the error
+    its frames, and a property list in h5py's frames crashes the interpreter at its end.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -38,14 +39,14 @@ class WatchedFile:
         try:
             return self._file.read(size)
         except Exception as error:
-            self.error = self.error or error
+            self.error = self.error or type(error)(*error.args)
             raise
 
     def readinto(self, buffer: bytearray) -> int:
         try:
             return self._file.readinto(buffer)  # type: ignore[attr-defined]
         except Exception as error:
-            self.error = self.error or error
+            self.error = self.error or type(error)(*error.args)
             raise
 
     def seek(self, offset: int, whence: int = 0) -> int:
@@ -172,7 +173,7 @@ class Contents:
             where = f"{path_of(dataset)} in {self.file_name}"
             raise ReadError(
                 f"{where} cannot be read ({one_line(error)}). It is damaged there, or "
-                "compressed by a filter this HDF5 lacks; fetch it again, or choose another quantity."
+                "compressed by a filter HDF5 lacks here; fetch it again, or name another quantity."
             ) from error
         return stored.astype(stored.dtype.newbyteorder("="), copy=False)
 

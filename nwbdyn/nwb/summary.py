@@ -5,12 +5,14 @@ import pandas as pd
 
 from nwbdyn.recording import Array, Covariate, Recording, SpikeTimes, Traces
 
+BUSIEST = 8  # units whose first and last spikes are looked at for the session's clock
+
 
 def summarise(recording: Recording) -> dict[str, object]:
     """A JSON-serialisable account of a recording, as `nwbdyn inspect` prints it.
 
-    Timestamps of behaviour are looked at in three places (start, middle, end); spike times at each
-    end; ROI traces not at all.
+    Timestamps of behaviour are looked at in three places (start, middle, end); spike times at the
+    ends of a few units; ROI traces not at all.
     """
     activity = recording.activity
     is_spikes = isinstance(activity, SpikeTimes)
@@ -82,7 +84,7 @@ def _traces(traces: Traces) -> dict[str, object]:
 
 
 def _clock(activity: SpikeTimes | Traces) -> dict[str, float | None]:
-    """Seconds on the session's clock; for spikes the first and last of any unit."""
+    """Seconds on the session's clock; for spikes, where nothing is stated, of the busiest units."""
     start = stop = rate = None
     if isinstance(activity, Traces):
         timestamps = np.asarray(activity.timestamps)
@@ -92,11 +94,11 @@ def _clock(activity: SpikeTimes | Traces) -> dict[str, float | None]:
     elif activity.intervals is not None and len(activity.intervals):
         start, stop = float(activity.intervals.min()), float(activity.intervals.max())
     elif len(activity.times):
-        filled = np.diff(activity.index, prepend=0) > 0
-        last = activity.index[filled] - 1
-        first = np.concatenate([[0], last[:-1] + 1])
-        start = float(min(activity.times[int(i)] for i in first))
-        stop = float(max(activity.times[int(i)] for i in last))
+        ends = np.concatenate([[0], activity.index])
+        busiest = np.argsort(-np.diff(ends), kind="stable")[:BUSIEST]
+        busiest = busiest[np.diff(ends)[busiest] > 0]
+        start = float(min(activity.times[int(ends[unit])] for unit in busiest))
+        stop = float(max(activity.times[int(ends[unit + 1]) - 1] for unit in busiest))
     duration = None if start is None or stop is None else stop - start
     return {"start": start, "stop": stop, "duration": duration, "median_rate": rate}
 

@@ -4,6 +4,8 @@ The walk is a plain recursion over link names. It sees broken links, which h5py'
 and reads only group headers, where the visitor goes through every chunk index.
 """
 
+import atexit
+import weakref
 from pathlib import PurePosixPath
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
@@ -26,6 +28,15 @@ from nwbdyn.recording import Source
 MAX_DEPTH = 32  # groups within groups; a deeper file is damaged or hostile
 NOT_WALKED = ("general", "specifications")  # read by name where needed
 
+# HDF5 crashes at the end of Python when a file that it reads through a Python object is still open
+_open_files: "weakref.WeakSet[h5py.File]" = weakref.WeakSet()
+
+
+@atexit.register
+def _close_open_files() -> None:
+    for file in list(_open_files):
+        file.close()
+
 
 def open_contents(file: BinaryIO, source: Source) -> Contents:
     """Open `file` as NWB and list its typed groups.
@@ -39,9 +50,11 @@ def open_contents(file: BinaryIO, source: Source) -> Contents:
     try:
         handle = h5py.File(watched, "r")
     except HDF5_ERRORS as error:
-        if watched.error is not None:
-            raise watched.error from None
+        lost, watched.error = watched.error, None
+        if lost is not None:
+            raise lost from None
         raise ReadError(damaged(file_name, error)) from error
+    _open_files.add(handle)
     contents = Contents(handle, file_name, watched)
     try:
         _check_is_nwb(contents)
