@@ -1,0 +1,375 @@
+"""SynapsNet: one adjacency matrix per session, one decoder for every neuron.
+
+Delavari, Oruç, Murphy, "SynapsNet: Enhancing Neuronal Population Dynamics Modeling via Learning
+Functional Connectivity", arXiv 2411.08221. Re-implemented from the published description; no parity
+with the paper's tables is claimed.
+
+Neuron i receives the input current I_i(t) = sum over j != i of A_ij x_j(t), and from its own last W
+bins, its current, the behaviour b and its embedding E_i one shared decoder f predicts
+
+    xhat_i(t+1) = x_i(t) + f(x_i, I_i, b, E_i)            traces
+    log rate_i(t+1) = log mean count_i + f(x_i, I_i, b, E_i)   counts
+
+A is the only path between neurons, so the coupling at time t is exactly J_ij(t) = g_i(t) A_ij with
+the gain g_i(t) = d prediction_i / d I_i(t). (A, f(I)) and (cA, f(I / c)) are the same model: A's
+scale means nothing, and its sign is fixed at the end so that gains are positive.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import lr_scheduler
+
+from nwbdyn.models import base
+
+DECODERS = ("mlp", "gru")
+
+
+@dataclass(frozen=True)
+class SynapsNetConfig(base.Config):
+    """Options of SynapsNet. The paper's sizes are not known; these are this project's."""
+
+    context: int = 8  # W, bins of input
+    embedding: int = 8  # width of E
+    hidden: int = 64  # width of the decoder
+    decoder: str = "mlp"  # "mlp" over the flattened window, or "gru" over its bins
+    loss: str = "mse"  # "mse" for traces, "poisson" for counts
+    l1: float = 0.0  # proximal L1 on A: after each step entries shrink by l1 * learning rate
+    coupling: bool = True  # False, comparison model: A is 0
+    updates: int | None = 2000
+    batch_size: int = 64
+    learning_rate: float = 3e-3  # the peak of one cycle
+    weight_decay: float = 0.01
+    clip_norm: float | None = 1.0
+    patience: int = 50
+
+
+class SynapsNet(base.Model):
+    """Signed adjacency, input currents and a decoder that all neurons share."""
+
+    quantities: ClassVar[frozenset[str]] = frozenset(
+        {"counts", "dff", "events", "deconvolved", "fluorescence"}
+    )
+    target: ClassVar[str] = base.NEXT
+    form: ClassVar[str] = "gain"
+    Config: ClassVar[type[base.Config]] = SynapsNetConfig
+    paper: ClassVar[str] = "Delavari, Oruç & Murphy, SynapsNet, arXiv 2411.08221"
+    spike_bin_width: ClassVar[float] = 0.050
+    config: SynapsNetConfig
+    log_mean: Tensor  # (num_global,) log of the mean training count
+    mean_gain: Tensor  # (num_global,) mean over training windows
+    sign_agreement: Tensor  # (num_global,) share of training windows with a positive gain
+
+    def __init__(self, config: SynapsNetConfig, layout: base.Layout) -> None:
+        super().__init__(config, layout)
+        _check(config, layout)
+        self.A = nn.ParameterDict(
+            {
+                _key(session): nn.Parameter(0.01 * torch.randn(len(ids), len(ids)))
+                for session, ids in layout.neuron_ids.items()
+            }
+        )
+        self.E = nn.Parameter(torch.randn(layout.num_global, config.embedding))
+        self.decoder = _DECODERS[config.decoder](config, layout.num_covariates)
+        for name in ("log_mean", "mean_gain", "sign_agreement"):
+            self.register_buffer(name, torch.zeros(layout.num_global))
+        self._schedule: lr_scheduler.LRScheduler | None = None
+
+    @classmethod
+    def configure(cls, layout: base.Layout, **options: object) -> SynapsNetConfig:
+        """Counts get the Poisson loss; everything else is the same for all kinds of activity.
+
+        Raises:
+            TypeError: an unknown option.
+            ValueError: options that contradict the data.
+        """
+        defaults = {"loss": "poisson" if layout.counts else "mse"}
+        config = SynapsNetConfig(**{**defaults, **options})  # type: ignore[arg-type]
+        _check(config, layout)
+        return config
+
+    @classmethod
+    def windows(cls, config: base.Config, layout: base.Layout) -> base.WindowSpec:
+        assert isinstance(config, SynapsNetConfig)
+        return base.WindowSpec(context=config.context, inputs="zscore")
+
+    def forward(self, batch: base.Batch) -> base.Output:
+        return self._output(batch, self.currents(batch))
+
+    def loss(self, batch: base.Batch, output: base.Output) -> Tensor:
+        """Mean over the valid targets."""
+        prediction, target = output.prediction[batch.valid], batch.target[batch.valid]
+        if self.config.loss == "poisson":
+            assert output.log_rate is not None
+            return (prediction - target * output.log_rate[batch.valid]).mean()
+        return F.mse_loss(prediction, target)
+
+    def initialise(self, train: Iterable[base.Batch]) -> None:
+        """A of every session from a ridge VAR(1), its penalty by generalised cross-validation."""
+        sums: dict[str, _Moments] = {}
+        ids: dict[str, Tensor] = {}
+        for batch in train:
+            ids[batch.session] = batch.neuron_ids
+            seen = batch.valid[:, 0].all(dim=1)
+            moments = sums.setdefault(batch.session, _Moments())
+            moments.add(batch.activity[seen, -1].double(), batch.target[seen, 0].double())
+        for session, moments in sums.items():
+            weight = moments.ridge().to(self.A[_key(session)])
+            self.A[_key(session)].data.copy_(_without_diagonal(weight))
+            mean = moments.mean_target.clamp(min=1e-4).to(self.log_mean)
+            self.log_mean[ids[session]] = mean.log()
+
+    def optimiser(
+        self, num_updates: int, updates_per_epoch: int
+    ) -> tuple[torch.optim.Optimizer, lr_scheduler.LRScheduler | None]:
+        """AdamW over one cycle of the learning rate."""
+        optimiser, _ = super().optimiser(num_updates, updates_per_epoch)
+        self._schedule = lr_scheduler.OneCycleLR(
+            optimiser, max_lr=self.config.learning_rate, total_steps=num_updates + 1
+        )
+        return optimiser, self._schedule
+
+    @torch.no_grad()
+    def after_update(self, step: int) -> None:
+        """The proximal step of the L1 penalty: a soft threshold at l1 times the learning rate."""
+        if not self.config.l1 or self._schedule is None:
+            return
+        threshold = self.config.l1 * float(self._schedule.get_last_lr()[0])
+        for weight in self.A.values():
+            weight.copy_(F.softshrink(weight, threshold))
+
+    @torch.no_grad()
+    def finish(self, train: Iterable[base.Batch]) -> None:
+        """Turn A's sign so that the median gain is positive; the predictions stay the same.
+
+        An adopted decoder has its sign already and stays as it is.
+        """
+        gains, positive, count = (torch.zeros_like(self.log_mean) for _ in range(3))
+        everything = []
+        for batch in train:
+            gain = self._gains(batch)[0]  # (B, N)
+            everything.append(gain.flatten())
+            gains.index_add_(0, batch.neuron_ids, gain.sum(0))
+            positive.index_add_(0, batch.neuron_ids, (gain > 0).sum(0).to(positive))
+            count.index_add_(0, batch.neuron_ids, torch.full_like(gain[0], len(gain)))
+        self.mean_gain.copy_(gains / count.clamp(min=1))
+        self.sign_agreement.copy_(positive / count.clamp(min=1))
+        if torch.cat(everything).median() < 0 and not self._adopted:
+            self.decoder.turn_current()
+            for weight in self.A.values():
+                weight.neg_()
+            self.mean_gain.neg_()
+            self.sign_agreement.copy_(1 - self.sign_agreement)
+
+    def adopt(self, decoder: "SynapsNet") -> None:
+        """Take the decoder of a fitted model and freeze it: A and E are all that is left to fit.
+
+        Raises:
+            ValueError: the decoder is of other sizes.
+        """
+        try:
+            self.decoder.load_state_dict(decoder.decoder.state_dict())
+        except RuntimeError as error:
+            raise ValueError(f"the decoder does not fit this model: {error}") from error
+        self.decoder.requires_grad_(False)
+
+    def adjacency(self, session: str) -> Tensor:
+        """(N, N) A of a session, its diagonal 0."""
+        weight = self.A[_key(session)]
+        return _without_diagonal(weight) if self.config.coupling else torch.zeros_like(weight)
+
+    def currents(self, batch: base.Batch) -> Tensor:
+        """(B, W, N) input currents I(t) = A x(t)."""
+        return batch.activity @ self.adjacency(batch.session).T
+
+    def effective(self, session: str | None = None) -> Tensor:
+        """(N, N) mean gain times A: unlike A, comparable between receivers. After `finish`."""
+        session = session or next(iter(self.layout.neuron_ids))
+        gain = self.mean_gain[list(self.layout.neuron_ids[session])]
+        return (gain[:, None] * self.adjacency(session)).detach()
+
+    def lesion(self, batch: base.Batch, neurons: Sequence[int]) -> base.Output:
+        """The prediction with some neurons unheard; `neurons` are columns of the batch."""
+        weight = self.adjacency(batch.session).clone()
+        weight[:, list(neurons)] = 0.0
+        return self._output(batch, batch.activity @ weight.T)
+
+    def connectivity(self, session: str | None = None) -> dict[str, Tensor]:
+        session = session or next(iter(self.layout.neuron_ids))
+        return {"A": self.adjacency(session).detach()}
+
+    @torch.no_grad()
+    def read_out(self, batch: base.Batch) -> dict[str, Tensor]:
+        """Gains g (B, N) and input currents (B, N) of the newest bin; J(t) = g[:, None] * A."""
+        return {"g": self._gains(batch)[0], "current": self.currents(batch)[:, -1]}
+
+    @torch.no_grad()
+    def influence(self, batch: base.Batch) -> Tensor:
+        """J(t) = g(t) A off the diagonal; on it the gain of a neuron's own newest bin."""
+        gain, own = self._gains(batch)
+        return gain[:, :, None] * self.adjacency(batch.session) + torch.diag_embed(own)
+
+    def embeddings(self) -> Tensor:
+        return self.E.detach()
+
+    # --- parts ---
+
+    @property
+    def _adopted(self) -> bool:
+        return not any(parameter.requires_grad for parameter in self.decoder.parameters())
+
+    def _output(self, batch: base.Batch, currents: Tensor) -> base.Output:
+        linear = self._linear(batch, batch.activity, currents)[:, None]  # (B, 1, N)
+        if self.config.loss == "poisson":
+            return base.Output(prediction=linear.exp(), log_rate=linear)
+        return base.Output(prediction=linear)
+
+    def _linear(self, batch: base.Batch, activity: Tensor, currents: Tensor) -> Tensor:
+        """(B, N) the prediction, or its log for counts."""
+        identity = self.E[batch.neuron_ids]
+        change = self.decoder(activity, currents, batch.covariates, identity)
+        if self.config.loss == "poisson":
+            return self.log_mean[batch.neuron_ids] + change
+        return activity[:, -1] + change
+
+    def _gains(self, batch: base.Batch) -> tuple[Tensor, Tensor]:
+        """Gains (B, N) of the newest current and of a neuron's own newest bin.
+
+        The decoder treats neurons one by one, so one backward pass gives all of them.
+        """
+        activity = batch.activity.detach().requires_grad_()
+        currents = self.currents(batch).detach().requires_grad_()
+        # cuDNN's GRU refuses a backward pass in evaluation mode.
+        with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
+            linear = self._linear(batch, activity, currents)
+            gain, own = torch.autograd.grad(linear.sum(), [currents, activity])
+        return gain[:, -1], own[:, -1]
+
+
+MODEL = SynapsNet
+
+
+class _MLP(nn.Module):
+    """Decoder over the flattened window. The first layer is applied part by part, and added."""
+
+    def __init__(self, config: SynapsNetConfig, num_covariates: int) -> None:
+        super().__init__()
+        self.own = nn.Linear(config.context, config.hidden)
+        self.current = nn.Linear(config.context, config.hidden, bias=False)
+        self.identity = nn.Linear(config.embedding, config.hidden, bias=False)
+        self.behaviour = (
+            nn.Linear(config.context * num_covariates, config.hidden, bias=False)
+            if num_covariates
+            else None
+        )
+        self.rest = nn.Sequential(
+            nn.SiLU(),
+            nn.Linear(config.hidden, config.hidden),
+            nn.SiLU(),
+            nn.Linear(config.hidden, 1),
+        )
+
+    def forward(self, own: Tensor, current: Tensor, behaviour: Tensor, identity: Tensor) -> Tensor:
+        hidden = self.own(own.mT) + self.current(current.mT) + self.identity(identity)  # (B, N, h)
+        if self.behaviour is not None:
+            hidden = hidden + self.behaviour(behaviour.flatten(1))[:, None]
+        return self.rest(hidden)[..., 0]
+
+    @torch.no_grad()
+    def turn_current(self) -> None:
+        """Make f(I) what f(-I) was."""
+        self.current.weight.neg_()
+
+
+class _GRU(nn.Module):
+    """Decoder that goes through the window bin by bin."""
+
+    def __init__(self, config: SynapsNetConfig, num_covariates: int) -> None:
+        super().__init__()
+        width = 2 + num_covariates + config.embedding
+        self.cell = nn.GRU(width, config.hidden, batch_first=True)
+        self.out = nn.Linear(config.hidden, 1)
+
+    def forward(self, own: Tensor, current: Tensor, behaviour: Tensor, identity: Tensor) -> Tensor:
+        num_windows, num_bins, num_neurons = own.shape
+        shape = (num_windows, num_neurons, num_bins, -1)
+        parts = [own.mT[..., None], current.mT[..., None]]
+        parts.append(behaviour[:, None].expand(shape))
+        parts.append(identity[None, :, None].expand(shape))
+        steps = torch.cat(parts, dim=-1).flatten(0, 1)  # (B N, W, features)
+        return self.out(self.cell(steps)[0][:, -1]).view(num_windows, num_neurons)
+
+    @torch.no_grad()
+    def turn_current(self) -> None:
+        """Make f(I) what f(-I) was."""
+        self.cell.get_parameter("weight_ih_l0")[:, 1].neg_()
+
+
+_DECODERS: dict[str, type[_MLP] | type[_GRU]] = {"mlp": _MLP, "gru": _GRU}
+
+
+class _Moments:
+    """Sums over windows that a regression of the next bin on the last one needs."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.sums: list[Tensor] = []  # x, y, x x^T, x y^T, y^2
+
+    def add(self, x: Tensor, y: Tensor) -> None:
+        """x, y: (B, N) float64."""
+        new = [x.sum(0), y.sum(0), x.T @ x, x.T @ y, (y**2).sum(0)]
+        self.sums = [a + b for a, b in zip(self.sums, new, strict=True)] if self.sums else new
+        self.count += len(x)
+
+    @property
+    def mean_target(self) -> Tensor:
+        return self.sums[1] / self.count
+
+    def ridge(self) -> Tensor:
+        """(N, N) coefficients [post, pre] of standardised targets, one penalty for all of them.
+
+        The penalty minimises RSS / (n - df)^2 over a grid relative to the largest eigenvalue.
+        """
+        x, y, xx, xy, yy = self.sums
+        xx = xx - torch.outer(x, x) / self.count
+        spread = (yy - y**2 / self.count).clamp(min=1e-12)
+        xy = (xy - torch.outer(x, y) / self.count) / (spread / self.count).sqrt()
+        eigenvalues, vectors = torch.linalg.eigh(xx)
+        eigenvalues = eigenvalues.clamp(min=0)
+        turned = vectors.T @ xy
+        best, weight = float("inf"), torch.zeros_like(xy)
+        for penalty in (eigenvalues.max() * torch.logspace(-6, 1, 29)).tolist():
+            shrunk = 1 / (eigenvalues + penalty)
+            explained = turned**2 * (shrunk * (2 - eigenvalues * shrunk))[:, None]
+            freedom = self.count - (eigenvalues * shrunk).sum()
+            residual = self.count * len(x) - explained.sum()
+            score = float(residual / freedom**2)
+            if score < best and freedom > 0:
+                best, weight = score, (vectors @ (turned * shrunk[:, None])).T
+        return weight
+
+
+def _check(config: SynapsNetConfig, layout: base.Layout) -> None:
+    """Raises ValueError for options that contradict each other or the data."""
+    if config.decoder not in DECODERS:
+        raise ValueError(f"no decoder {config.decoder!r}; there are: {', '.join(DECODERS)}")
+    expected = "poisson" if layout.counts else "mse"
+    if config.loss != expected:
+        raise ValueError(f"{layout.quantity} need loss={expected!r}; it is {config.loss!r}")
+    if config.context < 1:
+        raise ValueError(f"context is {config.context}; a window has at least 1 bin")
+    if config.l1 < 0:
+        raise ValueError(f"l1 is {config.l1}; a penalty is not negative")
+
+
+def _key(session: str) -> str:
+    """A session's name as the key of a parameter, which may hold no dot."""
+    return session.replace(".", "%2E")
+
+
+def _without_diagonal(weight: Tensor) -> Tensor:
+    return weight * (1 - torch.eye(len(weight), dtype=weight.dtype, device=weight.device))
