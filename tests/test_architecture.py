@@ -41,7 +41,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "cache": (RECORDING, {"platformdirs"}),
     "opening": (RECORDING | {"archive", "streaming", "nwb"}, set()),
     "nwb": (
-        RECORDING | {"nwb", "results", "run_directory", "connectivity", "splits", "simulate"},
+        RECORDING
+        | {"cache", "connectivity", "nwb", "results", "run_directory", "simulate", "splits"},
         {"numpy", "pandas", "xarray", "h5py", "pynwb", "hdmf", "ndx_population_dynamics"},
     ),
     "models": ({"models", "errors"}, {"torch"}),
