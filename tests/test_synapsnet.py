@@ -122,14 +122,14 @@ def test_gain_times_a_is_the_jacobian_of_the_prediction(layout, options):
 def test_turning_the_sign_changes_no_prediction_and_makes_gains_positive(layout, options):
     model = make(layout, **options)
     batch = make_batch(model)
-    if model.read_out(batch)["g"].median() > 0:  # begin with the wrong sign
+    if (model.read_out(batch)["g"] > 0).double().mean() > 0.5:  # begin with the wrong sign
         model.decoder.turn_current()
     before, A = model(batch).prediction, model.connectivity()["A"]
     model.finish([batch])
     torch.testing.assert_close(model(batch).prediction, before)
     torch.testing.assert_close(model.connectivity()["A"], -A)
     gain = model.read_out(batch)["g"]
-    assert gain.median() > 0
+    assert (gain > 0).double().mean() > 0.5
     torch.testing.assert_close(model.mean_gain, gain.mean(0))
     torch.testing.assert_close(model.sign_agreement, (gain > 0).double().mean(0))
     torch.testing.assert_close(model.effective(), gain.mean(0)[:, None] * -A)

@@ -149,16 +149,14 @@ class SynapsNet(base.Model):
         An adopted decoder has its sign already and stays as it is.
         """
         gains, positive, count = (torch.zeros_like(self.log_mean) for _ in range(3))
-        everything = []
         for batch in train:
             gain = self._gains(batch)[0]  # (B, N)
-            everything.append(gain.flatten())
             gains.index_add_(0, batch.neuron_ids, gain.sum(0))
             positive.index_add_(0, batch.neuron_ids, (gain > 0).sum(0).to(positive))
             count.index_add_(0, batch.neuron_ids, torch.full_like(gain[0], len(gain)))
         self.mean_gain.copy_(gains / count.clamp(min=1))
         self.sign_agreement.copy_(positive / count.clamp(min=1))
-        if torch.cat(everything).median() < 0 and not self._adopted:
+        if positive.sum() < count.sum() / 2 and not self._adopted:
             self.decoder.turn_current()
             for weight in self.A.values():
                 weight.neg_()
