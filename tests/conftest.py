@@ -1,6 +1,7 @@
-"""Shared fixtures: where the real recordings are."""
+"""Shared fixtures: where the real recordings are, and a cache that is nobody's own."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,12 @@ def data() -> Path:
     if folder is None:
         pytest.skip("real recordings not found: set NWBDYN_DATA or put them in ../shared/data")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory) -> Iterator[Path]:
+    """A cache folder for this test run; the person's own is left alone."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NWBDYN_CACHE", str(folder))
+        yield folder

@@ -69,10 +69,11 @@ def signed_url(source: Source) -> str:
 def of_sample(address: str) -> Source:
     """A simulated recording, written to the cache folder as an ordinary NWB file."""
     from nwbdyn.nwb.lab_file import sample_file
+    from nwbdyn.simulate.address import normalise
 
     path = sample_file(address)
     return Source(
-        uri=address,
+        uri=normalise(address),
         url=path.resolve().as_uri(),
         asset_path=path.name,
         digest=f"sha256:{sha256(path)}",

@@ -1,5 +1,6 @@
 """The table at the end of a fit: the model beside its baselines, and who won in a sentence."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,29 +8,34 @@ from nwbdyn.cli import terminal
 from nwbdyn.results import Fit
 from nwbdyn.scaling import FITTED, Outcome
 
-_SPLITS = ("val", "test")
+_MOST_SECONDARY = 4  # columns beside the primary metric that fit on a terminal
 
 
 def of_fit(fit: Fit) -> str:
-    """Scores on validation and test, model first, then the baselines; the best on top of its kind.
+    """The primary metric on validation and test with its interval, other metrics on test.
 
-    A metric the model has is shown; a baseline without it leaves the cell empty.
+    The model stands first, then its baselines; a baseline without a score leaves the cell empty.
     """
     metrics: dict[str, Any] = fit.metrics  # type: ignore[assignment]
+    metric, split = metrics["primary"]["metric"], metrics["primary"]["split"]
     scores = {fit.model: metrics["model"], **metrics["baselines"]}
-    columns = [
-        (split, name)
-        for split in _SPLITS
-        for name in metrics["model"].get(split, {})
-        if _shown(name)
-    ]
-    header = ["", *(f"{split} {name}" for split, name in columns)]
+    intervals = metrics.get("intervals", {})
+    by_interval = {fit.model: intervals.get("model", {}), **intervals.get("baselines", {})}
+    others = _secondary(metrics["model"].get(split, {}), metric)
+    header = ["", f"{metric} val", f"{metric} {split}", "95 % interval", *others]
     rows = [
-        [name, *(_number(by_split.get(split, {}).get(metric)) for split, metric in columns)]
+        [
+            name,
+            _number(by_split.get("val", {}).get(metric)),
+            _number(by_split.get(split, {}).get(metric)),
+            _interval(by_interval.get(name, {}).get(split, {}).get(metric)),
+            *(_number(by_split.get(split, {}).get(other)) for other in others),
+        ]
         for name, by_split in scores.items()
     ]
-    lines = [terminal.table(header, rows), "", verdict(metrics, fit.model)]
-    return "\n".join(lines)
+    sentences = [verdict(metrics, fit.model), *_coupling(metrics.get("coupling"))]
+    wrapped = [textwrap.fill(sentence, terminal.WIDTH) for sentence in sentences]
+    return "\n".join([terminal.table(header, rows), "", *wrapped])
 
 
 def verdict(metrics: dict[str, Any], model: str) -> str:
@@ -40,15 +46,16 @@ def verdict(metrics: dict[str, Any], model: str) -> str:
     if baseline is None:
         return f"{model}: {metric} {own:.3f} on {split}; no baseline could be scored."
     other = metrics["baselines"][baseline][split][metric]
-    scores = f"{metric} {own:.3f} against {other:.3f} of {baseline}, on {split}"
+    scores = f"{metric} {own:.3f} against {other:.3f} of {baseline} on {split}"
     interval = metrics.get("intervals", {}).get("difference", {}).get(split, {}).get(metric)
-    if interval is not None:
-        scores += f" (difference {interval[0]:+.3f} to {interval[1]:+.3f})"
+    known = interval is not None and all(end is not None for end in interval)
+    if known:
+        scores += f", difference {interval[0]:+.3f} to {interval[1]:+.3f}"
     if metrics.get("beats_baseline") is None:
         return f"{model}: {scores}."
     if metrics["beats_baseline"]:
         return f"{model} beats the best baseline: {scores}."
-    if interval is not None and interval[1] < 0:
+    if known and interval[1] < 0:
         return f"{model} loses to the best baseline: {scores}."
     return f"{model} does not beat the best baseline: {scores}."
 
@@ -76,9 +83,31 @@ def of_outcomes(outcomes: Sequence[Outcome]) -> str:
     return "\n".join(lines)
 
 
-def _shown(metric: str) -> bool:
-    return metric != "mse"
+def _secondary(scores: dict[str, float | None], primary: str) -> list[str]:
+    """The primary metric at other horizons first, then other kinds of score; errors last."""
+    horizons = [name for name in scores if name.startswith(f"{primary}@")]
+    kinds = [name for name in scores if name not in (primary, "mse") and "@" not in name]
+    return (horizons + kinds)[:_MOST_SECONDARY]
+
+
+def _coupling(coupling: dict[str, Any] | None) -> list[str]:
+    if coupling is None or coupling.get("adds") is None:
+        return []
+    interval = coupling.get("interval")
+    span = (
+        f" ({interval[0]:+.3f} to {interval[1]:+.3f})" if interval and None not in interval else ""
+    )
+    return [
+        f"Coupling adds {coupling['adds']:+.3f}{span} of {coupling['metric']} on "
+        f"{coupling['split']} to a refit without it."
+    ]
+
+
+def _interval(interval: Sequence[float | None] | None) -> str:
+    if interval is None or any(end is None or end != end for end in interval):
+        return ""
+    return f"{interval[0]:.3f} to {interval[1]:.3f}"
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+    return "" if value is None or value != value else f"{value:.3f}"
