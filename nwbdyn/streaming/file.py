@@ -48,7 +48,8 @@ class RangedFile(io.RawIOBase):
         self._blocks: OrderedDict[int, bytes] = OrderedDict()  # least recently used first
         self._held = 0  # bytes in _blocks
         self._pending: set[int] = set()  # blocks on their way
-        self._failed: dict[int, BaseException] = {}
+        self._failed: dict[int, str] = {}  # block -> why it did not come
+        self._bug: BaseException | None = None  # what a worker died of
         self._planned: deque[tuple[int, int]] = deque()  # parts to fetch as room allows
         self._planned_on_their_way = 0
         self._unread: set[int] = set()  # prefetched blocks that nobody has read yet
@@ -161,6 +162,8 @@ class RangedFile(io.RawIOBase):
         with self._arrived:
             self._blocks.clear()
             self._planned.clear()
+            self._pending.clear()
+            self._arrived.notify_all()
 
     def _open_both_ends(self) -> None:
         """Fetch head and tail; together when the size is known, else the head tells it."""
@@ -219,19 +222,23 @@ class RangedFile(io.RawIOBase):
 
     def _load(self, first: int, after: int, planned: bool) -> None:
         """Fetch one part, in a worker; the outcome is published before the worker is done."""
-        failure: BaseException | None = None
+        failure = ""
         try:
             self._publish(*self._remote.get(first * BLOCK, min(after * BLOCK, self.size)))
-        except BaseException as error:  # whatever it is, the reader has to wake up to it
-            failure = error
+        except StreamError as error:
+            # Only the words are kept: an exception that lives on keeps its callers' frames, and
+            # h5py's among them crash the interpreter when they are freed at its end.
+            failure = str(error)
+        except BaseException as error:  # the reader has to wake up to a bug all the same
+            self._bug = error
         with self._arrived:
             self._pending.difference_update(range(first, after))
-            if failure is not None:
+            if failure:
                 self._failed.update(dict.fromkeys(range(first, after), failure))
             self._planned_on_their_way -= planned
+            self._arrived.notify_all()
             if not self.closed:
                 self._start_planned()
-            self._arrived.notify_all()
 
     def _publish(self, offset: int, data: bytes) -> None:
         with self._arrived:
@@ -262,8 +269,12 @@ class RangedFile(io.RawIOBase):
                         self._unread.discard(block)
                         self._start_planned()
                     return data
-                if (failure := self._failed.pop(block, None)) is not None:
-                    raise failure
+                if failure := self._failed.pop(block, ""):
+                    raise StreamError(failure)
+                if self._bug is not None:
+                    raise self._bug
+                if self.closed:
+                    raise ValueError("read of a closed file")
                 if block not in self._pending:
                     self._submit(block, block + 1)
                 self._arrived.wait()
