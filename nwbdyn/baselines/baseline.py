@@ -12,4 +12,4 @@ class Baseline:
     name: str  # its row in a printed table: "persistence", "AR(1)", "VAR ridge", …
     prediction: np.ndarray  # (num_bins, N) in source units, NaN where it predicts nothing
     chosen: dict[str, float | int | str]  # on validation: order, penalty, filter
-    coupling: np.ndarray | None = None  # (N, N) [post, pre], per sd of the sender, lags summed
+    coupling: np.ndarray | None = None  # (N, N) [post, pre] at the first lag (GLM: all lags)
