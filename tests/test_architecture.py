@@ -24,7 +24,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "clock": (set(), {"numpy"}),
     "covariates": (RECORDING | {"clock"}, {"numpy"}),
     "binning": (RECORDING | {"clock", "covariates"}, {"numpy", "pandas", "xarray"}),
-    "nlb": (RECORDING | {"clock", "binning"}, {"numpy", "pandas", "scipy", "h5py"}),
+    "nlb": (RECORDING | {"clock", "binning", "metrics"}, {"numpy", "pandas", "scipy", "h5py"}),
     "splits": (RECORDING | {"clock", "binning", "nlb"}, {"numpy", "pandas"}),
     "optional": (WORDS, set()),
     "forms": (RECORDING, {"numpy"}),
@@ -42,7 +42,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "opening": (RECORDING | {"archive", "streaming", "nwb"}, set()),
     "nwb": (
         RECORDING
-        | {"cache", "connectivity", "nwb", "results", "run_directory", "simulate", "splits"},
+        | {"cache", "clock", "connectivity", "nwb", "results", "run_directory", "simulate", "splits"},
         {"numpy", "pandas", "xarray", "h5py", "pynwb", "hdmf", "ndx_population_dynamics"},
     ),
     "models": ({"models", "errors"}, {"torch"}),

@@ -22,8 +22,8 @@ from nwb_files import (
     units,
 )
 
-from nwbdyn.errors import ReadError
-from nwbdyn.nwb import ophys
+from nwbdyn.errors import DataError, ReadError
+from nwbdyn.nwb import cell_types, ophys
 from nwbdyn.nwb.ecephys import intersection
 from nwbdyn.nwb.objects import Found
 
@@ -270,6 +270,18 @@ def test_a_merged_value_was_never_measured_later_than_its_time(tmp_path):
         assert (times[:, None] - held < 0.2 + 1e-9).all()  # the longest step of any clock
 
 
+def test_one_plane_can_be_chosen_and_keeps_its_clock(tmp_path):
+    with nwb(tmp_path / "a.nwb") as file:
+        for name, start in (("upper", 0.0), ("lower", 0.05)):
+            traces(file, f"dff_{name}", rois=rois(file, name), rate=10.0, start=start)
+    with opened(tmp_path / "a.nwb", plane="upper") as recording:
+        assert recording.activity.timestamps[0] == 0
+        assert recording.neurons.ids.tolist() == list(range(NUM_ROIS))
+    said = r"a\.nwb has no plane named 'middle'; it has: lower, upper\."
+    with pytest.raises(ReadError, match=said), opened(tmp_path / "a.nwb", plane="middle"):
+        pass
+
+
 def test_the_same_rois_twice_are_not_counted_twice(tmp_path):
     with nwb(tmp_path / "a.nwb") as file:
         cells = rois(file)
@@ -482,6 +494,34 @@ def test_a_genotype_is_noted_and_never_used(tmp_path):
         assert recording.subject == {"genotype": "Pvalb-IRES-Cre", "species": "Mus musculus"}
 
 
+def test_a_column_named_by_the_user_gives_the_cell_types(tmp_path):
+    with nwb(tmp_path / "a.nwb") as file:
+        units(file, layer=["L4", "", "L5"])
+    with opened(tmp_path / "a.nwb") as recording:
+        labelled = cell_types.from_column(recording.neurons, "layer")
+        assert labelled.table["cell_type"].tolist() == ["L4", "", "L5"]
+        assert labelled.cell_type_source == "units/layer"
+        with pytest.raises(DataError, match="no column 'depth'; it has: id, layer"):
+            cell_types.from_column(recording.neurons, "depth")
+
+
+def test_a_csv_file_gives_cell_types_by_id_and_never_by_order(tmp_path):
+    with nwb(tmp_path / "a.nwb") as file:
+        units(file, cell_type=["a", "b", "c"])
+    with opened(tmp_path / "a.nwb") as recording:
+        neurons = recording.neurons
+    mapping = tmp_path / "types.csv"
+    mapping.write_text("id,cell_type\n2,Pvalb\n0,Sst\n")
+    labelled = cell_types.from_file(neurons, mapping)
+    assert labelled.table["cell_type"].tolist() == ["Sst", "b", "Pvalb"]
+    mapping.write_text("id,cell_type\n7,Pvalb\n")
+    with pytest.raises(DataError, match=r"neurons that the recording does not have: 7\."):
+        cell_types.from_file(neurons, mapping)
+    mapping.write_text("id,cell_type\n1,Pvalb\n1,Sst\n")
+    with pytest.raises(DataError, match="names a neuron twice: 1"):
+        cell_types.from_file(neurons, mapping)
+
+
 # ---------------------------------------------------------------- types
 
 
@@ -503,6 +543,18 @@ def test_what_holds_nothing_for_a_fit_is_named(tmp_path):
         table(behaviour(file), "weights", "DynamicTable", grams=[20.0, 21.0])
     with opened(tmp_path / "a.nwb") as recording:
         assert noted(recording)["skipped-object"] == "/processing/behavior/weights"
+
+
+def test_results_of_an_earlier_fit_are_not_taken_for_behaviour_or_cell_types(tmp_path):
+    with nwb(tmp_path / "a.nwb") as file:
+        units(file)
+        module = typed(file["processing"], "population_dynamics", "ProcessingModule")
+        series(module, "run_predictions", made(9, 3), rate=1.0)
+        table(module, "run_neurons", "DynamicTable", cell_type=["a", "b", "c"])
+    with opened(tmp_path / "a.nwb") as recording:
+        assert recording.covariates == ()
+        assert "cell_type" not in recording.neurons.table
+        assert noted(recording)["earlier-results"] == "/processing/population_dynamics"
 
 
 def test_a_recording_without_activity_says_what_is_there(tmp_path):

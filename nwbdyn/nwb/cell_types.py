@@ -7,10 +7,12 @@ neuron is: it is noted and never used.
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from nwbdyn.errors import DataError
 from nwbdyn.nwb import tables
 from nwbdyn.nwb.objects import Contents, Found
 from nwbdyn.recording import Neurons
@@ -48,6 +50,50 @@ def label(
         reason = f"{subject['genotype']!r} may name a cell type, but not neuron by neuron; not used"
         contents.note("genotype", "/general/subject/genotype", reason)
     return neurons
+
+
+def from_column(neurons: Neurons, name: str) -> Neurons:
+    """The neurons with the values of one of their own columns as cell types.
+
+    Raises:
+        DataError: the table has no such column; it names those it has.
+    """
+    if name not in neurons.table:
+        has = ", ".join(map(str, neurons.table.columns))
+        raise DataError(
+            f"The {neurons.kind} table {neurons.table_path} has no column {name!r}; it has: {has}."
+        )
+    labels = ["" if pd.isna(value) else str(value).strip() for value in neurons.table[name]]
+    return _labelled(neurons, labels, f"{neurons.table_path}/{name}")
+
+
+def from_file(neurons: Neurons, path: Path) -> Neurons:
+    """The neurons with the cell types of a CSV file with columns `id` and `cell_type`.
+
+    A neuron that the file does not name keeps the label it had, or none.
+
+    Raises:
+        DataError: the file lacks a column, repeats an id, or names a neuron that is not there.
+    """
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    if not {"id", "cell_type"} <= set(table.columns):
+        has = ", ".join(table.columns)
+        raise DataError(f"{path} needs the columns id and cell_type; it has: {has}.")
+    repeated = table["id"][table["id"].duplicated()].unique()
+    if len(repeated):
+        raise DataError(f"{path} names a neuron twice: {', '.join(repeated[:5])}.")
+    ids = neurons.table["id"].astype(str)
+    unknown = table["id"][~table["id"].isin(ids)]
+    if len(unknown):
+        listed = ", ".join(unknown[:5])
+        known = ", ".join(ids[:5])
+        raise DataError(
+            f"{path} names {len(unknown)} neurons that the recording does not have: {listed}. "
+            f"Its ids are like: {known}."
+        )
+    given = ids.map(table.set_index("id")["cell_type"])
+    before = neurons.table.get("cell_type", "")
+    return _labelled(neurons, given.fillna(before).tolist(), str(path))
 
 
 def find_column(table: pd.DataFrame) -> str | None:

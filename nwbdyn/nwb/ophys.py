@@ -11,9 +11,10 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from nwbdyn.clock import increasing
+from nwbdyn.errors import ReadError
 from nwbdyn.nwb import objects, planes, roi_table, series, tables
 from nwbdyn.nwb.objects import Contents, Found, attribute, has, path_of
-from nwbdyn.nwb.planes import increasing
 from nwbdyn.recording import TRACE_QUANTITIES, LazyArray, Neurons, Traces
 
 NOT_NEURONS = re.compile(r"neuropil|npil|background|baseline|surround|residual|noise|motion|\bf0\b")
@@ -69,12 +70,18 @@ def role(found: Found) -> str | None:
     return quantity or "fluorescence"
 
 
-def read(contents: Contents, quantity: str | None) -> tuple[Neurons, Traces, dict[str, str]] | None:
+def read(
+    contents: Contents, quantity: str | None, plane: str | None = None
+) -> tuple[Neurons, Traces, dict[str, str]] | None:
     """The ROIs and traces of the asked or most preferred quantity; None when there is none.
 
     Args:
         contents: the open file; what is passed over is noted.
         quantity: one of `TRACE_QUANTITIES`, or None for the first of them that is there.
+        plane: name of one ROI table, or None for all.
+
+    Raises:
+        ReadError: there is no such plane; it names those that are there.
     """
     by_quantity: dict[str, list[Found]] = {name: [] for name in TRACE_QUANTITIES}
     for found in contents.of_type("RoiResponseSeries"):
@@ -87,7 +94,7 @@ def read(contents: Contents, quantity: str | None) -> tuple[Neurons, Traces, dic
         chosen = _planes(contents, by_quantity[name], name)
         if chosen:
             _note_others(contents, by_quantity, name)
-            return _recording(contents, chosen)
+            return _recording(contents, _of_plane(contents, chosen, plane))
     return None
 
 
@@ -116,6 +123,18 @@ def _planes(contents: Contents, candidates: list[Found], quantity: str) -> list[
             reason = f"the same ROIs as {twin.found.path}, which is used"
             contents.note("other-traces", found.path, reason)
     return sorted(chosen, key=lambda plane: plane.found.path)
+
+
+def _of_plane(contents: Contents, chosen: list[Plane], name: str | None) -> list[Plane]:
+    """The plane called `name` alone, or all of them."""
+    if name is None:
+        return chosen
+    names = [planes.name_of(plane.found, plane.neurons) for plane in chosen]
+    if name not in names:
+        raise ReadError(
+            f"{contents.file_name} has no plane named {name!r}; it has: {', '.join(names)}."
+        )
+    return [plane for plane, own in zip(chosen, names, strict=True) if own == name]
 
 
 def _share_rois(plane: Plane, other: Plane) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from nwbdyn.clock import increasing
 from nwbdyn.nwb.objects import Found
 from nwbdyn.recording import LazyArray, Neurons
 
@@ -59,7 +60,7 @@ def merge(
 
 def stack_neurons(planes: list[tuple[Found, Neurons]]) -> Neurons:
     """One table for all planes: a `plane` column, and ids made unique by it where they repeat."""
-    tables = [neurons.table.assign(plane=_plane_name(found, neurons)) for found, neurons in planes]
+    tables = [neurons.table.assign(plane=name_of(found, neurons)) for found, neurons in planes]
     table = pd.concat(tables, ignore_index=True)
     if table["id"].duplicated().any():
         table = table.assign(id=table["plane"] + "/" + table["id"].astype(str))
@@ -67,14 +68,8 @@ def stack_neurons(planes: list[tuple[Found, Neurons]]) -> Neurons:
     return Neurons(table, "roi", paths)
 
 
-def increasing(timestamps: np.ndarray) -> np.ndarray:
-    """(num_frames,) bool, True where a time is finite and later than every one before it."""
-    highest = np.maximum.accumulate(np.where(np.isfinite(timestamps), timestamps, -np.inf))
-    before = np.concatenate([[-np.inf], highest[:-1]])
-    return np.isfinite(timestamps) & (timestamps > before)
-
-
-def _plane_name(found: Found, neurons: Neurons) -> str:
+def name_of(found: Found, neurons: Neurons) -> str:
+    """What a plane is called: its ROI table's name, else its series' name."""
     return PurePosixPath(neurons.table_path or found.path).name
 
 

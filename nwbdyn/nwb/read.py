@@ -25,7 +25,9 @@ from nwbdyn.recording import (
 QUANTITIES = (COUNTS, *TRACE_QUANTITIES)
 
 
-def read(file: BinaryIO, source: Source, *, quantity: str | None = None) -> Recording:
+def read(
+    file: BinaryIO, source: Source, *, quantity: str | None = None, plane: str | None = None
+) -> Recording:
     """The session in an NWB file, with arrays that stay in the file until asked for.
 
     Units win over ROI traces, and among traces the first of `TRACE_QUANTITIES`, unless `quantity`
@@ -35,6 +37,8 @@ def read(file: BinaryIO, source: Source, *, quantity: str | None = None) -> Reco
         file: seekable; it must stay open for as long as the arrays are wanted, and is not closed.
         source: where the file came from; its name is used in messages.
         quantity: "counts" or one of `TRACE_QUANTITIES`.
+        plane: name of one ROI table, on its own clock, where a file has several; by default all
+            planes on one clock, each plane's last frame held. Units are not read then.
 
     Raises:
         ReadError: not an NWB file; no spike times and no ROI traces; times that are not seconds.
@@ -47,7 +51,7 @@ def read(file: BinaryIO, source: Source, *, quantity: str | None = None) -> Reco
         contents = walk.open_contents(file, source)
         stack.callback(contents.file.close)
         try:
-            recording = _session(contents, source, quantity, stack)
+            recording = _session(contents, source, quantity, plane, stack)
         except (OSError, RuntimeError) as error:
             contents.check_stream()
             raise ReadError(walk.damaged(contents.file_name, error)) from error
@@ -56,10 +60,10 @@ def read(file: BinaryIO, source: Source, *, quantity: str | None = None) -> Reco
 
 
 def _session(
-    contents: Contents, source: Source, quantity: str | None, stack: ExitStack
+    contents: Contents, source: Source, quantity: str | None, plane: str | None, stack: ExitStack
 ) -> Recording:
     subject = _subject(contents)
-    neurons, activity, descriptions, units = _activity(contents, quantity)
+    neurons, activity, descriptions, units = _activity(contents, quantity, plane)
     neurons = cell_types.label(contents, neurons, descriptions, subject)
     own = _own_series(contents, activity)
     covariates, events = behavior.read(contents, without=own)
@@ -87,10 +91,10 @@ def _session(
 
 
 def _activity(
-    contents: Contents, quantity: str | None
+    contents: Contents, quantity: str | None, plane: str | None
 ) -> tuple[Neurons, SpikeTimes | Traces, dict[str, str], ecephys.UnitsTable | None]:
     """The neurons and their activity: units, else ROI traces, else one series per neuron."""
-    if quantity in (None, COUNTS):
+    if quantity == COUNTS or (quantity is None and plane is None):
         units = ecephys.read(contents)
         if units is not None:
             for found in contents.of_type("RoiResponseSeries"):
@@ -100,11 +104,11 @@ def _activity(
                     contents.note("other-traces", found.path, reason)
             return units.neurons, units.spikes, units.descriptions, units
     if quantity != COUNTS:
-        rois = ophys.read(contents, quantity)
+        rois = ophys.read(contents, quantity, plane)
         if rois is not None:
             neurons, traces, descriptions = rois
             return neurons, traces, descriptions, None
-        if quantity in (None, "fluorescence"):
+        if quantity in (None, "fluorescence") and plane is None:
             numbered_series = numbered.read(contents, numbered.find(contents))
             if numbered_series is not None:
                 neurons, traces = numbered_series

@@ -27,6 +27,7 @@ from nwbdyn.recording import Source
 
 MAX_DEPTH = 32  # groups within groups; a deeper file is damaged or hostile
 NOT_WALKED = ("general", "specifications")  # read by name where needed
+EARLIER_RESULTS = "/processing/population_dynamics"  # what nwbdyn itself adds to a copy
 
 # HDF5 crashes at the end of Python when a file that it reads through a Python object is still open
 _open_files: "weakref.WeakSet[h5py.File]" = weakref.WeakSet()
@@ -164,6 +165,10 @@ class _Walk:
             names = self.contents.names(item) if found is None or _is_folder(found) else []
         except HDF5_ERRORS as error:
             self.contents.note("corrupted-object", path, one_line(error))
+            return
+        if path == EARLIER_RESULTS:
+            reason = f"results of earlier fits ({', '.join(names)}); not part of the recording"
+            self.contents.note("earlier-results", path, reason)
             return
         if found is not None:
             self.contents.found.append(found)
