@@ -5,10 +5,10 @@ reach, and how far beyond them a model must predict. Trials of any other recordi
 their start and cut to their median length.
 """
 
-from nwbdyn.nlb import submission
+from nwbdyn.nlb import scores, submission
 from nwbdyn.nlb.alignment import Aligned, align, first_bins, jitter
 from nwbdyn.nlb.layouts import LAYOUTS, Layout, recognise
-from nwbdyn.nlb.tensors import targets, tensors
+from nwbdyn.nlb.tensors import held_in_counts, targets, tensors, units
 
 __all__ = [
     "LAYOUTS",
@@ -16,9 +16,12 @@ __all__ = [
     "Layout",
     "align",
     "first_bins",
+    "held_in_counts",
     "jitter",
     "recognise",
+    "scores",
     "submission",
     "targets",
     "tensors",
+    "units",
 ]

@@ -61,7 +61,7 @@ def write(
             for name, arrays in data_sets.items():
                 group = file.create_group(name) if name else file
                 for key, values in arrays.items():
-                    group.create_dataset(key, data=_single(values), compression="gzip")
+                    _write_array(group, key, values)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -88,6 +88,15 @@ def read(path: Path) -> dict[str, dict[str, np.ndarray]]:
 
 def _arrays(group: h5py.Group) -> dict[str, np.ndarray]:
     return {key: item[()] for key, item in group.items() if isinstance(item, h5py.Dataset)}
+
+
+def _write_array(group: h5py.Group, key: str, values: np.ndarray) -> None:
+    if values.dtype == object:  # rows of trials, a different number per condition
+        rows = group.create_dataset(key, values.shape, dtype=h5py.vlen_dtype(np.int32))
+        for number, row in enumerate(values):
+            rows[number] = row.astype(np.int32)
+    else:
+        group.create_dataset(key, data=_single(values), compression="gzip")
 
 
 def _single(values: np.ndarray) -> np.ndarray:

@@ -1,0 +1,125 @@
+"""Trials of a layout cut into counts and behaviour on the grid of `clock`, from spike times."""
+
+import numpy as np
+import pandas as pd
+from scipy.signal import decimate
+
+from nwbdyn.clock import grid_ceil, grid_index, milliseconds, observed, whole_ms
+from nwbdyn.errors import DataError
+from nwbdyn.nlb.alignment import jitter
+from nwbdyn.nlb.layouts import Layout
+from nwbdyn.recording import Recording, SpikeTimes
+
+PRODUCED = ["is_eye", "theta", "is_short", "ts", "tp"]  # DMFC_RSG's behaviour, per trial
+
+
+class Cut:
+    """Windows of a layout at one bin width."""
+
+    def __init__(self, layout: Layout, bin_width: float) -> None:
+        width_ms, (low, high) = whole_ms(bin_width), layout.window
+        if width_ms is None or (high - low) % width_ms or layout.forward % width_ms:
+            raise DataError(
+                f"Bins of {bin_width * 1000:g} ms do not divide the windows of {layout.name}; "
+                "the benchmark's are 5 or 20 ms."
+            )
+        self.layout, self.bin_width, self.width_ms = layout, bin_width, width_ms
+        self.observed, self.forward = (high - low) // width_ms, layout.forward // width_ms
+
+    def starts(self, trials: pd.DataFrame, *, lag_ms: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """First bins, numbered from 0 s, of the observed and of the forward windows."""
+        times = trials[self.layout.align].to_numpy(float) * 1000 + lag_ms
+        if self.layout.jitter:
+            times = times + jitter(trials, self.bin_width)
+        low, high = self.layout.window
+        return (
+            grid_ceil((times + low) / 1000, self.bin_width),
+            grid_ceil((times + high) / 1000, self.bin_width),
+        )
+
+    def counts(
+        self, recording: Recording, units: np.ndarray, starts: np.ndarray, length: int
+    ) -> np.ndarray:
+        """(num_trials, length, num_units) float32, NaN where the units were not observed."""
+        spikes = recording.activity
+        assert isinstance(spikes, SpikeTimes)
+        counted = np.empty((len(starts), length, len(units)), dtype=np.float32)
+        for column, unit in enumerate(units):
+            times = spikes.of(int(unit))
+            bins = np.sort(grid_index(times[observed(times, spikes.intervals)], self.bin_width))
+            counted[:, :, column] = in_windows(bins, starts, length)
+        begin = (starts[:, None] + np.arange(length)) * self.bin_width
+        counted[~observed(begin.ravel(), spikes.intervals).reshape(begin.shape)] = np.nan
+        return counted
+
+    def between(
+        self, trials: pd.DataFrame, starts: np.ndarray, first: str, last: str
+    ) -> np.ndarray:
+        """(num_trials, observed) bool, the bins from one event of each trial to another."""
+        begin = grid_ceil(trials[first].to_numpy(float), self.bin_width)
+        end = grid_ceil(trials[last].to_numpy(float), self.bin_width)
+        bins = starts[:, None] + np.arange(self.observed)
+        return (bins >= begin[:, None]) & (bins < end[:, None])
+
+    def has_behaviour(self, recording: Recording) -> bool:
+        """True when the recording has what rates are decoded to."""
+        if self.layout.velocity is None:
+            return recording.trials is not None and {*PRODUCED, "is_outlier"} <= set(
+                recording.trials
+            )
+        return any(covariate.name == self.layout.velocity for covariate in recording.covariates)
+
+    def behaviour(self, recording: Recording, trials: pd.DataFrame) -> np.ndarray:
+        """What rates are decoded to: velocity in lagged windows, or columns of the trials."""
+        layout = self.layout
+        if layout.velocity is None:
+            values = trials[PRODUCED].to_numpy(float)
+            values[trials["is_outlier"].to_numpy().astype(bool)] = np.nan
+            return values
+        velocity = self._resampled(recording, layout.velocity)
+        first, _ = self.starts(trials, lag_ms=layout.velocity_lag or 0)
+        bins = first[:, None] + np.arange(self.observed)
+        inside = (bins >= 0) & (bins < len(velocity))
+        values = velocity[np.where(inside, bins, 0)]
+        values[~inside] = np.nan
+        return values
+
+    def _resampled(self, recording: Recording, name: str) -> np.ndarray:
+        """(num_bins, K) of the whole recording: 1 kHz, anti-aliased (501 taps), every n-th sample.
+
+        Gaps are bridged by straight lines for the filter only and are NaN in the result.
+        """
+        covariate = recording.covariate(name)
+        at = milliseconds(np.asarray(covariate.timestamps[:]) + 1e-6)
+        samples = np.asarray(covariate.data[:])
+        dense = np.full((max(_last_ms(recording), int(at[-1]) + 1), samples.shape[1]), np.nan)
+        dense[at] = samples
+        missing = np.isnan(dense)
+        for channel, absent in zip(dense.T, missing.T, strict=True):
+            channel[absent] = np.interp(
+                np.flatnonzero(absent), np.flatnonzero(~absent), channel[~absent]
+            )
+        resampled = decimate(dense, self.width_ms, n=500, ftype="fir", axis=0)
+        resampled[missing[:: self.width_ms]] = np.nan
+        return resampled
+
+
+def in_windows(bins: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
+    """(num_trials, length) how many of the sorted `bins` are each bin of each window."""
+    first, last = np.searchsorted(bins, starts), np.searchsorted(bins, starts + length)
+    number = last - first
+    trial = np.repeat(np.arange(len(starts)), number)
+    spike = np.arange(number.sum()) - np.repeat(np.cumsum(number) - number - first, number)
+    flat = trial * length + bins[spike] - starts[trial]
+    return np.bincount(flat, minlength=len(starts) * length).reshape(len(starts), length)
+
+
+def _last_ms(recording: Recording) -> int:
+    """Where the published clock ends: with the observed intervals, or the last trial if later."""
+    spikes, trials = recording.activity, recording.trials
+    assert isinstance(spikes, SpikeTimes)
+    assert trials is not None
+    last = float(trials["stop_time"].iloc[-1])
+    if spikes.intervals is not None and len(spikes.intervals):
+        last = max(last, float(spikes.intervals.max()))
+    return round(last * 1000)
