@@ -65,6 +65,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"numpy", "pandas", "torch"},
     ),
     "scaling": (RECORDING, set()),
+    "selection": (RECORDING, {"numpy", "pandas"}),
 }
 ANYTHING = {"cli", "report", "fitting", "summary", "ensembles", "__init__"}
 

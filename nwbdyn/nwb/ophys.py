@@ -105,7 +105,7 @@ def _named(name: str) -> str | None:
 def _note_others(contents: Contents, by_quantity: dict[str, list[Found]], chosen: str) -> None:
     for quantity, others in by_quantity.items():
         for found in others if quantity != chosen else ():
-            reason = f"{quantity}; {chosen} is used, ask for this with quantity={quantity!r}"
+            reason = f"{quantity}; {chosen} is used, --quantity {quantity} takes this"
             contents.note("other-traces", found.path, reason)
 
 

@@ -100,7 +100,7 @@ def _activity(
             for found in contents.of_type("RoiResponseSeries"):
                 role = ophys.role(found)
                 if role is not None:
-                    reason = f"{role}; units are used, ask for this with quantity={role!r}"
+                    reason = f"{role}; units are used, --quantity {role} takes this"
                     contents.note("other-traces", found.path, reason)
             return units.neurons, units.spikes, units.descriptions, units
     if quantity != COUNTS:

@@ -1,0 +1,93 @@
+"""Keeping some of a recording's neurons, by what their table says of them."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nwbdyn.errors import ConfigError, DataError
+from nwbdyn.recording import LazyArray, Note, Recording, SpikeTimes, Traces
+
+
+def where(recording: Recording, condition: str) -> Recording:
+    """The recording with only the neurons for which `condition` holds; arrays stay lazy.
+
+    Args:
+        recording: open; the result shares its file.
+        condition: in terms of the neurons' columns, as `pandas.DataFrame.query` takes it, for
+            example "quality == 'good' and firing_rate > 0.5". Unknown values (NaN) do not hold.
+
+    Raises:
+        ConfigError: the condition cannot be understood, or is not true or false per neuron.
+        DataError: no neuron is left.
+    """
+    neurons = recording.neurons
+    rows = np.flatnonzero(_holds(neurons.table, condition))
+    if not len(rows):
+        raise DataError(
+            f"None of the {len(neurons)} neurons satisfies {condition!r}. "
+            "`nwbdyn inspect` shows their columns."
+        )
+    activity = recording.activity
+    note = Note(
+        "selected-neurons",
+        neurons.table_path or "neurons",
+        f"{len(rows)} of {len(neurons)} neurons kept, where {condition}",
+    )
+    return replace(
+        recording,
+        neurons=neurons.take(rows),
+        activity=_units(activity, rows)
+        if isinstance(activity, SpikeTimes)
+        else _columns(activity, rows),
+        notes=(*recording.notes, note),
+    )
+
+
+def _holds(table: pd.DataFrame, condition: str) -> np.ndarray:
+    has = ", ".join(map(str, table.columns))
+    try:
+        held = table.eval(condition, engine="python")
+    except (NameError, SyntaxError, ValueError, TypeError, AttributeError, KeyError) as error:
+        raise ConfigError(
+            f"The condition {condition!r} cannot be used: {error}. Columns: {has}."
+        ) from error
+    if not isinstance(held, pd.Series) or not pd.api.types.is_bool_dtype(held):
+        raise ConfigError(
+            f"The condition {condition!r} is not true or false for each neuron. Columns: {has}."
+        )
+    return held.fillna(False).to_numpy(dtype=bool)
+
+
+def _units(spikes: SpikeTimes, rows: np.ndarray) -> SpikeTimes:
+    ends = np.concatenate([[0], spikes.index])
+    starts, counts = ends[rows], np.diff(ends)[rows]
+    index = np.cumsum(counts)
+
+    def read(key: Any) -> np.ndarray:
+        if not isinstance(key, slice) or key.step not in (None, 1):
+            return read(slice(None))[key]
+        begin, end, _ = key.indices(int(index[-1]))
+        parts = [
+            spikes.times[int(start + max(begin - first, 0)) : int(start + min(end - first, count))]
+            for start, count, first in zip(starts, counts, index - counts, strict=True)
+            if begin < first + count and end > first
+        ]
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    times = LazyArray(read, (int(index[-1]),), np.dtype(np.float64))
+    return replace(spikes, times=times, index=index)
+
+
+def _columns(traces: Traces, rows: np.ndarray) -> Traces:
+    data = traces.data
+
+    def read(key: Any) -> np.ndarray:
+        time, channel = key if isinstance(key, tuple) and len(key) == 2 else (key, slice(None))
+        if isinstance(time, tuple):
+            time = slice(None)
+        # whole frames are read: chunks hold many neurons, and picking columns in HDF5 is slow
+        return data[time][..., rows[channel]]
+
+    return replace(traces, data=LazyArray(read, (data.shape[0], len(rows)), data.dtype))
