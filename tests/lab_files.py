@@ -69,6 +69,12 @@ def write_imaging(path: Path, subject: dict[str, str] | None = None) -> Path:
 def write_units(path: Path, subject: dict[str, str] | None = None) -> Path:
     """Spike times of five units."""
     nwbfile = _session(subject)
+    device = nwbfile.create_device(name="Probe", description="A probe.")
+    group = nwbfile.create_electrode_group(
+        name="shank", description="One shank.", location="CA1", device=device
+    )
+    nwbfile.add_electrode(group=group, location="CA1")
+    nwbfile.add_electrode(group=group, location="CA1")
     draw = np.random.default_rng(1)
     for row in range(NUM_NEURONS):
         times = np.sort(draw.uniform(0, NUM_TIMES * BIN, 40))

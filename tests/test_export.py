@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -343,6 +344,41 @@ def test_enriching_leaves_the_source_and_its_object_ids_as_they_were(source, tmp
         assert list(neurons["source_row"].data[:]) == [0, 1, 2, 3, 4]
         predictions = module[f"{name_of(fit)}_predictions"]
         assert predictions.source_series is nwbfile.processing["ophys"]["DfOverF"]["dff"]
+
+
+def test_a_copy_of_an_older_file_keeps_its_version_and_its_types(units, tmp_path):
+    with h5py.File(units, "a") as file:  # as NWB 2.4 wrote it
+        file.attrs["nwb_version"] = "2.4.0"
+        electrodes = file["general/extracellular_ephys/electrodes"]
+        assert electrodes.attrs["neurodata_type"] == "ElectrodesTable"
+        electrodes.attrs.update(namespace="hdmf-common", neurodata_type="DynamicTable")
+    path = export(lab_files.fit_of(units), tmp_path / "out.nwb", enrich=True)
+    with h5py.File(units) as before, h5py.File(path) as after:
+        added = set(differences(before, after))
+    assert {name for name in added if not name.startswith("/specifications")} == {
+        "/processing/population_dynamics"
+    }
+    with NWBHDF5IO(path, "r") as io:
+        assert len(io.read().processing["population_dynamics"].data_interfaces) == 7
+
+
+def differences(before: h5py.Group, after: h5py.Group) -> Iterator[str]:
+    """Paths of what the second has beside or unlike the first, attributes and values included."""
+    for name, value in before.attrs.items():
+        if isinstance(value, h5py.Reference):
+            same = before.file[value].name == after.file[after.attrs[name]].name
+        else:
+            same = np.array_equal(value, after.attrs[name])
+        if not same:
+            yield f"{before.name}@{name}"
+    if isinstance(before, h5py.Dataset):
+        if before.dtype.kind != "O" and before[()].tobytes() != after[()].tobytes():
+            yield before.name
+        return
+    yield from (f"{after.name.rstrip('/')}/{name}" for name in set(after) - set(before))
+    for name in before:
+        if isinstance(before.get(name, getlink=True), h5py.HardLink):
+            yield from differences(before[name], after[name])
 
 
 def test_a_second_model_goes_beside_the_first(source, tmp_path):

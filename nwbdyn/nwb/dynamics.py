@@ -38,6 +38,7 @@ MODULE_DESCRIPTION = "What models fitted to this recording predict, and the coup
 EDGES_PER_NEURON = 10  # rows of the edge table, per neuron
 SERIES_BYTES = 256 * 10**6  # of edge weights over time
 REGULAR = 1e-9  # seconds that a regular clock may be off
+CHUNK = (512, 32)  # times, columns: 64 kB, for one time and for one column alike
 UNITS = {"counts": "count", "dff": "n.a.", "events": "n.a."}
 STATISTICS = (  # columns of an edge table beside the weight, written where there is a value
     "se",
@@ -366,7 +367,7 @@ def _compressed(array: np.ndarray) -> np.ndarray | H5DataIO:
     if array.size < 1024:  # a filter would cost more bytes than it saves
         return array
     if array.ndim <= 2:
-        chunks = tuple(min(n, c) for n, c in zip(array.shape, (1024, 64), strict=False))
+        chunks = tuple(min(n, c) for n, c in zip(array.shape, CHUNK, strict=False))
     else:
         chunks = (1,) * (array.ndim - 2) + array.shape[-2:]  # one matrix
     return H5DataIO(array, compression="gzip", shuffle=True, chunks=chunks)

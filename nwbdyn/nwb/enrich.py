@@ -72,6 +72,27 @@ def append(fit: Fit, path: Path) -> None:
             io.write(nwbfile)
 
 
+def restore(source: Path, path: Path) -> None:
+    """Give the source's own objects back the attributes that they came with.
+
+    Appending, pynwb raises the schema version of an older file and renames types of some of its
+    tables, and readers of that older version then refuse the copy.
+    """
+    with h5py.File(source, "r") as before, h5py.File(path, "r+") as after:
+        _restore(before, after)
+
+
+def _restore(before: h5py.HLObject, after: h5py.HLObject) -> None:
+    for name, value in before.attrs.items():
+        if not isinstance(value, h5py.Reference) and not np.array_equal(value, after.attrs[name]):
+            after.attrs[name] = value
+    if isinstance(before, h5py.Group):
+        for name in before:
+            # Links point at objects that are met in their own place, or at nothing.
+            if isinstance(before.get(name, getlink=True), h5py.HardLink):
+                _restore(before[name], after[name])
+
+
 def _add(fit: Fit, nwbfile: NWBFile) -> None:
     if MODULE in nwbfile.processing:
         module = nwbfile.processing[MODULE]

@@ -112,6 +112,7 @@ def _write_enriched(
         enrichment.copy(source, partial, report)
         report(Progress("exporting", 0, 1, "steps"))
         enrichment.append(fit, partial)
+        enrichment.restore(source, partial)
     report(Progress("exporting", 1, 1, "steps"))
 
 
