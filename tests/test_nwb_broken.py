@@ -394,7 +394,7 @@ def units_on_electrodes_that_are_not_there(file):
     file["units/electrodes"].attrs["table"] = electrodes.ref
 
 
-@costs("empty-unit", "/units[1]")
+@costs("empty-units", "/units")
 def a_unit_without_spikes(file):
     del file["units"]
     units(file, spikes=[[0.5], [], [0.25, 0.75]])

@@ -1,6 +1,7 @@
 """Real recordings are read as they are: every number checked against h5py's own reading of them."""
 
 import json
+import re
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
+from nwbdyn import nwb
 from nwbdyn.errors import ConfigError
 from nwbdyn.nwb.read import read
 from nwbdyn.nwb.summary import summarise
@@ -147,3 +149,11 @@ def test_one_series_per_neuron_becomes_one_recording(data):
             np.asarray(recording.activity.data)[:, 58], file["acquisition/Activity_0058/data"]
         )
         assert [covariate.name for covariate in recording.covariates] == ["ss_2D"]
+
+
+def test_every_code_of_a_note_is_explained_in_the_documentation():
+    source = "".join(path.read_text("utf-8") for path in Path(nwb.__file__).parent.glob("*.py"))
+    used = set(re.findall(r'\bnote\(\s*"([a-z-]+)"', source))
+    written = Path(__file__).parents[1] / "docs" / "reading.md"
+    explained = set(re.findall(r"^\| `([a-z-]+)` \|", written.read_text("utf-8"), re.MULTILINE))
+    assert used == explained

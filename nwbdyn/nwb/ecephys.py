@@ -108,8 +108,11 @@ def _spike_times(contents: Contents, found: Found) -> SpikeTimes | None:
         reason = f"ends {len(index)} units, but the table has {num_units} rows; it was not aligned"
         contents.note("column-length", f"{found.path}/spike_times_index", reason)
         return None
-    for unit in np.flatnonzero(np.diff(index, prepend=0) == 0):
-        contents.note("empty-unit", f"{found.path}[{unit}]", "the unit has no spikes")
+    empty = np.flatnonzero(np.diff(index, prepend=0) == 0)
+    if len(empty):
+        rows = ", ".join(map(str, empty[:10])) + (", …" if len(empty) > 10 else "")
+        reason = f"{len(empty)} of {num_units} units have no spikes: rows {rows}"
+        contents.note("empty-units", found.path, reason)
     resolution = number(times, "resolution", float("nan"))
     return SpikeTimes(
         times=series.times(contents, times),
