@@ -189,6 +189,17 @@ def test_co_bps_of_a_fit_is_what_its_definition_says():
     assert made.metrics["model"]["test"]["co_bps"] == pytest.approx(co_bps, abs=1e-5)
 
 
+def test_rates_of_slow_units_start_at_their_mean():
+    slow = units(seconds=60)
+    kept = np.random.default_rng(0).random(len(slow.activity.times)) < 0.05  # about 1 Hz
+    index = np.cumsum(kept)[slow.activity.index - 1]
+    slow = replace(
+        slow, activity=replace(slow.activity, times=slow.activity.times[kept], index=index)
+    )
+    made = fit(slow, "stndt", epochs=1, options=SMALL_STNDT | {"learning_rate": 1e-6})
+    assert made.metrics["model"]["train"]["co_bps"] > -0.2
+
+
 def test_several_seeds_are_averaged_and_each_is_kept():
     one, two = (fit(imaging(), "netformer", seed=s, epochs=2, options=LINEAR) for s in (0, 1))
     both = fit(imaging(), "netformer", seeds=2, epochs=2, options=LINEAR)

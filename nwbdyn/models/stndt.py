@@ -54,6 +54,7 @@ class Config(base.Config):
     feedforward: int = 128  # units of the feed-forward layers
     attend_back: int = 8  # bins back that a bin attends to; 0 or less: all
     attend_forward: int = 4  # bins ahead; less than 0: all
+    start_at_mean: bool = True  # rates start at each neuron's mean; the paper: one spike per bin
     dropout: float = 0.1
     dropout_embedding: float = 0.2
     dropout_rates: float = 0.2  # before the read-out
@@ -78,7 +79,14 @@ class Config(base.Config):
 
 Options = Config  # inside the class, `Config` is its own attribute
 
-_PAPER = {"layers": 4, "heads": 2, "feedforward": 128, "updates": None, "validate_every": 20}
+_PAPER = {
+    "start_at_mean": False,
+    "layers": 4,
+    "heads": 2,
+    "feedforward": 128,
+    "updates": None,
+    "validate_every": 20,
+}
 PRESETS: dict[str, dict[str, object]] = {  # the authors' four benchmark configurations
     "mc_maze": _PAPER | {"epochs": 50501, "warmup": 5000 / 50501, "patience": 3000 // 20},
     "mc_rtt": _PAPER | {"epochs": 50501, "warmup": 5000 / 50501, "patience": 3000 // 20},
@@ -189,9 +197,22 @@ class STNDT(base.Model):
         observed, ahead = _bins(config, layout)
         return base.WindowSpec(context=observed, forward=ahead, inputs="counts")
 
+    @torch.no_grad()
     def initialise(self, train: Iterable[base.Batch]) -> None:
-        """Remember the largest training count: inputs are clipped to it in evaluation."""
-        self.ceiling.fill_(max(float(batch.activity.max()) for batch in train))
+        """Remember the largest training count: inputs are clipped to it in evaluation.
+
+        With `start_at_mean` every rate starts at the neuron's mean. From one spike per bin a unit
+        of 1 Hz would spend the whole training on its way down.
+        """
+        largest = 0.0
+        spikes, bins = torch.zeros_like(self.decode.bias), torch.zeros_like(self.decode.bias)
+        for batch in train:
+            largest = max(largest, float(batch.activity.max()))
+            spikes += (batch.target * batch.valid).sum((0, 1))
+            bins += batch.valid.sum((0, 1))
+        self.ceiling.fill_(largest)
+        if self.config.start_at_mean:
+            self.decode.bias.copy_(torch.log((spikes + 0.5) / bins.clamp(min=1)))
 
     def forward(self, batch: base.Batch, maps: str = "learned") -> base.Output:
         """Log rates of every neuron in every bin.
