@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from nwbdyn import baselines, blocks, evaluation, provenance, readout, rollout
+from nwbdyn import baselines, benchmark, blocks, evaluation, provenance, readout, rollout
 from nwbdyn.baselines import Baseline
 from nwbdyn.evaluation import Contest, Task
 from nwbdyn.problem import Problem
@@ -122,6 +122,10 @@ def _metrics(
         }
     if without is not None:
         metrics["coupling"] = evaluation.compare(task, predictions[0], without)
+    if problem.co_smoothing:
+        scored = benchmark.evaluate(problem, [member.model for member in trained], first.baselines)
+        if scored is not None:
+            metrics["benchmark"] = scored
     if problem.model_class.ablations:
         metrics["necessity"] = _necessity(problem, _best(trained), task)
     return metrics

@@ -67,7 +67,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "scaling": (RECORDING, set()),
     "selection": (RECORDING, {"numpy", "pandas"}),
 }
-ANYTHING = {"cli", "report", "fitting", "summary", "ensembles", "__init__"}
+ANYTHING = {"cli", "report", "fitting", "summary", "benchmark", "ensembles", "__init__"}
 
 
 def room_of(path: Path) -> str:

@@ -7,7 +7,7 @@ orders, penalties and filters are chosen on validation bins; test bins are only 
 """
 
 from nwbdyn.baselines.baseline import Baseline
-from nwbdyn.baselines.held_out import co_smoothing
+from nwbdyn.baselines.held_out import co_smoothing, smoothed
 from nwbdyn.baselines.history import next_bin
 
-__all__ = ["Baseline", "co_smoothing", "next_bin"]
+__all__ = ["Baseline", "co_smoothing", "next_bin", "smoothed"]

@@ -67,7 +67,7 @@ def co_smoothing(
     """
     problem = _problem(binned, split, starts, context)
     smoothing = {
-        f"Gaussian, sd {sd:g} s": [_gaussian(context, sd / binned.bin_width)] for sd in SMOOTHING_SD
+        _smoothing_label(sd): [_gaussian(context, sd / binned.bin_width)] for sd in SMOOTHING_SD
     }
     half_widths = {max(1, round(width / binned.bin_width)): None for width in LAG_WIDTHS}
     groups = {
@@ -81,6 +81,23 @@ def co_smoothing(
         found[name] = _regression(name, binned, split, problem, kernels)
     report(Progress("baselines", 2, 2, "fits"))
     return found
+
+
+def smoothed(baseline: Baseline, counts: np.ndarray, *, bin_width: float) -> np.ndarray:
+    """Counts of windows through the Gaussian that "smoothing + GLM" chose on validation.
+
+    Args:
+        counts: (num_windows, num_bins, N).
+
+    Returns:
+        The same shape: expected counts per bin.
+    """
+    (sd,) = (sd for sd in SMOOTHING_SD if _smoothing_label(sd) == baseline.chosen["filter"])
+    return _gaussian(counts.shape[1], sd / bin_width) @ counts
+
+
+def _smoothing_label(sd: float) -> str:
+    return f"Gaussian, sd {sd:g} s"
 
 
 def _regression(

@@ -8,13 +8,14 @@ their start and cut to their median length.
 from nwbdyn.nlb import scores, submission
 from nwbdyn.nlb.alignment import Aligned, align, first_bins, jitter
 from nwbdyn.nlb.layouts import LAYOUTS, Layout, recognise
-from nwbdyn.nlb.tensors import held_in_counts, targets, tensors, units
+from nwbdyn.nlb.tensors import check_pair, held_in_counts, targets, tensors, units
 
 __all__ = [
     "LAYOUTS",
     "Aligned",
     "Layout",
     "align",
+    "check_pair",
     "first_bins",
     "held_in_counts",
     "jitter",

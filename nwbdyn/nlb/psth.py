@@ -48,6 +48,8 @@ def psths(
     trials = trials[~trials.index.duplicated()].dropna(subset=names)
     if layout.jitter:
         trials = trials[~trials["is_outlier"].to_numpy().astype(bool)]
+    if not len(trials):
+        return {}
     condition, _ = pd.factorize(pd.MultiIndex.from_frame(trials[names]), sort=True)
     starts = grid_ceil(
         trials[layout.align].to_numpy(float) + layout.window[0] / 1000, cut.bin_width

@@ -46,13 +46,9 @@ def tensors(
         "train_spikes_heldout_forward": cut.counts(train, held_out, later, cut.forward),
         "train_behavior": cut.behaviour(train, learned),
     }
+    check_pair(train, asked_of)
     starts, _ = cut.starts(asked)
-    known = held_in if test is None else units(test, held_out=False)
-    if not np.array_equal(train.neurons.ids[held_in], asked_of.neurons.ids[known]):
-        raise DataError(
-            f"{asked_of.source.name} has other held-in units than {train.source.name}; "
-            "the two must be the files of one session."
-        )
+    known = units(asked_of, held_out=False)
     found["eval_spikes_heldin"] = cut.counts(asked_of, known, starts, cut.observed)
     if test is None:
         found["eval_spikes_heldout"] = cut.counts(train, held_out, starts, cut.observed)
@@ -108,9 +104,12 @@ def targets(
 
 
 def held_in_counts(
-    recording: Recording, names: str, *, bin_width: float = 0.005
+    recording: Recording, names: str, *, bin_width: float = 0.005, layout: Layout | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """What a model sees of the trials of some splits, e.g. "train val", in file order.
+
+    Args:
+        layout: how to cut them, where the recording's own columns do not tell (a test file).
 
     Returns:
         (num_trials, num_bins, num_held_in) float32 counts, NaN where the units were not observed,
@@ -119,11 +118,21 @@ def held_in_counts(
     Raises:
         DataError: as `tensors`.
     """
-    layout = layout_of(recording)
+    layout = layout or layout_of(recording)
     cut = Cut(layout, bin_width)
     starts, _ = cut.starts(_trials(recording, layout, names))
     known = units(recording, held_out=False)
     return cut.counts(recording, known, starts, cut.observed), starts
+
+
+def check_pair(train: Recording, test: Recording) -> None:
+    """Raise DataError unless the test file has the held-in units of the train file."""
+    known = (r.neurons.ids[units(r, held_out=False)] for r in (train, test))
+    if not np.array_equal(*known):
+        raise DataError(
+            f"{test.source.name} has other held-in units than {train.source.name}; "
+            "the two must be the files of one session."
+        )
 
 
 def layout_of(recording: Recording) -> Layout:

@@ -1,0 +1,107 @@
+"""The benchmark inside a fit: whole trials, both phases, beside the baselines."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV
+
+from nwbdyn import nlb, simulate
+from nwbdyn.fitting import fit
+from nwbdyn.nlb import scores, submission
+
+SMALL = {"layers": 1, "feedforward": 8, "updates": 40, "validate_every": 2, "batch_size": 16}
+WIDTH = 0.020
+BINS = {"observed": 35, "forward": 10}
+
+
+@pytest.fixture(scope="module")
+def reach():
+    """A simulated recording of the maze's layout, and its true rates."""
+    return simulate.sample("sample:reach?neurons=24&trials=60")
+
+
+@pytest.fixture(scope="module")
+def fitted(reach):
+    return fit(reach[0], "stndt", bin_width=WIDTH, options=SMALL)
+
+
+def windows(recording, fitted, split):
+    """(num_trials, observed) bins of the fit's clock, trials in file order."""
+    trials = recording.trials[recording.trials["split"] == split]
+    edges = fitted.predictions.time - WIDTH / 2
+    starts = np.searchsorted(edges, trials["move_onset_time"].to_numpy() - 0.25 - 1e-9)
+    return starts[:, None] + np.arange(BINS["observed"])
+
+
+def velocity(recording, fitted, bins):
+    """Hand velocity 100 ms after each bin begins, to the nearest millisecond, without a filter."""
+    hand = recording.covariate("hand_vel")
+    times = fitted.predictions.time[bins] - WIDTH / 2 + 0.1
+    return hand.data[np.searchsorted(hand.timestamps, times.ravel() - 5e-4)]
+
+
+def test_a_fit_of_the_layout_is_scored_like_the_benchmark(fitted):
+    found = fitted.metrics["benchmark"]
+    assert found["data_set"] == "maze_20"
+    assert set(found["model"]["test"]) == {"co_bps", "fp_bps", "vel_r2", "psth_r2"}
+    assert found["num_trials"] == {"val": 9, "test": 9}
+    assert found["milliseconds_per_trial"] > 0
+    assert set(found["baselines"]["Poisson GLM"]["test"]) == {"co_bps"}
+    smoothing = found["baselines"]["smoothing + GLM"]["test"]
+    assert set(smoothing) == {"co_bps", "vel_r2", "psth_r2"}
+    # the same neurons, trials and bins as the fit's own score
+    for split in ("val", "test"):
+        assert found["model"][split]["co_bps"] == pytest.approx(
+            fitted.metrics["model"][split]["co_bps"], abs=1e-6
+        )
+        for name, rival in found["baselines"].items():
+            assert rival[split]["co_bps"] == pytest.approx(
+                fitted.metrics["baselines"][name][split]["co_bps"], abs=1e-6
+            )
+
+
+def test_velocity_is_decoded_from_the_rates_that_the_fit_predicts(reach, fitted):
+    recording, _ = reach
+    parts = {}
+    for split in ("train", "val", "test"):
+        bins = windows(recording, fitted, split).ravel()
+        parts[split] = fitted.predictions.values[bins], velocity(recording, fitted, bins)
+    search = GridSearchCV(Ridge(), {"alpha": np.logspace(-4, 0, 9)})
+    search.fit(*parts["train"])
+    # the benchmark filters the velocity before it takes every 20th sample
+    expected = search.score(*parts["val"])
+    assert fitted.metrics["benchmark"]["model"]["val"]["vel_r2"] == pytest.approx(
+        expected, abs=0.03
+    )
+
+
+def test_true_rates_score_far_above_smoothing(reach, fitted):
+    recording, truth = reach
+    targets = nlb.targets(recording, bin_width=WIDTH, learned="train val", asked="test")
+    ids, held_in = recording.neurons.ids, ~recording.neurons.table["heldout"].to_numpy()
+    rates = {}
+    for phase, names in (("train", ("train", "val")), ("eval", ("test",))):
+        trials = recording.trials[recording.trials["split"].isin(names)]
+        onset = trials["move_onset_time"].to_numpy()
+        first = np.ceil(np.round((onset - 0.25) / WIDTH, 6)) * WIDTH
+        begin = first[:, None] + np.arange(sum(BINS.values())) * WIDTH
+        step = np.searchsorted(truth.time, begin)[..., None] + np.arange(4)  # of 5 ms
+        true = truth.rates[np.minimum(step, len(truth.time) - 1)].mean(axis=2) * WIDTH
+        rates |= submission.arrange(
+            phase, true, observed=BINS["observed"], held_in=held_in, ids=ids
+        )
+    best = scores.score(targets, rates)
+    smoothing = fitted.metrics["benchmark"]["baselines"]["smoothing + GLM"]["test"]
+    assert best["co_bps"] > smoothing["co_bps"]
+    assert best["vel_r2"] > smoothing["vel_r2"] + 0.05
+    assert best["fp_bps"] > 0.05
+
+
+def test_a_recording_of_another_layout_has_no_such_scores(reach):
+    recording, _ = reach
+    table = recording.neurons.table.drop(columns="heldout")
+    other = replace(recording, neurons=replace(recording.neurons, table=table))
+    found = fit(other, "stndt", bin_width=0.05, options=SMALL | {"context": 10, "updates": 4})
+    assert "benchmark" not in found.metrics
