@@ -151,6 +151,12 @@ def spike_times_in_milliseconds(path: Path):
         table(file["intervals"], "trials", "TimeIntervals", start_time=[0.0], stop_time=[60.0])
 
 
+@refused("/units/spike_times in ", "spans", "not seconds", "divide by")
+def spike_times_in_milliseconds_and_nothing_beside_them(path: Path):
+    with nwb(path) as file:
+        units(file, spikes=[np.linspace(10.5, 1_200_000.25, 400)])
+
+
 @refused("RoiResponseSeries", "has 39 times for 40 samples")
 def traces_with_a_frame_more_than_their_clock(path: Path):
     with nwb(path) as file:

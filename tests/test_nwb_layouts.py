@@ -125,6 +125,22 @@ def test_units_win_over_traces_unless_a_quantity_is_named(tmp_path):
         assert recording.activity.quantity == "dff"
 
 
+def test_spikes_far_longer_than_a_short_epoch_are_still_seconds(tmp_path):
+    with nwb(tmp_path / "a.nwb") as file:
+        units(file, spikes=[0.3 + 1.5 * np.arange(240) for _ in range(2)])
+        table(file["intervals"], "test_tone", "TimeIntervals", start_time=[0.0], stop_time=[1.0])
+    with opened(tmp_path / "a.nwb") as recording:
+        assert len(recording.activity.times) == 480
+
+
+def test_numbered_behaviour_is_never_taken_for_neurons(tmp_path):
+    with nwb(tmp_path / "a.nwb") as file:
+        for tone in range(8):
+            series(file["acquisition"], f"tone_{tone}", np.arange(9.0), rate=1.0)
+    with pytest.raises(ReadError, match="neither units"), opened(tmp_path / "a.nwb"):
+        pass
+
+
 # ---------------------------------------------------------------- traces
 
 
@@ -147,6 +163,9 @@ def test_units_win_over_traces_unless_a_quantity_is_named(tmp_path):
         ("traces", "DfOverF", "dff"),
         ("inferred_spikes", "Fluorescence", "deconvolved"),
         ("RawTraces", "Fluorescence", "fluorescence"),
+        ("denoised", "Fluorescence", "fluorescence"),
+        ("noise", "Fluorescence", None),
+        ("F0", "Fluorescence", None),
     ],
 )
 def test_what_a_series_holds_is_in_its_name(name, container, expected, tmp_path):

@@ -17,7 +17,8 @@ WAVEFORM_COLUMNS = ("waveform_mean", "waveform_sd", "waveforms")
 ELECTRODES = "/general/extracellular_ephys/electrodes"
 SAMPLED_SPIKES = 2_000  # looked at, at each end, to see whether the times are seconds
 FAR_BEYOND = 50.0  # times the recorded span; milliseconds are 1,000 and samples 20,000 times
-SLOWEST_RATE = 0.02  # Hz; a whole table firing slower is in milliseconds
+LONG_GAP = 2.0  # seconds between a unit's spikes; in milliseconds they are hundreds
+HUGE_GAP, LONG_SPAN = 50.0, 300_000.0  # seconds; where nothing else tells the recording's length
 
 
 @dataclass(frozen=True)
@@ -73,17 +74,18 @@ def check_seconds(contents: Contents, units: UnitsTable, last_time: float) -> No
             f"{where} holds whole numbers only (up to {latest:,.0f}), so they are samples or "
             f"milliseconds. {fix}"
         )
-    if np.isfinite(last_time) and last_time > 0 and latest > FAR_BEYOND * last_time:
+    gaps = np.diff(seen)
+    gap = float(np.median(gaps[gaps > 0])) if np.any(gaps > 0) else 0.0  # < 0 from unit to unit
+    if np.isfinite(last_time) and latest > FAR_BEYOND * max(last_time, 0) and gap > LONG_GAP:
         raise ReadError(
             f"{where} reaches {latest:,.0f}, but everything else in the file ends by "
             f"{last_time:,.1f} s, so they are not seconds. {fix}"
         )
-    gaps = np.diff(seen)
-    gaps = gaps[gaps > 0]
-    if not np.isfinite(last_time) and len(gaps) and 1 / np.median(gaps) < SLOWEST_RATE:
+    span = latest - float(seen.min())
+    if not np.isfinite(last_time) and gap > HUGE_GAP and span > LONG_SPAN:
         raise ReadError(
-            f"{where} has a typical interval of {np.median(gaps):,.0f} between spikes, so they are "
-            f"not seconds. {fix}"
+            f"{where} spans {span:,.0f} with a typical interval of {gap:,.0f} between spikes, so "
+            f"they are not seconds. {fix}"
         )
 
 
@@ -201,13 +203,15 @@ def _locations(
     """Where each unit was recorded, from its electrodes, else from its electrode group."""
     electrodes = contents.dataset(found.group, "electrodes")
     if electrodes is not None:
-        return _electrode_locations(contents, found, electrodes, num_units)
+        located = _electrode_locations(contents, found, electrodes, num_units)
+        if located is not None:
+            return located
     table_group = contents.group(ELECTRODES)
     if "peak_channel_id" in frame and table_group is not None:
         table = tables.read(contents, table_group, skip=("group",)).frame
         if "location" in table and not table["id"].duplicated().any():
-            located = table.set_index("id")["location"].reindex(frame["peak_channel_id"])
-            return located.fillna("").tolist()
+            by_channel = table.set_index("id")["location"].reindex(frame["peak_channel_id"])
+            return by_channel.fillna("").tolist()
     if "electrode_group" in frame.columns:
         references = contents.dataset(found.group, "electrode_group")
         groups = [] if references is None else list(references[()])

@@ -1,7 +1,7 @@
 """One plain time series per neuron, as some labs write calcium imaging without ROIs.
 
-Recognised by name only: at least `MIN_SERIES` series in one group whose names differ in a number,
-with one channel each and as many samples as each other.
+Recognised by name only: at least `MIN_SERIES` series in one group that differ in a number and speak
+of neurons in their name or description, with one channel each and one clock.
 """
 
 import re
@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 
 from nwbdyn.nwb import series
-from nwbdyn.nwb.objects import Contents, Found
+from nwbdyn.nwb.objects import Contents, Found, attribute
 from nwbdyn.recording import LazyArray, Neurons, Traces
 
 MIN_SERIES = 4
+NEURONAL = re.compile(r"neuron|cell|roi|activity|calcium|gcamp|trace|fluo", re.IGNORECASE)
 NUMBERED = re.compile(r"^(.*?)[_ \-]?(\d+)$")
 
 
@@ -24,7 +25,8 @@ def find(contents: Contents) -> list[Found]:
     sets: dict[tuple[str, str], list[tuple[int, Found]]] = defaultdict(list)
     for found in contents.of_type("TimeSeries"):
         match = NUMBERED.match(found.name)
-        if match and found.neurodata_type == "TimeSeries":
+        words = f"{found.name} {attribute(found.group, 'description') or ''}"
+        if match and found.neurodata_type == "TimeSeries" and NEURONAL.search(words):
             folder = found.path.rsplit("/", 1)[0]
             sets[folder, match[1]].append((int(match[2]), found))
     largest = max(sets.values(), key=len, default=[])

@@ -180,7 +180,8 @@ class Contents:
     def dereference(self, reference: object) -> h5py.Group | h5py.Dataset | None:
         """The object behind an HDF5 reference, or None when it leads nowhere."""
         try:
-            return self.file[reference] if reference else None
+            is_reference = isinstance(reference, h5py.Reference)
+            return self.file[reference] if is_reference and reference else None
         except HDF5_ERRORS:
             self.check_stream()
             return None
@@ -202,7 +203,9 @@ def path_of(item: h5py.HLObject) -> str:
 
 def _is_text(name: object) -> bool:
     """Whether a name is UTF-8; h5py gives bytes, or lone surrogates, for one that is not."""
-    return isinstance(name, str) and name.isprintable()
+    return isinstance(name, str) and not any(
+        ord(letter) < 32 or 0xD800 <= ord(letter) <= 0xDFFF for letter in name
+    )
 
 
 def stored(item: h5py.HLObject, name: str) -> Any | None:

@@ -17,12 +17,14 @@ from nwbdyn.nwb import objects, planes, roi_table, series, tables
 from nwbdyn.nwb.objects import Contents, Found, attribute, has, path_of
 from nwbdyn.recording import TRACE_QUANTITIES, LazyArray, Neurons, Traces
 
-NOT_NEURONS = re.compile(r"neuropil|npil|background|baseline|surround|residual|noise|motion|\bf0\b")
+NOT_NEURONS = re.compile(
+    r"neuropil|npil|background|baseline|surround|residual|(?<!de)noise|motion|\bf0\b"
+)
 CORRECTED = re.compile(r"subtract|correct|minus|demix")
 ROLES = (  # the first that matches a name decides
     ("events", re.compile(r"event")),
     ("deconvolved", re.compile(r"deconv|spike|spks|oasis|cascade|infer")),
-    ("dff", re.compile(r"d_?f_?f|df_?over_?f|delta_?f|d_?f_f_?0|z_?score")),
+    ("dff", re.compile(r"d_?f_?f|df_?over_?f|delta_?f|d_?f_f_?0")),
     (
         "fluorescence",
         re.compile(r"fluo|raw|ratio|roi_?response|corrected|demix|subtract|^f$|gcamp"),
