@@ -17,7 +17,7 @@ from nwbdyn.binning import Binned
 from nwbdyn.errors import ConfigError, DataError
 from nwbdyn.models.base import CO_SMOOTHING, BaseConfig, Layout, Model, WindowSpec
 from nwbdyn.nlb import Aligned
-from nwbdyn.recording import COUNTS, Note, Recording, SpikeTimes
+from nwbdyn.recording import COUNTS, Note, Recording, SpikeTimes, Traces
 from nwbdyn.splits import SPLITS, Split
 from nwbdyn.windows import Windows
 
@@ -67,7 +67,8 @@ class Problem:
 
     def described(self) -> dict[str, Any]:
         """The decisions, in plain values: model, config, binning, split, source."""
-        source = self.recording.source
+        source, activity = self.recording.source, self.recording.activity
+        traces = activity if isinstance(activity, Traces) else None
         return {
             "model": self.name,
             "config": asdict(self.config),
@@ -82,6 +83,8 @@ class Problem:
                 "context": self.spec.context,
                 "forward": self.spec.forward,
                 "inputs": self.spec.inputs,
+                "series_path": None if traces is None else traces.series_path,
+                "series_object_id": None if traces is None else traces.series_object_id,
             },
             "split": {
                 "rule": self.split.rule,
