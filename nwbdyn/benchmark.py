@@ -109,21 +109,19 @@ def phase(
     return rates | _arranged(problem, "eval", predict(problem, models, asked).rates)
 
 
-def score_file(problem: Problem, rates: Mapping[str, np.ndarray], path: Path) -> dict[str, float]:
-    """The scores of rates against a targets file of the benchmark.
+def read_targets(problem: Problem, path: Path) -> dict[str, np.ndarray]:
+    """The targets of the fit's data set and bin width in a file of the benchmark.
 
     Raises:
-        ResultsError: the file cannot be read, or has no targets for this data set.
+        ResultsError: the file cannot be read, or has no targets of this data set.
     """
     layout = layout_of(problem)
     assert layout is not None
     groups = submission.read(path)
     name = submission.group_name(layout, problem.binned.bin_width)
-    if name not in groups and list(groups) == [""]:
-        name = ""
     if name not in groups:
         raise ResultsError(f"{path} has no targets of {name!r}; it has: {', '.join(groups)}.")
-    return scores.score(groups[name], rates)
+    return groups[name]
 
 
 @dataclass(frozen=True)

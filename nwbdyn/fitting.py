@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from nwbdyn import evaluation, opening, readout, results, run_directory
+from nwbdyn import benchmark, evaluation, opening, readout, results, run_directory, submitting
 from nwbdyn.errors import ConfigError, FitError
 from nwbdyn.models.base import BaseConfig
 from nwbdyn.problem import Problem, pose
 from nwbdyn.progress import Progress, Report, silent
-from nwbdyn.recording import Recording
+from nwbdyn.recording import Note, Recording
 from nwbdyn.results import Fit
 from nwbdyn.summary import summarise
 from nwbdyn.training import Trained, train
@@ -40,6 +40,8 @@ def fit(
     covariates: Sequence[str] = (),
     fold: tuple[int, int] | None = None,
     folds: int | None = None,
+    test_recording: Recording | str | None = None,
+    targets: Path | str | None = None,
     run: Path | str | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -62,6 +64,12 @@ def fit(
         covariates: names of behavioural signals that the model and its baselines may use.
         fold: (k, K): test on every K-th block, from the k-th on, instead of on the last 15 %.
         folds: K: also fit K folds (one seed each), and add mean and spread of their test scores.
+        test_recording: the test file that belongs to a train file of the Neural Latents Benchmark.
+            The model is trained once more, on train and val trials, and its rates for the test
+            trials are written to `run` as the benchmark's `submission.h5`. Without a layout of
+            the benchmark, or with a model that predicts the next bin, it is left out, with a note.
+        targets: file of the benchmark's targets, to score these rates here; without a test file
+            those for the val trials.
         run: run directory to write while fitting; None keeps everything in memory.
         resume: go on with the interrupted run in `run`; a finished one is loaded.
         overwrite: replace an earlier run in `run`.
@@ -93,7 +101,18 @@ def fit(
             fold=fold,
             device=_device(device),
         )
-        asked = problem.described() | {"seed": seed, "seeds": members, "folds": folds}
+        paired = problem.co_smoothing and benchmark.layout_of(problem) is not None
+        test = _opened(test_recording, files) if paired else None
+        submitted = test is not None or targets is not None
+        extra: dict[str, Any] = {}
+        targets = None if targets is None else Path(targets)
+        if submitted:
+            submitting.check(problem, test, targets, run)
+            extra = {
+                "test": None if test is None else test.source.uri,
+                "targets": None if targets is None else str(targets),
+            }
+        asked = problem.described() | {"seed": seed, "seeds": members, "folds": folds} | extra
         if run is not None:
             run_directory.prepare(run, resume=resume, overwrite=overwrite)
             if run_directory.is_started(run):
@@ -104,6 +123,23 @@ def fit(
         trained = _train_members(problem, members, run=run, resume=resume, report=report)
         without = _without_coupling(problem, seed, run=run, resume=resume, report=report)
         fitted = summarise(problem, trained, without, folds=folds, report=report)
+        if submitted:
+            assert run is not None
+            fitted = replace(fitted, environment=fitted.environment | {"asked": extra})
+            scored = submitting.submit(
+                problem,
+                trained,
+                test=test,
+                targets=targets,
+                run=run,
+                resume=resume,
+                report=report,
+            )
+            fitted = replace(fitted, metrics=fitted.metrics | {"submission": scored})
+        if test_recording is not None and test is None:
+            reason = "the benchmark does not ask this model about this layout; it is not used"
+            note = Note("unused-test-file", "test file", reason)
+            fitted = replace(fitted, notes=(*fitted.notes, note))
         if folds is not None:
             choices: dict[str, Any] = {
                 "seed": seed,
@@ -121,6 +157,13 @@ def fit(
         results.write(fitted, run)
         fitted = replace(fitted, run=run)
     return fitted
+
+
+def _opened(recording: Recording | str | None, files: ExitStack) -> Recording | None:
+    """A recording, opened until `files` close where it is an address."""
+    if isinstance(recording, str):
+        return files.enter_context(opening.open(recording))
+    return recording
 
 
 def _train_members(

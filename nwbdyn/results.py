@@ -198,6 +198,7 @@ def _asked(fit: Fit) -> dict[str, object]:
         "seed": fit.seed,
         "seeds": fit.environment.get("seeds", [fit.seed]),
         "folds": fit.environment.get("folds"),
+        **fit.environment.get("asked", {}),  # type: ignore[dict-item]
     }
 
 

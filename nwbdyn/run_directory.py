@@ -7,10 +7,12 @@
       weights.safetensors  the best weights
       results.h5           predictions, connectivity, edges, neurons; needs no torch
       provenance.json      source, digest, versions, seed, device, git state
+      submission.h5        rates for a Neural Latents data set, where these were asked for
       metrics.json         scores of model and baselines; written last, so it marks a complete run
 
 With several seeds each trains in a folder `seed-<seed>` of its own, and each fold of a
-cross-validation is a run of its own in `fold-<k>`. A file is written beside its place, synced and
+cross-validation is a run of its own in `fold-<k>`; a model that is trained once more for the
+benchmark's test trials does so in `refit-<seed>`. A file is written beside its place, synced and
 renamed, so that whoever stops the program at any moment leaves the old file or the new one. This
 room knows names and bytes; `results` knows what they mean.
 """
@@ -29,7 +31,8 @@ FORMAT = 1  # raised whenever a reader of the previous number could misread the 
 CONFIG, HISTORY, CHECKPOINT = "config.json", "history.jsonl", "checkpoint.pt"
 WEIGHTS, RESULTS = "weights.safetensors", "results.h5"
 PROVENANCE, METRICS = "provenance.json", "metrics.json"
-FILES = (CONFIG, HISTORY, CHECKPOINT, WEIGHTS, RESULTS, PROVENANCE, METRICS)
+SUBMISSION = "submission.h5"
+FILES = (CONFIG, HISTORY, CHECKPOINT, WEIGHTS, RESULTS, PROVENANCE, SUBMISSION, METRICS)
 _PARTIAL = ".partial"
 
 
@@ -185,7 +188,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _clear(path: Path) -> None:
-    members = [folder for folder in path.glob("seed-*") if (folder / CHECKPOINT).exists()]
+    members = [
+        folder
+        for name in ("seed-*", "refit-*")
+        for folder in path.glob(name)
+        if (folder / CHECKPOINT).exists()
+    ]
     members += [folder for folder in path.glob("without-coupling") if (folder / HISTORY).exists()]
     members += [folder for folder in path.glob("fold-*") if is_started(folder)]
     for folder in (*members, path):

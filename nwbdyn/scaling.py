@@ -6,6 +6,7 @@ call with `resume=True` fits only what is not there yet.
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -63,15 +64,20 @@ def fit_each(
 
     outcomes: list[Outcome] = []
     for session, name in zip(sessions, run_names(sessions), strict=True):
-        source, folder = session[0], run / name
+        (source, *others), folder = session, run / name
         try:
             if resume and is_complete(folder):
                 outcomes.append(_fitted(source, folder))
             else:
-                with open_source(source, quantity=quantity, report=report) as recording:
+                with ExitStack() as files:
+                    recording, *tests = (
+                        files.enter_context(open_source(one, quantity=quantity, report=report))
+                        for one in (source, *others)
+                    )
                     fit(
                         recording,
                         model,
+                        test_recording=tests[0] if tests else None,
                         options=options or {},
                         run=folder,
                         resume=resume and folder.exists(),

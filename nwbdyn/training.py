@@ -36,6 +36,7 @@ class Trained:
     best_epoch: int  # epoch the weights are from
     best: float  # its validation loss
     seed: int
+    best_share: float  # of the whole course, done by then
 
 
 def train(
@@ -48,6 +49,7 @@ def train(
     device: torch.device,
     folder: Path | None = None,
     resume: bool = False,
+    until: float | None = None,
     report: Report = silent,
 ) -> Trained:
     """Train one model on one recording.
@@ -55,6 +57,8 @@ def train(
     Args:
         folder: run directory that receives checkpoints and history; None keeps nothing.
         resume: go on from the checkpoint in `folder`, where there is one.
+        until: share of the course after which to stop. Then nothing is validated, and the last
+            weights are kept.
         report: told after every epoch, with loss, validation loss, best so far and seconds left.
 
     Raises:
@@ -62,7 +66,16 @@ def train(
         KeyboardInterrupt: as it came, once the last whole epoch is saved.
     """
     with _own_randomness(seed, device):
-        loop = _Loop(model_class, config, layout, windows, seed=seed, device=device, folder=folder)
+        loop = _Loop(
+            model_class,
+            config,
+            layout,
+            windows,
+            seed=seed,
+            device=device,
+            folder=folder,
+            until=until,
+        )
         if resume and folder is not None and (folder / run_directory.CHECKPOINT).exists():
             loop.restore(folder)
         elif folder is not None:
@@ -90,6 +103,7 @@ class _Loop:
         seed: int,
         device: torch.device,
         folder: Path | None,
+        until: float | None,
     ) -> None:
         self.config, self.windows, self.seed, self.folder = config, windows, seed, folder
         self.device = device
@@ -100,6 +114,8 @@ class _Loop:
             epochs = math.ceil(config.updates / self.updates_per_epoch)
         self.num_epochs = max(1, epochs)
         self.num_updates = config.updates or epochs * self.updates_per_epoch
+        self.validates = until is None
+        self.last_update = max(1, round((1.0 if until is None else until) * self.num_updates))
         self.model = model_class(config, layout).to(device)
         self.model.initialise(windows.batches("train", config.batch_size))
         self.optimiser, self.scheduler = self.model.optimiser(
@@ -115,7 +131,7 @@ class _Loop:
     @property
     def finished(self) -> bool:
         patient = self.stale < self.config.patience
-        return self.epoch >= self.num_epochs or self.step >= self.num_updates or not patient
+        return self.epoch >= self.num_epochs or self.step >= self.last_update or not patient
 
     def epoch_of_updates(self) -> None:
         """One pass over the training windows, and the validation that may follow it."""
@@ -123,8 +139,8 @@ class _Loop:
         loss = self._update_all()
         self.epoch += 1
         record: dict[str, float] = {"epoch": self.epoch, "updates": self.step, "loss": loss}
-        last = self.epoch >= self.num_epochs or self.step >= self.num_updates
-        validated = last or self.epoch % self.config.validate_every == 0
+        last = self.epoch >= self.num_epochs or self.step >= self.last_update
+        validated = self.validates and (last or self.epoch % self.config.validate_every == 0)
         if validated:
             record["validation"] = self._validate()
         record["learning_rate"] = float(self.optimiser.param_groups[0]["lr"])
@@ -134,7 +150,7 @@ class _Loop:
         if self.folder is None:
             return
         run_directory.append_history(self.folder, record)
-        if validated:
+        if validated or last:
             self.save()
         else:
             self.last_epoch = copy.deepcopy(self.state())
@@ -151,10 +167,19 @@ class _Loop:
 
     def trained(self) -> Trained:
         """The model with its best weights, finished."""
-        self.model.load_state_dict(self.best_weights)
+        best_epoch = self.best_epoch if self.validates else self.epoch
+        if self.validates:
+            self.model.load_state_dict(self.best_weights)
         self.model.finish(self.windows.batches("train", self.config.batch_size))
         self.model.eval()
-        return Trained(self.model, tuple(self.history), self.best_epoch, self.best, self.seed)
+        return Trained(
+            model=self.model,
+            history=tuple(self.history),
+            best_epoch=best_epoch,
+            best=self.best,
+            seed=self.seed,
+            best_share=self.history[best_epoch - 1]["updates"] / self.num_updates,
+        )
 
     def _update_all(self) -> float:
         """Mean loss over one pass of optimiser steps."""
@@ -176,7 +201,7 @@ class _Loop:
                 self.scheduler.step()
             total += value * batch.num_windows
             num_windows += batch.num_windows
-            if self.step >= self.num_updates:
+            if self.step >= self.last_update:
                 break
         return total / num_windows
 

@@ -42,7 +42,16 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "opening": (RECORDING | {"archive", "streaming", "nwb"}, set()),
     "nwb": (
         RECORDING
-        | {"cache", "clock", "connectivity", "nwb", "results", "run_directory", "simulate", "splits"},
+        | {
+            "cache",
+            "clock",
+            "connectivity",
+            "nwb",
+            "results",
+            "run_directory",
+            "simulate",
+            "splits",
+        },
         {"numpy", "pandas", "xarray", "h5py", "pynwb", "hdmf", "ndx_population_dynamics"},
     ),
     "models": ({"models", "errors"}, {"torch"}),
@@ -67,7 +76,16 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "scaling": (RECORDING, set()),
     "selection": (RECORDING, {"numpy", "pandas"}),
 }
-ANYTHING = {"cli", "report", "fitting", "summary", "benchmark", "ensembles", "__init__"}
+ANYTHING = {
+    "cli",
+    "report",
+    "fitting",
+    "summary",
+    "benchmark",
+    "submitting",
+    "ensembles",
+    "__init__",
+}
 
 
 def room_of(path: Path) -> str:

@@ -3,13 +3,16 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 
-from nwbdyn import nlb, simulate
+from nwbdyn import nlb, run_directory, simulate
+from nwbdyn.errors import ConfigError, FitError, ResultsError
 from nwbdyn.fitting import fit
 from nwbdyn.nlb import scores, submission
+from nwbdyn.recording import SpikeTimes
 
 SMALL = {"layers": 1, "feedforward": 8, "updates": 40, "validate_every": 2, "batch_size": 16}
 WIDTH = 0.020
@@ -105,3 +108,123 @@ def test_a_recording_of_another_layout_has_no_such_scores(reach):
     other = replace(recording, neurons=replace(recording.neurons, table=table))
     found = fit(other, "stndt", bin_width=0.05, options=SMALL | {"context": 10, "updates": 4})
     assert "benchmark" not in found.metrics
+
+
+def pair(recording):
+    """The recording as the benchmark publishes one: test trials in a file of held-in units only."""
+    trials = recording.trials
+    asked = trials["split"] == "test"
+    train = replace(recording, trials=trials[~asked].reset_index(drop=True))
+    kept = np.flatnonzero(~recording.neurons.table["heldout"].to_numpy())
+    spikes = [recording.activity.of(unit) for unit in kept]
+    onset = trials.loc[asked, "move_onset_time"].to_numpy()
+    table = pd.DataFrame(
+        {"start_time": onset - 0.25, "stop_time": onset + 0.45, "move_onset_time": onset}
+    )
+    activity = SpikeTimes(
+        np.concatenate(spikes),
+        np.cumsum([len(times) for times in spikes]),
+        table[["start_time", "stop_time"]].to_numpy(),
+    )
+    test = replace(recording, neurons=recording.neurons.take(kept), activity=activity, trials=table)
+    return train, test
+
+
+def test_rates_for_the_test_trials_are_written_and_scored_here(reach, tmp_path):
+    recording, _ = reach
+    train, test = pair(recording)
+    targets = nlb.targets(recording, bin_width=WIDTH, learned="train val", asked="test")
+    file = submission.write(tmp_path / "targets.h5", {"maze_20": targets})
+    found = fit(
+        train,
+        "stndt",
+        bin_width=WIDTH,
+        options=SMALL,
+        test_recording=test,
+        targets=file,
+        run=tmp_path / "run",
+    )
+    submitted = found.metrics["submission"]
+    assert submitted["phase"] == "test"
+    assert set(submitted["scores"]) == {"co_bps", "fp_bps", "vel_r2", "psth_r2"}
+    (name, rates), *others = submission.read(tmp_path / "run/submission.h5").items()
+    assert name == "maze_20"
+    assert not others
+    num_train = (train.trials["split"] != "none").sum()
+    assert rates["train_rates_heldin"].shape == (num_train, 35, 18)
+    assert rates["eval_rates_heldout"].shape == (9, 35, 6)
+    assert rates["eval_rates_heldin_forward"].shape == (9, 10, 18)
+    assert scores.score(targets, rates) == pytest.approx(submitted["scores"], abs=1e-5)
+    again = fit(
+        train,
+        "stndt",
+        bin_width=WIDTH,
+        options=SMALL,
+        test_recording=test,
+        targets=file,
+        run=tmp_path / "run",
+        resume=True,
+    )
+    assert again.metrics["submission"] == submitted
+    with pytest.raises(FitError, match="targets"):
+        fit(
+            train,
+            "stndt",
+            bin_width=WIDTH,
+            options=SMALL,
+            test_recording=test,
+            run=tmp_path / "run",
+            resume=True,
+        )
+
+
+def test_a_model_of_train_and_val_trials_stops_where_validation_chose(reach, tmp_path):
+    train, test = pair(reach[0])
+    options = SMALL | {"updates": 12, "validate_every": 1}
+    run = tmp_path / "run"
+    found = fit(train, "stndt", bin_width=WIDTH, options=options, test_recording=test, run=run)
+    validations = [record["validation"] for record in found.history]
+    best = found.history[int(np.argmin(validations))]["updates"]
+    (refitted,) = run.glob("refit-*")
+    history = run_directory.read_history(refitted)
+    assert history[-1]["updates"] == best
+    assert all("validation" not in record for record in history)
+
+
+def test_the_validation_phase_needs_no_test_file(reach, tmp_path):
+    train, _ = pair(reach[0])
+    targets = nlb.targets(train, bin_width=WIDTH)
+    file = submission.write(tmp_path / "targets.h5", {"maze_20": targets})
+    options = SMALL | {"updates": 4}
+    found = fit(
+        train, "stndt", bin_width=WIDTH, options=options, targets=file, run=tmp_path / "run"
+    )
+    assert found.metrics["submission"]["phase"] == "validation"
+    # the file's val trials are the fit's test trials
+    assert found.metrics["submission"]["scores"] == pytest.approx(
+        found.metrics["benchmark"]["model"]["test"], abs=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"run": None}, "run directory"),
+        ({"bin_width": 0.005}, "no targets of 'maze'"),
+        ({"model": "netformer"}, "predicts nothing that the Neural"),
+    ],
+)
+def test_what_cannot_be_submitted_is_refused_before_training(change, message, reach, tmp_path):
+    train, _ = pair(reach[0])
+    file = submission.write(tmp_path / "targets.h5", {"maze_20": {"x": np.zeros(1)}})
+    chosen = {"run": tmp_path / "run", "bin_width": WIDTH, "model": "stndt"} | change
+    with pytest.raises((ConfigError, ResultsError), match=message):
+        fit(train, **chosen, targets=file)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_test_file_is_noted_by_a_model_that_predicts_the_next_bin(reach):
+    train, test = pair(reach[0])
+    options = {"epochs": 1, "history": 1}
+    found = fit(train, "netformer", bin_width=0.05, options=options, test_recording=test)
+    assert "unused-test-file" in [note.code for note in found.notes]

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,11 @@ EXIT_SOME_FAILED = 3
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A model option.")
 @click.option("--trials", metavar="NAME", help="Align windows to this interval table.")
 @click.option("--covariate", "covariates", multiple=True, metavar="NAME", help="Behaviour input.")
+@click.option(
+    "--targets",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Score here against this Neural Latents targets file.",
+)
 @options.quantity
 @click.option("--all", "take_all", is_flag=True, help="Do not ask above 5 files or 5 GB.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
@@ -88,7 +94,7 @@ def command(
             if several:
                 outcomes = scaling.fit_each(sessions, model, run=run, report=report, **choices)
             else:
-                _fit_one(sources[0], model, run, report=report, **choices)
+                _fit_one(sessions[0], model, run, report=report, **choices)
     except KeyboardInterrupt:
         again = _command_line(resume=True)
         click.echo(f"\nStopped. What was done is in {run}; go on with:\n  {again}", err=True)
@@ -104,7 +110,7 @@ def command(
 
 
 def _fit_one(
-    source: "Source",
+    session: "tuple[Source, ...]",
     model: str,
     run: Path,
     *,
@@ -115,8 +121,13 @@ def _fit_one(
     from nwbdyn.fitting import fit
     from nwbdyn.opening import open_source
 
-    with open_source(source, quantity=quantity, report=report) as recording:
-        fit(recording, model, run=run, report=report, **fit_options)
+    with ExitStack() as files:
+        recording, *tests = (
+            files.enter_context(open_source(source, quantity=quantity, report=report))
+            for source in session
+        )
+        test = tests[0] if tests else None
+        fit(recording, model, test_recording=test, run=run, report=report, **fit_options)
 
 
 def _collection_name(address: str) -> str:
