@@ -10,6 +10,7 @@ from nwbdyn import archive
 from nwbdyn.errors import AddressError
 from nwbdyn.progress import Report, silent
 from nwbdyn.recording import Source
+from nwbdyn.streaming.disk import BLOCK, DiskBlocks
 from nwbdyn.streaming.file import RangedFile
 from nwbdyn.streaming.remote import PATIENCE, Patience, Remote
 
@@ -38,17 +39,25 @@ def open_file(
             raise AddressError(
                 f"Cannot read '{source.path}' ({error.strerror}); expected a file you may read."
             ) from None
+    remote = _remote(source, patience)
+    first = remote.get(0, BLOCK) if remote.size is None else (0, b"")
+    identity = source.digest
+    if identity is None and remote.etag and remote.etag.startswith('"'):
+        identity = f"{source.url} {remote.etag} {remote.size}"
+    disk = DiskBlocks(identity) if identity else None
+    return cast(BinaryIO, RangedFile(remote, first=first, disk=disk, report=report))
+
+
+def _remote(source: Source, patience: Patience) -> Remote:
     if source.asset_id is None:
         url = archive.signed_url(source)
-        remote = Remote(source.uri, url, renew=lambda: url, patience=patience)
-    else:
-        # Embargoed assets are read through the archive's address, which hands out a signed one.
-        embargoed = source.url.rstrip("/").endswith("/download")
-        remote = Remote(
-            source.uri,
-            archive.content_url(source) if embargoed else source.url,
-            renew=lambda: archive.content_url(source),
-            size=source.size,
-            patience=patience,
-        )
-    return cast(BinaryIO, RangedFile(remote, report=report))
+        return Remote(source.uri, url, renew=lambda: url, patience=patience)
+    # Embargoed assets are read through the archive's address, which hands out a signed one.
+    embargoed = source.url.rstrip("/").endswith("/download")
+    return Remote(
+        source.uri,
+        archive.content_url(source) if embargoed else source.url,
+        renew=lambda: archive.content_url(source),
+        size=source.size,
+        patience=patience,
+    )

@@ -16,12 +16,13 @@ from concurrent.futures import ThreadPoolExecutor
 from nwbdyn.errors import StreamError
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.streaming import collector
+from nwbdyn.streaming.disk import BLOCK, DiskBlocks
 from nwbdyn.streaming.remote import Remote
 
-BLOCK = 64 << 10  # bytes; the grid on which everything is fetched and kept
 HEAD = 512 << 10  # bytes fetched at the start of the file when it is opened
 TAIL = 1 << 20  # bytes fetched at its end
-NEAR = 512 << 10  # bytes fetched around a miss
+NEAR = 512 << 10  # bytes fetched after a miss
+BEFORE = 2  # blocks fetched before it: HDF5 often goes on a little below
 AHEAD = 8 << 20  # most bytes fetched ahead of a reader that moves on
 GAP = 256 << 10  # ranges closer than this are fetched as one
 SMALLEST_PART, LARGEST_PART = 2 << 20, 8 << 20  # bytes per request of a large read
@@ -34,14 +35,25 @@ class RangedFile(io.RawIOBase):
     """A remote object opened for reading; safe to share between threads, except the position.
 
     Args:
-        remote: the object.
+        remote: the object, of known size.
+        first: offset and bytes of the answer that told the size, if one was asked for it.
+        disk: where blocks are kept from one opening to the next.
         memory: most bytes kept in memory.
         report: told how many bytes have arrived, from the reading thread.
     """
 
-    def __init__(self, remote: Remote, *, memory: int = MEMORY, report: Report = silent) -> None:
+    def __init__(
+        self,
+        remote: Remote,
+        *,
+        first: tuple[int, bytes] = (0, b""),
+        disk: DiskBlocks | None = None,
+        memory: int = MEMORY,
+        report: Report = silent,
+    ) -> None:
         super().__init__()
         self._remote = remote
+        self._disk = disk
         self._memory = max(memory, 4 * WINDOW)
         self._report = report
         self._position = 0
@@ -58,6 +70,7 @@ class RangedFile(io.RawIOBase):
         self._arrived = threading.Condition()
         self._workers = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="nwbdyn-stream")
         try:
+            self._publish(*first)
             self._open_both_ends()
         except BaseException:
             self.close()
@@ -166,15 +179,12 @@ class RangedFile(io.RawIOBase):
             self._arrived.notify_all()
 
     def _open_both_ends(self) -> None:
-        """Fetch head and tail; together when the size is known, else the head tells it."""
-        if self._remote.size is None:
-            self._publish(*self._remote.get(0, HEAD))
+        if self.size == 0:
+            raise StreamError(f"{self.name}: the file is empty; expected an NWB file.")
         with self._arrived:
             for start, stop in ((0, HEAD), (self.size - TAIL, self.size)):
                 for part in self._missing_parts(max(0, start), min(stop, self.size)):
                     self._submit(*part)
-        if self.size == 0:
-            raise StreamError(f"{self.name}: the file is empty; expected an NWB file.")
         self._take(0)
 
     def _want(self, start: int, stop: int) -> None:
@@ -184,7 +194,11 @@ class RangedFile(io.RawIOBase):
             if not parts:
                 return
             first = parts[0][0] * BLOCK
-            self._ahead = min(2 * self._ahead, AHEAD) if first == self._end_of_last_miss else NEAR
+            if first == self._end_of_last_miss:
+                self._ahead = min(2 * self._ahead, AHEAD)
+            else:
+                self._ahead = NEAR
+                start = max(0, first - BEFORE * BLOCK)
             stop = min(max(stop, first + self._ahead), self.size)
             for part in self._missing_parts(start, stop):
                 self._submit(*part)
@@ -192,14 +206,8 @@ class RangedFile(io.RawIOBase):
 
     def _missing_parts(self, start: int, stop: int) -> list[tuple[int, int]]:
         """Block ranges of requests for what of `start` to `stop` is neither here nor coming."""
-        runs: list[list[int]] = []
-        for block in range(start // BLOCK, -(-stop // BLOCK)):
-            if block in self._blocks or block in self._pending:
-                continue
-            if runs and runs[-1][1] == block:
-                runs[-1][1] = block + 1
-            else:
-                runs.append([block, block + 1])
+        blocks = range(start // BLOCK, -(-stop // BLOCK))
+        runs = _runs(n for n in blocks if n not in self._blocks and n not in self._pending)
         missing = sum(after - first for first, after in runs) * BLOCK
         size = min(max(missing // CONNECTIONS, SMALLEST_PART), LARGEST_PART) // BLOCK
         return [
@@ -224,7 +232,7 @@ class RangedFile(io.RawIOBase):
         """Fetch one part, in a worker; the outcome is published before the worker is done."""
         failure = ""
         try:
-            self._publish(*self._remote.get(first * BLOCK, min(after * BLOCK, self.size)))
+            self._fetch(first, after)
         except StreamError as error:
             # Only the words are kept: an exception that lives on keeps its callers' frames, and
             # h5py's among them crash the interpreter when they are freed at its end.
@@ -239,6 +247,17 @@ class RangedFile(io.RawIOBase):
             self._arrived.notify_all()
             if not self.closed:
                 self._start_planned()
+
+    def _fetch(self, first: int, after: int) -> None:
+        """Publish the blocks of one part, from disk where they are there."""
+        here = self._disk.read(first, after) if self._disk else {}
+        for number, block in here.items():
+            self._publish(number * BLOCK, block)
+        for begin, end in _runs(number for number in range(first, after) if number not in here):
+            arrived = self._remote.get(begin * BLOCK, min(end * BLOCK, self.size))
+            self._publish(*arrived)
+            if self._disk:
+                self._disk.write(*arrived)
 
     def _publish(self, offset: int, data: bytes) -> None:
         with self._arrived:
@@ -291,3 +310,14 @@ class RangedFile(io.RawIOBase):
                 self._unread.update(range(*part))
                 self._planned_on_their_way += 1
                 self._submit(*part, planned=True)
+
+
+def _runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """(first, after) of each run of consecutive numbers."""
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and runs[-1][1] == number:
+            runs[-1] = (runs[-1][0], number + 1)
+        else:
+            runs.append((number, number + 1))
+    return runs

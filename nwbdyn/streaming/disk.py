@@ -1,0 +1,186 @@
+"""Blocks of remote files kept on disk, so that the second open of the same bytes fetches nothing.
+
+    <cache folder>/streams/<key>/<number>      one segment: SEGMENT blocks of one remote file
+
+A segment starts with one entry per block, its CRC-32 and length, and leaves holes for blocks that
+are not there. A block is written before its entry and compared with it whenever it is read, so a
+crash, a full disk or a second process that writes the same segment costs a block, never its truth.
+The key comes from a digest of the content. Segments used longest ago go first when the size limit
+is reached.
+"""
+
+import hashlib
+import logging
+import os
+import re
+import shutil
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from nwbdyn import cache
+from nwbdyn.errors import ConfigError
+
+BLOCK = 64 << 10  # bytes; the grid of everything that is fetched and kept
+SEGMENT = 64  # blocks per file on disk
+LIMIT = 10 << 30  # bytes on disk, unless LIMIT_VARIABLE says otherwise
+LIMIT_VARIABLE = "NWBDYN_CACHE_SIZE"  # "20 GB", "500 MB", bytes; 0 keeps nothing
+_CHECK_AFTER = 64 << 20  # bytes written before the limit is looked at again
+_ENTRY = struct.Struct("<II")  # CRC-32, bytes; a length of 0 says that there is no block
+_ENTRIES = SEGMENT * _ENTRY.size
+_UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What the cache holds."""
+
+    folder: Path
+    files: int  # remote files of which it holds something
+    size: int  # bytes on disk
+    limit: int  # bytes
+
+
+def usage() -> Usage:
+    """How full the cache is."""
+    root = cache.folder("streams")
+    segments = list(_segments(root))
+    files = {path.parent for path, _, _ in segments}
+    return Usage(root, len(files), sum(size for _, size, _ in segments), limit())
+
+
+def clear() -> None:
+    """Remove every block; files that are open go on without them."""
+    shutil.rmtree(cache.folder("streams"), ignore_errors=True)
+
+
+def limit() -> int:
+    """Most bytes to keep on disk.
+
+    Raises:
+        ConfigError: the environment variable holds no size.
+    """
+    text = os.environ.get(LIMIT_VARIABLE)
+    if text is None:
+        return LIMIT
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?b?)\s*", text.lower())
+    unit = found and _UNITS.get(found[2] if found[2] in ("", "b") else found[2].rstrip("b") + "b")
+    if not found or unit is None:
+        raise ConfigError(f"{LIMIT_VARIABLE} is '{text}'; expected a size such as 20 GB, or 0.")
+    return int(float(found[1]) * unit)
+
+
+class DiskBlocks:
+    """The blocks of one remote file that are on disk; any thread, any number of processes.
+
+    Args:
+        identity: names the content and nothing else: a digest, or address, ETag and size.
+    """
+
+    def __init__(self, identity: str) -> None:
+        self._limit = limit()
+        self._root = cache.folder("streams")
+        self._folder = self._root / hashlib.sha256(identity.encode()).hexdigest()[:32]
+        self._works = self._limit > 0
+        self._written = 0  # bytes since the limit was last looked at
+        self._touched: set[int] = set()  # segments marked as used
+
+    def read(self, first: int, after: int) -> dict[int, bytes]:
+        """Those of the blocks from `first` to before `after` that are on disk and sound."""
+        found: dict[int, bytes] = {}
+        for segment in range(first // SEGMENT, -(-after // SEGMENT)) if self._works else ():
+            base = segment * SEGMENT
+            wanted = range(max(first, base), min(after, base + SEGMENT))
+            try:
+                with open(self._folder / str(segment), "rb") as file:
+                    found |= _sound_blocks(file, base, wanted)
+                self._touch(segment)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self._give_up(error)
+        return found
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Keep the whole blocks of `data`, which starts at byte `offset` of the file."""
+        if not self._works:
+            return
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for at in range(0, len(data), BLOCK):
+                self._write_block((offset + at) // BLOCK, data[at : at + BLOCK])
+            if self._written > _CHECK_AFTER:
+                self.trim()
+        except OSError as error:
+            self._give_up(error)
+
+    def trim(self) -> None:
+        """Remove the segments used longest ago until the cache is within its limit."""
+        self._written = 0
+        segments = sorted(_segments(self._root), key=lambda segment: segment[2])
+        excess = sum(size for _, size, _ in segments) - self._limit
+        for path, size, _ in segments:
+            if excess <= 0:
+                break
+            path.unlink(missing_ok=True)
+            excess -= size
+
+    def _write_block(self, number: int, block: bytes) -> None:
+        segment, place = divmod(number, SEGMENT)
+        flags = (
+            os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+        )  # neither truncated nor appended
+        with os.fdopen(os.open(self._folder / str(segment), flags, 0o600), "r+b") as file:
+            file.seek(_ENTRIES + place * BLOCK)
+            file.write(block)
+            file.flush()
+            file.seek(place * _ENTRY.size)
+            file.write(_ENTRY.pack(zlib.crc32(block), len(block)))
+        self._written += len(block)
+
+    def _touch(self, segment: int) -> None:
+        if segment not in self._touched:
+            self._touched.add(segment)
+            os.utime(self._folder / str(segment))
+
+    def _give_up(self, error: OSError) -> None:
+        if self._works:
+            self._works = False
+            _log.warning("Streaming goes on without the cache in %s: %s", self._root, error)
+
+
+def _sound_blocks(file: BinaryIO, base: int, wanted: range) -> dict[int, bytes]:
+    entries = file.read(_ENTRIES)
+    found = {}
+    for number in wanted:
+        place = number - base
+        if len(entries) < (place + 1) * _ENTRY.size:
+            continue
+        checksum, length = _ENTRY.unpack_from(entries, place * _ENTRY.size)
+        if 0 < length <= BLOCK:
+            file.seek(_ENTRIES + place * BLOCK)
+            block = file.read(length)
+            if len(block) == length and zlib.crc32(block) == checksum:
+                found[number] = block
+    return found
+
+
+def _segments(root: Path) -> Iterator[tuple[Path, int, float]]:
+    """Path, bytes on disk and time of last use of every segment."""
+    try:
+        folders = [entry for entry in os.scandir(root) if entry.is_dir()]
+    except FileNotFoundError:
+        return
+    for folder in folders:
+        for entry in os.scandir(folder):
+            try:
+                status = entry.stat()
+            except FileNotFoundError:  # another process removed it
+                continue
+            on_disk = getattr(status, "st_blocks", 0) * 512 or status.st_size
+            yield Path(entry.path), on_disk, status.st_mtime
