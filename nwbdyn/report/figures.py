@@ -141,7 +141,7 @@ def connectivity(fit: Fit, axes: Axes | None = None) -> Axes:
         )
         figure = axes.get_figure()
         assert figure is not None
-        figure.colorbar(image, ax=axes, label=fit.connectivity.measure, shrink=0.8)
+        figure.colorbar(image, ax=axes, label="weight", shrink=0.8)
         axes.set_xlabel("presynaptic")
         axes.set_ylabel("postsynaptic")
         groups = style.bounds(_labels(table)[order].tolist())
@@ -210,7 +210,7 @@ def weights(fit: Fit, axes: Axes | None = None) -> Axes:
     with style.house():
         axes.hist(fit.edges["weight"], bins=80, color=style.MODEL, log=True)
         axes.axvline(0, color=style.INK, linewidth=0.5)
-        axes.set_xlabel(f"weight ({fit.connectivity.measure})")
+        axes.set_xlabel("weight")
         axes.set_ylabel("edges")
     return axes
 

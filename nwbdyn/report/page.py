@@ -205,29 +205,32 @@ def _slider(fit: Fit) -> str | None:
 
 
 def _score_rows(fit: Fit) -> list[dict[str, str]]:
+    """One row per metric and method, test beside validation; errors are left to metrics.json."""
     metrics: dict[str, Any] = fit.metrics  # type: ignore[assignment]
     by_name = {fit.model: metrics["model"], **metrics["baselines"]}
     intervals = metrics.get("intervals", {})
     by_interval = {fit.model: intervals.get("model", {}), **intervals.get("baselines", {})}
-    rows = []
-    for name, splits in by_name.items():
-        for split in ("val", "test"):
-            for metric, value in splits.get(split, {}).items():
-                interval = by_interval.get(name, {}).get(split, {}).get(metric)
-                rows.append(
-                    {
-                        "name": name,
-                        "split": split,
-                        "metric": metric,
-                        "value": "" if value is None else f"{value:.4f}",
-                        "interval": _interval(interval),
-                    }
-                )
-    return rows
+    split = metrics["primary"]["split"]
+    shown = [name for name in metrics["model"].get(split, {}) if not name.startswith("mse")]
+    return [
+        {
+            "metric": metric,
+            "name": name,
+            "val": _score(splits.get("val", {}).get(metric)),
+            "test": _score(splits.get(split, {}).get(metric)),
+            "interval": _interval(by_interval.get(name, {}).get(split, {}).get(metric)),
+        }
+        for metric in shown
+        for name, splits in by_name.items()
+    ]
+
+
+def _score(value: float | None) -> str:
+    return "" if value is None or value != value else f"{value:.4f}"
 
 
 def _interval(interval: list[float] | None) -> str:
-    if interval is None or any(end is None for end in interval):
+    if interval is None or any(end is None or end != end for end in interval):
         return ""
     return f"{interval[0]:.4f} to {interval[1]:.4f}"
 

@@ -66,7 +66,5 @@ def bounds(labels: Sequence[str]) -> list[tuple[str, int, int]]:
     """Runs of equal labels in a sorted list: (label, first, one past the last)."""
     edges = [0, *(i for i in range(1, len(labels)) if labels[i] != labels[i - 1]), len(labels)]
     return [
-        (labels[start], start, stop)
-        for start, stop in itertools.pairwise(edges)
-        if stop > start
+        (labels[start], start, stop) for start, stop in itertools.pairwise(edges) if stop > start
     ]
