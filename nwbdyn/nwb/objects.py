@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from nwbdyn.errors import ReadError
-from nwbdyn.nwb import inheritance
+from nwbdyn.nwb import inheritance, ranges
 from nwbdyn.recording import Note
 
 HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)  # what h5py raises on damage
@@ -56,6 +56,12 @@ class WatchedFile:
 
     def tell(self) -> int:
         return self._file.tell()
+
+    def expect(self, dataset: h5py.Dataset, key: Any) -> None:
+        """Let a remote file fetch together what HDF5 is about to ask for bit by bit."""
+        prefetch = getattr(self._file, "prefetch", None)
+        if prefetch is not None:
+            prefetch(ranges.wanted(dataset, key))
 
 
 @dataclass(frozen=True)
@@ -167,6 +173,7 @@ class Contents:
             ReadError: HDF5 cannot give the values (a damaged chunk, a filter that is not there).
         """
         try:
+            self.watched.expect(dataset, key)
             stored = np.asarray(dataset[key])
         except (OSError, RuntimeError) as error:
             self.check_stream()
