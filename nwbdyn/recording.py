@@ -76,7 +76,7 @@ class LazyArray:
 
     def __getitem__(self, key: object) -> np.ndarray:
         if self._whole is not None:
-            return self._whole[key]  # type: ignore[index]
+            return self._whole[key]  # type: ignore[call-overload]
         return self._read(key)
 
     def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:

@@ -16,7 +16,7 @@ def of_fit(fit: Fit) -> str:
 
     The model stands first, then its baselines; a baseline without a score leaves the cell empty.
     """
-    metrics: dict[str, Any] = fit.metrics  # type: ignore[assignment]
+    metrics: dict[str, Any] = fit.metrics
     metric, split = metrics["primary"]["metric"], metrics["primary"]["split"]
     scores = {fit.model: metrics["model"], **metrics["baselines"]}
     intervals = metrics.get("intervals", {})

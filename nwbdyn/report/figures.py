@@ -20,7 +20,7 @@ MOST_NEURONS = 400  # rows of a heat map; larger networks show the strongest
 
 def scores(fit: Fit, axes: Axes | None = None) -> Axes:
     """The primary metric of the model and its baselines on test, with intervals where known."""
-    metrics: dict[str, Any] = fit.metrics  # type: ignore[assignment]
+    metrics: dict[str, Any] = fit.metrics
     metric, split = metrics["primary"]["metric"], metrics["primary"]["split"]
     by_name = {fit.model: metrics["model"], **metrics["baselines"]}
     intervals = metrics.get("intervals", {})
@@ -187,15 +187,17 @@ def cell_types(fit: Fit, axes: Axes | None = None) -> Axes:
 def cell_types_over_time(fit: Fit, axes: Axes | None = None) -> Axes:
     """The course of the six strongest pairs of cell types over the session."""
     course = fit.connectivity.by_cell_type()
-    pairs = course.stack(pair=("post_type", "pre_type")).dropna("pair", how="all")
-    strongest = np.argsort(-np.abs(pairs).mean("time").to_numpy())[: len(style.CATEGORIES) - 1]
+    types = course["post_type"].to_numpy()
+    columns = pd.MultiIndex.from_product([types, types], names=["post", "pre"])
+    flat = course.to_numpy().reshape(len(course), -1)
+    pairs = pd.DataFrame(flat, index=course["time"].to_numpy(), columns=columns)
+    pairs = pairs.dropna(axis="columns", how="all")
+    strongest = pairs.abs().mean().sort_values(ascending=False).index[:6]
+    step = max(1, len(pairs) // MOST_POINTS)
     axes = axes or style.panels()[0]
-    step = max(1, pairs.sizes["time"] // MOST_POINTS)
     with style.house():
-        for position, colour in zip(strongest, style.CATEGORIES, strict=False):
-            one = pairs.isel(pair=int(position))
-            post, pre = one["pair"].item()
-            smooth = one.to_pandas().rolling(max(1, 4 * step), min_periods=1).mean()[::step]
+        for (post, pre), colour in zip(strongest, style.CATEGORIES, strict=False):
+            smooth = pairs[(post, pre)].rolling(max(1, 4 * step), min_periods=1).mean()[::step]
             axes.plot(smooth.index, smooth, color=colour, label=f"{pre} → {post}")
         axes.axhline(0, color=style.INK, linewidth=0.5)
         axes.set_xlabel("time (s)")
@@ -270,14 +272,13 @@ def strongest_map(fit: Fit, *, num_edges: int = 60) -> Axes:
         figure = plt.figure(figsize=(5.2, 4.4))
         axes = figure.add_subplot(projection="3d" if solid else None)
         shown = position if solid else position[:, :2]
-        axes.scatter(*shown.T, s=8, color=style.INK, alpha=0.6)
+        axes.plot(*shown.T, ".", markersize=4, color=style.INK, alpha=0.6)
         for edge in fit.edges.head(num_edges).itertuples():
             ends = shown[[row[edge.pre], row[edge.post]]]
             colour = "#b2182b" if edge.weight > 0 else "#2166ac"
             axes.plot(*ends.T, color=colour, linewidth=1, alpha=0.7)
-        for axis, name in zip("xyz", "xyz", strict=True):
-            if solid or axis != "z":
-                getattr(axes, f"set_{axis}label")(name)
+        for name in "xyz"[: shown.shape[1]]:
+            getattr(axes, f"set_{name}label")(name)
     return axes
 
 

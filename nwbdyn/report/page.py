@@ -64,7 +64,7 @@ def render(fit: Fit) -> str:
     environment = Environment(
         loader=PackageLoader("nwbdyn.report", "."), autoescape=True, undefined=StrictUndefined
     )
-    metrics: dict[str, Any] = fit.metrics  # type: ignore[assignment]
+    metrics: dict[str, Any] = fit.metrics
     return environment.get_template("page.html.jinja").render(
         fit=fit,
         title=f"{fit.model} on {fit.source.name}",
@@ -206,7 +206,7 @@ def _slider(fit: Fit) -> str | None:
 
 def _score_rows(fit: Fit) -> list[dict[str, str]]:
     """One row per metric and method, test beside validation; errors are left to metrics.json."""
-    metrics: dict[str, Any] = fit.metrics  # type: ignore[assignment]
+    metrics: dict[str, Any] = fit.metrics
     by_name = {fit.model: metrics["model"], **metrics["baselines"]}
     intervals = metrics.get("intervals", {})
     by_interval = {fit.model: intervals.get("model", {}), **intervals.get("baselines", {})}
