@@ -7,9 +7,11 @@ import sys
 import threading
 
 import pytest
+from click.testing import CliRunner
 from standin import KEY, StandIn
 
 from nwbdyn import archive
+from nwbdyn.cli import main
 from nwbdyn.errors import ConfigError
 from nwbdyn.recording import Source
 from nwbdyn.streaming import disk, open_file
@@ -200,3 +202,15 @@ def test_processes_share_the_cache(source, data):
     with open_file(source) as file:
         assert file.read() == data
         assert file.requests == 0
+
+
+def test_the_command_line_shows_and_clears_the_cache(source):
+    with open_file(source) as file:
+        file.read()
+    shown = CliRunner().invoke(main, ["cache"])
+    assert shown.exit_code == 0, shown.output
+    assert str(disk.usage().folder) in shown.output
+    assert "streamed files  1\n" in shown.output
+    cleared = CliRunner().invoke(main, ["cache", "--clear"])
+    assert cleared.output.startswith("Removed ")
+    assert disk.usage().files == 0

@@ -1,0 +1,34 @@
+"""`nwbdyn cache`: what streaming keeps on disk."""
+
+import click
+
+from nwbdyn.cli import terminal
+
+
+@click.command("cache")
+@click.option("--clear", is_flag=True, help="Remove what streaming keeps.")
+def command(clear: bool) -> None:
+    """Show where the bytes of streamed files are kept, how many, and the limit.
+
+    NWBDYN_CACHE names another folder, NWBDYN_CACHE_SIZE another limit ("20 GB"; 0 keeps nothing).
+
+    \b
+    Examples:
+      nwbdyn cache
+      nwbdyn cache --clear
+    """
+    from nwbdyn.streaming import disk
+
+    before = disk.usage()
+    if clear:
+        disk.clear()
+        click.echo(f"Removed {terminal.size(before.size)} from {before.folder}")
+        return
+    rows = [
+        ("folder", str(before.folder)),
+        ("streamed files", str(before.files)),
+        ("size", terminal.size(before.size)),
+        ("limit", terminal.size(before.limit)),
+    ]
+    for name, value in rows:
+        click.echo(f"{name:<16}{value}")
