@@ -16,7 +16,10 @@ TRACES = Layout(
     neuron_ids={"0": (0, 1, 2, 3, 4, 5)}, held_in={"0": (True,) * 6}, bin_width=0.25, quantity="dff"
 )
 COUNTS = replace(TRACES, quantity="counts", bin_width=0.02)
-PAPER = {"history": 7, "embedding": 4, "layer_norm": True, "raw_values": False}
+PAPER = {
+    **{"history": 7, "embedding": 4, "layer_norm": True, "raw_values": False},
+    **{"start": 1.0, "ridge": 0.0},
+}
 
 
 def make(layout: Layout = TRACES, seed: int = 0, **options) -> NetFormer:
@@ -261,6 +264,18 @@ def test_the_cell_type_constraint_in_closed_form_is_the_mean_over_pairs():
     free = make(layout, **PAPER)
     free.load_state_dict(model.state_dict(), strict=False)
     expected = free.loss(batch, free(batch)) + 0.5 * penalty
+    torch.testing.assert_close(model.loss(batch, model(batch)), expected)
+
+
+def test_the_ridge_is_the_summed_square_of_a_off_its_diagonal_per_receiver():
+    layout = replace(TRACES, num_covariates=2)
+    model, free = make(layout, **PAPER | {"ridge": 10.0}), make(layout, **PAPER)
+    batch = make_batch(model, num_windows=4)
+    model.initialise([batch, batch])  # 8 windows
+    _, A = oracle(model, batch)
+    off = A * (1 - torch.eye(6, 8))
+    size = (off**2).sum(dim=(1, 2)).mean() / 6
+    expected = free.loss(batch, free(batch)) + 10.0 / 8 * size
     torch.testing.assert_close(model.loss(batch, model(batch)), expected)
 
 
