@@ -6,6 +6,7 @@ import numpy as np
 import pynwb
 import pytest
 from nwbinspector import Importance, inspect_nwbfile, load_config
+from test_simulate import SMALL
 
 import nwbdyn
 from nwbdyn.errors import AddressError
@@ -68,6 +69,18 @@ def test_spikes_trials_and_areas_come_back(files):
             assert (recording.neurons.table[column] == planted.neurons.table[column]).all()
         for column in planted.trials:
             assert (recording.trials[column] == planted.trials[column]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("address", SMALL.values(), ids=SMALL)
+def test_every_sample_is_written_and_read(address, tmp_path):
+    planted, _ = sample(address)
+    path = sample_file(address, tmp_path)
+    assert pynwb.validate(path=str(path)) == []
+    with nwbdyn.open(str(path)) as recording:
+        assert recording.neurons.ids.tolist() == planted.neurons.ids.tolist()
+        assert type(recording.activity) is type(planted.activity)
+        assert {note.code for note in recording.notes} <= {"no-positions"}
 
 
 def test_the_file_is_the_same_bytes_every_time(files, tmp_path):

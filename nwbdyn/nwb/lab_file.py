@@ -38,6 +38,7 @@ from nwbdyn.simulate.parameters import PREFIX
 
 RESOLUTION = 1e-6  # seconds, of spike times that state none
 CHANNELS = 96  # per array; more units than that share channels
+PLACEHOLDER = [(0, 0, 1.0)]  # the mask, which pynwb demands, of a cell without a place
 RADIUS = 4  # pixels, of the disc that stands for a cell's mask
 DESCRIPTIONS = {
     "heldout": "True for units that a benchmark holds out of a model's input",
@@ -200,7 +201,8 @@ def _add_rois(nwbfile: NWBFile, recording: Recording, traces: Traces) -> None:
         cells.add_column(name, DESCRIPTIONS.get(name, name))
     for row in table.itertuples(index=False):
         values = {name: getattr(row, name) for name in columns}
-        cells.add_roi(id=int(row.id), pixel_mask=_disc(row.x, row.y), **values)
+        mask = _disc(row.x, row.y) if "x" in table else PLACEHOLDER
+        cells.add_roi(id=int(row.id), pixel_mask=mask, **values)
     module = nwbfile.create_processing_module("ophys", "cells and their traces")
     module.add(ImageSegmentation(plane_segmentations=[cells]))
     container = DfOverF() if traces.quantity == "dff" else Fluorescence()

@@ -8,9 +8,10 @@ defaults, and `normalise` writes all of them out. `nwb.lab_file` writes a sample
 from nwbdyn.recording import Recording
 from nwbdyn.simulate import address as _address
 from nwbdyn.simulate.address import normalise
+from nwbdyn.simulate.task_rnn import task_rnn
 from nwbdyn.simulate.truth import Truth
 
-__all__ = ["Truth", "normalise", "sample"]
+__all__ = ["Truth", "normalise", "sample", "task_rnn"]
 
 
 def sample(address: str) -> tuple[Recording, Truth]:

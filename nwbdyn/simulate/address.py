@@ -3,11 +3,31 @@
 from dataclasses import Field, fields
 
 from nwbdyn.errors import AddressError
+from nwbdyn.simulate.chaotic import Chaotic
+from nwbdyn.simulate.constrained import Constrained
 from nwbdyn.simulate.cortex import Cortex
-from nwbdyn.simulate.parameters import PREFIX, Parameters
+from nwbdyn.simulate.driven import Driven
+from nwbdyn.simulate.lorenz import Lorenz
+from nwbdyn.simulate.network import Network
+from nwbdyn.simulate.parameters import PREFIX, Parameters, written
 from nwbdyn.simulate.reach import Reach
+from nwbdyn.simulate.ring import Ring
+from nwbdyn.simulate.stdp import Stdp
+from nwbdyn.simulate.toy import Toy
 
-SAMPLES: dict[str, type[Parameters]] = {kind.name: kind for kind in (Cortex, Reach)}
+KINDS: tuple[type[Parameters], ...] = (
+    Cortex,
+    Reach,
+    Toy,
+    Network,
+    Constrained,
+    Driven,
+    Stdp,
+    Ring,
+    Lorenz,
+    Chaotic,
+)
+SAMPLES: dict[str, type[Parameters]] = {kind.name: kind for kind in KINDS}
 
 
 def parse(address: str) -> Parameters:
@@ -23,16 +43,17 @@ def parse(address: str) -> Parameters:
             f"{', '.join(PREFIX + known for known in SAMPLES)}."
         )
     parameters = {field.name: field for field in fields(SAMPLES[name])}
-    chosen: dict[str, int | float] = {}
+    chosen: dict[str, int | float | str] = {}
     for assignment in filter(None, query.split("&")):
         key, _, text = assignment.partition("=")
         if key not in parameters:
-            known = ", ".join(f"{k}={v.default:g}" for k, v in parameters.items())
+            default = SAMPLES[name]()
+            known = ", ".join(f"{k}={written(getattr(default, k))}" for k in parameters)
             raise AddressError(f"{PREFIX}{name} has no parameter '{key}'; it has: {known}.")
         if key in chosen:
             raise AddressError(f"'{address}' gives {key} twice; leave one out.")
-        chosen[key] = _number(name, parameters[key], text)
-    return SAMPLES[name](**chosen)
+        chosen[key] = _value(name, parameters[key], text)
+    return SAMPLES[name](**chosen)  # type: ignore[arg-type]
 
 
 def normalise(address: str) -> str:
@@ -44,7 +65,14 @@ def normalise(address: str) -> str:
     return parse(address).address
 
 
-def _number(name: str, parameter: Field, text: str) -> int | float:
+def _value(name: str, parameter: Field, text: str) -> int | float | str:
+    if "words" in parameter.metadata:
+        words = parameter.metadata["words"]
+        if text not in words:
+            raise AddressError(
+                f"{PREFIX}{name} has no {parameter.name} '{text}'; choose from: {', '.join(words)}."
+            )
+        return text
     least, most = parameter.metadata["least"], parameter.metadata["most"]
     whole = isinstance(parameter.default, int)
     try:

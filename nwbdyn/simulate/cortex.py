@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.signal import lfilter
 
-from nwbdyn.recording import Covariate, Neurons, Recording, Source, Traces
+from nwbdyn.recording import Covariate, Neurons, Recording, Traces
 from nwbdyn.simulate.parameters import Parameters, parameter
 from nwbdyn.simulate.truth import Truth
 
@@ -54,7 +54,6 @@ class Cortex(Parameters):
     """Parameters of `sample:cortex`."""
 
     name = "cortex"
-    seed: int = parameter(0, 0, 2**31 - 1)
     neurons: int = parameter(50, 4, 2000)
     duration: float = parameter(600.0, 30, 36_000)  # seconds
 
@@ -73,17 +72,10 @@ class Cortex(Parameters):
         x = _states(couplings, state, drive, activity)
         rates = np.log1p(np.exp(x + 1.5))
         traces = _calcium(rates) + IMAGING_NOISE * imaging.normal(size=rates.shape)
-        neurons = _neurons(types, network)
-        recording = Recording(
-            session_id=f"cortex-{self.seed}",
-            neurons=neurons,
-            activity=Traces(traces.astype(np.float32), time, "dff"),
-            source=Source(uri=self.address, url=self.address),
-            session_start_time="2024-01-01T12:00:00+00:00",
-            session_description=(
-                "Simulated two-photon imaging of a cortical network of four cell types in a "
-                f"running mouse; made by nwbdyn from {self.address}. Not measured in an animal."
-            ),
+        recording = self.recording(
+            _neurons(types, network),
+            Traces(traces.astype(np.float32), time, "dff"),
+            "two-photon imaging of a network of four cell types in a running mouse",
             subject={
                 "subject_id": "sample-mouse",
                 "species": "Mus musculus",

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 from scipy.signal import lfilter
 
-from nwbdyn.recording import Covariate, Neurons, Recording, Source, SpikeTimes
+from nwbdyn.recording import Covariate, Neurons, Recording
 from nwbdyn.simulate.parameters import Parameters, parameter
+from nwbdyn.simulate.spikes import spike_times
 from nwbdyn.simulate.truth import Truth
 
 STEP = 0.005  # seconds, of the latents and rates; trials start on its grid
@@ -41,7 +42,6 @@ class Reach(Parameters):
     """Parameters of `sample:reach`."""
 
     name = "reach"
-    seed: int = parameter(0, 0, 2**31 - 1)
     neurons: int = parameter(60, 8, 900)
     trials: int = parameter(160, 20, 5000)
 
@@ -55,19 +55,12 @@ class Reach(Parameters):
         paths = [_velocity(row, hand) for row in trials.itertuples()]
         latents = _latents(trials, time, trial, paths, dynamics)
         rates = _rates(latents, self.neurons, population)
-        times, index = _spikes(rates, time, spiking)
-        recording = Recording(
-            session_id=f"reach-{self.seed}",
-            neurons=_units(self.neurons, population),
-            activity=SpikeTimes(
-                times, index, intervals=trials[["start_time", "stop_time"]].to_numpy()
-            ),
-            source=Source(uri=self.address, url=self.address),
-            session_start_time="2024-01-01T12:00:00+00:00",
-            session_description=(
-                "Simulated units of dorsal premotor and primary motor cortex during delayed "
-                f"reaches; made by nwbdyn from {self.address}. Not measured in an animal."
-            ),
+        observed = trials[["start_time", "stop_time"]].to_numpy()
+        counts = spiking.poisson(rates * STEP)
+        recording = self.recording(
+            _units(self.neurons, population),
+            spike_times(counts, time, STEP, spiking, intervals=observed),
+            "units of dorsal premotor and primary motor cortex during delayed reaches",
             subject={
                 "subject_id": "sample-monkey",
                 "species": "Macaca mulatta",
@@ -203,19 +196,6 @@ def _rates(latents: np.ndarray, num_neurons: int, random: np.random.Generator) -
     mean = MEAN_RATE * random.lognormal(sigma=0.5, size=num_neurons)
     rates = np.exp(log_rate)
     return np.minimum(rates * mean / rates.mean(axis=0), MOST_RATE)
-
-
-def _spikes(
-    rates: np.ndarray, time: np.ndarray, random: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Spike times unit after unit (seconds) and where each unit ends."""
-    units = []
-    for rate in rates.T:
-        counts = random.poisson(rate * STEP)
-        centres = np.repeat(time, counts)
-        times = centres + STEP * random.uniform(-0.5, 0.5, len(centres))
-        units.append(np.sort(times))
-    return np.concatenate(units), np.cumsum([len(times) for times in units])
 
 
 def _units(num_neurons: int, random: np.random.Generator) -> Neurons:

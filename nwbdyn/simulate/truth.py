@@ -16,6 +16,9 @@ class Truth:
     coupling: np.ndarray | None = None  # (N, N) [post, pre], mean over time
     couplings: np.ndarray | None = None  # (num_states, N, N) [post, pre], one per state
     state: np.ndarray | None = None  # (num_steps,) int, index into `couplings`
+    edges: np.ndarray | None = None  # (E, 2) post and pre rows of the edges that change
+    edge_weights: np.ndarray | None = None  # (num_steps, E) float32, their weights over time
+    input_coupling: np.ndarray | None = None  # (N, K) [post, channel of the stimulus]
 
     def save(self, path: Path) -> None:
         """Write the arrays that there are as an .npz file."""
