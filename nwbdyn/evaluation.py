@@ -33,6 +33,7 @@ class Task:
     binned: Binned
     split: Split
     held_out: np.ndarray  # (N,) bool; scored alone by a co-smoothing task
+    counted: np.ndarray  # (num_bins,) bool, bins that may be scored; forward bins may not
     co_smoothing: bool
     blocks: np.ndarray  # (num_bins,) int, stretches of bins that are independent of each other
 
@@ -173,7 +174,8 @@ class _Board:
 
     def __init__(self, task: Task, predictions: Mapping[str, np.ndarray]) -> None:
         columns = task.held_out if task.co_smoothing else np.ones(task.binned.num_neurons, bool)
-        truth = np.where(task.binned.valid[:, None], task.binned.values, np.nan)[:, columns]
+        counted = task.binned.valid & task.counted
+        truth = np.where(counted[:, None], task.binned.values, np.nan)[:, columns]
         predictions = {name: values[:, columns] for name, values in predictions.items()}
         counts = task.binned.quantity == COUNTS
         if not counts:

@@ -60,6 +60,16 @@ class Problem:
         return ~self.split.held_in
 
     @property
+    def counted(self) -> np.ndarray:
+        """(num_bins,) bool, the bins that are scored: no forward bins of a co-smoothing model."""
+        if not self.co_smoothing:
+            return np.ones(self.binned.num_bins, bool)
+        starts = np.concatenate([self.windows.starts(name) for name in SPLITS[: splits.GAP]])
+        counted = np.zeros(self.binned.num_bins, bool)
+        counted[(starts[:, None] + np.arange(self.spec.context)).ravel()] = True
+        return counted
+
+    @property
     def notes(self) -> tuple[Note, ...]:
         """Everything that was skipped, changed or odd on the way here."""
         aligned = self.aligned.notes if self.aligned is not None else ()

@@ -6,19 +6,23 @@ better than on its size.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import torch
 
 from nwbdyn.connectivity import Connectivity
-from nwbdyn.models.base import CO_SMOOTHING, Model
+from nwbdyn.models.base import CO_SMOOTHING, Batch, Model
 from nwbdyn.recording import Neurons
 from nwbdyn.splits import GAP, SPLITS
 from nwbdyn.windows import Windows
 
 SPLITS_WITH_WINDOWS = SPLITS[:GAP]
+MOST_NEURONS = 5000  # above, no N x N matrix is made
 MOST_EDGES = 100_000  # rows of an edge table
+INFLUENCE_WINDOWS = 200  # that the mean influence is taken over
+INFLUENCE_NUMBERS = 2**25  # entries of the influence matrices that are held at once
 MOST_MAP_BYTES = 256 * 2**20  # above, only the first layer's attention maps are kept
 
 MEASURES = {
@@ -101,31 +105,50 @@ def connectivity(model: Model, windows: Windows) -> Connectivity:
     )
 
 
-def edges(matrices: Sequence[np.ndarray], neurons: Neurons) -> pd.DataFrame:
+def influence(model: Model, windows: Windows) -> np.ndarray:
+    """(N, N) mean predictive influence [post, pre] over evenly spaced test windows.
+
+    At most INFLUENCE_WINDOWS of them; rows and columns are those of the model's connectivity.
+    """
+    every = windows.starts("test")
+    picked = np.unique(np.linspace(0, len(every) - 1, INFLUENCE_WINDOWS).astype(int))
+    wanted = torch.as_tensor(every[picked])
+    num_neurons = windows.binned.num_neurons
+    size = max(1, min(model.config.batch_size, INFLUENCE_NUMBERS // num_neurons**2))
+    total = np.zeros((num_neurons, num_neurons))
+    for batch in windows.batches("test", size):
+        chosen = torch.isin(batch.start_bin.cpu(), wanted).to(batch.start_bin.device)
+        if chosen.any():
+            total += model.influence(_only(batch, chosen)).double().sum(0).cpu().numpy()
+    mean = total / len(wanted)
+    kept = windows.split.held_in if model.target == CO_SMOOTHING else slice(None)
+    return mean[kept][:, kept]
+
+
+def edges(
+    matrices: Sequence[np.ndarray], neurons: Neurons, influences: Sequence[np.ndarray] = ()
+) -> pd.DataFrame:
     """The off-diagonal entries of the mean matrix, strongest first, at most MOST_EDGES.
 
     Args:
         matrices: (N, N) [post, pre], one per seed. A single one keeps its scale.
+        influences: likewise, see `influence`; none where the model has none.
 
     Returns:
         pre, post (ids), pre_cell_type, post_cell_type, weight, sign; seed_sd (of the scaled
         weights; optimisation noise, not an error bar) and sign_agreement (share of seeds with the
-        sign of the mean), NaN for one seed. `attrs`: num_pairs, and kept_share of the summed
-        |weight|.
+        sign of the mean), NaN for one seed; influence, the mean over seeds in the same way, NaN
+        without. `attrs`: num_pairs, and kept_share of the summed |weight|.
     """
-    stack = np.stack(matrices).astype(np.float64)
-    off_diagonal = ~np.eye(stack.shape[1], dtype=bool)
-    if len(stack) > 1:
-        size = np.sqrt(np.square(stack[:, off_diagonal]).mean(axis=1))
-        stack /= np.where(size > 0, size, 1)[:, None, None]
+    off_diagonal = ~np.eye(len(neurons), dtype=bool)
+    stack = _scaled(matrices, off_diagonal)
     mean = stack.mean(axis=0)
     post, pre = np.nonzero(off_diagonal)
     strongest = np.argsort(-np.abs(mean[post, pre]), kind="stable")[:MOST_EDGES]
     post, pre = post[strongest], pre[strongest]
-    entries = stack[:, post, pre]  # (num_seeds, E)
-    weight = mean[post, pre]
-    several = len(stack) > 1
+    entries, weight = stack[:, post, pre], mean[post, pre]  # (num_seeds, E), (E,)
     unknown = np.full(len(weight), np.nan)
+    several = len(stack) > 1
     types = np.full(len(neurons), "", dtype=object)
     if "cell_type" in neurons.table:
         types = neurons.table["cell_type"].fillna("").astype(str).to_numpy(dtype=object)
@@ -141,6 +164,11 @@ def edges(matrices: Sequence[np.ndarray], neurons: Neurons) -> pd.DataFrame:
             "sign_agreement": (
                 (np.sign(entries) == np.sign(weight)).mean(axis=0) if several else unknown
             ),
+            "influence": (
+                _scaled(influences, off_diagonal).mean(axis=0)[post, pre].astype(np.float32)
+                if len(influences)
+                else unknown
+            ),
         }
     )
     total = np.abs(mean[off_diagonal]).sum()
@@ -149,6 +177,27 @@ def edges(matrices: Sequence[np.ndarray], neurons: Neurons) -> pd.DataFrame:
         "kept_share": float(np.abs(weight).sum() / total) if total else 1.0,
     }
     return table
+
+
+def _scaled(matrices: Sequence[np.ndarray], off_diagonal: np.ndarray) -> np.ndarray:
+    """(num_seeds, N, N) float64, each at unit root mean square where there are several."""
+    stack = np.stack(matrices).astype(np.float64)
+    if len(stack) == 1:
+        return stack
+    size = np.sqrt(np.square(stack[:, off_diagonal]).mean(axis=1))
+    return stack / np.where(size > 0, size, 1)[:, None, None]
+
+
+def _only(batch: Batch, chosen: torch.Tensor) -> Batch:
+    """Some windows of a batch; `chosen` is (B,) bool."""
+    return replace(
+        batch,
+        activity=batch.activity[chosen],
+        target=batch.target[chosen],
+        valid=batch.valid[chosen],
+        covariates=batch.covariates[chosen],
+        start_bin=batch.start_bin[chosen],
+    )
 
 
 def _parameters(model: Model) -> tuple[dict[str, np.ndarray], dict[str, float | int | str | bool]]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from nwbdyn.models.base import NEXT, Batch, Model
+from nwbdyn.recording import COUNTS
 from nwbdyn.splits import SPLITS
 from nwbdyn.windows import Windows
 
@@ -19,7 +20,7 @@ HORIZONS = (5, 10)  # bins ahead, besides the next
 
 def applies(model_class: type[Model], windows: Windows) -> bool:
     """True for a next-bin model whose prediction can be its next input."""
-    return model_class.target == NEXT and windows.spec.inputs == "zscore"
+    return model_class.target == NEXT and windows.binned.quantity != COUNTS
 
 
 def roll_out(

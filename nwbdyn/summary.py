@@ -8,13 +8,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from nwbdyn import baselines, benchmark, blocks, evaluation, provenance, readout, rollout
 from nwbdyn.baselines import Baseline
+from nwbdyn.connectivity import Connectivity
 from nwbdyn.evaluation import Contest, Task
 from nwbdyn.problem import Problem
 from nwbdyn.progress import Progress, Report
+from nwbdyn.readout import MOST_NEURONS
 from nwbdyn.recording import Note, Recording
 from nwbdyn.results import Fit, Predictions
 from nwbdyn.rollout import HORIZONS
@@ -47,7 +50,7 @@ def summarise(
     metrics = _metrics(problem, trained, predictions, without, report)
     report(Progress("connectivity", 0, len(trained), "models"))
     couplings = [readout.connectivity(member.model, windows) for member in trained]
-    edges = readout.edges([c.mean().to_numpy() for c in couplings], couplings[0].neurons)
+    edges, told = _edges(problem, trained, couplings)
     report(Progress("connectivity", len(trained), len(trained), "models"))
     embeddings = best.model.embeddings()
     described = problem.described()
@@ -79,12 +82,30 @@ def summarise(
         seed=seeds[0],
         device=_named(windows.device),
         embeddings=None if embeddings is None else embeddings.cpu().numpy(),
-        notes=(*problem.notes, *(Note("model", problem.name, n) for n in best.model.notes)),
+        notes=(*problem.notes, *(Note("model", problem.name, n) for n in best.model.notes), *told),
         weights={name: _array(value) for name, value in best.model.state_dict().items()},
         environment=provenance.environment(
             seeds=seeds, folds=folds, threads=torch.get_num_threads()
         ),
     )
+
+
+def _edges(
+    problem: Problem, trained: Sequence[Trained], couplings: Sequence[Connectivity]
+) -> tuple[pd.DataFrame, tuple[Note, ...]]:
+    """The edge table, and what has to be said of it."""
+    neurons = couplings[0].neurons
+    if len(neurons) > MOST_NEURONS:
+        reason = (
+            f"no edge table: a matrix of {len(neurons)} x {len(neurons)} is not made. The "
+            "connectivity answers by cell type, by edge and at single times"
+        )
+        none = readout.edges([np.zeros((0, 0))], neurons.take(np.zeros(0, int)))
+        return none, (Note("too-many-neurons", "edges", reason),)
+    influences = []
+    if all(member.model.influences for member in trained):
+        influences = [readout.influence(member.model, problem.windows) for member in trained]
+    return readout.edges([c.mean().to_numpy() for c in couplings], neurons, influences), ()
 
 
 def _metrics(
@@ -104,6 +125,7 @@ def _metrics(
         binned=problem.binned,
         split=problem.split,
         held_out=problem.held_out,
+        counted=problem.counted,
         co_smoothing=problem.co_smoothing,
         blocks=blocks.make(
             problem.binned,

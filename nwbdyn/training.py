@@ -87,6 +87,12 @@ def train(
         except KeyboardInterrupt:
             loop.save_last_epoch()
             raise
+        except torch.OutOfMemoryError as error:
+            size = config.batch_size
+            raise FitError(
+                f"The device ran out of memory with batches of {size} windows. Set batch_size to "
+                f"{max(1, size // 2)} or less, or pass --device cpu."
+            ) from error
         return loop.trained()
 
 

@@ -65,7 +65,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         RECORDING | {"binning", "splits", "metrics", "baselines"},
         {"numpy", "pandas"},
     ),
-    "rollout": ({"models", "splits", "windows"}, {"numpy", "torch"}),
+    "rollout": ({"models", "recording", "splits", "windows"}, {"numpy", "torch"}),
     "provenance": ({"__version__"}, set()),
     "problem": (RECORDING | DATA | {"models"}, {"numpy", "pandas", "torch"}),
     "training": (WORDS | {"models", "run_directory", "windows"}, {"torch"}),

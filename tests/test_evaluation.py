@@ -42,7 +42,8 @@ def task(
         covariates=np.zeros((NUM_BINS, 0), np.float32),
     )
     split = Split(LABELS, ~flags, seed=0, rule="by hand")
-    return Task(binned, split, flags, co_smoothing, np.arange(NUM_BINS) // block)
+    counted = np.ones(NUM_BINS, bool)
+    return Task(binned, split, flags, counted, co_smoothing, np.arange(NUM_BINS) // block)
 
 
 def noisy(values: np.ndarray, size: float, seed: int) -> np.ndarray:

@@ -22,7 +22,11 @@ from nwbdyn.progress import Progress
 from nwbdyn.recording import Neurons, Recording, Source, SpikeTimes, Traces
 from nwbdyn.training import read_checkpoint
 
-LINEAR = {"history": 1, "layer_norm": False}  # NetFormer without layer norm: x + A(x) x
+LINEAR = {
+    "history": 1,
+    "layer_norm": False,
+    "raw_values": False,
+}  # NetFormer without layer norm: x + A(x) x
 SMALL_STNDT = {"context": 10, "layers": 1, "feedforward": 8, "batch_size": 8, "validate_every": 1}
 SOURCE = Source(uri="made.nwb", url="file:///made.nwb", digest="sha256:0")
 
@@ -158,6 +162,14 @@ def test_a_fit_without_coupling_shows_what_coupling_adds():
     assert alone.metrics["model"]["test"]["r2"] == pytest.approx(coupling["without"], abs=1e-6)
 
 
+def test_influence_of_a_linear_network_is_its_weights():
+    made = fit(imaging(8, 1500), "netformer", epochs=15, options=LINEAR)
+    weight = network(8)
+    edges = made.edges
+    planted = weight[edges["post"] - 100, edges["pre"] - 100]
+    assert np.corrcoef(edges["influence"], planted)[0, 1] > 0.8
+
+
 def test_a_co_smoothing_fit_is_scored_on_held_out_units_only():
     made = fit(units(), "stndt", epochs=3, options=SMALL_STNDT)
     assert made.predictions.held_out.sum() == 2
@@ -171,6 +183,8 @@ def test_a_co_smoothing_fit_is_scored_on_held_out_units_only():
         "identity",
     }
     assert len(made.connectivity.neurons) == 6
+    assert made.edges["influence"].isna().all()  # it was not trained with causal masks
+    assert made.edges.attrs["num_pairs"] == 30
     assert not made.connectivity.causal
 
 
@@ -434,7 +448,8 @@ def test_a_checkpoint_half_written_leaves_the_one_before(tmp_path):
 def test_nothing_in_a_run_directory_executes_when_it_is_read(tmp_path):
     run = tmp_path / "run"
     fit(imaging(), "netformer", epochs=1, options=LINEAR, run=run)
-    assert {path.name for path in run.iterdir()} == {*run_directory.FILES, "without-coupling"}
+    expected = {*run_directory.FILES, "without-coupling"} - {run_directory.SUBMISSION}
+    assert {path.name for path in run.iterdir()} == expected
     assert read_checkpoint(run)["epoch"] == 1  # torch.load(weights_only=True)
     for name in ("config.json", "provenance.json", "metrics.json"):
         json.loads((run / name).read_text())

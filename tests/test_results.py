@@ -31,6 +31,8 @@ def fit() -> Fit:
         }
     )
     neurons = Neurons(table, "roi", "/processing/ophys/PlaneSegmentation", "object-1")
+    edges = pd.DataFrame({"pre": [0, 1], "post": [1, 2], "weight": [0.5, -0.25]})
+    edges.attrs = {"num_pairs": 6, "kept_share": 0.75}
     time = np.arange(5) * 0.5
     values = np.arange(15, dtype=np.float32).reshape(5, 3)
     values[0] = np.nan
@@ -67,7 +69,7 @@ def fit() -> Fit:
             arrays={"weight": np.arange(9, dtype=np.float32).reshape(3, 3)},
             attributes={"kept": 0.5, "rule": "mean", "signed": True},
         ),
-        edges=pd.DataFrame({"pre": [0, 1], "post": [1, 2], "weight": [0.5, -0.25]}),
+        edges=edges,
         neurons=neurons,
         source=Source(uri="a.nwb", url="file:///a.nwb", digest="sha256:0", size=12),
         session={"session_id": "s1", "subject": {"species": "Mus musculus"}},
@@ -90,6 +92,7 @@ def test_a_fit_comes_back_as_it_was_saved(fit, tmp_path):
     assert back.run == tmp_path / "run"
     np.testing.assert_equal(back.metrics, fit.metrics)
     pd.testing.assert_frame_equal(back.edges, fit.edges)
+    assert back.edges.attrs == {"num_pairs": 6, "kept_share": 0.75}
     np.testing.assert_array_equal(back.embeddings, fit.embeddings)
     np.testing.assert_array_equal(back.weights["embedding.weight"], fit.weights["embedding.weight"])
     for name in ("values", "time", "held_out", "labels"):

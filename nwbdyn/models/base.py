@@ -190,6 +190,11 @@ class Model(nn.Module):
         """
         raise NotImplementedError
 
+    @property
+    def influences(self) -> bool:
+        """True when `influence` says something of the model as it was trained."""
+        return True
+
     def embeddings(self) -> Tensor | None:
         """(num_global, E) neuron embeddings, detached, or None."""
         return None

@@ -27,6 +27,7 @@ from torch.nn import functional as F
 from nwbdyn.models import base
 from nwbdyn.models._stndt_contrast import contrast, embedded_products
 from nwbdyn.models._stndt_layers import Layer, dropout, position_code
+from nwbdyn.models._stndt_lean import cache_sized
 from nwbdyn.models._stndt_masks import MODES, hide_one_side, mask
 
 MAPS = ("learned", "uniform", "trial-mean", "shuffled", "identity")
@@ -307,6 +308,11 @@ class STNDT(base.Model):
         maps, y = (torch.stack(each, 1) for each in zip(*kept, strict=True))
         return {"maps": maps, "y": y, "importance": maps[:, 0].mean(1)}
 
+    @property
+    def influences(self) -> bool:
+        """Only a model that was trained with causal masks has seen such inputs."""
+        return self.config.causal_mask_ratio > 0
+
     def influence(
         self,
         batch: base.Batch,
@@ -444,6 +450,18 @@ class STNDT(base.Model):
         kept: list[tuple[Tensor, Tensor]] | None = None,
     ) -> Tensor:
         """(B, T, N) log expected counts per bin; `kept` receives each layer's map and y."""
+        if maps == "shuffled" or not self.layers[0].is_lean(counts):  # type: ignore[operator]
+            return self._encode(counts, generator, maps, kept)
+        parts = [self._encode(part, generator, maps) for part in cache_sized(counts)]
+        return torch.cat(parts)
+
+    def _encode(
+        self,
+        counts: Tensor,
+        generator: torch.Generator | None,
+        maps: str,
+        kept: list[tuple[Tensor, Tensor]] | None = None,
+    ) -> Tensor:
         _, bins, neurons = counts.shape
         h = _embed(counts, self.embed_time, neurons**0.5) + self.time_code  # (B, T, N)
         s = _embed(counts.mT, self.embed_neurons, bins**0.5) + self.neuron_code  # (B, N, T)
