@@ -11,7 +11,7 @@ from pynwb.file import Subject
 from pynwb.ophys import DfOverF, ImageSegmentation, OpticalChannel
 
 from nwbdyn.connectivity import Connectivity
-from nwbdyn.recording import Neurons, Source
+from nwbdyn.recording import Neurons, Recording, Source
 from nwbdyn.results import Fit, Predictions
 from nwbdyn.splits import GAP, TEST, TRAIN, VAL
 
@@ -151,6 +151,49 @@ def fit_of(path: Path, *, form: str = "netformer", seed: int = 0) -> Fit:
         embeddings=draw.normal(size=(NUM_NEURONS, 2)).astype(np.float32),
         environment={"fitted_at": "2025-01-01T00:00:00+00:00", "threads": 1},
         weights={"key": np.ones((2, 2), np.float32)},
+    )
+
+
+def fit_of_recording(recording: Recording) -> Fit:
+    """A fit of any recording, made up but for where it comes from."""
+    neurons, draw = recording.neurons, np.random.default_rng(0)
+    num_neurons, num_times = len(neurons), max(200, len(neurons))
+    time = BIN * np.arange(num_times)
+    weight = draw.normal(size=(num_neurons, num_neurons)).astype(np.float32)
+    connectivity = Connectivity(
+        "static", time, (-BIN, 0.0), neurons, "z per z", True, {"weight": weight}
+    )
+    return Fit(
+        model="netformer",
+        config={},
+        binning={},
+        split={},
+        history=(),
+        metrics={"model": {"test": {"r2@1": 0.5, "pearson@1": 0.25}}},
+        predictions=Predictions(
+            values=draw.normal(size=(num_times, num_neurons)).astype(np.float32),
+            time=time,
+            bin_width=BIN,
+            held_out=np.zeros(num_neurons, bool),
+            labels=np.repeat(np.array([TRAIN, TEST], np.int8), [100, num_times - 100]),
+            quantity="counts" if neurons.kind == "unit" else "dff",
+            horizon=1,
+            neurons=neurons,
+        ),
+        connectivity=connectivity,
+        edges=connectivity.edges(),
+        neurons=neurons,
+        source=recording.source,
+        session={
+            "session_id": recording.session_id,
+            "identifier": recording.identifier,
+            "session_start_time": recording.session_start_time,
+            "session_description": recording.session_description,
+            "subject": dict(recording.subject),
+        },
+        versions={"nwbdyn": "0.1.0"},
+        seed=0,
+        device="cpu",
     )
 
 

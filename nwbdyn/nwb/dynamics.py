@@ -36,6 +36,7 @@ from nwbdyn.splits import SPLITS
 MODULE = "population_dynamics"
 MODULE_DESCRIPTION = "What models fitted to this recording predict, and the couplings they found."
 EDGES_PER_NEURON = 10  # rows of the edge table, per neuron
+OVERHEAD = 8 * 10**6  # bytes of the cached schema, the picture, texts and tables
 SERIES_BYTES = 256 * 10**6  # of edge weights over time
 REGULAR = 1e-9  # seconds that a regular clock may be off
 CHUNK = (512, 32)  # times, columns: 64 kB, for one time and for one column alike
@@ -89,6 +90,14 @@ def results(
     objects.append(factors(fit, f"{name}_factors", run, neurons))
     objects.append(heat_map(f"{name}_figures", matrix, fit.connectivity))
     return objects
+
+
+def most_bytes(fit: Fit) -> int:
+    """Bytes that the results of a fit take in a file at most, before compression."""
+    rows = EDGES_PER_NEURON * len(fit.neurons)
+    series = min(SERIES_BYTES, 4 * rows * fit.connectivity.num_windows)
+    arrays = fit.predictions.values.nbytes + fit.connectivity.stored_bytes + 2 * series
+    return arrays + 200 * rows + 16 * len(fit.predictions.time) + OVERHEAD
 
 
 def neuron_table(fit: Fit, name: str, in_file: InFile) -> NeuronTable:

@@ -2,7 +2,7 @@
 
 import hashlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 
 import h5py
@@ -18,6 +18,7 @@ from nwbdyn.nwb.model_run import name_of
 from nwbdyn.progress import Progress, Report
 from nwbdyn.results import Fit
 
+NAMESPACE = "ndx-population-dynamics"
 BLOCK = 16 * 2**20  # bytes copied at a time
 
 
@@ -73,13 +74,37 @@ def append(fit: Fit, path: Path) -> None:
 
 
 def restore(source: Path, path: Path) -> None:
-    """Give the source's own objects back the attributes that they came with.
+    """Undo what appending did to the source's own objects: the copy keeps its version of NWB.
 
-    Appending, pynwb raises the schema version of an older file and renames types of some of its
-    tables, and readers of that older version then refuse the copy.
+    pynwb raises the schema version of an older file, caches the newer schema beside the file's own
+    and renames types of some tables. Readers of the older version then refuse the copy, and objects
+    that were valid no longer are.
     """
     with h5py.File(source, "r") as before, h5py.File(path, "r+") as after:
         _restore(before, after)
+        known = before.get("specifications")
+        if not isinstance(known, h5py.Group) or "core" not in known:
+            return  # the source brought no schema along, so the one that was cached is its first
+        for namespace in list(after["specifications"]):
+            if namespace != NAMESPACE:
+                _drop_new(after["specifications"], namespace, known.get(namespace, {}))
+        if str(before.attrs["nwb_version"]).startswith(("2.0", "2.1")):
+            after[f"processing/{MODULE}"].visititems(_plain_column_names)
+
+
+def _drop_new(specifications: h5py.Group, namespace: str, known: Container[str]) -> None:
+    for version in list(specifications[namespace]):
+        if version not in known:
+            del specifications[namespace][version]
+    if not len(specifications[namespace]):
+        del specifications[namespace]
+
+
+def _plain_column_names(name: str, item: h5py.HLObject) -> None:
+    """Column names in ASCII, where they are: all that the schema allowed before NWB 2.2."""
+    names = [str(column) for column in item.attrs.get("colnames", ())]
+    if names and all(column.isascii() for column in names):
+        item.attrs["colnames"] = np.array(names, dtype=np.bytes_)
 
 
 def _restore(before: h5py.HLObject, after: h5py.HLObject) -> None:

@@ -139,7 +139,7 @@ def _source(record: h5py.Group) -> Source:
 
 def _neurons(table: h5py.Group, record: h5py.Group) -> Neurons:
     columns: dict[str, np.ndarray | list[str]] = {"id": _column(table["source_id"])}
-    for name in table.attrs["colnames"]:
+    for name in _column_names(table):
         if name == "position":
             axes = table[name][()].T
             columns |= dict(zip(("x", "y", "z"), axes, strict=False))
@@ -197,7 +197,7 @@ def _connectivity(factors: h5py.Group, neurons: Neurons) -> Connectivity:
 def _edges(table: h5py.Group, neurons: Neurons) -> pd.DataFrame:
     columns = {
         name: neurons.ids[table[name][()]] if name in ("pre", "post") else _column(table[name])
-        for name in table.attrs["colnames"]
+        for name in _column_names(table)
     }
     edges = pd.DataFrame(columns)
     edges["sign"] = np.sign(edges["weight"]).astype(np.int8)
@@ -241,6 +241,12 @@ def _array(dataset: h5py.Dataset) -> np.ndarray | LazyArray:
         return dataset[key]
 
     return LazyArray(read, dataset.shape, dataset.dtype)
+
+
+def _column_names(table: h5py.Group) -> list[str]:
+    """Names of a table's columns; in files of NWB before 2.2 they are bytes."""
+    names = table.attrs["colnames"]
+    return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 
 
 def _column(dataset: h5py.Dataset) -> np.ndarray:

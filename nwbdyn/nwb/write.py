@@ -4,7 +4,10 @@ The recording's own file is never written to. What is written grows beside its p
 one step, so that whoever stops the program finds the old file there, or the whole new one.
 """
 
+import errno
 import logging
+import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -89,13 +92,12 @@ def _write_derivative(fit: Fit, path: Path, subject: Mapping[str, str], report: 
         module.add(item)
     report(Progress("exporting", 1, 2, "steps"))
     path.parent.mkdir(parents=True, exist_ok=True)
-    # pynwb gets an open file because it warns about names that do not end in .nwb.
-    with (
-        run_directory.replacing(path) as partial,
-        h5py.File(partial, "w") as file,
-        NWBHDF5IO(file=file, mode="w") as io,
-    ):
-        io.write(nwbfile)
+    with run_directory.replacing(path) as partial:
+        h5py.File(partial, "w").close()
+        _reserve(partial, dynamics.most_bytes(fit))
+        # pynwb gets an open file because it warns about names that do not end in .nwb.
+        with h5py.File(partial, "r+") as file, NWBHDF5IO(file=file, mode="w") as io:
+            io.write(nwbfile)
     report(Progress("exporting", 2, 2, "steps"))
 
 
@@ -110,10 +112,26 @@ def _write_enriched(
     path.parent.mkdir(parents=True, exist_ok=True)
     with run_directory.replacing(path) as partial:
         enrichment.copy(source, partial, report)
+        _reserve(partial, dynamics.most_bytes(fit))
         report(Progress("exporting", 0, 1, "steps"))
         enrichment.append(fit, partial)
         enrichment.restore(source, partial)
     report(Progress("exporting", 1, 1, "steps"))
+
+
+def _reserve(path: Path, num_bytes: int) -> None:
+    """Make sure that a file can grow by this much; it is cut to its true size when it is closed.
+
+    The HDF5 library may take the whole process down when the disk runs full under it.
+
+    Raises:
+        OSError: there is no room.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), path.stat().st_size, num_bytes)
+    elif shutil.disk_usage(path.parent).free < num_bytes:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _refuse(path: Path, sources: list[Path | None], *, overwrite: bool) -> None:
