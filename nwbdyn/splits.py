@@ -57,7 +57,8 @@ def make(
     and windows leave out what belongs to another split.
 
     Neurons, if `hold_out`: those of the file's `heldout` column, else a seeded draw of
-    `heldout_fraction`, at least one, at most all but one, one from each level of mean activity.
+    `heldout_fraction`, at least one, at most all but one, one from each level of mean activity;
+    whole channels, where the neurons' table says which share one.
 
     Raises:
         ConfigError: fold (k, K) without 0 <= k < K and K >= 3.
@@ -172,12 +173,42 @@ def _hold_in(binned: Binned, seed: int, fraction: float) -> tuple[np.ndarray, st
             return ~held_out, "held-out neurons of the file"
     num_held_out = int(np.clip(round(fraction * num_neurons), 1, num_neurons - 1))
     by_activity = np.argsort(binned.values[binned.valid].mean(axis=0), kind="stable")
-    draw = np.random.default_rng(seed)
-    held_in = np.ones(num_neurons, dtype=bool)
-    for stratum in np.array_split(by_activity, num_held_out):
-        held_in[draw.choice(stratum)] = False
-    chosen = f"{num_held_out} of {num_neurons} neurons held out, from all levels of activity"
-    return held_in, f"{chosen}, drawn with seed {seed}"
+    strata = np.array_split(by_activity, num_held_out)
+    held_out, apart = _draw(strata, _channels(table), np.random.default_rng(seed))
+    chosen = f"{held_out.sum()} of {num_neurons} neurons held out, from all levels of activity"
+    return ~held_out, f"{chosen}{apart}, drawn with seed {seed}"
+
+
+def _channels(table: pd.DataFrame) -> np.ndarray:
+    """(N,) int, the same number = a channel in common; a neuron of no known channel is alone."""
+    alone = -1 - np.arange(len(table))
+    if "channel" not in table:
+        return alone
+    channel = pd.to_numeric(table["channel"], errors="coerce").fillna(-1).to_numpy(np.int64)
+    return np.where(channel >= 0, channel, alone)
+
+
+def _draw(
+    strata: list[np.ndarray], channel: np.ndarray, draw: np.random.Generator
+) -> tuple[np.ndarray, str]:
+    """(N,) bool, one neuron of each stratum; and what was done about shared channels, in words.
+
+    A neuron that was sorted from the same channel as another repeats some of its spikes, so whole
+    channels are drawn, until there are as many neurons as strata. Where that would hold out more
+    than half, channels are shared.
+    """
+    held_out = np.zeros(len(channel), dtype=bool)
+    shared = len(np.unique(channel)) < len(channel)
+    if shared:
+        for number in draw.permutation(len(strata)):
+            if held_out.sum() < len(strata) and not held_out[strata[number]].any():
+                held_out |= channel == channel[draw.choice(strata[number])]
+        if held_out.sum() <= len(channel) // 2:
+            return held_out, ", no channel shared with held-in ones"
+        held_out[:] = False
+    for stratum in strata:
+        held_out[draw.choice(stratum)] = True
+    return held_out, ", some channels shared with held-in ones" if shared else ""
 
 
 def _counts(number: int) -> tuple[int, int]:

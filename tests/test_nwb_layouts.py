@@ -92,6 +92,17 @@ def test_an_intersection_holds_exactly_the_moments_in_every_set(seed):
         assert everywhere == any(a < moment < b for a, b in common)
 
 
+def test_units_with_an_electrode_in_common_get_the_same_channel(tmp_path):
+    path = tmp_path / "made.nwb"
+    with nwb(path) as file:
+        spikes = [[0.1, 0.5 + unit] for unit in range(6)]
+        group = units(file, spikes=spikes)
+        add_column(group, "electrodes", [[4], [7, 9], [9, 2], [4], [], [5]])
+    with opened(path) as recording:
+        # 7 and 9 by one unit, 9 and 2 by another: one channel, called by its lowest row
+        assert recording.neurons.table["channel"].tolist() == [4, 2, 2, 4, -1, 5]
+
+
 def test_locations_come_from_the_electrodes_through_their_table(tmp_path):
     with nwb(tmp_path / "a.nwb") as file:
         folder = file.create_group("general/extracellular_ephys")

@@ -145,6 +145,31 @@ def test_held_out_neurons_come_from_every_level_of_activity():
         assert held_out[quiet_to_busy].reshape(3, 4).sum(axis=1).tolist() == [1, 1, 1]
 
 
+def test_held_out_neurons_share_no_channel_with_held_in_ones():
+    channel = np.repeat(np.arange(6), [4, 1, 3, 2, 1, 1])
+    for seed in range(9):
+        split = splits.make(
+            binned_counts(100, 12, channel=channel), seed=seed, hold_out=True, gap=0
+        )
+        assert not set(channel[split.held_in]) & set(channel[~split.held_in])
+        assert 3 <= (~split.held_in).sum() <= 6
+        assert "no channel shared" in split.rule
+
+
+def test_channels_are_shared_where_all_neurons_share_one():
+    binned = binned_counts(100, 12, channel=[0] * 10 + [1, 2])
+    split = splits.make(binned, seed=1, hold_out=True, gap=0)
+    assert (~split.held_in).sum() == 3
+    assert "some channels shared" in split.rule
+
+
+def test_a_neuron_of_no_known_channel_shares_none():
+    alone = splits.make(binned_counts(100, 12), seed=4, hold_out=True, gap=0)
+    unknown = splits.make(binned_counts(100, 12, channel=[-1] * 12), seed=4, hold_out=True, gap=0)
+    assert (alone.held_in == unknown.held_in).all()
+    assert "channel" not in unknown.rule
+
+
 def test_two_neurons_are_one_in_and_one_out_and_one_is_refused():
     held_in = splits.make(binned_counts(100, 2), seed=0, hold_out=True, gap=0).held_in
     assert sorted(held_in.tolist()) == [False, True]

@@ -189,21 +189,56 @@ def _neurons(contents: Contents, found: Found, num_units: int) -> tuple[Neurons,
     frame = table.frame
     if frame["id"].duplicated().any():
         contents.note("duplicate-ids", f"{found.path}/id", "several units share an id")
+    electrodes = _electrode_rows(contents, found, num_units)
+    if electrodes is not None and "channel" not in frame:
+        frame = frame.assign(channel=_channels(electrodes))
     if "location" not in frame:
-        location = _locations(contents, found, frame, num_units)
+        location = _locations(contents, found, frame, electrodes)
         if location is not None:
             frame = frame.assign(location=location)
     neurons = Neurons(frame, "unit", found.path, found.object_id)
     return neurons, table.descriptions
 
 
+def _electrode_rows(contents: Contents, found: Found, num_units: int) -> list[np.ndarray] | None:
+    """Rows of the electrode table for each unit; None where they cannot be told."""
+    electrodes = contents.dataset(found.group, "electrodes")
+    chosen = None if electrodes is None else tables.values(contents, electrodes)
+    if chosen is None or chosen.ndim != 1 or chosen.dtype.kind not in "iu":
+        return None
+    index = np.arange(1, len(chosen) + 1)
+    if has(found.group, "electrodes_index"):
+        stated = tables.ends(contents, found.group, "electrodes", len(chosen))
+        if stated is None:
+            return None
+        index = stated
+    if len(index) != num_units:
+        reason = f"has {len(index)} rows for {num_units} units; it was not aligned"
+        contents.note("column-length", f"{found.path}/electrodes", reason)
+        return None
+    return list(tables.rows(chosen.astype(np.int64), index))
+
+
+def _channels(electrodes: list[np.ndarray]) -> np.ndarray:
+    """(num_units,) the same number = electrodes in common, directly or through another unit.
+
+    The number is the lowest of these rows; -1 for a unit without electrodes.
+    """
+    known, row = np.unique(np.concatenate([*electrodes, [0]]), return_inverse=True)
+    of_unit = np.split(row[:-1], np.cumsum([len(rows) for rows in electrodes])[:-1])
+    lowest = np.arange(len(known))
+    for rows in of_unit:
+        joined = np.isin(lowest, lowest[rows])
+        lowest[joined] = lowest[joined].min(initial=len(known))
+    return np.array([int(known[lowest[rows[0]]]) if len(rows) else -1 for rows in of_unit])
+
+
 def _locations(
-    contents: Contents, found: Found, frame: pd.DataFrame, num_units: int
+    contents: Contents, found: Found, frame: pd.DataFrame, electrodes: list[np.ndarray] | None
 ) -> list[str] | None:
     """Where each unit was recorded, from its electrodes, else from its electrode group."""
-    electrodes = contents.dataset(found.group, "electrodes")
     if electrodes is not None:
-        located = _electrode_locations(contents, found, electrodes, num_units)
+        located = _electrode_locations(contents, found, electrodes)
         if located is not None:
             return located
     table_group = contents.group(ELECTRODES)
@@ -220,39 +255,26 @@ def _locations(
 
 
 def _electrode_locations(
-    contents: Contents, found: Found, electrodes: h5py.Dataset, num_units: int
+    contents: Contents, found: Found, electrodes: list[np.ndarray]
 ) -> list[str] | None:
-    chosen = tables.values(contents, electrodes)
-    if chosen is None or chosen.ndim != 1 or chosen.dtype.kind not in "iu":
-        return None
-    index = np.arange(1, len(chosen) + 1)
-    if has(found.group, "electrodes_index"):
-        stated = tables.ends(contents, found.group, "electrodes", len(chosen))
-        if stated is None:
-            return None
-        index = stated
-    if len(index) != num_units:
-        reason = f"has {len(index)} rows for {num_units} units; it was not aligned"
-        contents.note("column-length", path_of(electrodes), reason)
-        return None
-    group = contents.dereference(objects.stored(electrodes, "table"))
+    column = contents.dataset(found.group, "electrodes")
+    group = None if column is None else contents.dereference(objects.stored(column, "table"))
     if group is None:
         group = contents.group(ELECTRODES)
+    where = f"{found.path}/electrodes"
     if not isinstance(group, h5py.Group):
-        contents.note(
-            "broken-reference", path_of(electrodes), "its electrode table is not in the file"
-        )
+        contents.note("broken-reference", where, "its electrode table is not in the file")
         return None
     dataset = contents.dataset(group, "location")
     location = tables.values(contents, dataset) if dataset is not None else None
     if location is None:
         return None
-    chosen = chosen.astype(np.int64)
+    chosen = np.concatenate([*electrodes, np.zeros(0, dtype=np.int64)])
     if len(chosen) and (chosen.min() < 0 or chosen.max() >= len(location)):
         reason = f"points to row {int(chosen.max())} of {len(location)} electrodes"
-        contents.note("broken-reference", path_of(electrodes), reason)
+        contents.note("broken-reference", where, reason)
         return None
-    return ["; ".join(dict.fromkeys(map(str, location[r]))) for r in tables.rows(chosen, index)]
+    return ["; ".join(dict.fromkeys(map(str, location[rows]))) for rows in electrodes]
 
 
 def _group_location(contents: Contents, reference: object) -> str:
