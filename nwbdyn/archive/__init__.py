@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from nwbdyn.archive import addresses, assets, local
 from nwbdyn.archive.assets import content_url
 from nwbdyn.archive.local import sha256, signed_url
-from nwbdyn.archive.transfer import download, upload
+from nwbdyn.archive.transfer import download, target_of, upload
 from nwbdyn.errors import AddressError
 from nwbdyn.recording import Source
 
@@ -22,6 +22,7 @@ __all__ = [
     "sessions",
     "sha256",
     "signed_url",
+    "target_of",
     "upload",
 ]
 

@@ -37,7 +37,7 @@ def download(source: Source, folder: Path, *, report: Report = silent) -> Path:
             arrived stays in the `.part` file, unless it was wrong, and the next call resumes.
         StreamError: the same for a file at an https URL.
     """
-    target = _target(source, Path(folder))
+    target = target_of(source, Path(folder))
     if target.exists():
         if source.path is not None and target.samefile(source.path):
             return target
@@ -59,7 +59,12 @@ def download(source: Source, folder: Path, *, report: Report = silent) -> Path:
     return target
 
 
-def _target(source: Source, folder: Path) -> Path:
+def target_of(source: Source, folder: Path) -> Path:
+    """Where a file lands under `folder`: `<dandiset>/<asset path>`, else its own name.
+
+    Raises:
+        AddressError: its path leads out of the folder.
+    """
     name = source.asset_path or file_name(source.url)
     if source.path is not None and source.dandiset_id is None:
         name = source.path.name
