@@ -396,3 +396,14 @@ def test_an_upload_needs_a_dandiset_and_a_subject(standin, tmp_path, monkeypatch
         archive.upload(tmp_path / "results.nwb", "dandi:000001", instance=standin.api)
     with pytest.raises(AddressError, match="no dandiset '000009'"):
         archive.upload(tmp_path / "sub-K.nwb", "dandi:000009", instance=standin.api)
+
+
+def test_a_sample_is_made_once_and_pinned_by_its_full_address():
+    address = "sample:reach?seed=3&neurons=20&trials=20"
+    (source,) = archive.resolve(address)
+    (short,) = archive.resolve("sample:reach?trials=20&neurons=20&seed=3")
+    assert source.uri == short.uri
+    assert source.path == short.path
+    assert source.digest == f"sha256:{hashlib.sha256(source.path.read_bytes()).hexdigest()}"
+    with pytest.raises(AddressError, match="sample"):
+        archive.resolve("sample:nothing")

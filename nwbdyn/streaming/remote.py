@@ -78,6 +78,7 @@ class Remote:
         self._renew = renew
         self._renewed = 0  # how often the URL was renewed
         self._patience = patience
+        self._answered = False  # whether the server ever answered
         self._seen = False  # whether an answer has fixed the ETag
         self._idle: list[requests.Session] = []  # connections kept alive, hottest last
         self._lock = threading.Lock()
@@ -110,7 +111,8 @@ class Remote:
                 failures += 1
                 reason, pause = str(refusal), 0.0
                 self._renew_url(generation, reason)
-            if failures >= self._patience.attempts:
+            # What never answered is not there, more likely than not.
+            if failures >= (self._patience.attempts if self._answered else 3):
                 raise StreamError(f"{self.name}: {reason}; gave up after {failures} attempts.")
             if pause is None:
                 pause = min(self._patience.pause * 2 ** (failures - 1), 8.0)
@@ -136,6 +138,7 @@ class Remote:
             with self._lock:
                 self.requests += 1
             with session.get(url, headers=headers, stream=True, timeout=limits) as answer:
+                self._answered = True
                 whole, length = self._judge(answer, start + len(got), stop)
                 if whole:
                     got.clear()
@@ -285,10 +288,12 @@ def _in_words(error: Exception) -> str:
     """What went wrong, without the URL that the library's own text repeats."""
     if isinstance(error, requests.exceptions.SSLError):
         return "its certificate is not trusted"
+    if "NameResolution" in str(error):
+        return "its host is not known; check the address and the network"
     if isinstance(error, requests.ConnectTimeout):
-        return "no connection"
+        return "no connection; check the network"
     if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError | TimeoutError):
         return "the server fell silent"
     if isinstance(error, requests.ConnectionError):
-        return "no connection, or it broke"
+        return "no connection, or it broke; check the network"
     return "the connection broke"
