@@ -403,6 +403,7 @@ def _defaults(layout: base.Layout) -> dict[str, object]:
     validation. On worms that short, `coupling=False` predicts better still.
 
     Spikes: the paper's spiking experiment, with a constant rate per neuron.
+    """
     if layout.counts:
         return {
             **{"history": 1, "layer_norm": False, "inputs": "exponential"},
