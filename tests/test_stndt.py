@@ -275,7 +275,7 @@ def test_the_gradients_of_the_lean_blocks_hold_under_dropout(block):
         "Time": weights(h, *norm, (12, 4), (12,), (4, 4), (4,)),
         "Feed": weights(h, *norm, (7, 4), (7,), (4, 7), (4,)),
         "Space": weights(h, (2, 4, 4), *norm),
-        "Map": weights(h, *norm, (8, 4), (8,)),
+        "Map": weights((2, 4, 5), *norm, (8, 4), (8,)),
     }[block]
     assert torch.autograd.gradcheck(apply, inputs)
 
@@ -375,8 +375,8 @@ def test_masking_never_touches_what_is_unseen_and_scores_all_of_it():
     model = model_of(shape, mask_ratio=0.9, mask_token=0.0, mask_random=1.0).train()
     batch = batch_of(shape, generator=torch.Generator().manual_seed(0))
     counts = []
-    whole = model._log_rate
-    model._log_rate = lambda x, *rest: (counts.append(x), whole(x, *rest))[1]
+    whole = model._encode
+    model._encode = lambda x, *rest: (counts.append(x), whole(x, *rest))[1]
     scored = model(batch).hidden["scored"]
     assert (counts[0][:, 8:] == 0).all()
     assert (counts[0][..., [1, 6, 9]] == 0).all()

@@ -138,18 +138,18 @@ class Layer(nn.Module):
 
     def attention(self, s: Tensor) -> Tensor:
         """(B, N, N) the spatial map of s (B, N, T)."""
-        if not self._is_lean(s):
+        if not self.is_lean(s):
             return self.map(s)
         norm, project = self.map.norm, self.map.project
         return lean.Map.apply(
-            s, norm.weight, norm.bias, project.weight, project.bias, self.map.heads
+            s.mT, norm.weight, norm.bias, project.weight, project.bias, self.map.heads
         )
 
     def forward(
         self, h: Tensor, map: Tensor, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor | None]:
         """The stream after this layer (B, T, N), and in evaluation y, what the map mixed."""
-        if self._is_lean(h):
+        if self.is_lean(h):
             return self._lean(h, map, generator), None
         h = h + self._drop(self.time(self.norm_time(h), generator), generator)
         h = h + self._drop(self.after_time(h, generator), generator)
@@ -157,7 +157,8 @@ class Layer(nn.Module):
         h = h + self._drop(y @ map.mT, generator)
         return h + self._drop(self.after_space(h, generator), generator), y
 
-    def _is_lean(self, x: Tensor) -> bool:
+    def is_lean(self, x: Tensor) -> bool:
+        """Whether x goes through the lean blocks: in training, on a CPU."""
         return self.lean and self.training and x.device.type == "cpu"
 
     def _lean(self, h: Tensor, map: Tensor, generator: torch.Generator | None) -> Tensor:

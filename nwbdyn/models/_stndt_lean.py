@@ -5,8 +5,8 @@ What the plain layers leave on the table there, and these do not:
 - a matrix product whose rows do not start on a boundary of 32 bytes runs at 60 % of its speed;
 - attention over a band of bins needs only the band;
 - dropout needs 16 random bits per element, and its rescaling fits into a small weight matrix;
-- layer norms are cheaper to compute again than to keep, and of an activation only what the gradient
-  reads is kept.
+- of an activation only what the gradient reads is kept;
+- some windows at a time stay in the cache.
 
 Gradients are written out by hand below each block. `Layer.lean` turns these blocks off, for
 machinery that has to look inside (`torch.func`, `torch.compile`).
@@ -23,6 +23,7 @@ from torch.autograd.function import once_differentiable
 _ROW = 8  # floats; rows of products start at multiples of this
 _EPSILON = 1e-5  # of every layer norm
 _BLOCK = 32  # queries that share one block of keys, at least
+_CACHED = 2.5e6  # bytes of one (B, T, N) activation that leave its neighbours in the cache
 
 
 def random_words(
@@ -67,6 +68,12 @@ def band_blocks(bins: int, back: int, forward: int) -> list[tuple[slice, slice, 
     return blocks
 
 
+def cache_sized(counts: Tensor) -> tuple[Tensor, ...]:
+    """The windows (B, T, N) in groups of about equal size that fit the cache."""
+    number = math.ceil(counts.nbytes / _CACHED)
+    return counts.split(math.ceil(len(counts) / number))
+
+
 class Time(Function):
     """h + dropout(attention over time of LN(h)); attention dropout inside."""
 
@@ -92,7 +99,7 @@ class Time(Function):
         width = h.shape[2] // heads
         sizes = [len(h) * heads * bias.numel() for _, _, bias in blocks]
         words = random_words((sum(sizes),), generator, h.device).split(sizes)
-        weights = []
+        weights, zero = [], h.new_zeros(())
         for (query, key, bias), bits in zip(blocks, words, strict=True):
             masks = kept(bits, threshold, h.dtype).view(heads, len(h), *bias.shape)
             for head in range(heads):
@@ -101,13 +108,13 @@ class Time(Function):
                     bias.to(h.dtype), q[:, query], k[:, key].mT, alpha=width**-0.5
                 ).softmax(-1)
                 weights.append(attention)
-                mixed[:, query, head * width : (head + 1) * width].baddbmm_(
-                    masks[head].mul_(attention), v[:, key], beta=0, alpha=factor
+                mixed[:, query, head * width : (head + 1) * width] = torch.baddbmm(
+                    zero, masks[head].mul_(attention), v[:, key], beta=0, alpha=factor
                 )
         out_words = random_words(h.shape, generator, h.device)
         out = _add_kept(h, _product(mixed, mix, mix_bias), out_words, rate)
         ctx.save_for_backward(
-            h, gain, shift, project, mix, mean, scale, qkv, mixed, out_words, *words, *weights
+            h, a, gain, shift, project, mix, mean, scale, qkv, mixed, out_words, *words, *weights
         )
         ctx.setting = heads, blocks, rate
         return out
@@ -118,7 +125,9 @@ class Time(Function):
         (grad,) = gradients
         heads, blocks, rate = ctx.setting
         threshold, factor = threshold_of(rate)
-        h, gain, shift, project, mix, mean, scale, qkv, mixed, out_words, *rest = ctx.saved_tensors
+        h, a, gain, shift, project, mix, mean, scale, qkv, mixed, out_words, *rest = (
+            ctx.saved_tensors
+        )
         words, weights = rest[: len(blocks)], iter(rest[len(blocks) :])
         dropped = kept(out_words, threshold, h.dtype).mul_(grad)
         d_mixed, d_mix, d_mix_bias = _product_back(dropped, mixed, mix, factor)
@@ -132,12 +141,12 @@ class Time(Function):
                 d_q, d_k, d_v = _heads(d_qkv, head, width)
                 out = d_mixed[:, query, head * width : (head + 1) * width]
                 d_weights = torch.bmm(out, v[:, key].mT).mul_(masks[head])
-                d_v[:, key].baddbmm_(masks[head].mul_(attention).mT, out, alpha=factor)
+                # Products of this size are fastest into memory of their own.
+                d_v[:, key].add_(masks[head].mul_(attention).mT @ out, alpha=factor)
                 d_scores = torch._softmax_backward_data(d_weights, attention, -1, h.dtype)
-                alpha = factor * width**-0.5
-                d_q[:, query].baddbmm_(d_scores, k[:, key], beta=0, alpha=alpha)
-                d_k[:, key].baddbmm_(d_scores.mT, q[:, query], alpha=alpha)
-        a, _, _ = _norm(h, gain, shift)
+                d_scores *= factor * width**-0.5
+                d_q[:, query] = d_scores @ k[:, key]
+                d_k[:, key] += d_scores.mT @ q[:, query]
         d_a, d_project, d_project_bias = _product_back(d_qkv, a, project)
         d_h, d_gain, d_shift = _norm_back(d_a, h, mean, scale, gain, shift)
         d_h += grad
@@ -168,7 +177,7 @@ class Feed(Function):
         inner *= kept(random_words(inner.shape, generator, h.device), threshold, h.dtype)
         words = random_words(h.shape, generator, h.device)
         out = _add_kept(h, _product(inner, narrow * factor, narrow_bias), words, rate)
-        ctx.save_for_backward(h, gain, shift, widen, narrow, mean, scale, inner, words)
+        ctx.save_for_backward(h, a, gain, shift, widen, narrow, mean, scale, inner, words)
         ctx.rate = rate
         return out
 
@@ -177,11 +186,10 @@ class Feed(Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = gradients
         threshold, factor = threshold_of(ctx.rate)
-        h, gain, shift, widen, narrow, mean, scale, inner, words = ctx.saved_tensors
+        h, a, gain, shift, widen, narrow, mean, scale, inner, words = ctx.saved_tensors
         dropped = kept(words, threshold, h.dtype).mul_(grad)
         d_inner, d_narrow, d_narrow_bias = _product_back(dropped, inner, narrow, factor * factor)
         d_inner = torch.ops.aten.threshold_backward(d_inner, inner, 0)
-        a, _, _ = _norm(h, gain, shift)
         d_a, d_widen, d_widen_bias = _product_back(d_inner, a, widen)
         d_h, d_gain, d_shift = _norm_back(d_a, h, mean, scale, gain, shift)
         d_h += grad
@@ -205,7 +213,7 @@ class Space(Function):
         y, mean, scale = _norm(h, gain, shift)
         words = random_words(h.shape, generator, h.device)
         out = _add_kept(h, torch.bmm(y, map.mT), words, rate)
-        ctx.save_for_backward(h, map, gain, shift, mean, scale, words)
+        ctx.save_for_backward(h, y, map, gain, shift, mean, scale, words)
         ctx.rate = rate
         return out
 
@@ -214,9 +222,8 @@ class Space(Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = gradients
         threshold, factor = threshold_of(ctx.rate)
-        h, map, gain, shift, mean, scale, words = ctx.saved_tensors
+        h, y, map, gain, shift, mean, scale, words = ctx.saved_tensors
         dropped = kept(words, threshold, h.dtype).mul_(grad)
-        y, _, _ = _norm(h, gain, shift)
         d_map = torch.baddbmm(map, dropped.mT, y, beta=0, alpha=factor)
         d_y = torch.baddbmm(h, dropped, map, beta=0, alpha=factor)
         d_h, d_gain, d_shift = _norm_back(d_y, h, mean, scale, gain, shift)
@@ -230,14 +237,15 @@ class Map(Function):
     @staticmethod
     def forward(
         ctx: Any,
-        s: Tensor,  # (B, N, T), often a transposed view
+        h: Tensor,  # (B, T, N)
         gain: Tensor,
         shift: Tensor,
         project: Tensor,  # (2T, T)
         project_bias: Tensor,
         heads: int,
     ) -> Tensor:
-        a, mean, scale = _norm(s.contiguous(), gain, shift)
+        s = h.mT.contiguous()
+        a, mean, scale = _norm(s, gain, shift)
         qk = _product(a, project, project_bias)
         width = s.shape[2] // heads
         none = qk.new_zeros(())
@@ -245,15 +253,14 @@ class Map(Function):
             torch.baddbmm(none, q, k.mT, beta=0, alpha=width**-0.5).softmax(-1)
             for q, k in (_heads(qk, head, width, 2) for head in range(heads))
         ]
-        ctx.save_for_backward(s, gain, shift, project, mean, scale, qk, *weights)
+        ctx.save_for_backward(s, a, gain, shift, project, mean, scale, qk, *weights)
         return weights[0] if heads == 1 else sum(weights[1:], weights[0]).div_(heads)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = gradients
-        s, gain, shift, project, mean, scale, qk, *weights = ctx.saved_tensors
-        s = s.contiguous()
+        s, a, gain, shift, project, mean, scale, qk, *weights = ctx.saved_tensors
         heads = len(weights)
         width = s.shape[2] // heads
         d_qk = _rows(s, project.shape[0])
@@ -264,10 +271,9 @@ class Map(Function):
             alpha = width**-0.5 / heads
             d_q.baddbmm_(d_scores, k, beta=0, alpha=alpha)
             d_k.baddbmm_(d_scores.mT, q, beta=0, alpha=alpha)
-        a, _, _ = _norm(s, gain, shift)
         d_a, d_project, d_project_bias = _product_back(d_qk, a, project)
         d_s, d_gain, d_shift = _norm_back(d_a, s, mean, scale, gain, shift)
-        return d_s, d_gain, d_shift, d_project, d_project_bias, None
+        return d_s.mT.contiguous(), d_gain, d_shift, d_project, d_project_bias, None
 
 
 def _rows(like: Tensor, width: int) -> Tensor:
