@@ -15,8 +15,9 @@ import pandas as pd
 import pytest
 from pynwb import NWBHDF5IO, validate
 
+import nwbdyn
 from nwbdyn.errors import ConfigError, ResultsError
-from nwbdyn.nwb import dynamics
+from nwbdyn.nwb import couplings
 from nwbdyn.nwb.heat_map import draw
 from nwbdyn.nwb.model_run import name_of
 from nwbdyn.nwb.write import export
@@ -197,8 +198,8 @@ def test_names_differ_between_fits_and_are_the_same_for_the_same_fit(source):
 def test_the_edge_table_and_its_time_courses_are_bounded_and_say_what_they_keep(
     source, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(dynamics, "EDGES_PER_NEURON", 2)
-    monkeypatch.setattr(dynamics, "SERIES_BYTES", 4 * 57 * 3)
+    monkeypatch.setattr(couplings, "EDGES_PER_NEURON", 2)
+    monkeypatch.setattr(couplings, "SERIES_BYTES", 4 * 57 * 3)
     fit = lab_files.fit_of(source)
     path = export(fit, tmp_path / "out.nwb")
     weights = fit.edges.weight.abs()
@@ -210,6 +211,48 @@ def test_the_edge_table_and_its_time_courses_are_bounded_and_say_what_they_keep(
         assert series.data.shape == (57, 3)
         assert series.kept_share == pytest.approx(weights[:3].sum() / weights.sum(), rel=1e-5)
         assert "3 strongest of 10 edges" in module[name_of(fit)].notes
+
+
+def test_every_matrix_is_written_too_when_asked_for_and_small_enough(source, tmp_path, monkeypatch):
+    fit = lab_files.fit_of(source)
+    path = export(fit, tmp_path / "out.nwb", dense=True)
+    with NWBHDF5IO(path, "r") as io:
+        movie = io.read().processing["population_dynamics"][f"{name_of(fit)}_movie"]
+        np.testing.assert_allclose(movie.data[:], fit.connectivity.to_xarray(), rtol=1e-5)
+        assert movie.starting_time == fit.connectivity.time[0]
+    assert not messages(path)
+    num_windows = 12_000_000
+    long = replace(fit.connectivity, time=np.arange(num_windows, dtype=np.float32))
+    with pytest.raises(ResultsError, match=r"12,000,000 matrices of 5 x 5 take 1\.2 GB"):
+        export(replace(fit, connectivity=long), tmp_path / "big.nwb", dense=True)
+
+
+@pytest.mark.parametrize("form", ["netformer", "gain", "dense"])
+def test_half_precision_halves_what_grows_with_time_and_stays_valid(source, tmp_path, form):
+    fit = lab_files.fit_of(source, form=form)
+    path = export(fit, tmp_path / "out.nwb", precision="float16")
+    assert not validate(path=str(path))
+    with nwbdyn.open_results(path) as back:
+        name = {"netformer": "activity", "gain": "g", "dense": "weight"}[form]
+        assert back.connectivity.arrays[name].dtype == np.float16
+        # float16 keeps 11 bits; an entry sums some ten products of order one
+        found, wanted = (f.connectivity.at(15.0) for f in (back, fit))
+        np.testing.assert_allclose(found, wanted, atol=2e-2)
+    with pytest.raises(ConfigError, match="No precision 'int8'"):
+        export(fit, tmp_path / "out2.nwb", precision="int8")
+
+
+def test_a_network_without_an_edge_table_keeps_its_factors_and_cell_types(source, tmp_path):
+    fit = lab_files.fit_of(source)
+    path = export(replace(fit, edges=fit.edges[:0]), tmp_path / "out.nwb")
+    with nwbdyn.open_results(path) as back:
+        assert back.edges.empty
+        np.testing.assert_allclose(back.connectivity.mean(), fit.connectivity.mean(), rtol=1e-6)
+    with NWBHDF5IO(path, "r") as io:
+        names = io.read().processing["population_dynamics"].data_interfaces
+        assert {name.partition("_")[2] for name in names} == {
+            "", "neurons", "predictions", "cell_types", "factors",
+        }  # fmt: skip
 
 
 # The picture

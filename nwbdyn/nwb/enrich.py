@@ -13,7 +13,8 @@ from pynwb import NWBHDF5IO, NWBFile
 from pynwb.base import TimeSeries
 
 from nwbdyn.errors import ResultsError
-from nwbdyn.nwb.dynamics import MODULE, MODULE_DESCRIPTION, InFile, results
+from nwbdyn.nwb import slim_record
+from nwbdyn.nwb.dynamics import MODULE, MODULE_DESCRIPTION, Detail, InFile, results
 from nwbdyn.nwb.model_run import name_of
 from nwbdyn.progress import Progress, Report
 from nwbdyn.results import Fit
@@ -51,7 +52,7 @@ def copy(source: Path, target: Path, report: Report) -> None:
             report(Progress("copying", done, total, "bytes"))
 
 
-def append(fit: Fit, path: Path) -> None:
+def append(fit: Fit, path: Path, detail: Detail) -> None:
     """Add the results of `fit` to the file at `path`, which is a copy.
 
     Raises:
@@ -69,7 +70,7 @@ def append(fit: Fit, path: Path) -> None:
                 "Export without --enrich: the results then stand alone."
             ) from error
         with io:
-            _add(fit, nwbfile)
+            _add(fit, nwbfile, detail)
             io.write(nwbfile)
 
 
@@ -88,7 +89,7 @@ def restore(source: Path, path: Path) -> None:
         for namespace in list(after["specifications"]):
             if namespace != NAMESPACE:
                 _drop_new(after["specifications"], namespace, known.get(namespace, {}))
-        if str(before.attrs["nwb_version"]).startswith(("2.0", "2.1")):
+        if str(before.attrs["nwb_version"]).startswith(("2.0.", "2.1.")):
             after[f"processing/{MODULE}"].visititems(_plain_column_names)
 
 
@@ -102,8 +103,8 @@ def _drop_new(specifications: h5py.Group, namespace: str, known: Container[str])
 
 def _plain_column_names(name: str, item: h5py.HLObject) -> None:
     """Column names in ASCII, where they are: all that the schema allowed before NWB 2.2."""
-    names = [str(column) for column in item.attrs.get("colnames", ())]
-    if names and all(column.isascii() for column in names):
+    names = item.attrs.get("colnames", ())
+    if len(names) and all(isinstance(name, str) and name.isascii() for name in names):
         item.attrs["colnames"] = np.array(names, dtype=np.bytes_)
 
 
@@ -118,7 +119,7 @@ def _restore(before: h5py.HLObject, after: h5py.HLObject) -> None:
                 _restore(before[name], after[name])
 
 
-def _add(fit: Fit, nwbfile: NWBFile) -> None:
+def _add(fit: Fit, nwbfile: NWBFile, detail: Detail) -> None:
     if MODULE in nwbfile.processing:
         module = nwbfile.processing[MODULE]
     else:
@@ -128,7 +129,7 @@ def _add(fit: Fit, nwbfile: NWBFile) -> None:
     taken = [name for name in module.data_interfaces if name.startswith(f"{name_of(fit)}_")]
     if taken:
         raise ResultsError(f"{fit.source.name} has {taken[0]!r} in {MODULE!r} already.")
-    for item in results(fit, in_file=_in_file(fit, nwbfile)):
+    for item in results(fit, in_file=_in_file(fit, nwbfile), detail=detail):
         module.add(item)
 
 
@@ -154,7 +155,7 @@ def _in_file(fit: Fit, nwbfile: NWBFile) -> InFile:
 
 
 def _check_content(path: Path, fit: Fit) -> None:
-    """Refuse a file that is neither what was fitted nor an enriched copy of it."""
+    """Refuse a file that is neither what was fitted nor a slim or enriched copy of it."""
     wanted = fit.source.digest
     if wanted is None or not wanted.startswith("sha256:"):
         return  # the archive's etag depends on how a file was sent in parts
@@ -168,10 +169,12 @@ def _check_content(path: Path, fit: Fit) -> None:
 
 
 def _digests_inside(path: Path) -> set[str]:
-    """Digests of the recordings that the results in a file were fitted to."""
+    """Digests of what a slim copy was made from, and of what the results in a file are about."""
     found: set[str] = set()
     try:
         with h5py.File(path, "r") as file:
+            slim = slim_record.read(file)
+            found |= {slim.source.digest or ""} if slim else set()
             module = file.get(f"processing/{MODULE}")
             runs: Mapping = module if isinstance(module, h5py.Group) else {}
             for run in runs.values():

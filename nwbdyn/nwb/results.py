@@ -111,7 +111,7 @@ def _fit(file: h5py.File, name: str, files: ExitStack) -> Fit:
         metrics=_metrics(_json(record, "scores")),
         predictions=_predictions(module[f"{name}_predictions"], neurons, table),
         connectivity=_connectivity(module[f"{name}_factors"], neurons),
-        edges=_edges(module[f"{name}_edges"], neurons),
+        edges=_edges(module.get(f"{name}_edges"), neurons),
         neurons=neurons,
         source=source,
         session=_session(file, name),
@@ -194,7 +194,9 @@ def _connectivity(factors: h5py.Group, neurons: Neurons) -> Connectivity:
     )
 
 
-def _edges(table: h5py.Group, neurons: Neurons) -> pd.DataFrame:
+def _edges(table: h5py.Group | None, neurons: Neurons) -> pd.DataFrame:
+    if table is None:  # of a network too large for an edge table
+        return pd.DataFrame({"pre": [], "post": [], "weight": [], "sign": []})
     columns = {
         name: neurons.ids[table[name][()]] if name in ("pre", "post") else _column(table[name])
         for name in _column_names(table)

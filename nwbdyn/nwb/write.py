@@ -18,6 +18,7 @@ from nwbdyn import results, run_directory
 from nwbdyn.errors import ResultsError
 from nwbdyn.nwb import derivative, dynamics
 from nwbdyn.nwb import enrich as enrichment
+from nwbdyn.nwb.dynamics import Detail
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.results import Fit
 
@@ -31,6 +32,8 @@ def export(
     enrich: bool = False,
     source_file: Path | str | None = None,
     subject: Mapping[str, str] | None = None,
+    dense: bool = False,
+    precision: str = "float32",
     overwrite: bool = False,
     report: Report = silent,
 ) -> Path:
@@ -46,6 +49,9 @@ def export(
             enriched copy of the same recording will do: the results are added to those in it.
         subject: Subject fields that the source lacks. What the archive needs and nobody gave is
             logged by name, never invented.
+        dense: also write one matrix per window, for small networks; the exact matrices follow from
+            what is written in any case.
+        precision: "float32", or "float16" for half the bytes of what grows with time.
         overwrite: replace a file at `path`. The source is refused even so.
 
     Returns:
@@ -53,12 +59,14 @@ def export(
 
     Raises:
         ResultsError: `path` exists or is the source, the run or the source cannot be used, or the
-            file cannot be written. Nothing is left behind.
-        ConfigError: `subject` has an unknown field, or contradicts the source.
+            file cannot be written, or `dense` is too much. Nothing is left behind.
+        ConfigError: `subject` has an unknown field or contradicts the source, or an unknown
+            precision.
     """
     if not isinstance(fit, Fit):
         fit = results.load(fit)
     subject = dict(subject or {})
+    detail = Detail(dense=dense, precision=precision)
     given = Path(source_file) if source_file is not None else None
     if path is None:
         name = derivative.file_name(fit, subject, suffix="-enriched" if enrich else "")
@@ -67,15 +75,17 @@ def export(
     _refuse(path, [fit.source.path, given], overwrite=overwrite)
     try:
         if enrich:
-            _write_enriched(fit, path, given, subject, report)
+            _write_enriched(fit, path, given, subject, detail, report)
         else:
-            _write_derivative(fit, path, subject, report)
+            _write_derivative(fit, path, subject, detail, report)
     except OSError as error:
         raise ResultsError(f"Cannot write {path}: {error}.") from error
     return path
 
 
-def _write_derivative(fit: Fit, path: Path, subject: Mapping[str, str], report: Report) -> None:
+def _write_derivative(
+    fit: Fit, path: Path, subject: Mapping[str, str], detail: Detail, report: Report
+) -> None:
     missing = derivative.missing_subject_fields(fit, subject)
     if missing:
         log.warning(
@@ -88,13 +98,13 @@ def _write_derivative(fit: Fit, path: Path, subject: Mapping[str, str], report: 
         name=dynamics.MODULE, description=dynamics.MODULE_DESCRIPTION
     )
     report(Progress("exporting", 0, 2, "steps"))
-    for item in dynamics.results(fit, notes=notes):
+    for item in dynamics.results(fit, detail=detail, notes=notes):
         module.add(item)
     report(Progress("exporting", 1, 2, "steps"))
     path.parent.mkdir(parents=True, exist_ok=True)
     with run_directory.replacing(path) as partial:
         h5py.File(partial, "w").close()
-        _reserve(partial, dynamics.most_bytes(fit))
+        _reserve(partial, dynamics.most_bytes(fit, detail))
         # pynwb gets an open file because it warns about names that do not end in .nwb.
         with h5py.File(partial, "r+") as file, NWBHDF5IO(file=file, mode="w") as io:
             io.write(nwbfile)
@@ -102,7 +112,12 @@ def _write_derivative(fit: Fit, path: Path, subject: Mapping[str, str], report: 
 
 
 def _write_enriched(
-    fit: Fit, path: Path, given: Path | None, subject: Mapping[str, str], report: Report
+    fit: Fit,
+    path: Path,
+    given: Path | None,
+    subject: Mapping[str, str],
+    detail: Detail,
+    report: Report,
 ) -> None:
     if subject:
         raise ResultsError(
@@ -112,9 +127,9 @@ def _write_enriched(
     path.parent.mkdir(parents=True, exist_ok=True)
     with run_directory.replacing(path) as partial:
         enrichment.copy(source, partial, report)
-        _reserve(partial, dynamics.most_bytes(fit))
+        _reserve(partial, dynamics.most_bytes(fit, detail))
         report(Progress("exporting", 0, 1, "steps"))
-        enrichment.append(fit, partial)
+        enrichment.append(fit, partial, detail)
         enrichment.restore(source, partial)
     report(Progress("exporting", 1, 1, "steps"))
 

@@ -240,6 +240,9 @@ connectivity_edges = NWBGroupSpec(
         column("pre_cell_type", "Cell type of the neuron that predicts.", dtype="text"),
         column("post_cell_type", "Cell type of the neuron that is predicted.", dtype="text"),
         column("weight", "Mean weight.", dtype="float", required=True),
+        column(
+            "influence", "Mean effect of one more unit of input on the prediction.", dtype="float"
+        ),
         column("se", "Standard error over blocks of time.", dtype="float"),
         column("seed_sd", "Standard deviation over seeds: optimisation noise.", dtype="float"),
         column("half_split_agreement", "Agreement of two halves of the session.", dtype="float"),
