@@ -1,10 +1,12 @@
 """The committed specification is the one that the script writes."""
 
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pynwb
 import pytest
 
 EXTENSION = Path(__file__).resolve().parents[3]
@@ -39,3 +41,25 @@ def test_every_type_is_exported_with_a_mock_constructor():
     names = {spec.neurodata_type_def for spec in runpy.run_path(str(SCRIPT))["TYPES"]}
     assert set(ndx.__all__) == names
     assert set(mock.__all__) == {f"mock_{name}" for name in names}
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_the_package_finds_its_specification_installed_and_in_the_source_tree(installed, tmp_path):
+    folder = EXTENSION / "src" / "pynwb"
+    if installed:  # as the wheel lays it out
+        package = tmp_path / "ndx_population_dynamics"
+        shutil.copytree(folder / package.name, package)
+        shutil.copytree(EXTENSION / "spec", package / "spec")
+        folder = tmp_path
+    program = f"""
+import sys
+sys.path = [{str(folder)!r}, *sys.path, {str(Path(pynwb.__file__).parents[1])!r}]
+import ndx_population_dynamics
+print(ndx_population_dynamics.__file__, ndx_population_dynamics.ModelRun.__name__)
+"""
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=True
+    )
+    where, name = done.stdout.split()
+    assert Path(where).is_relative_to(folder)
+    assert name == "ModelRun"

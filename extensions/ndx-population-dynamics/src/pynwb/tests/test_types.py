@@ -1,13 +1,12 @@
 """Every type survives writing, reading, appending and exporting, and the files are valid NWB."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from ndx_population_dynamics.testing import mock
-from pynwb import NWBHDF5IO, NWBFile, validate
+from make_file import FILES, add_results, version, write_file
+from pynwb import NWBHDF5IO, validate
 
 TYPES = [
     "ModelRun",
@@ -20,41 +19,26 @@ TYPES = [
 ]
 
 
-def add_results(nwbfile: NWBFile, prefix: str = "") -> None:
-    """One object of every type, in the processing module `population_dynamics`."""
-    if "population_dynamics" in nwbfile.processing:
-        module = nwbfile.processing["population_dynamics"]
-    else:
-        module = nwbfile.create_processing_module("population_dynamics", "Fitted models.")
-    run = mock.mock_ModelRun(name=f"{prefix}model_run")
-    neurons = mock.mock_NeuronTable(name=f"{prefix}neurons")
-    edges = mock.mock_ConnectivityEdges(run=run, neurons=neurons, name=f"{prefix}edges")
-    for item in (
-        run,
-        neurons,
-        edges,
-        mock.mock_PredictedActivity(run=run, neurons=neurons, name=f"{prefix}predictions"),
-        mock.mock_EdgeWeightSeries(run=run, edges=edges, name=f"{prefix}edge_weights"),
-        mock.mock_CellTypeConnectivitySeries(run=run, name=f"{prefix}cell_types"),
-        mock.mock_ConnectivityFactors(run=run, neurons=neurons, name=f"{prefix}factors"),
-    ):
-        module.add(item)
-
-
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    nwbfile = NWBFile(
-        session_description="Mock.",
-        identifier="mock",
-        session_start_time=datetime(2025, 1, 1, tzinfo=UTC),
-    )
-    add_results(nwbfile)
-    with NWBHDF5IO(tmp_path / "types.nwb", "w") as io:
-        io.write(nwbfile)
+    write_file(tmp_path / "types.nwb")
     return tmp_path / "types.nwb"
 
 
 def test_every_object_comes_back_with_its_type_and_contents(path):
+    check_contents(path)
+
+
+@pytest.mark.parametrize("path", sorted(FILES.glob("*.nwb")), ids=lambda path: path.stem)
+def test_a_file_of_every_version_keeps_reading(path):
+    check_contents(path)
+
+
+def test_this_version_has_left_its_file():
+    assert (FILES / f"{version()}.nwb").exists()
+
+
+def check_contents(path: Path) -> None:
     with NWBHDF5IO(path, "r") as io:
         objects = io.read().processing["population_dynamics"].data_interfaces
         assert sorted(type(item).__name__ for item in objects.values()) == sorted(TYPES)

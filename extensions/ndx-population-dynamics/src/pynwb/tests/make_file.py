@@ -1,0 +1,58 @@
+"""Writes `files/VERSION.nwb`: one object of every type, as this version of the extension writes it.
+
+Run it once per released version and commit the file. Files of earlier versions are never rewritten:
+they are the promise that what was written stays readable.
+"""
+
+import runpy
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ndx_population_dynamics.testing import mock
+from pynwb import NWBHDF5IO, NWBFile
+
+TESTS = Path(__file__).resolve().parent
+FILES = TESTS / "files"
+
+
+def add_results(nwbfile: NWBFile, prefix: str = "") -> None:
+    """One object of every type, in the processing module `population_dynamics`."""
+    if "population_dynamics" in nwbfile.processing:
+        module = nwbfile.processing["population_dynamics"]
+    else:
+        module = nwbfile.create_processing_module("population_dynamics", "Fitted models.")
+    run = mock.mock_ModelRun(name=f"{prefix}model_run")
+    neurons = mock.mock_NeuronTable(name=f"{prefix}neurons")
+    edges = mock.mock_ConnectivityEdges(run=run, neurons=neurons, name=f"{prefix}edges")
+    for item in (
+        run,
+        neurons,
+        edges,
+        mock.mock_PredictedActivity(run=run, neurons=neurons, name=f"{prefix}predictions"),
+        mock.mock_EdgeWeightSeries(run=run, edges=edges, name=f"{prefix}edge_weights"),
+        mock.mock_CellTypeConnectivitySeries(run=run, name=f"{prefix}cell_types"),
+        mock.mock_ConnectivityFactors(run=run, neurons=neurons, name=f"{prefix}factors"),
+    ):
+        module.add(item)
+
+
+def write_file(path: Path) -> None:
+    nwbfile = NWBFile(
+        session_description="Mock.",
+        identifier="mock",
+        session_start_time=datetime(2025, 1, 1, tzinfo=UTC),
+    )
+    add_results(nwbfile)
+    with NWBHDF5IO(path, "w") as io:
+        io.write(nwbfile)
+
+
+def version() -> str:
+    """The version that the specification states."""
+    script = TESTS.parents[1] / "spec" / "create_extension_spec.py"
+    return runpy.run_path(str(script))["VERSION"]
+
+
+if __name__ == "__main__":
+    FILES.mkdir(exist_ok=True)
+    write_file(FILES / f"{version()}.nwb")
