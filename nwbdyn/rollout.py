@@ -28,18 +28,22 @@ def roll_out(
 ) -> dict[int, np.ndarray]:
     """Predictions some bins ahead, each from data that end that many bins before.
 
-    After the first step the newest input is the model's own prediction; covariates stay at their
-    last value, for their future is not known either.
+    After the first step the newest input is the model's own prediction, kept inside the range each
+    neuron had in training (a nonlinear model may leave it and never come back); covariates stay at
+    their last value, for their future is not known either.
 
     Returns:
         horizon -> (num_bins, N) in source units, NaN where the bin, or one on the way to it, lies
         outside its split or across a gap.
     """
     values = {h: np.full(windows.binned.values.shape, np.nan, np.float32) for h in horizons}
+    low, high = _training_range(windows)
     for split in splits:
         for batch in windows.batches(split, model.config.batch_size):
             first = batch.start_bin.cpu().numpy() + windows.spec.context
-            for step, prediction in enumerate(_steps(model, batch, max(horizons)), start=1):
+            for step, prediction in enumerate(
+                _steps(model, batch, max(horizons), low, high), start=1
+            ):
                 if step in values:
                     bins, kept = _reached(windows, first, step, split)
                     source = prediction.cpu().numpy()[kept] * windows.sd + windows.mean
@@ -47,12 +51,23 @@ def roll_out(
     return values
 
 
-def _steps(model: Model, batch: Batch, num_steps: int) -> list[torch.Tensor]:
+def _training_range(windows: Windows) -> tuple[torch.Tensor, torch.Tensor]:
+    """(N,) least and largest training value of each neuron, in input units."""
+    binned = windows.binned
+    train = binned.values[windows.split.bins("train") & binned.valid]
+    scaled = (np.stack([train.min(axis=0), train.max(axis=0)]) - windows.mean) / windows.sd
+    low, high = torch.as_tensor(scaled, dtype=torch.float32, device=windows.device)
+    return low, high
+
+
+def _steps(
+    model: Model, batch: Batch, num_steps: int, low: torch.Tensor, high: torch.Tensor
+) -> list[torch.Tensor]:
     """(B, N) predictions of the next, the second, … bin, in input units."""
     predictions = []
     with torch.no_grad():
         for _ in range(num_steps):
-            predicted = model(batch).prediction  # (B, 1, N)
+            predicted = model(batch).prediction.clamp(low, high)  # (B, 1, N)
             predictions.append(predicted[:, 0])
             held = batch.covariates[:, -1:]
             batch = replace(
