@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from nwbdyn import baselines
-from nwbdyn.baselines.history import history
-from nwbdyn.baselines.regression import Poisson, Ridge
+from nwbdyn.baselines.problem import history
+from nwbdyn.baselines.regression import Lasso, Poisson, Ridge
 from nwbdyn.binning import Binned
 from nwbdyn.errors import DataError
 from nwbdyn.recording import Neurons
@@ -71,10 +71,11 @@ def shared_latent_counts(num_bins=6000, num_neurons=12, seed=0):
     return random.poisson(rates), rates
 
 
-def test_ridge_regression_finds_the_planted_coupling():
+@pytest.mark.parametrize("name", ["VAR ridge", "VAR lasso"])
+def test_vector_autoregression_finds_the_planted_coupling(name):
     activity, coupling = linear_network()
     found = baselines.next_bin(binned_of(activity), split_of(3000, 8), context=5)
-    weights = found["VAR ridge"].coupling * activity.std(0)[:, None] / activity.std(0)
+    weights = found[name].coupling * activity.std(0)[:, None] / activity.std(0)
     apart = ~np.eye(8, dtype=bool)
     # 2,100 training bins: the standard error of a weight is .02, the weights' sd .2
     assert np.corrcoef(weights[apart], coupling[apart])[0, 1] > 0.98
@@ -85,7 +86,7 @@ def test_each_next_bin_baseline_beats_the_one_it_extends():
     activity, _ = linear_network()
     binned, split = binned_of(activity), split_of(3000, 8)
     found = baselines.next_bin(binned, split, context=5)
-    assert list(found) == ["persistence", "AR(1)", "AR", "VAR ridge"]
+    assert list(found) == ["persistence", "AR(1)", "AR", "VAR ridge", "VAR lasso"]
     score = {name: r2(binned, split, row.prediction) for name, row in found.items()}
     assert score["persistence"] < score["AR(1)"] < score["AR"] + 0.01 < score["VAR ridge"]
 
@@ -130,7 +131,7 @@ def test_a_covariate_that_drives_the_neurons_helps_all_but_plain_ar():
     binned = binned_of(values, covariates=drive)
     found = baselines.next_bin(binned, split, context=2)
     assert r2(binned, split, found["AR(1)"].prediction) < 0.1
-    for name in ("AR", "VAR ridge"):
+    for name in ("AR", "VAR ridge", "VAR lasso"):
         assert r2(binned, split, found[name].prediction) > 0.7
         assert r2(binned, split, without[name].prediction) < 0.1
 
@@ -218,6 +219,20 @@ def test_more_neurons_than_bins_still_gives_a_ridge_solution():
     weights = Ridge(inputs, targets).weights(0.5)
     plain = np.linalg.solve(inputs.T @ inputs + 0.5 * 20 * np.eye(50), inputs.T @ targets)
     assert np.allclose(weights, plain)
+
+
+def test_lasso_fulfils_its_optimality_conditions():
+    random = np.random.default_rng(0)
+    inputs = random.normal(size=(500, 12))
+    targets = inputs[:, :3] @ random.normal(size=(3, 4)) + random.normal(size=(500, 4))
+    lasso = Lasso(inputs, targets)
+    weights = lasso.weights(0.2, start=np.zeros((12, 4)))
+    slope = inputs.T @ (inputs @ weights - targets) / 500
+    zero = weights == 0
+    assert 10 < zero.sum() < 48
+    assert (np.abs(slope[zero]) <= 0.2 + 1e-4).all()
+    assert np.allclose(slope[~zero], -0.2 * np.sign(weights[~zero]), atol=1e-4)
+    assert (lasso.weights(lasso.largest, start=np.zeros((12, 4))) == 0).all()
 
 
 def test_poisson_regression_has_no_gradient_left():
