@@ -243,6 +243,7 @@ class RangedFile(io.RawIOBase):
             self._pending.difference_update(range(first, after))
             if failure:
                 self._failed.update(dict.fromkeys(range(first, after), failure))
+                self._unread.difference_update(range(first, after))
             self._planned_on_their_way -= planned
             self._arrived.notify_all()
             if not self.closed:
