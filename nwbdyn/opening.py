@@ -54,12 +54,12 @@ def open_source(
 
     with ExitStack() as files:
         file = files.enter_context(streaming.open_file(source, report=report))
-        recording = read(file, _with_digest(source), quantity=quantity)
+        recording = read(file, with_digest(source), quantity=quantity)
         files.enter_context(recording.files)  # closed first: it holds what reads from `file`
         return replace(recording, files=files.pop_all())
 
 
-def _with_digest(source: Source) -> Source:
+def with_digest(source: Source) -> Source:
     """A local file's Source with its SHA-256, unless the file is too large to read for that."""
     path = source.path
     if path is None or source.digest is not None or path.stat().st_size > DIGEST_LIMIT:

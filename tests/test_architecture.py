@@ -40,6 +40,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "streaming": (RECORDING | {"archive", "cache"}, {"requests", "urllib3"}),
     "cache": (RECORDING, {"platformdirs"}),
     "opening": (RECORDING | {"archive", "streaming", "nwb"}, set()),
+    "slim": (
+        RECORDING | {"__version__", "archive", "nwb", "opening", "run_directory", "streaming"},
+        {"numpy", "h5py"},
+    ),
     "nwb": (
         RECORDING
         | {
@@ -64,6 +68,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "evaluation": (
         RECORDING | {"binning", "splits", "metrics", "baselines"},
         {"numpy", "pandas"},
+    ),
+    "held_out": (
+        {"baselines", "evaluation", "metrics", "windows"},
+        {"numpy"},
     ),
     "rollout": ({"models", "recording", "splits", "windows"}, {"numpy", "torch"}),
     "provenance": ({"__version__"}, set()),

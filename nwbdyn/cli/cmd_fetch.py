@@ -1,11 +1,15 @@
 """`nwbdyn fetch`: from an address to files on disk."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from nwbdyn.cli import options, terminal
 from nwbdyn.cli.plan import ask_above_limit, print_plan
+
+if TYPE_CHECKING:
+    from nwbdyn.slim import Fetched
 
 
 @click.command("fetch")
@@ -18,21 +22,32 @@ from nwbdyn.cli.plan import ask_above_limit, print_plan
     show_default=True,
     help="Folder; files land in <dandiset>/<asset path>.",
 )
+@click.option("--full", is_flag=True, help="Every byte, raw recordings and movies included.")
 @click.option("--list", "list_only", is_flag=True, help="Show what would be fetched, and stop.")
 @click.option("--all", "take_all", is_flag=True, help="Do not ask above 5 files or 5 GB.")
 @options.instance
 @options.quiet
 def command(
-    address: str, output: Path, list_only: bool, take_all: bool, instance: str | None, quiet: bool
+    address: str,
+    output: Path,
+    full: bool,
+    list_only: bool,
+    take_all: bool,
+    instance: str | None,
+    quiet: bool,
 ) -> None:
-    """Download the NWB files at ADDRESS, verified and resumable.
+    """Put the recordings at ADDRESS on this disk, without their raw data.
+
+    A file comes as a slim copy: a valid NWB file with units, traces, behaviour and tables, and
+    without the voltages and movies behind them, which are listed. With --full it comes whole,
+    verified, and resumes where it was interrupted.
 
     \b
     Examples:
       nwbdyn fetch dandi:000140 --list
       nwbdyn fetch "dandi:000140/sub-Jenkins/*train*" -o data
     """
-    from nwbdyn import archive
+    from nwbdyn import archive, slim
 
     sources = archive.resolve(address, instance=instance)
     if list_only:
@@ -42,5 +57,26 @@ def command(
     ask_above_limit(sources, take_all=take_all)
     with terminal.watch(quiet=quiet) as report:
         for source in sources:
-            path = archive.download(source, output, report=report)
-            click.echo(str(path))
+            if full:
+                click.echo(str(archive.download(source, output, report=report)))
+                continue
+            fetched = slim.fetch(source, output, report=report)
+            if fetched.left_out:
+                terminal.say(_what_was_left_out(fetched), quiet=quiet)
+            click.echo(str(fetched.path))
+
+
+def _what_was_left_out(fetched: "Fetched") -> str:
+    rows = [
+        (item.path, " x ".join(map(str, item.shape)), item.dtype, terminal.size(item.bytes))
+        if item.shape
+        else (item.path, item.reason, "", "")
+        for item in fetched.left_out
+    ]
+    sizes = f"{terminal.size(fetched.source_size)} -> {terminal.size(fetched.size)}"
+    return "\n".join(
+        [
+            terminal.table(("left out", "shape", "values", "size"), rows),
+            f"{sizes}; --full fetches all of it",
+        ]
+    )

@@ -128,7 +128,7 @@ class Contents:
             if not isinstance(dataset, h5py.Dataset):
                 self.note("corrupted-object", path, "is a group where a dataset is expected")
                 return None
-            if dataset.external or _is_virtual_elsewhere(dataset):
+            if dataset.external or is_virtual_elsewhere(dataset):
                 self.note("external-data", path, "its values are stored in another file")
                 return None
             declared = float(np.prod(dataset.shape, dtype=float)) * dataset.dtype.itemsize
@@ -194,13 +194,19 @@ class Contents:
             return None
 
 
-def _is_virtual_elsewhere(dataset: h5py.Dataset) -> bool:
+def is_virtual_elsewhere(dataset: h5py.Dataset) -> bool:
+    """Whether a virtual dataset shows values of another file."""
     return dataset.is_virtual and any(part.file_name != "." for part in dataset.virtual_sources())
 
 
 def has(group: h5py.Group, name: str) -> bool:
     """Whether `group` itself has a link called `name`, broken or not; a path is never a name."""
     return "/" not in name and _is_text(name) and group.id.links.exists(name.encode())
+
+
+def address_of(item: h5py.HLObject) -> int:
+    """Where an object lies in its file, which tells it from any other there."""
+    return h5py.h5o.get_info(item.id).addr
 
 
 def path_of(item: h5py.HLObject) -> str:

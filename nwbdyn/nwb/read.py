@@ -8,7 +8,16 @@ import numpy as np
 import pandas as pd
 
 from nwbdyn.errors import ConfigError, ReadError
-from nwbdyn.nwb import behavior, cell_types, ecephys, intervals, numbered, ophys, walk
+from nwbdyn.nwb import (
+    behavior,
+    cell_types,
+    ecephys,
+    intervals,
+    numbered,
+    ophys,
+    slim_record,
+    walk,
+)
 from nwbdyn.nwb.objects import HDF5_ERRORS, Contents, has, one_line
 from nwbdyn.nwb.series import scalar_text
 from nwbdyn.recording import (
@@ -35,7 +44,8 @@ def read(
 
     Args:
         file: seekable; it must stay open for as long as the arrays are wanted, and is not closed.
-        source: where the file came from; its name is used in messages.
+        source: where the file came from; its name is used in messages. A slim copy stands for
+            the file it was made from: its Source is that of the original.
         quantity: "counts" or one of `TRACE_QUANTITIES`.
         plane: name of one ROI table, on its own clock, where a file has several; by default all
             planes on one clock, each plane's last frame held. Units are not read then.
@@ -50,6 +60,7 @@ def read(
     with ExitStack() as stack:
         contents = walk.open_contents(file, source)
         stack.callback(contents.file.close)
+        source = _stood_for(contents, source)
         try:
             recording = _session(contents, source, quantity, plane, stack)
         except (OSError, RuntimeError) as error:
@@ -57,6 +68,16 @@ def read(
             raise ReadError(walk.damaged(contents.file_name, error)) from error
         contents.check_stream()
         return recording
+
+
+def _stood_for(contents: Contents, source: Source) -> Source:
+    """The source itself, or the one that a slim copy was made from."""
+    record = slim_record.read(contents.file)
+    if record is None:
+        return source
+    reason = f"a slim copy of {record.source.uri}; {len(record.left_out)} arrays were left out"
+    contents.note("slim-copy", f"/{slim_record.PLACE}", reason)
+    return slim_record.original(record, source)
 
 
 def _session(
