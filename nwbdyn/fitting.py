@@ -13,7 +13,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from nwbdyn import benchmark, evaluation, opening, readout, results, run_directory, submitting
+from nwbdyn import (
+    benchmark,
+    evaluation,
+    held_out,
+    opening,
+    readout,
+    results,
+    run_directory,
+    splits,
+    submitting,
+)
 from nwbdyn.errors import ConfigError, FitError
 from nwbdyn.models.base import BaseConfig
 from nwbdyn.problem import Problem, pose
@@ -40,6 +50,7 @@ def fit(
     covariates: Sequence[str] = (),
     fold: tuple[int, int] | None = None,
     folds: int | None = None,
+    draws: int = 1,
     test_recording: Recording | str | None = None,
     targets: Path | str | None = None,
     run: Path | str | None = None,
@@ -64,6 +75,9 @@ def fit(
         covariates: names of behavioural signals that the model and its baselines may use.
         fold: (k, K): test on every K-th block, from the k-th on, instead of on the last 15 %.
         folds: K: also fit K folds (one seed each), and add mean and spread of their test scores.
+        draws: K: for a co-smoothing model, also fit K - 1 further draws of held-out neurons, and
+            add mean and spread of their test scores; one draw says as much of its neurons as of the
+            model, five are a fair mean. Not where the file says which neurons are held out.
         test_recording: the test file that belongs to a train file of the Neural Latents Benchmark.
             The model is trained once more, on train and val trials, and its rates for the test
             trials are written to `run` as the benchmark's `submission.h5`. Without a layout of
@@ -86,6 +100,8 @@ def fit(
     """
     run = Path(run) if run is not None else None
     members = _members(seed, seeds)
+    if draws < 1:
+        raise ConfigError(f"draws is {draws}; at least 1 draw of held-out neurons is needed.")
     training_length = {} if epochs is None else {"epochs": epochs, "updates": None}
     with ExitStack() as files:
         if isinstance(recording, str):
@@ -112,6 +128,11 @@ def fit(
                 "test": None if test is None else test.source.uri,
                 "targets": None if targets is None else str(targets),
             }
+        drawn = draws > 1 and problem.co_smoothing
+        if drawn and splits.stated_held_out(problem.binned.neurons.table) is not None:
+            drawn = False
+        if drawn:
+            extra["draws"] = draws
         asked = problem.described() | {"seed": seed, "seeds": members, "folds": folds} | extra
         if run is not None:
             run_directory.prepare(run, resume=resume, overwrite=overwrite)
@@ -123,9 +144,10 @@ def fit(
         trained = _train_members(problem, members, run=run, resume=resume, report=report)
         without = _without_coupling(problem, seed, run=run, resume=resume, report=report)
         fitted = summarise(problem, trained, without, folds=folds, report=report)
+        if extra:
+            fitted = replace(fitted, environment=fitted.environment | {"asked": extra})
         if submitted:
             assert run is not None
-            fitted = replace(fitted, environment=fitted.environment | {"asked": extra})
             scored = submitting.submit(
                 problem,
                 trained,
@@ -138,21 +160,25 @@ def fit(
             fitted = replace(fitted, metrics=fitted.metrics | {"submission": scored})
         if test_recording is not None and test is None:
             reason = "the benchmark does not ask this model about this layout; it is not used"
-            note = Note("unused-test-file", "test file", reason)
-            fitted = replace(fitted, notes=(*fitted.notes, note))
+            fitted = _noted(fitted, "unused-test-file", reason)
+        if draws > 1 and not drawn:
+            reason = "the file says which neurons are held out, or the model holds out none"
+            fitted = _noted(fitted, "one-draw", f"{draws} draws were asked for; {reason}")
+        choices: dict[str, Any] = {
+            "bin_width": bin_width,
+            "epochs": epochs,
+            "device": device,
+            "options": options,
+            "trials": trials,
+            "covariates": covariates,
+            "resume": resume,
+            "report": report,
+        }
         if folds is not None:
-            choices: dict[str, Any] = {
-                "seed": seed,
-                "bin_width": bin_width,
-                "epochs": epochs,
-                "device": device,
-                "options": options,
-                "trials": trials,
-                "covariates": covariates,
-                "resume": resume,
-                "report": report,
-            }
-            fitted = _with_folds(fitted, recording, folds, choices, run=run)
+            fitted = _with_folds(fitted, recording, folds, choices | {"seed": seed}, run=run)
+        if drawn:
+            choices |= {"seeds": seeds, "fold": fold}
+            fitted = _with_draws(fitted, recording, draws, choices, run=run)
     if run is not None:
         results.write(fitted, run)
         fitted = replace(fitted, run=run)
@@ -266,23 +292,56 @@ def _first_difference(before: Any, now: Any, name: str = "") -> tuple[str, Any, 
     return None if before == now else (name, before, now)
 
 
+def _noted(fitted: Fit, code: str, reason: str) -> Fit:
+    return replace(fitted, notes=(*fitted.notes, Note(code, fitted.model, reason)))
+
+
 def _with_folds(
     fitted: Fit, recording: Recording, folds: int, choices: dict[str, Any], *, run: Path | None
 ) -> Fit:
     """The fit, with mean and spread of the test scores of `folds` fits on interleaved blocks."""
-    report: Report = choices["report"]
-    parts: list[dict[str, Any]] = []
-    for number in range(folds):
-        report(Progress("folds", number, folds, "folds"))
-        folder = None if run is None else run / f"fold-{number}"
-        resumed = choices["resume"] and folder is not None and run_directory.is_started(folder)
-        part = fit(
-            recording,
-            fitted.model,
-            fold=(number, folds),
-            run=folder,
-            **choices | {"resume": resumed},
-        )
-        parts.append(part.metrics)
-    report(Progress("folds", folds, folds, "folds"))
+    parts = [
+        _part(fitted, recording, "folds", k, folds, choices | {"fold": (k, folds)}, run=run)
+        for k in range(folds)
+    ]
     return replace(fitted, metrics=fitted.metrics | {"folds": evaluation.over_folds(parts)})
+
+
+def _with_draws(
+    fitted: Fit, recording: Recording, draws: int, choices: dict[str, Any], *, run: Path | None
+) -> Fit:
+    """The fit, with mean and spread of the test scores over draws of held-out neurons."""
+    step = choices["seeds"]
+    parts = [fitted.metrics] + [
+        _part(
+            fitted,
+            recording,
+            "draws",
+            k,
+            draws,
+            choices | {"seed": fitted.seed + k * step},
+            run=run,
+        )
+        for k in range(1, draws)
+    ]
+    return replace(fitted, metrics=fitted.metrics | {"draws": held_out.over_draws(parts)})
+
+
+def _part(
+    fitted: Fit,
+    recording: Recording,
+    stage: str,
+    number: int,
+    total: int,
+    choices: dict[str, Any],
+    *,
+    run: Path | None,
+) -> dict[str, Any]:
+    """The metrics of one fit among several of a kind, kept in `fold-<k>` or `draw-<k>`."""
+    report: Report = choices["report"]
+    report(Progress(stage, number, total, stage))
+    folder = None if run is None else run / f"{stage.removesuffix('s')}-{number}"
+    resumed = choices["resume"] and folder is not None and run_directory.is_started(folder)
+    part = fit(recording, fitted.model, run=folder, **choices | {"resume": resumed})
+    report(Progress(stage, number + 1, total, stage))
+    return part.metrics

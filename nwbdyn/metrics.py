@@ -80,6 +80,39 @@ def difference_interval(
     return _percentiles(ours - theirs, level)
 
 
+def two_way_interval(
+    true: np.ndarray,
+    prediction: np.ndarray,
+    reference: np.ndarray | None = None,
+    *,
+    blocks: np.ndarray,
+    num_resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """Interval of bits per spike, drawing neurons and blocks of bins with replacement.
+
+    What it covers is what another draw of trials *and* of held-out neurons would give; it is wider
+    than `block_interval`, which keeps the neurons. With a reference, the interval of the
+    difference, both on the same drawn blocks and neurons. See `block_interval`.
+    """
+    if reference is not None:
+        true = np.where(np.isfinite(prediction) & np.isfinite(reference), true, np.nan)
+    num_neurons = true.shape[1]
+    weights = np.random.default_rng(seed + 1).multinomial(
+        num_neurons, np.full(num_neurons, 1 / num_neurons), size=num_resamples
+    )
+    draws = np.zeros(num_resamples)
+    for values, sign in ((prediction, 1), (reference, -1)):
+        if values is None:
+            continue
+        sums = _drawn_sums(bits_per_spike, true, (values,), blocks, num_resamples, seed)
+        if not sums:
+            return np.nan, np.nan
+        draws = draws + sign * bits_per_spike.total(*(part * weights for part in sums))
+    return _percentiles(draws, level)
+
+
 def time_blocks(num_bins: int, length: int) -> np.ndarray:
     """(num_bins,) block numbers of consecutive stretches of `length` bins.
 
@@ -353,16 +386,29 @@ def _resampled(
     seed: int,
 ) -> np.ndarray:
     """(num_resamples,) the score of drawn blocks; empty with fewer than two blocks."""
+    sums = _drawn_sums(score, true, predictions, blocks, num_resamples, seed)
+    return score.total(*sums) if sums else np.empty(0)
+
+
+def _drawn_sums(
+    score: Score,
+    true: np.ndarray,
+    predictions: tuple[np.ndarray, ...],
+    blocks: np.ndarray,
+    num_resamples: int,
+    seed: int,
+) -> tuple[np.ndarray, ...]:
+    """The score's sums over drawn blocks, each (num_resamples, N); none with less than 2 blocks."""
     names, block = np.unique(blocks, return_inverse=True)
     if len(names) < 2:
-        return np.empty(0)
+        return ()
     draws = np.random.default_rng(seed).multinomial(
         len(names), np.full(len(names), 1 / len(names)), size=num_resamples
     )
     order = np.argsort(block, kind="stable")
     starts = np.searchsorted(block[order], np.arange(len(names)))
     terms = _terms(score, true, *predictions)
-    return score.total(*(draws @ np.add.reduceat(term[order], starts, axis=0) for term in terms))
+    return tuple(draws @ np.add.reduceat(term[order], starts, axis=0) for term in terms)
 
 
 def _percentiles(draws: np.ndarray, level: float) -> tuple[float, float]:

@@ -5,6 +5,7 @@ What does not fit together is refused here, with the value, what was expected an
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from hashlib import sha256
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
@@ -22,6 +23,8 @@ from nwbdyn.splits import SPLITS, Split
 from nwbdyn.windows import Windows
 
 SESSION = "0"  # the key of the one session of a fit
+HELD_OUT_SHARE = 0.25  # of the neurons, where the file does not say which are held out
+FEWEST_HELD_OUT = 5  # neurons that a co-smoothing score needs
 _AT_LEAST_ONE = ("epochs", "updates", "batch_size", "patience", "validate_every")
 
 
@@ -70,6 +73,22 @@ class Problem:
         return counted
 
     @property
+    def digest(self) -> str:
+        """Of what is fitted, as "sha256:…": values, time, valid, covariates, split and held-in."""
+        digest = sha256()
+        for array in (
+            self.binned.values,
+            self.binned.time,
+            self.binned.valid,
+            self.binned.covariates,
+            self.split.labels,
+            self.split.held_in,
+        ):
+            digest.update(f"{array.dtype.str} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return f"sha256:{digest.hexdigest()}"
+
+    @property
     def notes(self) -> tuple[Note, ...]:
         """Everything that was skipped, changed or odd on the way here."""
         aligned = self.aligned.notes if self.aligned is not None else ()
@@ -93,6 +112,7 @@ class Problem:
                 "context": self.spec.context,
                 "forward": self.spec.forward,
                 "inputs": self.spec.inputs,
+                "tensors": self.digest,
                 "series_path": None if traces is None else traces.series_path,
                 "series_object_id": None if traces is None else traces.series_object_id,
             },
@@ -146,7 +166,12 @@ def pose(
         aligned = nlb.align(binned, _labelled(binned.trials), known)
     elif trials is not None:
         binned = _inside_trials(binned)
-    held_in = splits.make(binned, seed=seed, hold_out=hold_out, gap=0, fold=fold).held_in
+    share = max(HELD_OUT_SHARE, FEWEST_HELD_OUT / binned.num_neurons)
+    held_in = splits.make(
+        binned, seed=seed, hold_out=hold_out, gap=0, fold=fold, heldout_fraction=share
+    ).held_in
+    if hold_out:
+        _check_held_out(recording, held_in)
     layout = Layout(
         neuron_ids={SESSION: tuple(range(binned.num_neurons))},
         held_in={SESSION: tuple(held_in.tolist())},
@@ -158,7 +183,14 @@ def pose(
     )
     config = configure(model, model_class, layout, options)
     spec = model_class.windows(config, layout)
-    split = splits.make(binned, seed=seed, hold_out=hold_out, gap=spec.context, fold=fold)
+    split = splits.make(
+        binned,
+        seed=seed,
+        hold_out=hold_out,
+        gap=spec.context,
+        fold=fold,
+        heldout_fraction=share,
+    )
     if not (split.bins("train") & binned.valid).any():
         raise DataError(
             f"{recording.source.name} has {int(binned.valid.sum())} usable bins of "
@@ -240,6 +272,19 @@ def _check_quantity(recording: Recording, name: str, model_class: type[Model]) -
     raise DataError(
         f"{name} takes {', '.join(sorted(model_class.quantities))}; {recording.source.name} holds "
         f"{held}. Models for these: {', '.join(able) or 'none'}."
+    )
+
+
+def _check_held_out(recording: Recording, held_in: np.ndarray) -> None:
+    """Refuse scores of a handful of neurons, which say more of these than of the model."""
+    num_in, num_out = int(held_in.sum()), int((~held_in).sum())
+    if num_out >= FEWEST_HELD_OUT and num_in >= FEWEST_HELD_OUT:
+        return
+    raise DataError(
+        f"{recording.source.name} has {len(held_in)} usable units, {num_out} of them held out; "
+        f"co-smoothing needs {FEWEST_HELD_OUT} held-out and {FEWEST_HELD_OUT} held-in ones. Mark "
+        "them in the units' `heldout` column, record more units, or fit a model of the next bin, "
+        "such as netformer."
     )
 
 

@@ -11,7 +11,8 @@
       metrics.json         scores of model and baselines; written last, so it marks a complete run
 
 With several seeds each trains in a folder `seed-<seed>` of its own, and each fold of a
-cross-validation is a run of its own in `fold-<k>`; a model that is trained once more for the
+cross-validation is a run of its own in `fold-<k>`, each further draw of held-out neurons in
+`draw-<k>`; a model that is trained once more for the
 benchmark's test trials does so in `refit-<seed>`. A file is written beside its place, synced and
 renamed, so that whoever stops the program at any moment leaves the old file or the new one. This
 room knows names and bytes; `results` knows what they mean.
@@ -195,7 +196,9 @@ def _clear(path: Path) -> None:
         if (folder / CHECKPOINT).exists()
     ]
     members += [folder for folder in path.glob("without-coupling") if (folder / HISTORY).exists()]
-    members += [folder for folder in path.glob("fold-*") if is_started(folder)]
+    members += [
+        folder for name in ("fold-*", "draw-*") for folder in path.glob(name) if is_started(folder)
+    ]
     for folder in (*members, path):
         for name in FILES:
             (folder / name).unlink(missing_ok=True)

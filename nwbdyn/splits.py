@@ -83,6 +83,14 @@ def make(
     return Split(labels=labels, held_in=held_in, seed=seed, rule=rule)
 
 
+def stated_held_out(table: pd.DataFrame) -> np.ndarray | None:
+    """(num_neurons,) bool, the neurons that the file itself holds out; None where it does not."""
+    if "heldout" not in table:
+        return None
+    held_out = table["heldout"].to_numpy().astype(bool)
+    return held_out if held_out.any() and not held_out.all() else None
+
+
 def _by_time(binned: Binned) -> tuple[np.ndarray, str]:
     valid = np.flatnonzero(binned.valid)
     if len(valid) < 3:
@@ -167,10 +175,9 @@ def _hold_in(binned: Binned, seed: int, fraction: float) -> tuple[np.ndarray, st
             f"Session {binned.session_id} has {num_neurons} usable neuron; holding one out needs 2."
         )
     table = binned.neurons.table
-    if "heldout" in table:
-        held_out = table["heldout"].to_numpy().astype(bool)
-        if held_out.any() and not held_out.all():
-            return ~held_out, "held-out neurons of the file"
+    stated = stated_held_out(table)
+    if stated is not None:
+        return ~stated, "held-out neurons of the file"
     num_held_out = int(np.clip(round(fraction * num_neurons), 1, num_neurons - 1))
     by_activity = np.argsort(binned.values[binned.valid].mean(axis=0), kind="stable")
     strata = np.array_split(by_activity, num_held_out)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from nwbdyn import baselines, benchmark, blocks, evaluation, provenance, readout, rollout
+from nwbdyn import baselines, benchmark, blocks, evaluation, held_out, provenance, readout, rollout
 from nwbdyn.baselines import Baseline
 from nwbdyn.connectivity import Connectivity
 from nwbdyn.evaluation import Contest, Task
@@ -145,6 +145,11 @@ def _metrics(
     if without is not None:
         metrics["coupling"] = evaluation.compare(task, predictions[0], without)
     if problem.co_smoothing:
+        best = metrics["primary"]["baseline"]
+        metrics["held_out"] = held_out.scores(task, first.prediction, first.baselines, best)
+        metrics["few_shot"] = held_out.few_shot(
+            task, problem.windows, first.prediction, first.baselines
+        )
         scored = benchmark.evaluate(problem, [member.model for member in trained], first.baselines)
         if scored is not None:
             metrics["benchmark"] = scored

@@ -140,8 +140,8 @@ class Windows:
 
         Returns:
             (num_bins, N) float32, NaN where no window predicts. A bin in several windows takes the
-            one in which it lies farthest from an edge. A trial's window says nothing of bins that
-            belong to another split or were not observed.
+            one that observed it, of those the one in which it lies farthest from an edge. A trial's
+            window says nothing of bins that belong to another split or were not observed.
         """
         starts = np.asarray(starts)
         if isinstance(predictions, Tensor):
@@ -153,7 +153,8 @@ class Windows:
             stitched[starts + self.spec.context] = predictions[:, 0]
             return stitched
         own = self._own_labels(starts)
-        from_edge = np.minimum(np.arange(self.length), np.arange(self.length)[::-1])
+        places = np.arange(self.length)
+        from_edge = np.minimum(places, self.spec.context - 1 - places)  # < 0: after the observed
         for position in np.argsort(from_edge, kind="stable"):
             bins = starts + position
             labels = self.split.labels[bins]

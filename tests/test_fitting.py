@@ -58,7 +58,7 @@ def imaging(num_neurons: int = 6, num_frames: int = 600, seed: int = 0) -> Recor
     )
 
 
-def units(num_units: int = 8, seconds: float = 30, seed: int = 0) -> Recording:
+def units(num_units: int = 12, seconds: float = 30, seed: int = 0) -> Recording:
     """Spikes of units that share one slow drive, about 20 Hz each."""
     rng = np.random.default_rng(seed)
     step = 0.01
@@ -172,7 +172,7 @@ def test_influence_of_a_linear_network_is_its_weights():
 
 def test_a_co_smoothing_fit_is_scored_on_held_out_units_only():
     made = fit(units(), "stndt", epochs=3, options=SMALL_STNDT)
-    assert made.predictions.held_out.sum() == 2
+    assert made.predictions.held_out.sum() == 5
     assert made.split["held_out"] == made.neurons.ids[made.predictions.held_out].tolist()
     assert set(made.metrics["model"]["test"]) == {"co_bps"}
     assert set(made.metrics["baselines"]) == {"smoothing + GLM", "Poisson GLM"}
@@ -182,9 +182,9 @@ def test_a_co_smoothing_fit_is_scored_on_held_out_units_only():
         "shuffled",
         "identity",
     }
-    assert len(made.connectivity.neurons) == 6
+    assert len(made.connectivity.neurons) == 7
     assert made.edges["influence"].isna().all()  # it was not trained with causal masks
-    assert made.edges.attrs["num_pairs"] == 30
+    assert made.edges.attrs["num_pairs"] == 42
     assert not made.connectivity.causal
 
 
@@ -253,6 +253,14 @@ def test_a_fit_carries_what_an_export_needs():
     assert {"nwbdyn", "torch", "numpy", "python"} <= set(made.versions)
     assert made.device == "cpu"
     assert made.environment["seeds"] == [0]
+
+
+def test_the_digest_of_what_is_fitted_tells_one_recording_from_another():
+    one, same, other = (
+        fit(recording, "netformer", epochs=1, options=LINEAR).binning["tensors"]
+        for recording in (imaging(), imaging(), imaging(seed=1))
+    )
+    assert one == same != other
 
 
 def test_covariates_reach_the_model_and_the_baselines():

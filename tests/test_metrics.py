@@ -136,6 +136,26 @@ def test_a_short_rest_joins_the_last_block():
     assert metrics.time_blocks(8, 3).tolist() == [0, 0, 0, 1, 1, 1, 2, 2]
 
 
+def test_the_interval_over_neurons_and_blocks_is_that_of_drawing_both():
+    rng = np.random.default_rng(3)
+    rate = rng.gamma(2, 0.5, (200, 6))
+    true = rng.poisson(rate).astype(float)
+    guess = rate * np.exp(rng.normal(0, 0.3, 6)) * np.exp(rng.normal(0, 0.2, rate.shape))
+    blocks = np.arange(200) // 10
+    draws = []
+    for _ in range(2000):
+        rows = np.concatenate([np.flatnonzero(blocks == b) for b in rng.integers(0, 20, 20)])
+        neurons = rng.integers(0, 6, 6)
+        draws.append(metrics.bits_per_spike(true[rows][:, neurons], guess[rows][:, neurons]))
+    found = metrics.two_way_interval(true, guess, blocks=blocks, num_resamples=2000)
+    # each end of both is known to about .01
+    assert found == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.03)
+    trials_alone = metrics.block_interval(metrics.bits_per_spike, true, guess, blocks=blocks)
+    assert np.ptp(found) > np.ptp(trials_alone)
+    same = metrics.two_way_interval(true, guess, guess, blocks=blocks)
+    assert same == pytest.approx((0, 0))
+
+
 @pytest.fixture
 def wiring() -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(2)

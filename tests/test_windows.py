@@ -295,6 +295,13 @@ def test_counts_asked_of_traces_are_refused():
         next_windows(binned_traces(100), inputs="raw")
 
 
+def test_the_forward_bins_of_one_window_give_way_to_the_window_that_observed_them():
+    windows = smoothing_windows(binned_counts(600), context=10, forward=6, starts=[0, 10, 20])
+    predictions = np.repeat([1.0, 2.0, 3.0], 16).reshape(3, 16, 1).repeat(4, axis=2)
+    stitched = windows.stitch(np.array([0, 10, 20]), predictions)
+    assert stitched[:36, 0].tolist() == [1] * 10 + [2] * 10 + [3] * 16
+
+
 @pytest.mark.parametrize(
     ("path", "context"),
     [
