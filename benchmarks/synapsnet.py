@@ -32,7 +32,7 @@ from nwbdyn.windows import Windows
 
 PENALTIES = np.logspace(-5, 1, 13)  # of ridge, relative to the largest eigenvalue
 LASSO = np.logspace(-3.5, -1, 6)
-L1 = (0.0, 0.03, 0.1, 0.3)  # of SynapsNet
+L1 = (0.0, 0.1, 0.3)  # of SynapsNet
 
 
 @dataclass(frozen=True)
