@@ -281,6 +281,18 @@ def test_the_heat_map_sorts_neurons_by_cell_type(source, tmp_path):
         assert "Rows receive, columns send; both sorted by cell type" in image.description
 
 
+def test_the_picture_of_a_large_network_averages_some_windows_and_says_so(
+    source, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(couplings, "PICTURE_WINDOWS", 3)
+    fit = lab_files.fit_of(source)
+    fit.edges.attrs = {"num_pairs": 20, "kept_share": 0.5}
+    fit = replace(fit, edges=fit.edges[:10])
+    with NWBHDF5IO(export(fit, tmp_path / "out.nwb"), "r") as io:
+        image = io.read().processing["population_dynamics"][f"{name_of(fit)}_figures"]["coupling"]
+        assert "over 3 evenly spaced windows" in image.description
+
+
 def test_a_large_matrix_is_averaged_in_blocks():
     matrix = np.zeros((2500, 2500))
     matrix[:1250] = 1

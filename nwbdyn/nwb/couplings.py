@@ -27,6 +27,7 @@ from nwbdyn.results import Fit
 
 EDGES_PER_NEURON = 10  # rows of the edge table, per neuron
 SERIES_BYTES = 256 * 10**6  # of edge weights over time
+PICTURE_WINDOWS = 2000  # that the heat map averages, where the edges do not say it
 STATISTICS = (  # columns of an edge table beside the weight, written where there is a value
     "influence",
     "se",
@@ -43,6 +44,7 @@ class Couplings:
     """The connectivity of a fit, summed up before anything is written."""
 
     matrix: np.ndarray | None  # (N, N) mean; None where the network is too large for one
+    averaged: str  # what the matrix averages over, in words
     edges: pd.DataFrame  # the strongest, strongest first
     kept_share: float  # of the summed |weight|, by those edges
     weights: xr.DataArray | None  # (time, edge) of the first of those edges
@@ -59,10 +61,11 @@ def summarise(fit: Fit, *, dense: bool) -> Couplings:
     """
     connectivity, notes = fit.connectivity, list[Note]()
     movie = connectivity.to_xarray() if dense else None
-    matrix = _mean_matrix(fit) if len(fit.edges) else None
+    matrix, averaged = _mean_matrix(fit) if len(fit.edges) else (None, "")
     edges = _strongest(fit)
     return Couplings(
         matrix=matrix,
+        averaged=averaged,
         edges=edges,
         kept_share=_kept_share(edges, fit, matrix),
         weights=_weights_over_time(connectivity, edges, notes),
@@ -87,7 +90,9 @@ def objects(
     if couplings.movie is not None:
         made.append(movie_series(fit, couplings.movie, f"{name}_movie"))
     if couplings.matrix is not None:
-        made.append(heat_map(f"{name}_figures", couplings.matrix, fit.connectivity))
+        made.append(
+            heat_map(f"{name}_figures", couplings.matrix, fit.connectivity, couplings.averaged)
+        )
     return made
 
 
@@ -181,18 +186,26 @@ def movie_series(fit: Fit, matrices: xr.DataArray, name: str) -> ImageSeries:
     )
 
 
-def _mean_matrix(fit: Fit) -> np.ndarray:
-    """(N, N) mean coupling; from the edges where they are complete, else averaged over time."""
-    num_neurons = len(fit.connectivity.neurons)
+def _mean_matrix(fit: Fit) -> tuple[np.ndarray, str]:
+    """(N, N) mean coupling, for the picture, and what it averages over.
+
+    From the edges where they are complete. Else some windows will do: a mean over all of them
+    costs 2 T N^2 P operations.
+    """
+    num_neurons, num_windows = len(fit.connectivity.neurons), fit.connectivity.num_windows
     if len(fit.edges) < num_neurons * (num_neurons - 1):
-        return fit.connectivity.mean().to_numpy()
+        chosen = np.linspace(0, num_windows - 1, min(num_windows, PICTURE_WINDOWS)).astype(int)
+        mask = np.zeros(num_windows, bool)
+        mask[chosen] = True
+        words = "every window" if mask.all() else f"{mask.sum()} evenly spaced windows"
+        return fit.connectivity.mean(mask).to_numpy(), words
     matrix = np.full((num_neurons, num_neurons), np.nan)
     post, pre = (
         storage.rows_of(fit.edges[side].to_numpy(), fit.connectivity.neurons)
         for side in ("post", "pre")
     )
     matrix[post, pre] = fit.edges["weight"].to_numpy()
-    return matrix
+    return matrix, _average(fit)
 
 
 def _strongest(fit: Fit) -> pd.DataFrame:

@@ -11,13 +11,14 @@ SMALLEST, LARGEST = 400, 1000  # pixels of a side
 DIAGONAL = 0.5  # grey: a neuron's own history is no coupling
 
 
-def heat_map(name: str, matrix: np.ndarray, connectivity: Connectivity) -> Images:
+def heat_map(name: str, matrix: np.ndarray, connectivity: Connectivity, averaged: str) -> Images:
     """Images with one picture: diverging colours around zero, sorted by cell type and region.
 
     Args:
         name: of the Images object.
         matrix: (N, N) [post, pre].
         connectivity: what the matrix averages, for the order of its rows and the words.
+        averaged: over what, in words.
     """
     order = sorted_rows(connectivity)
     pixels, limit = draw(matrix[np.ix_(order, order)])
@@ -27,8 +28,8 @@ def heat_map(name: str, matrix: np.ndarray, connectivity: Connectivity) -> Image
         name="coupling",
         data=H5DataIO(pixels, compression="gzip", shuffle=True),
         description=(
-            f"Mean coupling ({connectivity.measure}). Rows receive, columns send; both "
-            + (f"sorted by {words}. " if words else "in the order of the recording. ")
+            f"Mean coupling over {averaged} ({connectivity.measure}). Rows receive, columns send; "
+            + (f"both sorted by {words}. " if words else "both in the order of the recording. ")
             + f"Red is positive, blue negative, full colour at {limit:.3g}; the diagonal is grey."
         ),
     )
