@@ -171,6 +171,7 @@ def test_the_stored_parameters_give_the_attention_in_numpy(layout, options):
     expected = oracle(model, batch)[1].detach()[0, :, :6]
     # float32 in NumPy against float64 here
     np.testing.assert_allclose(A, expected, atol=1e-5)
+    torch.testing.assert_close(model.attention(batch)[0], expected)
 
 
 def test_without_layer_norm_one_bin_is_a_forward_euler_step():

@@ -258,6 +258,12 @@ class NetFormer(base.Model):
         return self.embedding.detach()
 
     @torch.no_grad()
+    def attention(self, batch: base.Batch) -> Tensor:
+        """(B, post, pre) A between neurons, formed and detached: for few neurons or few windows."""
+        seen = self._tokens(batch)[0][:, : batch.activity.shape[2]]
+        return self.scale * (seen @ self.query.T) @ (seen @ self.key.T).mT
+
+    @torch.no_grad()
     def influence(self, batch: base.Batch) -> Tensor:
         """Exact Jacobian of the prediction (log link: of the log rate) in the newest inputs.
 
