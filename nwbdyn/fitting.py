@@ -24,7 +24,7 @@ from nwbdyn import (
     splits,
     submitting,
 )
-from nwbdyn.errors import ConfigError, FitError
+from nwbdyn.errors import ConfigError
 from nwbdyn.models.base import BaseConfig
 from nwbdyn.problem import Problem, pose
 from nwbdyn.progress import Progress, Report, silent
@@ -137,7 +137,7 @@ def fit(
         if run is not None:
             run_directory.prepare(run, resume=resume, overwrite=overwrite)
             if run_directory.is_started(run):
-                _check_same(run, asked)
+                run_directory.check_same(run, asked)
             if run_directory.is_complete(run):
                 return results.load(run)
             run_directory.write_json(run, run_directory.CONFIG, run_directory.stamped(asked))
@@ -266,30 +266,6 @@ def _device(name: str) -> torch.device:
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", torch.cuda.current_device())
-
-
-def _check_same(run: Path, asked: Mapping[str, object]) -> None:
-    """Raise FitError unless the run in `run` was started with the same decisions."""
-    started = run_directory.read_json(run, run_directory.CONFIG)
-    wanted = run_directory.plain(run_directory.stamped(asked))
-    difference = _first_difference(started, wanted)
-    if difference is not None:
-        name, before, now = difference
-        raise FitError(
-            f"The run in {run} was started with {name} = {before!r}, now it is {now!r}. Resume "
-            "with the same choices, or pass --overwrite to start again."
-        )
-
-
-def _first_difference(before: Any, now: Any, name: str = "") -> tuple[str, Any, Any] | None:
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in [*before, *(key for key in now if key not in before)]:
-            label = f"{name}.{key}" if name else key
-            difference = _first_difference(before.get(key), now.get(key), label)
-            if difference is not None:
-                return difference
-        return None
-    return None if before == now else (name, before, now)
 
 
 def _noted(fitted: Fit, code: str, reason: str) -> Fit:

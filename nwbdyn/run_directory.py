@@ -24,6 +24,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from nwbdyn.errors import FitError, ResultsError
 
@@ -103,6 +104,19 @@ def check_format(path: Path) -> None:
     if not isinstance(written, int) or written > FORMAT:
         raise ResultsError(
             f"Run {path} has format {written!r}; this nwbdyn reads up to {FORMAT}. Update nwbdyn."
+        )
+
+
+def check_same(path: Path, asked: Mapping[str, object]) -> None:
+    """Raise FitError unless the run in `path` was started with the same decisions."""
+    started = read_json(path, CONFIG)
+    wanted = plain(stamped(asked))
+    difference = _first_difference(started, wanted)
+    if difference is not None:
+        name, before, now = difference
+        raise FitError(
+            f"The run in {path} was started with {name} = {before!r}, now it is {now!r}. Resume "
+            "with the same choices, or pass --overwrite to start again."
         )
 
 
@@ -186,6 +200,17 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _first_difference(before: Any, now: Any, name: str = "") -> tuple[str, Any, Any] | None:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in [*before, *(key for key in now if key not in before)]:
+            label = f"{name}.{key}" if name else key
+            difference = _first_difference(before.get(key), now.get(key), label)
+            if difference is not None:
+                return difference
+        return None
+    return None if before == now else (name, before, now)
 
 
 def _clear(path: Path) -> None:
