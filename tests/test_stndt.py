@@ -251,7 +251,9 @@ def test_the_lean_blocks_compute_what_the_plain_layer_computes(back, forward, he
 
 
 @pytest.mark.parametrize("block", ["Time", "Feed", "Space", "Map"])
-def test_the_gradients_of_the_lean_blocks_hold_under_dropout(block):
+def test_the_gradients_of_the_lean_blocks_hold_under_dropout(block, monkeypatch):
+    monkeypatch.setattr(lean, "_BLOCK", 3)  # two blocks of three bins
+
     def weights(*sizes):
         draw = torch.Generator().manual_seed(len(sizes))
         return [
@@ -261,35 +263,33 @@ def test_the_gradients_of_the_lean_blocks_hold_under_dropout(block):
 
     def apply(*tensors):
         seeded = torch.Generator().manual_seed(5)
-        blocks = lean.band_blocks(5, 2, 1)
         rest = {
-            "Time": (2, blocks, 0.3, seeded),
+            "Time": (2, lean.Band.of(6, 2, 1), 0.3, seeded),
             "Feed": (0.3, seeded),
             "Space": (0.3, seeded),
             "Map": (2,),
         }[block]
         return getattr(lean, block).apply(*tensors, *rest)
 
-    h, norm = (2, 5, 4), ((4,), (4,))
+    h, norm = (2, 6, 4), ((4,), (4,))
     inputs = {
         "Time": weights(h, *norm, (12, 4), (12,), (4, 4), (4,)),
         "Feed": weights(h, *norm, (7, 4), (7,), (4, 7), (4,)),
         "Space": weights(h, (2, 4, 4), *norm),
-        "Map": weights((2, 4, 5), *norm, (8, 4), (8,)),
+        "Map": weights((2, 4, 6), *norm, (8, 4), (8,)),
     }[block]
     assert torch.autograd.gradcheck(apply, inputs)
 
 
-def test_attention_over_a_band_drops_its_share_of_weights():
-    shape = layout(4, (1,), (200, 0))
-    model = model_of(shape, layers=1, dropout=0.25, dropout_embedding=0.0, dropout_rates=0.0)
-    blocks = model.layers[0].blocks
-    assert len(blocks) == 7  # 200 bins in blocks of 32
-    covered = torch.zeros(200, 200, dtype=torch.bool)
-    for query, key, bias in blocks:
-        covered[query, key] |= bias == 0
-    offset = torch.arange(200) - torch.arange(200)[:, None]
-    assert torch.equal(covered, (offset >= -8) & (offset <= 4))
+@pytest.mark.parametrize(("bins", "size"), [(180, 30), (100, 50), (60, 30), (37, 37), (8, 8)])
+def test_blocks_of_a_band_cover_it_exactly(bins, size):
+    band = lean.Band.of(bins, 8, 4)
+    assert band.size == size
+    seen = torch.zeros(bins, bins, dtype=torch.bool)
+    for block, query, key in (band.bias == 0).nonzero().tolist():
+        seen[block * size + query, block * size - band.back + key] = True
+    offset = torch.arange(bins) - torch.arange(bins)[:, None]
+    assert torch.equal(seen, (offset >= -8) & (offset <= 4))
 
 
 def test_masked_counts_become_zero_random_or_stay():

@@ -134,7 +134,7 @@ class Layer(nn.Module):
         self.map = SpatialMap(bins, heads)
         self.norm_value = nn.LayerNorm(neurons)
         self.after_space = FeedForward(neurons, width, rate)
-        self.blocks = lean.band_blocks(bins, back, forward)
+        self.band = lean.Band.of(bins, back, forward)
 
     def attention(self, s: Tensor) -> Tensor:
         """(B, N, N) the spatial map of s (B, N, T)."""
@@ -172,7 +172,7 @@ class Layer(nn.Module):
             mix.weight,
             mix.bias,
             self.time.heads,
-            self.blocks,
+            self.band,
             self.rate,
             generator,
         )

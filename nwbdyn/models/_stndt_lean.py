@@ -13,6 +13,7 @@ machinery that has to look inside (`torch.func`, `torch.compile`).
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from torch.autograd.function import once_differentiable
 
 _ROW = 8  # floats; rows of products start at multiples of this
 _EPSILON = 1e-5  # of every layer norm
-_BLOCK = 32  # queries that share one block of keys, at least
+_BLOCK = 30  # queries that share one stretch of keys, at least
 _CACHED = 2.5e6  # bytes of one (B, T, N) activation that leave its neighbours in the cache
 
 
@@ -47,25 +48,50 @@ def kept(words: Tensor, threshold: int, dtype: torch.dtype) -> Tensor:
     return torch.ge(words, threshold, out=torch.empty(words.shape, dtype=dtype))
 
 
-def band_blocks(bins: int, back: int, forward: int) -> list[tuple[slice, slice, Tensor]]:
-    """Blocks of queries, the keys that any of them sees, and 0 or -inf for each pair of both.
+@dataclass(frozen=True)
+class Band:
+    """Which bins attend to which, in blocks of queries that share a stretch of keys.
 
-    Args:
-        back, forward: bins, as in `TemporalAttention`.
+    The bins of all windows lie in one row after another, so block b of `size` queries sees the rows
+    from b size - back to (b + 1) size + forward; where these belong to another window, and where a
+    pair is out of reach, `bias` is -inf.
     """
-    back = bins if back <= 0 else back
-    forward = bins if forward < 0 else forward
-    size = max(_BLOCK, back + forward)
-    if 2 * size > bins:
-        size = bins
-    blocks = []
-    for start in range(0, bins, size):
-        stop = min(start + size, bins)
-        first, last = max(0, start - back), min(bins, stop + forward)
-        offset = torch.arange(first, last) - torch.arange(start, stop)[:, None]
-        seen = (offset >= -back) & (offset <= forward)
-        blocks.append((slice(start, stop), slice(first, last), torch.where(seen, 0.0, -math.inf)))
-    return blocks
+
+    size: int  # bins of a block; divides the bins of a window
+    back: int  # rows before the block
+    forward: int  # rows after it
+    bias: Tensor  # (num_blocks, size, back + size + forward) 0 or -inf
+
+    @classmethod
+    def of(cls, bins: int, back: int, forward: int) -> "Band":
+        """The band of `TemporalAttention`, whose `back` and `forward` these are."""
+        back = bins if back <= 0 else min(back, bins)
+        forward = bins if forward < 0 else min(forward, bins)
+        least = max(back, forward, _BLOCK)
+        size = next(d for d in range(min(least, bins), bins + 1) if bins % d == 0)
+        before, after = (back, forward) if size < bins else (0, 0)
+        query = torch.arange(bins).view(-1, size, 1)
+        key = query[:, :1] + torch.arange(-before, size + after)
+        seen = (key - query >= -back) & (key - query <= forward) & (key >= 0) & (key < bins)
+        return cls(size, before, after, torch.where(seen, 0.0, -math.inf))
+
+    def queries(self, rows: Tensor, columns: slice) -> Tensor:
+        """(num_blocks, size, width) of the rows (R, any)."""
+        return rows.view(-1, self.size, rows.shape[1])[..., columns]
+
+    def keys(self, rows: Tensor, columns: slice) -> Tensor:
+        """(num_blocks, back + size + forward, width), overlapping, of `back + R + forward` rows."""
+        length = self.back + self.size + self.forward
+        return rows[:, columns].unfold(0, length, self.size).mT
+
+    def add_up(self, blocks: Tensor, rows: Tensor, columns: slice) -> None:
+        """Set rows (R, any) to the sum of what overlapping blocks, as from `keys`, say of them."""
+        whole = self.queries(rows, columns)
+        whole.copy_(blocks[:, self.back : self.back + self.size])
+        if self.back:
+            whole[:-1, self.size - self.back :] += blocks[1:, : self.back]
+        if self.forward:
+            whole[1:, : self.forward] += blocks[:-1, self.back + self.size :]
 
 
 def cache_sized(counts: Tensor) -> tuple[Tensor, ...]:
@@ -88,65 +114,66 @@ class Time(Function):
         mix: Tensor,  # (N, N)
         mix_bias: Tensor,
         heads: int,
-        blocks: list[tuple[slice, slice, Tensor]],
+        band: Band,
         rate: float,
         generator: torch.Generator | None,
     ) -> Tensor:
         threshold, factor = threshold_of(rate)
         a, mean, scale = _norm(h, gain, shift)
-        qkv = _product(a, project, project_bias)  # (B, T, 3N)
-        mixed = _rows(h, h.shape[2])
-        width = h.shape[2] // heads
-        sizes = [len(h) * heads * bias.numel() for _, _, bias in blocks]
-        words = random_words((sum(sizes),), generator, h.device).split(sizes)
-        weights, zero = [], h.new_zeros(())
-        for (query, key, bias), bits in zip(blocks, words, strict=True):
-            masks = kept(bits, threshold, h.dtype).view(heads, len(h), *bias.shape)
-            for head in range(heads):
-                q, k, v = _heads(qkv, head, width)
-                attention = torch.baddbmm(
-                    bias.to(h.dtype), q[:, query], k[:, key].mT, alpha=width**-0.5
-                ).softmax(-1)
-                weights.append(attention)
-                mixed[:, query, head * width : (head + 1) * width] = torch.baddbmm(
-                    zero, masks[head].mul_(attention), v[:, key], beta=0, alpha=factor
-                )
+        num_rows, neurons = h.shape[0] * h.shape[1], h.shape[2]
+        joint = h.new_empty(band.back + num_rows + band.forward, _padded(3 * neurons))
+        joint[: band.back] = joint[band.back + num_rows :] = 0  # seen by no query, but finite
+        qkv = joint[band.back : band.back + num_rows]
+        torch.addmm(project_bias, a.flatten(0, 1), project.T, out=qkv[:, : 3 * neurons])
+        mixed = _rows(h, neurons)
+        bias = band.bias.to(h.dtype)
+        words = random_words((heads, num_rows // band.size, *bias.shape[1:]), generator, h.device)
+        weights = []
+        for head in range(heads):
+            q, k, v = _head(neurons, heads, head)
+            scores = _scaled(
+                band.queries(qkv, q), band.keys(joint, k).mT, (neurons // heads) ** -0.5
+            )
+            scores.view(len(h), *bias.shape).add_(bias)
+            attention = scores.softmax(-1)
+            weights.append(attention)
+            mask = kept(words[head], threshold, h.dtype).mul_(attention)
+            heard = _scaled(mask, band.keys(joint, v), factor)
+            band.queries(mixed.flatten(0, 1), q).copy_(heard)
         out_words = random_words(h.shape, generator, h.device)
         out = _add_kept(h, _product(mixed, mix, mix_bias), out_words, rate)
         ctx.save_for_backward(
-            h, a, gain, shift, project, mix, mean, scale, qkv, mixed, out_words, *words, *weights
+            h, a, gain, shift, project, mix, mean, scale, joint, mixed, words, out_words, *weights
         )
-        ctx.setting = heads, blocks, rate
+        ctx.setting = heads, band, rate
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         (grad,) = gradients
-        heads, blocks, rate = ctx.setting
+        heads, band, rate = ctx.setting
         threshold, factor = threshold_of(rate)
-        h, a, gain, shift, project, mix, mean, scale, qkv, mixed, out_words, *rest = (
+        h, a, gain, shift, project, mix, mean, scale, joint, mixed, words, out_words, *weights = (
             ctx.saved_tensors
         )
-        words, weights = rest[: len(blocks)], iter(rest[len(blocks) :])
         dropped = kept(out_words, threshold, h.dtype).mul_(grad)
         d_mixed, d_mix, d_mix_bias = _product_back(dropped, mixed, mix, factor)
-        d_qkv = _rows(h, project.shape[0]).zero_()
-        width = h.shape[2] // heads
-        for (query, key, bias), bits in zip(blocks, words, strict=True):
-            masks = kept(bits, threshold, h.dtype).view(heads, len(h), *bias.shape)
-            for head in range(heads):
-                attention = next(weights)
-                q, k, v = _heads(qkv, head, width)
-                d_q, d_k, d_v = _heads(d_qkv, head, width)
-                out = d_mixed[:, query, head * width : (head + 1) * width]
-                d_weights = torch.bmm(out, v[:, key].mT).mul_(masks[head])
-                # Products of this size are fastest into memory of their own.
-                d_v[:, key].add_(masks[head].mul_(attention).mT @ out, alpha=factor)
-                d_scores = torch._softmax_backward_data(d_weights, attention, -1, h.dtype)
-                d_scores *= factor * width**-0.5
-                d_q[:, query] = d_scores @ k[:, key]
-                d_k[:, key] += d_scores.mT @ q[:, query]
+        neurons = h.shape[2]
+        qkv = joint[band.back : len(joint) - band.forward]
+        d_qkv = _rows(h, 3 * neurons)
+        d_rows = d_qkv.flatten(0, 1)
+        for head, attention in enumerate(weights):
+            q, k, v = _head(neurons, heads, head)
+            d_heard = band.queries(d_mixed.flatten(0, 1), q)
+            mask = kept(words[head], threshold, h.dtype)
+            d_weights = torch.bmm(d_heard, band.keys(joint, v).mT).mul_(mask)
+            d_v = _scaled(mask.mul_(attention).mT, d_heard, factor)
+            d_scores = torch._softmax_backward_data(d_weights, attention, -1, h.dtype)
+            alpha = factor * (neurons // heads) ** -0.5
+            band.queries(d_rows, q).copy_(_scaled(d_scores, band.keys(joint, k), alpha))
+            band.add_up(_scaled(d_scores.mT, band.queries(qkv, q), alpha), d_rows, k)
+            band.add_up(d_v, d_rows, v)
         d_a, d_project, d_project_bias = _product_back(d_qkv, a, project)
         d_h, d_gain, d_shift = _norm_back(d_a, h, mean, scale, gain, shift)
         d_h += grad
@@ -248,11 +275,10 @@ class Map(Function):
         a, mean, scale = _norm(s, gain, shift)
         qk = _product(a, project, project_bias)
         width = s.shape[2] // heads
-        none = qk.new_zeros(())
-        weights = [
-            torch.baddbmm(none, q, k.mT, beta=0, alpha=width**-0.5).softmax(-1)
-            for q, k in (_heads(qk, head, width, 2) for head in range(heads))
-        ]
+        weights = []
+        for head in range(heads):
+            q, k = _head(s.shape[2], heads, head, 2)
+            weights.append(_scaled(qk[..., q], qk[..., k].mT, width**-0.5).softmax(-1))
         ctx.save_for_backward(s, a, gain, shift, project, mean, scale, qk, *weights)
         return weights[0] if heads == 1 else sum(weights[1:], weights[0]).div_(heads)
 
@@ -266,20 +292,27 @@ class Map(Function):
         d_qk = _rows(s, project.shape[0])
         for head, attention in enumerate(weights):
             d_scores = torch._softmax_backward_data(grad, attention, -1, s.dtype)
-            q, k = _heads(qk, head, width, 2)
-            d_q, d_k = _heads(d_qk, head, width, 2)
+            q, k = _head(s.shape[2], heads, head, 2)
             alpha = width**-0.5 / heads
-            d_q.baddbmm_(d_scores, k, beta=0, alpha=alpha)
-            d_k.baddbmm_(d_scores.mT, q, beta=0, alpha=alpha)
+            d_qk[..., q].baddbmm_(d_scores, qk[..., k], beta=0, alpha=alpha)
+            d_qk[..., k].baddbmm_(d_scores.mT, qk[..., q], beta=0, alpha=alpha)
         d_a, d_project, d_project_bias = _product_back(d_qk, a, project)
         d_s, d_gain, d_shift = _norm_back(d_a, s, mean, scale, gain, shift)
         return d_s.mT.contiguous(), d_gain, d_shift, d_project, d_project_bias, None
 
 
+def _padded(width: int) -> int:
+    return -(-width // _ROW) * _ROW
+
+
 def _rows(like: Tensor, width: int) -> Tensor:
     """Empty (B, R, width) whose rows start at aligned addresses; `like` is (B, R, any)."""
-    padded = -(-width // _ROW) * _ROW
-    return like.new_empty(*like.shape[:2], padded)[..., :width]
+    return like.new_empty(*like.shape[:2], _padded(width))[..., :width]
+
+
+def _scaled(a: Tensor, b: Tensor, factor: float) -> Tensor:
+    """factor a b, for batches of matrices."""
+    return torch.baddbmm(a.new_zeros(()), a, b, beta=0, alpha=factor)
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -323,6 +356,8 @@ def _add_kept(h: Tensor, x: Tensor, words: Tensor, rate: float) -> Tensor:
     return torch.addcmul(h, x, mask, value=factor, out=mask)
 
 
-def _heads(x: Tensor, head: int, width: int, parts: int = 3) -> tuple[Tensor, ...]:
-    """The columns of one head in each of the joint projections, (B, R, width) views."""
-    return tuple(part[..., head * width : (head + 1) * width] for part in x.chunk(parts, -1))
+def _head(neurons: int, heads: int, head: int, parts: int = 3) -> list[slice]:
+    """The columns of one head in each part of a joint projection of `parts` times `neurons`."""
+    width = neurons // heads
+    starts = (part * neurons + head * width for part in range(parts))
+    return [slice(start, start + width) for start in starts]

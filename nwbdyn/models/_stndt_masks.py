@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from nwbdyn.models._stndt_lean import random_words
+
 MODES = ("full", "timestep")
 
 
@@ -31,10 +33,10 @@ def mask(
         The corrupted counts and the masked elements, bool; both (B, T, N).
     """
     batch, bins, neurons = counts.shape
-    draw = torch.rand(counts.shape, generator=generator, device=counts.device)
+    words = random_words(counts.shape, generator, counts.device)
+    limit = round(ratio * 2**16)
     if mode == "full" and span == 1:
-        masked = draw < ratio
-        limit = ratio  # what was drawn below the ratio decides the rest as well
+        masked = words < limit - 2**15  # and how far below decides the rest: no second draw
     else:
         # A start with probability 1 - (1 - ratio)^(1/span) at every bin that reaches an element
         # masks it with probability `ratio`, at the edges too.
@@ -44,10 +46,10 @@ def mask(
         )
         started = start < 1 - (1 - ratio) ** (1 / span)
         masked = started.unfold(1, span, 1).any(-1).expand(counts.shape)
-        limit = 1.0
+        limit = 2**16
     corrupted = counts.clone(memory_format=torch.contiguous_format)
     flat, chosen = corrupted.view(-1), masked.flatten().nonzero()[:, 0]
-    fate = draw.view(-1)[chosen] / limit  # uniform below 1
+    fate = (words.view(-1)[chosen] + (2**15 + 0.5)) / limit  # uniform below 1
     flat[chosen[fate < token_ratio]] = 0
     rest = fate >= token_ratio
     chance = (fate[rest] - token_ratio) / max(1 - token_ratio, 1e-9)  # uniform below 1
