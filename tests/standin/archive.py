@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import os
 import re
 import threading
 import time
@@ -70,12 +71,20 @@ class StandIn:
         self.api = f"{self.url}/api"
         # Storage is another host, as in the real archive: a key sent to one must not reach it.
         self.storage = f"http://localhost:{self._server.server_port}"
+        # A proxy of the machine that runs the tests must not be asked for loopback.
+        self._environment = {name: os.environ.get(name) for name in ("NO_PROXY", "no_proxy")}
+        os.environ.update(dict.fromkeys(self._environment, "127.0.0.1,localhost"))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.over.set()
+        for name, value in self._environment.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
