@@ -11,13 +11,12 @@ With x_i the last H steps of neuron i and e_i its embedding:
 No softmax, no value map, no output layer. A is time-resolved because q and k see the activity;
 row = receiver. It is never formed in training: A v = s Z (Wq^T (Wk (Z^T V))), memory O(B N d).
 
-Beyond the paper: covariates as tokens that are listened to and not predicted, link functions with a
-constant per neuron, raw values, dropout of whole presynaptic tokens, and two comparison models
+Beyond the paper: covariates as tokens that are heard and not predicted, link functions with a
+constant per neuron, raw values, a ridge on A, dropout of whole tokens, and two comparison models
 (`static`, `coupling`).
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -26,67 +25,13 @@ from torch.nn import functional as F
 from torch.optim import lr_scheduler
 
 from nwbdyn.models import base
+from nwbdyn.models._netformer_config import PRESETS, NetFormerConfig, check, defaults
 
-PRESETS: dict[str, dict[str, object]] = {
-    "toy": {
-        **{"history": 1, "embedding": 5, "projection": 5, "layer_norm": False, "scale": 1.0},
-        **{"learning_rate": 0.01, "epochs": 1100, "batch_size": 80, "schedule": "step"},
-    },
-    "stdp": {
-        **{"history": 5, "embedding": 101, "projection": 101},
-        **{"learning_rate": 0.005, "epochs": 20, "batch_size": 64, "schedule": "constant"},
-    },
-    "task_pdm": {
-        **{"history": 5, "embedding": 7, "projection": 7},
-        **{"learning_rate": 0.0025, "epochs": 100, "batch_size": 64, "schedule": "constant"},
-    },
-    "task_gonogo": {
-        **{"history": 1, "embedding": 11, "projection": 11, "layer_norm": False},
-        **{"learning_rate": 0.01, "epochs": 50, "batch_size": 64, "schedule": "constant"},
-    },
-    "task_delay": {
-        **{"history": 5, "embedding": 14, "projection": 14},
-        **{"learning_rate": 0.005, "epochs": 50, "batch_size": 64, "schedule": "constant"},
-    },
-    "constrained_simulation": {
-        **{"history": 99, "embedding": 200, "projection": 299},
-        **{"epochs": 1000, "patience": 20, "batch_size": 32, "schedule": "cyclic"},
-    },
-    "spiking_ring": {
-        **{"history": 1, "embedding": 100, "projection": 100, "layer_norm": False},
-        **{"loss": "poisson", "link": "log", "baseline": False, "inputs": "exponential"},
-        **{"epochs": 100, "batch_size": 32, "schedule": "constant"},
-    },
-    "mouse_v1": {
-        **{"history": 59, "embedding": 30, "layer_norm": True, "raw_values": False},
-        **{"epochs": 100, "patience": 20, "batch_size": 32, "schedule": "plateau"},
-    },
+LINKS: dict[str, Callable[[Tensor], Tensor]] = {
+    "identity": lambda linear: linear,
+    "tanh": torch.tanh,
+    "log": torch.exp,
 }
-"""The published experiments, by name."""
-
-
-@dataclass(frozen=True)
-class NetFormerConfig(base.Config):
-    """Options of NetFormer; sizes default to the paper's mouse recordings."""
-
-    history: int = 59  # H, bins of input
-    embedding: int = 30  # E
-    projection: int | None = None  # p; None: H + E
-    layer_norm: bool = True  # LN1 and LN2
-    raw_values: bool = False  # layer norm for queries and keys only: values are raw, no LN2
-    scale: float | None = None  # s; None: (H + E)^-1/2
-    link: str = "identity"  # the prediction is "identity", "tanh" or exp ("log") of the linear part
-    loss: str = "mse"  # "mse", "gaussian" (with a variance per neuron) or "poisson"
-    baseline: bool = False  # a learned constant per neuron before the link
-    start: float = 1.0  # factor on the initial query map; small = start at copy-last
-    dropout: float = 0.0  # chance that a token is heard by nobody
-    queries: tuple[int, ...] | None = None  # global ids of the neurons to predict; None: all
-    ridge: float = 0.0  # shrinks A off its diagonal, as in ridge regression: see `_size`
-    type_weight: float = 0.0  # w of the cell-type constraint
-    inputs: str = "zscore"  # see models.base.WindowSpec
-    schedule: str = "plateau"  # of the learning rate: "constant", "plateau", "step" or "cyclic"
-    static: bool = False  # comparison model: queries and keys see the embedding only
-    coupling: bool = True  # False, comparison model: neurons do not hear each other
 
 
 class NetFormer(base.Model):
@@ -105,7 +50,7 @@ class NetFormer(base.Model):
 
     def __init__(self, config: NetFormerConfig, layout: base.Layout) -> None:
         super().__init__(config, layout)
-        _check(config, layout)
+        check(config, layout)
         history, width = config.history, config.history + config.embedding
         projection = config.projection or width
         bound = width**-0.5
@@ -126,7 +71,7 @@ class NetFormer(base.Model):
         if config.loss == "gaussian":
             self.log_variance = nn.Parameter(torch.zeros(layout.num_global))
         if config.type_weight:
-            assert layout.cell_types is not None  # _check
+            assert layout.cell_types is not None  # check
             num_types = 1 + max(layout.cell_types)
             self.register_buffer("cell_type", torch.tensor(layout.cell_types), persistent=False)
             self.type_mean = nn.Parameter(torch.zeros(num_types, num_types))  # C
@@ -147,9 +92,9 @@ class NetFormer(base.Model):
         preset = options.pop("preset", None)
         if preset is not None and preset not in PRESETS:
             raise ValueError(f"no preset {preset!r}; there are: {', '.join(PRESETS)}")
-        defaults = PRESETS[str(preset)] if preset else _defaults(layout)
-        config = NetFormerConfig(**{**defaults, **options})  # type: ignore[arg-type]
-        _check(config, layout)
+        chosen = PRESETS[str(preset)] if preset else defaults(layout)
+        config = NetFormerConfig(**{**chosen, **options})  # type: ignore[arg-type]
+        check(config, layout)
         return config
 
     @classmethod
@@ -185,7 +130,7 @@ class NetFormer(base.Model):
             counted = counted & self.queried[batch.neuron_ids]
         prediction, target = output.prediction[counted], batch.target[counted]
         if self.config.loss == "poisson":
-            assert output.log_rate is not None  # _check: Poisson goes with the log link
+            assert output.log_rate is not None  # check: Poisson goes with the log link
             total = (prediction - target * output.log_rate[counted]).mean()
         elif self.config.loss == "gaussian":
             log_variance = self.log_variance[batch.neuron_ids].expand_as(batch.target)[counted]
@@ -388,64 +333,6 @@ class NetFormer(base.Model):
 
 
 MODEL = NetFormer
-
-
-# --- defaults and checks -------------------------------------------------------------------------
-
-LINKS: dict[str, Callable[[Tensor], Tensor]] = {
-    "identity": lambda linear: linear,
-    "tanh": torch.tanh,
-    "log": torch.exp,
-}
-
-
-def _defaults(layout: base.Layout) -> dict[str, object]:
-    """What is not the paper's, by kind of data.
-
-    Traces: LN2 puts every window of a neuron at the same mean and size, so that the paper's form
-    cannot copy the last frame, let alone improve on it: on two worms of 800 frames and a zebrafish
-    of 4,245 its validation R2 lay below copying. With raw values, a small start and the ridge it
-    lay above in four of five recordings; 16 bins did better than 8 and 32. All of it was chosen on
-    validation. On worms that short, `coupling=False` predicts better still.
-
-    Spikes: the paper's spiking experiment, with a constant rate per neuron.
-    """
-    if layout.counts:
-        return {
-            **{"history": 1, "layer_norm": False, "inputs": "exponential"},
-            **{"loss": "poisson", "link": "log", "baseline": True},
-        }
-    return {"history": 16, "raw_values": True, "start": 0.01, "ridge": 3000.0}
-
-
-def _check(config: NetFormerConfig, layout: base.Layout) -> None:
-    """Raises ValueError for options that contradict each other or the data."""
-    choices = {
-        "link": tuple(LINKS),
-        "loss": ("mse", "gaussian", "poisson"),
-        "schedule": ("constant", "plateau", "step", "cyclic"),
-    }
-    for name, known in choices.items():
-        if getattr(config, name) not in known:
-            raise ValueError(f"no {name} {getattr(config, name)!r}; there are: {', '.join(known)}")
-    if config.history < 1:
-        raise ValueError(f"history is {config.history}; a window has at least 1 bin")
-    if config.layer_norm and not config.raw_values and config.history == 1:
-        raise ValueError(
-            "with layer norm a history of 1 bin predicts a constant; "
-            "set layer_norm=False or history=2 or more"
-        )
-    if config.loss == "poisson" and config.link != "log":
-        raise ValueError(f"a Poisson loss needs link='log'; the link is {config.link!r}")
-    if layout.counts != (config.link == "log"):
-        raise ValueError(
-            f"link='log' is for counts and counts need it; link is {config.link!r}, "
-            f"the recording holds {layout.quantity}"
-        )
-    if config.type_weight and (layout.cell_types is None or max(layout.cell_types) < 0):
-        raise ValueError("type_weight needs cell types; this recording has none")
-    if config.queries is not None and not set(config.queries) <= set(range(layout.num_global)):
-        raise ValueError(f"queries name neurons outside 0 … {layout.num_global - 1}")
 
 
 def _through_norm(norm: nn.LayerNorm, x: Tensor, step: Tensor) -> Tensor:
