@@ -5,8 +5,9 @@ Nothing but metadata is read until an array is asked for; closing the Recording 
 
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
-from nwbdyn import archive, streaming
+from nwbdyn import archive, selection, streaming
 from nwbdyn.errors import AddressError
 from nwbdyn.progress import Report, silent
 from nwbdyn.recording import Recording, Source
@@ -20,20 +21,33 @@ def open(
     *,
     instance: str | None = None,
     quantity: str | None = None,
+    plane: str | None = None,
+    where: str | None = None,
+    cell_types: Path | str | None = None,
+    cell_type_column: str | None = None,
     report: Report = silent,
 ) -> Recording:
     """The one recording that `address` names.
+
+    What was chosen is kept in `Recording.chosen`, in every fit of it and in what is exported.
 
     Args:
         address: as `archive.resolve` takes it, naming exactly one NWB file.
         instance: archive to ask, by name or API URL.
         quantity: which ROI traces to take, where a file has several; by default the best.
+        plane: name of one ROI table, where a file has several; by default all planes on one clock.
+        where: keep the neurons for which this holds, as `selection.where` takes it: "quality ==
+            'good' and firing_rate > 0.5". Cell types given here can be used in it.
+        cell_types: CSV file with the columns `id` and `cell_type`; it wins over the recording's.
+        cell_type_column: column of the neurons' table that holds their cell types.
         report: told how many bytes have arrived.
 
     Raises:
         AddressError: it names no file, or several.
         ArchiveError, StreamError: the bytes cannot be had.
-        ReadError: the file is not NWB, or holds no activity.
+        ReadError: the file is not NWB, or holds no activity or no such plane.
+        ConfigError: a quantity or condition that makes no sense.
+        DataError: no such column, a CSV file that does not fit, or no neuron left.
     """
     sources = archive.resolve(address, instance=instance)
     if len(sources) > 1:
@@ -43,20 +57,57 @@ def open(
             f"'{address}' names {len(sources)} files: {listed}{more}. Add a path that names one, "
             "or fit them all with: nwbdyn fit."
         )
-    return open_source(sources[0], quantity=quantity, report=report)
+    return open_source(
+        sources[0],
+        quantity=quantity,
+        plane=plane,
+        where=where,
+        cell_types=cell_types,
+        cell_type_column=cell_type_column,
+        report=report,
+    )
 
 
 def open_source(
-    source: Source, *, quantity: str | None = None, report: Report = silent
+    source: Source,
+    *,
+    quantity: str | None = None,
+    plane: str | None = None,
+    where: str | None = None,
+    cell_types: Path | str | None = None,
+    cell_type_column: str | None = None,
+    report: Report = silent,
 ) -> Recording:
-    """The recording in one resolved file; raises what `open` raises, except for the address."""
+    """The recording in one resolved file; arguments and errors as in `open`."""
     from nwbdyn.nwb.read import read
 
     with ExitStack() as files:
         file = files.enter_context(streaming.open_file(source, report=report))
-        recording = read(file, with_digest(source), quantity=quantity)
+        recording = read(file, with_digest(source), quantity=quantity, plane=plane)
         files.enter_context(recording.files)  # closed first: it holds what reads from `file`
+        asked = {"quantity": quantity, "plane": plane}
+        recording = replace(recording, chosen={k: v for k, v in asked.items() if v is not None})
+        recording = _labelled(recording, cell_types, cell_type_column)
+        if where is not None:
+            recording = selection.where(recording, where)
         return replace(recording, files=files.pop_all())
+
+
+def _labelled(
+    recording: Recording, cell_types: Path | str | None, cell_type_column: str | None
+) -> Recording:
+    """The recording with the cell types of a column of its own, then of a file."""
+    from nwbdyn.nwb.cell_types import from_column, from_file
+
+    neurons, chosen = recording.neurons, dict(recording.chosen)
+    if cell_type_column is not None:
+        neurons = from_column(neurons, cell_type_column)
+        chosen["cell_type_column"] = cell_type_column
+    if cell_types is not None:
+        neurons = from_file(neurons, Path(cell_types))
+        chosen["cell_types"] = str(cell_types)
+        chosen["cell_types_digest"] = f"sha256:{archive.sha256(Path(cell_types))}"
+    return replace(recording, neurons=neurons, chosen=chosen)
 
 
 def with_digest(source: Source) -> Source:

@@ -102,6 +102,7 @@ class Problem:
             "model": self.name,
             "config": asdict(self.config),
             "binning": {
+                "chosen": self.recording.chosen or None,
                 "bin_width": self.binned.bin_width,
                 "quantity": self.binned.quantity,
                 "num_bins": self.binned.num_bins,

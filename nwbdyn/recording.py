@@ -179,6 +179,7 @@ class Recording:
     trials: pd.DataFrame | None = None  # start_time, stop_time and every other column
     intervals: dict[str, pd.DataFrame] = field(default_factory=dict)  # every other interval table
     notes: tuple[Note, ...] = ()
+    chosen: dict[str, str] = field(default_factory=dict)  # what was asked of the file: where, plane …
     files: ExitStack = field(default_factory=ExitStack, repr=False, compare=False)
 
     def __enter__(self) -> "Recording":

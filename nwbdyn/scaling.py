@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from nwbdyn.errors import DataError, NwbdynError, ReadError
 from nwbdyn.progress import Report, silent
@@ -37,7 +38,7 @@ def fit_each(
     model: str,
     *,
     run: Path,
-    quantity: str | None = None,
+    opened: Mapping[str, Any] | None = None,
     options: Mapping[str, object] | None = None,
     report: Report = silent,
     resume: bool = False,
@@ -49,7 +50,7 @@ def fit_each(
         sessions: as `archive.sessions` groups them.
         model: a model's name.
         run: folder that receives one run directory per session.
-        quantity: ROI trace quantity to read, None for the reader's choice.
+        opened: what to take from each file: arguments of `opening.open_source`.
         options: fields of the model's Config.
         report: told how each fit goes.
         resume: keep complete runs, continue interrupted ones.
@@ -71,7 +72,7 @@ def fit_each(
             else:
                 with ExitStack() as files:
                     recording, *tests = (
-                        files.enter_context(open_source(one, quantity=quantity, report=report))
+                        files.enter_context(open_source(one, report=report, **opened or {}))
                         for one in (source, *others)
                     )
                     fit(

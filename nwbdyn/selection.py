@@ -13,6 +13,10 @@ from nwbdyn.recording import LazyArray, Note, Recording, SpikeTimes, Traces
 def where(recording: Recording, condition: str) -> Recording:
     """The recording with only the neurons for which `condition` holds; arrays stay lazy.
 
+    Beside the columns of the neurons' table, a condition on units may use `num_spikes` and
+    `firing_rate` (Hz) where the table has no such column: the spikes stored, and these divided by
+    the time observed, or by the time from the first spike of all units to the last.
+
     Args:
         recording: open; the result shares its file.
         condition: in terms of the neurons' columns, as `pandas.DataFrame.query` takes it, for
@@ -23,7 +27,7 @@ def where(recording: Recording, condition: str) -> Recording:
         DataError: no neuron is left.
     """
     neurons = recording.neurons
-    rows = np.flatnonzero(_holds(neurons.table, condition))
+    rows = np.flatnonzero(_holds(_with_rates(recording, condition), condition))
     if not len(rows):
         raise DataError(
             f"None of the {len(neurons)} neurons satisfies {condition!r}. "
@@ -42,7 +46,36 @@ def where(recording: Recording, condition: str) -> Recording:
         if isinstance(activity, SpikeTimes)
         else _columns(activity, rows),
         notes=(*recording.notes, note),
+        chosen=recording.chosen | {"where": _joined(recording.chosen.get("where"), condition)},
     )
+
+
+def _joined(before: str | None, condition: str) -> str:
+    return condition if before is None else f"({before}) and ({condition})"
+
+
+def _with_rates(recording: Recording, condition: str) -> pd.DataFrame:
+    """The neurons' table, with what the condition names and spikes tell."""
+    table, spikes = recording.neurons.table, recording.activity
+    if not isinstance(spikes, SpikeTimes):
+        return table
+    counts = np.diff(spikes.index, prepend=0)
+    if "num_spikes" in condition and "num_spikes" not in table:
+        table = table.assign(num_spikes=counts)
+    if "firing_rate" in condition and "firing_rate" not in table:
+        table = table.assign(firing_rate=counts / _seconds(spikes, counts))
+    return table
+
+
+def _seconds(spikes: SpikeTimes, counts: np.ndarray) -> float:
+    """Time in which all units were observed, else from the first spike to the last."""
+    if spikes.intervals is not None:
+        return float(np.sum(spikes.intervals[:, 1] - spikes.intervals[:, 0]))
+    ends = np.concatenate([[0], spikes.index])
+    spoken = np.flatnonzero(counts)
+    first = min((spikes.times[int(ends[unit])] for unit in spoken), default=0.0)
+    last = max((spikes.times[int(ends[unit + 1]) - 1] for unit in spoken), default=np.nan)
+    return float(last - first)
 
 
 def _holds(table: pd.DataFrame, condition: str) -> np.ndarray:

@@ -39,7 +39,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "archive": (RECORDING, set()),
     "streaming": (RECORDING | {"archive", "cache"}, {"requests", "urllib3"}),
     "cache": (RECORDING, {"platformdirs"}),
-    "opening": (RECORDING | {"archive", "streaming", "nwb"}, set()),
+    "opening": (RECORDING | {"archive", "streaming", "nwb", "selection"}, set()),
     "slim": (
         RECORDING | {"__version__", "archive", "nwb", "opening", "run_directory", "streaming"},
         {"numpy", "h5py"},

@@ -44,7 +44,7 @@ EXIT_SOME_FAILED = 3
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Score here against this Neural Latents targets file.",
 )
-@options.quantity
+@options.opening
 @click.option("--all", "take_all", is_flag=True, help="Do not ask above 5 files or 5 GB.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing run directory.")
@@ -56,7 +56,6 @@ def command(
     run: Path | None,
     config: Path | None,
     settings: tuple[str, ...],
-    quantity: str | None,
     take_all: bool,
     resume: bool,
     overwrite: bool,
@@ -84,7 +83,8 @@ def command(
     several = len(sessions) > 1
     stem = _collection_name(address) if several else sessions[0][0].name
     run = run or Path("runs") / f"{stem}-{model}-s{seed}"
-    choices |= {"options": model_options, "quantity": quantity}
+    opened, choices = options.split_opening(choices)
+    choices |= {"options": model_options, "opened": opened}
     choices |= {"resume": resume, "overwrite": overwrite}
     if several or (sources[0].dandiset_id and not quiet):
         print_plan(sources, quiet=quiet)
@@ -114,7 +114,7 @@ def _fit_one(
     model: str,
     run: Path,
     *,
-    quantity: str | None,
+    opened: dict[str, Any],
     report: Report,
     **fit_options: Any,
 ) -> None:
@@ -123,8 +123,7 @@ def _fit_one(
 
     with ExitStack() as files:
         recording, *tests = (
-            files.enter_context(open_source(source, quantity=quantity, report=report))
-            for source in session
+            files.enter_context(open_source(source, report=report, **opened)) for source in session
         )
         test = tests[0] if tests else None
         fit(recording, model, test_recording=test, run=run, report=report, **fit_options)

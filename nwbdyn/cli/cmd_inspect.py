@@ -16,15 +16,16 @@ _SHOWN = 6  # rows of a list before "and N more"
 @click.command("inspect")
 @click.argument("address")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-@options.quantity
+@options.opening
 @options.instance
-def command(address: str, as_json: bool, quantity: str | None, instance: str | None) -> None:
+def command(address: str, as_json: bool, instance: str | None, **opened: Any) -> None:
     """Show what the recording at ADDRESS holds, without reading its large arrays.
 
     \b
     Examples:
       nwbdyn inspect sample:cortex
       nwbdyn inspect dandi:000140/sub-Jenkins/*train* --json
+      nwbdyn inspect sample:reach --where "firing_rate > 5"
     """
     from nwbdyn import archive
     from nwbdyn.nwb.summary import summarise
@@ -33,7 +34,7 @@ def command(address: str, as_json: bool, quantity: str | None, instance: str | N
     summaries = []
     with terminal.watch(quiet=as_json) as report:
         for source in archive.resolve(address, instance=instance):
-            with open_source(source, quantity=quantity, report=report) as recording:
+            with open_source(source, report=report, **opened) as recording:
                 summaries.append(summarise(recording))
     if as_json:
         click.echo(json.dumps(summaries[0] if len(summaries) == 1 else summaries, indent=2))
@@ -161,4 +162,8 @@ def _notes(notes: list[dict[str, str]]) -> list[str]:
 
 def _fit_command(summary: dict[str, Any]) -> str:
     model = "stndt" if summary["activity"]["quantity"] == "counts" else "netformer"
-    return f"nwbdyn fit {shlex.quote(str(summary['source']['uri']))} --model {model}"
+    words = ["nwbdyn", "fit", str(summary["source"]["uri"]), "--model", model]
+    for name, value in summary["chosen"].items():
+        if not name.endswith("_digest"):
+            words += [f"--{name.replace('_', '-')}", value]
+    return shlex.join(words)

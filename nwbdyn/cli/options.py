@@ -1,8 +1,9 @@
 """Options that several verbs share, and how their values are read."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,11 +13,36 @@ instance = click.option(
     help="DANDI instance, by name or API address.  [default: dandi]",
 )
 quiet = click.option("-q", "--quiet", is_flag=True, help="Print the result only.")
-quantity = click.option(
-    "--quantity",
-    metavar="NAME",
-    help="Read these ROI traces: events, dff, deconvolved or fluorescence.",
+_OPENING = (  # what to take from a file; named as in `nwbdyn.open`
+    click.option(
+        "--quantity",
+        metavar="NAME",
+        help="Read these ROI traces: events, dff, deconvolved or fluorescence.",
+    ),
+    click.option("--plane", metavar="NAME", help="Read this ROI table only."),
+    click.option("--where", metavar="CONDITION", help="Keep neurons: \"quality == 'good'\"."),
+    click.option(
+        "--cell-types",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="CSV file with columns id, cell_type.",
+    ),
+    click.option("--cell-type-column", metavar="NAME", help="Column that holds cell types."),
 )
+
+
+def opening(command: Callable[..., object]) -> Callable[..., object]:
+    """Add the options that say what to take from a file."""
+    for option in reversed(_OPENING):
+        command = option(command)
+    return command
+
+
+def split_opening(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The options of `opening` as arguments of `nwbdyn.open`, and all others."""
+    names = ("quantity", "plane", "where", "cell_types", "cell_type_column")
+    return {name: given[name] for name in names}, {
+        name: value for name, value in given.items() if name not in names
+    }
 
 
 def pairs(values: Iterable[str], option: str) -> dict[str, object]:

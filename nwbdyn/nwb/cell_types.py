@@ -73,9 +73,16 @@ def from_file(neurons: Neurons, path: Path) -> Neurons:
     A neuron that the file does not name keeps the label it had, or none.
 
     Raises:
-        DataError: the file lacks a column, repeats an id, or names a neuron that is not there.
+        DataError: the file is no CSV, lacks a column, repeats an id, or names a neuron that is not
+            there.
     """
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path} cannot be read as CSV ({' '.join(str(error).split())}); it needs the columns id and "
+            "cell_type."
+        ) from error
     if not {"id", "cell_type"} <= set(table.columns):
         has = ", ".join(table.columns)
         raise DataError(f"{path} needs the columns id and cell_type; it has: {has}.")
@@ -93,7 +100,8 @@ def from_file(neurons: Neurons, path: Path) -> Neurons:
         )
     given = ids.map(table.set_index("id")["cell_type"])
     before = neurons.table.get("cell_type", "")
-    return _labelled(neurons, given.fillna(before).tolist(), str(path))
+    labelled = _labelled(neurons, given.fillna(before).tolist(), "")
+    return replace(labelled, cell_type_source=str(path))
 
 
 def find_column(table: pd.DataFrame) -> str | None:

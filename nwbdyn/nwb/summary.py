@@ -23,6 +23,7 @@ def summarise(recording: Recording) -> dict[str, object]:
         "session_start_time": recording.session_start_time,
         "subject": recording.subject,
         "source": {"uri": recording.source.uri, "size": recording.source.size},
+        "chosen": recording.chosen,
         "modality": "spikes" if is_spikes else "calcium imaging",
         "neurons": _neurons(recording),
         "activity": _spikes(activity) if isinstance(activity, SpikeTimes) else _traces(activity),
