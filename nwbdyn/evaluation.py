@@ -56,7 +56,8 @@ def evaluate(task: Task, contests: Sequence[Contest], *, model: str) -> dict[str
     Returns:
         "model" {split: {metric: value}}; "baselines" {name: the same}; "chosen" {name: what a
         baseline chose on validation}; "intervals" {"model", "baselines", "difference": 95 %, drawn
-        from blocks of test bins; the difference is the model minus the best baseline};
+        from blocks of test bins, left out with fewer than FEWEST_BLOCKS of them; the difference is
+        the model minus the best baseline};
         "best_baseline" {metric: name, by validation}; "beats" {metric: True where the difference
         lies above 0, None with fewer than FEWEST_BLOCKS blocks}; "num_bins" and "num_blocks"
         {metric: number scored}; "primary" and "beats_baseline", its entry in "beats".
@@ -100,7 +101,7 @@ def compare(task: Task, prediction: np.ndarray, other: np.ndarray) -> dict[str, 
 
     Returns:
         "metric", "split", "with" and "without" (the scores), "adds" (their difference) and
-        "interval" (95 %, of the difference).
+        "interval" (95 %, of the difference; None with fewer than FEWEST_BLOCKS blocks).
     """
     board = _Board(task, {"with": prediction, "without": other})
     rows, metric = board.bins["test"], board.primary
@@ -110,7 +111,7 @@ def compare(task: Task, prediction: np.ndarray, other: np.ndarray) -> dict[str, 
         "split": "test",
         **values,
         "adds": values["with"] - values["without"],
-        "interval": board.difference("with", "without", rows)[metric],
+        "interval": board.difference("with", "without", rows).get(metric),
     }
 
 
@@ -152,16 +153,15 @@ def _add(result: dict[str, Any], task: Task, contest: Contest, model: str, suffi
         target["test"] |= _named(board.intervals(name, test), suffix)
     label = board.primary + suffix
     best = board.best(rivals)
-    num_blocks = len(np.unique(task.blocks[test]))
     result["best_baseline"][label] = best
     result["num_bins"][label] = {split: int(rows.sum()) for split, rows in board.bins.items()}
-    result["num_blocks"][label] = num_blocks
+    result["num_blocks"][label] = board.num_blocks(test)
     result["beats"][label] = None
     if best is None:
         return
     difference = board.difference(model, best, test)
     result["intervals"]["difference"]["test"] |= _named(difference, suffix)
-    if num_blocks >= FEWEST_BLOCKS:
+    if difference:
         result["beats"][label] = bool(difference[board.primary][0] > 0)
 
 
@@ -206,7 +206,9 @@ class _Board:
         }
 
     def intervals(self, name: str, rows: np.ndarray) -> dict[str, list[float]]:
-        """metric -> 95 % interval of one prediction's score."""
+        """metric -> 95 % interval of one prediction's score; empty with too few blocks."""
+        if self.num_blocks(rows) < FEWEST_BLOCKS:
+            return {}
         return {
             label: list(
                 metrics.block_interval(
@@ -220,7 +222,9 @@ class _Board:
         }
 
     def difference(self, name: str, other: str, rows: np.ndarray) -> dict[str, list[float]]:
-        """metric -> 95 % interval of the first prediction's score minus the second's."""
+        """metric -> likewise, of the first prediction's score minus the second's."""
+        if self.num_blocks(rows) < FEWEST_BLOCKS:
+            return {}
         return {
             label: list(
                 metrics.difference_interval(
@@ -234,6 +238,10 @@ class _Board:
             for label, score in self.metrics.items()
             if score is not metrics.skill
         }
+
+    def num_blocks(self, rows: np.ndarray) -> int:
+        """How many independent stretches some bins lie in."""
+        return len(np.unique(self.blocks[rows]))
 
     def best(self, names: Mapping[str, object]) -> str | None:
         """The name with the highest primary score on validation."""

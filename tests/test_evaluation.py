@@ -95,6 +95,8 @@ def test_with_few_independent_blocks_nothing_is_decided():
     scored = evaluation.evaluate(task(values, block=50), [contest], model="m")
     assert scored["num_blocks"]["r2"] == 4
     assert scored["beats_baseline"] is None
+    assert scored["intervals"]["model"]["test"] == {}
+    assert scored["intervals"]["difference"]["test"] == {}
 
 
 def test_reconstructions_of_held_in_neurons_are_not_scored():
