@@ -5,13 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 
 from nwbdyn import nlb, run_directory, simulate
+from nwbdyn.cli import main
 from nwbdyn.errors import ConfigError, FitError, ResultsError
 from nwbdyn.fitting import fit
 from nwbdyn.nlb import scores, submission
+from nwbdyn.nwb import lab_file
 from nwbdyn.recording import SpikeTimes
 
 SMALL = {"layers": 1, "feedforward": 8, "updates": 40, "validate_every": 2, "batch_size": 16}
@@ -228,3 +231,25 @@ def test_a_test_file_is_noted_by_a_model_that_predicts_the_next_bin(reach):
     options = {"epochs": 1, "history": 1}
     found = fit(train, "netformer", bin_width=0.05, options=options, test_recording=test)
     assert "unused-test-file" in [note.code for note in found.notes]
+
+
+def test_a_pair_of_files_is_one_session_on_the_command_line(reach, tmp_path):
+    recording, _ = reach
+    train, test = pair(recording)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    lab_file.write(train, folder / "sub-a_ses-small_desc-train_behavior+ecephys.nwb")
+    lab_file.write(test, folder / "sub-a_ses-small_desc-test_ecephys.nwb")
+    targets = nlb.targets(recording, bin_width=WIDTH, learned="train val", asked="test")
+    file = submission.write(tmp_path / "targets.h5", {"maze_20": targets})
+    settings = [f"--set={name}={value}" for name, value in (SMALL | {"updates": 4}).items()]
+    command = ["fit", str(folder), "--model", "stndt", "--bin-width", str(WIDTH), *settings]
+    command += ["--targets", str(file), "-o", str(tmp_path / "run")]
+    done = CliRunner().invoke(main, command, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "As the Neural Latents Benchmark scores maze_20, on 9 test trials:" in done.output
+    assert "Rates for the test phase are in submission.h5; against" in done.output
+    assert "co_bps over trials and 6 neurons held out" in done.output
+    path = str(file)
+    assert all(len(line) <= 80 for line in done.output.splitlines() if path not in line)
+    assert (tmp_path / "run/submission.h5").exists()

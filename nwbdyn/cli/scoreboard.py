@@ -33,9 +33,42 @@ def of_fit(fit: Fit) -> str:
         ]
         for name, by_split in scores.items()
     ]
-    sentences = [verdict(metrics, fit.model), *_coupling(metrics.get("coupling"))]
+    sentences = [
+        verdict(metrics, fit.model),
+        *_coupling(metrics.get("coupling")),
+        *_held_out(metrics.get("held_out"), metrics.get("draws")),
+    ]
     wrapped = [textwrap.fill(sentence, terminal.WIDTH) for sentence in sentences]
-    return "\n".join([terminal.table(header, rows), "", *wrapped])
+    table = terminal.table(header, rows)
+    return "\n".join([table, "", *wrapped, *of_benchmark(metrics, fit.model)])
+
+
+def of_benchmark(metrics: dict[str, Any], model: str) -> list[str]:
+    """The Neural Latents Benchmark's scores on the test trials of this fit, and of a submission."""
+    found, submitted = metrics.get("benchmark"), metrics.get("submission")
+    lines = []
+    if found is not None:
+        scores = {model: found["model"], **found["baselines"]}
+        names = list(found["model"]["test"])
+        rows = [
+            [name, *(_number(by_split["test"].get(metric)) for metric in names)]
+            for name, by_split in scores.items()
+        ]
+        lines += [
+            "",
+            f"As the Neural Latents Benchmark scores {found['data_set']}, on "
+            f"{found['num_trials']['test']} test trials:",
+            terminal.table(["", *names], rows),
+            f"{found['milliseconds_per_trial']:.2g} ms per trial at inference.",
+        ]
+    if submitted is not None:
+        scored = submitted["scores"]
+        said = f"Rates for the {submitted['phase']} phase are in {submitted['file']}"
+        if scored is not None:
+            values = ", ".join(f"{name} {_number(value)}" for name, value in scored.items())
+            said += f"; against {submitted['targets']}: {values}"
+        lines += ["", textwrap.fill(f"{said}.", terminal.WIDTH)]
+    return lines
 
 
 def verdict(metrics: dict[str, Any], model: str) -> str:
@@ -101,6 +134,22 @@ def _coupling(coupling: dict[str, Any] | None) -> list[str]:
         f"Coupling adds {coupling['adds']:+.3f}{span} of {coupling['metric']} on "
         f"{coupling['split']} to a refit without it."
     ]
+
+
+def _held_out(found: dict[str, Any] | None, draws: dict[str, Any] | None) -> list[str]:
+    """How far the held-out neurons' score would move with other trials and other neurons."""
+    if found is None:
+        return []
+    span = _interval(found["intervals"]["model"])
+    held = f"{found['num_neurons']} neurons held out"
+    lines = [f"{found['metric']} over trials and {held}: {span}."] if span else []
+    if draws is not None:
+        spread = draws["model"][found["metric"]]
+        lines.append(
+            f"Over {draws['num_draws']} draws of held-out neurons: {spread['mean']:.3f} +- "
+            f"{spread['sd']:.3f} (sd)."
+        )
+    return lines
 
 
 def _interval(interval: Sequence[float | None] | None) -> str:
