@@ -9,11 +9,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 import numpy as np
 import pandas as pd
+
+if TYPE_CHECKING:
+    from pynwb import NWBFile
 
 COUNTS = "counts"  # the quantity of binned spikes
 TRACE_QUANTITIES = ("events", "dff", "deconvolved", "fluorescence")  # in order of preference
@@ -23,7 +27,7 @@ TRACE_QUANTITIES = ("events", "dff", "deconvolved", "fluorescence")  # in order 
 class Source:
     """Where a recording came from, precise enough to fetch the same bytes again."""
 
-    uri: str  # what a person can type again: "dandi:000140@0.220113.0408/sub-…nwb", a path, "sample:…"
+    uri: str  # what a person can type again: "dandi:000140@0.220113.0408/…nwb", a path, "sample:…"
     url: str  # where the bytes are: https:// or file://; never a presigned URL
     dandiset_id: str | None = None
     version: str | None = None
@@ -118,7 +122,9 @@ class SpikeTimes:
 
     times: Array  # (num_spikes,) seconds, unit after unit
     index: np.ndarray  # (num_units,) int64, end of each unit's spikes in `times`
-    intervals: np.ndarray | None = None  # (num_intervals, 2) seconds in which all units were observed
+    intervals: np.ndarray | None = (
+        None  # (num_intervals, 2) seconds in which all units were observed
+    )
     resolution: float | None = None  # seconds, where the file states it
 
     def of(self, unit: int) -> np.ndarray:
@@ -179,8 +185,11 @@ class Recording:
     trials: pd.DataFrame | None = None  # start_time, stop_time and every other column
     intervals: dict[str, pd.DataFrame] = field(default_factory=dict)  # every other interval table
     notes: tuple[Note, ...] = ()
-    chosen: dict[str, str] = field(default_factory=dict)  # what was asked of the file: where, plane …
+    chosen: dict[str, str] = field(default_factory=dict)  # where, plane …, as asked
     files: ExitStack = field(default_factory=ExitStack, repr=False, compare=False)
+    file: object = field(
+        default=None, repr=False, compare=False
+    )  # open h5py.File, where there is one
 
     def __enter__(self) -> "Recording":
         return self
@@ -191,6 +200,16 @@ class Recording:
     def close(self) -> None:
         """Close the file behind the arrays that are still lazy."""
         self.files.close()
+
+    def to_pynwb(self) -> "NWBFile":
+        """The whole file as pynwb's objects, over the same open file, until it is closed.
+
+        Raises:
+            ReadError: there is no such file, or pynwb refuses it.
+        """
+        from nwbdyn.nwb.to_pynwb import nwbfile_of
+
+        return nwbfile_of(self)
 
     def covariate(self, name: str) -> Covariate:
         """The covariate called `name`; KeyError lists what is there."""

@@ -108,6 +108,7 @@ def _session(
         intervals=others,
         notes=tuple(contents.notes),
         files=stack.pop_all(),
+        file=contents.file,
     )
 
 
