@@ -100,6 +100,25 @@ def cache_sized(counts: Tensor) -> tuple[Tensor, ...]:
     return counts.split(math.ceil(len(counts) / number))
 
 
+class Affine(Function):
+    """x W^T + b into rows at aligned addresses."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _product(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,) = gradients
+        x, weight = ctx.saved_tensors
+        if ctx.needs_input_grad[0]:
+            return _product_back(grad, x, weight)
+        flat = grad.flatten(0, 1)
+        return None, flat.T @ x.flatten(0, 1), flat.sum(0)
+
+
 class Time(Function):
     """h + dropout(attention over time of LN(h)); attention dropout inside."""
 

@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from nwbdyn.models import base
 from nwbdyn.models._stndt_contrast import contrast, embedded_products
 from nwbdyn.models._stndt_layers import Layer, dropout, position_code
-from nwbdyn.models._stndt_lean import cache_sized
+from nwbdyn.models._stndt_lean import Affine, cache_sized
 from nwbdyn.models._stndt_masks import MODES, hide_one_side, mask
 
 MAPS = ("learned", "uniform", "trial-mean", "shuffled", "identity")
@@ -450,7 +450,7 @@ class STNDT(base.Model):
         kept: list[tuple[Tensor, Tensor]] | None = None,
     ) -> Tensor:
         """(B, T, N) log expected counts per bin; `kept` receives each layer's map and y."""
-        if maps == "shuffled" or not self.layers[0].is_lean(counts):  # type: ignore[operator]
+        if maps == "shuffled" or not self._is_lean(counts):
             return self._encode(counts, generator, maps, kept)
         parts = [self._encode(part, generator, maps) for part in cache_sized(counts)]
         return torch.cat(parts)
@@ -463,8 +463,12 @@ class STNDT(base.Model):
         kept: list[tuple[Tensor, Tensor]] | None = None,
     ) -> Tensor:
         _, bins, neurons = counts.shape
-        h = _embed(counts, self.embed_time, neurons**0.5) + self.time_code  # (B, T, N)
-        s = _embed(counts.mT, self.embed_neurons, bins**0.5) + self.neuron_code  # (B, N, T)
+        affine = Affine.apply if self._is_lean(counts) else F.linear
+        time, space = self.embed_time, self.embed_neurons
+        # Scaling the weights is cheaper than scaling what comes out.
+        root = neurons**0.5, bins**0.5
+        h = affine(counts, time.weight * root[0], time.bias * root[0]) + self.time_code
+        s = affine(counts.mT, space.weight * root[1], space.bias * root[1]) + self.neuron_code
         if self.training:
             h = dropout(h, self.config.dropout_embedding, generator)
             s = dropout(s, self.config.dropout_embedding, generator)
@@ -478,7 +482,12 @@ class STNDT(base.Model):
         h = self.norm(h)
         if self.training:
             h = dropout(h, self.config.dropout_rates, generator)
-        return self.decode(h)
+        return affine(h, self.decode.weight, self.decode.bias)
+
+    def _is_lean(self, counts: Tensor) -> bool:
+        first = self.layers[0]
+        assert isinstance(first, Layer)
+        return first.is_lean(counts)
 
     def _replace(self, map: Tensor, maps: str, layer: int) -> Tensor:
         if maps == "learned":
@@ -494,11 +503,6 @@ class STNDT(base.Model):
                 raise ValueError("shuffled maps need at least two windows in a batch")
             return map.roll(1, 0)
         raise ValueError(f"no maps called {maps!r}; choose from: {', '.join(MAPS)}")
-
-
-def _embed(counts: Tensor, linear: nn.Linear, scale: float) -> Tensor:
-    """`scale` times the linear map: scaling the weights is cheaper than scaling what comes out."""
-    return F.linear(counts, linear.weight * scale, linear.bias * scale)
 
 
 def _bins(config: Options, layout: base.Layout) -> tuple[int, int]:
