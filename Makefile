@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-RUNS := runs/demo
+RUN := runs/demo
 
 .PHONY: demo test test-all lint clean
 
@@ -14,8 +14,8 @@ RUNS := runs/demo
 	touch .venv/ready
 
 demo: .venv/ready
-	$(BIN)/nwbdyn fit sample:cortex --model netformer -o $(RUNS) --overwrite
-	$(BIN)/nwbdyn export $(RUNS) -o $(RUNS)/cortex-enriched.nwb --enrich --overwrite
+	$(BIN)/nwbdyn fit sample:cortex --model synapsnet -o $(RUN) --overwrite
+	$(BIN)/nwbdyn export $(RUN) -o $(RUN)/cortex-enriched.nwb --enrich --overwrite
 
 test: .venv/ready lint
 	$(BIN)/python -m pytest -m 'not slow'

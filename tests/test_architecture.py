@@ -82,6 +82,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"numpy", "pandas", "torch"},
     ),
     "scaling": (RECORDING, set()),
+    "sharing": (RECORDING | {"archive"}, set()),
     "selection": (RECORDING, {"numpy", "pandas"}),
 }
 ANYTHING = {

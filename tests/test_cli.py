@@ -10,11 +10,13 @@ import pytest
 from click.testing import CliRunner, Result
 from lab_files import write_imaging, write_units
 from nwb_files import nwb
-from standin import StandIn
+from standin import KEY, StandIn
 
+from nwbdyn import sharing
 from nwbdyn.cli import main
 from nwbdyn.cli.scoreboard import verdict
 from nwbdyn.cli.terminal import WIDTH, table
+from nwbdyn.errors import ResultsError
 
 QUICK = ["--epochs", "2", "--set", "history=4", "--set", "batch_size=256"]
 
@@ -204,3 +206,27 @@ def test_the_verdict_says_who_won(beats, interval, word):
         "beats_baseline": beats,
     }
     assert word in verdict(metrics, "netformer")
+
+
+def test_an_upload_is_rehearsed_first_and_sent_when_told(tmp_path, cortex, monkeypatch):
+    folder = tmp_path / "run"
+    assert run("fit", cortex, "--model", "netformer", "-o", folder, *QUICK).exit_code == 0
+    (tmp_path / "archive" / "000002").mkdir(parents=True)
+    monkeypatch.setenv("DANDI_API_KEY", KEY)
+    with StandIn(tmp_path / "archive") as served:
+        there = ["--upload", "dandi:000002", "--instance", served.api]
+        rehearsed = run("export", folder, *there)
+        assert rehearsed.exit_code == 0, rehearsed.output
+        assert "Would send dandi:000002/sub-sample-mouse/" in rehearsed.output
+        assert not list((tmp_path / "archive").rglob("*.nwb"))
+        sent = run("export", folder, "--overwrite", "--send", *there)
+        assert sent.exit_code == 0, sent.output
+        assert "Sent dandi:000002@draft/sub-sample-mouse/" in sent.output
+        assert list((tmp_path / "archive" / "000002").rglob("*.nwb"))
+        assert KEY not in sent.output
+
+
+def test_a_file_the_archive_would_refuse_is_not_sent(tmp_path):
+    path = write_units(tmp_path / "units.nwb", {"subject_id": "m1"})
+    with pytest.raises(ResultsError, match=r"not ready for the archive.*species"):
+        sharing.pack(path.rename(tmp_path / "sub-m1_ecephys.nwb"), "dandi:000002")

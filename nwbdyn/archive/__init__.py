@@ -11,12 +11,13 @@ from pathlib import PurePosixPath
 from nwbdyn.archive import addresses, assets, local
 from nwbdyn.archive.assets import content_url
 from nwbdyn.archive.local import sha256, signed_url
-from nwbdyn.archive.transfer import download, target_of, upload
+from nwbdyn.archive.transfer import default_asset_path, download, target_of, upload
 from nwbdyn.errors import AddressError
 from nwbdyn.recording import Source
 
 __all__ = [
     "content_url",
+    "default_asset_path",
     "download",
     "resolve",
     "sessions",

@@ -234,14 +234,19 @@ def upload(
             connection,
             Path(path),
             address.dandiset_id,
-            asset_path or _default_asset_path(Path(path)),
+            asset_path or default_asset_path(Path(path)),
             generated_by,
             overwrite,
             report,
         )
 
 
-def _default_asset_path(path: Path) -> str:
+def default_asset_path(path: Path) -> str:
+    """`sub-X/<file name>`, the archive's place for a file named by its rule.
+
+    Raises:
+        AddressError: the name does not start with a subject.
+    """
     subject = path.name.partition("_")[0].removesuffix(".nwb")
     if not subject.startswith("sub-") or subject == "sub-":
         raise AddressError(

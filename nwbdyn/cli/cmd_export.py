@@ -14,7 +14,12 @@ from nwbdyn.cli import options, terminal
 @click.option("--subject", multiple=True, metavar="KEY=VALUE", help="Fill a missing Subject field.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output file.")
 @click.option("--upload", metavar="dandi:ID", help="Send the file to this dandiset's draft.")
-@click.option("--dry-run", is_flag=True, help="With --upload: check and show, send nothing.")
+@click.option(
+    "--dry-run/--send",
+    default=True,
+    show_default=True,
+    help="With --upload: check and show what would be sent, or send it.",
+)
 @options.instance
 @options.quiet
 def command(
@@ -36,13 +41,15 @@ def command(
     \b
     Examples:
       nwbdyn export runs/reach-stndt-s0
-      nwbdyn export runs/reach-stndt-s0 --enrich -o enriched.nwb
+      nwbdyn export runs/reach-stndt-s0 --upload dandi:000123 --send
     """
     from nwbdyn.nwb.write import export
+    from nwbdyn.results import load
 
+    fit = load(run)
     with terminal.watch(quiet=quiet) as report:
         path = export(
-            run,
+            fit,
             output,
             enrich=enrich,
             subject={key: str(value) for key, value in options.pairs(subject, "--subject").items()},
@@ -50,3 +57,18 @@ def command(
             report=report,
         )
     click.echo(str(path))
+    if upload is None:
+        return
+    from nwbdyn import sharing
+
+    with terminal.watch(quiet=quiet) as report:
+        parcel = sharing.pack(path, upload, report=report)
+        place = f"{parcel.dandiset}/{parcel.asset_path} ({terminal.size(parcel.size)})"
+        if not dry_run:
+            sent = sharing.send(
+                parcel, fit.source, instance=instance, overwrite=overwrite, report=report
+            )
+    if dry_run:
+        click.echo(f"Would send {place}. The checks found no problem; add --send to send it.")
+    else:
+        click.echo(f"Sent {sent.uri}")

@@ -1,0 +1,105 @@
+"""The way back to the archive: check a file as the archive will, then send it to a draft.
+
+Nothing is sent while the checks find a problem, and nothing at all in a rehearsal.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nwbdyn import archive
+from nwbdyn.errors import ResultsError
+from nwbdyn.progress import Progress, Report, silent
+from nwbdyn.recording import Source
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A file that passed the archive's checks, and where it would go."""
+
+    path: Path
+    dandiset: str  # dandi:ID
+    asset_path: str
+    size: int  # bytes
+
+
+def pack(path: Path, dandiset: str, *, report: Report = silent) -> Parcel:
+    """Check `path` as the archive does, and say where it would land.
+
+    The checks are nwbinspector's under the dandi configuration and the archive's own validation of
+    the file and its name.
+
+    Args:
+        path: an exported NWB file.
+        dandiset: `dandi:ID`.
+
+    Raises:
+        ResultsError: the archive would not take the file; every problem is in the message.
+    """
+    asset_path = archive.default_asset_path(path)
+    report(Progress("checking", 0, 1, "files"))
+    problems = _problems(path, asset_path)
+    report(Progress("checking", 1, 1, "files"))
+    if problems:
+        raise ResultsError(
+            f"{path.name} is not ready for the archive, so nothing was sent: {'; '.join(problems)}."
+        )
+    return Parcel(path, dandiset, asset_path, path.stat().st_size)
+
+
+def send(
+    parcel: Parcel,
+    source: Source,
+    *,
+    instance: str | None = None,
+    overwrite: bool = False,
+    report: Report = silent,
+) -> Source:
+    """Send a checked file to the draft of its dandiset; the same bytes are not sent twice.
+
+    The asset's `wasGeneratedBy` names nwbdyn and the recording that was fitted.
+
+    Raises:
+        AddressError, ArchiveError, ResultsError: see `archive.upload`.
+    """
+    return archive.upload(
+        parcel.path,
+        parcel.dandiset,
+        instance=instance,
+        asset_path=parcel.asset_path,
+        generated_by=[_activity(source)],
+        overwrite=overwrite,
+        report=report,
+    )
+
+
+def _problems(path: Path, asset_path: str) -> list[str]:
+    from dandi.files import NWBAsset
+    from nwbinspector import Importance, inspect_nwbfile, load_config
+
+    found = [
+        f"{message.message} ({message.location or '/'})"
+        for message in inspect_nwbfile(
+            nwbfile_path=path,
+            config=load_config("dandi"),
+            importance_threshold=Importance.CRITICAL,
+        )
+    ]
+    asset = NWBAsset(filepath=path, path=asset_path, dandiset_path=None)
+    found += [
+        str(error.message)
+        for error in asset.get_validation_errors()
+        if error.severity is not None and error.severity.name in ("ERROR", "CRITICAL")
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _activity(source: Source) -> dict[str, Any]:
+    from nwbdyn import __version__
+
+    digest = f", {source.digest}" if source.digest else ""
+    return {
+        "schemaKey": "Activity",
+        "name": "nwbdyn fit",
+        "description": f"Fitted to {source.uri}{digest} with nwbdyn {__version__}.",
+    }
