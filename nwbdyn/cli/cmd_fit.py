@@ -46,6 +46,7 @@ EXIT_SOME_FAILED = 3
 )
 @options.opening
 @click.option("--all", "take_all", is_flag=True, help="Do not ask above 5 files or 5 GB.")
+@click.option("--joint", is_flag=True, help="One model over all recordings (not yet there).")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing run directory.")
 @options.instance
@@ -57,6 +58,7 @@ def command(
     config: Path | None,
     settings: tuple[str, ...],
     take_all: bool,
+    joint: bool,
     resume: bool,
     overwrite: bool,
     instance: str | None,
@@ -76,6 +78,11 @@ def command(
 
     if model not in models.names():
         raise ConfigError(f"No model named '{model}'. Choose from: {', '.join(models.names())}.")
+    if joint:
+        raise ConfigError(
+            "--joint: one model over several recordings is not there yet. Leave it out to fit each "
+            "recording on its own."
+        )
     model_options = options.config_file(config) | options.pairs(settings, "--set")
     sources = archive.resolve(address, instance=instance)
     sessions = archive.sessions(sources)
