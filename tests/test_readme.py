@@ -1,0 +1,43 @@
+"""What the documentation says is true: its code runs, its links lead somewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_python_on_the_page_runs(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.S):
+        exec(compile(block, page.name, "exec"), names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_inside_the_project_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text("utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+def test_every_room_stands_in_the_readme():
+    text = (ROOT / "README.md").read_text("utf-8")
+    rooms = {
+        path.stem if path.is_file() else f"{path.name}/"
+        for path in (ROOT / "nwbdyn").iterdir()
+        if path.name not in ("__init__.py", "__pycache__") and not path.name.startswith(".")
+    }
+    missing = {
+        room for room in rooms if f"`{room}`" not in text and f"`{room.strip('/')}`" not in text
+    }
+    assert not missing
+
+
+def test_every_verb_stands_in_the_readme():
+    text = (ROOT / "README.md").read_text("utf-8")
+    for path in (ROOT / "nwbdyn" / "cli").glob("cmd_*.py"):
+        assert f"nwbdyn {path.stem.removeprefix('cmd_')} " in text
