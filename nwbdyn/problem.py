@@ -19,12 +19,11 @@ from nwbdyn.errors import ConfigError, DataError
 from nwbdyn.models.base import CO_SMOOTHING, BaseConfig, Layout, Model, WindowSpec
 from nwbdyn.nlb import Aligned
 from nwbdyn.recording import COUNTS, Note, Recording, SpikeTimes, Traces
-from nwbdyn.splits import SPLITS, Split
+from nwbdyn.splits import FEWEST_HELD_OUT, SPLITS, Split
 from nwbdyn.windows import Windows
 
 SESSION = "0"  # the key of the one session of a fit
 HELD_OUT_SHARE = 0.25  # of the neurons, where the file does not say which are held out
-FEWEST_HELD_OUT = 5  # neurons that a co-smoothing score needs
 _AT_LEAST_ONE = ("epochs", "updates", "batch_size", "patience", "validate_every")
 
 

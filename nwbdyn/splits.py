@@ -16,6 +16,8 @@ TRAIN, VAL, TEST, GAP = range(4)
 SHARES = (0.70, 0.15, 0.15)  # train, val, test
 FEWEST_TRIALS = 10  # below, trials are not kept whole: 15 % of them would be one or none
 MOST_ROUNDS = 4  # times that folds repeat along a recording
+FEWEST_HELD_OUT = 5  # neurons that a co-smoothing score needs
+LEAST_FILLED = 0.7  # of the places for held-out neurons, when whole channels are held out
 LONG_BLOCK = 10  # gaps that a fold's block should hold, else fewer, longer blocks
 
 
@@ -201,16 +203,23 @@ def _draw(
     """(N,) bool, one neuron of each stratum; and what was done about shared channels, in words.
 
     A neuron that was sorted from the same channel as another repeats some of its spikes, so whole
-    channels are drawn, until there are as many neurons as strata. Where that would hold out more
-    than half, channels are shared.
+    channels are drawn: one from each stratum, then any that fit, up to as many neurons as there are
+    strata. Where too many places stay open, single neurons are drawn and channels are shared.
     """
+    wanted = len(strata)
     held_out = np.zeros(len(channel), dtype=bool)
-    shared = len(np.unique(channel)) < len(channel)
+    names, group, size = np.unique(channel, return_inverse=True, return_counts=True)
+    shared = len(names) < len(channel)
     if shared:
-        for number in draw.permutation(len(strata)):
-            if held_out.sum() < len(strata) and not held_out[strata[number]].any():
-                held_out |= channel == channel[draw.choice(strata[number])]
-        if held_out.sum() <= len(channel) // 2:
+        order = [draw.permutation(strata[k]) for k in draw.permutation(wanted)]
+        for candidates in order:
+            fitting = candidates[size[group[candidates]] <= wanted - held_out.sum()]
+            if len(fitting) and not held_out[candidates].any():
+                held_out |= group == group[fitting[0]]
+        for neuron in np.concatenate(order):
+            if not held_out[neuron] and size[group[neuron]] <= wanted - held_out.sum():
+                held_out |= group == group[neuron]
+        if held_out.sum() >= max(LEAST_FILLED * wanted, min(FEWEST_HELD_OUT, wanted)):
             return held_out, ", no channel shared with held-in ones"
         held_out[:] = False
     for stratum in strata:
