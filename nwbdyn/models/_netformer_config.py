@@ -77,12 +77,15 @@ def defaults(layout: base.Layout) -> dict[str, object]:
     lay above in four of five recordings; 16 bins did better than 8 and 32. All of it was chosen on
     validation. On worms that short, `coupling=False` predicts better still.
 
-    Spikes: the paper's spiking experiment, with a constant rate per neuron.
+    Spikes: the paper's spiking experiment, with a constant rate per neuron, and longer steps over
+    larger batches because counts in 20 ms are many and small (a hippocampal recording: .17 bits per
+    spike on validation against .14 at 1e-3, and .08 without coupling).
     """
     if layout.counts:
         return {
             **{"history": 1, "layer_norm": False, "inputs": "exponential"},
             **{"loss": "poisson", "link": "log", "baseline": True},
+            **{"learning_rate": 5e-3, "batch_size": 256},
         }
     return {"history": 16, "raw_values": True, "start": 0.01, "ridge": 3000.0}
 
