@@ -17,7 +17,7 @@ themselves: judge them by what the score loses when they are replaced (`forward(
 import copy
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -25,77 +25,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nwbdyn.models import base
+from nwbdyn.models._stndt_config import PRESETS, Config, configured
 from nwbdyn.models._stndt_contrast import contrast, embedded_products
+from nwbdyn.models._stndt_influence import jacobian, silenced
 from nwbdyn.models._stndt_layers import Layer, dropout, position_code
 from nwbdyn.models._stndt_lean import Affine, cache_sized
-from nwbdyn.models._stndt_masks import MODES, hide_one_side, mask
+from nwbdyn.models._stndt_masks import hide_one_side, mask
+
+__all__ = ["MAPS", "MODEL", "PRESETS", "STNDT", "Config"]
 
 MAPS = ("learned", "uniform", "trial-mean", "shuffled", "identity")
-CONTRASTS = ("embedding", "prediction", "none")
-
-
-@dataclass(frozen=True)
-class Config(base.Config):
-    """Options of STNDT. Architecture and rates are the authors'; training length is ours.
-
-    The paper's lengths are in PRESETS.
-    """
-
-    updates: int | None = 2000
-    batch_size: int = 64
-    weight_decay: float = 5e-5
-    clip_norm: float | None = 200.0
-    validate_every: int = 5
-    warmup: float = 0.1  # share of the training with a rising learning rate; a cosine to 0 follows
-
-    context: int = 100  # observed bins of a window, where there are no aligned trials
-    forward: int = 0  # bins to predict after them, likewise
-    layers: int = 4
-    heads: int = 2  # at most; the largest number that divides bins and neurons is taken
-    feedforward: int = 128  # units of the feed-forward layers
-    attend_back: int = 8  # bins back that a bin attends to; 0 or less: all
-    attend_forward: int = 4  # bins ahead; less than 0: all
-    start_at_mean: bool = True  # rates start at each neuron's mean; the paper: one spike per bin
-    dropout: float = 0.1
-    dropout_embedding: float = 0.2
-    dropout_rates: float = 0.2  # before the read-out
-
-    mask_mode: str = "full"  # "full" single elements, "timestep" whole bins
-    mask_ratio: float = 0.25  # share of the observed held-in counts that is masked
-    mask_token: float = 1.0  # share of the masked that becomes 0
-    mask_random: float = 0.5  # share of the others that becomes a random count
-    mask_span: int = 1  # bins masked together, at most
-    mask_span_start: float = 0.16  # share of the training after which spans begin to grow
-    mask_span_end: float = 0.24  # share of the training after which every mask is a span
-    causal_mask_ratio: float = 0.0  # share of windows hidden from, or up to, a random bin: ours
-    influence_lags: int = 10  # bins back over which `influence` adds up, at most
-
-    contrast: str = "embedding"  # what is contrasted: "embedding", "prediction" (paper) or "none"
-    contrast_weight: float = 0.1  # of the contrastive loss
-    contrast_temperature: float = 0.07
-    contrast_ratio: float = 0.05  # mask of the two views, as above
-    contrast_token: float = 0.5
-    contrast_random: float = 0.5
-
 
 Options = Config  # inside the class, `Config` is its own attribute
-
-_PAPER = {
-    "start_at_mean": False,
-    "layers": 4,
-    "heads": 2,
-    "feedforward": 128,
-    "updates": None,
-    "validate_every": 20,
-}
-PRESETS: dict[str, dict[str, object]] = {  # the authors' four benchmark configurations
-    "mc_maze": _PAPER | {"epochs": 50501, "warmup": 5000 / 50501, "patience": 3000 // 20},
-    "mc_rtt": _PAPER | {"epochs": 50501, "warmup": 5000 / 50501, "patience": 3000 // 20},
-    "area2_bump": _PAPER
-    | {"heads": 1, "epochs": 40001, "warmup": 5000 / 40001, "patience": 2500 // 20},
-    "dmfc_rsg": _PAPER
-    | {"layers": 6, "epochs": 50501, "warmup": 5000 / 50501, "patience": 4000 // 20},
-}
 
 
 class STNDT(base.Model):
@@ -104,7 +45,6 @@ class STNDT(base.Model):
     quantities = frozenset({"counts"})
     target = base.CO_SMOOTHING
     form = "attention"
-    ablations = MAPS[1:]
     Config: ClassVar[type[base.Config]] = Config
     paper = "Le & Shlizerman 2022, NeurIPS, arXiv 2206.04727"
     ablations = MAPS[1:]
@@ -174,23 +114,7 @@ class STNDT(base.Model):
     @classmethod
     def configure(cls, layout: base.Layout, **options: object) -> Options:
         """The Config for these data; `preset` names one of PRESETS, other options win over it."""
-        preset = options.pop("preset", None)
-        if preset is not None and preset not in PRESETS:
-            raise ValueError(f"no preset {preset!r}; choose from: {', '.join(PRESETS)}")
-        config = Options(**(PRESETS.get(str(preset), {}) | options))  # type: ignore[arg-type]
-        for value, choices, name in (
-            (config.mask_mode, MODES, "mask_mode"),
-            (config.contrast, CONTRASTS, "contrast"),
-        ):
-            if value not in choices:
-                raise ValueError(f"{name} is {value!r}; choose from: {', '.join(choices)}")
-        if len(layout.held_in) != 1:
-            raise ValueError(
-                f"stndt fits one session at a time; there are {len(layout.held_in)}: fit each alone"
-            )
-        if not any(next(iter(layout.held_in.values()))):
-            raise ValueError("no neuron is held in, so there is nothing to predict from")
-        return config
+        return configured(layout, options)
 
     @classmethod
     def windows(cls, config: base.Config, layout: base.Layout) -> base.WindowSpec:
@@ -343,36 +267,13 @@ class STNDT(base.Model):
         near = slice(at + 1, at + 1 + lags) if future else slice(max(0, at - lags), at)
         counts = torch.zeros_like(batch.activity)
         counts[:, seen] = batch.activity[:, seen].clamp(max=self.ceiling)
+
+        def log_rate(x: Tensor) -> Tensor:
+            return self._log_rate(x, None, "learned")[:, at]
+
         if silence:
-            return self._silenced(counts, at, near)
-        with torch.enable_grad():
-            counts.requires_grad_()
-            log_rate = self._log_rate(counts, None, "learned")[:, at].sum(0)  # (N,)
-            rows = [
-                torch.autograd.grad(each, counts, retain_graph=True)[0][:, near].sum(1)
-                for each in log_rate
-            ]
-        return torch.stack(rows, 1) * batch.held_in
-
-    @torch.no_grad()
-    def _silenced(self, counts: Tensor, at: int, near: slice) -> Tensor:
-        """(B, post, pre) log rates of bin `at` minus those without each neuron's spikes in `near`.
-
-        Only neurons that spiked there are silenced: for the others nothing changes.
-        """
-        whole = self._log_rate(counts, None, "learned")[:, at]  # (B, N)
-        change = counts.new_zeros(*whole.shape, counts.shape[2])
-        windows, neurons = counts[:, near].any(1).nonzero(as_tuple=True)
-        for window, neuron in zip(
-            windows.split(self.config.batch_size),
-            neurons.split(self.config.batch_size),
-            strict=True,
-        ):
-            silent = counts[window]  # a copy
-            silent[torch.arange(len(window)), near, neuron] = 0
-            without = self._log_rate(silent, None, "learned")[:, at]
-            change[window, :, neuron] = whole[window] - without
-        return change
+            return silenced(log_rate, counts, near, self.config.batch_size)
+        return jacobian(log_rate, counts, near) * batch.held_in
 
     def _mask(
         self, visible: Tensor, generator: torch.Generator | None, span: int = 1
