@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,14 +15,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from pynwb import NWBHDF5IO, validate
+from standin import StandIn
 
 import nwbdyn
+from nwbdyn import archive
 from nwbdyn.errors import ConfigError, ResultsError
-from nwbdyn.nwb import couplings
+from nwbdyn.nwb import couplings, slim_record
 from nwbdyn.nwb.heat_map import draw
 from nwbdyn.nwb.model_run import name_of
 from nwbdyn.nwb.write import export
-from nwbdyn.recording import Source
 
 DANDI = "from dandi.cli.command import main; main()"
 FORMS = ("netformer", "gain", "attention", "static", "dense")
@@ -481,15 +483,35 @@ def test_a_file_that_changed_since_the_fit_is_not_enriched(source, tmp_path):
     assert [item.name for item in tmp_path.iterdir()] == ["lab.nwb"]
 
 
-def test_a_remote_source_is_fetched_before_it_is_enriched(source, tmp_path):
+@pytest.mark.parametrize("full", [False, True])
+def test_a_remote_source_is_fetched_and_enriched(source, tmp_path, full, monkeypatch):
+    monkeypatch.setenv("DANDI_NO_ET", "1")
+    (tmp_path / "archive/000001/sub-m1").mkdir(parents=True)
+    asset = tmp_path / "archive/000001/sub-m1/sub-m1_ses-s1.nwb"
+    shutil.copy(source, asset)
     fit = lab_files.fit_of(source)
-    remote = Source(uri="dandi:000001/sub-m1/x.nwb", url="https://archive.invalid/blob")
-    with pytest.raises(ResultsError, match=r"nwbdyn fetch dandi:000001/sub-m1/x.nwb --full"):
-        export(replace(fit, source=remote), tmp_path / "out.nwb", enrich=True)
-    path = export(
-        replace(fit, source=remote), tmp_path / "out.nwb", enrich=True, source_file=source
-    )
-    assert path.exists()
+    with StandIn(tmp_path / "archive") as server:
+        (remote,) = archive.resolve("dandi:000001", instance=server.api)
+        fit = replace(fit, source=remote)
+        path = export(fit, tmp_path / "out" / "x.nwb", enrich=True, full=full)
+    with NWBHDF5IO(path, "r") as io:
+        nwbfile = io.read()
+        run = nwbfile.processing["population_dynamics"][name_of(fit)]
+        where = run.run_sources["source"]
+        assert (where.dandiset_id, where.asset_id) == ("000001", remote.asset_id)
+        assert where.digest.startswith("dandi-etag:")
+        assert "ophys" in nwbfile.processing
+    assert [item.name for item in path.parent.iterdir()] == ["x.nwb"]
+
+
+def test_a_slim_copy_stands_for_its_source(source, tmp_path):
+    fit = lab_files.fit_of(source)
+    copy = tmp_path / "slim.nwb"
+    shutil.copy(source, copy)
+    record = slim_record.SlimRecord(fit.source, fit.source.digest, (), "nwbdyn")
+    with h5py.File(copy, "a") as file:
+        slim_record.write(file, record)
+    assert export(fit, tmp_path / "out.nwb", enrich=True, source_file=copy).exists()
 
 
 def test_a_file_that_pynwb_refuses_cannot_be_enriched_but_stands_alone(source, tmp_path):
@@ -580,6 +602,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(source, tmp_path, enrich):
 import resource, signal
 from pathlib import Path
 import nwbdyn
+from nwbdyn import archive
 from nwbdyn.errors import ResultsError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 import pynwb, ndx_population_dynamics

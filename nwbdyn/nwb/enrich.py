@@ -23,18 +23,23 @@ NAMESPACE = "ndx-population-dynamics"
 BLOCK = 16 * 2**20  # bytes copied at a time
 
 
-def source_of(fit: Fit, given: Path | None) -> Path:
+def source_of(fit: Fit, given: Path | None, folder: Path, *, full: bool, report: Report) -> Path:
     """The local file to enrich: `given`, else the one that was fitted.
+
+    A remote recording is fetched into `folder` first: its slim copy, or with `full` every byte.
 
     Raises:
         ResultsError: there is no such file here, or it is not what was fitted.
+        AddressError, ArchiveError, StreamError: the bytes of a remote one cannot be had.
     """
     path = given if given is not None else fit.source.path
     if path is None:
-        raise ResultsError(
-            f"{fit.source.uri} is not on this machine, and an enriched copy needs the whole file. "
-            f"Run `nwbdyn fetch {fit.source.uri} --full` and give the file it writes."
-        )
+        from nwbdyn import archive, slim  # they know this room, so they are met here only
+
+        if full:
+            path = archive.download(fit.source, folder, report=report)
+        else:
+            path = slim.fetch(fit.source, folder, report=report).path
     if not path.is_file():
         raise ResultsError(f"No file {path}, which {fit.model} was fitted to; nothing to enrich.")
     _check_content(path, fit)

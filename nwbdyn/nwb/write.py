@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import h5py
 from pynwb import NWBHDF5IO
@@ -31,6 +32,7 @@ def export(
     *,
     enrich: bool = False,
     source_file: Path | str | None = None,
+    full: bool = False,
     subject: Mapping[str, str] | None = None,
     dense: bool = False,
     precision: str = "float32",
@@ -45,8 +47,9 @@ def export(
             `sub-X[_ses-Y]_desc-MODEL_MODALITY.nwb`, in the run directory, or in the current folder
             when the fit was never saved.
         enrich: write a copy of the source with the results added, instead of the results alone.
-        source_file: with `enrich`, the file to copy, where the source is remote or has moved. An
+        source_file: with `enrich`, the file to copy, where the source has moved or was fetched. An
             enriched copy of the same recording will do: the results are added to those in it.
+        full: with `enrich` and a remote source, fetch every byte of it instead of its slim copy.
         subject: Subject fields that the source lacks. What the archive needs and nobody gave is
             logged by name, never invented.
         dense: also write one matrix per window, for small networks; the exact matrices follow from
@@ -75,7 +78,14 @@ def export(
     _refuse(path, [fit.source.path, given], overwrite=overwrite)
     try:
         if enrich:
-            _write_enriched(fit, path, given, subject, detail, report)
+            if subject:
+                raise ResultsError(
+                    "An enriched copy keeps the source's Subject; leave out --subject, or --enrich."
+                )
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(dir=path.parent, prefix=".nwbdyn-") as folder:
+                source = enrichment.source_of(fit, given, Path(folder), full=full, report=report)
+                _write_enriched(fit, path, source, detail, report)
         else:
             _write_derivative(fit, path, subject, detail, report)
     except OSError as error:
@@ -111,20 +121,7 @@ def _write_derivative(
     report(Progress("exporting", 2, 2, "steps"))
 
 
-def _write_enriched(
-    fit: Fit,
-    path: Path,
-    given: Path | None,
-    subject: Mapping[str, str],
-    detail: Detail,
-    report: Report,
-) -> None:
-    if subject:
-        raise ResultsError(
-            "An enriched copy keeps the source's Subject; leave out --subject, or --enrich."
-        )
-    source = enrichment.source_of(fit, given)
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _write_enriched(fit: Fit, path: Path, source: Path, detail: Detail, report: Report) -> None:
     with run_directory.replacing(path) as partial:
         enrichment.copy(source, partial, report)
         _reserve(partial, dynamics.most_bytes(fit, detail))
