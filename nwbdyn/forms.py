@@ -147,22 +147,43 @@ class GainForm:
         self.num_neurons = len(self._weight)
 
     def matrices(self, windows: np.ndarray) -> np.ndarray:
-        return self._gains(windows)[:, :, None] * self._weight
+        blocks = [gains[:, :, None] * self._weight for _, gains in self._gains(windows)]
+        return np.concatenate(blocks)  # (num_windows, N, N)
 
     def total(self, windows: np.ndarray) -> np.ndarray:
-        return self._gains(windows).sum(axis=0, dtype=np.float64)[:, None] * self._weight
+        total = np.zeros(self.num_neurons)
+        for _, gains in self._gains(windows):
+            total += gains.sum(axis=0, dtype=np.float64)
+        return total[:, None] * self._weight
 
     def entries(self, windows: np.ndarray, post: np.ndarray, pre: np.ndarray) -> np.ndarray:
         neurons, position = np.unique(post, return_inverse=True)
-        return self._gains(windows, neurons)[:, position] * self._weight[post, pre]
+        series = np.empty((len(windows), len(post)), np.float32)
+        for block, gains in self._gains(windows, neurons):
+            series[block] = gains[:, position] * self._weight[post, pre]
+        return series
 
     def groups(self, windows: np.ndarray, member: np.ndarray) -> np.ndarray:
         received = _without_diagonal(self._weight) @ member  # (N, K)
-        return np.einsum("tn,na,nb->tab", self._gains(windows), member, received, optimize=True)
+        pairs = member[:, :, None] * received[:, None, :]  # (N, K, K)
+        sums = np.empty((len(windows), *pairs.shape[1:]), np.float32)
+        for block, gains in self._gains(windows):
+            sums[block] = np.tensordot(gains, pairs, axes=1)
+        return sums
 
-    def _gains(self, windows: np.ndarray, neurons: np.ndarray | None = None) -> np.ndarray:
-        start, stop = int(windows[0]), int(windows[-1]) + 1
-        return _columns(self._gain, slice(start, stop), neurons)[windows - start]
+    def _gains(
+        self, windows: np.ndarray, neurons: np.ndarray | None = None
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """Gains (B, n) of `neurons` (all by default), block after block."""
+        size = max(1, BLOCK_BYTES // (4 * self.num_neurons))
+        start = 0
+        while start < len(windows):
+            last = windows[start] + size  # a block ends before a long stretch would be read
+            block = slice(start, int(np.searchsorted(windows, last)))
+            first = int(windows[start])
+            rows = slice(first, int(windows[block.stop - 1]) + 1)
+            yield block, _columns(self._gain, rows, neurons)[windows[block] - first]
+            start = block.stop
 
 
 class StaticForm:
