@@ -6,7 +6,7 @@ and how well in `summary`.
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +133,11 @@ def fit(
             drawn = False
         if drawn:
             extra["draws"] = draws
+        candidates = _candidates(problem)
+        if len(candidates) > 1:
+            extra["by_validation"] = _left_open(problem, candidates)
+        else:
+            problem = replace(problem, config=candidates[0])
         asked = problem.described() | {"seed": seed, "seeds": members, "folds": folds} | extra
         if run is not None:
             run_directory.prepare(run, resume=resume, overwrite=overwrite)
@@ -141,6 +146,7 @@ def fit(
             if run_directory.is_complete(run):
                 return results.load(run)
             run_directory.write_json(run, run_directory.CONFIG, run_directory.stamped(asked))
+        problem = _settled(problem, candidates, seed, run=run, resume=resume, report=report)
         trained = _train_members(problem, members, run=run, resume=resume, report=report)
         without = _without_coupling(problem, seed, run=run, resume=resume, report=report)
         fitted = summarise(problem, trained, without, folds=folds, report=report)
@@ -190,6 +196,39 @@ def _opened(recording: Recording | str | None, files: ExitStack) -> Recording | 
     if isinstance(recording, str):
         return files.enter_context(opening.open(recording))
     return recording
+
+
+def _candidates(problem: Problem) -> tuple[BaseConfig, ...]:
+    num_windows = len(problem.windows.starts("train"))
+    return problem.model_class.candidates(problem.config, num_windows)
+
+
+def _left_open(problem: Problem, candidates: Sequence[BaseConfig]) -> list[str]:
+    """Names of the options in which the candidates differ from what was asked."""
+    asked = asdict(problem.config)
+    tried = [asdict(config) for config in candidates]
+    return [name for name in asked if any(config[name] != asked[name] for config in tried)]
+
+
+def _settled(
+    problem: Problem,
+    candidates: Sequence[BaseConfig],
+    seed: int,
+    *,
+    run: Path | None,
+    resume: bool,
+    report: Report,
+) -> Problem:
+    """The problem with the candidate that does best on validation."""
+    if len(candidates) == 1:
+        return problem
+    losses = []
+    for number, config in enumerate(candidates):
+        report(Progress("choosing", number, len(candidates), "options"))
+        folder = _inside(run, f"choice-{number}")
+        losses.append(_train(problem, config, seed, folder, resume, report).best)
+    report(Progress("choosing", len(candidates), len(candidates), "options"))
+    return replace(problem, config=candidates[int(np.argmin(losses))])
 
 
 def _train_members(

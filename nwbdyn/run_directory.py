@@ -12,10 +12,10 @@
 
 With several seeds each trains in a folder `seed-<seed>` of its own, and each fold of a
 cross-validation is a run of its own in `fold-<k>`, each further draw of held-out neurons in
-`draw-<k>`; a model that is trained once more for the
-benchmark's test trials does so in `refit-<seed>`. A file is written beside its place, synced and
-renamed, so that whoever stops the program at any moment leaves the old file or the new one. This
-room knows names and bytes; `results` knows what they mean.
+`draw-<k>`. Options that validation chooses are tried in `choice-<k>`; a model that is trained once
+more for the benchmark's test trials does so in `refit-<seed>`. A file is written beside its place,
+synced and renamed, so that whoever stops the program at any moment leaves the old file or the new
+one. This room knows names and bytes; `results` knows what they mean.
 """
 
 import json
@@ -111,6 +111,8 @@ def check_same(path: Path, asked: Mapping[str, object]) -> None:
     """Raise FitError unless the run in `path` was started with the same decisions."""
     started = read_json(path, CONFIG)
     wanted = plain(stamped(asked))
+    for name in asked.get("by_validation", ()):  # type: ignore[attr-defined]
+        started["config"][name] = wanted["config"][name] = None  # type: ignore[index]
     difference = _first_difference(started, wanted)
     if difference is not None:
         name, before, now = difference
@@ -220,7 +222,12 @@ def _clear(path: Path) -> None:
         for folder in path.glob(name)
         if (folder / CHECKPOINT).exists()
     ]
-    members += [folder for folder in path.glob("without-coupling") if (folder / HISTORY).exists()]
+    members += [
+        folder
+        for name in ("without-coupling", "choice-*")
+        for folder in path.glob(name)
+        if (folder / HISTORY).exists()
+    ]
     members += [
         folder for name in ("fold-*", "draw-*") for folder in path.glob(name) if is_started(folder)
     ]

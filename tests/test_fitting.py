@@ -24,6 +24,7 @@ from nwbdyn.training import read_checkpoint
 
 LINEAR = {
     "history": 1,
+    "ridge": 3000.0,
     "layer_norm": False,
     "raw_values": False,
 }  # NetFormer without layer norm: x + A(x) x
@@ -565,3 +566,19 @@ def test_a_real_recording_is_fitted_saved_and_loaded(data, tmp_path, name, model
     assert back.metrics["primary"]["baseline"] in back.metrics["baselines"]
     assert back.source.digest.startswith("sha256:")
     assert np.isfinite(back.edges["weight"]).all()
+
+
+def test_what_validation_chooses_is_the_best_it_tried_and_is_not_chosen_twice(tmp_path):
+    options = {name: value for name, value in LINEAR.items() if name != "ridge"}
+    options |= {"history": 2, "ridge": None}
+    chosen = fit(imaging(), "netformer", epochs=2, options=options, run=tmp_path / "run")
+    tried = {
+        ridge: fit(imaging(), "netformer", epochs=2, options=options | {"ridge": ridge})
+        for ridge in (3e3, 3e4, 3e5)
+    }
+    best = {ridge: min(e["validation"] for e in one.history) for ridge, one in tried.items()}
+    assert chosen.config["ridge"] == min(best, key=best.get)
+    again = fit(
+        imaging(), "netformer", epochs=2, options=options, run=tmp_path / "run", resume=True
+    )
+    assert again.config == chosen.config

@@ -131,6 +131,16 @@ class Model(nn.Module):
         return cls.Config(**options)  # type: ignore[arg-type]
 
     @classmethod
+    def candidates(cls, config: BaseConfig, num_windows: int) -> tuple[BaseConfig, ...]:
+        """Configs that validation chooses from before the fit; most models leave nothing open.
+
+        Args:
+            config: as `configure` made it.
+            num_windows: training windows.
+        """
+        return (config,)
+
+    @classmethod
     def windows(cls, config: BaseConfig, layout: Layout) -> WindowSpec:
         """How the windows are cut for this Config."""
         raise NotImplementedError

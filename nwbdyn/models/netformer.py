@@ -17,6 +17,7 @@ constant per neuron, raw values, a ridge on A, dropout of whole tokens, and two 
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -25,7 +26,7 @@ from torch.nn import functional as F
 from torch.optim import lr_scheduler
 
 from nwbdyn.models import base
-from nwbdyn.models._netformer_config import PRESETS, NetFormerConfig, check, defaults
+from nwbdyn.models._netformer_config import PRESETS, NetFormerConfig, check, defaults, ridges
 
 LINKS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda linear: linear,
@@ -96,6 +97,13 @@ class NetFormer(base.Model):
         config = NetFormerConfig(**{**chosen, **options})  # type: ignore[arg-type]
         check(config, layout)
         return config
+
+    @classmethod
+    def candidates(cls, config: base.Config, num_windows: int) -> tuple[base.Config, ...]:
+        assert isinstance(config, NetFormerConfig)
+        if config.ridge is not None:
+            return (config,)
+        return tuple(replace(config, ridge=size) for size in ridges(num_windows))
 
     @classmethod
     def windows(cls, config: base.Config, layout: base.Layout) -> base.WindowSpec:
