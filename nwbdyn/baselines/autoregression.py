@@ -7,6 +7,7 @@ import numpy as np
 from nwbdyn.baselines.problem import Problem
 
 ORDERS = (1, 2, 3, 5, 8, 12, 20)
+RIDGE = 1e-6  # per row, for constant or collinear inputs
 
 
 @dataclass(frozen=True)
@@ -18,31 +19,41 @@ class Autoregression:
     slopes: np.ndarray  # (N,) of the last bin seen
 
 
+def first_order(problem: Problem) -> Autoregression:
+    """From the last bin alone, without covariates."""
+    return _fit(problem, (1,), covariates=False)
+
+
 def best(problem: Problem) -> Autoregression:
-    """The order, one for all neurons, with the least validation error."""
-    truth = problem.targets(problem.val)
-    orders = [order for order in ORDERS if order <= problem.context]
-    fits = [fit(problem, order, covariates=True) for order in orders]
-    return min(
-        fits,
-        key=lambda fit: float(np.mean((truth - fit.predicted[problem.val]) ** 2, dtype=np.float64)),
-    )
+    """From the last bins and the last covariates; the order, one for all neurons, by validation."""
+    orders = tuple(order for order in ORDERS if order <= problem.context)
+    return _fit(problem, orders, covariates=True)
 
 
-def fit(problem: Problem, order: int, *, covariates: bool) -> Autoregression:
-    """Least squares of each neuron on its own last `order` bins (and the last covariates)."""
-    predicted = np.zeros((len(problem.signals), problem.num_neurons), np.float32)
-    slopes = np.zeros(problem.num_neurons)
+def _fit(problem: Problem, orders: tuple[int, ...], *, covariates: bool) -> Autoregression:
+    longest = orders[-1]
     beside = problem.covariates if covariates else slice(0, 0)
-    fitted = problem.lagged(problem.train, 1, beside)
-    applied = problem.lagged(problem.rows, 1, beside)
+    fitted, held = (problem.lagged(rows, 1, beside) for rows in (problem.train, problem.val))
+    target, truth = problem.targets(problem.train), problem.targets(problem.val)
+    solutions: list[list[np.ndarray]] = []  # neuron -> order -> weights of its lags and covariates
+    errors = np.zeros(len(orders))
     for neuron in range(problem.num_neurons):
-        inputs = np.concatenate([problem.lagged(problem.train, order, neuron), fitted], axis=1)
+        inputs = np.hstack([problem.lagged(problem.train, longest, neuron), fitted])
         gram = (inputs.T @ inputs).astype(np.float64) / len(inputs)
-        gram[np.diag_indices_from(gram)] += 1e-6  # constant or collinear inputs
-        moment = inputs.T @ problem.targets(problem.train)[:, neuron] / len(inputs)
-        weights = np.linalg.solve(gram, moment.astype(np.float64))
-        inputs = np.concatenate([problem.lagged(problem.rows, order, neuron), applied], axis=1)
+        gram[np.diag_indices_from(gram)] += RIDGE
+        moment = (inputs.T @ target[:, neuron]).astype(np.float64) / len(inputs)
+        checked = np.hstack([problem.lagged(problem.val, longest, neuron), held])
+        solutions.append([])
+        for k, order in enumerate(orders):
+            used = np.r_[:order, longest : len(gram)]
+            weights = np.linalg.solve(gram[np.ix_(used, used)], moment[used])
+            errors[k] += np.mean((truth[:, neuron] - checked[:, used] @ weights) ** 2)
+            solutions[-1].append(weights)
+    chosen = int(np.argmin(errors))
+    predicted = np.zeros((len(problem.signals), problem.num_neurons), np.float32)
+    applied = problem.lagged(problem.rows, 1, beside)
+    for neuron, weights in enumerate(solution[chosen] for solution in solutions):
+        inputs = np.hstack([problem.lagged(problem.rows, orders[chosen], neuron), applied])
         predicted[problem.rows, neuron] = inputs @ weights.astype(np.float32)
-        slopes[neuron] = weights[0]
-    return Autoregression(order, predicted, slopes)
+    slopes = np.array([solution[chosen][0] for solution in solutions])
+    return Autoregression(orders[chosen], predicted, slopes)

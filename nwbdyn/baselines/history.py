@@ -81,7 +81,7 @@ def _persistence(binned: Binned, problem: Problem) -> Baseline:
 
 
 def _ar_one(binned: Binned, problem: Problem) -> Baseline:
-    one = autoregression.fit(problem, 1, covariates=False)
+    one = autoregression.first_order(problem)
     prediction = in_source_units(binned, problem, one.predicted)
     return Baseline("AR(1)", prediction, {"order": 1}, coupling=np.diag(one.slopes))
 

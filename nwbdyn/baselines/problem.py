@@ -30,7 +30,7 @@ class Problem:
         """(n, order * signals) the last `order` bins that are seen before each row."""
         return np.concatenate(
             [
-                self.signals[rows - lag][:, signals].reshape(len(rows), -1)
+                self.signals[rows - lag, signals].reshape(len(rows), -1)
                 for lag in range(self.horizon, self.horizon + order)
             ],
             axis=1,
