@@ -575,13 +575,27 @@ def test_silencing_takes_a_neurons_recent_spikes_away_and_nothing_later_matters(
 
 
 def test_some_training_windows_are_hidden_from_or_up_to_a_bin():
-    counts, masked = torch.ones(4000, 6, 3), torch.zeros(4000, 6, 3, dtype=torch.bool)
-    hidden, masked = hide_one_side(counts, masked, torch.Generator().manual_seed(0), ratio=0.5)
-    assert torch.equal(hidden == 0, masked)
-    assert torch.equal(masked[..., 0], masked[..., 2])
-    patterns = {"".join(str(int(flag)) for flag in row) for row in masked[..., 0].tolist()}
+    hidden, far = hide_one_side(
+        4000, 6, torch.Generator().manual_seed(0), ratio=0.5, reach=2, device=torch.device("cpu")
+    )
+    rows = ["".join(str(int(flag)) for flag in row) for row in hidden.tolist()]
     after = {"0" * cut + "1" * (6 - cut) for cut in range(1, 6)}
     before = {"1" * cut + "0" * (6 - cut) for cut in range(1, 6)}
-    assert patterns == after | before | {"000000"}
-    share = masked.any(1)[:, 0].float().mean().item()
+    assert set(rows) == after | before | {"000000"}
+    share = sum(row != "000000" for row in rows) / 4000
     assert share == pytest.approx(0.5, abs=4 * math.sqrt(0.25 / 4000))
+    beyond = dict(zip(rows, far.int().tolist(), strict=True))
+    assert beyond["011111"] == [0, 0, 0, 1, 1, 1]  # two bins into the dark are scored, not more
+    assert beyond["111000"] == [1, 0, 0, 0, 0, 0]
+
+
+def test_a_window_that_is_hidden_from_a_bin_on_is_scored_just_beyond_it():
+    shape = layout()
+    model = model_of(shape, causal_mask_ratio=0.99, influence_lags=2).train()
+    batch = batch_of(shape, windows=40, generator=torch.Generator().manual_seed(0))
+    scored = model(batch).hidden["scored"]
+    ends_dark = ~scored[:, 8:].any(2).any(1)  # forward bins lie beyond a window hidden to its end
+    assert 10 < ends_dark.sum() < 30
+    for row in scored[ends_dark]:
+        whole = row.all(1).nonzero()[:, 0]  # bins in which every neuron is scored
+        assert 1 <= len(whole) <= 2 + 2

@@ -60,21 +60,29 @@ def mask(
 
 
 def hide_one_side(
-    counts: Tensor, masked: Tensor, generator: torch.Generator | None, *, ratio: float
+    num_windows: int,
+    bins: int,
+    generator: torch.Generator | None,
+    *,
+    ratio: float,
+    reach: int,
+    device: torch.device,
 ) -> tuple[Tensor, Tensor]:
-    """Hide a share `ratio` of the windows from a random bin on, or with equal odds up to one.
+    """Choose a share `ratio` of windows to hide from a random bin on, or with equal odds up to one.
 
     These are the inputs that predictive influence is read out from (and its control, with time
-    reversed): a model that has never seen them answers off its training distribution.
+    reversed): a model that has never seen them answers off its training distribution. What lies
+    more than `reach` bins beyond the last visible bin is not worth scoring.
 
     Args:
-        counts, masked: (B, T, N) visible counts and what is masked in them already.
+        bins: observed bins of a window; at least one of them stays visible.
 
     Returns:
-        Both with the hidden bins added.
+        Which bins are hidden, and which of these are out of reach; both (B, T) bool.
     """
-    batch, bins, _ = counts.shape
-    chosen, cut, side = torch.rand(3, batch, 1, generator=generator, device=counts.device)
-    after = torch.arange(bins, device=counts.device) >= 1 + (cut * (bins - 1)).floor()  # (B, T)
-    hidden = torch.where(side < 0.5, after, ~after) & (chosen < ratio)
-    return counts.masked_fill(hidden[..., None], 0), masked | hidden[..., None]
+    chosen, cut, side = torch.rand(3, num_windows, 1, generator=generator, device=device)
+    # Bins from the cut on are hidden, or those before it: how far into the hidden side a bin is.
+    depth = torch.arange(bins, device=device) - (1 + (cut * (bins - 1)).floor())  # (B, T)
+    depth = torch.where(side < 0.5, depth, -1 - depth)
+    hidden = (depth >= 0) & (chosen < ratio)
+    return hidden, hidden & (depth >= reach)

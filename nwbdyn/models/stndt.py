@@ -153,14 +153,15 @@ class STNDT(base.Model):
         config, generator = self.config, batch.generator
         visible = batch.activity[:, : self.observed, self.columns]
         corrupted, masked = self._mask(visible, generator, self._span(generator))
+        far = torch.zeros_like(self.unseen[:, :1]).expand(len(visible), -1, 1)  # (B, T, 1)
         if config.causal_mask_ratio:
-            corrupted, masked = hide_one_side(
-                corrupted, masked, generator, ratio=config.causal_mask_ratio
-            )
+            hidden, far = self._hide_one_side(batch)
+            corrupted = corrupted.masked_fill(hidden, 0)
+            masked = masked | hidden
         log_rate = self._log_rate(self._among_zeros(corrupted, batch), generator, maps)
-        scored = self._among_zeros(masked, batch) | self.unseen
-        hidden = {"scored": scored} | self._contrasted(visible, batch, maps)
-        return base.Output(prediction=log_rate.exp(), log_rate=log_rate, hidden=hidden)
+        scored = (self._among_zeros(masked, batch) | self.unseen) & ~far
+        needed = {"scored": scored} | self._contrasted(visible, batch, maps)
+        return base.Output(prediction=log_rate.exp(), log_rate=log_rate, hidden=needed)
 
     def loss(self, batch: base.Batch, output: base.Output) -> Tensor:
         """Poisson loss of the hidden entries, plus the contrastive loss in training.
@@ -289,6 +290,21 @@ class STNDT(base.Model):
             mode=config.mask_mode,
             span=span,
         )
+
+    def _hide_one_side(self, batch: base.Batch) -> tuple[Tensor, Tensor]:
+        """(B, T_obs, 1) observed bins that are hidden, (B, T, 1) all bins too far to be scored."""
+        config = self.config
+        hidden, far = hide_one_side(
+            batch.num_windows,
+            self.observed,
+            batch.generator,
+            ratio=config.causal_mask_ratio,
+            reach=config.influence_lags,
+            device=batch.activity.device,
+        )
+        ahead = batch.activity.shape[1] - self.observed
+        beyond = hidden[:, -1:].expand(-1, ahead)  # forward bins follow what is hidden
+        return hidden[..., None], torch.cat([far, beyond], 1)[..., None]
 
     def _among_zeros(self, visible: Tensor, batch: base.Batch) -> Tensor:
         """Values of held-in neurons in observed bins, among zeros for all that is unseen."""
