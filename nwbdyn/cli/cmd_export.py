@@ -11,6 +11,7 @@ from nwbdyn.cli import options, terminal
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="NWB file to write.")
 @click.option("--enrich", is_flag=True, help="Write a copy of the source with the results added.")
+@click.option("--full", is_flag=True, help="Enrich every byte of a remote source, raw data too.")
 @click.option("--subject", multiple=True, metavar="KEY=VALUE", help="Fill a missing Subject field.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing output file.")
 @click.option("--upload", metavar="dandi:ID", help="Send the file to this dandiset's draft.")
@@ -26,6 +27,7 @@ def command(
     run: Path,
     output: Path | None,
     enrich: bool,
+    full: bool,
     subject: tuple[str, ...],
     overwrite: bool,
     upload: str | None,
@@ -52,6 +54,7 @@ def command(
             fit,
             output,
             enrich=enrich,
+            full=full,
             subject={key: str(value) for key, value in options.pairs(subject, "--subject").items()},
             overwrite=overwrite,
             report=report,
