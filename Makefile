@@ -5,6 +5,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := runs/demo
 
+# Models of a few dozen neurons are faster on one thread, and tests repeat themselves exactly.
+export OMP_NUM_THREADS ?= 1
+
 .PHONY: demo test test-all lint clean
 
 .venv/ready: pyproject.toml constraints.txt
