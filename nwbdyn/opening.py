@@ -3,14 +3,18 @@
 Nothing but metadata is read until an array is asked for; closing the Recording closes the file.
 """
 
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 from nwbdyn import archive, selection, streaming
 from nwbdyn.errors import AddressError
 from nwbdyn.progress import Report, silent
 from nwbdyn.recording import Recording, Source
+
+if TYPE_CHECKING:
+    from nwbdyn.zarr import Store
 
 DIGEST_LIMIT = 1 << 30  # bytes; local files up to this size are digested when they are opened
 _LISTED = 5
@@ -82,7 +86,7 @@ def open_source(
     from nwbdyn.nwb.read import read
 
     with ExitStack() as files:
-        file = files.enter_context(streaming.open_file(source, report=report))
+        file = files.enter_context(_bytes_of(source, report))
         recording = read(file, with_digest(source), quantity=quantity, plane=plane)
         files.enter_context(recording.files)  # closed first: it holds what reads from `file`
         asked = {"quantity": quantity, "plane": plane}
@@ -91,6 +95,15 @@ def open_source(
         if where is not None:
             recording = selection.where(recording, where)
         return replace(recording, files=files.pop_all())
+
+
+def _bytes_of(source: Source, report: Report) -> "AbstractContextManager[BinaryIO | Store]":
+    """A file, or the objects of a Zarr store."""
+    if source.is_zarr:
+        from nwbdyn import zarr
+
+        return zarr.open_store(source, report=report)
+    return streaming.open_file(source, report=report)
 
 
 def _labelled(
@@ -113,6 +126,8 @@ def _labelled(
 def with_digest(source: Source) -> Source:
     """A local file's Source with its SHA-256, unless the file is too large to read for that."""
     path = source.path
-    if path is None or source.digest is not None or path.stat().st_size > DIGEST_LIMIT:
+    if source.is_zarr or path is None or source.digest is not None:
+        return source
+    if path.stat().st_size > DIGEST_LIMIT:
         return source
     return replace(source, digest=f"sha256:{archive.sha256(path)}")

@@ -44,10 +44,16 @@ class Source:
         return Path(url2pathname(parts.path)) if parts.scheme == "file" else None
 
     @property
+    def is_zarr(self) -> bool:
+        """Whether it is a Zarr store, a folder of objects, instead of a file."""
+        last = self.asset_path or unquote(urlsplit(self.url).path)
+        return last.rstrip("/").lower().endswith(".zarr")
+
+    @property
     def name(self) -> str:
         """File name without folder and `.nwb`, for run directories and messages."""
         last = self.asset_path or unquote(urlsplit(self.url).path)
-        return Path(last).name.removesuffix(".nwb").removesuffix(".nwb.zarr")
+        return Path(last).name.removesuffix(".zarr").removesuffix(".nwb")
 
 
 class LazyArray:

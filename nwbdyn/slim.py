@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from nwbdyn import __version__, archive, opening, run_directory, streaming
-from nwbdyn.errors import ResultsError
+from nwbdyn.errors import ReadError, ResultsError
 from nwbdyn.nwb import slim_record, tables, walk
 from nwbdyn.nwb.hdf5_copy import Copy, Omissions
 from nwbdyn.nwb.objects import HDF5_ERRORS, Contents, Found, address_of, attribute
@@ -42,17 +42,30 @@ class Fetched:
     left_out: tuple[LeftOut, ...] = ()  # empty for a whole file
 
 
-def fetch(source: Source, folder: Path, *, report: Report = silent) -> Fetched:
+def fetch(source: Source, folder: Path, *, full: bool = False, report: Report = silent) -> Fetched:
     """Put a slim copy of a recording under `folder`, where the whole file would go.
 
     A file from which nothing would be left out is fetched whole, so that its digest holds. What is
     there already is kept, when it is a slim copy of the same bytes, or all of them.
 
+    Args:
+        source: from `archive.resolve`.
+        folder: an archive's asset lands in `<folder>/<dandiset>/<asset path>`.
+        full: fetch the whole file, verified and resumable.
+        report: told how far it is.
+
     Raises:
         ResultsError: another file is there, or the copy cannot be written. Nothing is left behind.
-        ReadError: the source is not NWB, or damaged.
+        ReadError: the source is not NWB, a Zarr store, or damaged.
         AddressError, ArchiveError, StreamError: its bytes cannot be had.
     """
+    if source.is_zarr:
+        raise ReadError(
+            f"{source.uri} is a Zarr store, which is not copied here: fit it where it is, or use "
+            "`dandi download`."
+        )
+    if full:
+        return _whole(source, folder, report)
     source, target = opening.with_digest(source), archive.target_of(source, Path(folder))
     there = slim_record.of_file(target)
     if target.exists() and there is None:

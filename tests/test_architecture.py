@@ -44,6 +44,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         RECORDING | {"__version__", "archive", "nwb", "opening", "run_directory", "streaming"},
         {"numpy", "h5py"},
     ),
+    "zarr": (RECORDING | {"archive"}, {"numpy", "numcodecs", "requests", "urllib3"}),
     "nwb": (
         RECORDING
         | {
@@ -55,6 +56,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "run_directory",
             "simulate",
             "splits",
+            "zarr",
         },
         {"numpy", "pandas", "xarray", "h5py", "pynwb", "hdmf", "ndx_population_dynamics"},
     ),

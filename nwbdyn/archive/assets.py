@@ -128,12 +128,13 @@ def _sources(connection: Connection, address: DandiAddress) -> list[Source]:
     rows = _rows(connection, dandiset, address)
     if not rows:
         raise AddressError(_nothing_found(connection, dandiset, where, address))
-    nwb = [row for row in rows if row["path"].lower().endswith(".nwb") and row.get("blob")]
+    nwb = [row for row in rows if row["path"].lower().endswith((".nwb", ".nwb.zarr"))]
+    nwb = [row for row in nwb if row.get("blob") or row.get("zarr")]
     if not nwb:
         kinds = sorted({_suffix(row["path"]) for row in rows})
         raise AddressError(
             f"{where} has no NWB file at '{address.path or '/'}': {len(rows)} assets of kind "
-            f"{', '.join(kinds)}; nwbdyn reads .nwb files (HDF5)."
+            f"{', '.join(kinds)}; nwbdyn reads .nwb and .nwb.zarr."
         )
     return [
         source_of_row(connection, dandiset.identifier, dandiset.version_id, row)
@@ -226,10 +227,14 @@ def source_of_row(
     download = connection.client.get_url(f"/assets/{asset_id}/download/")
     api = connection.client.api_url.rstrip("/")
     storage = [url for url in metadata.get("contentUrl", ()) if not url.startswith(api)]
-    url = storage[0] if storage and not connection.keyed else download
+    is_zarr = bool(row.get("zarr"))  # has no download address
+    if is_zarr and not storage:
+        raise ArchiveError(f"The archive gives no address of the Zarr store {path}; is it public?")
+    url = storage[0] if storage and (is_zarr or not connection.keyed) else download
     if not url.startswith(("http://", "https://")):
         raise ArchiveError(f"The archive gave '{url}' as address of {path}: expected an https URL.")
-    etag = (metadata.get("digest") or {}).get("dandi:dandi-etag")
+    kind = "dandi-zarr-checksum" if is_zarr else "dandi-etag"
+    digest = (metadata.get("digest") or {}).get(f"dandi:{kind}")
     if dandiset_id is None:
         uri = connection.client.get_url(f"/assets/{asset_id}/")
     elif connection.client.dandi_instance.name == DEFAULT_INSTANCE or "/" in connection.name:
@@ -243,7 +248,7 @@ def source_of_row(
         version=version,
         asset_path=path,
         asset_id=asset_id,
-        digest=f"dandi-etag:{etag}" if etag else None,
+        digest=f"{kind}:{digest}" if digest else None,
         size=int(row["size"]),
         instance=connection.name,
     )

@@ -21,17 +21,18 @@ def of_path(text: str) -> list[Source]:
     A folder left by `dandi download` keeps the dandiset and version that its dandiset.yaml names.
 
     Raises:
-        AddressError: nothing there, a folder without NWB files, or a Zarr folder.
+        AddressError: nothing there, or a folder without NWB files.
     """
     if text.lower().startswith("file:"):
         text = url2pathname(unquote(urlsplit(text).path))
     path = Path(text).expanduser()
-    if path.suffix.lower() == ".zarr":
-        raise AddressError(f"'{text}' is a Zarr store; nwbdyn reads NWB files in HDF5 (.nwb).")
-    if path.is_file():
+    if path.is_file() or (path.is_dir() and path.suffix.lower() == ".zarr"):
         return [_file(path)]
     if path.is_dir():
-        files = sorted(found for found in path.rglob("*.nwb") if found.is_file())
+        files = sorted(
+            [found for found in path.rglob("*.nwb") if found.is_file()]
+            + [found for found in path.rglob("*.nwb.zarr") if found.is_dir()]
+        )
         if not files:
             raise AddressError(f"The folder '{text}' holds no .nwb file; expected at least one.")
         return [_file(found) for found in files]
@@ -96,7 +97,7 @@ def _file(path: Path) -> Source:
         dandiset_id=dandiset_id,
         version=version,
         asset_path=asset_path,
-        size=where.stat().st_size,
+        size=where.stat().st_size if where.is_file() else None,
     )
 
 

@@ -57,10 +57,7 @@ def command(
     ask_above_limit(sources, take_all=take_all)
     with terminal.watch(quiet=quiet) as report:
         for source in sources:
-            if full:
-                click.echo(str(archive.download(source, output, report=report)))
-                continue
-            fetched = slim.fetch(source, output, report=report)
+            fetched = slim.fetch(source, output, full=full, report=report)
             if fetched.left_out:
                 terminal.say(_what_was_left_out(fetched), quiet=quiet)
             click.echo(str(fetched.path))

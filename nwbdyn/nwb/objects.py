@@ -180,7 +180,7 @@ class Contents:
             where = f"{path_of(dataset)} in {self.file_name}"
             raise ReadError(
                 f"{where} cannot be read ({one_line(error)}). It is damaged there, or "
-                "compressed by a filter HDF5 lacks here; fetch it again, or name another quantity."
+                "compressed by a filter that is not here; fetch it again, or name another quantity."
             ) from error
         return stored.astype(stored.dtype.newbyteorder("="), copy=False)
 
@@ -206,7 +206,8 @@ def has(group: h5py.Group, name: str) -> bool:
 
 def address_of(item: h5py.HLObject) -> int:
     """Where an object lies in its file, which tells it from any other there."""
-    return h5py.h5o.get_info(item.id).addr
+    own = getattr(item, "address", None)  # in a Zarr store
+    return h5py.h5o.get_info(item.id).addr if own is None else own
 
 
 def path_of(item: h5py.HLObject) -> str:

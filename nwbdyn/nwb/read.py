@@ -1,7 +1,7 @@
 """An NWB file -> Recording, object by object: one bad object costs itself, never the file."""
 
 from contextlib import ExitStack
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import h5py
 import numpy as np
@@ -31,11 +31,18 @@ from nwbdyn.recording import (
     Traces,
 )
 
+if TYPE_CHECKING:
+    from nwbdyn.zarr import Store
+
 QUANTITIES = (COUNTS, *TRACE_QUANTITIES)
 
 
 def read(
-    file: BinaryIO, source: Source, *, quantity: str | None = None, plane: str | None = None
+    file: "BinaryIO | Store",
+    source: Source,
+    *,
+    quantity: str | None = None,
+    plane: str | None = None,
 ) -> Recording:
     """The session in an NWB file, with arrays that stay in the file until asked for.
 
@@ -43,7 +50,8 @@ def read(
     names another; what was passed over is in the notes.
 
     Args:
-        file: seekable; it must stay open for as long as the arrays are wanted, and is not closed.
+        file: seekable, or a Zarr store; it must stay open for as long as the arrays are wanted,
+            and is not closed.
         source: where the file came from; its name is used in messages. A slim copy stands for
             the file it was made from: its Source is that of the original.
         quantity: "counts" or one of `TRACE_QUANTITIES`.
@@ -51,7 +59,7 @@ def read(
             planes on one clock, each plane's last frame held. Units are not read then.
 
     Raises:
-        ReadError: not an NWB file; no spike times and no ROI traces; times that are not seconds.
+        ReadError: no NWB; no spike times and no ROI traces; times that are not seconds.
         ConfigError: an unknown quantity.
     """
     if quantity is not None and quantity not in QUANTITIES:

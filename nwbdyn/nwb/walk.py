@@ -7,7 +7,7 @@ and reads only group headers, where the visitor goes through every chunk index.
 import atexit
 import weakref
 from pathlib import PurePosixPath
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
 import h5py
@@ -19,11 +19,15 @@ from nwbdyn.nwb.objects import (
     Contents,
     Found,
     WatchedFile,
+    address_of,
     attribute,
     one_line,
     text,
 )
 from nwbdyn.recording import Source
+
+if TYPE_CHECKING:
+    from nwbdyn.zarr import Store
 
 MAX_DEPTH = 32  # groups within groups; a deeper file is damaged or hostile
 NOT_WALKED = ("general", "specifications")  # read by name where needed
@@ -39,15 +43,17 @@ def _close_open_files() -> None:
         file.close()
 
 
-def open_contents(file: BinaryIO, source: Source) -> Contents:
+def open_contents(file: "BinaryIO | Store", source: Source) -> Contents:
     """Open `file` as NWB and list its typed groups.
 
     Raises:
-        ReadError: the file is not HDF5, or HDF5 but not NWB 2.
+        ReadError: neither HDF5 nor a Zarr store, or not NWB 2.
     """
     path = source.asset_path or unquote(urlsplit(source.url).path)
     file_name = PurePosixPath(path).name or source.uri
-    watched = WatchedFile(file)
+    if source.is_zarr:
+        return _open_zarr(cast("Store", file), source, file_name)
+    watched = WatchedFile(cast(BinaryIO, file))
     try:
         handle = h5py.File(watched, "r")
     except HDF5_ERRORS as error:
@@ -67,6 +73,15 @@ def open_contents(file: BinaryIO, source: Source) -> Contents:
     except BaseException:
         handle.close()
         raise
+    return contents
+
+
+def _open_zarr(store: "Store", source: Source, file_name: str) -> Contents:
+    from nwbdyn.nwb.zarr_view import Unwatched, ZarrFile
+
+    contents = Contents(ZarrFile(store), file_name, Unwatched(source.size))
+    _check_is_nwb(contents)
+    _Walk(contents).run()
     return contents
 
 
@@ -144,8 +159,7 @@ class _Walk:
         try:
             item = group[name]
             if isinstance(item, h5py.Group):
-                address = h5py.h5o.get_info(item.id).addr
-                self.visit(item, address, path, parent, path.count("/"))
+                self.visit(item, address_of(item), path, parent, path.count("/"))
         except HDF5_ERRORS as error:
             reason = f"links to {target!r}, which cannot be opened: {one_line(error)}"
             self.contents.note("broken-link", path, reason)

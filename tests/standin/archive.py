@@ -91,9 +91,13 @@ class StandIn:
 
     def paths(self, dandiset: str) -> list[Path]:
         root = self.folder / dandiset
-        return sorted(
-            path for path in root.rglob("*") if path.is_file() and path.name != "dandiset.yaml"
+        stores = [path for path in root.rglob("*.zarr") if path.is_dir()]
+        files = (
+            path
+            for path in root.rglob("*")
+            if path.is_file() and not any(store in path.parents for store in stores)
         )
+        return sorted([*stores, *(path for path in files if path.name != "dandiset.yaml")])
 
     def versions(self, dandiset: str) -> list[str]:
         return [*self.published.get(dandiset, ()), "draft"]
@@ -110,10 +114,10 @@ class StandIn:
         asset_id = self.asset_id(path)
         return {
             "asset_id": asset_id,
-            "blob": asset_id,
-            "zarr": None,
+            "blob": None if path.is_dir() else asset_id,
+            "zarr": asset_id if path.is_dir() else None,
             "path": path.relative_to(self.folder).as_posix().partition("/")[2],
-            "size": path.stat().st_size,
+            "size": sum(item.stat().st_size for item in [path, *path.rglob("*")] if item.is_file()),
             "created": _MOMENT,
             "modified": _MOMENT,
         }
@@ -132,10 +136,13 @@ class StandIn:
             "access": [{"schemaKey": "AccessRequirements", "status": f"dandi:{status}Access"}],
             **self.metadata.get(row["asset_id"], {}),
             "blobDateModified": _MOMENT,
-            "digest": {"dandi:dandi-etag": etag_of(path)},
+            "digest": {"dandi:dandi-etag": etag_of(path)}
+            if row["blob"]
+            else {"dandi:dandi-zarr-checksum": f"{'0' * 32}-1--{row['size']}"},
             "contentUrl": [
                 f"{self.api}/assets/{row['asset_id']}/download/",
-                f"{self.storage}/blobs/{row['asset_id']}",
+                f"{self.storage}/{'blobs' if row['blob'] else 'zarr'}/{row['asset_id']}"
+                + ("" if row["blob"] else "/"),
             ],
         }
 
@@ -378,6 +385,15 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "forbid":
             self.standin.signature += 1
         return serve(self, path, etag_of(path), fault, self.standin.over)
+
+    @route("GET", r"/zarr/(?P<asset>[0-9a-f-]{36})/(?P<key>.+)")
+    def zarr_object(self, asset: str, key: str) -> None:
+        store = self.standin.find(asset)
+        if store is None or not (store / key).is_file():
+            return self.answer(404, {"detail": "Not found."})
+        fault = self.standin.faults.draw() if self.standin.faults else None
+        etag = hashlib.md5((store / key).read_bytes()).hexdigest()
+        return serve(self, store / key, etag, fault, self.standin.over)
 
     @route("POST", r"/api/uploads/initialize/")
     def upload_begins(self) -> None:

@@ -1,0 +1,345 @@
+"""A Zarr store as hdmf-zarr lays NWB out, with h5py's face: the readers of NWB do not see a
+difference.
+
+Zarr knows neither links nor references. hdmf-zarr keeps links in the attribute `zarr_link` of their
+group, references as mappings with a path, scalars as arrays of one value, and what an array is in
+`zarr_dtype`. Only what the readers use is here; anything else of h5py fails.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import h5py
+import numpy as np
+
+from nwbdyn import zarr
+from nwbdyn.nwb.objects import WatchedFile
+from nwbdyn.zarr import Node, Store
+
+OWN = ("zarr_dtype", "zarr_link", "_ARRAY_DIMENSIONS")  # attributes of the format, not of the file
+UNKNOWN_SIZE = 2**40  # bytes; of a store that nobody has added up
+TEXT = h5py.string_dtype()
+
+
+class ZarrReference(h5py.Reference):
+    """A reference to the object at a path."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __bool__(self) -> bool:
+        return bool(self.path)
+
+
+class Unwatched(WatchedFile):
+    """What stands where a file is watched: a store raises its errors itself."""
+
+    def __init__(self, size: int | None) -> None:
+        self.error = None
+        self.size = size if size is not None else UNKNOWN_SIZE
+
+    def expect(self, dataset: h5py.Dataset, key: Any) -> None:
+        """Nothing: an index fetches all its chunks together."""
+
+
+@dataclass(frozen=True)
+class _LinkInfo:
+    u: int  # tells one object from another
+
+
+class _Identity:
+    """What h5py calls an object's id, as far as links are concerned."""
+
+    def __init__(self, group: "ZarrGroup") -> None:
+        self._group = group
+        self.links = self
+
+    def exists(self, name: bytes) -> bool:
+        return name.decode() in self._group.members
+
+    def get_info(self, name: bytes) -> _LinkInfo:
+        return _LinkInfo(self._group[name.decode()].address)
+
+
+class _Attributes(Mapping):
+    """The attributes of the file, references made references and lists made arrays."""
+
+    def __init__(self, stored: Mapping[str, Any]) -> None:
+        self._stored = {name: value for name, value in stored.items() if name not in OWN}
+
+    def __getitem__(self, name: str) -> Any:
+        return _attribute(self._stored[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stored)
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    def get_id(self, name: str) -> "_Attributes":
+        return self
+
+    def get_storage_size(self) -> int:
+        return 0  # all of them are in memory already
+
+
+class ZarrGroup(h5py.Group):
+    """A group of the store."""
+
+    def __init__(
+        self, nodes: Mapping[str, Node], node: Node, root: "ZarrFile | None" = None
+    ) -> None:
+        self._nodes = nodes
+        self._node = node
+        self._root = root if root is not None else self
+        self._links = {link["name"]: link for link in node.attributes.get("zarr_link") or ()}
+        self.members = sorted({*node.members, *self._links})
+
+    @property
+    def id(self) -> _Identity:
+        return _Identity(self)
+
+    @property
+    def address(self) -> int:
+        return id(self._node)
+
+    @property
+    def name(self) -> str:
+        return self._node.path
+
+    @property
+    def file(self) -> "ZarrFile":
+        return self._root
+
+    @property
+    def attrs(self) -> _Attributes:
+        return _Attributes(self._node.attributes)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.members)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __contains__(self, name: object) -> bool:
+        return self.get(str(name)) is not None
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __hash__(self) -> int:
+        return self.address
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ZarrGroup) and other.address == self.address
+
+    def __repr__(self) -> str:
+        return f"<Zarr group {self.name!r}>"
+
+    def __getitem__(self, key: Any) -> "ZarrGroup | ZarrDataset":
+        if isinstance(key, ZarrReference):
+            return self._root[key.path]
+        item: ZarrGroup | ZarrDataset = self._root if key.startswith("/") else self
+        for part in PurePosixPath(key.lstrip("/")).parts:
+            if not isinstance(item, ZarrGroup):
+                raise KeyError(f"{item.name} is no group")
+            item = item._member(part)
+        return item
+
+    def get(self, name: str, default: Any = None, getlink: bool = False) -> Any:
+        if getlink:
+            return self._link(name)
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
+    def _member(self, name: str, depth: int = 0) -> "ZarrGroup | ZarrDataset":
+        link = self._link(name)
+        if isinstance(link, h5py.ExternalLink):
+            raise KeyError(f"{name} links to another store")
+        if isinstance(link, h5py.SoftLink):
+            return self._followed(link.path, depth)
+        node = self._nodes[f"{self.name.rstrip('/')}/{name}"]
+        if node.array is not None:
+            return ZarrDataset(node, self._root)
+        return ZarrGroup(self._nodes, node, self._root)
+
+    def _followed(self, path: str, depth: int) -> "ZarrGroup | ZarrDataset":
+        if depth > len(self._nodes):
+            raise KeyError(f"the links around {path} lead in a circle")
+        item: ZarrGroup | ZarrDataset = self._root
+        for part in PurePosixPath(path.lstrip("/")).parts:
+            if not isinstance(item, ZarrGroup):
+                raise KeyError(f"{item.name} is no group")
+            item = item._member(part, depth + 1)
+        return item
+
+    def _link(self, name: str) -> h5py.HardLink | h5py.SoftLink | h5py.ExternalLink:
+        if name not in self._links:
+            if name not in self.members:
+                raise KeyError(f"{self.name} has no {name!r}")
+            return h5py.HardLink()
+        link = self._links[name]
+        source = str(link.get("source") or ".")
+        own = PurePosixPath(self._root.store_name).name
+        if source == "." or PurePosixPath(source).name == own:
+            return h5py.SoftLink(link["path"])
+        return h5py.ExternalLink(source, link["path"])
+
+
+class ZarrFile(ZarrGroup):
+    """The root of a store."""
+
+    def __init__(self, store: Store) -> None:
+        self.store_name = store.name.rstrip("/")
+        nodes = zarr.read_tree(store)
+        super().__init__(nodes, nodes["/"])
+
+    def close(self) -> None:
+        """Nothing: whoever opened the store closes it."""
+
+
+class ZarrDataset(h5py.Dataset):
+    """An array of the store; a scalar where it was one."""
+
+    external = None
+    is_virtual = False
+
+    def __init__(self, node: Node, root: ZarrGroup) -> None:
+        assert node.array is not None
+        self._node = node
+        self._array = node.array
+        self._root = root
+        self._kind = node.attributes.get("zarr_dtype")
+
+    @property
+    def id(self) -> None:
+        raise AttributeError("a Zarr array has no HDF5 id")
+
+    @property
+    def address(self) -> int:
+        return id(self._node)
+
+    @property
+    def name(self) -> str:
+        return self._node.path
+
+    @property
+    def file(self) -> ZarrGroup:
+        return self._root
+
+    @property
+    def attrs(self) -> _Attributes:
+        return _Attributes(self._node.attributes)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return () if self._kind == "scalar" else self._array.shape
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape))
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        return self._array.chunks
+
+    @property
+    def dtype(self) -> np.dtype:
+        if self._kind == "object":
+            return h5py.ref_dtype
+        if isinstance(self._kind, list) and self._array.dtype.names is not None:
+            fields = {item["name"]: item["dtype"] for item in self._kind}
+            names = self._array.dtype.names
+            return np.dtype(
+                [
+                    (
+                        name,
+                        h5py.ref_dtype if fields.get(name) == "object" else self._array.dtype[name],
+                    )
+                    for name in names
+                ]
+            )
+        return TEXT if self._array.dtype.kind in "OSU" else self._array.dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __hash__(self) -> int:
+        return self.address
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ZarrDataset) and other.address == self.address
+
+    def __repr__(self) -> str:
+        return f"<Zarr array {self.name!r}>"
+
+    def __getitem__(self, key: Any, new_dtype: Any = None) -> Any:
+        if self._kind == "scalar":
+            return _text(self._array[0])
+        stored = self._array[key]
+        if self.dtype == h5py.ref_dtype and h5py.check_ref_dtype(self.dtype) is not None:
+            return _references(stored)
+        if stored.dtype.names is not None:
+            return self._rows(stored)
+        return _text(stored)
+
+    def asstr(self, encoding: str | None = None, errors: str = "strict") -> "ZarrDataset":
+        return self  # text comes decoded
+
+    def _rows(self, stored: np.ndarray) -> np.ndarray:
+        rows = np.empty(stored.shape, self.dtype)
+        for name in stored.dtype.names or ():
+            is_reference = h5py.check_ref_dtype(self.dtype[name]) is not None
+            rows[name] = _references(stored[name]) if is_reference else stored[name]
+        return rows
+
+
+def _attribute(value: Any) -> Any:
+    if isinstance(value, dict) and value.get("zarr_dtype") == "object":
+        inside = value["value"]
+        return (
+            _references(np.array(inside, object))
+            if isinstance(inside, list)
+            else _reference(inside)
+        )
+    if isinstance(value, list):
+        is_text = any(isinstance(item, str) for item in value)
+        return np.array(value, dtype=TEXT if is_text else None)
+    return value
+
+
+def _reference(stored: Any) -> ZarrReference:
+    path = stored.get("path") if isinstance(stored, Mapping) else None
+    return ZarrReference(str(path or ""))
+
+
+def _references(stored: Any) -> Any:
+    if not isinstance(stored, np.ndarray) or not stored.ndim:
+        return _reference(stored[()] if isinstance(stored, np.ndarray) else stored)
+    made = np.empty(stored.shape, h5py.ref_dtype)
+    for at, item in np.ndenumerate(stored):
+        made[at] = _reference(item)
+    return made
+
+
+def _text(stored: Any) -> Any:
+    """Text as str, alone or in an array; numbers as they are."""
+    if isinstance(stored, bytes):
+        return stored.decode("utf-8", "replace")
+    if not isinstance(stored, np.ndarray) or stored.dtype.kind not in "OSU":
+        return stored
+    decoded = np.empty(stored.shape, TEXT)
+    for at, item in np.ndenumerate(stored):
+        decoded[at] = _text(item)
+    return decoded

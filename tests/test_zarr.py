@@ -1,0 +1,317 @@
+"""NWB in Zarr: what hdmf-zarr writes reads as the HDF5 file it came from, here and over http."""
+
+import json
+import pickle
+import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import numcodecs
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from lab_files import write_imaging
+from nwb_files import nwb, units
+from standin import Faults, StandIn
+from zarr_files import write_store
+
+import nwbdyn
+from nwbdyn import archive, slim, zarr
+from nwbdyn.binning import bin
+from nwbdyn.cli import main
+from nwbdyn.errors import AddressError, NwbdynError, ReadError
+from nwbdyn.recording import Recording
+from nwbdyn.zarr import pickled
+from nwbdyn.zarr.array import array_v2, array_v3
+from nwbdyn.zarr.store import Folder
+
+WRITTEN = Path(__file__).parent / "files" / "hdmf_zarr_0.13.zip"
+REAL = (
+    "ecephys/human_mtl_dandi000207_sub-4_ses-4.nwb",
+    "ophys/celegans_dag2023_2022-07-26-31.nwb",
+    "ophys/celegans_scholz_142554_per-neuron-timeseries.nwb",
+    "ophys/ophys_schema_sample_neuroconv_nwb_test.nwb",
+)
+
+
+@pytest.fixture(scope="session")
+def session(tmp_path_factory) -> Path:
+    """`session.nwb` and `session.nwb.zarr`, as pynwb and hdmf-zarr wrote them."""
+    folder = tmp_path_factory.mktemp("hdmf-zarr")
+    with zipfile.ZipFile(WRITTEN) as stored:
+        stored.extractall(folder)
+    return folder
+
+
+def same(one: Recording, other: Recording) -> None:
+    """Everything that was read is the same, values included."""
+    names = [covariate.name for covariate in one.covariates]
+    assert names == [covariate.name for covariate in other.covariates]
+    binned, again = bin(one, covariates=names), bin(other, covariates=names)
+    for name in ("values", "time", "valid", "segment", "covariates"):
+        np.testing.assert_array_equal(getattr(binned, name), getattr(again, name))
+    assert one.neurons.table.equals(other.neurons.table)
+    assert one.neurons.table_object_id == other.neurons.table_object_id
+    assert (one.trials is None) == (other.trials is None)
+    assert one.trials is None or one.trials.equals(other.trials)
+    assert list(one.intervals) == list(other.intervals)
+    assert all(one.intervals[name].equals(other.intervals[name]) for name in one.intervals)
+    for field in ("session_id", "identifier", "session_start_time", "subject", "notes"):
+        assert getattr(one, field) == getattr(other, field)
+
+
+@pytest.mark.parametrize("quantity", [None, "fluorescence"])
+def test_what_hdmf_zarr_wrote_reads_as_the_file_it_came_from(session, quantity):
+    with (
+        nwbdyn.open(str(session / "session.nwb"), quantity=quantity) as file,
+        nwbdyn.open(str(session / "session.nwb.zarr"), quantity=quantity) as store,
+    ):
+        same(file, store)
+        assert len(store.trials) == 10
+        if quantity is None:
+            assert store.neurons.table["cell_type"].tolist()[1] == "größer"
+            assert store.neurons.table["location"].tolist() == ["CA1", "CA1", "CA3", "CA3", "CA1"]
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("name", REAL)
+def test_a_real_file_reads_the_same_from_a_store(data, tmp_path, name, version):
+    store = write_store(data / name, tmp_path / "copy.nwb.zarr", version=version, chunk=500)
+    with nwbdyn.open(str(data / name)) as one, nwbdyn.open(str(store)) as other:
+        same(one, other)
+
+
+@pytest.fixture
+def served(session):
+    """The folder over plain http, with a log of what was asked."""
+    asked: list[str] = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *arguments: object) -> None:
+            asked.append(self.path)
+
+    handler = partial(Handler, directory=str(session))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/session.nwb.zarr", asked
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_store_over_http_gives_the_same_and_only_what_is_asked_for_travels(session, served):
+    url, asked = served
+    with nwbdyn.open(url) as remote, nwbdyn.open(str(session / "session.nwb")) as local:
+        same(local, remote)
+    assert not any("RoiResponseSeries/data/0" in path for path in asked)
+
+
+@pytest.fixture
+def remote(session, tmp_path, monkeypatch):
+    monkeypatch.setenv("DANDI_NO_ET", "1")
+    for name in ("DANDI_API_KEY", "DANDI_INSTANCE"):
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "archive" / "000001" / "sub-m1"
+    folder.mkdir(parents=True)
+    (session / "session.nwb.zarr").rename(folder / "sub-m1_ecephys.nwb.zarr")
+    with StandIn(tmp_path / "archive") as running:
+        yield running
+    (folder / "sub-m1_ecephys.nwb.zarr").rename(session / "session.nwb.zarr")
+
+
+def test_an_asset_of_the_archive_may_be_a_store(remote, session):
+    (source,) = archive.resolve("dandi:000001", instance=remote.api)
+    assert source.is_zarr
+    assert source.name == "sub-m1_ecephys"
+    assert source.digest.startswith("dandi-zarr-checksum:")
+    with (
+        nwbdyn.open("dandi:000001/sub-m1", instance=remote.api) as asset,
+        nwbdyn.open(str(session / "session.nwb")) as local,
+    ):
+        same(local, asset)
+
+
+@pytest.mark.parametrize(
+    "kind", ["drop", "truncate", "busy", "unavailable", "garbage", "forbid", "page"]
+)
+def test_faults_of_the_storage_end_in_the_right_values_or_in_an_error(
+    remote, session, kind, monkeypatch
+):
+    monkeypatch.setattr(zarr.store, "PAUSE", 0.001)
+    (source,) = archive.resolve("dandi:000001", instance=remote.api)
+    said = []
+    with nwbdyn.open(str(session / "session.nwb")) as local:
+        for seed in range(4):
+            remote.faults = Faults([kind], rate=0.2, seed=seed)
+            try:
+                with nwbdyn.opening.open_source(source) as asset:
+                    same(local, asset)
+            except NwbdynError as error:
+                said.append(str(error))
+    assert all("sub-m1_ecephys" in message for message in said)
+
+
+def test_a_fit_of_a_store_is_a_fit(session, tmp_path):
+    run = tmp_path / "run"
+    arguments = ["fit", str(session / "session.nwb.zarr"), "--model", "netformer", "-o", str(run)]
+    quick = ["--epochs", "1", "--set", "history=3", "--quantity", "fluorescence"]
+    result = CliRunner().invoke(main, [*arguments, *quick])
+    assert result.exit_code == 0, result.output
+    assert len(nwbdyn.load(run).neurons) == 6
+
+
+def test_a_folder_is_searched_for_stores_too(session):
+    assert [source.name for source in archive.resolve(str(session))] == ["session", "session"]
+
+
+def test_what_cannot_be_done_with_a_store_says_so(session, tmp_path):
+    (source,) = archive.resolve(str(session / "session.nwb.zarr"))
+    with pytest.raises(ReadError, match="Zarr store"):
+        slim.fetch(source, tmp_path)
+    recording = nwbdyn.open(str(session / "session.nwb.zarr"))
+    with recording, pytest.raises(ReadError, match="HDF5"):
+        recording.to_pynwb()
+    with pytest.raises(AddressError, match=r"no\.zarr"):
+        nwbdyn.open(str(tmp_path / "no.zarr"))
+
+
+@pytest.fixture
+def store(tmp_path) -> Path:
+    with nwb(tmp_path / "small.nwb") as file:
+        units(file)
+    return write_store(tmp_path / "small.nwb", tmp_path / "small.nwb.zarr")
+
+
+def test_a_missing_chunk_is_never_taken_for_zeros(store):
+    (store / "units" / "spike_times" / "0").unlink()
+    with pytest.raises(ReadError, match="is missing: the copy is incomplete"):
+        nwbdyn.open(str(store))
+
+
+def test_a_damaged_chunk_is_named(store):
+    chunk = store / "units" / "spike_times" / "0"
+    chunk.write_bytes(chunk.read_bytes()[:-9])
+    with pytest.raises(ReadError, match=r"/units/spike_times in small\.nwb\.zarr"):
+        nwbdyn.open(str(store))
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"zarr_format": 2}'])
+def test_a_folder_that_is_no_store_is_refused(tmp_path, content):
+    folder = tmp_path / "odd.nwb.zarr"
+    folder.mkdir()
+    if content is not None:
+        (folder / ".zgroup").write_text(content)
+    with pytest.raises(ReadError, match=r"odd\.nwb\.zarr"):
+        nwbdyn.open(str(folder))
+
+
+def test_a_link_out_of_the_store_is_not_followed(store, tmp_path):
+    attributes = json.loads((store / ".zattrs").read_text())
+    attributes["zarr_link"] = [{"name": "stolen", "path": "/units", "source": "../other.zarr"}]
+    (store / ".zattrs").write_text(json.dumps(attributes))
+    with nwbdyn.open(str(store)) as recording:
+        (note,) = [note for note in recording.notes if note.code == "external-link"]
+        assert note.where == "/stolen"
+    with pytest.raises(OSError, match="leads out"):
+        Folder(store, "a store").get("../small.nwb")
+
+
+class Trap:
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+def test_nothing_in_a_store_can_run_code(capsys):
+    with pytest.raises(ValueError, match=r"builtins\.print"):
+        pickled.loads(pickle.dumps(Trap()))
+    assert capsys.readouterr().out == ""
+    values = np.array([{"path": "/units", "source": "."}, None], dtype=object)
+    assert pickled.loads(pickle.dumps(values, protocol=5)).tolist() == values.tolist()
+
+
+def array_of(tmp_path: Path, values: np.ndarray, chunks: tuple[int, ...], **document) -> zarr.Array:
+    """The values as a version 2 array in chunks of their own."""
+    codec = numcodecs.Zstd()
+    for index in np.ndindex(*(-(-n // c) for n, c in zip(values.shape, chunks, strict=True))):
+        block = np.zeros(chunks, values.dtype)
+        where = tuple(slice(i * c, (i + 1) * c) for i, c in zip(index, chunks, strict=True))
+        part = values[where]
+        block[tuple(slice(0, n) for n in part.shape)] = part
+        order = document.get("order", "C")
+        (tmp_path / ".".join(map(str, index))).write_bytes(codec.encode(block.tobytes(order=order)))
+    described = {
+        "shape": values.shape,
+        "chunks": chunks,
+        "dtype": values.dtype.str,
+        "compressor": codec.get_config(),
+        "filters": None,
+        "order": "C",
+        **document,
+    }
+    return array_v2(Folder(tmp_path, "a store"), "", described)
+
+
+KEYS = (
+    (),
+    ...,
+    3,
+    -1,
+    slice(2, 9),
+    slice(None, None, 3),
+    slice(9, 2, -2),
+    slice(5, 5),
+    (slice(2, 9), 1),
+    (slice(None), slice(1, 4)),
+    (4, slice(None)),
+    ([1, 4, 7], slice(None)),
+    (slice(None), [0, 3]),
+    (np.arange(11) % 2 == 0, slice(2, 3)),
+    (..., 2),
+    (3, 4),
+)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("key", KEYS, ids=str)
+def test_every_index_gives_what_numpy_gives(tmp_path, key, order):
+    values = np.arange(55, dtype=">i4").reshape(11, 5)
+    array = array_of(tmp_path, values, (4, 3), order=order)
+    np.testing.assert_array_equal(array[key], values[key])
+
+
+@pytest.mark.parametrize("key", [11, (0, 5), (0, 0, 0), [12], ([1, 2], [1, 2])])
+def test_an_index_that_makes_no_sense_is_refused(tmp_path, key):
+    array = array_of(tmp_path, np.zeros((11, 5)), (4, 3))
+    with pytest.raises((IndexError, TypeError)):
+        array[key]
+
+
+def test_version_3_fills_in_what_was_never_written(tmp_path):
+    document = {
+        "shape": [3, 2],
+        "data_type": "float64",
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [2, 2]}},
+        "chunk_key_encoding": {"name": "default"},
+        "codecs": [{"name": "bytes", "configuration": {"endian": "big"}}, {"name": "zstd"}],
+        "fill_value": "NaN",
+    }
+    (tmp_path / "c" / "0").mkdir(parents=True)
+    stored = numcodecs.Zstd().encode(np.arange(4, dtype=">f8"))
+    (tmp_path / "c" / "0" / "0").write_bytes(stored)
+    array = array_v3(Folder(tmp_path, "a store"), "", document)
+    np.testing.assert_array_equal(array[:], [[0, 1], [2, 3], [np.nan, np.nan]])
+    with pytest.raises(ValueError, match="sharding"):
+        array_v3(Folder(tmp_path, "x"), "", document | {"codecs": [{"name": "sharding_indexed"}]})
+
+
+def test_an_enriched_copy_of_a_store_is_refused_in_words(tmp_path):
+    file = write_imaging(tmp_path / "lab.nwb")
+    store = write_store(file, tmp_path / "lab.nwb.zarr")
+    with nwbdyn.open(str(store)) as recording:
+        fit = nwbdyn.fit(recording, "netformer", epochs=1, options={"history": 3})
+    with pytest.raises(NwbdynError, match=r"lab\.nwb\.zarr"):
+        nwbdyn.export(fit, tmp_path / "e.nwb", enrich=True)
+    assert nwbdyn.export(fit, tmp_path / "alone.nwb").exists()
