@@ -80,8 +80,8 @@ def from_file(neurons: Neurons, path: Path) -> Neurons:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{path} cannot be read as CSV ({' '.join(str(error).split())}); it needs the columns id and "
-            "cell_type."
+            f"{path} cannot be read as CSV ({' '.join(str(error).split())}); it needs the columns "
+            "id and cell_type."
         ) from error
     if not {"id", "cell_type"} <= set(table.columns):
         has = ", ".join(table.columns)
