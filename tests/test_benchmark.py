@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
+from small import poisson_spikes, trial_table, units
 
 from nwbdyn import nlb, run_directory, simulate
 from nwbdyn.cli import main
@@ -15,7 +16,7 @@ from nwbdyn.errors import ConfigError, FitError, ResultsError
 from nwbdyn.fitting import fit
 from nwbdyn.nlb import scores, submission
 from nwbdyn.nwb import lab_file
-from nwbdyn.recording import SpikeTimes
+from nwbdyn.recording import Covariate, SpikeTimes
 
 SMALL = {"layers": 1, "feedforward": 8, "updates": 40, "validate_every": 2, "batch_size": 16}
 WIDTH = 0.020
@@ -253,3 +254,63 @@ def test_a_pair_of_files_is_one_session_on_the_command_line(reach, tmp_path):
     path = str(file)
     assert all(len(line) <= 80 for line in done.output.splitlines() if path not in line)
     assert (tmp_path / "run/submission.h5").exists()
+
+
+def of_layout(name, num_trials=24):
+    """Noise in the trials of one of the benchmark's layouts."""
+    rng = np.random.default_rng(0)
+    length = {"mc_rtt": 0.6, "area2_bump": 1.2, "dmfc_rsg": 3.0}[name]
+    starts = 0.5 + np.arange(num_trials) * (length if name == "mc_rtt" else length + 0.3)
+    columns = {"split": np.array(["train", "train", "train", "val"] * (num_trials // 4))}
+    if name == "area2_bump":
+        columns |= {"move_onset_time": starts + rng.uniform(0.3, 0.5, num_trials)}
+        columns |= {"ctr_hold_bump": np.arange(num_trials) % 8 > 3, "cond_dir": 0.0}
+    if name == "dmfc_rsg":
+        produced = rng.uniform(900, 1400, num_trials)
+        columns |= {"set_time": starts + 1.0, "go_time": starts + 1.0 + produced / 1000}
+        columns |= {"tp": produced, "ts": 900.0, "is_outlier": False}
+        columns |= dict.fromkeys(("is_eye", "theta", "is_short"), 0.0)
+    trials = trial_table(starts, length, **columns)
+    seconds = float(trials["stop_time"].max()) + 1
+    hand = "finger_vel" if name == "mc_rtt" else "hand_vel"
+    clock = np.arange(round(seconds * 1000)) / 1000
+    velocity = rng.normal(size=(len(clock), 2)).cumsum(axis=0)
+    return units(
+        poisson_spikes(14, seconds),
+        intervals=[(0.0, seconds)],
+        trials=trials,
+        heldout=np.arange(14) >= 9,
+        covariates=() if name == "dmfc_rsg" else (Covariate(hand, velocity, clock, "m/s"),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "metrics"),
+    [
+        ("mc_rtt", {"co_bps", "fp_bps", "vel_r2"}),
+        ("area2_bump", {"co_bps", "fp_bps", "vel_r2", "psth_r2"}),
+        ("dmfc_rsg", {"co_bps", "fp_bps", "tp_corr", "psth_r2"}),
+    ],
+)
+def test_every_layout_is_fitted_and_scored(name, metrics, tmp_path):
+    recording = of_layout(name)
+    targets = nlb.targets(recording, bin_width=WIDTH)
+    file = submission.write(tmp_path / "targets.h5", {f"{name}_20": targets})
+    made = fit(
+        recording,
+        "stndt",
+        bin_width=WIDTH,
+        options=SMALL | {"updates": 2},
+        targets=file,
+        run=tmp_path / "run",
+    )
+    found = made.metrics["benchmark"]
+    assert found["data_set"] == f"{name}_20"
+    assert found["num_trials"]["test"] == 6  # the file's val trials
+    scored = found["model"]["test"]
+    assert set(scored) == metrics
+    assert np.isfinite(list(scored.values())).all()
+    assert made.metrics["submission"]["scores"] == pytest.approx(scored, abs=1e-5)
+    smoothing = found["baselines"]["smoothing + GLM"]["test"]
+    assert set(smoothing) == metrics - {"fp_bps"}
+    assert np.isfinite(list(smoothing.values())).all()

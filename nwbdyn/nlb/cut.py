@@ -73,7 +73,7 @@ class Cut:
         """What rates are decoded to: velocity in lagged windows, or columns of the trials."""
         layout = self.layout
         if layout.velocity is None:
-            values = trials[PRODUCED].to_numpy(float)
+            values = trials[PRODUCED].to_numpy(float, copy=True)
             values[trials["is_outlier"].to_numpy().astype(bool)] = np.nan
             return values
         velocity = self._resampled(recording, layout.velocity)
