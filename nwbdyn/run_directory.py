@@ -47,11 +47,14 @@ def prepare(path: Path, *, resume: bool = False, overwrite: bool = False) -> Non
         overwrite: files of an earlier run are removed. Nothing else is.
 
     Raises:
-        ResultsError: something is there already, and neither `resume` nor `overwrite` was given.
+        ResultsError: something is there already, and neither `resume` nor `overwrite` was given;
+            or the folder cannot be made or written to.
         FitError: `resume` was given and there is nothing to resume.
     """
     if path.exists() and not path.is_dir():
         raise ResultsError(f"{path} is a file, and a run needs a folder. Choose another path.")
+    if path.is_dir() and not os.access(path, os.W_OK):
+        raise ResultsError(f"{path} cannot be written to. Pass -o with another folder.")
     occupied = path.is_dir() and any(item.suffix != _PARTIAL for item in path.iterdir())
     if resume:
         if not is_started(path) and (occupied or not path.is_dir()):
@@ -68,7 +71,10 @@ def prepare(path: Path, *, resume: bool = False, overwrite: bool = False) -> Non
         if not is_started(path):
             raise ResultsError(f"{path} is not a run directory, so it is not overwritten.")
         _clear(path)
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResultsError(f"Cannot make {path}: {error}. Pass -o with another folder.") from error
 
 
 def is_started(path: Path) -> bool:

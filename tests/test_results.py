@@ -233,3 +233,17 @@ def test_a_history_cut_off_in_a_line_keeps_the_lines_before(tmp_path):
     history = run_directory.read_history(tmp_path)
     assert [record["epoch"] for record in history] == [1, 2]
     assert np.isnan(history[1]["loss"])
+
+
+def test_a_run_directory_that_cannot_be_made_is_refused_in_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ResultsError, match=r"Cannot make .*run.*Pass -o"):
+        run_directory.prepare(tmp_path / "file" / "run")
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_it_is_cleared(tmp_path, monkeypatch):
+    (tmp_path / run_directory.CONFIG).write_text("{}")
+    monkeypatch.setattr(run_directory.os, "access", lambda *_: False)  # root may always write
+    with pytest.raises(ResultsError, match="cannot be written to"):
+        run_directory.prepare(tmp_path, overwrite=True)
+    assert (tmp_path / run_directory.CONFIG).exists()
