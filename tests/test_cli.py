@@ -230,3 +230,12 @@ def test_a_file_the_archive_would_refuse_is_not_sent(tmp_path):
     path = write_units(tmp_path / "units.nwb", {"subject_id": "m1"})
     with pytest.raises(ResultsError, match=r"not ready for the archive.*species"):
         sharing.pack(path.rename(tmp_path / "sub-m1_ecephys.nwb"), "dandi:000002")
+
+
+def test_a_config_file_that_is_not_text_is_a_usage_error(tmp_path):
+    (tmp_path / "options.toml").write_bytes(b"\xff\xfe")
+    result = run(
+        "fit", "sample:cortex", "--model", "netformer", "--config", tmp_path / "options.toml"
+    )
+    assert result.exit_code == 2
+    assert "Write JSON or TOML" in result.output

@@ -68,8 +68,8 @@ def config_file(path: Path | None) -> dict[str, object]:
     """
     if path is None:
         return {}
-    text = path.read_text(encoding="utf-8")
     try:
+        text = path.read_text(encoding="utf-8")
         if path.suffix == ".toml":
             import tomllib
 
