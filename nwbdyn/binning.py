@@ -166,7 +166,10 @@ def _extent(
         return first, max(last - first, 1)
     finite = times[np.isfinite(times)]
     if not len(finite):
-        raise DataError(f"The units of {where} have no spikes at all.")
+        raise DataError(
+            f"The units of {where} have no spikes at all; two units with spikes are needed. "
+            "Choose another file."
+        )
     first, last = grid_index(np.array([finite.min(), finite.max()]), bin_width).tolist()
     return first, last - first + 1
 
