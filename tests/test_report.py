@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import nwbdyn
+from nwbdyn.errors import ResultsError
 from nwbdyn.report import figures, page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -104,3 +105,10 @@ def test_a_browser_renders_the_page_without_a_console_message(fit, tmp_path):
     )
     assert "CONSOLE" not in done.stderr
     assert re.search(r'id="clock">t = [\d.-]+ s', done.stdout)
+
+
+def test_a_page_goes_to_a_new_folder_and_a_place_that_cannot_be_written_is_one_line(fit, tmp_path):
+    assert page.write(fit, tmp_path / "new" / "page.html").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(ResultsError, match=r"Cannot write .*page.html.*Pass -o"):
+        page.write(fit, tmp_path / "file" / "page.html")

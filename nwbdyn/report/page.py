@@ -5,7 +5,6 @@ well. The slider's matrices travel inside the page as 8-bit numbers.
 """
 
 import base64
-import html
 import io
 import json
 import re
@@ -19,6 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
+from nwbdyn import run_directory
 from nwbdyn.errors import ResultsError
 from nwbdyn.report import figures, style
 from nwbdyn.results import Fit
@@ -45,13 +45,18 @@ def write(fit: Fit, path: Path, *, overwrite: bool = False) -> Path:
     """Write the report of `fit` to `path`, whole or not at all.
 
     Raises:
-        ResultsError: `path` exists and `overwrite` is off.
+        ResultsError: `path` exists and `overwrite` is off, or it cannot be written.
     """
     if path.exists() and not overwrite:
         raise ResultsError(f"{path} exists. Pass --overwrite, or -o with another name.")
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(render(fit), encoding="utf-8")
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with run_directory.replacing(path) as partial:
+            partial.write_text(render(fit), encoding="utf-8")
+    except OSError as error:
+        raise ResultsError(
+            f"Cannot write {path}: {error}. Pass -o with a file in a folder that can be written to."
+        ) from error
     return path
 
 
@@ -237,7 +242,7 @@ def _interval(interval: list[float] | None) -> str:
 
 def _provenance(fit: Fit) -> list[tuple[str, str]]:
     source = fit.source
-    rows = [
+    return [
         ("source", source.uri),
         ("digest", source.digest or "not known"),
         ("session", str(fit.session.get("session_id", ""))),
@@ -249,4 +254,3 @@ def _provenance(fit: Fit) -> list[tuple[str, str]]:
         ("versions", ", ".join(f"{name} {version}" for name, version in fit.versions.items())),
         ("config", json.dumps(fit.config, default=str)),
     ]
-    return [(name, html.unescape(value)) for name, value in rows]
