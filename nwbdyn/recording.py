@@ -63,12 +63,19 @@ class LazyArray:
         read: returns the part of the array that an index (anything h5py takes) names.
         shape: shape of the whole array.
         dtype: dtype of what `read` returns.
+        stored: tells how many bytes hold it in the file, or None where that is not known.
     """
 
     def __init__(
-        self, read: Callable[[object], np.ndarray], shape: tuple[int, ...], dtype: np.dtype
+        self,
+        read: Callable[[object], np.ndarray],
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+        *,
+        stored: Callable[[], int | None] = lambda: None,
     ) -> None:
         self._read = read
+        self._stored = stored
         self._whole: np.ndarray | None = None
         self.shape = shape
         self.dtype = np.dtype(dtype)
@@ -80,6 +87,11 @@ class LazyArray:
     @property
     def nbytes(self) -> int:
         return int(np.prod(self.shape)) * self.dtype.itemsize
+
+    @property
+    def stored_bytes(self) -> int | None:
+        """Bytes in the file, compressed as they are there; None where that is not known."""
+        return self._stored()
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from nwbdyn.errors import ConfigError, DataError
-from nwbdyn.recording import LazyArray, Note, Recording, SpikeTimes, Traces
+from nwbdyn.recording import Array, LazyArray, Note, Recording, SpikeTimes, Traces
 
 
 def where(recording: Recording, condition: str) -> Recording:
@@ -109,7 +109,9 @@ def _units(spikes: SpikeTimes, rows: np.ndarray) -> SpikeTimes:
         ]
         return np.concatenate(parts) if parts else np.empty(0)
 
-    times = LazyArray(read, (int(index[-1]),), np.dtype(np.float64))
+    times = LazyArray(
+        read, (int(index[-1]),), np.dtype(np.float64), stored=lambda: _stored(spikes.times)
+    )
     return replace(spikes, times=times, index=index)
 
 
@@ -123,4 +125,10 @@ def _columns(traces: Traces, rows: np.ndarray) -> Traces:
         # whole frames are read: chunks hold many neurons, and picking columns in HDF5 is slow
         return data[time][..., rows[channel]]
 
-    return replace(traces, data=LazyArray(read, (data.shape[0], len(rows)), data.dtype))
+    shape = (data.shape[0], len(rows))
+    return replace(traces, data=LazyArray(read, shape, data.dtype, stored=lambda: _stored(data)))
+
+
+def _stored(array: Array) -> int | None:
+    """What the whole takes in the file: to have some of it, a fit reads all of it, at most."""
+    return array.stored_bytes if isinstance(array, LazyArray) else None

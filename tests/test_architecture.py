@@ -83,6 +83,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         RECORDING | {"connectivity", "models", "splits", "windows"},
         {"numpy", "pandas", "torch"},
     ),
+    "cost": (RECORDING | {"models", "problem", "training"}, {"numpy", "torch"}),
     "scaling": (RECORDING, set()),
     "sharing": (RECORDING | {"archive"}, set()),
     "selection": (RECORDING, {"numpy", "pandas"}),

@@ -3,11 +3,15 @@
 import json
 import shlex
 import textwrap
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nwbdyn.cli import options, terminal
+from nwbdyn.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from nwbdyn.recording import Recording
 
 _INDENT = 12  # columns of the names on the left
 _SHOWN = 6  # rows of a list before "and N more"
@@ -16,16 +20,21 @@ _SHOWN = 6  # rows of a list before "and N more"
 @click.command("inspect")
 @click.argument("address")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@click.option("--model", metavar="NAME", help="Also say what fitting this model would take.")
 @options.opening
 @options.instance
-def command(address: str, as_json: bool, instance: str | None, **opened: Any) -> None:
+def command(
+    address: str, as_json: bool, model: str | None, instance: str | None, **opened: Any
+) -> None:
     """Show what the recording at ADDRESS holds, without reading its large arrays.
+
+    With --model, a few updates of that model are timed here, on noise of the recording's size.
 
     \b
     Examples:
       nwbdyn inspect sample:cortex
       nwbdyn inspect dandi:000140/sub-Jenkins/*train* --json
-      nwbdyn inspect sample:reach --where "firing_rate > 5"
+      nwbdyn inspect sample:reach --where "firing_rate > 5" --model stndt
     """
     from nwbdyn import archive
     from nwbdyn.nwb.summary import summarise
@@ -35,7 +44,10 @@ def command(address: str, as_json: bool, instance: str | None, **opened: Any) ->
     with terminal.watch(quiet=as_json) as report:
         for source in archive.resolve(address, instance=instance):
             with open_source(source, report=report, **opened) as recording:
-                summaries.append(summarise(recording))
+                summary = summarise(recording)
+                if model is not None:
+                    summary["cost"] = _cost(recording, model)
+                summaries.append(summary)
     if as_json:
         click.echo(json.dumps(summaries[0] if len(summaries) == 1 else summaries, indent=2))
         return
@@ -51,17 +63,32 @@ def page(summary: dict[str, Any]) -> str:
     lines += _field("neurons", _neurons(neurons))
     lines += _field("cell types", _counted(neurons["cell_types"], neurons["cell_type_source"]))
     lines += _field("locations", _counted(neurons["locations"], None))
+    lines += _field("columns", _quality(neurons["quality"]))
     lines += _field("activity", _activity(activity))
     lines += _field("clock", _clock(summary["clock"]))
     lines += _field("trials", _trials(summary))
     lines += _field("behaviour", _behaviour(summary["behaviour"]))
-    cost = f"{terminal.size(summary['bytes_to_fit'])} of activity"
-    if source["size"]:
-        cost += f" (the file: {terminal.size(source['size'])})"
-    lines += _field("a fit reads", cost)
+    lines += _field("a fit reads", _bytes(summary))
+    if "cost" in summary:
+        lines += _field("a fit takes", _cost_in_words(summary["cost"]))
     lines += _notes(summary["notes"])
     lines += ["", "Fit it:", f"  {_fit_command(summary)}"]
     return "\n".join(lines)
+
+
+def _cost(recording: "Recording", model: str) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from nwbdyn import models
+    from nwbdyn.cost import estimate
+
+    if model not in models.names():
+        raise ConfigError(f"No model named '{model}'. Choose from: {', '.join(models.names())}.")
+    try:
+        cost = estimate(recording, model)
+    except DataError as error:
+        return {"model": model, "impossible": str(error)}
+    return asdict(cost) | {"seconds": cost.seconds}
 
 
 def _field(name: str, text: str) -> list[str]:
@@ -72,6 +99,46 @@ def _field(name: str, text: str) -> list[str]:
         (name if first else "").ljust(_INDENT) + line
         for line, first in zip(body, [True, *[False] * len(body)], strict=False)
     ]
+
+
+def _bytes(summary: dict[str, Any]) -> str:
+    unpacked, stored = summary["bytes_to_fit"], summary["bytes_stored"]
+    text = f"{terminal.size(unpacked)} of activity"
+    if stored is not None:
+        text += f", {terminal.size(stored)} as stored"
+    if summary["is_remote"]:
+        text += ", over the network"
+    size = summary["source"]["size"]
+    return text + (f" (the file: {terminal.size(size)})" if size else "")
+
+
+def _cost_in_words(cost: dict[str, Any]) -> str:
+    if "impossible" in cost:
+        return cost["impossible"]
+    return (
+        f"{cost['model']}: about {terminal.size(cost['memory'])} of memory; at most "
+        f"{cost['updates']:,} updates of {1000 * cost['seconds_per_update']:.2g} ms each, timed "
+        f"here on noise ({cost['device']}): {terminal.duration(cost['seconds'])}, without "
+        "validation and baselines"
+    )
+
+
+def _quality(columns: dict[str, dict[str, Any]]) -> str:
+    shown = [f"{name} {_column(column)}".rstrip() for name, column in columns.items()]
+    if len(shown) > _SHOWN:
+        shown[_SHOWN:] = [f"and {len(shown) - _SHOWN} more"]
+    return "; ".join(shown)
+
+
+def _column(column: dict[str, Any]) -> str:
+    if "values" in column:
+        words = (f"{word or 'empty'} {count}" for word, count in column["values"].items())
+        return f"({', '.join(words)})"
+    if "different" in column:
+        return f"({column['different']} different)"
+    if "min" not in column:
+        return "(unknown)"
+    return f"({column['min']:.3g} to {column['max']:.3g}, median {column['median']:.3g})"
 
 
 def _session(summary: dict[str, Any]) -> str:
@@ -162,6 +229,7 @@ def _notes(notes: list[dict[str, str]]) -> list[str]:
 
 def _fit_command(summary: dict[str, Any]) -> str:
     model = "stndt" if summary["activity"]["quantity"] == "counts" else "netformer"
+    model = summary["cost"]["model"] if "cost" in summary else model
     words = ["nwbdyn", "fit", str(summary["source"]["uri"]), "--model", model]
     for name, value in summary["chosen"].items():
         if not name.endswith("_digest"):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nwbdyn.nwb import series
+from nwbdyn.nwb import planes, series
 from nwbdyn.nwb.objects import Contents, Found, attribute
 from nwbdyn.recording import LazyArray, Neurons, Traces
 
@@ -79,4 +79,5 @@ def _side_by_side(columns: list[LazyArray]) -> LazyArray:
         return np.stack([columns[i][time, 0] for i in wanted], axis=-1)
 
     shape = (columns[0].shape[0], len(columns))
-    return LazyArray(read, shape, np.result_type(*[column.dtype for column in columns]))
+    dtype = np.result_type(*[column.dtype for column in columns])
+    return LazyArray(read, shape, dtype, stored=lambda: planes.stored_in_all(columns))

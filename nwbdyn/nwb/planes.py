@@ -4,6 +4,7 @@ Nothing is interpolated: a value at time t was measured at or before t, so that 
 at t has not seen the future.
 """
 
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -55,7 +56,20 @@ def merge(
         return (joined[0] if np.ndim(np.arange(len(ticks))[time]) == 0 else joined)[..., channel]
 
     dtype = np.result_type(*[data.dtype for data, _ in planes])
-    return LazyArray(read, (len(ticks), sum(widths)), dtype), ticks, words
+    merged = LazyArray(
+        read,
+        (len(ticks), sum(widths)),
+        dtype,
+        stored=lambda: stored_in_all([data for data, _ in planes]),
+    )
+    return merged, ticks, words
+
+
+def stored_in_all(parts: Sequence[LazyArray]) -> int | None:
+    """Bytes of several arrays in the file; None where one of them is not known."""
+    sizes = [part.stored_bytes for part in parts]
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
 
 
 def stack_neurons(planes: list[tuple[Found, Neurons]]) -> Neurons:

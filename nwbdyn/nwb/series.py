@@ -6,6 +6,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from nwbdyn.nwb import ranges
 from nwbdyn.nwb.objects import (
     HDF5_ERRORS,
     Contents,
@@ -85,7 +86,8 @@ def clock(contents: Contents, found: Found, num_samples: int) -> LazyArray | Non
         reason = f"starting_time {first:g} s at rate {rate:g} Hz is no clock"
         contents.note("bad-clock", path_of(start), reason)
         return None
-    return LazyArray(_regular(first, rate, num_samples), (num_samples,), np.dtype(np.float64))
+    regular = _regular(first, rate, num_samples)
+    return LazyArray(regular, (num_samples,), np.dtype(np.float64), stored=lambda: 0)
 
 
 def unit(found: Found, name: str = "data") -> str:
@@ -100,7 +102,8 @@ def times(contents: Contents, dataset: h5py.Dataset) -> LazyArray:
     def read(key: Any) -> np.ndarray:
         return contents.part(dataset, key).astype(np.float64, copy=False)
 
-    return LazyArray(read, dataset.shape, np.dtype(np.float64))
+    dtype = np.dtype(np.float64)
+    return LazyArray(read, dataset.shape, dtype, stored=lambda: ranges.stored(dataset))
 
 
 def scalar_text(dataset: h5py.Dataset) -> str:
@@ -160,7 +163,8 @@ def _lazy(
         stored = stored.astype(dtype, copy=False)
         return stored * dtype.type(conversion) + dtype.type(offset) if scaled else stored
 
-    return LazyArray(read, shape[::-1] if turned else shape, dtype)
+    shape = shape[::-1] if turned else shape
+    return LazyArray(read, shape, dtype, stored=lambda: ranges.stored(dataset))
 
 
 def _two_axes(key: Any) -> tuple[Any, Any]:

@@ -3,8 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from nwbdyn.recording import Array, Covariate, Recording, SpikeTimes, Traces
+from nwbdyn.recording import Array, Covariate, LazyArray, Recording, SpikeTimes, Traces
 
+PLACES = ("id", "cell_type", "location", "plane", "x", "y", "z", "series")  # not a quality
+MOST_WORDS = 8  # different values of a column that are counted one by one
 BUSIEST = 8  # units whose first and last spikes are looked at for the session's clock
 
 
@@ -36,6 +38,8 @@ def summarise(recording: Recording) -> dict[str, object]:
             for note in recording.notes
         ],
         "bytes_to_fit": _nbytes(activity),  # activity and its clock, decompressed
+        "bytes_stored": _stored(activity),  # the same as the file holds it; null where not known
+        "is_remote": recording.source.path is None,
         "bytes_behaviour": sum(c.data.nbytes + c.timestamps.nbytes for c in recording.covariates),
     }
 
@@ -51,11 +55,33 @@ def _neurons(recording: Recording) -> dict[str, object]:
         "cell_types": None,
         "cell_type_source": neurons.cell_type_source,
         "locations": None,
+        "quality": {
+            str(name): _column(table[name]) for name in table.columns if name not in PLACES
+        },
     }
     for column, key in (("cell_type", "cell_types"), ("location", "locations")):
         if column in table:
             described[key] = {str(k): int(n) for k, n in table[column].value_counts().items()}
     return described
+
+
+def _column(column: pd.Series) -> dict[str, object]:
+    """What a condition on a column could say: its range, or its words and how often each is met."""
+    if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
+        known = column[np.isfinite(column.to_numpy(float))]
+        if not len(known):
+            return {"unknown": len(column)}
+        described: dict[str, object] = {
+            "min": float(known.min()),
+            "median": float(known.median()),
+            "max": float(known.max()),
+        }
+        missing = len(column) - len(known)
+        return described | ({"unknown": missing} if missing else {})
+    counts = column.astype(str).value_counts()
+    if len(counts) > MOST_WORDS:
+        return {"different": len(counts)}
+    return {"values": {str(word): int(count) for word, count in counts.items()}}
 
 
 def _spikes(spikes: SpikeTimes) -> dict[str, object]:
@@ -130,10 +156,18 @@ def _covariate(covariate: Covariate) -> dict[str, object]:
     }
 
 
+def _arrays(activity: SpikeTimes | Traces) -> list[Array]:
+    if isinstance(activity, SpikeTimes):
+        return [activity.times, activity.index]
+    return [activity.data, activity.timestamps]
+
+
 def _nbytes(activity: SpikeTimes | Traces) -> int:
-    arrays: list[Array] = (
-        [activity.times, activity.index]
-        if isinstance(activity, SpikeTimes)
-        else [activity.data, activity.timestamps]
-    )
-    return sum(array.nbytes for array in arrays)
+    return sum(array.nbytes for array in _arrays(activity))
+
+
+def _stored(activity: SpikeTimes | Traces) -> int | None:
+    """Bytes that are still in the file; arrays that are here already count nothing."""
+    sizes = [array.stored_bytes for array in _arrays(activity) if isinstance(array, LazyArray)]
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None

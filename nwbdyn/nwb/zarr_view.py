@@ -217,7 +217,7 @@ class ZarrDataset(h5py.Dataset):
 
     @property
     def id(self) -> None:
-        raise AttributeError("a Zarr array has no HDF5 id")
+        return None  # of HDF5's there is none
 
     @property
     def address(self) -> int:

@@ -1,0 +1,145 @@
+"""What a fit would cost on this machine: memory by rule of thumb, time by a rehearsal.
+
+The rehearsal trains the model itself for a few updates, on noise of the recording's size, and
+counts the updates that a whole training would take. Baselines, validation and early stopping, which
+shorten or lengthen a fit, are not in it.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from nwbdyn import models
+from nwbdyn.errors import DataError
+from nwbdyn.models.base import CO_SMOOTHING
+from nwbdyn.problem import Problem, pose
+from nwbdyn.recording import Recording, SpikeTimes, Traces
+from nwbdyn.training import train
+
+# Peak memory of fits with their baselines, measured on a CPU for 60 and 120 neurons and 10,000 to
+# 40,000 bins: bytes that any fit takes, and multiples of the binned activity as float32
+BASE = {True: 600e6, False: 450e6}  # co-smoothing, next bin
+COPIES = {True: 22, False: 72}
+SPIKES_PER_BIN = 0.1  # of the stand-in; what they are does not change the time of an update
+STAND_IN = 3_000  # bins; doubled while too few for the model's windows
+WARM_UP, TIMED = 1, 5  # updates
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What fitting one model to one recording would take."""
+
+    model: str
+    num_bins: int
+    num_neurons: int
+    bin_width: float  # seconds
+    memory: int  # bytes at the peak, to the nearest 100 MB
+    updates: int  # of the longest training
+    seconds_per_update: float  # on this machine, now
+    device: str
+
+    @property
+    def seconds(self) -> float:
+        """Time that all updates would take."""
+        return self.updates * self.seconds_per_update
+
+
+def estimate(recording: Recording, model: str) -> Cost:
+    """The cost of a fit with the model's own options; no activity is read.
+
+    Windows are counted as without trials.
+
+    Raises:
+        ConfigError, DataError: the model cannot be fitted to such a recording.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model_class = models.load(model)
+    num_bins, bin_width = _bins(recording, model_class.spike_bin_width)
+    problem = _stand_in(recording, model, num_bins, bin_width, device)
+    co_smoothing = model_class.target == CO_SMOOTHING
+    held = num_bins * len(recording.neurons) * np.dtype(np.float32).itemsize
+    return Cost(
+        model=model,
+        num_bins=num_bins,
+        num_neurons=len(recording.neurons),
+        bin_width=bin_width,
+        memory=int(round(BASE[co_smoothing] + COPIES[co_smoothing] * held, -8)),
+        updates=_updates(problem, num_bins),
+        seconds_per_update=_seconds_per_update(problem, device),
+        device=device.type,
+    )
+
+
+def _bins(recording: Recording, spike_bin_width: float) -> tuple[int, float]:
+    """How many bins there are, and seconds in each: a trace's frames, else the model's own."""
+    activity = recording.activity
+    if isinstance(activity, Traces):
+        times = np.asarray(activity.timestamps[:])
+        return len(times), float(np.median(np.diff(times[np.isfinite(times)])))
+    if activity.intervals is not None and len(activity.intervals):
+        span = float(activity.intervals.max() - activity.intervals.min())
+    else:
+        ends = np.concatenate([[0], activity.index])
+        spoken = np.flatnonzero(np.diff(ends))
+        first = min((activity.times[int(ends[unit])] for unit in spoken), default=0.0)
+        last = max((activity.times[int(ends[unit + 1]) - 1] for unit in spoken), default=0.0)
+        span = float(last - first)
+    return math.ceil(span / spike_bin_width), spike_bin_width
+
+
+def _stand_in(
+    recording: Recording, model: str, num_bins: int, bin_width: float, device: torch.device
+) -> Problem:
+    """The problem of a shorter recording: the same neurons, and noise for their activity."""
+    length = min(STAND_IN, num_bins)
+    while True:
+        try:
+            noise = _noise(recording, length, bin_width)
+            return pose(noise, model, seed=0, bin_width=bin_width, device=device)
+        except DataError:
+            if length >= num_bins:
+                raise
+            length = min(2 * length, num_bins)
+
+
+def _noise(recording: Recording, length: int, bin_width: float) -> Recording:
+    draw = np.random.default_rng(0)
+    num_neurons = len(recording.neurons)
+    activity: SpikeTimes | Traces
+    if isinstance(recording.activity, SpikeTimes):
+        counts = draw.poisson(SPIKES_PER_BIN * length, num_neurons) + 1
+        times = [np.sort(draw.uniform(0, length * bin_width, count)) for count in counts]
+        observed = np.array([[0.0, length * bin_width]])
+        activity = SpikeTimes(np.concatenate(times), np.cumsum(counts), observed)
+    else:
+        data = draw.normal(size=(length, num_neurons)).astype(np.float32)
+        activity = replace(recording.activity, data=data, timestamps=np.arange(length) * bin_width)
+    return replace(recording, activity=activity, trials=None, intervals={}, covariates=())
+
+
+def _updates(problem: Problem, num_bins: int) -> int:
+    """Optimiser steps of the longest training on `num_bins` bins."""
+    if problem.config.updates is not None:
+        return problem.config.updates
+    num_windows = len(problem.windows.starts("train")) * num_bins / problem.binned.num_bins
+    return problem.config.epochs * math.ceil(num_windows / problem.config.batch_size)
+
+
+def _seconds_per_update(problem: Problem, device: torch.device) -> float:
+    planned = _updates(problem, problem.binned.num_bins)
+    seconds = 0.0
+    for number in (WARM_UP, TIMED):
+        trained = train(
+            problem.model_class,
+            problem.config,
+            problem.layout,
+            problem.windows,
+            seed=0,
+            device=device,
+            until=min(1.0, number / planned),
+        )
+        last = trained.history[-1]
+        seconds = last["seconds"] / last["updates"]
+    return seconds

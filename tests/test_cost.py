@@ -1,0 +1,124 @@
+"""What `inspect` says a fit would take."""
+
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from nwb_files import made, nwb, rois, traces, units
+from small import poisson_spikes
+from small import rois as imaging
+from small import units as spiking
+
+import nwbdyn
+from nwbdyn import cost
+from nwbdyn.cli import main
+from nwbdyn.problem import pose
+
+NOISE = np.random.default_rng(0).normal(size=(8000, 12)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def traces_of_noise():
+    return imaging(NOISE, np.arange(8000) / 10)
+
+
+def test_updates_are_those_of_the_longest_training(traces_of_noise):
+    estimated = cost.estimate(traces_of_noise, "netformer")
+    problem = pose(traces_of_noise, "netformer", seed=0)
+    num_windows = len(problem.windows.starts("train"))
+    exact = problem.config.epochs * math.ceil(num_windows / problem.config.batch_size)
+    assert estimated.updates == pytest.approx(exact, rel=0.05)
+    assert (estimated.num_bins, estimated.num_neurons) == (8000, 12)
+    assert estimated.bin_width == pytest.approx(0.1)
+    assert estimated.seconds == estimated.updates * estimated.seconds_per_update > 0
+
+
+def test_nothing_of_the_activity_is_read(tmp_path):
+    with nwb(tmp_path / "a.nwb") as file:
+        group = traces(file, rois=rois(file), data=made(4000, 5))
+        path = group["data"].name
+    with nwbdyn.open(str(tmp_path / "a.nwb")) as recording:
+        assert recording.activity.series_path == path.removesuffix("/data")
+        cost.estimate(recording, "netformer")
+        assert recording.activity.data._whole is None
+
+
+def test_spikes_are_counted_in_the_models_own_bins():
+    spikes = poisson_spikes(16, 100.0, rate=5.0)
+    estimated = cost.estimate(spiking(spikes, intervals=[(0.0, 100.0)]), "stndt")
+    assert estimated.num_bins == math.ceil(100 / estimated.bin_width)
+
+
+@pytest.mark.slow
+def test_memory_is_of_the_right_size():
+    program = (
+        "import resource, numpy as np\n"
+        "from small import rois\n"
+        "import nwbdyn\n"
+        "from nwbdyn import cost\n"
+        "data = np.random.default_rng(0).normal(size=(20000, 60)).astype(np.float32)\n"
+        "recording = rois(data, np.arange(20000) / 10)\n"
+        "nwbdyn.fit(recording, 'netformer', options={'updates': 2}, device='cpu')\n"
+        "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
+        "print(peak / cost.estimate(recording, 'netformer').memory)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd="tests"
+    )
+    assert done.returncode == 0, done.stderr
+    assert 0.6 < float(done.stdout) < 1.6
+
+
+@pytest.fixture
+def file(tmp_path):
+    with nwb(tmp_path / "a.nwb") as made_file:
+        units(
+            made_file,
+            spikes=[list(row) for row in poisson_spikes(6, 60.0, rate=4.0)],
+            quality=["good", "mua", "good", "good", "mua", "good"],
+            snr=np.array([1.0, 2.0, np.nan, 4.0, 5.0, 6.0]),
+            label=["", "", "", "", "", ""],
+        )
+    return tmp_path / "a.nwb"
+
+
+def inspected(*arguments: object) -> dict:
+    result = CliRunner().invoke(main, ["inspect", *map(str, arguments), "--json"])
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_columns_say_what_a_condition_could(file):
+    columns = inspected(file)["neurons"]["quality"]
+    assert columns["quality"] == {"values": {"good": 4, "mua": 2}}
+    assert columns["snr"] == {"min": 1.0, "median": 4.0, "max": 6.0, "unknown": 1}
+    page = CliRunner().invoke(main, ["inspect", str(file)]).output
+    assert "quality (good 4, mua 2); snr (1 to 6, median 4); label (empty 6)" in page
+
+
+def test_bytes_are_counted_as_stored_and_unpacked(tmp_path):
+    with nwb(tmp_path / "a.nwb") as made_file:
+        group = traces(made_file, rois=rois(made_file), data=np.zeros((4000, 5)))
+        values = group["data"][()]
+        del group["data"]
+        group.create_dataset("data", data=values, compression="gzip")
+        stored = group["data"].id.get_storage_size()
+    summary = inspected(tmp_path / "a.nwb")
+    assert summary["bytes_stored"] == stored
+    assert summary["bytes_to_fit"] == 4000 * 5 * 8 + 4000 * 8
+    assert summary["is_remote"] is False
+
+
+def test_a_model_that_fits_and_one_that_does_not(file):
+    assert inspected(file, "--model", "netformer")["cost"]["updates"] > 0
+    page = CliRunner().invoke(main, ["inspect", str(file), "--model", "netformer"]).output
+    assert "netformer: about 500.0 MB of memory; at most" in page
+    assert page.splitlines()[-1].endswith("--model netformer")
+    assert "impossible" in inspected(file, "--model", "stndt")["cost"]
+    unknown = CliRunner().invoke(main, ["inspect", str(file), "--model", "netfromer"])
+    assert unknown.exit_code == 1
+    assert "Choose from" in unknown.stderr
