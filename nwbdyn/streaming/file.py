@@ -256,9 +256,9 @@ class RangedFile(io.RawIOBase):
             self._publish(number * BLOCK, block)
         for begin, end in _runs(number for number in range(first, after) if number not in here):
             arrived = self._remote.get(begin * BLOCK, min(end * BLOCK, self.size))
-            self._publish(*arrived)
-            if self._disk:
+            if self._disk:  # first, so that whatever a reader has seen is there the next time
                 self._disk.write(*arrived)
+            self._publish(*arrived)
 
     def _publish(self, offset: int, data: bytes) -> None:
         with self._arrived:
