@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nwbdyn import __version__
 
-PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "h5py", "pynwb")
+PACKAGES = ("torch", "numpy", "scipy", "h5py", "pynwb")
 
 
 def versions() -> dict[str, str]:

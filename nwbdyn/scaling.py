@@ -53,7 +53,7 @@ def fit_each(
         opened: what to take from each file: arguments of `opening.open_source`.
         options: fields of the model's Config.
         report: told how each fit goes.
-        resume: keep complete runs, continue interrupted ones.
+        resume: keep complete runs of the same choices, continue interrupted ones.
         **fit_options: passed to `fitting.fit`.
 
     Returns:
@@ -61,31 +61,28 @@ def fit_each(
     """
     from nwbdyn.fitting import fit
     from nwbdyn.opening import open_source
-    from nwbdyn.run_directory import is_complete
+    from nwbdyn.run_directory import is_started
 
     outcomes: list[Outcome] = []
     for session, name in zip(sessions, run_names(sessions), strict=True):
         (source, *others), folder = session, run / name
         try:
-            if resume and is_complete(folder):
-                outcomes.append(_fitted(source, folder))
-            else:
-                with ExitStack() as files:
-                    recording, *tests = (
-                        files.enter_context(open_source(one, report=report, **opened or {}))
-                        for one in (source, *others)
-                    )
-                    fit(
-                        recording,
-                        model,
-                        test_recording=tests[0] if tests else None,
-                        options=options or {},
-                        run=folder,
-                        resume=resume and folder.exists(),
-                        report=report,
-                        **fit_options,  # type: ignore[arg-type]
-                    )
-                outcomes.append(_fitted(source, folder))
+            with ExitStack() as files:
+                recording, *tests = (
+                    files.enter_context(open_source(one, report=report, **opened or {}))
+                    for one in (source, *others)
+                )
+                fit(
+                    recording,
+                    model,
+                    test_recording=tests[0] if tests else None,
+                    options=options or {},
+                    run=folder,
+                    resume=resume and is_started(folder),
+                    report=report,
+                    **fit_options,  # type: ignore[arg-type]
+                )
+            outcomes.append(_fitted(source, folder))
         except (ReadError, DataError) as error:
             outcomes.append(Outcome(source.uri, str(folder), SKIPPED, str(error)))
         except NwbdynError as error:

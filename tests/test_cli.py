@@ -239,3 +239,24 @@ def test_a_config_file_that_is_not_text_is_a_usage_error(tmp_path):
     )
     assert result.exit_code == 2
     assert "Write JSON or TOML" in result.output
+
+
+def test_a_send_without_a_place_is_a_usage_error(tmp_path):
+    result = run("export", tmp_path / "run", "--send")
+    assert result.exit_code == 2
+    assert "--upload" in result.output
+
+
+def test_a_resumed_folder_of_another_model_is_not_taken_for_this_one(tmp_path, cortex):
+    from nwbdyn import archive
+
+    folder, runs = tmp_path / "recordings", tmp_path / "runs"
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / f"{name}.nwb").write_bytes(archive.resolve(cortex)[0].path.read_bytes())
+    common = ["fit", folder, "--model", "netformer", "-o", runs]
+    assert run(*common, *QUICK).exit_code == 0
+    assert run(*common, *QUICK, "--resume").exit_code == 0
+    other = run(*common, *QUICK, "--set", "embedding=3", "--resume")
+    assert other.exit_code == 1
+    assert "embedding" in other.output

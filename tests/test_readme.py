@@ -41,3 +41,8 @@ def test_every_verb_stands_in_the_readme():
     text = (ROOT / "README.md").read_text("utf-8")
     for path in (ROOT / "nwbdyn" / "cli").glob("cmd_*.py"):
         assert f"nwbdyn {path.stem.removeprefix('cmd_')} " in text
+
+
+def test_no_placeholder_was_left():
+    for page in PAGES:
+        assert not re.search(r"^[A-Z]+_OUTPUT$|TODO", page.read_text("utf-8"), re.M)

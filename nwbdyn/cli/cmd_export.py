@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from nwbdyn.cli import options, terminal
 
@@ -23,7 +24,9 @@ from nwbdyn.cli import options, terminal
 )
 @options.instance
 @options.quiet
+@click.pass_context
 def command(
+    context: click.Context,
     run: Path,
     output: Path | None,
     enrich: bool,
@@ -45,6 +48,9 @@ def command(
       nwbdyn export runs/reach-stndt-s0
       nwbdyn export runs/reach-stndt-s0 --upload dandi:000123 --send
     """
+    given = context.get_parameter_source("dry_run") is ParameterSource.COMMANDLINE
+    if given and upload is None:
+        raise click.UsageError("--dry-run and --send go with --upload dandi:ID.")
     from nwbdyn.nwb.write import export
     from nwbdyn.results import load
 

@@ -109,7 +109,10 @@ def command(
     if several:
         terminal.say(scoreboard.of_outcomes(outcomes))
         click.echo(str(run))
-        if any(outcome.status == scaling.FAILED for outcome in outcomes):
+        statuses = {outcome.status for outcome in outcomes}
+        if scaling.FITTED not in statuses:
+            sys.exit(1)
+        if scaling.FAILED in statuses:
             sys.exit(EXIT_SOME_FAILED)
         return
     terminal.say(scoreboard.of_fit(load(run)), quiet=quiet)
