@@ -5,13 +5,13 @@ unless a bin width is given. Whatever is put on the clock of the bins uses only 
 the bin's end.
 """
 
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from nwbdyn import large
 from nwbdyn.clock import Clock, covered, frames, grid, grid_ceil, grid_index, increasing, observed
 from nwbdyn.covariates import resample
 from nwbdyn.errors import ConfigError, DataError
@@ -113,7 +113,7 @@ def bin(
     breaks = binned.gaps | np.diff(valid, prepend=valid[:1])
     return Binned(
         session_id=recording.session_id,
-        values=binned.values[:, binned.kept] if not binned.kept.all() else binned.values,
+        values=large.take(binned.values, slice(None), binned.kept),
         time=binned.clock.time,
         bin_width=binned.clock.bin_width,
         valid=valid,
@@ -128,56 +128,73 @@ def bin(
 
 
 def _bin_spikes(recording: Recording, spikes: SpikeTimes, bin_width: float) -> _Activity:
-    times = np.asarray(spikes.times[:], dtype=np.float64)
-    first, num_bins = _extent(times, spikes.intervals, bin_width, recording.source.name)
+    index = np.asarray(spikes.index, dtype=np.int64)
+    first, num_bins = _extent(spikes, bin_width, recording.source.name)
     _check_memory(recording, num_bins, bin_width)
     clock = grid(first, num_bins, bin_width)
     valid = observed(clock.begin, spikes.intervals)
-    values = np.zeros((num_bins, len(recording.neurons)), dtype=np.float32)
+    values = large.zeros((num_bins, len(recording.neurons)))
     kept = np.zeros(len(recording.neurons), dtype=bool)
     notes: list[Note] = []
-    start = num_counted = 0
-    for unit, stop in enumerate(np.asarray(spikes.index, dtype=np.int64)):
-        of_unit = times[start:stop][np.isfinite(times[start:stop])]
+    num_counted = 0
+    for unit, times in enumerate(_by_unit(spikes)):
+        of_unit = times[np.isfinite(times)]
         of_unit = of_unit[observed(of_unit, spikes.intervals)]
-        index = grid_index(of_unit, bin_width) - first
-        bins, counts = np.unique(index, return_counts=True)
+        bins, counts = np.unique(grid_index(of_unit, bin_width) - first, return_counts=True)
         values[bins, unit] = counts
         num_counted += int(counts.sum())
         kept[unit] = valid[bins].any()
         if not kept[unit]:
             where = f"unit {recording.neurons.ids[unit]}"
             notes.append(Note("empty-unit", where, "no spike while the units were observed"))
-        start = stop
-    if num_counted < len(times):
-        reason = f"{len(times) - num_counted} spike times are not finite or outside obs_intervals"
+    num_spikes = int(index[-1]) if len(index) else 0
+    if num_counted < num_spikes:
+        reason = f"{num_spikes - num_counted} spike times are not finite or outside obs_intervals"
         notes.append(Note("uncounted-spikes", "spike_times", reason))
     notes.extend(_pauses(values, valid, clock))
     return _Activity(clock, values, valid, np.zeros(num_bins, dtype=bool), kept, notes)
 
 
-def _extent(
-    times: np.ndarray, intervals: np.ndarray | None, bin_width: float, where: str
-) -> tuple[int, int]:
+def _by_unit(spikes: SpikeTimes) -> Iterator[np.ndarray]:
+    """(n,) float64 spike times of one unit after the other, read for several units at once."""
+    ends = np.concatenate([[0], np.asarray(spikes.index, dtype=np.int64)])
+    first, num_units = 0, len(ends) - 1
+    most = large.READ // np.dtype(np.float64).itemsize
+    while first < num_units:
+        after = int(np.searchsorted(ends, ends[first] + most, side="right")) - 1
+        after = min(max(after, first + 1), num_units)
+        times = np.asarray(spikes.times[int(ends[first]) : int(ends[after])], dtype=np.float64)
+        yield from np.split(times, ends[first + 1 : after] - ends[first])
+        first = after
+
+
+def _extent(spikes: SpikeTimes, bin_width: float, where: str) -> tuple[int, int]:
     """First bin of the grid and number of bins: the observed intervals, else the spikes."""
+    intervals = spikes.intervals
     if intervals is not None and len(intervals):
         first = int(grid_index(intervals[:, 0].min(), bin_width))
         last = int(grid_ceil(intervals[:, 1].max(), bin_width))
         return first, max(last - first, 1)
-    finite = times[np.isfinite(times)]
-    if not len(finite):
+    ends = [
+        (finite.min(), finite.max())
+        for times in _by_unit(spikes)
+        if len(finite := times[np.isfinite(times)])
+    ]
+    if not ends:
         raise DataError(
             f"The units of {where} have no spikes at all; two units with spikes are needed. "
             "Choose another file."
         )
-    first, last = grid_index(np.array([finite.min(), finite.max()]), bin_width).tolist()
+    extent = np.array([min(begin for begin, _ in ends), max(end for _, end in ends)])
+    first, last = grid_index(extent, bin_width).tolist()
     return first, last - first + 1
 
 
 def _check_memory(recording: Recording, num_bins: int, bin_width: float) -> None:
-    """Refuse a grid that no memory holds: too fine, or stretched by a stray time."""
+    """Refuse a grid that neither memory nor disk holds: too fine, or stretched by a stray time."""
     needed = num_bins * len(recording.neurons) * np.dtype(np.float32).itemsize
-    if hasattr(os, "sysconf") and needed > os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
+    installed = large.memory()
+    if installed is not None and needed > installed and needed > large.free():
         raise DataError(
             f"{recording.source.name} spans {num_bins * bin_width:,.0f} s: in bins of "
             f"{bin_width:g} s, {len(recording.neurons)} neurons take {needed / 1e9:,.0f} GB, more "
@@ -205,19 +222,20 @@ def _pauses(values: np.ndarray, valid: np.ndarray, clock: Clock) -> list[Note]:
 def _bin_traces(recording: Recording, traces: Traces, bin_width: float | None) -> _Activity:
     notes: list[Note] = []
     times = np.asarray(traces.timestamps[:], dtype=np.float64)
-    values = np.asarray(traces.data[:], dtype=np.float32)
     ordered = increasing(times)
     if not ordered.all():
         where = traces.series_path or "timestamps"
         reason = f"{(~ordered).sum()} frames have no time or one that does not increase"
         notes.append(Note("unordered-frames", where, reason))
-        times, values = times[ordered], values[ordered]
+        times = times[ordered]
     if len(times) < 2:
         raise DataError(f"The traces of {recording.source.name} have {len(times)} usable frames.")
     clock = frames(times)
-    finite = np.isfinite(values)
-    kept = _usable_rois(recording.neurons, values, finite, notes)
-    whole: np.ndarray = np.all(finite[:, kept], axis=1)
+    values = _frames(traces, ordered)
+    kept = _usable_rois(recording.neurons, values, notes)
+    whole = np.concatenate(
+        [np.isfinite(values[piece][:, kept]).all(axis=1) for piece in large.pieces(values)]
+    )
     if bin_width is not None:
         _check_memory(recording, int((times[-1] - times[0]) / bin_width) + 1, bin_width)
         return _rebin(values, clock, whole, bin_width, kept, notes)
@@ -225,20 +243,35 @@ def _bin_traces(recording: Recording, traces: Traces, bin_width: float | None) -
     return _Activity(clock, values, whole, gaps, kept, notes)
 
 
-def _usable_rois(
-    neurons: Neurons, values: np.ndarray, finite: np.ndarray, notes: list[Note]
-) -> np.ndarray:
+def _frames(traces: Traces, ordered: np.ndarray) -> np.ndarray:
+    """(num_frames, num_neurons) float32, the frames that `ordered` marks."""
+    values = large.zeros((int(ordered.sum()), traces.data.shape[1]))
+    done = 0
+    for piece in large.pieces(traces.data):
+        read = traces.data[piece][ordered[piece]]
+        values[done : done + len(read)] = read
+        done += len(read)
+    return values
+
+
+def _usable_rois(neurons: Neurons, values: np.ndarray, notes: list[Note]) -> np.ndarray:
     """(num_neurons,) bool; a note for every ROI that is dropped."""
-    missing = 1 - finite.mean(axis=0)
+    num_finite = np.zeros(len(neurons), dtype=np.int64)
+    lowest, highest = np.full((2, len(neurons)), np.nan, dtype=np.float32)
+    for piece in large.pieces(values):
+        part = np.where(np.isfinite(values[piece]), values[piece], np.nan)
+        num_finite += np.isfinite(part).sum(axis=0)
+        lowest = np.fmin(lowest, np.fmin.reduce(part, axis=0))
+        highest = np.fmax(highest, np.fmax.reduce(part, axis=0))
+    missing = 1 - num_finite / len(values)
     kept = np.ones(len(neurons), dtype=bool)
     for roi in range(len(neurons)):
-        trace = values[finite[:, roi], roi]
-        if not len(trace):
+        if not num_finite[roi]:
             note = ("all-nan", "the trace holds no number")
         elif missing[roi] > 0.5:
             note = ("mostly-nan", f"{missing[roi]:.0%} of the frames are NaN")
-        elif trace.min() == trace.max():
-            note = ("constant", f"the trace is {trace[0]:g} throughout")
+        elif lowest[roi] == highest[roi]:
+            note = ("constant", f"the trace is {lowest[roi]:g} throughout")
         else:
             continue
         kept[roi] = False
@@ -260,9 +293,13 @@ def _rebin(
     index -= index[0]
     filled, starts, counts = np.unique(index, return_index=True, return_counts=True)
     last = np.searchsorted(index, np.arange(len(clock)), side="right") - 1
-    binned = values[last]
+    binned = large.take(values, last, np.ones(values.shape[1], dtype=bool))
     valid = whole[last]
-    binned[filled] = np.add.reduceat(values, starts, axis=0, dtype=np.float64) / counts[:, None]
+    width = max(1, large.WORK // (len(values) * np.dtype(np.float64).itemsize))
+    for column in range(0, values.shape[1], width):
+        some = values[:, column : column + width]
+        sums = np.add.reduceat(some, starts, axis=0, dtype=np.float64)
+        binned[filled, column : column + width] = sums / counts[:, None]
     valid[filled] = np.logical_and.reduceat(whole, starts)
     empty = np.ones(len(clock), dtype=bool)
     empty[filled] = False

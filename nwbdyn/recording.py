@@ -64,6 +64,7 @@ class LazyArray:
         shape: shape of the whole array.
         dtype: dtype of what `read` returns.
         stored: tells how many bytes hold it in the file, or None where that is not known.
+        rows_together: rows that the file keeps in one chunk; reading fewer reads them all.
     """
 
     def __init__(
@@ -73,12 +74,14 @@ class LazyArray:
         dtype: np.dtype,
         *,
         stored: Callable[[], int | None] = lambda: None,
+        rows_together: int = 1,
     ) -> None:
         self._read = read
         self._stored = stored
         self._whole: np.ndarray | None = None
         self.shape = shape
         self.dtype = np.dtype(dtype)
+        self.rows_together = rows_together
 
     @property
     def ndim(self) -> int:

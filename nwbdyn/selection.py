@@ -125,8 +125,14 @@ def _columns(traces: Traces, rows: np.ndarray) -> Traces:
         # whole frames are read: chunks hold many neurons, and picking columns in HDF5 is slow
         return data[time][..., rows[channel]]
 
-    shape = (data.shape[0], len(rows))
-    return replace(traces, data=LazyArray(read, shape, data.dtype, stored=lambda: _stored(data)))
+    kept = LazyArray(
+        read,
+        (data.shape[0], len(rows)),
+        data.dtype,
+        stored=lambda: _stored(data),
+        rows_together=data.rows_together if isinstance(data, LazyArray) else 1,
+    )
+    return replace(traces, data=kept)
 
 
 def _stored(array: Array) -> int | None:

@@ -80,4 +80,10 @@ def _side_by_side(columns: list[LazyArray]) -> LazyArray:
 
     shape = (columns[0].shape[0], len(columns))
     dtype = np.result_type(*[column.dtype for column in columns])
-    return LazyArray(read, shape, dtype, stored=lambda: planes.stored_in_all(columns))
+    return LazyArray(
+        read,
+        shape,
+        dtype,
+        stored=lambda: planes.stored_in_all(columns),
+        rows_together=max(c.rows_together for c in columns),
+    )

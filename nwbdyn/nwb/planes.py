@@ -61,6 +61,7 @@ def merge(
         (len(ticks), sum(widths)),
         dtype,
         stored=lambda: stored_in_all([data for data, _ in planes]),
+        rows_together=max(data.rows_together for data, _ in planes),
     )
     return merged, ticks, words
 

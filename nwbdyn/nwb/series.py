@@ -163,8 +163,14 @@ def _lazy(
         stored = stored.astype(dtype, copy=False)
         return stored * dtype.type(conversion) + dtype.type(offset) if scaled else stored
 
-    shape = shape[::-1] if turned else shape
-    return LazyArray(read, shape, dtype, stored=lambda: ranges.stored(dataset))
+    chunk = dataset.chunks[1 if turned else 0] if dataset.chunks else 1
+    return LazyArray(
+        read,
+        shape[::-1] if turned else shape,
+        dtype,
+        stored=lambda: ranges.stored(dataset),
+        rows_together=shape[1] if turned and dataset.chunks is None else chunk,
+    )
 
 
 def _two_axes(key: Any) -> tuple[Any, Any]:
