@@ -223,7 +223,8 @@ def test_a_passing_fault_is_survived(kind, source, standin, data):
     standin.faults = Faults([kind], limit=2, spare=2 if kind == "anonymous" else 0)
     with open_file(source, patience=HASTY) as file:
         assert file.read() == data
-    assert standin.faults.made == 2
+    # One answer with the whole file can be all it takes, if it comes before the second request.
+    assert standin.faults.made == 2 or (kind == "whole" and standin.faults.made == 1)
 
 
 @pytest.mark.parametrize(
@@ -262,6 +263,8 @@ def test_a_slow_trickle_ends_in_bounded_time(source, standin):
     standin.faults = Faults(["trickle"], spare=2)
     slow = Patience(connect=2, silence=0.3, total=1, attempts=4, pause=0.01, slowest=0)
     with open_file(source, patience=slow) as file:
+        file.seek(-10, 2)
+        file.read(10)  # both spare answers are in, so the next one trickles
         file.seek(1_000_000)
         with pytest.raises(StreamError, match="too slow"):
             file.read(100)
