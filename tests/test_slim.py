@@ -11,6 +11,7 @@ from pathlib import Path
 import h5py
 import lab_files
 import numpy as np
+import nwb_files
 import pytest
 from click.testing import CliRunner
 from hdmf.backends.hdf5 import H5DataIO
@@ -20,13 +21,13 @@ from pynwb.ecephys import LFP, ElectricalSeries
 from pynwb.file import Subject
 from pynwb.image import ImageSeries
 from pynwb.ophys import DfOverF, ImageSegmentation, OpticalChannel, TwoPhotonSeries
-from standin import StandIn
+from standin import FAULTS, Faults, StandIn
 
 import nwbdyn
 from nwbdyn import archive, slim
 from nwbdyn.binning import bin
 from nwbdyn.cli import main
-from nwbdyn.errors import ReadError, ResultsError
+from nwbdyn.errors import NwbdynError, ReadError, ResultsError
 from nwbdyn.nwb import slim_record, walk
 from nwbdyn.nwb.hdf5_copy import Copy, Omissions
 from nwbdyn.progress import Progress, silent
@@ -505,3 +506,33 @@ def test_a_fit_of_the_copy_exports_into_the_copy(tmp_path, monkeypatch):
     with nwbdyn.open(str(enriched)) as recording:
         assert recording.source.digest == fit.source.digest
     assert nwbdyn.open_results(enriched).model == "netformer"
+
+
+def test_faults_of_the_storage_leave_a_right_copy_or_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(slim, "WORTH_IT", -1)
+    monkeypatch.setenv("DANDI_NO_ET", "1")
+    monkeypatch.delenv("DANDI_INSTANCE", raising=False)
+    asset = tmp_path / "archive" / "000001" / "sub-m1" / "sub-m1.nwb"
+    asset.parent.mkdir(parents=True)
+    asset.write_bytes(lab_files.write_imaging(tmp_path / "lab.nwb").read_bytes())
+    with h5py.File(asset, "r+") as file:
+        nwb_files.series(
+            file["acquisition"], "raw", np.zeros((9000, 40)), kind="ElectricalSeries", rate=1.0
+        )
+    kinds = [kind for kind in FAULTS if kind not in ("stall", "trickle")]
+    with StandIn(tmp_path / "archive") as running:
+        (source,) = archive.resolve("dandi:000001", instance=running.api)
+        copies = 0
+        for seed in range(25):
+            monkeypatch.setenv("NWBDYN_CACHE", str(tmp_path / f"cache-{seed}"))
+            running.faults = Faults(kinds, rate=0.3, seed=seed)
+            out = tmp_path / f"out-{seed}"
+            try:
+                path = slim.fetch(source, out).path
+            except NwbdynError:
+                assert [item for item in out.rglob("*") if item.is_file()] == []
+                continue
+            copies += 1
+            with nwbdyn.open(str(path)) as copy, nwbdyn.open(str(asset)) as whole:
+                np.testing.assert_array_equal(bin(copy).values, bin(whole).values)
+        assert 0 < copies < 25

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from lab_files import write_imaging
-from nwb_files import nwb, units
+from nwb_files import nwb, rois, traces, units
 from standin import Faults, StandIn
 from zarr_files import write_store
 
@@ -217,6 +217,19 @@ def test_a_link_out_of_the_store_is_not_followed(store, tmp_path):
         assert note.where == "/stolen"
     with pytest.raises(OSError, match="leads out"):
         Folder(store, "a store").get("../small.nwb")
+
+
+def test_a_reference_out_of_the_store_leads_nowhere(tmp_path):
+    with nwb(tmp_path / "a.nwb") as file:
+        traces(file, rois=rois(file))
+    store = write_store(tmp_path / "a.nwb", tmp_path / "a.nwb.zarr")
+    attributes = store / "processing/ophys/DfOverF/RoiResponseSeries/rois/.zattrs"
+    stored = json.loads(attributes.read_text())
+    stored["table"]["value"]["source"] = "../b.nwb.zarr"
+    attributes.write_text(json.dumps(stored))
+    with nwbdyn.open(str(store)) as recording:
+        assert "broken-reference" in [note.code for note in recording.notes]
+        assert recording.neurons.table_path is None
 
 
 class Trap:

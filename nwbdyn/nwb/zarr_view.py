@@ -15,22 +15,13 @@ import h5py
 import numpy as np
 
 from nwbdyn import zarr
+from nwbdyn.nwb import zarr_values
 from nwbdyn.nwb.objects import WatchedFile
+from nwbdyn.nwb.zarr_values import ZarrReference
 from nwbdyn.zarr import Node, Store
 
 OWN = ("zarr_dtype", "zarr_link", "_ARRAY_DIMENSIONS")  # attributes of the format, not of the file
 UNKNOWN_SIZE = 2**40  # bytes; of a store that nobody has added up
-TEXT = h5py.string_dtype()
-
-
-class ZarrReference(h5py.Reference):
-    """A reference to the object at a path."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-
-    def __bool__(self) -> bool:
-        return bool(self.path)
 
 
 class Unwatched(WatchedFile):
@@ -66,11 +57,12 @@ class _Identity:
 class _Attributes(Mapping):
     """The attributes of the file, references made references and lists made arrays."""
 
-    def __init__(self, stored: Mapping[str, Any]) -> None:
+    def __init__(self, stored: Mapping[str, Any], store: str) -> None:
+        self._store = store
         self._stored = {name: value for name, value in stored.items() if name not in OWN}
 
     def __getitem__(self, name: str) -> Any:
-        return _attribute(self._stored[name])
+        return zarr_values.attribute(self._stored[name], self._store)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._stored)
@@ -115,7 +107,7 @@ class ZarrGroup(h5py.Group):
 
     @property
     def attrs(self) -> _Attributes:
-        return _Attributes(self._node.attributes)
+        return _Attributes(self._node.attributes, self._root.store_name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.members)
@@ -183,11 +175,9 @@ class ZarrGroup(h5py.Group):
                 raise KeyError(f"{self.name} has no {name!r}")
             return h5py.HardLink()
         link = self._links[name]
-        source = str(link.get("source") or ".")
-        own = PurePosixPath(self._root.store_name).name
-        if source == "." or PurePosixPath(source).name == own:
+        if zarr_values.is_here(link.get("source"), self._root.store_name):
             return h5py.SoftLink(link["path"])
-        return h5py.ExternalLink(source, link["path"])
+        return h5py.ExternalLink(str(link["source"]), link["path"])
 
 
 class ZarrFile(ZarrGroup):
@@ -233,7 +223,7 @@ class ZarrDataset(h5py.Dataset):
 
     @property
     def attrs(self) -> _Attributes:
-        return _Attributes(self._node.attributes)
+        return _Attributes(self._node.attributes, self._root.store_name)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -267,7 +257,7 @@ class ZarrDataset(h5py.Dataset):
                     for name in names
                 ]
             )
-        return TEXT if self._array.dtype.kind in "OSU" else self._array.dtype
+        return zarr_values.TEXT if self._array.dtype.kind in "OSU" else self._array.dtype
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -286,13 +276,13 @@ class ZarrDataset(h5py.Dataset):
 
     def __getitem__(self, key: Any, new_dtype: Any = None) -> Any:
         if self._kind == "scalar":
-            return _text(self._array[0])
+            return zarr_values.text(self._array[0])
         stored = self._array[key]
         if self.dtype == h5py.ref_dtype and h5py.check_ref_dtype(self.dtype) is not None:
-            return _references(stored)
+            return zarr_values.references(stored, self._root.store_name)
         if stored.dtype.names is not None:
             return self._rows(stored)
-        return _text(stored)
+        return zarr_values.text(stored)
 
     def asstr(self, encoding: str | None = None, errors: str = "strict") -> "ZarrDataset":
         return self  # text comes decoded
@@ -301,45 +291,9 @@ class ZarrDataset(h5py.Dataset):
         rows = np.empty(stored.shape, self.dtype)
         for name in stored.dtype.names or ():
             is_reference = h5py.check_ref_dtype(self.dtype[name]) is not None
-            rows[name] = _references(stored[name]) if is_reference else stored[name]
+            rows[name] = (
+                zarr_values.references(stored[name], self._root.store_name)
+                if is_reference
+                else stored[name]
+            )
         return rows
-
-
-def _attribute(value: Any) -> Any:
-    if isinstance(value, dict) and value.get("zarr_dtype") == "object":
-        inside = value["value"]
-        return (
-            _references(np.array(inside, object))
-            if isinstance(inside, list)
-            else _reference(inside)
-        )
-    if isinstance(value, list):
-        is_text = any(isinstance(item, str) for item in value)
-        return np.array(value, dtype=TEXT if is_text else None)
-    return value
-
-
-def _reference(stored: Any) -> ZarrReference:
-    path = stored.get("path") if isinstance(stored, Mapping) else None
-    return ZarrReference(str(path or ""))
-
-
-def _references(stored: Any) -> Any:
-    if not isinstance(stored, np.ndarray) or not stored.ndim:
-        return _reference(stored[()] if isinstance(stored, np.ndarray) else stored)
-    made = np.empty(stored.shape, h5py.ref_dtype)
-    for at, item in np.ndenumerate(stored):
-        made[at] = _reference(item)
-    return made
-
-
-def _text(stored: Any) -> Any:
-    """Text as str, alone or in an array; numbers as they are."""
-    if isinstance(stored, bytes):
-        return stored.decode("utf-8", "replace")
-    if not isinstance(stored, np.ndarray) or stored.dtype.kind not in "OSU":
-        return stored
-    decoded = np.empty(stored.shape, TEXT)
-    for at, item in np.ndenumerate(stored):
-        decoded[at] = _text(item)
-    return decoded
