@@ -86,6 +86,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "cost": (RECORDING | {"models", "problem", "training"}, {"numpy", "torch"}),
     "scaling": (RECORDING, set()),
+    "verdict": (set(), set()),
     "sharing": (RECORDING | {"archive"}, set()),
     "selection": (RECORDING, {"numpy", "pandas"}),
 }
@@ -93,6 +94,8 @@ ANYTHING = {
     "cli",
     "report",
     "fitting",
+    "members",
+    "repeats",
     "summary",
     "benchmark",
     "submitting",

@@ -12,9 +12,8 @@ from lab_files import write_imaging, write_units
 from nwb_files import nwb
 from standin import KEY, StandIn
 
-from nwbdyn import sharing
+from nwbdyn import sharing, verdict
 from nwbdyn.cli import main
-from nwbdyn.cli.scoreboard import verdict
 from nwbdyn.cli.terminal import WIDTH, table
 from nwbdyn.errors import ResultsError
 
@@ -205,7 +204,7 @@ def test_the_verdict_says_who_won(beats, interval, word):
         "primary": {"metric": "r2", "split": "test", "horizon": 1, "baseline": "AR(1)"},
         "beats_baseline": beats,
     }
-    assert word in verdict(metrics, "netformer")
+    assert word in verdict.winner(metrics, "netformer")
 
 
 def test_an_upload_is_rehearsed_first_and_sent_when_told(tmp_path, cortex, monkeypatch):

@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+from nwbdyn import verdict
 from nwbdyn.cli import terminal
 from nwbdyn.results import Fit
 from nwbdyn.scaling import FITTED, Outcome
@@ -28,16 +29,12 @@ def of_fit(fit: Fit) -> str:
             name,
             _number(by_split.get("val", {}).get(metric)),
             _number(by_split.get(split, {}).get(metric)),
-            _interval(by_interval.get(name, {}).get(split, {}).get(metric)),
+            verdict.span(by_interval.get(name, {}).get(split, {}).get(metric)),
             *(_number(by_split.get(split, {}).get(other)) for other in others),
         ]
         for name, by_split in scores.items()
     ]
-    sentences = [
-        verdict(metrics, fit.model),
-        *_coupling(metrics.get("coupling")),
-        *_held_out(metrics.get("held_out"), metrics.get("draws")),
-    ]
+    sentences = verdict.sentences(metrics, fit.model)
     wrapped = [textwrap.fill(sentence, terminal.WIDTH) for sentence in sentences]
     table = terminal.table(header, rows)
     return "\n".join([table, "", *wrapped, *of_benchmark(metrics, fit.model)])
@@ -71,28 +68,6 @@ def of_benchmark(metrics: dict[str, Any], model: str) -> list[str]:
     return lines
 
 
-def verdict(metrics: dict[str, Any], model: str) -> str:
-    """One sentence: did the model beat its best baseline on the primary metric?"""
-    primary = metrics["primary"]
-    metric, split, baseline = primary["metric"], primary["split"], primary["baseline"]
-    own = metrics["model"][split][metric]
-    if baseline is None:
-        return f"{model}: {metric} {own:.3f} on {split}; no baseline could be scored."
-    other = metrics["baselines"][baseline][split][metric]
-    scores = f"{metric} {own:.3f} against {other:.3f} of {baseline} on {split}"
-    interval = metrics.get("intervals", {}).get("difference", {}).get(split, {}).get(metric)
-    known = interval is not None and all(end is not None for end in interval)
-    if known:
-        scores += f", difference {interval[0]:+.3f} to {interval[1]:+.3f}"
-    if metrics.get("beats_baseline") is None:
-        return f"{model}: {scores}."
-    if metrics["beats_baseline"]:
-        return f"{model} beats the best baseline: {scores}."
-    if known and interval[1] < 0:
-        return f"{model} loses to the best baseline: {scores}."
-    return f"{model} does not beat the best baseline: {scores}."
-
-
 def of_outcomes(outcomes: Sequence[Outcome]) -> str:
     """One row per session, then the reasons of those that were not fitted."""
     rows = [
@@ -121,41 +96,6 @@ def _secondary(scores: dict[str, float | None], primary: str) -> list[str]:
     horizons = [name for name in scores if name.startswith(f"{primary}@")]
     kinds = [name for name in scores if name not in (primary, "mse") and "@" not in name]
     return (horizons + kinds)[:_MOST_SECONDARY]
-
-
-def _coupling(coupling: dict[str, Any] | None) -> list[str]:
-    if coupling is None or coupling.get("adds") is None:
-        return []
-    interval = coupling.get("interval")
-    span = (
-        f" ({interval[0]:+.3f} to {interval[1]:+.3f})" if interval and None not in interval else ""
-    )
-    return [
-        f"Coupling adds {coupling['adds']:+.3f}{span} of {coupling['metric']} on "
-        f"{coupling['split']} to a refit without it."
-    ]
-
-
-def _held_out(found: dict[str, Any] | None, draws: dict[str, Any] | None) -> list[str]:
-    """How far the held-out neurons' score would move with other trials and other neurons."""
-    if found is None:
-        return []
-    span = _interval(found["intervals"]["model"])
-    held = f"{found['num_neurons']} neurons held out"
-    lines = [f"{found['metric']} over trials and {held}: {span}."] if span else []
-    if draws is not None:
-        spread = draws["model"][found["metric"]]
-        lines.append(
-            f"Over {draws['num_draws']} draws of held-out neurons: {spread['mean']:.3f} +- "
-            f"{spread['sd']:.3f} (sd)."
-        )
-    return lines
-
-
-def _interval(interval: Sequence[float | None] | None) -> str:
-    if interval is None or any(end is None or end != end for end in interval):
-        return ""
-    return f"{interval[0]:.3f} to {interval[1]:.3f}"
 
 
 def _number(value: float | None) -> str:

@@ -18,7 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from nwbdyn import run_directory
+from nwbdyn import run_directory, verdict
 from nwbdyn.errors import ResultsError
 from nwbdyn.report import figures, style
 from nwbdyn.results import Fit
@@ -64,8 +64,6 @@ def render(fit: Fit) -> str:
     """The page as a string."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    from nwbdyn.cli.scoreboard import verdict
-
     environment = Environment(
         loader=PackageLoader("nwbdyn.report", "."), autoescape=True, undefined=StrictUndefined
     )
@@ -73,7 +71,7 @@ def render(fit: Fit) -> str:
     return environment.get_template("page.html.jinja").render(
         fit=fit,
         title=f"{fit.model} on {fit.source.name}",
-        verdict=verdict(metrics, fit.model),
+        verdict=verdict.winner(metrics, fit.model),
         scores=_score_rows(fit),
         figures=_figures(fit),
         slider=_slider(fit),

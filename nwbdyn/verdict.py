@@ -1,0 +1,76 @@
+"""What a fit's scores come down to, in sentences that the terminal and the report both say."""
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def sentences(metrics: dict[str, Any], model: str) -> list[str]:
+    """Who won, what coupling added, and how far the held-out neurons' score may be trusted.
+
+    Args:
+        metrics: as metrics.json holds them.
+        model: the model's name.
+    """
+    return [
+        winner(metrics, model),
+        *_coupling(metrics.get("coupling")),
+        *_held_out(metrics.get("held_out"), metrics.get("draws")),
+    ]
+
+
+def winner(metrics: dict[str, Any], model: str) -> str:
+    """One sentence: did the model beat its best baseline on the primary metric?"""
+    primary = metrics["primary"]
+    metric, split, baseline = primary["metric"], primary["split"], primary["baseline"]
+    own = metrics["model"][split][metric]
+    if baseline is None:
+        return f"{model}: {metric} {own:.3f} on {split}; no baseline could be scored."
+    other = metrics["baselines"][baseline][split][metric]
+    scores = f"{metric} {own:.3f} against {other:.3f} of {baseline} on {split}"
+    interval = metrics.get("intervals", {}).get("difference", {}).get(split, {}).get(metric)
+    known = interval is not None and all(end is not None for end in interval)
+    if known:
+        scores += f", difference {interval[0]:+.3f} to {interval[1]:+.3f}"
+    if metrics.get("beats_baseline") is None:
+        return f"{model}: {scores}."
+    if metrics["beats_baseline"]:
+        return f"{model} beats the best baseline: {scores}."
+    if known and interval[1] < 0:
+        return f"{model} loses to the best baseline: {scores}."
+    return f"{model} does not beat the best baseline: {scores}."
+
+
+def span(interval: Sequence[float | None] | None, digits: int = 3) -> str:
+    """An interval to read, "" where it is not known."""
+    if interval is None or any(end is None or end != end for end in interval):
+        return ""
+    return f"{interval[0]:.{digits}f} to {interval[1]:.{digits}f}"
+
+
+def _coupling(coupling: dict[str, Any] | None) -> list[str]:
+    if coupling is None or coupling.get("adds") is None:
+        return []
+    interval = coupling.get("interval")
+    ends = (
+        f" ({interval[0]:+.3f} to {interval[1]:+.3f})" if interval and None not in interval else ""
+    )
+    return [
+        f"Coupling adds {coupling['adds']:+.3f}{ends} of {coupling['metric']} on "
+        f"{coupling['split']} to a refit without it."
+    ]
+
+
+def _held_out(found: dict[str, Any] | None, draws: dict[str, Any] | None) -> list[str]:
+    """How far the held-out neurons' score would move with other trials and other neurons."""
+    if found is None:
+        return []
+    ends = span(found["intervals"]["model"])
+    held = f"{found['num_neurons']} neurons held out"
+    lines = [f"{found['metric']} over trials and {held}: {ends}."] if ends else []
+    if draws is not None:
+        spread = draws["model"][found["metric"]]
+        lines.append(
+            f"Over {draws['num_draws']} draws of held-out neurons: {spread['mean']:.3f} +- "
+            f"{spread['sd']:.3f} (sd)."
+        )
+    return lines
