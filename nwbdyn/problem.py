@@ -62,6 +62,11 @@ class Problem:
         return ~self.split.held_in
 
     @property
+    def held_out_stated(self) -> bool:
+        """True where the file itself says which neurons are held out."""
+        return splits.stated_held_out(self.binned.neurons.table) is not None
+
+    @property
     def counted(self) -> np.ndarray:
         """(num_bins,) bool, the bins that are scored: no forward bins of a co-smoothing model."""
         if not self.co_smoothing:

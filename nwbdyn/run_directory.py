@@ -77,6 +77,26 @@ def prepare(path: Path, *, resume: bool = False, overwrite: bool = False) -> Non
         raise ResultsError(f"Cannot make {path}: {error}. Pass -o with another folder.") from error
 
 
+def begin(
+    path: Path, asked: Mapping[str, Any], *, resume: bool = False, overwrite: bool = False
+) -> bool:
+    """Prepare `path` for a fit of what was `asked`, and write that down.
+
+    Returns:
+        True where that fit is complete already, and only has to be loaded.
+
+    Raises:
+        ResultsError, FitError: as `prepare`, or the run there is of another fit.
+    """
+    prepare(path, resume=resume, overwrite=overwrite)
+    if is_started(path):
+        check_same(path, asked)
+    if is_complete(path):
+        return True
+    write_json(path, CONFIG, stamped(asked))
+    return False
+
+
 def is_started(path: Path) -> bool:
     """True when a fit has begun in `path`."""
     return (path / CONFIG).exists()
