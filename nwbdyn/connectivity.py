@@ -178,6 +178,15 @@ class Connectivity:
             attrs={"measure": self.measure},
         )
 
+    def sorted_rows(self) -> np.ndarray:
+        """(N,) rows by cell type, then region, then as recorded; unlabelled neurons last."""
+        keys: list[np.ndarray] = [np.arange(len(self.neurons))]
+        for label in ("location", "cell_type"):
+            if label in self.neurons.table:
+                values = self._label(label).astype(str)
+                keys.extend([values, values == ""])
+        return np.lexsort(keys)
+
     def to_xarray(self, time: slice | None = None, *, limit: int = DENSE_LIMIT) -> xr.DataArray:
         """One matrix per window, all at once.
 

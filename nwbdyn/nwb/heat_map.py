@@ -20,7 +20,7 @@ def heat_map(name: str, matrix: np.ndarray, connectivity: Connectivity, averaged
         connectivity: what the matrix averages, for the order of its rows and the words.
         averaged: over what, in words.
     """
-    order = sorted_rows(connectivity)
+    order = connectivity.sorted_rows()
     pixels, limit = draw(matrix[np.ix_(order, order)])
     labels = [label for label in ("cell_type", "location") if label in connectivity.neurons.table]
     words = " and ".join(labels).replace("_", " ")
@@ -34,17 +34,6 @@ def heat_map(name: str, matrix: np.ndarray, connectivity: Connectivity, averaged
         ),
     )
     return Images(name=name, images=[picture], description="Pictures of a fitted model.")
-
-
-def sorted_rows(connectivity: Connectivity) -> np.ndarray:
-    """(N,) rows by cell type, then region, then as recorded; unlabelled neurons last."""
-    table = connectivity.neurons.table
-    keys = [np.arange(len(table))]
-    for label in ("location", "cell_type"):
-        if label in table:
-            values = table[label].astype(object).where(table[label].notna(), "").astype(str)
-            keys.extend([values.to_numpy(dtype=str), (values == "").to_numpy()])
-    return np.lexsort(keys)
 
 
 def draw(matrix: np.ndarray) -> tuple[np.ndarray, float]:
