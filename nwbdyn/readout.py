@@ -105,6 +105,20 @@ def connectivity(model: Model, windows: Windows) -> Connectivity:
     )
 
 
+def currents(connectivity: Connectivity, windows: Windows) -> np.ndarray | None:
+    """(num_bins, N) input currents I(t) = A x(t), NaN in bins that were not observed.
+
+    x is the activity as the model saw it. None for a form that has no adjacency.
+    """
+    if connectivity.form != "gain":
+        return None
+    inputs = windows.inputs
+    values = np.empty_like(inputs)
+    np.matmul(inputs, connectivity.arrays["A"].T, out=values)
+    values[~windows.binned.valid] = np.nan
+    return values
+
+
 def influence(model: Model, windows: Windows) -> np.ndarray:
     """(N, N) mean predictive influence [post, pre] over evenly spaced test windows.
 

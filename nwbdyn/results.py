@@ -94,6 +94,7 @@ class Fit:
     seed: int
     device: str
     embeddings: np.ndarray | None = None  # (N, E)
+    currents: np.ndarray | None = None  # (num_bins, N) A x(t), x the activity the model saw
     notes: tuple[Note, ...] = ()
     run: Path | None = field(default=None, compare=False)  # where it is saved
     weights: dict[str, np.ndarray] = field(default_factory=dict, repr=False)  # name -> parameter
@@ -228,6 +229,8 @@ def _arrays(fit: Fit) -> dict[str, object]:
     }
     if fit.embeddings is not None:
         tree["embeddings"] = fit.embeddings
+    if fit.currents is not None:
+        tree["currents"] = fit.currents
     return tree
 
 
@@ -253,6 +256,7 @@ def _read_arrays(path: Path) -> dict[str, Any]:
         "predictions": Predictions(neurons=neurons, **tree["predictions"]),
         "connectivity": Connectivity(**connectivity),
         "embeddings": tree.get("embeddings"),
+        "currents": tree.get("currents"),
         "weights": weights,
     }
 

@@ -53,6 +53,7 @@ def summarise(
     edges, told = _edges(problem, trained, couplings)
     report(Progress("connectivity", len(trained), len(trained), "models"))
     embeddings = best.model.embeddings()
+    coupling = couplings[trained.index(best)]
     described = problem.described()
     seeds = [member.seed for member in trained]
     return Fit(
@@ -73,7 +74,7 @@ def summarise(
             neurons=binned.neurons,
             recorded=np.where(binned.valid[:, None], binned.values, np.nan).astype(np.float32),
         ),
-        connectivity=couplings[trained.index(best)],
+        connectivity=coupling,
         edges=edges,
         neurons=binned.neurons,
         source=problem.recording.source,
@@ -82,6 +83,7 @@ def summarise(
         seed=seeds[0],
         device=_named(windows.device),
         embeddings=None if embeddings is None else embeddings.cpu().numpy(),
+        currents=readout.currents(coupling, windows),
         notes=(*problem.notes, *(Note("model", problem.name, n) for n in best.model.notes), *told),
         weights={name: _array(value) for name, value in best.model.state_dict().items()},
         environment=provenance.environment(

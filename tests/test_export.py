@@ -166,6 +166,21 @@ def test_the_exact_matrix_at_any_time_follows_from_the_stored_factors(source, tm
     assert details == ({"necessity": 0.25} if form == "netformer" else {})
 
 
+def test_input_currents_lie_on_the_same_clock_and_say_what_they_are(source, tmp_path):
+    fit = lab_files.fit_of(source, form="gain")
+    path = export(fit, tmp_path / "out.nwb")
+    with NWBHDF5IO(path, "r") as io:
+        series = io.read().processing["population_dynamics"][f"{name_of(fit)}_currents"]
+        np.testing.assert_array_equal(series.data[:], fit.currents)
+        assert (series.starting_time, series.rate) == (1.0, 2.0)
+        assert "I(t) = A x(t)" in series.description
+    with nwbdyn.open_results(path) as back:
+        np.testing.assert_array_equal(back.currents, fit.currents)
+    fit.save(tmp_path / "run")
+    np.testing.assert_array_equal(nwbdyn.load(tmp_path / "run").currents, fit.currents)
+    assert lab_files.fit_of(source).currents is None  # NetFormer has no adjacency
+
+
 def test_the_record_repeats_what_was_asked_and_what_came_out(source, tmp_path):
     fit = lab_files.fit_of(source)
     path = export(fit, tmp_path / "out.nwb")

@@ -41,7 +41,7 @@ class Detail:
     """How much is written, and how precisely."""
 
     dense: bool = False  # one matrix per window beside the factors
-    precision: str = "float32"  # of the factors that grow with time
+    precision: str = "float32"  # of the factors and currents, which grow with time
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -66,6 +66,7 @@ def results(
         neurons,
         predicted_activity(fit, f"{name}_predictions", run, neurons, in_file),
         *couplings.objects(fit, summary, name, run, neurons),
+        *input_currents(fit, f"{name}_currents", neurons, detail.precision),
         factors(fit, f"{name}_factors", run, neurons, detail.precision),
     ]
 
@@ -75,6 +76,7 @@ def most_bytes(fit: Fit, detail: Detail) -> int:
     rows = couplings.EDGES_PER_NEURON * len(fit.neurons)
     series = min(couplings.SERIES_BYTES, 4 * rows * fit.connectivity.num_windows)
     arrays = fit.predictions.values.nbytes + fit.connectivity.stored_bytes + 2 * series
+    arrays += 0 if fit.currents is None else fit.currents.nbytes
     movie = fit.connectivity.dense_bytes if detail.dense else 0
     return arrays + movie + 200 * rows + 16 * len(fit.predictions.time) + OVERHEAD
 
@@ -140,6 +142,26 @@ def predicted_activity(
     )
 
 
+def input_currents(
+    fit: Fit, name: str, neurons: NeuronTable, precision: str
+) -> tuple[TimeSeries, ...]:
+    """What each neuron receives from the others; nothing for a model without an adjacency."""
+    if fit.currents is None:
+        return ()
+    series = TimeSeries(
+        name=name,
+        description=(
+            f"Input current of each row of {neurons.name}: I(t) = A x(t), the sum over the other "
+            "neurons of adjacency times activity as the model saw it. The unit is that of A "
+            "times that of x; the scale of A, and so of the current, means nothing by itself."
+        ),
+        data=storage.compressed(_narrowed(fit.currents, precision)),
+        unit="n.a.",
+        **storage.clock(fit.predictions.time),
+    )
+    return (series,)
+
+
 def factors(
     fit: Fit, name: str, run: ModelRun, neurons: NeuronTable, precision: str
 ) -> ConnectivityFactors:
@@ -148,9 +170,8 @@ def factors(
     arrays: dict[str, Any] = {}
     for key, value in connectivity.arrays.items():
         stored = "weights" if (connectivity.form, key) == ("dense", "weight") else key
-        array = np.asarray(value)
-        if stored in ("activity", "g", "maps", "weights") and array.dtype.kind == "f":
-            array = array.astype(min(np.dtype(precision), array.dtype), copy=False)
+        growing = stored in ("activity", "g", "maps", "weights")
+        array = _narrowed(value, precision) if growing else np.asarray(value)
         arrays[stored] = storage.compressed(array)
     settings = dict(connectivity.attributes)
     if "context" in settings:
@@ -169,3 +190,11 @@ def factors(
         **storage.measure(connectivity),
         **arrays,
     )
+
+
+def _narrowed(values: np.ndarray, precision: str) -> np.ndarray:
+    """The array at this precision, or as it is where it holds no more than that."""
+    array = np.asarray(values)
+    if array.dtype.kind != "f":
+        return array
+    return array.astype(min(np.dtype(precision), array.dtype), copy=False)

@@ -120,6 +120,11 @@ def _fit(file: h5py.File, name: str, files: ExitStack) -> Fit:
         seed=int(record.attrs["seed"]),
         device=record.attrs.get("device", ""),
         embeddings=table["embedding"][()] if "embedding" in table else None,
+        currents=(
+            _array(module[f"{name}_currents"]["data"])  # type: ignore[arg-type]  # lazy if large
+            if f"{name}_currents" in module
+            else None
+        ),
         notes=tuple(Note(**note) for note in _json(record, "notes")),
         files=files,
     )
