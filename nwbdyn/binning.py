@@ -90,7 +90,10 @@ def bin(
         DataError: no such covariate, or nothing usable left.
     """
     if bin_width is not None and not (np.isfinite(bin_width) and bin_width > 0):
-        raise ConfigError(f"Bin width must be a positive number of seconds, not {bin_width}.")
+        raise ConfigError(
+            f"Bin width must be a positive number of seconds, not {bin_width:g}. Pass for example "
+            f"--bin-width {SPIKE_BIN_WIDTH:g}, or leave it out."
+        )
     activity = recording.activity
     if isinstance(activity, SpikeTimes):
         binned = _bin_spikes(recording, activity, bin_width or SPIKE_BIN_WIDTH)
@@ -100,6 +103,9 @@ def bin(
         quantity = activity.quantity
     notes = list(binned.notes)
     where = recording.source.name
+    if len(binned.clock) == 1 and not (binned.kept.any() and binned.valid.any()):
+        width = binned.clock.bin_width
+        raise DataError(f"{where} fits into one bin of {width:g} s. Pass a smaller --bin-width.")
     if not binned.kept.any():
         reasons = "; ".join(f"{note.where}: {note.reason}" for note in notes[:3])
         raise DataError(f"No neuron of {where} has any activity that can be fitted ({reasons}).")

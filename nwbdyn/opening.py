@@ -26,6 +26,7 @@ def open(
     instance: str | None = None,
     quantity: str | None = None,
     plane: str | None = None,
+    spike_time_unit: str | None = None,
     where: str | None = None,
     cell_types: Path | str | None = None,
     cell_type_column: str | None = None,
@@ -40,6 +41,8 @@ def open(
         instance: archive to ask, by name or API URL.
         quantity: which ROI traces to take, where a file has several; by default the best.
         plane: name of one ROI table, where a file has several; by default all planes on one clock.
+        spike_time_unit: of spike times that are not seconds: "ms", or the sampling rate in Hz
+            ("30000"); "s" where they are seconds and were refused.
         where: keep the neurons for which this holds, as `selection.where` takes it: "quality ==
             'good' and firing_rate > 0.5". Cell types given here can be used in it.
         cell_types: CSV file with the columns `id` and `cell_type`; it wins over the recording's.
@@ -50,7 +53,7 @@ def open(
         AddressError: it names no file, or several.
         ArchiveError, StreamError: the bytes cannot be had.
         ReadError: the file is not NWB, or holds no activity or no such plane.
-        ConfigError: a quantity or condition that makes no sense.
+        ConfigError: a quantity, unit or condition that makes no sense.
         DataError: no such column, a CSV file that does not fit, or no neuron left.
     """
     sources = archive.resolve(address, instance=instance)
@@ -65,6 +68,7 @@ def open(
         sources[0],
         quantity=quantity,
         plane=plane,
+        spike_time_unit=spike_time_unit,
         where=where,
         cell_types=cell_types,
         cell_type_column=cell_type_column,
@@ -77,6 +81,7 @@ def open_source(
     *,
     quantity: str | None = None,
     plane: str | None = None,
+    spike_time_unit: str | None = None,
     where: str | None = None,
     cell_types: Path | str | None = None,
     cell_type_column: str | None = None,
@@ -87,9 +92,9 @@ def open_source(
 
     with ExitStack() as files:
         file = files.enter_context(_bytes_of(source, report))
-        recording = read(file, with_digest(source), quantity=quantity, plane=plane)
+        asked = {"quantity": quantity, "plane": plane, "spike_time_unit": spike_time_unit}
+        recording = read(file, with_digest(source), **asked)
         files.enter_context(recording.files)  # closed first: it holds what reads from `file`
-        asked = {"quantity": quantity, "plane": plane}
         recording = replace(recording, chosen={k: v for k, v in asked.items() if v is not None})
         recording = _labelled(recording, cell_types, cell_type_column)
         if where is not None:

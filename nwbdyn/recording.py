@@ -237,7 +237,8 @@ class Recording:
         for covariate in self.covariates:
             if covariate.name == name:
                 return covariate
-        raise KeyError(f"no covariate {name!r}; there are: {', '.join(self._covariate_names())}")
+        there = ", ".join(self._covariate_names()) or "none"
+        raise KeyError(f"no covariate {name!r}; there are: {there}")
 
     def _covariate_names(self) -> Iterator[str]:
         return (covariate.name for covariate in self.covariates)

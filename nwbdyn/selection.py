@@ -79,18 +79,22 @@ def _seconds(spikes: SpikeTimes, counts: np.ndarray) -> float:
 
 
 def _holds(table: pd.DataFrame, condition: str) -> np.ndarray:
-    has = ", ".join(map(str, table.columns))
     try:
         held = table.eval(condition, engine="python")
     except (NameError, SyntaxError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise ConfigError(
-            f"The condition {condition!r} cannot be used: {error}. Columns: {has}."
+            f"The condition {condition!r} cannot be used ({error}). {_asked_for(table)}"
         ) from error
     if not isinstance(held, pd.Series) or not pd.api.types.is_bool_dtype(held):
         raise ConfigError(
-            f"The condition {condition!r} is not true or false for each neuron. Columns: {has}."
+            f"The condition {condition!r} is not true or false for each neuron. {_asked_for(table)}"
         )
     return held.fillna(False).to_numpy(dtype=bool)
+
+
+def _asked_for(table: pd.DataFrame) -> str:
+    has = ", ".join(map(str, table.columns))
+    return f'Compare columns with values, as in "{table.columns[0]} != 3"; there are: {has}.'
 
 
 def _units(spikes: SpikeTimes, rows: np.ndarray) -> SpikeTimes:

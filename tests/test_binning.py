@@ -121,6 +121,11 @@ def test_a_bin_width_that_is_no_width_is_refused(width):
         bin(units([[0.1]]), bin_width=width)
 
 
+def test_a_bin_longer_than_the_recording_is_refused():
+    with pytest.raises(DataError, match=r"one bin of 1000 s. Pass a smaller --bin-width"):
+        bin(units([[10.1, 10.7]], intervals=[(10.0, 12.0)]), bin_width=1000)
+
+
 def test_one_neuron_is_fine_here():
     assert bin(units([[0.1, 0.3]])).num_neurons == 1
 

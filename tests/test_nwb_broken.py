@@ -138,23 +138,40 @@ def spike_times_in_words(path: Path):
         group["spike_times"] = np.array(["early"] * 8, dtype=TEXT)
 
 
-@refused("/units/spike_times in ", "whole numbers only", "divide by the sampling rate")
+@refused("/units/spike_times in ", "whole numbers only", "--spike-time-unit: ms, the sampling rate")
 def spike_times_in_samples(path: Path):
     with nwb(path) as file:
         units(file, spikes=[np.arange(30, 3_000_000, 30_011), [60]])
 
 
-@refused("/units/spike_times in ", "ends by 60.0 s", "divide by")
+@refused("/units/spike_times in ", "ends by 60.0 s", "--spike-time-unit: ms")
 def spike_times_in_milliseconds(path: Path):
     with nwb(path) as file:
         units(file, spikes=[np.linspace(10.5, 59_000.25, 400)])
         table(file["intervals"], "trials", "TimeIntervals", start_time=[0.0], stop_time=[60.0])
 
 
-@refused("/units/spike_times in ", "spans", "not seconds", "divide by")
+@refused("/units/spike_times in ", "33 hours at 0.0033 Hz", "--spike-time-unit: ms")
 def spike_times_in_milliseconds_and_nothing_beside_them(path: Path):
     with nwb(path) as file:
-        units(file, spikes=[np.linspace(10.5, 1_200_000.25, 400)])
+        units(file, spikes=[np.linspace(10.5, 120_000.25, 400)])
+
+
+@refused("/units/spike_times in ", "42 hours", "--spike-time-unit: ms")
+def a_file_with_every_time_in_milliseconds(path: Path):
+    with nwb(path) as file:
+        intervals = [[(10.0, 150_000.0)]] * 2
+        spikes = [np.linspace(10.5, 150_000.0, 900), np.linspace(20.25, 149_000.0, 400)]
+        units(file, spikes=spikes, obs_intervals=intervals)
+        columns = {"start_time": [0.0, 75_000.0], "stop_time": [75_000.0, 150_000.0]}
+        table(file["intervals"], "trials", "TimeIntervals", **columns)
+
+
+@refused("whole numbers only", "--spike-time-unit: ms, 25000 (samples)")
+def spike_times_in_samples_of_a_stated_rate(path: Path):
+    with nwb(path) as file:
+        group = units(file, spikes=[np.arange(30, 3_000_000, 30_011)])
+        group["spike_times"].attrs["resolution"] = 1 / 25_000
 
 
 @refused("RoiResponseSeries", "has 39 times for 40 samples")

@@ -22,7 +22,7 @@ from nwb_files import (
     units,
 )
 
-from nwbdyn.errors import DataError, ReadError
+from nwbdyn.errors import ConfigError, DataError, ReadError
 from nwbdyn.nwb import cell_types, ophys
 from nwbdyn.nwb.ecephys import intersection
 from nwbdyn.nwb.objects import Found
@@ -593,3 +593,50 @@ def test_a_recording_without_activity_says_what_is_there(tmp_path):
     said = r"empty\.nwb holds neither units .* It has: .*TimeSeries"
     with pytest.raises(ReadError, match=said), opened(tmp_path / "empty.nwb"):
         pass
+
+
+# ---------------------------------------------------------------- times that are not seconds
+
+
+@pytest.mark.parametrize(("unit", "per_second"), [("ms", 1_000), ("30000", 30_000)])
+def test_spike_times_in_another_unit_become_seconds_when_it_is_named(unit, per_second, tmp_path):
+    seconds = [np.linspace(0.5, 100.0, 400), np.linspace(1.0, 99.0, 50)]
+    observed = [[(0.0, 100.0)]] * 2
+    with nwb(tmp_path / "other.nwb") as file:
+        times = [(row * per_second).round() for row in seconds]
+        units(file, spikes=times, obs_intervals=[[(0.0, 100.0 * per_second)]] * 2)
+    with nwb(tmp_path / "mixed.nwb") as file:
+        units(file, spikes=times, obs_intervals=observed)
+    for name in ("other.nwb", "mixed.nwb"):
+        with opened(tmp_path / name, spike_time_unit=unit) as recording:
+            np.testing.assert_allclose(
+                recording.activity.of(1), seconds[1], atol=0.5 / per_second, rtol=0
+            )
+            np.testing.assert_allclose(recording.activity.intervals, [[0.0, 100.0]])
+            assert "spike-time-unit" in noted(recording)
+
+
+def test_rare_spikes_of_a_very_long_recording_are_seconds_when_that_is_said(tmp_path):
+    spikes = [np.linspace(0.25, 40_000.0, 400)]
+    with nwb(tmp_path / "long.nwb") as file:
+        units(file, spikes=spikes)
+    with pytest.raises(ReadError, match="--spike-time-unit"), opened(tmp_path / "long.nwb"):
+        pass
+    with opened(tmp_path / "long.nwb", spike_time_unit="s") as recording:
+        np.testing.assert_array_equal(recording.activity.of(0), spikes[0])
+
+
+@pytest.mark.parametrize("unit", ["us", "0", "-1", "nan", ""])
+def test_a_unit_of_spike_times_that_is_none_is_refused(unit, tmp_path):
+    with nwb(tmp_path / "a.nwb") as file:
+        units(file)
+    refused = pytest.raises(ConfigError, match="s, ms, or the sampling rate")
+    with refused, opened(tmp_path / "a.nwb", spike_time_unit=unit):
+        pass
+
+
+def test_spike_times_that_are_no_numbers_are_noted(tmp_path):
+    with nwb(tmp_path / "a.nwb") as file:
+        units(file, spikes=[[0.5, np.nan, 1.5], [0.25]])
+    with opened(tmp_path / "a.nwb") as recording:
+        assert noted(recording)["nan-spikes"] == "/units/spike_times"

@@ -159,7 +159,7 @@ def test_a_plane_is_fitted_alone(imaging, tmp_path):
 @pytest.mark.parametrize(
     ("option", "word"),
     [
-        (["--where", "depth > 3"], "Columns: id, quality, layer"),
+        (["--where", "depth > 3"], "there are: id, quality, layer"),
         (["--where", "id > 99"], "None of the 6 neurons"),
         (["--plane", "upper"], "no plane"),
         (["--cell-type-column", "kind"], "no column 'kind'"),

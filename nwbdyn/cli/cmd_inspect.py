@@ -2,19 +2,22 @@
 
 import json
 import shlex
+import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nwbdyn.cli import options, terminal
-from nwbdyn.errors import ConfigError, DataError
+from nwbdyn.errors import ConfigError, DataError, NwbdynError
 
 if TYPE_CHECKING:
     from nwbdyn.recording import Recording
 
 _INDENT = 12  # columns of the names on the left
 _SHOWN = 6  # rows of a list before "and N more"
+FEWEST_NEURONS = 2  # with activity; fewer have nobody to be coupled to
+EXIT_SOME_FAILED = 3  # as of `fit`: some files could be read, and some not
 
 
 @click.command("inspect")
@@ -28,7 +31,8 @@ def command(
 ) -> None:
     """Show what the recording at ADDRESS holds, without reading its large arrays.
 
-    With --model, a few updates of that model are timed here, on noise of the recording's size.
+    With --model, a few updates of that model are timed here, on noise of the recording's size. Of
+    several files, one that cannot be read is listed with the reason, and the exit code is 3.
 
     \b
     Examples:
@@ -40,24 +44,39 @@ def command(
     from nwbdyn.nwb.summary import summarise
     from nwbdyn.opening import open_source
 
-    summaries = []
+    _check_model(model)
+    sources = archive.resolve(address, instance=instance)
+    summaries: list[dict[str, Any]] = []
     with terminal.watch(quiet=as_json) as report:
-        for source in archive.resolve(address, instance=instance):
-            with open_source(source, report=report, **opened) as recording:
-                summary = summarise(recording)
-                if model is not None:
-                    summary["cost"] = _cost(recording, model)
-                summaries.append(summary)
+        for source in sources:
+            try:
+                with open_source(source, report=report, **opened) as recording:
+                    summary = summarise(recording)
+                    if model is not None:
+                        summary["cost"] = _cost(recording, model)
+                    summary["fit"] = _fit_command(summary)
+            except NwbdynError as error:
+                if len(sources) == 1 or isinstance(error, ConfigError):
+                    raise
+                summary = {"source": {"uri": source.uri, "size": source.size}, "error": str(error)}
+            summaries.append(summary)
     if as_json:
         click.echo(json.dumps(summaries[0] if len(summaries) == 1 else summaries, indent=2))
-        return
-    click.echo("\n\n".join(page(summary) for summary in summaries))
+    else:
+        click.echo("\n\n".join(page(summary) for summary in summaries))
+    num_failed = sum("error" in summary for summary in summaries)
+    if num_failed:
+        sys.exit(1 if num_failed == len(summaries) else EXIT_SOME_FAILED)
 
 
 def page(summary: dict[str, Any]) -> str:
     """The page for one recording, at most 80 columns wide."""
-    source, neurons, activity = summary["source"], summary["neurons"], summary["activity"]
+    source = summary["source"]
     lines = [str(source["uri"]), "=" * min(len(str(source["uri"])), terminal.WIDTH)]
+    if "error" in summary:
+        wrapped = textwrap.wrap(summary["error"], terminal.WIDTH, break_on_hyphens=False)
+        return "\n".join([*lines, *wrapped])
+    neurons, activity = summary["neurons"], summary["activity"]
     lines += _field("session", _session(summary))
     lines += _field("subject", _subject(summary["subject"]))
     lines += _field("neurons", _neurons(neurons))
@@ -72,18 +91,25 @@ def page(summary: dict[str, Any]) -> str:
     if "cost" in summary:
         lines += _field("a fit takes", _cost_in_words(summary["cost"]))
     lines += _notes(summary["notes"])
-    lines += ["", "Fit it:", f"  {_fit_command(summary)}"]
+    if summary["fit"] is None:
+        lines += ["", *textwrap.wrap(_why_no_fit(summary), terminal.WIDTH)]
+    else:
+        lines += ["", "Fit it:", f"  {summary['fit']}"]
     return "\n".join(lines)
+
+
+def _check_model(name: str | None) -> None:
+    from nwbdyn import models
+
+    if name is not None and name not in models.names():
+        raise ConfigError(f"No model named '{name}'. Choose from: {', '.join(models.names())}.")
 
 
 def _cost(recording: "Recording", model: str) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from nwbdyn import models
     from nwbdyn.cost import estimate
 
-    if model not in models.names():
-        raise ConfigError(f"No model named '{model}'. Choose from: {', '.join(models.names())}.")
     try:
         cost = estimate(recording, model)
     except DataError as error:
@@ -227,9 +253,29 @@ def _notes(notes: list[dict[str, str]]) -> list[str]:
     return lines
 
 
-def _fit_command(summary: dict[str, Any]) -> str:
-    model = "stndt" if summary["activity"]["quantity"] == "counts" else "netformer"
-    model = summary["cost"]["model"] if "cost" in summary else model
+def _num_usable(summary: dict[str, Any]) -> int:
+    """Neurons that may have activity; a fit finds out about ROIs that say nothing."""
+    return summary["neurons"]["count"] - summary["activity"].get("empty_units", 0)
+
+
+def _why_no_fit(summary: dict[str, Any]) -> str:
+    return (
+        f"Nothing to fit: a coupling needs two neurons with activity, and there "
+        f"{'is 1' if _num_usable(summary) == 1 else 'are 0'}."
+    )
+
+
+def _fit_command(summary: dict[str, Any]) -> str | None:
+    """The command that fits a model which takes such a recording; None where none does."""
+    from nwbdyn.splits import FEWEST_HELD_OUT
+
+    if _num_usable(summary) < FEWEST_NEURONS:
+        return None
+    co_smoothing = summary["activity"]["quantity"] == "counts"
+    enough = _num_usable(summary) >= 2 * FEWEST_HELD_OUT
+    model = "stndt" if co_smoothing and enough else "netformer"
+    if "cost" in summary and "impossible" not in summary["cost"]:
+        model = summary["cost"]["model"]
     words = ["nwbdyn", "fit", str(summary["source"]["uri"]), "--model", model]
     for name, value in summary["chosen"].items():
         if not name.endswith("_digest"):

@@ -20,6 +20,11 @@ _OPENING = (  # what to take from a file; named as in `nwbdyn.open`
         help="Read these ROI traces: events, dff, deconvolved or fluorescence.",
     ),
     click.option("--plane", metavar="NAME", help="Read this ROI table only."),
+    click.option(
+        "--spike-time-unit",
+        metavar="UNIT",
+        help="Of spike times that are not seconds: ms, or the sampling rate in Hz.",
+    ),
     click.option("--where", metavar="CONDITION", help="Keep neurons: \"quality == 'good'\"."),
     click.option(
         "--cell-types",
@@ -39,7 +44,7 @@ def opening(command: Callable[..., object]) -> Callable[..., object]:
 
 def split_opening(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The options of `opening` as arguments of `nwbdyn.open`, and all others."""
-    names = ("quantity", "plane", "where", "cell_types", "cell_type_column")
+    names = ("quantity", "plane", "spike_time_unit", "where", "cell_types", "cell_type_column")
     return {name: given[name] for name in names}, {
         name: value for name, value in given.items() if name not in names
     }

@@ -6,19 +6,21 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from nwbdyn.errors import ReadError
+from nwbdyn.errors import ConfigError, ReadError
 from nwbdyn.nwb import objects, series, tables
 from nwbdyn.nwb.objects import Contents, Found, attribute, has, number, path_of
-from nwbdyn.recording import Neurons, SpikeTimes
+from nwbdyn.recording import LazyArray, Neurons, SpikeTimes
 
 # read elsewhere, or one array per neuron that no fit looks at
 SPIKE_COLUMNS = ("spike_times", "obs_intervals", "electrodes")
 WAVEFORM_COLUMNS = ("waveform_mean", "waveform_sd", "waveforms")
 ELECTRODES = "/general/extracellular_ephys/electrodes"
+SECONDS, MILLISECONDS = "s", "ms"  # a sampling rate in Hz is the third unit of spike times
 SAMPLED_SPIKES = 2_000  # looked at, at each end, to see whether the times are seconds
 FAR_BEYOND = 50.0  # times the recorded span; milliseconds are 1,000 and samples 20,000 times
 LONG_GAP = 2.0  # seconds between a unit's spikes; in milliseconds they are hundreds
-HUGE_GAP, LONG_SPAN = 50.0, 300_000.0  # seconds; where nothing else tells the recording's length
+# Units that fire so rarely for so long are units whose times are milliseconds, more likely than not
+SLOW_RATE, LONG_SPAN = 0.05, 36_000.0  # Hz per unit that fires, seconds
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,33 @@ class UnitsTable:
     spikes: SpikeTimes
 
 
-def read(contents: Contents) -> UnitsTable | None:
-    """The units with spike times: `/units` first, else the first table elsewhere; None if none."""
+def seconds_in(unit: str) -> float:
+    """Seconds in one unit of spike times: "s", "ms", or a sampling rate in Hz ("30000").
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    if unit in (SECONDS, MILLISECONDS):
+        return 1.0 if unit == SECONDS else 1e-3
+    try:
+        rate = float(unit)
+    except ValueError:
+        rate = 0.0
+    if not (np.isfinite(rate) and rate > 0):
+        raise ConfigError(
+            f"Spike times cannot be in {unit!r}. Choose from: s, ms, or the sampling rate in Hz, "
+            "such as 30000."
+        )
+    return 1 / rate
+
+
+def read(contents: Contents, spike_time_unit: str | None = None) -> UnitsTable | None:
+    """The units with spike times: `/units` first, else the first table elsewhere; None if none.
+
+    Raises:
+        ConfigError: an unknown unit of spike times.
+    """
+    seconds = seconds_in(SECONDS if spike_time_unit is None else spike_time_unit)
     candidates = sorted(contents.of_type("Units"), key=lambda found: found.path != "/units")
     chosen: UnitsTable | None = None
     for found in candidates:
@@ -40,7 +67,7 @@ def read(contents: Contents) -> UnitsTable | None:
             reason = f"a second table of units; those in {chosen.found.path} are used"
             contents.note("more-units", found.path, reason)
             continue
-        spikes = _spike_times(contents, found)
+        spikes = _spike_times(contents, found, seconds)
         if spikes is not None:
             table = _neurons(contents, found, len(spikes.index))
             chosen = UnitsTable(found, *table, spikes)
@@ -56,18 +83,21 @@ def check_seconds(contents: Contents, units: UnitsTable, last_time: float) -> No
         last_time: the end of everything else in the file, seconds; NaN when nothing else is timed.
 
     Raises:
-        ReadError: the times are whole numbers (samples), or lie far beyond the recording.
+        ReadError: the times are whole numbers (samples), lie far beyond the recording, or would be
+            too rare for seconds.
     """
     times = units.spikes.times
     where = f"{units.found.path}/spike_times in {contents.file_name}"
-    seen = np.concatenate([times[:SAMPLED_SPIKES], times[-SAMPLED_SPIKES:]])
-    seen = seen[np.isfinite(seen)]
+    looked_at = np.concatenate([times[:SAMPLED_SPIKES], times[-SAMPLED_SPIKES:]])
+    seen = looked_at[np.isfinite(looked_at)]
+    if len(seen) < len(looked_at):
+        reason = f"{len(looked_at) - len(seen)} of {len(looked_at)} times looked at are not numbers"
+        contents.note("nan-spikes", f"{units.found.path}/spike_times", reason)
     if len(seen) < 20:
         return
-    fix = (
-        "NWB times are seconds: divide by the sampling rate (samples) or by 1,000 (milliseconds) "
-        "and write the file again."
-    )
+    resolution = units.spikes.resolution
+    rate = f"{1 / resolution:g}" if resolution is not None else "the sampling rate in Hz"
+    fix = f"Pass --spike-time-unit: ms, {rate} (samples), or s if they are seconds all the same."
     latest = float(seen.max())
     if np.all(seen == np.round(seen)) and len(np.unique(seen)) > 10:
         raise ReadError(
@@ -82,14 +112,17 @@ def check_seconds(contents: Contents, units: UnitsTable, last_time: float) -> No
             f"{last_time:,.1f} s, so they are not seconds. {fix}"
         )
     span = latest - float(seen.min())
-    if not np.isfinite(last_time) and gap > HUGE_GAP and span > LONG_SPAN:
+    firing = int(np.count_nonzero(np.diff(units.spikes.index, prepend=0)))
+    per_unit = len(times) / firing
+    if span > LONG_SPAN and per_unit < SLOW_RATE * span:
         raise ReadError(
-            f"{where} spans {span:,.0f} with a typical interval of {gap:,.0f} between spikes, so "
-            f"they are not seconds. {fix}"
+            f"{where} spans {span:,.0f}, with {per_unit:,.0f} spikes per unit: as seconds these "
+            f"are {span / 3600:,.0f} hours at {per_unit / span:.2g} Hz, so they are milliseconds "
+            f"or samples. {fix}"
         )
 
 
-def _spike_times(contents: Contents, found: Found) -> SpikeTimes | None:
+def _spike_times(contents: Contents, found: Found, seconds: float) -> SpikeTimes | None:
     group = found.group
     times = contents.dataset(group, "spike_times")
     if times is None:
@@ -116,12 +149,26 @@ def _spike_times(contents: Contents, found: Found) -> SpikeTimes | None:
         reason = f"{len(empty)} of {num_units} units have no spikes: rows {rows}"
         contents.note("empty-units", found.path, reason)
     resolution = number(times, "resolution", float("nan"))
+    in_seconds = series.times(contents, times, seconds)
+    intervals = _observed(contents, found, num_units)
+    if seconds != 1.0:
+        reason = f"are multiplied by {seconds:g}, as asked"
+        if intervals is not None and _in_unit_of_spikes(intervals, in_seconds):
+            intervals, reason = intervals * seconds, f"{reason}, and so are obs_intervals"
+        contents.note("spike-time-unit", path_of(times), reason)
     return SpikeTimes(
-        times=series.times(contents, times),
+        times=in_seconds,
         index=index,
-        intervals=_observed(contents, found, num_units),
+        intervals=intervals,
         resolution=resolution if np.isfinite(resolution) and resolution > 0 else None,
     )
+
+
+def _in_unit_of_spikes(intervals: np.ndarray, in_seconds: LazyArray) -> bool:
+    """Whether stored intervals end so far beyond the spikes that they are no seconds either."""
+    seen = in_seconds[-SAMPLED_SPIKES:]
+    latest = float(np.max(seen, where=np.isfinite(seen), initial=0.0))
+    return len(intervals) > 0 and float(intervals.max()) > FAR_BEYOND * latest
 
 
 def _observed(contents: Contents, found: Found, num_units: int) -> np.ndarray | None:

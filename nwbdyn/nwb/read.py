@@ -43,6 +43,7 @@ def read(
     *,
     quantity: str | None = None,
     plane: str | None = None,
+    spike_time_unit: str | None = None,
 ) -> Recording:
     """The session in an NWB file, with arrays that stay in the file until asked for.
 
@@ -57,10 +58,12 @@ def read(
         quantity: "counts" or one of `TRACE_QUANTITIES`.
         plane: name of one ROI table, on its own clock, where a file has several; by default all
             planes on one clock, each plane's last frame held. Units are not read then.
+        spike_time_unit: of spike times that are not seconds: "ms", or a sampling rate in Hz; "s"
+            where they are, whatever they look like.
 
     Raises:
         ReadError: no NWB; no spike times and no ROI traces; times that are not seconds.
-        ConfigError: an unknown quantity.
+        ConfigError: an unknown quantity or unit.
     """
     if quantity is not None and quantity not in QUANTITIES:
         choices = ", ".join(QUANTITIES)
@@ -70,7 +73,7 @@ def read(
         stack.callback(contents.file.close)
         source = _stood_for(contents, source)
         try:
-            recording = _session(contents, source, quantity, plane, stack)
+            recording = _session(contents, source, quantity, plane, spike_time_unit, stack)
         except (OSError, RuntimeError) as error:
             contents.check_stream()
             raise ReadError(walk.damaged(contents.file_name, error)) from error
@@ -89,17 +92,22 @@ def _stood_for(contents: Contents, source: Source) -> Source:
 
 
 def _session(
-    contents: Contents, source: Source, quantity: str | None, plane: str | None, stack: ExitStack
+    contents: Contents,
+    source: Source,
+    quantity: str | None,
+    plane: str | None,
+    spike_time_unit: str | None,
+    stack: ExitStack,
 ) -> Recording:
     subject = _subject(contents)
-    neurons, activity, descriptions, units = _activity(contents, quantity, plane)
+    neurons, activity, descriptions, units = _activity(contents, quantity, plane, spike_time_unit)
     neurons = cell_types.label(contents, neurons, descriptions, subject)
     own = _own_series(contents, activity)
     covariates, events = behavior.read(contents, without=own)
     trials, others = intervals.read(contents)
     _note_unread(contents, neurons)
     others = others | {name: frame for name, frame in events.items() if name not in others}
-    if units is not None:
+    if units is not None and spike_time_unit is None:
         last = _last_time(trials, others, covariates, units.spikes)
         ecephys.check_seconds(contents, units, last)
     return Recording(
@@ -121,11 +129,11 @@ def _session(
 
 
 def _activity(
-    contents: Contents, quantity: str | None, plane: str | None
+    contents: Contents, quantity: str | None, plane: str | None, spike_time_unit: str | None
 ) -> tuple[Neurons, SpikeTimes | Traces, dict[str, str], ecephys.UnitsTable | None]:
     """The neurons and their activity: units, else ROI traces, else one series per neuron."""
     if quantity == COUNTS or (quantity is None and plane is None):
-        units = ecephys.read(contents)
+        units = ecephys.read(contents, spike_time_unit)
         if units is not None:
             for found in contents.of_type("RoiResponseSeries"):
                 role = ophys.role(found)

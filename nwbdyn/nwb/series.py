@@ -96,11 +96,12 @@ def unit(found: Found, name: str = "data") -> str:
     return (attribute(dataset, "unit") if dataset is not None else None) or "n.a."
 
 
-def times(contents: Contents, dataset: h5py.Dataset) -> LazyArray:
-    """(n,) seconds, as a dataset of times that stays in the file."""
+def times(contents: Contents, dataset: h5py.Dataset, seconds: float = 1.0) -> LazyArray:
+    """(n,) seconds, as a dataset of times that stays in the file, each of `seconds`."""
 
     def read(key: Any) -> np.ndarray:
-        return contents.part(dataset, key).astype(np.float64, copy=False)
+        stored = contents.part(dataset, key).astype(np.float64, copy=False)
+        return stored if seconds == 1.0 else stored * seconds
 
     dtype = np.dtype(np.float64)
     return LazyArray(read, dataset.shape, dtype, stored=lambda: ranges.stored(dataset))

@@ -1,0 +1,80 @@
+"""What `nwbdyn inspect` says, of one recording and of many."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from nwb_files import nwb, rois, series, table, traces, units
+
+from nwbdyn.cli import main
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Units, traces, one unit alone, and a file that is none."""
+    where = tmp_path_factory.mktemp("lab")
+    with nwb(where / "b-units.nwb") as file:
+        units(file, spikes=[np.linspace(0.5, 60, 30 + n) for n in range(12)])
+        columns = {"start_time": [0.0, 30.0], "stop_time": [20.0, 50.0]}
+        table(file["intervals"], "trials", "TimeIntervals", **columns)
+        for name in ("a_series_with_quite_a_long_name", "another_series_with_a_long_name"):
+            series(file["acquisition"], name, np.zeros((9, 2)), rate=1.0)
+    with nwb(where / "c-traces.nwb") as file:
+        traces(file, rois=rois(file))
+    with nwb(where / "d-alone.nwb") as file:
+        units(file, spikes=[[0.5, 1.5], []])
+    with nwb(where / "e-few.nwb") as file:
+        units(file, spikes=[[0.5, 1.5], [0.7], [0.2]])
+    (where / "a-broken.nwb").write_bytes(b"not HDF5")
+    return where
+
+
+def test_a_file_that_cannot_be_read_is_listed_and_the_others_are_shown(folder):
+    done = run("inspect", folder)
+    assert done.exit_code == 3
+    pages = done.stdout.split("\n\n\n") if "\n\n\n" in done.stdout else [done.stdout]
+    text = "\n".join(pages)
+    assert "a-broken.nwb cannot be read as an HDF5 file" in " ".join(text.split())
+    for name in ("b-units", "c-traces", "d-alone", "e-few"):
+        assert f"{name}.nwb" in text
+    listed = json.loads(run("inspect", folder, "--json").stdout)
+    assert ["error" in summary for summary in listed] == [True, False, False, False, False]
+
+
+def test_a_single_file_that_cannot_be_read_is_an_error(folder):
+    done = run("inspect", folder / "a-broken.nwb")
+    assert done.exit_code == 1
+    assert not done.stdout
+
+
+def test_a_condition_that_makes_no_sense_stops_at_once(folder):
+    assert run("inspect", folder, "--where", "quality ==").exit_code == 1
+    assert run("inspect", folder, "--model", "netfromer").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [("b-units", "stndt"), ("c-traces", "netformer"), ("e-few", "netformer"), ("d-alone", None)],
+)
+def test_only_a_fit_that_can_be_done_is_recommended(folder, name, model):
+    command = json.loads(run("inspect", folder / f"{name}.nwb", "--json").stdout)["fit"]
+    page = run("inspect", folder / f"{name}.nwb").stdout
+    if model is None:
+        assert command is None
+        assert "a coupling needs two neurons" in page
+    else:
+        assert f"--model {model}" in command
+        assert command in page
+
+
+def test_a_page_is_eighty_columns_wide_but_for_what_is_to_be_copied(folder):
+    page = run("inspect", folder / "b-units.nwb").stdout
+    address, _, *lines, command = page.rstrip("\n").split("\n")
+    assert all(len(line) <= 80 for line in lines)
+    assert address.endswith("b-units.nwb")
+    assert command.startswith("  nwbdyn fit ")
