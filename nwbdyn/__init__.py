@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from nwbdyn.nwb.write import export
     from nwbdyn.opening import open
     from nwbdyn.recording import Recording, Source
+    from nwbdyn.reproducing import reproduce
     from nwbdyn.results import Fit, Predictions, load
 
 _HOME = {
@@ -26,6 +27,7 @@ _HOME = {
     "load": "nwbdyn.results",
     "open": "nwbdyn.opening",
     "open_results": "nwbdyn.nwb.results",
+    "reproduce": "nwbdyn.reproducing",
 }
 
 __version__ = "0.1.0"
@@ -40,6 +42,7 @@ __all__ = [
     "load",
     "open",
     "open_results",
+    "reproduce",
 ]
 
 

@@ -38,12 +38,24 @@ def environment(*, seeds: Sequence[int], folds: int | None, threads: int) -> dic
         "folds": folds,
         "threads": threads,
         "platform": platform.platform(),
+        "cpu": cpu(),
         "cpu_count": os.cpu_count() or 0,
     }
     checkout = git_state()
     if checkout is not None:
         made["git"] = checkout
     return made
+
+
+def cpu() -> str:
+    """The processor's name, as far as the system tells it; its kind where it does not."""
+    listed = Path("/proc/cpuinfo")
+    if listed.exists():
+        for line in listed.read_text(encoding="utf-8").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    return platform.processor() or platform.machine()
 
 
 def git_state() -> dict[str, object] | None:

@@ -100,6 +100,7 @@ ANYTHING = {
     "benchmark",
     "submitting",
     "ensembles",
+    "reproducing",
     "__init__",
 }
 
@@ -173,5 +174,6 @@ def test_public_names_are_exactly_these():
         "load",
         "open",
         "open_results",
+        "reproduce",
     ]
     assert all(getattr(nwbdyn, name) is not None for name in nwbdyn.__all__)

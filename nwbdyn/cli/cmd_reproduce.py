@@ -1,0 +1,84 @@
+"""`nwbdyn reproduce`: fit again what an exported file holds, and compare."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from nwbdyn.cli import options, terminal
+
+if TYPE_CHECKING:
+    from nwbdyn.reproducing import Reproduction
+
+
+@click.command("reproduce")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--run", metavar="NAME", help="Which results, where FILE holds several.")
+@click.option("--source", metavar="ADDRESS", help="The recording, where it has moved.")
+@click.option(
+    "-o",
+    "--output",
+    "folder",
+    type=click.Path(path_type=Path),
+    help="Run directory for the second fit.  [default: not kept]",
+)
+@options.instance
+@options.quiet
+@click.pass_context
+def command(
+    context: click.Context,
+    file: Path,
+    run: str | None,
+    source: str | None,
+    folder: Path | None,
+    instance: str | None,
+    quiet: bool,
+) -> None:
+    """Fit again from what FILE says, an NWB file that `export` wrote, and report the differences.
+
+    The recording is opened again from where it came from and must give the tensors that were
+    fitted. Exit code 1 says that predictions or scores differ by more than they do on the same
+    CPU with as many threads.
+
+    \b
+    Examples:
+      nwbdyn reproduce sub-m1_ses-s1_desc-netformer_ophys.nwb
+      nwbdyn reproduce enriched.nwb --run netformer-1a2b3c4d --source moved/lab.nwb
+    """
+    from nwbdyn.reproducing import reproduce
+
+    with terminal.watch(quiet=quiet) as report:
+        outcome = reproduce(
+            file, run, source=source, instance=instance, folder=folder, report=report
+        )
+    click.echo("\n".join(_lines(outcome)))
+    context.exit(0 if outcome.reproduced else 1)
+
+
+def _lines(outcome: "Reproduction") -> list[str]:
+    from nwbdyn.reproducing import METRICS, PREDICTIONS
+
+    rows = [
+        ("predictions (SD)", f"{outcome.predictions:.1e}", f"{PREDICTIONS:.0e}", ""),
+        ("scores", f"{outcome.metrics:.1e}", f"{METRICS:.0e}", outcome.metric),
+    ]
+    if not outcome.metrics:
+        rows[1] = (*rows[1][:3], "")
+    lines = [terminal.table(("", "difference", "limit", "largest in"), rows, wide=3), ""]
+    then, now = outcome.digests
+    same = "the same" if then == now else f"{then} then, {now} now"
+    lines.append(f"Tensors that were fitted: the same. Digest of the source: {same}.")
+    lines += [
+        f"{name}: {before} then, {now} now." for name, (before, now) in outcome.changed.items()
+    ]
+    if outcome.unmatched:
+        lines.append(f"Scores in one fit only: {', '.join(outcome.unmatched)}.")
+    if outcome.reproduced:
+        lines.append("Reproduced.")
+    elif outcome.changed:
+        lines.append(
+            f"Not reproduced to the limit; different from then: {', '.join(outcome.changed)}."
+        )
+    else:
+        lines.append("Not reproduced, although nothing that is recorded is different.")
+    return lines
