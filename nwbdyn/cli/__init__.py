@@ -31,7 +31,8 @@ class Verbs(click.Group):
             ctx.exit(1)
 
 
-_ORDER = ["inspect", "fetch", "fit", "export", "report", "reproduce"]  # the order in which people need them
+# the order in which people need them
+_ORDER = ["inspect", "fetch", "fit", "export", "report", "reproduce"]
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
