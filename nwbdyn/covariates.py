@@ -1,9 +1,10 @@
-"""Behaviour and stimuli on the clock of the bins, strictly causal."""
+"""Behaviour, stimuli and events on the clock of the bins, strictly causal."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from nwbdyn import events
 from nwbdyn.clock import INSTANT, Clock, increasing
 from nwbdyn.errors import DataError
 from nwbdyn.recording import Covariate, Note, Recording
@@ -14,24 +15,20 @@ STALE = 1.5  # sample intervals (or one bin, if longer) after which a sample no 
 def resample(
     recording: Recording, names: Sequence[str], clock: Clock, valid: np.ndarray, notes: list[Note]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Each bin's last finite sample of the named covariates.
+    """Each bin's last finite sample of the named covariates, and what named events leave behind.
 
     Returns:
         (num_bins, K) float32, NaN where the last sample is stale or there is none yet; and the K
-        names, one per channel: "running", "hand_vel[x]". A channel without a number in any `valid`
-        bin is left out, with a note.
+        names, one per channel: "running", "hand_vel[x]", "licks[0]" (see `events`). A channel
+        without a number in any `valid` bin is left out, with a note.
 
     Raises:
-        DataError: the recording has no such covariate.
+        DataError: the recording has no such covariate and no such table of events.
     """
     columns: list[np.ndarray] = []
     labels: list[str] = []
     for name in names:
-        try:
-            covariate = recording.covariate(name)
-        except KeyError as error:
-            raise DataError(f"{recording.source.name} has {error.args[0]}.") from None
-        for label, column in _channels(covariate, clock):
+        for label, column in _named(recording, name, clock):
             present = np.isfinite(column[valid])
             if not present.any():
                 notes.append(Note("all-nan", label, "no number in the recorded bins; left out"))
@@ -44,6 +41,20 @@ def resample(
             labels.append(label)
     empty = np.zeros((len(clock), 0), dtype=np.float32)
     return (np.stack(columns, axis=1) if columns else empty), tuple(labels)
+
+
+def _named(recording: Recording, name: str, clock: Clock) -> list[tuple[str, np.ndarray]]:
+    """(label, (num_bins,) float32) of every channel of a covariate or of a table of events."""
+    try:
+        return _channels(recording.covariate(name), clock)
+    except KeyError as error:
+        found = events.covariates(recording, name, clock)
+        if found is None:
+            there = ", ".join(events.tables(recording)) or "none"
+            raise DataError(
+                f"{recording.source.name} has {error.args[0]}; tables of events: {there}."
+            ) from None
+        return list(found.items())
 
 
 def _channels(covariate: Covariate, clock: Clock) -> list[tuple[str, np.ndarray]]:

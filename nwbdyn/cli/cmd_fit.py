@@ -34,11 +34,28 @@ EXIT_SOME_FAILED = 3
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--seeds", type=click.IntRange(min=1), default=1, help="Fits with other seeds.")
 @click.option("--folds", type=click.IntRange(min=2), help="Cross-validate over interleaved blocks.")
+@click.option(
+    "--draws",
+    type=click.IntRange(min=1),
+    default=1,
+    help="Fits with other neurons held out; 5 make a fair mean.",
+)
+@click.option(
+    "--null",
+    metavar="KIND:K",
+    help="Test edges against K surrogates, shift:20 or trials:20; 20 suffice for q = .05.",
+)
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A model option.")
 @click.option("--trials", metavar="NAME", help="Align windows to this interval table.")
 @click.option("--covariate", "covariates", multiple=True, metavar="NAME", help="Behaviour input.")
+@click.option(
+    "--events",
+    multiple=True,
+    metavar="NAME",
+    help="Events as input: TABLE[.TIMES][:KINDS], e.g. licks, trials:choice.",
+)
 @click.option(
     "--targets",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -46,7 +63,17 @@ EXIT_SOME_FAILED = 3
 )
 @options.opening
 @click.option("--all", "take_all", is_flag=True, help="Do not ask above 5 files or 5 GB.")
-@click.option("--joint", is_flag=True, help="One model over all recordings (not yet there).")
+@click.option("--joint", is_flag=True, help="One model over all recordings.")
+@click.option(
+    "--neuron-id", metavar="COLUMN", help="With --joint: the same entry is the same neuron."
+)
+@click.option(
+    "--from",
+    "adopt",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="RUN",
+    help="Keep what sessions share of this run, and fit the rest.",
+)
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing run directory.")
 @options.instance
@@ -57,8 +84,11 @@ def command(
     run: Path | None,
     config: Path | None,
     settings: tuple[str, ...],
+    covariates: tuple[str, ...],
+    events: tuple[str, ...],
     take_all: bool,
     joint: bool,
+    neuron_id: str | None,
     resume: bool,
     overwrite: bool,
     instance: str | None,
@@ -67,22 +97,25 @@ def command(
 ) -> None:
     """Fit a model to every recording at ADDRESS and score it beside its baselines.
 
+    The exit code is 0 when it is done, 1 when nothing could be fitted, 2 for a wrong command line,
+    and 3 when some of several recordings were fitted and some failed.
+
     \b
     Examples:
       nwbdyn fit sample:reach --model stndt
       nwbdyn fit dandi:000140 --model stndt --epochs 50 -o runs/maze
+      nwbdyn fit worms/ --model synapsnet --joint -o runs/worms
     """
-    from nwbdyn import archive, models, scaling
+    from nwbdyn import archive, models, run_directory, scaling
     from nwbdyn.cli import scoreboard
     from nwbdyn.results import load
 
     if model not in models.names():
         raise ConfigError(f"No model named '{model}'. Choose from: {', '.join(models.names())}.")
     if joint:
-        raise ConfigError(
-            "--joint: one model over several recordings is not there yet. Leave it out to fit each "
-            "recording on its own."
-        )
+        _check_joint(choices)
+    elif neuron_id is not None:
+        raise click.UsageError("--neuron-id says which neurons a --joint fit shares; pass --joint.")
     model_options = options.config_file(config) | options.pairs(settings, "--set")
     sources = archive.resolve(address, instance=instance)
     sessions = archive.sessions(sources)
@@ -91,14 +124,16 @@ def command(
     stem = _collection_name(address) if several else sessions[0][0].name
     run = run or Path("runs") / f"{stem}-{model}-s{seed}"
     opened, choices = options.split_opening(choices)
-    choices |= {"options": model_options, "opened": opened}
+    choices |= {"options": model_options, "opened": opened, "covariates": (*covariates, *events)}
     choices |= {"resume": resume, "overwrite": overwrite}
     if several or (sources[0].dandiset_id and not quiet):
         print_plan(sources, quiet=quiet)
     ask_above_limit(sources, take_all=take_all)
     try:
         with terminal.watch(quiet=quiet) as report:
-            if several:
+            if joint:
+                _fit_jointly(sessions, model, run, neuron_id=neuron_id, report=report, **choices)
+            elif several:
                 outcomes = scaling.fit_each(sessions, model, run=run, report=report, **choices)
             else:
                 _fit_one(sessions[0], model, run, report=report, **choices)
@@ -106,6 +141,11 @@ def command(
         again = _command_line(resume=True)
         click.echo(f"\nStopped. What was done is in {run}; go on with:\n  {again}", err=True)
         sys.exit(130)
+    if joint:
+        table = run_directory.read_json(run, run_directory.METRICS)
+        terminal.say(scoreboard.of_joint(table, model), quiet=quiet)
+        click.echo(str(run))
+        return
     if several:
         terminal.say(scoreboard.of_outcomes(outcomes))
         click.echo(str(run))
@@ -137,6 +177,33 @@ def _fit_one(
         )
         test = tests[0] if tests else None
         fit(recording, model, test_recording=test, run=run, report=report, **fit_options)
+
+
+def _check_joint(choices: dict[str, Any]) -> None:
+    """Refuse what a joint fit has no use for; take it out where it was not given."""
+    for name, default in (("folds", None), ("targets", None), ("draws", 1), ("null", None)):
+        if choices.pop(name) != default:
+            raise click.UsageError(f"--joint cannot go with --{name}; leave one out.")
+
+
+def _fit_jointly(
+    sessions: "list[tuple[Source, ...]]",
+    model: str,
+    run: Path,
+    *,
+    opened: dict[str, Any],
+    report: Report,
+    **choices: Any,
+) -> None:
+    from nwbdyn.joint import fit_joint
+    from nwbdyn.opening import open_source
+
+    with ExitStack() as files:
+        recordings = [
+            files.enter_context(open_source(source, report=report, **opened))
+            for source, *_ in sessions
+        ]
+        fit_joint(recordings, model, run=run, report=report, **choices)
 
 
 def _collection_name(address: str) -> str:
