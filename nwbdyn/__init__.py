@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nwbdyn.connectivity import Connectivity
     from nwbdyn.fitting import fit
+    from nwbdyn.joint import fit_joint
     from nwbdyn.nwb.results import open_results
     from nwbdyn.nwb.write import export
     from nwbdyn.opening import open
     from nwbdyn.recording import Recording, Source
     from nwbdyn.reproducing import reproduce
     from nwbdyn.results import Fit, Predictions, load
+    from nwbdyn.sweeping import sweep
 
 _HOME = {
     "Connectivity": "nwbdyn.connectivity",
@@ -24,9 +26,11 @@ _HOME = {
     "Source": "nwbdyn.recording",
     "export": "nwbdyn.nwb.write",
     "fit": "nwbdyn.fitting",
+    "fit_joint": "nwbdyn.joint",
     "load": "nwbdyn.results",
     "open": "nwbdyn.opening",
     "open_results": "nwbdyn.nwb.results",
+    "sweep": "nwbdyn.sweeping",
     "reproduce": "nwbdyn.reproducing",
 }
 
@@ -39,6 +43,7 @@ __all__ = [
     "Source",
     "export",
     "fit",
+    "fit_joint",
     "load",
     "open",
     "open_results",

@@ -23,6 +23,7 @@ from nwbdyn.splits import Split
 
 SCORED = ("train", "val", "test")
 FEWEST_BLOCKS = 10  # fewer independent stretches of test data decide nothing
+MOST_SIGNS, SIGN_DRAWS = 12, 10_000  # of a sign-flip test: sessions with all 2^n, draws beyond
 PERSISTENCE = "persistence"  # the baseline that skill is measured against
 
 
@@ -133,6 +134,66 @@ def over_folds(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             for name in parts[0]["baselines"]
         },
         "difference": _spread([_differences(part) for part in parts]),
+    }
+
+
+def over_sessions(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The primary score of every session beside its best baseline, and what they say together.
+
+    Args:
+        parts: session -> what `evaluate` returned for it.
+
+    Returns:
+        "metric", "split"; "sessions" {name: "model", "baseline" (its score), "baseline_name",
+        "difference", "interval" (95 %, of the difference, None where it is not known), "beats"};
+        "difference", see `paired`, over the sessions that have a baseline.
+    """
+    primary = next(iter(parts.values()))["primary"]
+    metric, split = primary["metric"], primary["split"]
+    sessions: dict[str, dict[str, Any]] = {}
+    for name, part in parts.items():
+        best = part["primary"]["baseline"]
+        model = part["model"][split][metric]
+        other = None if best is None else part["baselines"][best][split][metric]
+        sessions[name] = {
+            "model": model,
+            "baseline": other,
+            "baseline_name": best,
+            "difference": None if other is None else model - other,
+            "interval": part["intervals"]["difference"][split].get(metric),
+            "beats": part["beats_baseline"],
+        }
+    differences = [row["difference"] for row in sessions.values() if row["difference"] is not None]
+    return {
+        "metric": metric,
+        "split": split,
+        "sessions": sessions,
+        "difference": paired(differences) if differences else None,
+    }
+
+
+def paired(differences: Sequence[float]) -> dict[str, Any]:
+    """What differences of two scores, one per session, say together.
+
+    Returns:
+        "mean", "sd" (None with one session), "num_sessions", "num_above" (0), and "p": the share of
+        all assignments of signs (of SIGN_DRAWS random ones beyond MOST_SIGNS sessions) whose mean
+        is at least as far from 0. With n sessions it is at least 2 / 2^n.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    number = len(values)
+    if number <= MOST_SIGNS:
+        signs = 1 - 2 * ((np.arange(2**number)[:, None] >> np.arange(number)) & 1)
+    else:
+        signs = np.random.default_rng(0).choice([-1, 1], (SIGN_DRAWS, number))
+        signs[0] = 1
+    means = np.abs(signs @ values) / number
+    return {
+        "mean": float(values.mean()),
+        "sd": float(values.std(ddof=1)) if number > 1 else None,
+        "num_sessions": number,
+        "num_above": int((values > 0).sum()),
+        "p": float((means >= abs(values.mean()) - 1e-12).mean()),
     }
 
 

@@ -14,7 +14,16 @@ from typing import Any
 
 import torch
 
-from nwbdyn import benchmark, members, opening, repeats, results, run_directory, submitting
+from nwbdyn import (
+    adopting,
+    benchmark,
+    members,
+    opening,
+    repeats,
+    results,
+    run_directory,
+    submitting,
+)
 from nwbdyn.errors import ConfigError
 from nwbdyn.members import Workplace
 from nwbdyn.problem import pose
@@ -45,6 +54,7 @@ def fit(
     draws: int = 1,
     test_recording: Recording | str | None = None,
     targets: Path | str | None = None,
+    adopt: Path | str | None = None,
     run: Path | str | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -76,6 +86,9 @@ def fit(
             the benchmark, or with a model that predicts the next bin, it is left out, with a note.
         targets: file of the benchmark's targets, to score these rates here; without a test file
             those for the val trials.
+        adopt: run directory of an earlier fit of this model, of one recording or of several. What
+            sessions share (SynapsNet's decoder, NetFormer's query and key maps) is taken from it
+            and not trained; its options and the width of its bins hold where none are given here.
         run: run directory to write while fitting; None keeps everything in memory.
         resume: go on with the interrupted run in `run`; a finished one is loaded.
         overwrite: replace an earlier run in `run`.
@@ -97,6 +110,11 @@ def fit(
     if draws < 1:
         raise ConfigError(f"draws is {draws}; at least 1 draw of held-out neurons is needed.")
     place = Workplace(run, resume=resume, report=report)
+    adopted = None
+    if adopt is not None:
+        adopted = adopting.read(adopt, model)
+        options = {**adopted.options, **options}
+        bin_width = bin_width or adopted.bin_width
     choices: dict[str, Any] = {
         "bin_width": bin_width,
         "trials": trials,
@@ -105,22 +123,25 @@ def fit(
     }
     training_length = {} if epochs is None else {"epochs": epochs, "updates": None}
     with ExitStack() as files:
-        recording = _opened(recording, files)
+        recording = opened(recording, files)
         problem = pose(
             recording,
             model,
             seed=seed,
             options={**options, **training_length},
-            device=_device(device),
+            device=device_called(device),
             **choices,
         )
+        problem = replace(problem, adopted=adopted)
         paired = problem.co_smoothing and benchmark.layout_of(problem) is not None
-        test = _opened(test_recording, files) if paired and test_recording is not None else None
+        test = opened(test_recording, files) if paired and test_recording is not None else None
         drawn = draws > 1 and problem.co_smoothing and not problem.held_out_stated
         submission = submitting.Submission(test, targets)
         submission.check(problem, run)
         configs = members.candidates(problem)
         asked = submission.asked
+        if adopted is not None:
+            asked["adopted"] = adopted.asked
         if drawn:
             asked["draws"] = draws
         if len(configs) > 1:
@@ -152,6 +173,7 @@ def fit(
             epochs=epochs,
             device=device,
             options=options,
+            adopt=adopt,
             report=report,
             **choices,
         )
@@ -165,14 +187,15 @@ def fit(
     return fitted
 
 
-def _opened(recording: Recording | str, files: ExitStack) -> Recording:
+def opened(recording: Recording | str, files: ExitStack) -> Recording:
     """A recording, opened until `files` close where it is an address."""
     if isinstance(recording, str):
         return files.enter_context(opening.open(recording))
     return recording
 
 
-def _device(name: str) -> torch.device:
+def device_called(name: str) -> torch.device:
+    """The device called "cpu", "cuda" or "auto"; ConfigError where there is none of that name."""
     if name not in DEVICES:
         raise ConfigError(f"No device named {name!r}. Choose from: {', '.join(DEVICES)}.")
     if name == "cuda" and not torch.cuda.is_available():

@@ -6,14 +6,39 @@ Each trains in a folder of its own inside the run, so that an interrupted fit go
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from nwbdyn import readout
-from nwbdyn.models.base import BaseConfig
+from nwbdyn.adopting import Adopted
+from nwbdyn.errors import FitError
+from nwbdyn.models.base import BaseConfig, Layout, Model
+from nwbdyn.pooling import PooledWindows
 from nwbdyn.problem import Problem
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.training import Trained, train
+from nwbdyn.windows import Windows
+
+
+class Posed(Protocol):
+    """What is trained here: one recording's `Problem`, or several recordings' `Joint`."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def model_class(self) -> type[Model]: ...
+    @property
+    def config(self) -> BaseConfig: ...
+    @property
+    def layout(self) -> Layout: ...
+    @property
+    def windows(self) -> Windows | PooledWindows: ...
+    @property
+    def adopted(self) -> Adopted | None: ...
+
+
+AnyPosed = TypeVar("AnyPosed", bound=Posed)
 
 
 @dataclass(frozen=True)
@@ -32,46 +57,113 @@ class Workplace:
         return self.run / name
 
 
-def candidates(problem: Problem) -> tuple[BaseConfig, ...]:
-    """The Configs that validation is to choose from; one where the model leaves nothing open."""
+@dataclass(frozen=True)
+class Choice(Generic[AnyPosed]):
+    """What validation took among several Configs."""
+
+    problem: AnyPosed  # with the Config that was taken
+    trained: Trained | None = None  # its model; None where there was nothing to choose from
+    table: tuple[dict[str, Any], ...] = ()  # per candidate, see `choose`
+
+
+def candidates(problem: Posed, tried: Sequence[BaseConfig] = ()) -> tuple[BaseConfig, ...]:
+    """The Configs that validation is to choose from; one where nothing is left open.
+
+    Args:
+        tried: of a sweep, each of which may leave options open itself.
+    """
     num_windows = len(problem.windows.starts("train"))
-    return problem.model_class.candidates(problem.config, num_windows)
+    each = [
+        problem.model_class.candidates(config, num_windows) for config in tried or [problem.config]
+    ]
+    return tuple(dict.fromkeys(config for some in each for config in some))
 
 
-def left_open(problem: Problem, configs: Sequence[BaseConfig]) -> list[str]:
+def left_open(problem: Posed, configs: Sequence[BaseConfig]) -> list[str]:
     """Names of the options in which the candidates differ from what was asked."""
     asked = asdict(problem.config)
     tried = [asdict(config) for config in configs]
     return [name for name in asked if any(config[name] != asked[name] for config in tried)]
 
 
-def settle(problem: Problem, configs: Sequence[BaseConfig], seed: int, place: Workplace) -> Problem:
+def settle(
+    problem: AnyPosed, configs: Sequence[BaseConfig], seed: int, place: Workplace
+) -> AnyPosed:
     """The problem with the candidate that does best on validation."""
+    return choose(problem, configs, seed, place).problem
+
+
+def choose(
+    problem: AnyPosed, configs: Sequence[BaseConfig], seed: int, place: Workplace
+) -> Choice[AnyPosed]:
+    """Train every candidate and take the one with the lowest validation loss; no test bin is read.
+
+    Returns:
+        The choice. Its table has one entry per candidate, in order: "options" (those that
+        candidates differ in), "validation" (its loss, None where training failed), "epoch" (the
+        best), "chosen" and, where training failed, "reason".
+
+    Raises:
+        FitError: every candidate failed.
+    """
     if len(configs) == 1:
-        return replace(problem, config=configs[0])
-    losses = []
+        return Choice(_posed(problem, configs[0]))
+    names = left_open(problem, configs)
+    best, best_number, table = None, -1, []
+    error: FitError | None = None
     for number, config in enumerate(configs):
-        place.report(Progress("choosing", number, len(configs), "options"))
-        folder = place.folder(f"choice-{number}")
-        losses.append(_train(problem, config, seed, folder, place).best)
-    place.report(Progress("choosing", len(configs), len(configs), "options"))
-    return replace(problem, config=configs[int(np.argmin(losses))])
+        place.report(Progress("choosing", number, len(configs), "candidates"))
+        row = {"options": {name: getattr(config, name) for name in names}}
+        try:
+            folder = place.folder(f"choice-{number}")
+            trained = _train(_posed(problem, config), config, seed, folder, place)
+        except FitError as failed:
+            error = error or failed
+            table.append(row | {"validation": None, "epoch": None, "reason": str(failed)})
+            continue
+        table.append(row | {"validation": trained.best, "epoch": trained.best_epoch})
+        if best is None or trained.best < best.best:
+            best, best_number = trained, number
+    place.report(Progress("choosing", len(configs), len(configs), "candidates"))
+    if best is None:
+        raise FitError(f"All {len(configs)} candidates failed. The first: {error}") from error
+    rows = tuple(row | {"chosen": number == best_number} for number, row in enumerate(table))
+    return Choice(_posed(problem, configs[best_number]), best, rows)
 
 
-def train_each(problem: Problem, seeds: Sequence[int], place: Workplace) -> list[Trained]:
-    """One trained model per seed."""
+def _posed(problem: AnyPosed, config: BaseConfig) -> AnyPosed:
+    """The problem with another Config."""
+    if isinstance(problem, Problem):
+        return problem.with_config(config)
+    return replace(problem, config=config)
+
+
+def train_each(
+    problem: Posed, seeds: Sequence[int], place: Workplace, first: Trained | None = None
+) -> list[Trained]:
+    """One trained model per seed; `first` is one of them, where it was trained to be chosen."""
     trained = []
     for number, seed in enumerate(seeds):
         folder = place.run
         if len(seeds) > 1:
             place.report(Progress("seeds", number, len(seeds), "fits", {"seed": seed}))
+        if first is not None and seed == first.seed:
+            trained.append(first)
+            continue
+        if len(seeds) > 1:
             folder = place.folder(f"seed-{seed}")
         trained.append(_train(problem, problem.config, seed, folder, place))
     return trained
 
 
 def predict_uncoupled(problem: Problem, seed: int, place: Workplace) -> np.ndarray | None:
-    """(num_bins, N) predictions of the same model, seed and data, fitted with coupling off.
+    """(num_bins, N) predictions of the model that `train_uncoupled` trains; None without one."""
+    trained = train_uncoupled(problem, seed, place)
+    return None if trained is None else readout.predict(trained.model, problem.windows)
+
+
+def train_uncoupled(problem: Posed, seed: int, place: Workplace) -> Trained | None:
+    """The same model, seed and data, fitted with coupling off; it adopts nothing.
 
     None for a model that has no such option, or where it was switched off by hand.
     """
@@ -80,13 +172,13 @@ def predict_uncoupled(problem: Problem, seed: int, place: Workplace) -> np.ndarr
     config = replace(problem.config, coupling=False)  # type: ignore[call-arg]
     place.report(Progress("without coupling", 0, 1, "fits"))
     folder = place.folder("without-coupling")
-    trained = _train(problem, config, seed, folder, place)
+    trained = _train(replace(problem, adopted=None), config, seed, folder, place)
     place.report(Progress("without coupling", 1, 1, "fits"))
-    return readout.predict(trained.model, problem.windows)
+    return trained
 
 
 def _train(
-    problem: Problem, config: BaseConfig, seed: int, folder: Path | None, place: Workplace
+    problem: Posed, config: BaseConfig, seed: int, folder: Path | None, place: Workplace
 ) -> Trained:
     return train(
         problem.model_class,
@@ -97,5 +189,6 @@ def _train(
         device=problem.windows.device,
         folder=folder,
         resume=place.resume,
+        adopted=None if problem.adopted is None else problem.adopted.state,
         report=place.report,
     )

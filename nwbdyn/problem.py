@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 
 from nwbdyn import binning, models, nlb, splits
+from nwbdyn.adopting import Adopted
 from nwbdyn.binning import Binned
 from nwbdyn.errors import ConfigError, DataError
 from nwbdyn.models.base import CO_SMOOTHING, BaseConfig, Layout, Model, WindowSpec
@@ -42,6 +43,8 @@ class Problem:
     aligned: Aligned | None  # the trials that windows are cut to, for co-smoothing models
     trials: str | None  # the interval table that was named
     fold: tuple[int, int] | None
+    tried: tuple[BaseConfig, ...] = ()  # of a sweep: what was asked for, to be judged on validation
+    adopted: Adopted | None = None  # a fitted model whose shared weights are taken over
 
     @property
     def spec(self) -> WindowSpec:
@@ -98,6 +101,34 @@ class Problem:
         aligned = self.aligned.notes if self.aligned is not None else ()
         return (*self.recording.notes, *self.binned.notes, *aligned, *self.windows.notes)
 
+    def with_config(self, config: BaseConfig) -> "Problem":
+        """The same bins, split and targets, with the windows of another Config.
+
+        Raises:
+            ConfigError: a co-smoothing model whose windows would be cut in another way; then other
+                bins would be scored.
+        """
+        spec = self.model_class.windows(config, self.layout)
+        if spec == self.spec:
+            return replace(self, config=config)
+        if self.co_smoothing:
+            raise ConfigError(
+                f"{self.name} cannot try windows of {spec.context} + {spec.forward} bins beside "
+                f"{self.spec.context} + {self.spec.forward}: they score other bins. Fit each length "
+                "on its own."
+            )
+        scored = [self.windows.starts(name) + self.spec.context for name in SPLITS[: splits.GAP]]
+        windows = Windows(
+            self.binned,
+            self.split,
+            spec,
+            starts=np.concatenate(scored) - spec.context,
+            session=SESSION,
+            device=self.windows.device,
+            target=self.model_class.target,
+        )
+        return replace(self, config=config, windows=windows)
+
     def described(self) -> dict[str, Any]:
         """The decisions, in plain values: model, config, binning, split, source."""
         source, activity = self.recording.source, self.recording.activity
@@ -143,8 +174,14 @@ def pose(
     covariates: Sequence[str] = (),
     fold: tuple[int, int] | None = None,
     device: torch.device | str = "cpu",
+    among: Sequence[Mapping[str, object]] = ({},),
 ) -> Problem:
     """Bin, split and cut a recording for a model; arguments as in `fitting.fit`.
+
+    Args:
+        among: options that go on top of `options`, one set for each Config that is to be tried. The
+            problem takes the one that sees farthest back, and its split leaves room for that, so
+            that all are judged on the same bins (see `Problem.with_config`).
 
     Raises:
         ConfigError: an unknown model or option, or options that contradict the data.
@@ -184,9 +221,10 @@ def pose(
         quantity=binned.quantity,
         num_covariates=binned.covariates.shape[1],
         trial_bins=None if aligned is None else (aligned.observed, aligned.forward),
-        cell_types=_cell_types(binned.neurons.table),
+        cell_types=cell_types(binned.neurons.table),
     )
-    config = configure(model, model_class, layout, options)
+    configs = [configure(model, model_class, layout, {**options, **more}) for more in among]
+    config = max(configs, key=lambda one: model_class.windows(one, layout).context)
     spec = model_class.windows(config, layout)
     split = splits.make(
         binned,
@@ -225,6 +263,7 @@ def pose(
         aligned=aligned,
         trials=trials,
         fold=fold,
+        tried=tuple(configs) if len(configs) > 1 else (),
     )
 
 
@@ -327,9 +366,10 @@ def _inside_trials(binned: Binned) -> Binned:
     return replace(binned, valid=binned.valid & inside, segment=np.cumsum(changes))
 
 
-def _cell_types(table: pd.DataFrame) -> tuple[int, ...] | None:
+def cell_types(table: pd.DataFrame) -> tuple[int, ...] | None:
     """A number per neuron's type in alphabetical order, -1 = unknown; None without labels."""
-    if "cell_type" not in table or not table["cell_type"].notna().any():
+    if "cell_type" not in table:
         return None
-    numbers, _ = pd.factorize(table["cell_type"], sort=True)
-    return tuple(numbers.tolist())
+    labels = table["cell_type"].replace("", None)
+    numbers, _ = pd.factorize(labels, sort=True)
+    return tuple(numbers.tolist()) if labels.notna().any() else None

@@ -74,7 +74,7 @@ def connectivity(model: Model, windows: Windows) -> Connectivity:
     starts = all_starts(windows)
     order = np.argsort(starts, kind="stable")
     first = starts[order]
-    arrays, attributes = _parameters(model)
+    arrays, attributes = _parameters(model, windows.session)
     parts = _read_outs(model, windows, len(starts))
     arrays |= {name: values[order] for name, values in parts.items()}
     if model.target == CO_SMOOTHING:
@@ -214,11 +214,13 @@ def _only(batch: Batch, chosen: torch.Tensor) -> Batch:
     )
 
 
-def _parameters(model: Model) -> tuple[dict[str, np.ndarray], dict[str, float | int | str | bool]]:
+def _parameters(
+    model: Model, session: str
+) -> tuple[dict[str, np.ndarray], dict[str, float | int | str | bool]]:
     """What the form needs of the parameters: arrays, and single numbers as attributes."""
     arrays: dict[str, np.ndarray] = {}
     attributes: dict[str, float | int | str | bool] = {}
-    for name, value in model.connectivity().items():
+    for name, value in model.connectivity(session).items():
         if value.ndim:
             arrays[name] = value.cpu().numpy()
         else:

@@ -13,9 +13,11 @@
 With several seeds each trains in a folder `seed-<seed>` of its own, and each fold of a
 cross-validation is a run of its own in `fold-<k>`, each further draw of held-out neurons in
 `draw-<k>`. Options that validation chooses are tried in `choice-<k>`; a model that is trained once
-more for the benchmark's test trials does so in `refit-<seed>`. A file is written beside its place,
-synced and renamed, so that whoever stops the program at any moment leaves the old file or the new
-one. This room knows names and bytes; `results` knows what they mean.
+more for the benchmark's test trials does so in `refit-<seed>`. One model over several recordings
+leaves a run of its own for each, in a folder named after the file, and beside them the weights and
+a table of the scores. A file is written beside its place, synced and renamed, so that whoever stops
+the program at any moment leaves the old file or the new one. This room knows names and bytes;
+`results` knows what they mean.
 """
 
 import json
@@ -109,12 +111,34 @@ def is_complete(path: Path) -> bool:
 
 def check(path: Path) -> None:
     """Raise ResultsError unless `path` is a complete run directory this version can read."""
+    if is_started(path):
+        sessions = sessions_in(path)
+        if sessions:
+            raise ResultsError(
+                f"{path} is one model over {len(sessions)} recordings; each has a run directory of "
+                f"its own. Choose from: {', '.join(str(path / name) for name in sessions)}."
+            )
+    _check_holds(path, (METRICS, PROVENANCE, RESULTS))
+
+
+def check_weights(path: Path) -> None:
+    """Raise ResultsError unless `path` holds a fitted model, of one recording or of several."""
+    _check_holds(path, (METRICS, WEIGHTS))
+
+
+def sessions_in(path: Path) -> list[str]:
+    """Names of the recordings that share one model in the run `path`; none where it is of one."""
+    sessions = read_json(path, CONFIG).get("sessions")
+    return list(sessions) if isinstance(sessions, dict) else []
+
+
+def _check_holds(path: Path, needed: tuple[str, ...]) -> None:
     if not path.is_dir():
         raise ResultsError(f"No run directory {path}. `nwbdyn fit ADDRESS -o {path}` makes one.")
     if not is_started(path):
         raise ResultsError(f"{path} is not a run directory: it has no {CONFIG}.")
     check_format(path)
-    missing = [name for name in (METRICS, PROVENANCE, RESULTS) if not (path / name).exists()]
+    missing = [name for name in needed if not (path / name).exists()]
     if missing:
         last = read_history(path)[-1:]
         reached = f" (training reached epoch {int(last[0]['epoch'])})" if last else ""
@@ -257,6 +281,7 @@ def _clear(path: Path) -> None:
     members += [
         folder for name in ("fold-*", "draw-*") for folder in path.glob(name) if is_started(folder)
     ]
+    members += [path / name for name in sessions_in(path) if is_started(path / name)]
     for folder in (*members, path):
         for name in FILES:
             (folder / name).unlink(missing_ok=True)

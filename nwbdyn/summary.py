@@ -53,6 +53,7 @@ def summarise(
     edges, told = _edges(problem, trained, couplings)
     report(Progress("connectivity", len(trained), len(trained), "models"))
     embeddings = best.model.embeddings()
+    rows = list(problem.layout.neuron_ids[windows.session])
     coupling = couplings[trained.index(best)]
     described = problem.described()
     seeds = [member.seed for member in trained]
@@ -82,10 +83,12 @@ def summarise(
         versions=provenance.versions(),
         seed=seeds[0],
         device=_named(windows.device),
-        embeddings=None if embeddings is None else embeddings.cpu().numpy(),
+        embeddings=None if embeddings is None else embeddings.cpu().numpy()[rows],
         currents=readout.currents(coupling, windows),
         notes=(*problem.notes, *(Note("model", problem.name, n) for n in best.model.notes), *told),
-        weights={name: _array(value) for name, value in best.model.state_dict().items()},
+        weights={
+            name: _array(value) for name, value in best.model.state_of(windows.session).items()
+        },
         environment=provenance.environment(
             seeds=seeds, folds=folds, threads=torch.get_num_threads()
         ),

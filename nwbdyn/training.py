@@ -21,6 +21,7 @@ from torch import Tensor
 from nwbdyn import run_directory
 from nwbdyn.errors import FitError
 from nwbdyn.models.base import CO_SMOOTHING, Batch, Config, Layout, Model, Output
+from nwbdyn.pooling import PooledWindows
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.windows import Windows
 
@@ -43,22 +44,25 @@ def train(
     model_class: type[Model],
     config: Config,
     layout: Layout,
-    windows: Windows,
+    windows: Windows | PooledWindows,
     *,
     seed: int,
     device: torch.device,
     folder: Path | None = None,
     resume: bool = False,
     until: float | None = None,
+    adopted: Mapping[str, Tensor] | None = None,
     report: Report = silent,
 ) -> Trained:
-    """Train one model on one recording.
+    """Train one model on one recording, or on several at once.
 
     Args:
+        windows: of the recording, or of all recordings pooled.
         folder: run directory that receives checkpoints and history; None keeps nothing.
         resume: go on from the checkpoint in `folder`, where there is one.
         until: share of the course after which to stop. Then nothing is validated, and the last
             weights are kept.
+        adopted: the state of a fitted model, whose shared part is taken over and not trained.
         report: told after every epoch, with loss, validation loss, best so far and seconds left.
 
     Raises:
@@ -75,6 +79,7 @@ def train(
             device=device,
             folder=folder,
             until=until,
+            adopted=adopted,
         )
         if resume and folder is not None and (folder / run_directory.CHECKPOINT).exists():
             loop.restore(folder)
@@ -104,17 +109,18 @@ class _Loop:
         model_class: type[Model],
         config: Config,
         layout: Layout,
-        windows: Windows,
+        windows: Windows | PooledWindows,
         *,
         seed: int,
         device: torch.device,
         folder: Path | None,
         until: float | None,
+        adopted: Mapping[str, Tensor] | None,
     ) -> None:
         self.config, self.windows, self.seed, self.folder = config, windows, seed, folder
         self.device = device
         self.generator = torch.Generator(device).manual_seed(seed)
-        self.updates_per_epoch = math.ceil(len(windows.starts("train")) / config.batch_size)
+        self.updates_per_epoch = windows.num_batches("train", config.batch_size)
         epochs = config.epochs
         if config.updates is not None:
             epochs = math.ceil(config.updates / self.updates_per_epoch)
@@ -123,6 +129,8 @@ class _Loop:
         self.validates = until is None
         self.last_update = max(1, round((1.0 if until is None else until) * self.num_updates))
         self.model = model_class(config, layout).to(device)
+        if adopted is not None:
+            self._adopt(adopted)
         self.model.initialise(windows.batches("train", config.batch_size))
         self.optimiser, self.scheduler = self.model.optimiser(
             self.num_updates, self.updates_per_epoch
@@ -133,6 +141,15 @@ class _Loop:
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
         self.last_epoch: dict[str, Any] | None = None  # newer than the checkpoint on disk
+
+    def _adopt(self, state: Mapping[str, Tensor]) -> None:
+        try:
+            self.model.adopt(state)
+        except ValueError as error:
+            raise FitError(
+                f"The weights of the other run cannot be taken over: {error}. Give the options and "
+                "covariates that it was fitted with."
+            ) from error
 
     @property
     def finished(self) -> bool:
@@ -297,7 +314,7 @@ class _Loop:
         run_directory.write_history(folder, self.history)
 
 
-def validation_loss(model: Model, windows: Windows, batch_size: int) -> float:
+def validation_loss(model: Model, windows: Windows | PooledWindows, batch_size: int) -> float:
     """What decides when to stop and which weights are kept; lower is better.
 
     Mean Poisson loss of counts or mean squared error of traces over the validation windows: of

@@ -114,6 +114,10 @@ class Windows:
             raise DataError(self._nothing_fits(name))
         return starts
 
+    def num_batches(self, name: str, batch_size: int) -> int:
+        """How many batches `batches` gives."""
+        return -(-len(self.starts(name)) // batch_size)
+
     def batches(
         self, name: str, batch_size: int, generator: torch.Generator | None = None
     ) -> Iterator[Batch]:

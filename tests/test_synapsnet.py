@@ -195,7 +195,7 @@ def test_sessions_share_the_decoder_and_a_tracked_neurons_embedding():
 
 def test_a_new_session_is_fitted_with_the_decoder_frozen():
     fitted, new = make(seed=0), make(replace(TRACES, neuron_ids={"new": (0, 1, 2, 3, 4)}), seed=1)
-    new.adopt(fitted)
+    new.adopt(fitted.state_dict())
     optimiser, _ = new.optimiser(10, 10)
     batch = make_batch(new, session="new")
     decoder = {name: value.clone() for name, value in new.decoder.state_dict().items()}
@@ -209,7 +209,7 @@ def test_a_new_session_is_fitted_with_the_decoder_frozen():
     assert not torch.equal(new.A["new"], A)
     assert not torch.equal(new.E, E)
     with pytest.raises(ValueError, match="does not fit"):
-        make(BEHAVIOUR).adopt(fitted)
+        make(BEHAVIOUR).adopt(fitted.state_dict())
 
 
 def test_a_lesion_removes_what_a_neuron_sends_and_nothing_else():

@@ -1,7 +1,7 @@
 """The table at the end of a fit: the model beside its baselines, and who won in a sentence."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nwbdyn import verdict
@@ -38,6 +38,33 @@ def of_fit(fit: Fit) -> str:
     wrapped = [textwrap.fill(sentence, terminal.WIDTH) for sentence in sentences]
     table = terminal.table(header, rows)
     return "\n".join([table, "", *wrapped, *of_benchmark(metrics, fit.model)])
+
+
+def of_joint(metrics: Mapping[str, Any], model: str) -> str:
+    """One row per session that shares a model, and how often it beats the best baseline."""
+    rows = [
+        [
+            name,
+            _number(session["model"]),
+            session["baseline_name"] or "",
+            _number(session["baseline"]),
+            verdict.span(session["interval"]),
+        ]
+        for name, session in metrics["sessions"].items()
+    ]
+    metric = f"{metrics['metric']} {metrics['split']}"
+    table = terminal.table(["session", metric, "best baseline", "its score", "difference"], rows)
+    shared, number = metrics["num_shared_neurons"], len(rows)
+    neurons = f"{shared} neuron" + ("" if shared == 1 else "s")
+    sentences = [f"{model} shares its weights over {number} recordings, with {neurons} in common."]
+    paired = metrics["difference"]
+    if paired is not None:
+        sentences.append(
+            f"It scores above the best baseline in {paired['num_above']} of "
+            f"{paired['num_sessions']} recordings, by {paired['mean']:+.3f} on average (sign-flip "
+            f"test p = {paired['p']:.2g})."
+        )
+    return "\n".join([table, "", textwrap.fill(" ".join(sentences), terminal.WIDTH)])
 
 
 def of_benchmark(metrics: dict[str, Any], model: str) -> list[str]:

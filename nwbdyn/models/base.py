@@ -5,7 +5,7 @@ It sees tensors and a `Layout`, never a recording, a file or the command line. T
 batch; connectivity is [..., post, pre].
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -174,6 +174,18 @@ class Model(nn.Module):
 
     def finish(self, train: Iterable[Batch]) -> None:
         """Called once with the best weights restored (fix signs, cache means)."""
+
+    def adopt(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what sessions share from the state of a fitted model, and freeze it.
+
+        Raises:
+            ValueError: sessions share nothing in this model, or the sizes differ.
+        """
+        raise ValueError("sessions share no weights in this model")
+
+    def state_of(self, session: str) -> dict[str, Tensor]:
+        """The part of the state that says something of a session; all of it in most models."""
+        return dict(self.state_dict())
 
     def connectivity(self, session: str | None = None) -> dict[str, Tensor]:
         """The parameters that the native connectivity form needs, detached.

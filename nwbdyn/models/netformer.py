@@ -16,7 +16,7 @@ constant per neuron, raw values, a ridge on A, dropout of whole tokens, and two 
 (`static`, `coupling`).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import ClassVar
 
@@ -209,6 +209,22 @@ class NetFormer(base.Model):
 
     def embeddings(self) -> Tensor:
         return self.embedding.detach()
+
+    def adopt(self, state: Mapping[str, Tensor]) -> None:
+        """Take queries, keys, norms and covariate tokens: what is per neuron is left to fit.
+
+        Raises:
+            ValueError: they are of other sizes.
+        """
+        per_neuron = ("embedding", "baseline", "log_variance")
+        shared = {k: v for k, v in self.named_parameters() if k not in per_neuron}
+        for name, parameter in shared.items():
+            given = state.get(name)
+            if given is None or given.shape != parameter.shape:
+                size = "missing" if given is None else tuple(given.shape)
+                raise ValueError(f"{name} is {size}, this model needs {tuple(parameter.shape)}")
+            parameter.data.copy_(given)
+            parameter.requires_grad_(False)
 
     @torch.no_grad()
     def attention(self, batch: base.Batch) -> Tensor:

@@ -15,7 +15,7 @@ the gain g_i(t) = d prediction_i / d I_i(t). (A, f(I)) and (cA, f(I / c)) are th
 scale means nothing, and its sign is fixed at the end so that gains are positive.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -120,11 +120,14 @@ class SynapsNet(base.Model):
             seen = batch.valid[:, 0].all(dim=1)
             moments = sums.setdefault(batch.session, _Moments())
             moments.add(batch.activity[seen, -1].double(), batch.target[seen, 0].double())
+        total, count = torch.zeros_like(self.log_mean), torch.zeros_like(self.log_mean)
         for session, moments in sums.items():
             weight = moments.ridge().to(self.A[_key(session)])
             self.A[_key(session)].data.copy_(_without_diagonal(weight))
-            mean = moments.mean_target.clamp(min=1e-4).to(self.log_mean)
-            self.log_mean[ids[session]] = mean.log()
+            mean = moments.mean_target.to(total)
+            total.index_add_(0, ids[session], moments.count * mean)
+            count.index_add_(0, ids[session], torch.full_like(mean, moments.count))
+        self.log_mean.copy_((total / count.clamp(min=1)).clamp(min=1e-4).log())
 
     def optimiser(
         self, num_updates: int, updates_per_epoch: int
@@ -166,17 +169,29 @@ class SynapsNet(base.Model):
             self.mean_gain.neg_()
             self.sign_agreement.copy_(1 - self.sign_agreement)
 
-    def adopt(self, decoder: "SynapsNet") -> None:
+    def adopt(self, state: Mapping[str, Tensor]) -> None:
         """Take the decoder of a fitted model and freeze it: A and E are all that is left to fit.
 
         Raises:
             ValueError: the decoder is of other sizes.
         """
+        prefix = "decoder."
+        decoder = {
+            name.removeprefix(prefix): value
+            for name, value in state.items()
+            if name.startswith(prefix)
+        }
         try:
-            self.decoder.load_state_dict(decoder.decoder.state_dict())
+            self.decoder.load_state_dict(decoder)
         except RuntimeError as error:
-            raise ValueError(f"the decoder does not fit this model: {error}") from error
+            reason = " ".join(str(error).split())
+            raise ValueError(f"the decoder does not fit this model ({reason})") from error
         self.decoder.requires_grad_(False)
+
+    def state_of(self, session: str) -> dict[str, Tensor]:
+        """Everything but the A of other sessions."""
+        others = {f"A.{key}" for key in self.A if key != _key(session)}
+        return {name: value for name, value in self.state_dict().items() if name not in others}
 
     def adjacency(self, session: str) -> Tensor:
         """(N, N) A of a session, its diagonal 0."""

@@ -1,0 +1,372 @@
+"""One model over several recordings: what sessions share is trained on all of them.
+
+Each recording keeps its own bins, split, statistics and baselines. A batch holds windows of one
+session, and sessions take turns. Afterwards every session has a Fit of its own, in a run directory
+of its own, and beside these stand the weights of the whole and a table of the scores.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nwbdyn import adopting, evaluation, members, readout, results, run_directory, scaling
+from nwbdyn.adopting import Adopted
+from nwbdyn.errors import ConfigError, DataError
+from nwbdyn.fitting import device_called, opened
+from nwbdyn.members import Workplace
+from nwbdyn.models.base import BaseConfig, Layout, Model
+from nwbdyn.pooling import PooledWindows
+from nwbdyn.problem import SESSION, Problem, cell_types, configure, pose
+from nwbdyn.progress import Progress, Report, silent
+from nwbdyn.recording import Note, Recording
+from nwbdyn.results import Fit
+from nwbdyn.summary import summarise
+from nwbdyn.training import Trained
+from nwbdyn.windows import Windows
+
+WIDTHS_AGREE = 0.05  # largest difference between bin widths, as a share of the first
+
+
+@dataclass(frozen=True)
+class Joint:
+    """Several recordings as one model will see them."""
+
+    problems: Mapping[str, Problem]  # session -> its own bins, split and windows
+    model_class: type[Model]
+    config: BaseConfig
+    layout: Layout  # of all sessions
+    windows: PooledWindows
+    neuron_id: str | None  # column that says which neurons are the same
+    notes: tuple[Note, ...]
+    adopted: Adopted | None = None
+
+    @property
+    def num_shared(self) -> int:
+        """Neurons that more than one session holds."""
+        rows = np.concatenate([np.array(ids) for ids in self.layout.neuron_ids.values()])
+        return int((np.bincount(rows) > 1).sum())
+
+    def described(self) -> dict[str, Any]:
+        """The decisions, in plain values."""
+        each = {name: problem.described() for name, problem in self.problems.items()}
+        first = next(iter(self.problems.values()))
+        shared = ("bin_width", "quantity", "covariates", "trials", "context", "inputs")
+        return {
+            "model": first.name,
+            "config": asdict(self.config),
+            "binning": {name: first.described()["binning"][name] for name in shared},
+            "neuron_id": self.neuron_id,
+            "sessions": {
+                name: {part: described[part] for part in ("binning", "split", "source")}
+                for name, described in each.items()
+            },
+        }
+
+
+def fit_joint(
+    recordings: Sequence[Recording | str],
+    model: str,
+    *,
+    neuron_id: str | None = None,
+    seed: int = 0,
+    seeds: int = 1,
+    bin_width: float | None = None,
+    epochs: int | None = None,
+    device: str = "auto",
+    options: Mapping[str, object] = {},
+    trials: str | None = None,
+    covariates: Sequence[str] = (),
+    adopt: Path | str | None = None,
+    run: Path | str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    report: Report = silent,
+) -> dict[str, Fit]:
+    """Fit one model to several recordings, and score it on each beside that one's baselines.
+
+    Args:
+        recordings: at least two, as `nwbdyn.fit` takes them; of one quantity and about one bin
+            width, with as many covariates each.
+        model: a model of the next bin.
+        neuron_id: column of the neurons' tables. Neurons of one subject with the same entry are one
+            neuron; without an entry, or without a column, every neuron is another.
+        adopt: as for `nwbdyn.fit`: these sessions join an earlier fit, whose weights stay.
+        run: run directory; each session's own is a folder inside it.
+
+    All other arguments are those of `nwbdyn.fit`.
+
+    Returns:
+        Session -> its Fit; sessions are named after their files.
+
+    Raises:
+        ConfigError: a model that fits one session at a time, or as `nwbdyn.fit`.
+        DataError: recordings that do not fit together, or one that the model cannot be fitted to.
+        FitError, ResultsError: as `nwbdyn.fit`.
+    """
+    if seeds < 1:
+        raise ConfigError(f"seeds is {seeds}; at least 1 fit is needed.")
+    run = Path(run) if run is not None else None
+    place = Workplace(run, resume=resume, report=report)
+    adopted = None if adopt is None else adopting.read(adopt, model)
+    if adopted is not None:
+        options = {**adopted.options, **options}
+        bin_width = bin_width or adopted.bin_width
+    training_length = {} if epochs is None else {"epochs": epochs, "updates": None}
+    with ExitStack() as files:
+        joint = pose_jointly(
+            [opened(recording, files) for recording in recordings],
+            model,
+            neuron_id=neuron_id,
+            seed=seed,
+            bin_width=bin_width,
+            options={**options, **training_length},
+            trials=trials,
+            covariates=covariates,
+            device=device_called(device),
+        )
+        joint = replace(joint, adopted=adopted)
+        configs = members.candidates(joint)
+        every_seed = list(range(seed, seed + seeds))
+        asked: dict[str, Any] = {"seed": seed, "seeds": every_seed}
+        if adopted is not None:
+            asked["adopted"] = adopted.asked
+        if len(configs) > 1:
+            asked["by_validation"] = members.left_open(joint, configs)
+        else:
+            joint = replace(joint, config=configs[0])
+        if run is not None and run_directory.begin(
+            run, joint.described() | asked, resume=resume, overwrite=overwrite
+        ):
+            return load_sessions(run)
+        joint = members.settle(joint, configs, seed, place)
+        trained = members.train_each(joint, every_seed, place)
+        uncoupled = members.train_uncoupled(joint, seed, place)
+        fits = _each_session(joint, trained, uncoupled, asked, place)
+    if run is not None:
+        _write(run, joint, trained, asked, fits)
+    return fits
+
+
+def load_sessions(run: Path | str) -> dict[str, Fit]:
+    """Session -> its Fit, of a run directory that `fit_joint` left.
+
+    Raises:
+        ResultsError: one of them is missing or damaged.
+    """
+    return {name: results.load(Path(run) / name) for name in run_directory.sessions_in(Path(run))}
+
+
+def pose_jointly(
+    recordings: Sequence[Recording],
+    model: str,
+    *,
+    neuron_id: str | None = None,
+    options: Mapping[str, object] = {},
+    **choices: Any,
+) -> Joint:
+    """Bin, split and cut each recording, and number the neurons of all; see `problem.pose`.
+
+    Raises:
+        ConfigError, DataError: as `fit_joint`.
+    """
+    if len(recordings) < 2:
+        raise DataError(
+            f"{len(recordings)} recording is no joint fit; it takes two or more. Leave out --joint."
+        )
+    names = scaling.run_names([(recording.source,) for recording in recordings])
+    alone = [pose(recording, model, options=options, **choices) for recording in recordings]
+    _check_alike(names, alone)
+    rows = global_rows(dict(zip(names, alone, strict=True)), neuron_id)
+    layout = replace(
+        alone[0].layout,
+        neuron_ids={name: tuple(rows[name].tolist()) for name in names},
+        held_in={
+            name: problem.layout.held_in[SESSION]
+            for name, problem in zip(names, alone, strict=True)
+        },
+        bin_width=float(np.median([problem.binned.bin_width for problem in alone])),
+        cell_types=_cell_types(alone, list(rows.values())),
+    )
+    model_class = alone[0].model_class
+    config = configure(model, model_class, layout, options)
+    problems = {
+        name: replace(
+            problem,
+            layout=layout,
+            config=config,
+            windows=Windows(
+                problem.binned,
+                problem.split,
+                problem.spec,
+                session=name,
+                neuron_ids=rows[name].tolist(),
+                device=problem.windows.device,
+                target=model_class.target,
+            ),
+        )
+        for name, problem in zip(names, alone, strict=True)
+    }
+    joint = Joint(
+        problems=problems,
+        model_class=model_class,
+        config=config,
+        layout=layout,
+        windows=PooledWindows([problem.windows for problem in problems.values()]),
+        neuron_id=neuron_id,
+        notes=(),
+    )
+    return replace(joint, notes=_notes(joint))
+
+
+def global_rows(problems: Mapping[str, Problem], column: str | None) -> dict[str, np.ndarray]:
+    """session -> (N,) int, the number of each neuron among those of all sessions.
+
+    Raises:
+        DataError: a recording without that column, or with two neurons of the same entry.
+    """
+    known: dict[tuple[str, str], int] = {}
+    rows, next_row = {}, 0
+    for name, problem in problems.items():
+        keys = _identities(problem, column)
+        row = np.zeros(len(keys), dtype=np.int64)
+        for neuron, key in enumerate(keys):
+            if key is None or key not in known:
+                row[neuron] = next_row
+                next_row += 1
+                if key is not None:
+                    known[key] = int(row[neuron])
+            else:
+                row[neuron] = known[key]
+        rows[name] = row
+    return rows
+
+
+def _identities(problem: Problem, column: str | None) -> list[tuple[str, str] | None]:
+    """(subject, entry) of each neuron, None where nothing says which neuron it is."""
+    table, where = problem.binned.neurons.table, problem.recording.source.name
+    if column is None:
+        return [None] * len(table)
+    if column not in table:
+        has = ", ".join(map(str, table.columns))
+        raise DataError(f"The neurons of {where} have no column {column!r}; they have: {has}.")
+    subject = str(problem.recording.subject.get("subject_id", ""))
+    entries = [_entry(value) for value in table[column]]
+    stated = [entry for entry in entries if entry is not None]
+    if len(set(stated)) < len(stated):
+        repeated = next(entry for entry in stated if stated.count(entry) > 1)
+        raise DataError(
+            f"Column {column!r} of {where} gives {repeated!r} to {stated.count(repeated)} neurons; "
+            "choose one that tells them apart."
+        )
+    return [None if entry is None else (subject, entry) for entry in entries]
+
+
+def _entry(value: object) -> str | None:
+    """An identifier as text, the same for 5, 5.0 and "5"; None where it says nothing."""
+    if pd.isna(value) or not str(value).strip():
+        return None
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        value = int(value)
+    return str(value).strip()
+
+
+def _check_alike(names: Sequence[str], problems: Sequence[Problem]) -> None:
+    """Refuse recordings that one model cannot see as the same kind of thing."""
+    first = problems[0].binned
+    for name, problem in zip(names, problems, strict=True):
+        binned = problem.binned
+        if binned.quantity != first.quantity:
+            raise DataError(
+                f"{names[0]} holds {first.quantity}, {name} holds {binned.quantity}; one model "
+                "takes one kind. Pass --quantity, or narrow the address."
+            )
+        if abs(binned.bin_width - first.bin_width) > WIDTHS_AGREE * first.bin_width:
+            raise DataError(
+                f"A bin lasts {first.bin_width:.4g} s in {names[0]} and {binned.bin_width:.4g} s "
+                f"in {name}. Pass --bin-width."
+            )
+        given, wanted = binned.covariates.shape[1], first.covariates.shape[1]
+        if given != wanted:
+            raise DataError(
+                f"The covariates of {names[0]} have {wanted} channels, those of {name} {given}; "
+                "name signals that all recordings have alike."
+            )
+
+
+def _cell_types(problems: Sequence[Problem], rows: Sequence[np.ndarray]) -> tuple[int, ...] | None:
+    """The number of each neuron's type over all sessions; the first session that knows it says."""
+    labels = np.full(1 + max(int(row.max()) for row in rows), "", dtype=object)
+    for problem, row in zip(problems, rows, strict=True):
+        table = problem.binned.neurons.table
+        if "cell_type" in table:
+            own = table["cell_type"].fillna("").astype(str).to_numpy(dtype=object)
+            labels[row] = np.where(labels[row] == "", own, labels[row])
+    return cell_types(pd.DataFrame({"cell_type": labels}))
+
+
+def _notes(joint: Joint) -> tuple[Note, ...]:
+    if joint.num_shared:
+        return ()
+    reason = "no neuron is in two recordings: they share the model's common weights only"
+    if joint.neuron_id is None:
+        reason += "; --neuron-id names a column that says which neurons are the same"
+    return (Note("no-neuron-in-common", joint.neuron_id or "neurons", reason),)
+
+
+def _each_session(
+    joint: Joint,
+    trained: Sequence[Trained],
+    uncoupled: Trained | None,
+    asked: Mapping[str, Any],
+    place: Workplace,
+) -> dict[str, Fit]:
+    """What the model says of each session; one that is written already is read."""
+    fits: dict[str, Fit] = {}
+    for number, (name, problem) in enumerate(joint.problems.items()):
+        place.report(Progress("sessions", number, len(joint.problems), "recordings"))
+        folder = place.folder(name)
+        if folder is not None and run_directory.is_complete(folder):
+            fits[name] = results.load(folder)
+            continue
+        without = None if uncoupled is None else readout.predict(uncoupled.model, problem.windows)
+        problem = replace(problem, config=joint.config)
+        fitted = summarise(problem, trained, without, folds=None, report=place.report)
+        together = {"joint": {"sessions": list(joint.problems), "neuron_id": joint.neuron_id}}
+        extra = {k: v for k, v in asked.items() if k == "adopted"} | together
+        fitted = replace(
+            fitted,
+            notes=(*fitted.notes, *joint.notes),
+            environment=fitted.environment | {"asked": extra},
+        )
+        if folder is not None:
+            results.write(fitted, folder)
+            fitted = replace(fitted, run=folder)
+        fits[name] = fitted
+    return fits
+
+
+def _write(
+    run: Path,
+    joint: Joint,
+    trained: Sequence[Trained],
+    asked: Mapping[str, Any],
+    fits: Mapping[str, Fit],
+) -> None:
+    """The run's own files: the Config as it was chosen, all weights, the table of scores."""
+    from safetensors.torch import save
+
+    best = min(trained, key=lambda member: member.best)
+    described = run_directory.stamped(joint.described() | dict(asked))
+    run_directory.write_json(run, run_directory.CONFIG, described)
+    run_directory.write_history(run, best.history)
+    state = {name: value.cpu().contiguous() for name, value in best.model.state_dict().items()}
+    with run_directory.replacing(run / run_directory.WEIGHTS) as partial:
+        partial.write_bytes(save(state))
+    table = evaluation.over_sessions({name: fitted.metrics for name, fitted in fits.items()})
+    table["num_shared_neurons"] = joint.num_shared
+    run_directory.write_json(run, run_directory.METRICS, table)
