@@ -12,7 +12,7 @@ import pytest
 
 import nwbdyn
 from nwbdyn.errors import ResultsError
-from nwbdyn.report import figures, page
+from nwbdyn.report import figures, page, sections, slider, words
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -24,10 +24,27 @@ def fit():
     )
 
 
+@pytest.fixture(scope="module")
+def currents():
+    """Three seeds of a model that has input currents."""
+    return nwbdyn.fit("sample:cortex?neurons=8&duration=90", "synapsnet", epochs=1, seeds=3)
+
+
+@pytest.fixture(scope="module")
+def trials():
+    """A fit to aligned trials, with held-out units."""
+    options = {"layers": 1, "updates": 4}
+    return nwbdyn.fit("sample:reach?neurons=24&trials=40", "stndt", options=options)
+
+
 @pytest.fixture(autouse=True)
 def _close_figures():
     yield
     plt.close("all")
+
+
+def titles(fit) -> set[str]:
+    return {picture.title for section in sections.of_fit(fit) for picture in section.pictures}
 
 
 def test_the_page_asks_the_network_for_nothing(fit):
@@ -38,8 +55,9 @@ def test_the_page_asks_the_network_for_nothing(fit):
     assert "@import" not in text
 
 
-def test_every_figure_has_an_alternative_text_and_ids_are_unique(fit):
-    text = page.render(fit)
+@pytest.mark.parametrize("model", ["fit", "currents", "trials"])
+def test_every_figure_has_an_alternative_text_and_ids_are_unique(model, request):
+    text = page.render(request.getfixturevalue(model))
     ids: list[str] = []
     pictures = 0
 
@@ -58,6 +76,28 @@ def test_every_figure_has_an_alternative_text_and_ids_are_unique(fit):
     assert len(ids) == len(set(ids))
 
 
+def test_a_report_shows_what_its_model_has_and_no_empty_section(fit, currents, trials):
+    assert "Test trials" in titles(trials)
+    assert {"Neuron importance", "Are the maps needed?"} <= titles(trials)
+    assert {"Input currents", "Do currents run ahead?", "Do seeds agree?"} <= titles(currents)
+    assert not {"Test trials", "Neuron importance", "Input currents"} & titles(fit)
+    assert "Do seeds agree?" not in titles(fit)
+    assert all(section.pictures for section in sections.of_fit(fit))
+
+
+def test_a_recording_without_positions_or_cell_types_leaves_their_sections_out(fit):
+    bare = replace(
+        fit.connectivity.neurons, table=fit.connectivity.neurons.table[["id"]], kind="roi"
+    )
+    plain = replace(fit, connectivity=replace(fit.connectivity, neurons=bare))
+    assert {section.title for section in sections.of_fit(plain)} == {
+        "Scores",
+        "Activity",
+        "Connectivity",
+    }
+    assert "Neurons in space" not in page.render(plain)
+
+
 def test_the_heat_map_shows_the_mean_matrix_without_its_diagonal(fit):
     axes = figures.connectivity(fit)
     shown = np.ma.filled(axes.images[0].get_array(), np.nan)
@@ -69,20 +109,124 @@ def test_the_heat_map_shows_the_mean_matrix_without_its_diagonal(fit):
     assert low == -high
 
 
+def test_only_edges_with_a_small_q_carry_a_dot(fit):
+    assert not figures.connectivity(fit).collections
+    edges = fit.edges.assign(q=np.where(np.arange(len(fit.edges)) == 2, 0.01, 0.3))
+    axes = figures.connectivity(replace(fit, edges=edges))
+    order = fit.connectivity.sorted_rows()
+    ids = fit.connectivity.neurons.ids[order]
+    (dot,) = axes.collections[0].get_offsets()
+    assert (ids[int(dot[0])], ids[int(dot[1])]) == (edges["pre"][2], edges["post"][2])
+
+
 def test_the_scores_figure_shows_every_method(fit):
     axes = figures.scores(fit)
     names = {label.get_text() for label in axes.get_yticklabels()}
     assert names == {fit.model, *fit.metrics["baselines"]}
 
 
+def test_the_learning_curve_marks_the_lowest_validation_loss(fit):
+    axes = figures.learning_curve(fit)
+    right = next(other for other in axes.figure.axes if other is not axes)
+    validation = [epoch["validation"] for epoch in fit.history]
+    assert right.lines[1].get_ydata()[0] == min(validation)
+
+
+def test_the_best_neuron_is_predicted_better_than_the_median_and_the_worst(fit):
+    axes = figures.predictions(fit)
+    scores = [float(panel.get_title("left").rpartition("= ")[2]) for panel in axes]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_trials_of_one_split_are_drawn_side_by_side(trials):
+    panel = figures.predictions(trials)[0]
+    steps = np.diff(panel.lines[0].get_xdata())
+    np.testing.assert_allclose(steps, trials.predictions.bin_width, rtol=1e-6)
+
+
+def test_the_rasters_hold_every_spike_of_the_test_trials(trials):
+    from nwbdyn.report.figures.activity import chosen, trial_bins
+
+    bins, observed = trial_bins(trials)
+    assert observed == trials.binning["context"]
+    assert len(bins) == 6  # 15 % of 40 trials
+    axes = figures.rasters(trials)
+    for panel, (_, neuron, _) in zip(axes[:3], chosen(trials), strict=True):
+        ticks = sum(len(row.get_positions()) for row in panel.collections)
+        assert ticks == trials.predictions.recorded[bins, neuron].sum()
+
+
+def test_a_fit_without_trials_has_no_rasters(fit):
+    with pytest.raises(ValueError, match="not aligned to trials"):
+        figures.rasters(fit)
+
+
+def test_importance_is_the_column_mean_of_the_maps(trials):
+    axes = figures.neuron_importance(trials)
+    received = trials.connectivity.mean().to_numpy().mean(axis=0)
+    shown = [bar.get_height() for bar in axes.patches]
+    np.testing.assert_allclose(shown, np.sort(received)[::-1][:40], rtol=1e-6)
+
+
+def test_the_cross_correlogram_finds_the_lag_of_a_current_that_runs_ahead(currents):
+    from nwbdyn.report.figures.currents import lagged
+
+    ahead = np.roll(np.asarray(currents.predictions.recorded), -2, axis=0)
+    table = lagged(replace(currents, currents=ahead))
+    assert (table.idxmax(axis=1) == 2).all()
+    np.testing.assert_allclose(table[2], 1, atol=0.02)  # the ends of test are rolled apart
+
+
+def test_states_are_drawn_on_one_scale(fit):
+    with nwbdyn.open("sample:cortex?neurons=8&duration=90") as recording:
+        states = recording.intervals["behavioral_state"]
+    still, running = figures.cell_types_by_state(fit, states)[::-1]
+    assert still.images[0].get_clim() == running.images[0].get_clim()
+    mask = states[states["state"] == "running"]
+    expected = fit.connectivity.by_cell_type(mask=mask).mean("time")
+    np.testing.assert_allclose(running.images[0].get_array(), expected, rtol=1e-5)
+
+
+def test_every_number_of_the_scoreboard_is_in_the_metrics(fit):
+    first = words.scoreboard(fit)[0]
+    assert first["metric"] == fit.metrics["primary"]["metric"]
+    model = fit.metrics["model"]["test"][first["metric"]]
+    assert first["rows"][0] | {"interval": ""} == {
+        "name": "netformer",
+        "val": f"{fit.metrics['model']['val'][first['metric']]:.3f}",
+        "test": f"{model:.3f}",
+        "interval": "",
+    }
+
+
+def test_the_paper_of_the_model_is_cited(fit):
+    cited = dict(words.citations(fit))
+    assert "NetFormer" in cited["model"]
+    dandi = replace(fit.source, dandiset_id="000140", version="0.220113.0408")
+    assert "DANDI:000140" in dict(words.citations(replace(fit, source=dandi)))["data"]
+
+
+def test_the_slider_is_small_however_long_the_recording(fit):
+    told = slider.frames(fit)
+    assert len(told) < 4 / 3 * slider.MOST_FRAMES * slider.MOST_ROWS**2 + 5000
+
+
 def test_a_name_in_the_file_cannot_inject_markup(fit):
-    hostile = replace(fit.source, uri="<script>alert(1)</script>")
-    assert "<script>alert" not in page.render(replace(fit, source=hostile))
+    hostile = "</script><script>alert(1)</script>"
+    table = fit.connectivity.neurons.table.assign(cell_type=[hostile, *["b"] * 7])
+    neurons = replace(fit.connectivity.neurons, table=table)
+    changed = replace(
+        fit,
+        source=replace(fit.source, uri=hostile),
+        connectivity=replace(fit.connectivity, neurons=neurons),
+    )
+    assert "<script>alert" not in page.render(changed)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
-def test_a_browser_renders_the_page_without_a_console_message(fit, tmp_path):
-    path = page.write(fit, tmp_path / "report.html")
+@pytest.mark.parametrize("model", ["fit", "currents", "trials"])
+def test_a_browser_renders_the_page_without_a_console_message(model, request, tmp_path):
+    path = page.write(request.getfixturevalue(model), tmp_path / "report.html")
     done = subprocess.run(
         [
             CHROMIUM,

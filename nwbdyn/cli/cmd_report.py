@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from nwbdyn.cli import options, terminal
+
 
 @click.command("report")
 @click.argument("run", type=click.Path(path_type=Path))
@@ -14,7 +16,8 @@ import click
     help="HTML file to write.  [default: RUN/report.html]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing page.")
-def command(run: Path, output: Path | None, overwrite: bool) -> None:
+@options.quiet
+def command(run: Path, output: Path | None, overwrite: bool, quiet: bool) -> None:
     """Write one self-contained page about the fit in RUN: scores, figures, provenance.
 
     \b
@@ -25,4 +28,7 @@ def command(run: Path, output: Path | None, overwrite: bool) -> None:
     from nwbdyn.report import page
     from nwbdyn.results import load
 
-    click.echo(str(page.write(load(run), output or run / "report.html", overwrite=overwrite)))
+    fit = load(run)
+    with terminal.watch(quiet=quiet) as report:
+        path = page.write(fit, output or run / "report.html", overwrite=overwrite, report=report)
+    click.echo(str(path))

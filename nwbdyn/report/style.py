@@ -18,9 +18,12 @@ from matplotlib.axes import Axes
 INK = "#3a3a3b"  # text, axes, recorded activity
 MODEL = "#d55e00"  # vermilion: the model
 BASELINE = "#0072b2"  # blue: baselines
-TRAIN = "#999999"
+QUIET = "#999999"  # spikes, training loss: what stands behind
 CATEGORIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#a39a00")
 SIGNED = "RdBu_r"  # zero-centred weights
+UNSIGNED = "Reds"  # its upper half, for weights that are never negative
+POSITIVE, NEGATIVE = "#b2182b", "#2166ac"  # its ends, for lines
+WIDE, HALF = 9.4, 4.6  # inches, figures across the page and across one of its two columns
 
 _RC: Any = {
     "axes.edgecolor": INK,
@@ -31,9 +34,12 @@ _RC: Any = {
     "axes.titlelocation": "left",
     "axes.titlesize": 10,
     "figure.constrained_layout.use": True,
+    "figure.dpi": 120,
     "font.family": "sans-serif",
     "font.size": 9,
     "legend.frameon": False,
+    "legend.labelcolor": INK,
+    "lines.linewidth": 1.2,
     "savefig.transparent": True,
     "svg.fonttype": "none",
     "svg.hashsalt": "nwbdyn",
@@ -49,11 +55,15 @@ def house() -> AbstractContextManager[None]:
 
 
 def panels(
-    rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (6.4, 2.6)
+    rows: int = 1,
+    columns: int = 1,
+    *,
+    size: tuple[float, float] = (HALF, 2.8),
+    share_x: bool = False,
 ) -> tuple[Axes, ...]:
     """New axes in the house style, row by row; `size` is of the whole figure, in inches."""
     with house():
-        _, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
+        _, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharex=share_x)
     return tuple(axes.ravel())
 
 

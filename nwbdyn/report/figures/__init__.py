@@ -1,0 +1,41 @@
+"""Figures of a fit, one function each; every one returns the axes it drew on.
+
+Each takes a `Fit` and, where a figure has one panel, the axes to draw on. Nothing here scores a
+model: scores come from the fit's own metrics. `nwbdyn.report.sections` says which of them a fit has
+something to show for.
+"""
+
+from nwbdyn.report.figures.activity import population, predictions, rasters
+from nwbdyn.report.figures.coupling import (
+    cell_types,
+    cell_types_by_state,
+    cell_types_over_time,
+    connectivity,
+    neuron_importance,
+    weights,
+)
+from nwbdyn.report.figures.currents import cross_correlogram, currents
+from nwbdyn.report.figures.scores import horizons, learning_curve, necessity, scores, seeds
+from nwbdyn.report.figures.space import degree, distance, strongest_edges
+
+__all__ = [
+    "cell_types",
+    "cell_types_by_state",
+    "cell_types_over_time",
+    "connectivity",
+    "cross_correlogram",
+    "currents",
+    "degree",
+    "distance",
+    "horizons",
+    "learning_curve",
+    "necessity",
+    "neuron_importance",
+    "population",
+    "predictions",
+    "rasters",
+    "scores",
+    "seeds",
+    "strongest_edges",
+    "weights",
+]

@@ -1,0 +1,207 @@
+"""The couplings of a fit: the mean matrix, cell types, their course over time and state."""
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+
+from nwbdyn.report import style
+from nwbdyn.results import Fit
+
+MOST_NEURONS = 400  # rows of a heat map; larger networks show the strongest
+MOST_GROUPS = 24  # names along an axis
+MOST_POINTS = 2000  # of one curve
+MOST_COURSES = 6  # curves in one panel
+LEVEL = 0.05  # edges with a smaller q are marked
+
+
+def connectivity(fit: Fit, axes: Axes | None = None) -> Axes:
+    """The mean matrix, rows receive, sorted by cell type and region; zero is white.
+
+    Edges whose `q` in the edge table is below .05 carry a dot.
+    """
+    weight = fit.connectivity.mean().to_numpy()
+    order = strongest_rows(weight, fit.connectivity.sorted_rows(), MOST_NEURONS)
+    matrix = weight[np.ix_(order, order)].astype(float)
+    np.fill_diagonal(matrix, np.nan)
+    axes = axes or style.panels(size=(style.HALF, 4.2))[0]
+    high = style.limit(matrix)
+    signed = bool(np.nanmin(matrix) < 0)
+    cmap, low = (style.SIGNED, -high) if signed else (style.UNSIGNED, 0.0)
+    with style.house():
+        image = axes.imshow(matrix, cmap=cmap, vmin=low, vmax=high, interpolation="nearest")
+        figure = axes.get_figure()
+        assert figure is not None
+        figure.colorbar(image, ax=axes, label="weight", shrink=0.8)
+        pre, post = significant(fit, order)
+        if len(pre):
+            size = max(0.5, min(16, 4000 / len(order) ** 2))
+            axes.scatter(pre, post, s=size, color="black", linewidths=0, gid="significant")
+        axes.set_xlabel("presynaptic (sends)")
+        axes.set_ylabel("postsynaptic (receives)")
+        _name_groups(axes, labels_of(fit)[order].tolist())
+        for side in axes.spines.values():
+            side.set_visible(False)
+    return axes
+
+
+def significant(fit: Fit, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Places (pre, post) in a matrix of the rows `order` of the edges with q below .05."""
+    nothing = np.zeros(0, int)
+    if "q" not in fit.edges:
+        return nothing, nothing
+    edges = fit.edges[fit.edges["q"] < LEVEL]
+    place = {fit.connectivity.neurons.ids[row]: i for i, row in enumerate(order)}
+    ends = edges[["pre", "post"]].map(place.get).dropna().astype(int)
+    return ends["pre"].to_numpy(), ends["post"].to_numpy()
+
+
+def cell_types(fit: Fit, axes: Axes | None = None, *, column: str = "cell_type") -> Axes:
+    """Mean weight per pair of cell types, rows receive; numbers in the cells.
+
+    Args:
+        column: of the neuron table; "location" gives regions.
+    """
+    mean = fit.connectivity.by_cell_type(column).mean("time")
+    return _pair_matrix(mean, axes)
+
+
+def cell_types_over_time(fit: Fit, axes: Axes | None = None) -> Axes:
+    """The course of the six strongest pairs of cell types over the session."""
+    course = fit.connectivity.by_cell_type()
+    types = course["post_type"].to_numpy()
+    columns = pd.MultiIndex.from_product([types, types], names=["post", "pre"])
+    flat = course.to_numpy().reshape(len(course), -1)
+    pairs = pd.DataFrame(flat, index=course["time"].to_numpy(), columns=columns)
+    pairs = pairs.dropna(axis="columns", how="all")
+    strongest = pairs.abs().mean().sort_values(ascending=False).index[:MOST_COURSES]
+    step = max(1, len(pairs) // MOST_POINTS)
+    axes = axes or style.panels(size=(style.WIDE, 2.8))[0]
+    with style.house():
+        for (post, pre), colour in zip(strongest, style.CATEGORIES, strict=False):
+            smooth = pairs[(post, pre)].rolling(max(1, 4 * step), min_periods=1).mean()[::step]
+            axes.plot(smooth.index, smooth, color=colour, label=f"{pre} → {post}")
+        axes.axhline(0, color=style.INK, linewidth=0.5)
+        axes.set_xlabel("time (s)")
+        axes.set_ylabel("mean weight")
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return axes
+
+
+def cell_types_by_state(
+    fit: Fit, states: pd.DataFrame, *, column: str = "state"
+) -> tuple[Axes, ...]:
+    """Mean weight per pair of cell types in each behavioural state, on one colour scale.
+
+    Args:
+        states: an interval table: start_time, stop_time and what happened, in `column`.
+    """
+    names = sorted(states[column].unique())
+    means = [
+        fit.connectivity.by_cell_type(mask=states[states[column] == name]).mean("time")
+        for name in names
+    ]
+    high = float(np.nanmax([np.nanmax(np.abs(mean)) for mean in means]))
+    axes = style.panels(1, len(names), size=(style.HALF * len(names), 3.4))
+    for panel, name, mean in zip(axes, names, means, strict=True):
+        _pair_matrix(mean, panel, high=high)
+        panel.set_title(str(name))
+    return axes
+
+
+def weights(fit: Fit, axes: Axes | None = None) -> Axes:
+    """The distribution of edge weights; the number of edges is on a log axis."""
+    axes = axes or style.panels()[0]
+    with style.house():
+        axes.hist(fit.edges["weight"], bins=80, color=style.MODEL, log=True)
+        axes.axvline(0, color=style.INK, linewidth=0.5)
+        axes.set_xlabel("weight")
+        axes.set_ylabel("edges")
+    return axes
+
+
+def neuron_importance(fit: Fit, axes: Axes | None = None, *, most: int = 40) -> Axes:
+    """Attention that each neuron receives: the column means of the first layer's maps.
+
+    A row of a map sums to one, so 1 / N is what every neuron would receive were all alike.
+    """
+    received = importance(fit)
+    order = received.sort_values(ascending=False).index[:most]
+    axes = axes or style.panels(size=(style.WIDE, 2.4))[0]
+    with style.house():
+        axes.bar([str(neuron) for neuron in order], received[order], color=style.MODEL, width=0.7)
+        axes.axhline(1 / len(received), color=style.INK, linewidth=0.8, linestyle="--")
+        axes.set_xlabel("held-in neuron, by importance")
+        axes.set_ylabel("attention received")
+        axes.tick_params(axis="x", rotation=90, labelsize=7)
+        axes.margins(x=0.01)
+    return axes
+
+
+def importance(fit: Fit) -> pd.Series:
+    """Neuron id -> mean attention it receives in the first layer, over every window."""
+    received = fit.connectivity.mean().to_numpy().mean(axis=0)
+    return pd.Series(received, index=fit.connectivity.neurons.ids)
+
+
+def labels_of(fit: Fit) -> np.ndarray:
+    """(N,) str, the label that tells most neurons apart: cell type, else region, else ""."""
+    table = fit.connectivity.neurons.table
+    for column in ("cell_type", "location"):
+        if column in table and table[column].nunique() > 1:
+            return table[column].fillna("").astype(str).to_numpy()
+    return np.full(len(table), "")
+
+
+def strongest_rows(weight: np.ndarray, order: np.ndarray, most: int) -> np.ndarray:
+    """The rows in `order`, or of a larger network the `most` with the strongest coupling."""
+    if len(order) <= most:
+        return order
+    size = np.abs(weight).astype(float)
+    np.fill_diagonal(size, 0)
+    kept = np.argsort(-(size.sum(axis=0) + size.sum(axis=1)))[:most]
+    return order[np.isin(order, kept)]
+
+
+def _name_groups(axes: Axes, labels: list[str]) -> None:
+    """Names of the runs of equal labels along both axes, with lines between them."""
+    groups = style.bounds(labels)
+    if not 1 < len(groups) <= MOST_GROUPS:
+        return
+    middles = [(start + stop - 1) / 2 for _, start, stop in groups]
+    names = [name or "?" for name, _, _ in groups]
+    axes.set_xticks(middles, names, rotation=60, ha="right", rotation_mode="anchor")
+    axes.set_yticks(middles, names)
+    axes.tick_params(length=0)
+    for _, start, _ in groups[1:]:
+        axes.axhline(start - 0.5, color=style.INK, linewidth=0.4)
+        axes.axvline(start - 0.5, color=style.INK, linewidth=0.4)
+
+
+def _pair_matrix(mean: xr.DataArray, axes: Axes | None, *, high: float | None = None) -> Axes:
+    matrix, types = mean.to_numpy(), mean["post_type"].to_numpy()
+    if axes is None:
+        side = min(1.4 + 0.5 * len(types), style.HALF)
+        axes = style.panels(size=(style.HALF, max(2.2, 0.85 * side)))[0]
+    high = high or float(np.nanmax(np.abs(matrix))) or 1.0
+    with style.house():
+        axes.imshow(matrix, cmap=style.SIGNED, vmin=-high, vmax=high, aspect="auto")
+        if len(types) <= 12:
+            for (row, column), value in np.ndenumerate(matrix):
+                axes.text(
+                    column,
+                    row,
+                    "" if np.isnan(value) else f"{value:.2g}",
+                    ha="center",
+                    va="center",
+                    fontsize=8,
+                    color="white" if abs(value) > 0.6 * high else "#222222",
+                )
+        axes.set_xticks(range(len(types)), types, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(types)), types)
+        axes.tick_params(length=0)
+        axes.set_xlabel("presynaptic (sends)")
+        axes.set_ylabel("postsynaptic (receives)")
+        for side_ in axes.spines.values():
+            side_.set_visible(False)
+    return axes

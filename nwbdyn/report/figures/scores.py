@@ -1,0 +1,134 @@
+"""How well a fit predicts, how it was trained, and how far its seeds agree."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from nwbdyn.report import style
+from nwbdyn.results import Fit
+
+
+def scores(fit: Fit, axes: Axes | None = None) -> Axes:
+    """The primary metric of the model and its baselines on test, with intervals where known."""
+    metrics: dict[str, Any] = fit.metrics
+    metric, split = metrics["primary"]["metric"], metrics["primary"]["split"]
+    by_name = {fit.model: metrics["model"], **metrics["baselines"]}
+    intervals = metrics.get("intervals", {})
+    by_interval = {fit.model: intervals.get("model", {}), **intervals.get("baselines", {})}
+    values = {
+        name: score[split][metric]
+        for name, score in by_name.items()
+        if np.isfinite(score.get(split, {}).get(metric, np.nan))
+    }
+    order = sorted(values, key=lambda name: values[name])
+    axes = axes or style.panels(size=(style.HALF, 0.8 + 0.3 * len(order)))[0]
+    with style.house():
+        for row, name in enumerate(order):
+            colour = style.MODEL if name == fit.model else style.BASELINE
+            interval = by_interval.get(name, {}).get(split, {}).get(metric)
+            if interval is not None and all(end is not None for end in interval):
+                axes.plot(interval, [row, row], color=colour, linewidth=2, alpha=0.5)
+            axes.plot(values[name], row, "D" if name == fit.model else "o", color=colour)
+        axes.set_yticks(range(len(order)), order)
+        axes.set_ylim(-0.6, len(order) - 0.4)
+        axes.set_xlabel(f"{metric} on {split}")
+        axes.grid(axis="x", alpha=0.3)
+    return axes
+
+
+def horizons(fit: Fit, axes: Axes | None = None) -> Axes:
+    """The primary metric on test, one bin ahead and further on, of the model and its baselines."""
+    metrics: dict[str, Any] = fit.metrics
+    metric, split = metrics["primary"]["metric"], metrics["primary"]["split"]
+    by_name = {fit.model: metrics["model"], **metrics["baselines"]}
+    axes = axes or style.panels()[0]
+    with style.house():
+        rivals = iter(style.CATEGORIES[:1] + style.CATEGORIES[2:])
+        for name, score in by_name.items():
+            ahead = _ahead(score.get(split, {}), metric, metrics["primary"]["horizon"])
+            own = name == fit.model
+            axes.plot(
+                list(ahead),
+                list(ahead.values()),
+                "D-" if own else "o-",
+                color=style.MODEL if own else next(rivals, style.QUIET),
+                markersize=5 if own else 3,
+                zorder=3 if own else 2,
+                label=name,
+            )
+        lowest = axes.get_ylim()[0]
+        axes.set_ylim(max(lowest, -1.0) if lowest < -1.0 else None)
+        axes.axhline(0, color=style.INK, linewidth=0.5)
+        axes.set_xlabel("bins ahead")
+        axes.set_ylabel(f"{metric} on {split}")
+        axes.legend(loc="best", fontsize=8)
+    return axes
+
+
+def _ahead(scores: dict[str, float], metric: str, first: int) -> dict[int, float]:
+    """Bins ahead -> score."""
+    found = {first: scores[metric]} if metric in scores else {}
+    for name, value in scores.items():
+        kind, _, bins = name.partition("@")
+        if kind == metric and bins:
+            found[int(bins)] = value
+    return found
+
+
+def learning_curve(fit: Fit, axes: Axes | None = None) -> Axes:
+    """Training and validation loss per epoch; the lowest validation loss chose the weights."""
+    history = pd.DataFrame(fit.history)
+    axes = axes or style.panels()[0]
+    with style.house():
+        axes.plot(history["epoch"], history["loss"], color=style.QUIET)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("training loss (grey)")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if "validation" in history:
+            validated = history.dropna(subset="validation")
+            best = validated.loc[validated["validation"].idxmin()]
+            right = axes.twinx()
+            right.plot(validated["epoch"], validated["validation"], color=style.MODEL)
+            right.plot(best["epoch"], best["validation"], "D", color=style.MODEL)
+            right.set_ylabel("validation loss (orange)", color=style.MODEL)
+            right.spines["right"].set_visible(True)
+    return axes
+
+
+def necessity(fit: Fit, axes: Axes | None = None) -> Axes:
+    """What the score loses on test when the model's attention maps are replaced."""
+    found: dict[str, Any] = fit.metrics["necessity"]  # type: ignore[assignment]
+    loss: dict[str, float] = found["loss"]
+    axes = axes or style.panels(size=(style.HALF, 0.8 + 0.3 * len(loss)))[0]
+    with style.house():
+        axes.barh(list(loss), list(loss.values()), color=style.MODEL, height=0.6)
+        axes.axvline(0, color=style.INK, linewidth=0.5)
+        axes.invert_yaxis()
+        axes.set_xlabel(f"loss of {found['metric']} on {found['split']}")
+    return axes
+
+
+def seeds(fit: Fit, axes: Axes | None = None) -> Axes:
+    """Share of seeds that agree on an edge's sign, by the edge's rank; edges strongest first."""
+    agreement = fit.edges["sign_agreement"].to_numpy(dtype=float)
+    ranks = np.arange(1, len(agreement) + 1)
+    width = max(1, len(agreement) // 50)
+    smooth = pd.Series(agreement).rolling(width, min_periods=1, center=True).mean()
+    axes = axes or style.panels()[0]
+    with style.house():
+        axes.plot(ranks, smooth, color=style.MODEL)
+        axes.axhline(_by_chance(fit), color=style.INK, linewidth=0.8, linestyle="--")
+        axes.set_xlabel("rank of the edge by |weight|")
+        axes.set_ylabel("seeds that agree on the sign")
+        axes.set_ylim(None, 1.02)
+    return axes
+
+
+def _by_chance(fit: Fit) -> float:
+    """Expected share of seeds with the majority's sign, were every sign a coin's."""
+    num_seeds = len(fit.environment.get("seeds", [fit.seed]))  # type: ignore[arg-type]
+    heads = np.random.default_rng(0).binomial(num_seeds, 0.5, 100_000)
+    return float(np.maximum(heads, num_seeds - heads).mean() / num_seeds)

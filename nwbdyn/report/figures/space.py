@@ -1,0 +1,104 @@
+"""Where coupled neurons lie, and how much each one sends and receives."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from nwbdyn.report import style
+from nwbdyn.report.figures.coupling import labels_of
+from nwbdyn.results import Fit
+
+
+def has_positions(fit: Fit) -> bool:
+    """True where the neuron table places every neuron, not all in one spot."""
+    table = fit.connectivity.neurons.table
+    if not {"x", "y"} <= set(table.columns):
+        return False
+    places = table[["x", "y"]].to_numpy(dtype=float)
+    return bool(np.isfinite(places).all() and np.ptp(places, axis=0).max() > 0)
+
+
+def distance(fit: Fit, axes: Axes | None = None) -> Axes:
+    """Size of the weights against the distance between the two neurons: median and quartiles."""
+    position = _positions(fit)
+    row = {identity: i for i, identity in enumerate(fit.connectivity.neurons.ids)}
+    pre, post = (fit.edges[end].map(row).to_numpy() for end in ("pre", "post"))
+    apart = np.linalg.norm(position[pre] - position[post], axis=1)
+    magnitude = fit.edges["weight"].abs().to_numpy()
+    bins = pd.qcut(pd.Series(apart), min(20, len(apart)), duplicates="drop")
+    grouped = pd.DataFrame({"apart": apart, "weight": magnitude}).groupby(bins, observed=True)
+    middle, spread = grouped.median(), grouped["weight"].quantile([0.25, 0.75]).unstack()
+    axes = axes or style.panels()[0]
+    with style.house():
+        axes.fill_between(
+            middle["apart"], spread[0.25], spread[0.75], color=style.MODEL, alpha=0.25, linewidth=0
+        )
+        axes.plot(middle["apart"], middle["weight"], "o-", color=style.MODEL, markersize=4)
+        axes.set_ylim(0)
+        axes.set_xlabel("distance (the file's unit)")
+        axes.set_ylabel("|weight|")
+    return axes
+
+
+def degree(fit: Fit, axes: Axes | None = None) -> Axes:
+    """Total input against total output of each neuron, coloured by cell type or region."""
+    matrix = np.abs(fit.connectivity.mean().to_numpy()).astype(float)
+    np.fill_diagonal(matrix, 0)
+    labels = labels_of(fit)
+    names = sorted(set(labels))
+    several = 1 < len(names) <= len(style.CATEGORIES)
+    axes = axes or style.panels(size=(style.HALF, 3.0))[0]
+    with style.house():
+        for label, colour in zip(names, style.CATEGORIES * (len(names) or 1), strict=False):
+            members = labels == label
+            axes.plot(
+                matrix.sum(axis=0)[members],
+                matrix.sum(axis=1)[members],
+                "o",
+                markersize=4,
+                alpha=0.8,
+                color=colour if several else style.BASELINE,
+                label=label or "unlabelled",
+            )
+        axes.set_xlabel("output: sum of |weight| it sends")
+        axes.set_ylabel("input: sum it receives")
+        if several:
+            axes.legend(loc="upper left", bbox_to_anchor=(1, 1), handletextpad=0.1)
+    return axes
+
+
+def strongest_edges(fit: Fit, *, num_edges: int = 60) -> Axes:
+    """The strongest edges between the neurons' places, in three dimensions or two.
+
+    Lines grow thicker towards the neuron that receives.
+    """
+    import matplotlib.pyplot as plt
+
+    position = _positions(fit)
+    solid = position.shape[1] == 3 and np.ptp(position[:, 2]) > 0
+    shown = position if solid else position[:, :2]
+    row = {identity: i for i, identity in enumerate(fit.connectivity.neurons.ids)}
+    with style.house():
+        figure = plt.figure(figsize=(style.HALF, 3.8))
+        axes = figure.add_subplot(projection="3d" if solid else None)
+        axes.plot(*shown.T, "o", markersize=3, color=style.INK, alpha=0.6, linewidth=0)
+        for edge in fit.edges.head(num_edges).itertuples():
+            start, end = shown[row[edge.pre]], shown[row[edge.post]]
+            middle = (start + end) / 2
+            colour = style.POSITIVE if edge.weight > 0 else style.NEGATIVE
+            axes.plot(*np.array([start, middle]).T, color=colour, linewidth=0.6, alpha=0.6)
+            axes.plot(*np.array([middle, end]).T, color=colour, linewidth=1.5, alpha=0.6)
+        for name in "xyz"[: shown.shape[1]]:
+            getattr(axes, f"set_{name}label")(name)
+        if solid:
+            for name in "xyz":
+                getattr(axes, f"{name}axis").set_pane_color((0, 0, 0, 0))
+        else:
+            axes.set_aspect("equal")
+    return axes
+
+
+def _positions(fit: Fit) -> np.ndarray:
+    table = fit.connectivity.neurons.table
+    columns = [column for column in ("x", "y", "z") if column in table]
+    return table[columns].to_numpy(dtype=float)

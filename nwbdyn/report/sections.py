@@ -1,0 +1,249 @@
+"""What a report shows of a fit: sections of figures, each only where the fit has something to show.
+
+A figure comes with a title, a caption that is also its alternative text, and the condition under
+which there is anything in it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from nwbdyn.recording import COUNTS
+from nwbdyn.report import figures
+from nwbdyn.report.figures.space import has_positions
+from nwbdyn.results import Fit
+
+Draw = Callable[[Fit], Axes | tuple[Axes, ...]]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure that is worth showing."""
+
+    title: str
+    caption: str  # also the alternative text
+    draw: Draw
+    wide: bool = False  # across the page
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with its figures."""
+
+    title: str
+    pictures: tuple[Picture, ...]
+
+
+def of_fit(fit: Fit) -> tuple[Section, ...]:
+    """The sections of a fit's report that are not empty, in reading order."""
+    found = (
+        Section("Scores", tuple(_scores(fit))),
+        Section("Activity", tuple(_activity(fit))),
+        Section("Connectivity", tuple(_connectivity(fit))),
+        Section("Cell types", tuple(_cell_types(fit))),
+        Section("Neurons in space", tuple(_space(fit))),
+        Section("How far to trust it", tuple(_trust(fit))),
+    )
+    return tuple(section for section in found if section.pictures)
+
+
+def _scores(fit: Fit) -> list[Picture]:
+    metrics: dict[str, Any] = fit.metrics
+    intervals = metrics.get("intervals", {}).get("model", {}).get("test")
+    found = []
+    if metrics["baselines"]:
+        found.append(
+            Picture(
+                "Who predicts best",
+                f"{metrics['primary']['metric']} on {metrics['primary']['split']} of the model "
+                "(orange diamond) and of each baseline (blue)"
+                + ("; bars are 95 % block-bootstrap intervals." if intervals else "."),
+                figures.scores,
+            )
+        )
+    if any("@" in name for name in metrics["model"].get("test", {})):
+        found.append(
+            Picture(
+                "Further ahead",
+                "The same score when each method feeds on its own predictions. Below 0 the mean of "
+                "the recording predicts better; the axis stops at -1.",
+                figures.horizons,
+            )
+        )
+    if len(fit.history) > 1:
+        found.append(
+            Picture(
+                "Learning curve",
+                "Training loss per epoch (grey) and validation loss (orange); the diamond marks "
+                "the epoch whose weights were kept.",
+                figures.learning_curve,
+            )
+        )
+    return found
+
+
+def _activity(fit: Fit) -> list[Picture]:
+    counts = fit.predictions.quantity == COUNTS
+    whose = "held-out neuron" if fit.predictions.held_out.any() else "neuron"
+    found = []
+    if fit.binning.get("aligned_trials"):
+        found.append(
+            Picture(
+                "Test trials",
+                f"Above, spikes of the best, the median and the worst {whose} in every test trial; "
+                "below, their mean over these trials (neutral) and the mean predicted rate "
+                "(orange), both smoothed by 50 ms. Grey: bins that the model did not see.",
+                figures.rasters,
+                wide=True,
+            )
+        )
+    shown = (
+        "spikes as ticks, their rate smoothed by 50 ms (neutral)"
+        if counts
+        else "recorded (neutral)"
+    )
+    found.append(
+        Picture(
+            "Predicted against recorded",
+            f"The best, the median and the worst {whose} at the start of the test data: {shown} "
+            "and predicted (orange).",
+            figures.predictions,
+            wide=True,
+        )
+    )
+    found.append(
+        Picture(
+            "Population",
+            "The strongest principal components of the recorded training activity, followed "
+            "through test: recorded (neutral) and predicted (orange), with the share of variance "
+            "each has.",
+            figures.population,
+            wide=True,
+        )
+    )
+    return found
+
+
+def _connectivity(fit: Fit) -> list[Picture]:
+    connectivity = fit.connectivity
+    if not len(fit.edges):
+        return []
+    marked = "q" in fit.edges and bool((fit.edges["q"] < 0.05).any())
+    dots = " Dots: q < .05 against the null." if marked else ""
+    found = [
+        Picture(
+            "Mean matrix",
+            f"Mean over time of: {connectivity.measure}. Rows receive, columns send, sorted by "
+            f"cell type and region; red positive, blue negative; the diagonal is left out.{dots}",
+            figures.connectivity,
+        ),
+        Picture(
+            "Weights",
+            "How the mean weights of all edges are distributed; the count is logarithmic.",
+            figures.weights,
+        ),
+        Picture(
+            "Input and output",
+            "Each dot is a neuron: the summed size of the weights it sends and receives.",
+            figures.degree,
+        ),
+    ]
+    if connectivity.form == "attention":
+        found.append(
+            Picture(
+                "Neuron importance",
+                "Attention that each held-in neuron receives in the first layer, mean over windows "
+                "and receivers; the dashed line is an equal share.",
+                figures.neuron_importance,
+                wide=True,
+            )
+        )
+    if fit.currents is not None:
+        found += [
+            Picture(
+                "Input currents",
+                "Input current (green) and recorded activity (neutral) of three neurons on test, "
+                "both z-scored.",
+                figures.currents,
+                wide=True,
+            ),
+            Picture(
+                "Do currents run ahead?",
+                "Correlation of each neuron's current with its own activity some bins later: "
+                "median and quartiles over neurons. A current that drives is more like the next "
+                "bin (+1) than like the bin before (-1).",
+                figures.cross_correlogram,
+            ),
+        ]
+    return found
+
+
+def _cell_types(fit: Fit) -> list[Picture]:
+    typed = fit.connectivity.neurons.table.get("cell_type")
+    if typed is None or typed.fillna("").astype(str).replace("", np.nan).nunique() < 1:
+        return []
+    found = [
+        Picture(
+            "Mean weight per pair of types",
+            "Mean weight from each presynaptic to each postsynaptic cell type, over time and over "
+            "pairs of different neurons.",
+            figures.cell_types,
+        )
+    ]
+    if fit.connectivity.num_windows > 1:
+        found.append(
+            Picture(
+                "Over time",
+                "The strongest pairs of cell types over the session, smoothed. A change may follow "
+                "activity and need not be a change of coupling.",
+                figures.cell_types_over_time,
+                wide=True,
+            )
+        )
+    return found
+
+
+def _space(fit: Fit) -> list[Picture]:
+    if not has_positions(fit) or not len(fit.edges):
+        return []
+    return [
+        Picture(
+            "Distance",
+            "Size of the weights against the distance between the two neurons: medians and "
+            "quartiles of equally many edges.",
+            figures.distance,
+        ),
+        Picture(
+            "The strongest edges",
+            "The 60 strongest edges between the neurons' positions, thicker towards the receiver; "
+            "red positive, blue negative.",
+            figures.strongest_edges,
+        ),
+    ]
+
+
+def _trust(fit: Fit) -> list[Picture]:
+    found = []
+    if len(fit.edges) and np.isfinite(fit.edges["sign_agreement"].to_numpy(dtype=float)).any():
+        found.append(
+            Picture(
+                "Do seeds agree?",
+                "Share of seeds with the same sign of an edge, strongest edges on the left; the "
+                "dashed line is what coins would give. Seeds agree more than data do: this is "
+                "noise of the optimisation only.",
+                figures.seeds,
+            )
+        )
+    if "necessity" in fit.metrics:
+        found.append(
+            Picture(
+                "Are the maps needed?",
+                "What the score on test loses when the learned attention maps are replaced. Near 0 "
+                "the maps say little about coupling.",
+                figures.necessity,
+            )
+        )
+    return found

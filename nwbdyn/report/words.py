@@ -1,0 +1,147 @@
+"""The words and tables of a report: what was fitted to what, scores, provenance, how to cite."""
+
+import json
+from typing import Any
+
+from nwbdyn import models, verdict
+from nwbdyn.recording import COUNTS
+from nwbdyn.results import Fit
+
+Rows = list[tuple[str, str]]
+
+
+def subtitle(fit: Fit) -> str:
+    """What was fitted to what, in one line."""
+    binning: dict[str, Any] = fit.binning
+    predictions = fit.predictions
+    held_out = int(predictions.held_out.sum())
+    neurons = f"{len(fit.neurons)} {fit.neurons.kind.replace('roi', 'ROI')}s"
+    if held_out:
+        neurons += f", {held_out} of them held out"
+    minutes = len(predictions.time) * predictions.bin_width / 60
+    parts = [
+        neurons,
+        "binned spikes" if predictions.quantity == COUNTS else predictions.quantity,
+        f"{len(predictions.time):,} bins of {predictions.bin_width:.3g} s ({minutes:.3g} min)",
+    ]
+    if binning.get("aligned_trials"):
+        parts.append(f"{binning['aligned_trials']} trials")
+    return " · ".join(parts)
+
+
+def trust(fit: Fit) -> list[str]:
+    """Sentences beside the verdict: coupling, held-out neurons, maps, seeds."""
+    metrics: dict[str, Any] = fit.metrics
+    said = verdict.sentences(metrics, fit.model)[1:]
+    needed = metrics.get("necessity")
+    if needed is not None and needed["loss"]:
+        losses = ", ".join(f"{loss:+.3f} ({maps})" for maps, loss in needed["loss"].items())
+        said.append(
+            f"Replacing the attention maps costs {losses} of {needed['metric']} on "
+            f"{needed['split']}."
+        )
+    by_seed = metrics.get("seeds")
+    if by_seed:
+        metric, split = metrics["primary"]["metric"], metrics["primary"]["split"]
+        values = [scores[split][metric] for scores in by_seed.values()]
+        said.append(
+            f"{len(values)} seeds: {metric} {min(values):.3f} to {max(values):.3f} on {split} one "
+            "by one; the score above is of their mean prediction."
+        )
+    else:
+        said.append("One seed: how far another start would move the weights was not measured.")
+    return said
+
+
+def scoreboard(fit: Fit) -> list[dict[str, Any]]:
+    """One table per metric, the primary one first: model and baselines, validation and test."""
+    metrics: dict[str, Any] = fit.metrics
+    by_name = {fit.model: metrics["model"], **metrics["baselines"]}
+    intervals = metrics.get("intervals", {})
+    by_interval = {fit.model: intervals.get("model", {}), **intervals.get("baselines", {})}
+    split = metrics["primary"]["split"]
+    return [
+        {
+            "metric": metric,
+            "rows": [
+                {
+                    "name": name,
+                    "val": _number(splits.get("val", {}).get(metric)),
+                    "test": _number(splits.get(split, {}).get(metric)),
+                    "interval": verdict.span(by_interval.get(name, {}).get(split, {}).get(metric)),
+                }
+                for name, splits in by_name.items()
+            ],
+        }
+        for metric in metrics["model"].get(split, {})
+        if not metric.startswith("mse")
+    ]
+
+
+def benchmark(fit: Fit) -> dict[str, Any] | None:
+    """The Neural Latents Benchmark's scores on the test trials of this fit, where there are any."""
+    found: dict[str, Any] | None = fit.metrics.get("benchmark")  # type: ignore[assignment]
+    if found is None:
+        return None
+    names = list(found["model"]["test"])
+    scores = {fit.model: found["model"], **found["baselines"]}
+    return {
+        "data_set": found["data_set"],
+        "num_trials": found["num_trials"]["test"],
+        "metrics": names,
+        "rows": [
+            {"name": name, "values": [_number(by_split["test"].get(m)) for m in names]}
+            for name, by_split in scores.items()
+        ],
+    }
+
+
+def provenance(fit: Fit) -> Rows:
+    """Where the fit came from and how to repeat it; what is not known is left out."""
+    source, session = fit.source, fit.session
+    subject: dict[str, str] = session.get("subject", {})  # type: ignore[assignment]
+    known = ", ".join(
+        str(subject[key]) for key in ("subject_id", "species", "sex", "age") if subject.get(key)
+    )
+    config = {k: v for k, v in fit.config.items() if v is not None}
+    rows = [
+        ("source", source.uri),
+        ("digest", source.digest),
+        ("asset", source.asset_id),
+        ("session", session.get("session_id")),
+        ("recorded", session.get("session_start_time")),
+        ("subject", known),
+        ("cell types from", fit.neurons.cell_type_source),
+        ("split", fit.split.get("rule")),
+        ("seeds", ", ".join(map(str, fit.environment.get("seeds", [fit.seed])))),  # type: ignore[call-overload]
+        ("device", fit.device),
+        ("fitted", fit.environment.get("fitted_at")),
+        ("versions", ", ".join(f"{name} {version}" for name, version in fit.versions.items())),
+        ("config", json.dumps(config, default=str)),
+    ]
+    return [(name, str(value)) for name, value in rows if value]
+
+
+def citations(fit: Fit) -> Rows:
+    """What to cite: the model's paper, the data, this software."""
+    source = fit.source
+    paper = models.load(fit.model).paper if fit.model in models.names() else fit.model
+    if source.dandiset_id:
+        version = source.version or "draft"
+        data = (
+            f"DANDI:{source.dandiset_id}, version {version}; its page "
+            f"(dandiarchive.org/dandiset/{source.dandiset_id}/{version}) shows the citation to use"
+        )
+    elif source.uri.startswith("sample:"):
+        data = f"simulated by nwbdyn ({source.uri}); no animal, nothing to cite"
+    else:
+        data = f"{source.name}: as its authors ask"
+    return [
+        ("model", paper),
+        ("data", data),
+        ("software", f"nwbdyn {fit.versions.get('nwbdyn', '')}, CITATION.cff"),
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None or value != value else f"{value:.3f}"
