@@ -22,6 +22,7 @@ from nwbdyn import (
     repeats,
     results,
     run_directory,
+    space,
     submitting,
 )
 from nwbdyn.errors import ConfigError
@@ -54,6 +55,7 @@ def fit(
     draws: int = 1,
     test_recording: Recording | str | None = None,
     targets: Path | str | None = None,
+    sweep: Mapping[str, object] | Path | str | None = None,
     adopt: Path | str | None = None,
     run: Path | str | None = None,
     resume: bool = False,
@@ -89,6 +91,8 @@ def fit(
         adopt: run directory of an earlier fit of this model, of one recording or of several. What
             sessions share (SynapsNet's decoder, NetFormer's query and key maps) is taken from it
             and not trained; its options and the width of its bins hold where none are given here.
+        sweep: settings to try, as a table or a YAML file (see `nwbdyn.space`). All are trained with
+            the first seed, and the one that does best on validation is fitted and scored.
         run: run directory to write while fitting; None keeps everything in memory.
         resume: go on with the interrupted run in `run`; a finished one is loaded.
         overwrite: replace an earlier run in `run`.
@@ -121,6 +125,7 @@ def fit(
         "covariates": covariates,
         "fold": fold,
     }
+    points = None if sweep is None else space.points(sweep)
     training_length = {} if epochs is None else {"epochs": epochs, "updates": None}
     with ExitStack() as files:
         recording = opened(recording, files)
@@ -130,6 +135,7 @@ def fit(
             seed=seed,
             options={**options, **training_length},
             device=device_called(device),
+            among=({},) if points is None else points,
             **choices,
         )
         problem = replace(problem, adopted=adopted)
@@ -138,8 +144,10 @@ def fit(
         drawn = draws > 1 and problem.co_smoothing and not problem.held_out_stated
         submission = submitting.Submission(test, targets)
         submission.check(problem, run)
-        configs = members.candidates(problem)
+        configs = members.candidates(problem, problem.tried)
         asked = submission.asked
+        if points is not None:
+            asked["sweep"] = list(points)
         if adopted is not None:
             asked["adopted"] = adopted.asked
         if drawn:
@@ -153,10 +161,14 @@ def fit(
             described = problem.described() | {"seed": seed, "seeds": every_seed, "folds": folds}
             if run_directory.begin(run, described | asked, resume=resume, overwrite=overwrite):
                 return results.load(run)
-        problem = members.settle(problem, configs, seed, place)
-        trained = members.train_each(problem, every_seed, place)
+        choice = members.choose(problem, configs, seed, place)
+        problem = choice.problem
+        trained = members.train_each(problem, every_seed, place, first=choice.trained)
         uncoupled = members.predict_uncoupled(problem, seed, place)
         fitted = summarise(problem, trained, uncoupled, folds=folds, report=report)
+        if choice.table:
+            listed = {"candidates": list(choice.table)}
+            fitted = replace(fitted, metrics=fitted.metrics | listed)
         if asked:
             fitted = replace(fitted, environment=fitted.environment | {"asked": asked})
         if submission:
@@ -174,6 +186,7 @@ def fit(
             device=device,
             options=options,
             adopt=adopt,
+            sweep=sweep,
             report=report,
             **choices,
         )

@@ -109,11 +109,12 @@ def choose(
     if len(configs) == 1:
         return Choice(_posed(problem, configs[0]))
     names = left_open(problem, configs)
-    best, best_number, table = None, -1, []
+    best: Trained | None = None
+    best_number, table = -1, []
     error: FitError | None = None
     for number, config in enumerate(configs):
         place.report(Progress("choosing", number, len(configs), "candidates"))
-        row = {"options": {name: getattr(config, name) for name in names}}
+        row: dict[str, Any] = {"options": {name: getattr(config, name) for name in names}}
         try:
             folder = place.folder(f"choice-{number}")
             trained = _train(_posed(problem, config), config, seed, folder, place)
@@ -134,7 +135,7 @@ def choose(
 def _posed(problem: AnyPosed, config: BaseConfig) -> AnyPosed:
     """The problem with another Config."""
     if isinstance(problem, Problem):
-        return problem.with_config(config)
+        return problem.with_config(config)  # type: ignore[return-value]
     return replace(problem, config=config)
 
 

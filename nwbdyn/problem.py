@@ -114,8 +114,8 @@ class Problem:
         if self.co_smoothing:
             raise ConfigError(
                 f"{self.name} cannot try windows of {spec.context} + {spec.forward} bins beside "
-                f"{self.spec.context} + {self.spec.forward}: they score other bins. Fit each length "
-                "on its own."
+                f"{self.spec.context} + {self.spec.forward}: they score other bins. Fit each length"
+                " on its own."
             )
         scored = [self.windows.starts(name) + self.spec.context for name in SPLITS[: splits.GAP]]
         windows = Windows(

@@ -161,8 +161,11 @@ def check_same(path: Path, asked: Mapping[str, object]) -> None:
     """Raise FitError unless the run in `path` was started with the same decisions."""
     started = read_json(path, CONFIG)
     wanted = plain(stamped(asked))
-    for name in asked.get("by_validation", ()):  # type: ignore[attr-defined]
+    settled: Any = asked.get("by_validation", ())
+    for name in settled:
         started["config"][name] = wanted["config"][name] = None  # type: ignore[index]
+    for name in ("context", "inputs") if settled else ():  # they follow from the config
+        started["binning"][name] = wanted["binning"][name] = None  # type: ignore[index]
     difference = _first_difference(started, wanted)
     if difference is not None:
         name, before, now = difference
