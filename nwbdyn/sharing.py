@@ -1,4 +1,4 @@
-"""The way back to the archive: check a file as the archive will, then send it to a draft.
+"""The way back to the archive: check place and file as the archive will, then send to a draft.
 
 Nothing is sent while the checks find a problem, and nothing at all in a rehearsal.
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nwbdyn import archive
-from nwbdyn.errors import ResultsError
+from nwbdyn.errors import ArchiveError, ResultsError
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Source
 
@@ -23,6 +23,45 @@ class Parcel:
     size: int  # bytes
 
 
+@dataclass(frozen=True)
+class Receipt:
+    """What the archive has now."""
+
+    asset: Source
+    relation: str  # one sentence on the dandiset's `relatedResource`; empty where none is due
+    rejections: tuple[str, ...]  # what the archive's own validation says against it, so far
+
+
+def check_place(
+    dandiset: str,
+    source: Source,
+    *,
+    instance: str | None = None,
+    allow_embargoed: bool = False,
+) -> None:
+    """Make sure, before any work is done, that results of `source` may go to a dandiset.
+
+    Args:
+        dandiset: `dandi:ID`.
+        source: the recording that was fitted.
+        instance: archive of `dandiset`.
+        allow_embargoed: let results of an embargoed recording go to an open dandiset.
+
+    Raises:
+        AddressError: no such dandiset.
+        ArchiveError: the archive cannot be reached, or does not say whether the recording is
+            embargoed.
+        ResultsError: the recording is embargoed and the dandiset is open.
+    """
+    place = archive.draft(dandiset, instance=instance)
+    if allow_embargoed or place.embargoed or not archive.is_embargoed(source):
+        return
+    raise ResultsError(
+        f"{source.uri} is embargoed, and dandi:{place.dandiset_id} is open to everybody. Send the "
+        "results to an embargoed dandiset, or pass --allow-embargoed if its owners agree."
+    )
+
+
 def pack(path: Path, dandiset: str, *, report: Report = silent) -> Parcel:
     """Check `path` as the archive does, and say where it would land.
 
@@ -34,6 +73,7 @@ def pack(path: Path, dandiset: str, *, report: Report = silent) -> Parcel:
         dandiset: `dandi:ID`.
 
     Raises:
+        AddressError: the file's name names no subject.
         ResultsError: the archive would not take the file; every problem is in the message.
     """
     asset_path = archive.default_asset_path(path)
@@ -52,25 +92,40 @@ def send(
     source: Source,
     *,
     instance: str | None = None,
-    overwrite: bool = False,
+    replace: bool = False,
     report: Report = silent,
-) -> Source:
+) -> Receipt:
     """Send a checked file to the draft of its dandiset; the same bytes are not sent twice.
 
-    The asset's `wasGeneratedBy` names nwbdyn and the recording that was fitted.
+    The asset's `wasGeneratedBy` names nwbdyn and the recording that was fitted, and the dandiset's
+    `relatedResource` the one that it comes from, where the archive permits that.
 
     Raises:
         AddressError, ArchiveError, ResultsError: see `archive.upload`.
     """
-    return archive.upload(
+    asset = archive.upload(
         parcel.path,
         parcel.dandiset,
         instance=instance,
         asset_path=parcel.asset_path,
         generated_by=[_activity(source)],
-        overwrite=overwrite,
+        replace=replace,
         report=report,
     )
+    return Receipt(asset, _related(parcel, source, instance), archive.rejections(asset))
+
+
+def _related(parcel: Parcel, source: Source, instance: str | None) -> str:
+    """A failure here is told, not raised: the file itself has arrived."""
+    try:
+        if archive.relate(parcel.dandiset, source, instance=instance):
+            return f"{parcel.dandiset} now says that it is derived from DANDI:{source.dandiset_id}."
+    except ArchiveError as error:
+        return (
+            f"{parcel.dandiset} does not say that it is derived from DANDI:{source.dandiset_id}: "
+            f"{error}"
+        )
+    return ""
 
 
 def _problems(path: Path, asset_path: str) -> list[str]:

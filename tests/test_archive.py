@@ -384,7 +384,7 @@ def test_an_upload_arrives_once_and_carries_its_lineage(standin, folder, tmp_pat
     _nwb(path)
     with pytest.raises(ResultsError, match="other content"):
         archive.upload(path, "dandi:000001", instance=standin.api)
-    again = archive.upload(path, "dandi:000001", instance=standin.api, overwrite=True)
+    again = archive.upload(path, "dandi:000001", instance=standin.api, replace=True)
     assert again.digest != sent.digest
 
 

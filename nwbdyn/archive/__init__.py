@@ -1,7 +1,7 @@
 """From an address to Sources: what there is, where the bytes are, and exactly which version.
 
-`resolve` reads every form of address; `download` and `upload` move whole files. The dandi client,
-the simulator and HTTP are imported only by the addresses that need them.
+`resolve` reads every form of address; `download` and `upload` move whole files; `draft` is where
+the latter go. The dandi client, the simulator and HTTP are imported only by what needs them.
 """
 
 import re
@@ -10,15 +10,29 @@ from pathlib import PurePosixPath
 
 from nwbdyn.archive import addresses, assets, local
 from nwbdyn.archive.assets import content_url
+from nwbdyn.archive.drafts import (
+    Draft,
+    default_asset_path,
+    draft,
+    is_embargoed,
+    rejections,
+    relate,
+    upload,
+)
 from nwbdyn.archive.local import sha256, signed_url
-from nwbdyn.archive.transfer import default_asset_path, download, target_of, upload
+from nwbdyn.archive.transfer import download, target_of
 from nwbdyn.errors import AddressError
 from nwbdyn.recording import Source
 
 __all__ = [
+    "Draft",
     "content_url",
     "default_asset_path",
     "download",
+    "draft",
+    "is_embargoed",
+    "rejections",
+    "relate",
     "resolve",
     "sessions",
     "sha256",

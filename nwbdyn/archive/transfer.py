@@ -1,4 +1,4 @@
-"""Whole files, down and up: resumed, verified, and never half-written under their final name.
+"""Whole files from an archive or the web: resumed, verified, never half-written under their name.
 
 Downloads grow in a `.part` file beside the target whose name carries the identity of the bytes, so
 that a second run goes on where the first one stopped and never mixes two versions.
@@ -8,13 +8,11 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from nwbdyn.archive.addresses import DandiAddress, file_name, parse_dandi
-from nwbdyn.archive.assets import dandiset_at, source_of_row
+from nwbdyn.archive.addresses import file_name
 from nwbdyn.archive.connection import Connection, connect
 from nwbdyn.archive.local import sha256
 from nwbdyn.errors import AddressError, ArchiveError, ResultsError
@@ -196,110 +194,3 @@ def _accept(part: Path, target: Path, digest: str, source: Source) -> None:
             "the same command again."
         )
     os.replace(part, target)
-
-
-def upload(
-    path: Path,
-    dandiset: str,
-    *,
-    instance: str | None = None,
-    asset_path: str | None = None,
-    generated_by: Sequence[Mapping[str, Any]] = (),
-    overwrite: bool = False,
-    report: Report = silent,
-) -> Source:
-    """Send an NWB file to the draft of a dandiset and return it as the archive now has it.
-
-    Validation is the caller's. The same bytes at the same path are not sent again.
-
-    Args:
-        path: file to send.
-        dandiset: `dandi:ID` or the six digits; the target is always the draft.
-        instance: archive, by name or API URL; by default DANDI_INSTANCE, else "dandi".
-        asset_path: path in the dandiset; by default `sub-X/<file name>`, from the file's name.
-        generated_by: activities in the archive's schema, added to the asset's `wasGeneratedBy`.
-        overwrite: replace an asset of that path with other bytes.
-
-    Raises:
-        AddressError: no such dandiset, or no asset path follows from the file's name.
-        ArchiveError: no key, refused, rejected or interrupted; running it again is safe.
-        ResultsError: other bytes are at that path and `overwrite` is not set.
-    """
-    with connect(instance) as connection:
-        address = parse_dandi(dandiset if ":" in dandiset else f"dandi:{dandiset}")
-        if address is None or address.path or address.version not in (None, "draft"):
-            raise AddressError(f"'{dandiset}' is no upload target; expected dandi:ID.")
-        connection.authenticate()
-        return _send(
-            connection,
-            Path(path),
-            address.dandiset_id,
-            asset_path or default_asset_path(Path(path)),
-            generated_by,
-            overwrite,
-            report,
-        )
-
-
-def default_asset_path(path: Path) -> str:
-    """`sub-X/<file name>`, the archive's place for a file named by its rule.
-
-    Raises:
-        AddressError: the name does not start with a subject.
-    """
-    subject = path.name.partition("_")[0].removesuffix(".nwb")
-    if not subject.startswith("sub-") or subject == "sub-":
-        raise AddressError(
-            f"'{path.name}' names no subject; expected sub-X_….nwb, or give the path in the "
-            "dandiset."
-        )
-    return f"{subject}/{path.name}"
-
-
-def _send(
-    connection: Connection,
-    path: Path,
-    dandiset_id: str,
-    asset_path: str,
-    generated_by: Sequence[Mapping[str, Any]],
-    overwrite: bool,
-    report: Report,
-) -> Source:
-    from dandi.exceptions import NotFoundError
-    from dandi.files import NWBAsset
-
-    draft = dandiset_at(connection, DandiAddress(dandiset_id, "draft"))
-    local = NWBAsset(filepath=path, path=asset_path, dandiset_path=None)
-    digest = local.get_digest()
-    try:
-        there = connection.ask(lambda: draft.get_asset_by_path(asset_path))
-    except NotFoundError:
-        there = None
-    if there is not None:
-        metadata = connection.ask(there.get_raw_metadata)
-        if metadata["digest"].get("dandi:dandi-etag") == digest.value:
-            row = there.json_dict() | {"metadata": metadata}
-            return source_of_row(connection, dandiset_id, "draft", row)
-        if not overwrite:
-            raise ResultsError(
-                f"dandi:{dandiset_id}@draft/{asset_path} is there with other content: choose "
-                "another name, or overwrite it."
-            )
-    metadata = local.get_metadata(digest=digest, ignore_errors=False).model_dump(
-        mode="json", exclude_none=True
-    )
-    metadata["wasGeneratedBy"] = [*metadata.get("wasGeneratedBy", ()), *map(dict, generated_by)]
-    size = path.stat().st_size
-
-    def send() -> Any:
-        for status in local.iter_upload(draft, metadata, replacing=there):
-            if status["status"] == "uploading":
-                report(Progress("uploading", float(status["current"]), size, "bytes"))
-        return status["asset"]
-
-    try:
-        asset = connection.ask(send)
-    except RuntimeError as error:
-        raise ArchiveError(f"The upload of '{path}' failed: {error}; run it again.") from None
-    row = asset.json_dict() | {"metadata": connection.ask(asset.get_raw_metadata)}
-    return source_of_row(connection, dandiset_id, "draft", row)

@@ -1,11 +1,18 @@
-"""`nwbdyn export`: from a run directory to an NWB file."""
+"""`nwbdyn export`: from a run directory to an NWB file, and on request to the archive."""
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
 from nwbdyn.cli import options, terminal
+
+if TYPE_CHECKING:
+    from nwbdyn.results import Fit
+
+FLOATS = ("float32", "float16")
 
 
 @click.command("export")
@@ -14,6 +21,14 @@ from nwbdyn.cli import options, terminal
 @click.option("--enrich", is_flag=True, help="Write a copy of the source with the results added.")
 @click.option("--full", is_flag=True, help="Enrich every byte of a remote source, raw data too.")
 @click.option("--subject", multiple=True, metavar="KEY=VALUE", help="Fill a missing Subject field.")
+@click.option("--dense", is_flag=True, help="Also write one matrix per window, if small enough.")
+@click.option(
+    "--precision",
+    type=click.Choice(FLOATS),
+    default=FLOATS[0],
+    show_default=True,
+    help="Of the factors that grow with time.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing output file.")
 @click.option("--upload", metavar="dandi:ID", help="Send the file to this dandiset's draft.")
 @click.option(
@@ -21,6 +36,12 @@ from nwbdyn.cli import options, terminal
     default=True,
     show_default=True,
     help="With --upload: check and show what would be sent, or send it.",
+)
+@click.option("--replace", is_flag=True, help="With --upload: replace an asset of that path.")
+@click.option(
+    "--allow-embargoed",
+    is_flag=True,
+    help="With --upload: results of embargoed data may go to an open dandiset.",
 )
 @options.instance
 @options.quiet
@@ -32,52 +53,101 @@ def command(
     enrich: bool,
     full: bool,
     subject: tuple[str, ...],
+    dense: bool,
+    precision: str,
     overwrite: bool,
     upload: str | None,
     dry_run: bool,
+    replace: bool,
+    allow_embargoed: bool,
     instance: str | None,
     quiet: bool,
 ) -> None:
     """Write the results in RUN as an NWB file that any NWB tool can open.
 
     Without --enrich the file stands alone: subject, neurons, connectivity and predictions, with
-    where they came from. The source file is never touched.
+    where they came from. The source file is never touched. An upload that was interrupted goes on
+    with the file that is there.
 
     \b
     Examples:
       nwbdyn export runs/reach-stndt-s0
       nwbdyn export runs/reach-stndt-s0 --upload dandi:000123 --send
     """
-    given = context.get_parameter_source("dry_run") is ParameterSource.COMMANDLINE
-    if given and upload is None:
-        raise click.UsageError("--dry-run and --send go with --upload dandi:ID.")
-    from nwbdyn.nwb.write import export
+    if upload is None:
+        for name in ("dry_run", "replace", "allow_embargoed"):
+            if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+                raise click.UsageError(
+                    "--dry-run, --send, --replace and --allow-embargoed go with --upload dandi:ID."
+                )
+    from nwbdyn.nwb.write import default_path, export, is_exported
     from nwbdyn.results import load
 
     fit = load(run)
-    with terminal.watch(quiet=quiet) as report:
-        path = export(
-            fit,
-            output,
-            enrich=enrich,
-            full=full,
-            subject={key: str(value) for key, value in options.pairs(subject, "--subject").items()},
-            overwrite=overwrite,
-            report=report,
-        )
+    given = {key: str(value) for key, value in options.pairs(subject, "--subject").items()}
+    path = output or default_path(fit, enrich=enrich, subject=given)
+    if upload is not None:
+        from nwbdyn import archive, sharing
+
+        archive.default_asset_path(path)  # raises where the name has no place in an archive
+        sharing.check_place(upload, fit.source, instance=instance, allow_embargoed=allow_embargoed)
+    plain = not (overwrite or dense) and precision == FLOATS[0]
+    if upload is not None and plain and is_exported(fit, path, given):
+        terminal.say(f"{path} holds these results already; it is taken as it is.", quiet=quiet)
+    else:
+        with terminal.watch(quiet=quiet) as report:
+            path = export(
+                fit,
+                path,
+                enrich=enrich,
+                full=full,
+                subject=given,
+                dense=dense,
+                precision=precision,
+                overwrite=overwrite,
+                report=report,
+            )
     click.echo(str(path))
-    if upload is None:
-        return
+    if upload is not None:
+        _upload(fit, path, upload, instance=instance, dry_run=dry_run, replace=replace, quiet=quiet)
+
+
+def _upload(
+    fit: "Fit",
+    path: Path,
+    upload: str,
+    *,
+    instance: str | None,
+    dry_run: bool,
+    replace: bool,
+    quiet: bool,
+) -> None:
     from nwbdyn import sharing
 
-    with terminal.watch(quiet=quiet) as report:
-        parcel = sharing.pack(path, upload, report=report)
-        place = f"{parcel.dandiset}/{parcel.asset_path} ({terminal.size(parcel.size)})"
-        if not dry_run:
-            sent = sharing.send(
-                parcel, fit.source, instance=instance, overwrite=overwrite, report=report
+    try:
+        with terminal.watch(quiet=quiet) as report:
+            parcel = sharing.pack(path, upload, report=report)
+            place = f"{parcel.dandiset}/{parcel.asset_path} ({terminal.size(parcel.size)})"
+            if dry_run:
+                click.echo(
+                    f"Would send {place}. The checks found no problem; add --send to send it."
+                )
+                return
+            receipt = sharing.send(
+                parcel, fit.source, instance=instance, replace=replace, report=report
             )
-    if dry_run:
-        click.echo(f"Would send {place}. The checks found no problem; add --send to send it.")
-    else:
-        click.echo(f"Sent {sent.uri}")
+    except KeyboardInterrupt:
+        click.echo(
+            f"\nStopped. {path} stays; run the same command again to go on with it.", err=True
+        )
+        sys.exit(130)
+    click.echo(f"Sent {receipt.asset.uri}")
+    if receipt.relation:
+        click.echo(receipt.relation)
+    if receipt.rejections:
+        click.echo(
+            f"nwbdyn: The archive's validation rejects it: {'; '.join(receipt.rejections)}. "
+            "Correct this and send it again with --overwrite --replace.",
+            err=True,
+        )
+        sys.exit(1)

@@ -20,6 +20,8 @@ from nwbdyn.errors import ResultsError
 from nwbdyn.nwb import derivative, dynamics
 from nwbdyn.nwb import enrich as enrichment
 from nwbdyn.nwb.dynamics import Detail
+from nwbdyn.nwb.model_run import name_of
+from nwbdyn.nwb.results import run_names
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.results import Fit
 
@@ -61,8 +63,9 @@ def export(
         the path that was written.
 
     Raises:
-        ResultsError: `path` exists or is the source, the run or the source cannot be used, or the
-            file cannot be written, or `dense` is too much. Nothing is left behind.
+        ResultsError: `path` exists, is the source or does not end in .nwb, the run or the source
+            cannot be used, the file cannot be written, or `dense` is too much. Nothing is left
+            behind.
         ConfigError: `subject` has an unknown field or contradicts the source, or an unknown
             precision.
     """
@@ -71,10 +74,7 @@ def export(
     subject = dict(subject or {})
     detail = Detail(dense=dense, precision=precision)
     given = Path(source_file) if source_file is not None else None
-    if path is None:
-        name = derivative.file_name(fit, subject, suffix="-enriched" if enrich else "")
-        path = (fit.run or Path()) / name
-    path = Path(path)
+    path = default_path(fit, enrich=enrich, subject=subject) if path is None else Path(path)
     _refuse(path, [fit.source.path, given], overwrite=overwrite)
     try:
         if enrich:
@@ -91,6 +91,25 @@ def export(
     except OSError as error:
         raise ResultsError(f"Cannot write {path}: {error}.") from error
     return path
+
+
+def default_path(fit: Fit, *, enrich: bool, subject: Mapping[str, str]) -> Path:
+    """Where `export` writes when nobody says where."""
+    name = derivative.file_name(fit, subject, suffix="-enriched" if enrich else "")
+    return (fit.run or Path()) / name
+
+
+def is_exported(fit: Fit, path: Path, subject: Mapping[str, str]) -> bool:
+    """Whether the file at `path` holds the results of `fit`, and these Subject fields."""
+    if not path.is_file() or not h5py.is_hdf5(path) or name_of(fit) not in run_names(path):
+        return False
+    with h5py.File(path, "r") as file:
+        known = file.get("general/subject", {})
+        return all(name in known and _text(known[name]) == subject[name] for name in subject)
+
+
+def _text(dataset: h5py.Dataset) -> str:
+    return str(dataset.asstr()[()])
 
 
 def _write_derivative(
@@ -153,6 +172,11 @@ def _refuse(path: Path, sources: list[Path | None], *, overwrite: bool) -> None:
             raise ResultsError(
                 f"{path} is the source, which is never written to. Choose another path."
             )
+    if path.suffix != ".nwb":
+        raise ResultsError(
+            f"{path} does not end in .nwb, by which tools and the archive know an NWB file. Write "
+            f"to {path.with_suffix('.nwb')}."
+        )
     if path.is_dir():
         raise ResultsError(f"{path} is a folder; give the name of a file in it.")
     if path.exists() and not overwrite:

@@ -60,6 +60,9 @@ class StandIn:
         self.signature = 0  # signed URLs carry it; another one is refused
         self.uploads: dict[str, dict[str, Any]] = {}
         self.blobs: dict[str, Path] = {}  # received, not yet part of a dandiset; by etag
+        self.refused: dict[str, tuple[int, str]] = {}  # "POST .*/assets/" -> status and detail
+        self.dandisets: dict[str, dict[str, Any]] = {}  # metadata that somebody changed
+        self.invalid: dict[str, str] = {}  # asset path -> what the archive's validation says
         self.over = threading.Event()
 
     def __enter__(self) -> "StandIn":
@@ -195,14 +198,17 @@ class _Handler(BaseHTTPRequestHandler):
         if key := self.headers.get("Authorization"):
             self.standin.keys.append(f"{key} {parts.path}")
         time.sleep(self.standin.latency)
+        for asked, (status, detail) in self.standin.refused.items():
+            if re.fullmatch(asked, f"{method} {parts.path}"):
+                return self.answer(status, {"detail": detail})
         for known, pattern, name in _ROUTES:
             if known in (method, "GET" if method == "HEAD" else "") and (
                 found := pattern.fullmatch(parts.path)
             ):
                 with contextlib.suppress(ConnectionError):
                     getattr(self, name)(**found.groupdict())
-                return
-        self.answer(404, {"detail": "Not found."})
+                return None
+        return self.answer(404, {"detail": "Not found."})
 
     def answer(self, status: int, content: Any = None, headers: Mapping[str, str] = {}) -> None:
         text = b"" if content is None else json.dumps(content).encode()
@@ -275,7 +281,10 @@ class _Handler(BaseHTTPRequestHandler):
             "created": _MOMENT,
             "modified": _MOMENT,
             "status": "Valid",
-            "asset_validation_errors": [],
+            "asset_validation_errors": [
+                {"path": path, "field": "species", "message": message}
+                for path, message in self.standin.invalid.items()
+            ],
             "version_validation_errors": [],
         }
 
@@ -326,8 +335,16 @@ class _Handler(BaseHTTPRequestHandler):
                     "identifier": f"DANDI:{dandiset}",
                     "name": f"Stand-in {dandiset}",
                     "version": version,
+                    **self.standin.dandisets.get(dandiset, {}),
                 },
             )
+
+    @route("PUT", r"/api/dandisets/(?P<dandiset>\d{6})/versions/draft/")
+    def change_metadata(self, dandiset: str) -> None:
+        if not self.keyed():
+            return self.answer(401, {"detail": "Authentication credentials were not provided."})
+        self.standin.dandisets[dandiset] = json.loads(self.body)["metadata"]
+        return self.answer(200, self.version(dandiset, "draft"))
 
     @route("GET", r"/api/dandisets/(?P<dandiset>\d{6})/versions/(?P<version>[^/]+)/assets/")
     def assets(self, dandiset: str, version: str) -> None:
