@@ -46,6 +46,7 @@ class Connectivity:
     causal: bool
     arrays: dict[str, np.ndarray]
     attributes: dict[str, float | int | str | bool] = field(default_factory=dict)
+    tested: pd.DataFrame | None = field(default=None, repr=False, compare=False)  # Fit.edges
 
     @property
     def num_windows(self) -> int:
@@ -100,15 +101,43 @@ class Connectivity:
         return self._labelled(matrix).assign_attrs(num_windows=len(windows))
 
     def edges(
-        self, k: int | None = None, *, mask: np.ndarray | pd.DataFrame | None = None
+        self,
+        k: int | None = None,
+        *,
+        q: float | None = None,
+        mask: np.ndarray | pd.DataFrame | None = None,
     ) -> pd.DataFrame:
         """The `k` strongest off-diagonal entries of the mean (all by default), strongest first.
+
+        Args:
+            k: rows at most.
+            q: keep edges that are called at this rate of false discoveries, with the statistics of
+                the fit's edge table beside them. Of the mean over every window only.
+            mask: as for `mean`.
 
         Returns:
             One row per edge: pre, post (neuron ids), pre_cell_type, post_cell_type ("" where the
             recording has none), weight and sign (-1, 0, 1).
+
+        Raises:
+            ResultsError: `q` where no edge was tested, or where q was withheld (it says why).
         """
-        return self._table(self.mean(mask).to_numpy(), k)
+        if q is None:
+            return self._table(self.mean(mask).to_numpy(), k)
+        if mask is not None:
+            raise ResultsError(
+                "q belongs to the mean over every window, not to those of a mask. Leave one out."
+            )
+        if self.tested is None or "p" not in self.tested or self.tested["p"].isna().all():
+            raise ResultsError(
+                "No null was run, so no edge has a q. Fit again with --null shift:20."
+            )
+        withheld = self.tested.attrs.get("withheld")
+        if withheld:
+            raise ResultsError(f"No edge can be called significant: {withheld}.")
+        called = self.tested[self.tested["q"] <= q]
+        order = np.argsort(-called["weight"].abs().to_numpy(), kind="stable")[:k]
+        return called.iloc[order].reset_index(drop=True)
 
     def over_time(
         self,

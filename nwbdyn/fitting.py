@@ -19,6 +19,7 @@ from nwbdyn import (
     benchmark,
     members,
     opening,
+    refits,
     repeats,
     results,
     run_directory,
@@ -32,6 +33,7 @@ from nwbdyn.progress import Report, silent
 from nwbdyn.recording import Note, Recording
 from nwbdyn.results import Fit
 from nwbdyn.summary import summarise
+from nwbdyn.surrogates import Null
 
 DEVICES = ("auto", "cpu", "cuda")
 _UNUSED_TEST = "the benchmark does not ask this model about this layout; it is not used"
@@ -56,6 +58,7 @@ def fit(
     test_recording: Recording | str | None = None,
     targets: Path | str | None = None,
     sweep: Mapping[str, object] | Path | str | None = None,
+    null: str | None = None,
     adopt: Path | str | None = None,
     run: Path | str | None = None,
     resume: bool = False,
@@ -88,6 +91,10 @@ def fit(
             the benchmark, or with a model that predicts the next bin, it is left out, with a note.
         targets: file of the benchmark's targets, to score these rates here; without a test file
             those for the val trials.
+        null: "shift:K" or "trials:K": also fit K surrogate recordings in which neurons are
+            independent, or coupled by their trials' condition alone, and ten halves of the training
+            blocks. Edges then carry p, q, a standard error, the agreement of halves and flags; 20
+            surrogates are enough for q = .05. A next-bin model only.
         adopt: run directory of an earlier fit of this model, of one recording or of several. What
             sessions share (SynapsNet's decoder, NetFormer's query and key maps) is taken from it
             and not trained; its options and the width of its bins hold where none are given here.
@@ -148,6 +155,10 @@ def fit(
         asked = submission.asked
         if points is not None:
             asked["sweep"] = list(points)
+        surrogates = None if null is None else Null.parse(null)
+        if surrogates is not None:
+            refits.check(problem, surrogates)
+            asked["null"] = str(surrogates)
         if adopted is not None:
             asked["adopted"] = adopted.asked
         if drawn:
@@ -171,6 +182,8 @@ def fit(
             fitted = replace(fitted, metrics=fitted.metrics | listed)
         if asked:
             fitted = replace(fitted, environment=fitted.environment | {"asked": asked})
+        if surrogates is not None:
+            fitted = refits.with_edge_statistics(fitted, problem, trained, surrogates, place)
         if submission:
             scored = submission.submit(problem, trained, place)
             fitted = replace(fitted, metrics=fitted.metrics | {"submission": scored})

@@ -6,7 +6,7 @@ JSON, HDF5 and safetensors only.
 
 import math
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +86,7 @@ class Fit:
     metrics: dict[str, object]  # as metrics.json
     predictions: Predictions
     connectivity: Connectivity
-    edges: pd.DataFrame  # pre, post, weight, seed_sd …; off-diagonal, strongest first
+    edges: pd.DataFrame  # pre, post, weight, seed_sd, q …; off-diagonal, strongest first
     neurons: Neurons
     source: Source
     session: dict[str, object]  # session_id, identifier, session_start_time, description, subject
@@ -221,7 +221,7 @@ def _arrays(fit: Fit) -> dict[str, object]:
         "predictions": {
             name: value for name, value in _present(fit.predictions).items() if name != "neurons"
         },
-        "connectivity": _present(fit.connectivity)
+        "connectivity": _present(replace(fit.connectivity, tested=None))
         | {
             "window": np.array(fit.connectivity.window, dtype=np.float64),
             "neurons": _present(fit.connectivity.neurons),
@@ -254,7 +254,7 @@ def _read_arrays(path: Path) -> dict[str, Any]:
         "neurons": neurons,
         "edges": tree["edges"],
         "predictions": Predictions(neurons=neurons, **tree["predictions"]),
-        "connectivity": Connectivity(**connectivity),
+        "connectivity": Connectivity(**connectivity, tested=tree["edges"]),
         "embeddings": tree.get("embeddings"),
         "currents": tree.get("currents"),
         "weights": weights,

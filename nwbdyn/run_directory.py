@@ -12,7 +12,8 @@
 
 With several seeds each trains in a folder `seed-<seed>` of its own, and each fold of a
 cross-validation is a run of its own in `fold-<k>`, each further draw of held-out neurons in
-`draw-<k>`. Options that validation chooses are tried in `choice-<k>`; a model that is trained once
+`draw-<k>`. Couplings of surrogates and of halves of the data are kept in `refits` as NumPy arrays,
+which hold no objects. Options that validation chooses are tried in `choice-<k>`; a model that is trained once
 more for the benchmark's test trials does so in `refit-<seed>`. One model over several recordings
 leaves a run of its own for each, in a folder named after the file, and beside them the weights and
 a table of the scores. A file is written beside its place, synced and renamed, so that whoever stops
@@ -36,6 +37,7 @@ CONFIG, HISTORY, CHECKPOINT = "config.json", "history.jsonl", "checkpoint.pt"
 WEIGHTS, RESULTS = "weights.safetensors", "results.h5"
 PROVENANCE, METRICS = "provenance.json", "metrics.json"
 SUBMISSION = "submission.h5"
+REFITS = "refits"  # folder
 FILES = (CONFIG, HISTORY, CHECKPOINT, WEIGHTS, RESULTS, PROVENANCE, SUBMISSION, METRICS)
 _PARTIAL = ".partial"
 
@@ -289,6 +291,10 @@ def _clear(path: Path) -> None:
         for name in FILES:
             (folder / name).unlink(missing_ok=True)
             (folder / (name + _PARTIAL)).unlink(missing_ok=True)
+    for file in (path / REFITS).glob("*.npy*"):
+        file.unlink()
+        if not any(file.parent.iterdir()):
+            file.parent.rmdir()
     for folder in members:
         if not any(folder.iterdir()):
             folder.rmdir()

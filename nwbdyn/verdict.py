@@ -5,7 +5,7 @@ from typing import Any
 
 
 def sentences(metrics: dict[str, Any], model: str) -> list[str]:
-    """Who won, what coupling added, and how far the held-out neurons' score may be trusted.
+    """Who won, what coupling added, which edges stand, how far held-out scores may be trusted.
 
     Args:
         metrics: as metrics.json holds them.
@@ -14,6 +14,7 @@ def sentences(metrics: dict[str, Any], model: str) -> list[str]:
     return [
         winner(metrics, model),
         *_coupling(metrics.get("coupling")),
+        *_edges(metrics),
         *_held_out(metrics.get("held_out"), metrics.get("draws")),
     ]
 
@@ -58,6 +59,26 @@ def _coupling(coupling: dict[str, Any] | None) -> list[str]:
         f"Coupling adds {coupling['adds']:+.3f}{ends} of {coupling['metric']} on "
         f"{coupling['split']} to a refit without it."
     ]
+
+
+def _edges(metrics: dict[str, Any]) -> list[str]:
+    """Which edges may be read; nothing of a model whose edges are no couplings."""
+    tested, coupling = metrics.get("edges"), metrics.get("coupling")
+    if tested is None:
+        if coupling is None:
+            return []
+        return ["No null was run; add --null shift:20 before reading edges."]
+    if tested["withheld"]:
+        return [f"No edge can be called significant: {tested['withheld']}."]
+    kind = "shifted" if tested["null"].startswith("shift") else "trial-shuffled"
+    sentence = (
+        f"{tested['num_significant']} of {tested['num_edges']} edges at q < {tested['level']:g} "
+        f"against {tested['num_surrogates']} {kind} recordings"
+    )
+    flagged = tested["num_significant"] - tested["num_significant_unflagged"]
+    if flagged:
+        sentence += f", {flagged} of them flagged as possible artefacts"
+    return [f"{sentence}; halves of the data agree at r = {tested['half_split_correlation']:.2f}."]
 
 
 def _held_out(found: dict[str, Any] | None, draws: dict[str, Any] | None) -> list[str]:

@@ -69,6 +69,9 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"numpy", "scipy", "sklearn"},
     ),
     "blocks": (RECORDING | {"binning", "splits", "metrics"}, {"numpy"}),
+    "surrogates": (RECORDING | {"binning", "splits"}, {"numpy", "pandas"}),
+    "significance": (RECORDING, {"numpy", "pandas"}),
+    "artefacts": (RECORDING, {"numpy", "pandas"}),
     "evaluation": (
         RECORDING | {"binning", "splits", "metrics", "baselines"},
         {"numpy", "pandas"},
@@ -106,6 +109,7 @@ ANYTHING = {
     "submitting",
     "sweeping",
     "ensembles",
+    "refits",
     "reproducing",
     "__init__",
 }

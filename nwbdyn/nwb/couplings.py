@@ -37,6 +37,8 @@ STATISTICS = (  # columns of an edge table beside the weight, written where ther
     "q",
     "sign_agreement",
 )
+LEVEL = 0.05  # of q, at which an edge is written however weak it is
+TESTED = ("null_hypothesis", "smallest_p")  # of the whole table, where a null was run
 
 
 @dataclass(frozen=True)
@@ -117,13 +119,15 @@ def connectivity_edges(
         columns,
         name=name,
         description=(
-            f"The {len(edges)} strongest of {num_neurons * (num_neurons - 1)} couplings between "
-            "different neurons, averaged over time, strongest first."
+            f"{len(edges)} of {num_neurons * (num_neurons - 1)} couplings between different "
+            "neurons, averaged over time: the strongest, and all with q up to "
+            f"{LEVEL}, strongest first."
         ),
         average=_average(fit),
         num_possible=num_neurons * (num_neurons - 1),
         kept_share=couplings.kept_share,
         run=run,
+        **{name: edges.attrs[name] for name in TESTED if name in edges.attrs},
         **storage.measure(fit.connectivity),
     )
 
@@ -210,8 +214,10 @@ def _mean_matrix(fit: Fit) -> tuple[np.ndarray, str]:
 
 def _strongest(fit: Fit) -> pd.DataFrame:
     order = np.argsort(-fit.edges["weight"].abs().to_numpy(), kind="stable")
-    kept = EDGES_PER_NEURON * len(fit.connectivity.neurons)
-    return fit.edges.iloc[order[:kept]].reset_index(drop=True)
+    kept = np.arange(len(order)) < EDGES_PER_NEURON * len(fit.connectivity.neurons)
+    if "q" in fit.edges:
+        kept |= fit.edges["q"].to_numpy()[order] <= LEVEL
+    return fit.edges.iloc[order[kept]].reset_index(drop=True)
 
 
 def _average(fit: Fit) -> str:

@@ -101,6 +101,8 @@ def _fit(file: h5py.File, name: str, files: ExitStack) -> Fit:
     table = module[f"{name}_neurons"]
     source = _source(record)
     neurons = _neurons(table, record)
+    metrics = _metrics(_json(record, "scores"))
+    edges = _edges(module.get(f"{name}_edges"), neurons, metrics.get("edges"))
     versions = _json(record, "versions")
     return Fit(
         model=record.attrs["model"],
@@ -108,10 +110,10 @@ def _fit(file: h5py.File, name: str, files: ExitStack) -> Fit:
         binning=_json(record, "binning"),
         split=_json(record, "split"),
         history=tuple(_nan_for_null(_json(record, "history"))),
-        metrics=_metrics(_json(record, "scores")),
+        metrics=metrics,
         predictions=_predictions(module[f"{name}_predictions"], neurons, table),
-        connectivity=_connectivity(module[f"{name}_factors"], neurons),
-        edges=_edges(module.get(f"{name}_edges"), neurons),
+        connectivity=_connectivity(module[f"{name}_factors"], neurons, edges),
+        edges=edges,
         neurons=neurons,
         source=source,
         session=_session(file, name),
@@ -177,7 +179,7 @@ def _predictions(series: h5py.Group, neurons: Neurons, table: h5py.Group) -> Pre
     )
 
 
-def _connectivity(factors: h5py.Group, neurons: Neurons) -> Connectivity:
+def _connectivity(factors: h5py.Group, neurons: Neurons, edges: pd.DataFrame) -> Connectivity:
     attributes = _json(factors, "details")
     for name, kind in (("context", int), ("scale", float)):
         if name in factors.attrs:
@@ -196,10 +198,12 @@ def _connectivity(factors: h5py.Group, neurons: Neurons) -> Connectivity:
         causal=bool(factors.attrs["is_causal"]),
         arrays=arrays,  # type: ignore[arg-type]  # lazy where they are large
         attributes=attributes,
+        tested=edges,
     )
 
 
-def _edges(table: h5py.Group | None, neurons: Neurons) -> pd.DataFrame:
+def _edges(table: h5py.Group | None, neurons: Neurons, tests: Any) -> pd.DataFrame:
+    """The edge table; `tests` is what the fit's metrics say of its edges, None without a null."""
     if table is None:  # of a network too large for an edge table
         return pd.DataFrame({"pre": [], "post": [], "weight": [], "sign": []})
     columns = {
@@ -212,6 +216,13 @@ def _edges(table: h5py.Group | None, neurons: Neurons) -> pd.DataFrame:
         "num_pairs": int(table.attrs["num_possible"]),
         "kept_share": float(table.attrs["kept_share"]),
     }
+    if tests is not None:
+        edges["flags"] = edges.get("flags", "")
+        edges.attrs |= {
+            "null_hypothesis": table.attrs["null_hypothesis"],
+            "smallest_p": float(table.attrs["smallest_p"]),
+            "withheld": tests["withheld"],
+        }
     return edges
 
 

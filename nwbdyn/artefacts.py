@@ -1,0 +1,73 @@
+"""What may make two neurons look coupled where only the measurement couples them.
+
+ROIs that lie on one another share light, units sorted from one channel share spikes, and whatever
+is shared shows up as a coupling in both directions. A flag is a warning beside an edge. It removes
+nothing; summaries are given with flagged edges and without.
+"""
+
+import numpy as np
+import pandas as pd
+
+from nwbdyn.recording import Neurons, Note
+
+CLOSE = 20.0  # micrometres between the centres of two ROIs
+COINCIDENT = 0.3  # correlation of what is left over in the same bin
+SAME_CHANNEL, ADJACENT_CHANNEL = "same channel", "adjacent channel"
+CLOSE_ROIS, COINCIDENCE = "close ROIs", "coincidence"
+
+
+def flags(neurons: Neurons, residual: np.ndarray) -> tuple[np.ndarray, tuple[Note, ...]]:
+    """What each pair of neurons is flagged for, comma-separated, and what could not be told.
+
+    Args:
+        neurons: with `channel` of units, or x, y and z of ROIs, where the file has them.
+        residual: (n, N) recorded minus predicted in training bins; NaN is left out. Two neurons
+            whose residuals correlate by COINCIDENT or more coincide beyond what the past explains.
+
+    Returns:
+        (N, N) str, the same for both directions, "" on the diagonal; and notes.
+    """
+    found = {COINCIDENCE: np.abs(_correlation(residual)) >= COINCIDENT}
+    notes: tuple[Note, ...] = ()
+    if neurons.kind == "unit" and "channel" in neurons.table:
+        channel = pd.to_numeric(neurons.table["channel"], errors="coerce").to_numpy(float)
+        channel = np.where(channel >= 0, channel, np.nan)
+        apart = np.abs(channel[:, None] - channel)
+        found = {SAME_CHANNEL: apart == 0, ADJACENT_CHANNEL: apart == 1} | found
+    elif neurons.kind == "roi" and {"x", "y"} <= set(neurons.table):
+        close, notes = _close(neurons)
+        found = {CLOSE_ROIS: close} | found
+    text = np.full((len(neurons), len(neurons)), "", dtype=object)
+    for words, pairs in found.items():
+        pairs = pairs & ~np.eye(len(neurons), dtype=bool)
+        text[pairs] = [f"{before}, {words}" if before else words for before in text[pairs]]
+    return text, notes
+
+
+def _close(neurons: Neurons) -> tuple[np.ndarray, tuple[Note, ...]]:
+    """(N, N) bool, centres closer than CLOSE; nobody where positions cannot be in micrometres."""
+    axes = [axis for axis in ("x", "y", "z") if axis in neurons.table]
+    place = neurons.table[axes].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    apart = np.sqrt(np.square(place[:, None] - place).sum(axis=-1))
+    others = ~np.eye(len(neurons), dtype=bool) & np.isfinite(apart)
+    if not others.any():
+        return np.zeros(apart.shape, dtype=bool), ()
+    if np.median(apart[others]) < CLOSE:
+        reason = (
+            f"half of all ROIs lie within {np.median(apart[others]):.3g} of each other in the "
+            "file's unit, which is then not micrometres; close ROIs are not flagged"
+        )
+        return np.zeros(apart.shape, dtype=bool), (Note("positions-unit", "edges", reason),)
+    reason = f"ROIs within {CLOSE:g} are flagged as close; the file's unit is taken as micrometres"
+    return apart < CLOSE, (Note("positions-unit", "edges", reason),)
+
+
+def _correlation(residual: np.ndarray) -> np.ndarray:
+    """(N, N) correlation over the rows that are whole; 0 with a neuron that does not vary."""
+    rows = residual[np.isfinite(residual).all(axis=1)].astype(np.float64)
+    if len(rows) < 3:
+        return np.zeros((residual.shape[1],) * 2)
+    rows = rows - rows.mean(axis=0)
+    size = np.sqrt(np.square(rows).sum(axis=0))
+    rows = np.divide(rows, size, out=np.zeros_like(rows), where=size > 0)
+    return rows.T @ rows

@@ -1,0 +1,209 @@
+"""The same model trained again, on surrogates and on halves of the data: what `significance` needs.
+
+A surrogate is a recording without coupling (see `surrogates`). A half-sample is a random half of
+the training blocks, its complement the other half; scaling stays that of the whole, so that weights
+keep their units. Every refit has the options of the fit it is compared with. Each matrix is kept in
+the run directory, so that an interrupted run goes on where it was.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from nwbdyn import artefacts, blocks, metrics, readout, run_directory, significance, surrogates
+from nwbdyn.binning import Binned
+from nwbdyn.errors import ConfigError
+from nwbdyn.members import Workplace
+from nwbdyn.models.base import Model
+from nwbdyn.nlb.alignment import first_bins
+from nwbdyn.problem import SESSION, Problem
+from nwbdyn.progress import Progress
+from nwbdyn.readout import MOST_NEURONS
+from nwbdyn.results import Fit
+from nwbdyn.significance import Evidence
+from nwbdyn.surrogates import SHIFT, TRIALS, Null
+from nwbdyn.training import Trained, train
+from nwbdyn.windows import Windows
+
+HALF_PAIRS = 5  # pairs of complementary halves: ten refits
+
+
+def check(problem: Problem, null: Null) -> None:
+    """Refuse a null that this problem has no answer to.
+
+    Raises:
+        ConfigError: a co-smoothing model, trials without a table, or too many neurons.
+    """
+    if problem.co_smoothing:
+        raise ConfigError(
+            f"--null: the edges of {problem.name} are attention maps, not couplings, and a q value "
+            "would not make them so. Its `necessity` says whether the maps are needed at all; for "
+            "tested edges fit netformer or synapsnet."
+        )
+    if null.kind == TRIALS and (problem.trials is None or problem.binned.trials is None):
+        raise ConfigError(
+            "--null trials:K shuffles trials, and windows have to stay inside them: name the "
+            f"interval table with --trials, or use --null {SHIFT}:{null.number}."
+        )
+    if problem.binned.num_neurons > MOST_NEURONS:
+        raise ConfigError(
+            f"--null: {problem.binned.num_neurons} neurons have no edge table; the limit is "
+            f"{MOST_NEURONS}. Choose neurons with --where."
+        )
+
+
+def with_edge_statistics(
+    fitted: Fit, problem: Problem, trained: Sequence[Trained], null: Null, place: Workplace
+) -> Fit:
+    """The fit, with what refits say of its edges in `edges` and in metrics["edges"]."""
+    evidence = collect(problem, trained, null, place, seed=fitted.seed)
+    rows = problem.split.bins("train")
+    recorded = fitted.predictions.recorded
+    assert recorded is not None
+    residual = recorded[rows] - fitted.predictions.values[rows]
+    flags, told = artefacts.flags(problem.binned.neurons, residual)
+    coupling = fitted.metrics.get("coupling")
+    edges, summary, withheld = significance.judge(
+        fitted.edges,
+        problem.binned.neurons.ids,
+        evidence,
+        coupling=coupling if isinstance(coupling, dict) else None,
+        flags=flags,
+    )
+    return replace(
+        fitted,
+        edges=edges,
+        connectivity=replace(fitted.connectivity, tested=edges),
+        metrics=fitted.metrics | {"edges": summary},
+        notes=(*fitted.notes, *told, *withheld),
+    )
+
+
+def collect(
+    problem: Problem, trained: Sequence[Trained], null: Null, place: Workplace, *, seed: int
+) -> Evidence:
+    """Train on every surrogate and half-sample.
+
+    Args:
+        trained: the models of the recording itself, one per seed.
+        seed: of the surrogates, the halves and every refit.
+    """
+    make, hypothesis = _recipe(problem, null)
+
+    def surrogate(number: int) -> Windows:
+        return _windows(problem, make(np.random.default_rng([seed, number, 0])))
+
+    chosen: list[np.ndarray] = []
+    for number in range(HALF_PAIRS):
+        half = half_of_blocks(problem, np.random.default_rng([seed, number, 1]))
+        chosen += [half, ~half]
+
+    def half_sample(number: int) -> Windows:
+        return _windows(problem, problem.binned, targets=chosen[number])
+
+    weight = np.mean([matrix(member.model, problem.windows) for member in trained], axis=0)
+    drawn = _matrices(problem, "null", surrogate, null.number, seed, place)
+    halves = _matrices(problem, "half", half_sample, 2 * HALF_PAIRS, seed, place)
+    return Evidence(
+        weight=weight,
+        null=drawn,
+        halves=halves.reshape(HALF_PAIRS, 2, *weight.shape),
+        kind=null.kind,
+        hypothesis=hypothesis,
+    )
+
+
+def matrix(model: Model, windows: Windows) -> np.ndarray:
+    """(N, N) float64 [post, pre] mean coupling over every window, in the model's own units."""
+    return readout.connectivity(model, windows).mean().to_numpy().astype(np.float64)
+
+
+def half_of_blocks(problem: Problem, random: np.random.Generator) -> np.ndarray:
+    """(num_bins,) bool, the bins of a random half of the blocks that hold training bins.
+
+    Blocks are those that intervals are drawn from, and as long as the context at least.
+    """
+    binned, context = problem.binned, problem.spec.context
+    rows = problem.split.bins("train") & binned.valid
+    if problem.trials is not None:
+        block = blocks.make(binned, problem.split, trials=True, context=context)
+    else:
+        length = max(context, 2 * blocks.memory(binned.values[rows]))
+        block = metrics.time_blocks(binned.num_bins, length)
+    names = np.unique(block[rows])
+    half = random.permutation(names)[: (len(names) + 1) // 2]
+    return np.isin(block, half)
+
+
+def _recipe(problem: Problem, null: Null) -> tuple[Callable[[np.random.Generator], Binned], str]:
+    """What draws one surrogate, and what that makes true."""
+    binned, split, least = problem.binned, problem.split, problem.spec.context
+    if null.kind == SHIFT:
+        words = surrogates.shift_hypothesis(least, binned.bin_width)
+        return lambda random: surrogates.shift(binned, split, least=least, random=random), words
+    table = binned.trials
+    assert table is not None  # check
+    column = surrogates.condition_column(table)
+    starts, stops = (
+        first_bins(binned, table[name].to_numpy(float)) for name in ("start_time", "stop_time")
+    )
+    condition = None if column is None else table[column].to_numpy()
+    return (
+        lambda random: surrogates.shuffle_trials(
+            binned, split, starts=starts, stops=stops, condition=condition, random=random
+        ),
+        surrogates.trials_hypothesis(column),
+    )
+
+
+def _windows(problem: Problem, binned: Binned, *, targets: np.ndarray | None = None) -> Windows:
+    """The problem's windows over other bins; of the training ones those with these targets."""
+    starts = None
+    if targets is not None:
+        kept = problem.windows.starts("train")
+        kept = kept[targets[kept + problem.spec.context]]
+        others = [problem.windows.starts(name) for name in ("val", "test")]
+        starts = np.concatenate([kept, *others])
+    return Windows(
+        binned,
+        problem.split,
+        problem.spec,
+        starts=starts,
+        session=SESSION,
+        device=problem.windows.device,
+        target=problem.model_class.target,
+    )
+
+
+def _matrices(
+    problem: Problem,
+    name: str,
+    windows_of: Callable[[int], Windows],
+    number: int,
+    seed: int,
+    place: Workplace,
+) -> np.ndarray:
+    """(number, N, N) the matrices of as many refits, from the run directory where it has them."""
+    folder, made = place.folder(run_directory.REFITS), []
+    for k in range(number):
+        place.report(Progress(name, k, number, "refits"))
+        file = None if folder is None else folder / f"{name}-{k}.npy"
+        if place.resume and file is not None and file.exists():
+            made.append(np.load(file, allow_pickle=False))
+            continue
+        windows = windows_of(k)
+        refit = train(
+            problem.model_class,
+            problem.config,
+            problem.layout,
+            windows,
+            seed=seed,
+            device=windows.device,
+        )
+        made.append(matrix(refit.model, windows))
+        if file is not None:
+            with run_directory.replacing(file) as partial, partial.open("wb") as opened:
+                np.save(opened, made[-1], allow_pickle=False)
+    place.report(Progress(name, number, number, "refits"))
+    return np.stack(made)

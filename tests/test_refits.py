@@ -1,0 +1,184 @@
+"""A fit with a null: edges that were tested, kept, exported and said; and what cannot be tested."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from small import poisson_spikes, rois, trial_table, units
+
+import nwbdyn
+from nwbdyn import refits, results, run_directory, verdict
+from nwbdyn.errors import ConfigError, ResultsError
+from nwbdyn.fitting import fit
+from nwbdyn.problem import pose
+from nwbdyn.recording import Recording
+from nwbdyn.surrogates import Null
+
+QUICK = {
+    "updates": 60,
+    "learning_rate": 0.02,
+    "hidden": 8,
+    "embedding": 2,
+    "context": 3,
+    "validate_every": 2,
+}
+SUBJECT = {"subject_id": "a", "species": "Mus musculus", "sex": "F", "age": "P90D"}
+NUM_NEURONS = 6
+EDGES = {(1, 0): 0.5, (4, 2): -0.5, (3, 5): 0.5}  # (post, pre) rows
+
+
+def traces(edges: dict[tuple[int, int], float], *, num_frames: int = 700, **more) -> Recording:
+    """x(t + 1) = .4 x(t) + W x(t) + noise at 10 Hz."""
+    draw = np.random.default_rng(0)
+    weight = 0.4 * np.eye(NUM_NEURONS)
+    for edge, value in edges.items():
+        weight[edge] = value
+    x = np.zeros((num_frames, NUM_NEURONS))
+    for frame in range(1, num_frames):
+        x[frame] = weight @ x[frame - 1] + draw.normal(0, 0.3, NUM_NEURONS)
+    made = rois(x, np.arange(num_frames) / 10, **more)
+    return replace(made, session_start_time="2020-01-01T00:00:00+00:00", subject=SUBJECT)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "coupled"
+    fit(traces(EDGES), "synapsnet", null="shift:20", options=QUICK, run=folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fitted(run):
+    return results.load(run)
+
+
+def test_planted_edges_are_called_and_little_else(fitted):
+    called = fitted.connectivity.edges(q=0.05)
+    pairs = set(zip(called["post"], called["pre"], strict=True))
+    assert set(EDGES) <= pairs
+    assert len(pairs) <= 4
+    signs = {(row.post, row.pre): row.sign for row in called.itertuples()}
+    assert all(signs[edge] == np.sign(value) for edge, value in EDGES.items())
+
+
+def test_every_edge_carries_its_statistics(fitted):
+    edges = fitted.edges
+    assert len(edges) == NUM_NEURONS * (NUM_NEURONS - 1)
+    for column in ("se", "half_split_agreement", "p", "q"):
+        assert edges[column].notna().all()
+    assert (edges["se"] > 0).all()
+    assert edges["p"].between(0, 1).all()
+    assert edges["p"].min() == pytest.approx(edges.attrs["smallest_p"])
+    assert "independent" in edges.attrs["null_hypothesis"]
+    assert fitted.metrics["edges"]["half_split_correlation"] > 0.8
+
+
+def test_one_sentence_says_how_many_edges_stand(fitted):
+    said = verdict.sentences(fitted.metrics, "synapsnet")
+    assert any("of 30 edges at q < 0.05 against 20 shifted recordings" in line for line in said)
+
+
+def test_the_exported_file_says_the_same_of_edges(fitted, tmp_path):
+    nwbdyn.export(fitted, tmp_path / "coupled.nwb")
+    with nwbdyn.open_results(tmp_path / "coupled.nwb") as read:
+        ours, theirs = fitted.connectivity.edges(q=0.05), read.connectivity.edges(q=0.05)
+        assert ours[["pre", "post"]].equals(theirs[["pre", "post"]])
+        for column in ("weight", "se", "p", "q", "half_split_agreement"):
+            assert np.allclose(ours[column], theirs[column])
+        assert read.edges.attrs["null_hypothesis"] == fitted.edges.attrs["null_hypothesis"]
+        assert read.edges.attrs["smallest_p"] == fitted.edges.attrs["smallest_p"]
+
+
+def test_an_interrupted_null_goes_on_where_it_was(run, fitted):
+    kept = sorted((run / run_directory.REFITS).glob("*.npy"))
+    assert len(kept) == 20 + 2 * refits.HALF_PAIRS
+    (run / run_directory.METRICS).unlink()
+    kept[0].unlink()
+    written = kept[1].stat().st_mtime_ns
+    again = fit(traces(EDGES), "synapsnet", null="shift:20", options=QUICK, run=run, resume=True)
+    assert again.edges.equals(fitted.edges)
+    assert kept[0].exists()
+    assert kept[1].stat().st_mtime_ns == written
+
+
+def test_independent_neurons_have_no_edge(tmp_path):
+    alone = fit(traces({}), "synapsnet", null="shift:20", options=QUICK)
+    assert alone.edges["q"].isna().all()
+    assert alone.edges["p"].notna().all()
+    said = verdict.sentences(alone.metrics, "synapsnet")
+    assert any(line.startswith("No edge can be called significant") for line in said)
+    with pytest.raises(ResultsError, match="No edge can be called significant: coupling adds"):
+        alone.connectivity.edges(q=0.05)
+    nwbdyn.export(alone, tmp_path / "alone.nwb")
+    with (
+        nwbdyn.open_results(tmp_path / "alone.nwb") as read,
+        pytest.raises(ResultsError, match="coupling adds nothing"),
+    ):
+        read.connectivity.edges(q=0.05)
+
+
+def test_without_a_null_edges_are_not_to_be_read():
+    plain = fit(traces(EDGES), "synapsnet", options=QUICK)
+    assert "p" not in plain.edges
+    said = verdict.sentences(plain.metrics, "synapsnet")
+    assert "No null was run; add --null shift:20 before reading edges." in said
+    with pytest.raises(ResultsError, match="No null was run"):
+        plain.connectivity.edges(q=0.05)
+
+
+def test_q_of_some_windows_is_refused(fitted):
+    mask = np.ones(fitted.connectivity.num_windows, bool)
+    with pytest.raises(ResultsError, match="every window"):
+        fitted.connectivity.edges(q=0.05, mask=mask)
+
+
+def test_netformer_is_tested_too():
+    options = {"history": 1, "layer_norm": False, "raw_values": False, "ridge": 300.0, "epochs": 4}
+    made = fit(
+        traces(EDGES), "netformer", null="shift:2", options={**options, "learning_rate": 0.01}
+    )
+    assert made.edges["p"].min() >= 1 / 61
+    assert "20 suffice" in made.metrics["edges"]["withheld"]
+
+
+def test_trials_are_shuffled_where_a_table_is_named():
+    table = trial_table(np.arange(0, 69, 2.0), 1.9, cond=np.tile([1, 2], 18)[:35])
+    recording = traces(EDGES, trials=table)
+    made = fit(recording, "synapsnet", null="trials:2", trials="trials", options=QUICK)
+    assert "by cond" in made.edges.attrs["null_hypothesis"]
+    with pytest.raises(ConfigError, match="name the interval table with --trials"):
+        fit(recording, "synapsnet", null="trials:2", options=QUICK)
+
+
+def test_attention_maps_are_not_tested():
+    recording = units(poisson_spikes(24, 60.0))
+    with pytest.raises(ConfigError, match="attention maps, not couplings"):
+        fit(recording, "stndt", null="shift:20")
+
+
+def test_halves_of_the_blocks_share_no_target_and_leave_none_out():
+    problem = pose(traces(EDGES), "synapsnet", seed=0, options=QUICK)
+    half = refits.half_of_blocks(problem, np.random.default_rng(0))
+    parts = [
+        refits._windows(problem, problem.binned, targets=chosen).starts("train")
+        for chosen in (half, ~half)
+    ]
+    whole = problem.windows.starts("train")
+    assert np.array_equal(np.sort(np.concatenate(parts)), whole)
+    assert abs(len(parts[0]) - len(parts[1])) < 0.1 * len(whole)
+
+
+def test_a_half_keeps_the_scale_of_the_whole():
+    problem = pose(traces(EDGES), "synapsnet", seed=0, options=QUICK)
+    half = refits.half_of_blocks(problem, np.random.default_rng(0))
+    windows = refits._windows(problem, problem.binned, targets=half)
+    assert np.array_equal(windows.mean, problem.windows.mean)
+    assert np.array_equal(windows.sd, problem.windows.sd)
+
+
+def test_surrogates_differ_by_number_and_repeat_by_seed():
+    problem = pose(traces(EDGES), "synapsnet", seed=0, options=QUICK)
+    draw, _ = refits._recipe(problem, Null("shift", 2))
+    first, again, other = (draw(np.random.default_rng([0, k, 0])).values for k in (0, 0, 1))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
