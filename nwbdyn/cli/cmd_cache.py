@@ -4,18 +4,19 @@ import click
 
 from nwbdyn.cli import terminal
 
+EXAMPLES = """\b
+Examples:
+  nwbdyn cache
+  nwbdyn cache --clear
+"""
 
-@click.command("cache")
+
+@click.command("cache", epilog=EXAMPLES)
 @click.option("--clear", is_flag=True, help="Remove what streaming keeps.")
 def command(clear: bool) -> None:
     """Show where the bytes of streamed files are kept, how many, and the limit.
 
     NWBDYN_CACHE names another folder, NWBDYN_CACHE_SIZE another limit ("20 GB"; 0 keeps nothing).
-
-    \b
-    Examples:
-      nwbdyn cache
-      nwbdyn cache --clear
     """
     from nwbdyn.streaming import disk
 

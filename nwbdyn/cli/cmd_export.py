@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 FLOATS = ("float32", "float16")
 
 
-@click.command("export")
+EXAMPLES = """\b
+Examples:
+  nwbdyn export runs/reach-stndt-s0
+  nwbdyn export runs/reach-stndt-s0 --upload dandi:000123 --send
+"""
+
+
+@click.command("export", epilog=EXAMPLES)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="NWB file to write.")
 @click.option("--enrich", is_flag=True, help="Write a copy of the source with the results added.")
@@ -68,11 +75,6 @@ def command(
     Without --enrich the file stands alone: subject, neurons, connectivity and predictions, with
     where they came from. The source file is never touched. An upload that was interrupted goes on
     with the file that is there.
-
-    \b
-    Examples:
-      nwbdyn export runs/reach-stndt-s0
-      nwbdyn export runs/reach-stndt-s0 --upload dandi:000123 --send
     """
     if upload is None:
         for name in ("dry_run", "replace", "allow_embargoed"):

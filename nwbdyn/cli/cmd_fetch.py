@@ -12,8 +12,15 @@ if TYPE_CHECKING:
     from nwbdyn.slim import Fetched
 
 
-@click.command("fetch")
-@click.argument("address")
+EXAMPLES = """\b
+Examples:
+  nwbdyn fetch dandi:000140 --list
+  nwbdyn fetch "dandi:000140/sub-Jenkins/*train*" -o data
+"""
+
+
+@click.command("fetch", epilog=EXAMPLES)
+@options.address
 @click.option(
     "-o",
     "--output",
@@ -41,11 +48,6 @@ def command(
     A file comes as a slim copy: a valid NWB file with units, traces, behaviour and tables, and
     without the voltages and movies behind them, which are listed. With --full it comes whole,
     verified, and resumes where it was interrupted.
-
-    \b
-    Examples:
-      nwbdyn fetch dandi:000140 --list
-      nwbdyn fetch "dandi:000140/sub-Jenkins/*train*" -o data
     """
     from nwbdyn import archive, slim
 

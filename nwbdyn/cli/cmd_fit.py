@@ -19,9 +19,17 @@ if TYPE_CHECKING:
 EXIT_SOME_FAILED = 3
 
 
-@click.command("fit")
-@click.argument("address")
-@click.option("--model", required=True, metavar="NAME", help="netformer, stndt, synapsnet …")
+EXAMPLES = """\b
+Examples:
+  nwbdyn fit sample:reach --model stndt
+  nwbdyn fit dandi:000140 --model stndt --epochs 50 -o runs/maze
+  nwbdyn fit worms/ --model synapsnet --joint -o runs/worms
+"""
+
+
+@click.command("fit", epilog=EXAMPLES)
+@options.address
+@options.model(required=True, help="What is fitted")
 @click.option(
     "-o",
     "--output",
@@ -31,7 +39,13 @@ EXIT_SOME_FAILED = 3
 )
 @click.option("--bin-width", type=float, metavar="S", help="Seconds per bin.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Passes over the data, at most.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Of the weights, the order of batches and the held-out neurons.",
+)
 @click.option("--seeds", type=click.IntRange(min=1), default=1, help="Fits with other seeds.")
 @click.option("--folds", type=click.IntRange(min=2), help="Cross-validate over interleaved blocks.")
 @click.option(
@@ -45,8 +59,17 @@ EXIT_SOME_FAILED = 3
     metavar="KIND:K",
     help="Test edges against K surrogates, shift:20 or trials:20; 20 suffice for q = .05.",
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
-@click.option("--config", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    help="Where to train; auto is cuda where there is one.",
+)
+@click.option(
+    "--config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Model options from a JSON or TOML file.",
+)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A model option.")
 @click.option("--trials", metavar="NAME", help="Align windows to this interval table.")
 @click.option("--covariate", "covariates", multiple=True, metavar="NAME", help="Behaviour input.")
@@ -99,12 +122,6 @@ def command(
 
     The exit code is 0 when it is done, 1 when nothing could be fitted, 2 for a wrong command line,
     and 3 when some of several recordings were fitted and some failed.
-
-    \b
-    Examples:
-      nwbdyn fit sample:reach --model stndt
-      nwbdyn fit dandi:000140 --model stndt --epochs 50 -o runs/maze
-      nwbdyn fit worms/ --model synapsnet --joint -o runs/worms
     """
     from nwbdyn import archive, models, run_directory, scaling
     from nwbdyn.cli import scoreboard
@@ -147,7 +164,7 @@ def command(
         click.echo(str(run))
         return
     if several:
-        terminal.say(scoreboard.of_outcomes(outcomes))
+        terminal.say(scoreboard.of_outcomes(outcomes), quiet=quiet)
         click.echo(str(run))
         statuses = {outcome.status for outcome in outcomes}
         if scaling.FITTED not in statuses:

@@ -20,10 +20,18 @@ FEWEST_NEURONS = 2  # with activity; fewer have nobody to be coupled to
 EXIT_SOME_FAILED = 3  # as of `fit`: some files could be read, and some not
 
 
-@click.command("inspect")
-@click.argument("address")
+EXAMPLES = """\b
+Examples:
+  nwbdyn inspect sample:cortex
+  nwbdyn inspect dandi:000140/sub-Jenkins/*train* --json
+  nwbdyn inspect sample:reach --where "firing_rate > 5" --model stndt
+"""
+
+
+@click.command("inspect", epilog=EXAMPLES)
+@options.address
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-@click.option("--model", metavar="NAME", help="Also say what fitting this model would take.")
+@options.model(help="Also say what fitting this model would take")
 @options.opening
 @options.instance
 def command(
@@ -33,12 +41,6 @@ def command(
 
     With --model, a few updates of that model are timed here, on noise of the recording's size. Of
     several files, one that cannot be read is listed with the reason, and the exit code is 3.
-
-    \b
-    Examples:
-      nwbdyn inspect sample:cortex
-      nwbdyn inspect dandi:000140/sub-Jenkins/*train* --json
-      nwbdyn inspect sample:reach --where "firing_rate > 5" --model stndt
     """
     from nwbdyn import archive
     from nwbdyn.nwb.summary import summarise

@@ -6,8 +6,14 @@ import click
 
 from nwbdyn.cli import options, terminal
 
+EXAMPLES = """\b
+Examples:
+  nwbdyn report runs/reach-stndt-s0
+  nwbdyn report runs/reach-stndt-s0 -o reach.html
+"""
 
-@click.command("report")
+
+@click.command("report", epilog=EXAMPLES)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "-o",
@@ -18,13 +24,7 @@ from nwbdyn.cli import options, terminal
 @click.option("--overwrite", is_flag=True, help="Replace an existing page.")
 @options.quiet
 def command(run: Path, output: Path | None, overwrite: bool, quiet: bool) -> None:
-    """Write one self-contained page about the fit in RUN: scores, figures, provenance.
-
-    \b
-    Examples:
-      nwbdyn report runs/reach-stndt-s0
-      nwbdyn report runs/reach-stndt-s0 -o reach.html
-    """
+    """Write one self-contained page about the fit in RUN: scores, figures, provenance."""
     from nwbdyn.report import page
     from nwbdyn.results import load
 

@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from nwbdyn.reproducing import Reproduction
 
 
-@click.command("reproduce")
+EXAMPLES = """\b
+Examples:
+  nwbdyn reproduce sub-m1_ses-s1_desc-netformer_ophys.nwb
+  nwbdyn reproduce enriched.nwb --run netformer-1a2b3c4d --source lab.nwb
+"""
+
+
+@click.command("reproduce", epilog=EXAMPLES)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--run", metavar="NAME", help="Which results, where FILE holds several.")
 @click.option("--source", metavar="ADDRESS", help="The recording, where it has moved.")
@@ -39,11 +46,6 @@ def command(
     The recording is opened again from where it came from and must give the tensors that were
     fitted. Exit code 1 says that predictions or scores differ by more than they do on the same
     CPU with as many threads.
-
-    \b
-    Examples:
-      nwbdyn reproduce sub-m1_ses-s1_desc-netformer_ophys.nwb
-      nwbdyn reproduce enriched.nwb --run netformer-1a2b3c4d --source moved/lab.nwb
     """
     from nwbdyn.reproducing import reproduce
 

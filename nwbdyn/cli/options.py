@@ -6,13 +6,64 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
+
+from nwbdyn import models
+from nwbdyn.cli.terminal import LOG_FORMAT
 
 instance = click.option(
     "--instance",
     metavar="NAME|URL",
     help="DANDI instance, by name or API address.  [default: dandi]",
 )
-quiet = click.option("-q", "--quiet", is_flag=True, help="Print the result only.")
+
+
+def _remember(context: click.Context, parameter: click.Parameter, value: str) -> None:
+    context.meta[LOG_FORMAT] = value
+
+
+def quiet(command: Callable[..., object]) -> Callable[..., object]:
+    """Add what decides how much a verb says while it works: --quiet and --log-format."""
+    command = click.option(
+        "--log-format",
+        type=click.Choice(["bars", "jsonl"]),
+        default="bars",
+        expose_value=False,
+        callback=_remember,
+        help="Progress as bars on a terminal, or as JSON lines on stderr.",
+    )(command)
+    return click.option("-q", "--quiet", is_flag=True, help="Print the result only.")(command)
+
+
+def _complete_model(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    return [name for name in models.names() if name.startswith(incomplete)]
+
+
+def model(*, help: str, required: bool = False) -> Callable[..., Callable[..., object]]:
+    """Add --model; its help lists the models that are there."""
+    return click.option(
+        "--model",
+        required=required,
+        metavar="NAME",
+        shell_complete=_complete_model,
+        help=f"{help} ({', '.join(models.names())})",
+    )
+
+
+def _complete_address(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    if incomplete.startswith("sample:"):
+        from nwbdyn.simulate.address import SAMPLES
+
+        names = [f"sample:{name}" for name in SAMPLES]
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return [CompletionItem(incomplete, type="file")]
+
+
+address = click.argument("address", shell_complete=_complete_address)
 _OPENING = (  # what to take from a file; named as in `nwbdyn.open`
     click.option(
         "--quantity",

@@ -1,14 +1,24 @@
 """What a person sees while waiting and at the end: progress on stderr, tables on stdout."""
 
+import json
+import math
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
 from nwbdyn.progress import Progress, Report, silent
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 WIDTH = 80  # columns; tables fit an ordinary terminal and a log file alike
+LOG_FORMAT = "nwbdyn.log_format"  # where the choice of `--log-format` lies in click's context
+SECONDS_BETWEEN = 1.0  # lines of one stage in a log, but for its end
 _BYTES = ("B", "KB", "MB", "GB", "TB")
 
 
@@ -62,36 +72,76 @@ def _number(text: str) -> bool:
 
 @contextmanager
 def watch(*, quiet: bool = False) -> Iterator[Report]:
-    """A `report` that draws progress bars on a terminal and stays silent elsewhere."""
-    if quiet or not sys.stderr.isatty():
+    """A `report` that draws bars on a terminal, writes JSON lines if asked, and is silent else.
+
+    Both go to stderr, so that stdout holds results only.
+    """
+    context = click.get_current_context(silent=True)
+    if context is not None and context.meta.get(LOG_FORMAT) == "jsonl":
+        yield JsonLines()
+    elif quiet or not sys.stderr.isatty():
         yield silent
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        SpinnerColumn,
-        TextColumn,
-        TimeElapsedColumn,
-    )
+    else:
+        from rich.console import Console
+
+        with bars(Console(stderr=True)) as report:
+            yield report
+
+
+class JsonLines:
+    """A `report` that writes one JSON object per line on stderr.
+
+    Keys: time (UTC), stage, done, total, unit, and what the step says of itself, such as loss. A
+    stage is told once a second at most, and always at its end.
+    """
+
+    def __init__(self) -> None:
+        self._told: dict[str, float] = {}
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        ended = progress.total is not None and progress.done >= progress.total
+        if not ended and now - self._told.get(progress.stage, -math.inf) < SECONDS_BETWEEN:
+            return
+        self._told[progress.stage] = now
+        line = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "stage": progress.stage,
+            "done": progress.done,
+            "total": progress.total,
+            "unit": progress.unit,
+            **progress.detail,
+        }
+        known = {key: None if _no_number(value) else value for key, value in line.items()}
+        click.echo(json.dumps(known), err=True)
+
+
+def _no_number(value: object) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+@contextmanager
+def bars(console: "Console") -> Iterator[Report]:
+    """A `report` that draws one bar per stage and takes them away at the end."""
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn
     from rich.progress import Progress as Bars
 
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description:<12}"),
-        BarColumn(bar_width=20),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=8),
         TextColumn("{task.fields[amount]}"),
         TextColumn("[dim]{task.fields[detail]}"),
-        TimeElapsedColumn(),
     )
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+    with Bars(*columns, console=console, transient=True) as drawn:
         tasks: dict[str, object] = {}
 
         def report(progress: Progress) -> None:
             task = tasks.get(progress.stage)
             if task is None:
-                task = bars.add_task(progress.stage, amount="", detail="")
+                task = drawn.add_task(progress.stage, amount="", detail="")
                 tasks[progress.stage] = task
-            bars.update(
+            drawn.update(
                 task,  # type: ignore[arg-type]
                 completed=progress.done,
                 total=progress.total,
@@ -110,10 +160,14 @@ def _amount(progress: Progress) -> str:
 
 
 def _detail(progress: Progress) -> str:
-    return "  ".join(
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in progress.detail.items()
-    )
+    return "  ".join(_said(name, value) for name, value in progress.detail.items())
+
+
+def _said(name: str, value: float | str) -> str:
+    if name == "seconds left" and isinstance(value, float):
+        return f"{duration(value)} left"
+    name = {"validation": "val"}.get(name, name)
+    return f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
 
 
 def say(text: str = "", *, quiet: bool = False) -> None:

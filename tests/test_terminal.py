@@ -1,0 +1,133 @@
+"""What a person, a script and a log see: help, progress, quiet, completion, 80 columns."""
+
+import io
+import json
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+from click.shell_completion import ShellComplete
+from click.testing import CliRunner, Result
+from rich.console import Console
+
+from nwbdyn import archive, models
+from nwbdyn.cli import main, terminal
+from nwbdyn.progress import Progress
+
+VERBS = sorted(
+    path.stem.removeprefix("cmd_") for path in Path(terminal.__file__).parent.glob("cmd_*")
+)
+CORTEX = "sample:cortex?neurons=8&duration=90"
+QUICK = ["--model", "netformer", "--epochs", "2", "--set", "history=4", "--set", "batch_size=256"]
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def examples(verb: str) -> list[str]:
+    lines = run(verb, "--help").output.splitlines()
+    return [line.strip() for line in lines if line.startswith(f"    nwbdyn {verb}")]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_ends_with_two_examples_that_the_command_understands(verb):
+    assert len(examples(verb)) >= 2
+    assert run(verb, "--help").output.rstrip().endswith(examples(verb)[-1])
+    command = main.get_command(click.Context(main), verb)
+    for line in examples(verb):
+        arguments = shlex.split(line)[2:]
+        existing = {"worms/": str(Path(__file__).parent)}  # a folder that is there
+        arguments = [existing.get(argument, argument) for argument in arguments]
+        parser = command.make_parser(click.Context(command))
+        parser.parse_args(list(arguments))  # every option is one, every value has its option
+
+
+@pytest.mark.parametrize("verb", ["", *VERBS])
+def test_help_keeps_to_80_columns_and_explains_every_option(verb):
+    result = run(*([verb] if verb else []), "--help")
+    assert result.exit_code == 0
+    assert all(len(line) <= terminal.WIDTH for line in result.output.splitlines())
+    if verb:
+        command = main.get_command(click.Context(main), verb)
+        options = [p for p in command.params if isinstance(p, click.Option)]
+        assert [option.opts for option in options if not option.help] == []
+
+
+@pytest.mark.parametrize("verb", ["fit", "inspect"])
+def test_the_models_that_are_there_are_listed(verb):
+    shown = " ".join(run(verb, "--help").output.split())
+    assert f"({', '.join(models.names())})" in shown
+
+
+def test_nothing_is_drawn_where_there_is_no_terminal(tmp_path):
+    result = run("fit", CORTEX, *QUICK, "-o", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+
+
+def test_quiet_prints_the_run_alone_for_one_recording_and_for_several(tmp_path):
+    one = run("fit", CORTEX, *QUICK, "-q", "-o", tmp_path / "one")
+    assert one.output == f"{tmp_path / 'one'}\n"
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / f"{name}.nwb").write_bytes(archive.resolve(CORTEX)[0].path.read_bytes())
+    several = run("fit", folder, *QUICK, "-q", "-o", tmp_path / "runs")
+    assert several.output == f"{tmp_path / 'runs'}\n"
+
+
+def test_a_log_gets_one_json_object_per_line_and_stdout_stays_the_same(tmp_path):
+    result = run("fit", CORTEX, *QUICK, "-q", "--log-format", "jsonl", "-o", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{tmp_path / 'run'}\n"
+    lines = [json.loads(line) for line in result.stderr.splitlines()]
+    assert all({"time", "stage", "done", "total", "unit"} <= set(line) for line in lines)
+    training = [line for line in lines if line["stage"] == "training"]
+    assert training[-1]["done"] == training[-1]["total"] == 2
+    assert training[-1]["loss"] > 0
+
+
+def test_a_log_has_no_line_that_json_cannot_read(capsys):
+    report = terminal.JsonLines()
+    report(Progress("training", 1, 1, "epochs", {"loss": float("nan"), "best": 0.5}))
+    line = json.loads(capsys.readouterr().err, parse_constant=pytest.fail)
+    assert line["loss"] is None
+    assert line["best"] == 0.5
+
+
+def test_a_log_is_told_the_beginning_and_the_end_of_a_fast_stage(capsys):
+    report = terminal.JsonLines()
+    for done in range(1001):
+        report(Progress("exporting", done, 1000, "chunks"))
+    shown = [json.loads(line)["done"] for line in capsys.readouterr().err.splitlines()]
+    assert shown[0] == 0
+    assert shown[-1] == 1000
+    assert len(shown) < 10
+
+
+def test_bars_say_everything_on_80_columns():
+    detail = {"loss": 0.12345, "best": 0.12034, "validation": 0.12345, "seconds left": 1234.5}
+    drawn = io.StringIO()
+    console = Console(file=drawn, width=terminal.WIDTH, force_terminal=True, color_system=None)
+    with terminal.bars(console) as report:
+        report(Progress("training", 100, 2000, "epochs", detail))
+        report(Progress("streaming", 123e6, 4567e6, "bytes"))
+    assert "100/2000 epochs" in drawn.getvalue()
+    assert "loss 0.123  best 0.12  val 0.123  20.6 min left" in drawn.getvalue()
+    assert "123.0 MB / 4.6 GB" in drawn.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        (["fit", "sample:reach", "--model", "s"], {"stndt", "synapsnet"}),
+        (["fit", "sample:co"], {"sample:cortex", "sample:constrained"}),
+        (["in"], {"inspect"}),
+    ],
+)
+def test_a_shell_completes_verbs_models_and_samples(typed, offered):
+    *before, last = typed
+    complete = ShellComplete(main, {}, "nwbdyn", "_NWBDYN_COMPLETE")
+    assert offered <= {item.value for item in complete.get_completions(before, last)}
