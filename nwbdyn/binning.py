@@ -143,7 +143,7 @@ def _bin_spikes(recording: Recording, spikes: SpikeTimes, bin_width: float) -> _
     kept = np.zeros(len(recording.neurons), dtype=bool)
     notes: list[Note] = []
     num_counted = 0
-    for unit, times in enumerate(_by_unit(spikes)):
+    for unit, times in enumerate(by_unit(spikes)):
         of_unit = times[np.isfinite(times)]
         of_unit = of_unit[observed(of_unit, spikes.intervals)]
         bins, counts = np.unique(grid_index(of_unit, bin_width) - first, return_counts=True)
@@ -161,11 +161,16 @@ def _bin_spikes(recording: Recording, spikes: SpikeTimes, bin_width: float) -> _
     return _Activity(clock, values, valid, np.zeros(num_bins, dtype=bool), kept, notes)
 
 
-def _by_unit(spikes: SpikeTimes) -> Iterator[np.ndarray]:
-    """(n,) float64 spike times of one unit after the other, read for several units at once."""
+def by_unit(spikes: SpikeTimes, *, together: int | None = None) -> Iterator[np.ndarray]:
+    """(n,) float64 spike times of one unit after the other, read for several units at once.
+
+    Args:
+        spikes: of all units.
+        together: bytes read at once.
+    """
     ends = np.concatenate([[0], np.asarray(spikes.index, dtype=np.int64)])
     first, num_units = 0, len(ends) - 1
-    most = large.READ // np.dtype(np.float64).itemsize
+    most = (together or large.READ) // np.dtype(np.float64).itemsize
     while first < num_units:
         after = int(np.searchsorted(ends, ends[first] + most, side="right")) - 1
         after = min(max(after, first + 1), num_units)
@@ -183,7 +188,7 @@ def _extent(spikes: SpikeTimes, bin_width: float, where: str) -> tuple[int, int]
         return first, max(last - first, 1)
     ends = [
         (finite.min(), finite.max())
-        for times in _by_unit(spikes)
+        for times in by_unit(spikes)
         if len(finite := times[np.isfinite(times)])
     ]
     if not ends:

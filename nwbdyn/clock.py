@@ -46,11 +46,26 @@ def observed(times: np.ndarray, intervals: np.ndarray | None) -> np.ndarray:
     """(n,) bool, True where a time's millisecond lies whole in one of the (m, 2) intervals."""
     if intervals is None or not len(intervals):
         return np.ones(len(times), dtype=bool)
-    starts = np.sort(np.ceil(np.round(intervals[:, 0] * 1000, 6)))
-    stops = np.sort(np.floor(np.round(intervals[:, 1] * 1000, 6)))
+    starts, stops = (np.sort(edges) for edges in _in_whole_milliseconds(intervals))
     moments = milliseconds(times)
     begun = np.searchsorted(starts, moments, side="right")
     return begun > np.searchsorted(stops, moments, side="right")
+
+
+def observed_moments(moments: np.ndarray, intervals: np.ndarray | None) -> np.ndarray:
+    """Those of the milliseconds, in increasing order, that are `observed`."""
+    if intervals is None or not len(intervals):
+        return moments
+    begin, end = (np.searchsorted(moments, edges) for edges in _in_whole_milliseconds(intervals))
+    if len(intervals) == 1:
+        return moments[begin[0] : end[0]]
+    return moments[covered(begin, end, len(moments))]
+
+
+def _in_whole_milliseconds(intervals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First millisecond that lies whole in each interval, and the one after the last."""
+    starts, stops = intervals.T * 1000
+    return np.ceil(np.round(starts, 6)), np.floor(np.round(stops, 6))
 
 
 def grid_index(times: np.ndarray, bin_width: float) -> np.ndarray:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from small import rois, trial_table, units
 
 from nwbdyn.binning import bin
+from nwbdyn.clock import milliseconds, observed, observed_moments
 from nwbdyn.errors import ConfigError, DataError
 from nwbdyn.recording import Covariate
 
@@ -264,3 +265,15 @@ def test_a_pause_of_all_units_is_noted_and_an_ordinary_silence_is_not():
     paused = bin(units([[*steady, *(time + 200 for time in steady)]]))
     assert codes(paused) == ["silent-stretch"]
     assert "from 9.9 to 200.0 s" in paused.notes[0].reason
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    spikes=st.lists(st.integers(0, 30_000).map(lambda tenth: tenth / 10_000), max_size=40),
+    edges=st.lists(st.integers(0, 30_000), min_size=2, max_size=8, unique=True),
+)
+def test_milliseconds_in_order_are_observed_when_their_times_are(spikes, edges):
+    edges = np.sort(edges[: len(edges) // 2 * 2]).reshape(-1, 2) / 10_000
+    times = np.sort(np.array(spikes, dtype=float))
+    kept = observed_moments(milliseconds(times), edges)
+    assert kept.tolist() == milliseconds(times[observed(times, edges)]).tolist()

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 from scipy.signal import decimate
 
-from nwbdyn.clock import grid_ceil, grid_index, milliseconds, observed, whole_ms
+from nwbdyn.clock import grid_ceil, milliseconds, observed, whole_ms
 from nwbdyn.errors import DataError
 from nwbdyn.nlb.alignment import jitter
 from nwbdyn.nlb.layouts import Layout
+from nwbdyn.nlb.moments import Moments, moments_of
 from nwbdyn.recording import Recording, SpikeTimes
 
 PRODUCED = ["is_eye", "theta", "is_short", "ts", "tp"]  # DMFC_RSG's behaviour, per trial
@@ -26,31 +27,53 @@ class Cut:
         self.layout, self.bin_width, self.width_ms = layout, bin_width, width_ms
         self.observed, self.forward = (high - low) // width_ms, layout.forward // width_ms
 
-    def starts(self, trials: pd.DataFrame, *, lag_ms: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """First bins, numbered from 0 s, of the observed and of the forward windows."""
+    def starts(self, trials: pd.DataFrame, *, lag_ms: int = 0) -> np.ndarray:
+        """(num_trials,) int64 first bins of the windows, numbered from 0 s."""
         times = trials[self.layout.align].to_numpy(float) * 1000 + lag_ms
         if self.layout.jitter:
             times = times + jitter(trials, self.bin_width)
-        low, high = self.layout.window
-        return (
-            grid_ceil((times + low) / 1000, self.bin_width),
-            grid_ceil((times + high) / 1000, self.bin_width),
-        )
+        return grid_ceil((times + self.layout.window[0]) / 1000, self.bin_width)
+
+    def observed_and_forward(
+        self, recording: Recording, units: np.ndarray, starts: np.ndarray, moments: Moments
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Counts of the observed bins and of the forward bins after them; views of one array."""
+        length = self.observed + self.forward
+        counted = self.counts(recording, units, starts, length, moments=moments)
+        return counted[:, : self.observed], counted[:, self.observed :]
 
     def counts(
-        self, recording: Recording, units: np.ndarray, starts: np.ndarray, length: int
+        self,
+        recording: Recording,
+        units: np.ndarray,
+        starts: np.ndarray,
+        length: int,
+        *,
+        moments: Moments | None = None,
     ) -> np.ndarray:
-        """(num_trials, length, num_units) float32, NaN where the units were not observed."""
+        """(num_trials, length, num_units) float32, NaN where the units were not observed.
+
+        Args:
+            recording: with spike times.
+            units: rows of the units, in the order of the result.
+            starts: (num_trials,) first bins, numbered from 0 s.
+            length: bins per trial.
+            moments: the recording's spikes, where they are cut more than once.
+        """
         spikes = recording.activity
         assert isinstance(spikes, SpikeTimes)
-        counted = np.empty((len(starts), length, len(units)), dtype=np.float32)
+        moments = moments or moments_of(recording)
+        counted = np.zeros((len(starts) * length, len(units)), dtype=np.float32)
         for column, unit in enumerate(units):
-            times = spikes.of(int(unit))
-            bins = np.sort(grid_index(times[observed(times, spikes.intervals)], self.bin_width))
-            counted[:, :, column] = in_windows(bins, starts, length)
+            rows, number = moments.in_windows(
+                int(unit), starts * self.width_ms, length, self.width_ms
+            )
+            counted[rows, column] = number
         begin = (starts[:, None] + np.arange(length)) * self.bin_width
-        counted[~observed(begin.ravel(), spikes.intervals).reshape(begin.shape)] = np.nan
-        return counted
+        unseen = ~observed(begin.ravel(), spikes.intervals)
+        if unseen.any():
+            counted[unseen] = np.nan
+        return counted.reshape(len(starts), length, len(units))
 
     def between(
         self, trials: pd.DataFrame, starts: np.ndarray, first: str, last: str
@@ -77,7 +100,7 @@ class Cut:
             values[trials["is_outlier"].to_numpy().astype(bool)] = np.nan
             return values
         velocity = self._resampled(recording, layout.velocity)
-        first, _ = self.starts(trials, lag_ms=layout.velocity_lag or 0)
+        first = self.starts(trials, lag_ms=layout.velocity_lag or 0)
         bins = first[:, None] + np.arange(self.observed)
         inside = (bins >= 0) & (bins < len(velocity))
         values = velocity[np.where(inside, bins, 0)]
@@ -102,16 +125,6 @@ class Cut:
         resampled = decimate(dense, self.width_ms, n=500, ftype="fir", axis=0)
         resampled[missing[:: self.width_ms]] = np.nan
         return resampled
-
-
-def in_windows(bins: np.ndarray, starts: np.ndarray, length: int) -> np.ndarray:
-    """(num_trials, length) how many of the sorted `bins` are each bin of each window."""
-    first, last = np.searchsorted(bins, starts), np.searchsorted(bins, starts + length)
-    number = last - first
-    trial = np.repeat(np.arange(len(starts)), number)
-    spike = np.arange(number.sum()) - np.repeat(np.cumsum(number) - number - first, number)
-    flat = trial * length + bins[spike] - starts[trial]
-    return np.bincount(flat, minlength=len(starts) * length).reshape(len(starts), length)
 
 
 def _last_ms(recording: Recording) -> int:

@@ -10,9 +10,10 @@ import pandas as pd
 from scipy.signal import fftconvolve
 from scipy.signal.windows import gaussian
 
-from nwbdyn.clock import grid_ceil, milliseconds, observed
+from nwbdyn.clock import grid_ceil, observed
 from nwbdyn.nlb.alignment import jitter
-from nwbdyn.nlb.cut import Cut, in_windows
+from nwbdyn.nlb.cut import Cut
+from nwbdyn.nlb.moments import moments_of
 from nwbdyn.recording import Recording, SpikeTimes
 
 SHORT = 0.8  # of the mean length of a condition's trials; shorter ones are left out
@@ -94,11 +95,11 @@ def _smoothed(
     seen = observed(clock.ravel(), spikes.intervals).reshape(clock.shape)
     # trials of one condition that were observed in the same milliseconds are summed
     group, members = _groups(condition, seen)
+    moments = moments_of(recording)
     summed = np.zeros((len(members), length, len(units)))
     for column, unit in enumerate(units):
-        times = spikes.of(int(unit))
-        moments = np.sort(milliseconds(times[observed(times, spikes.intervals)]))
-        np.add.at(summed[:, :, column], group, in_windows(moments, first, length))
+        at, number = moments.in_windows(int(unit), first, length)
+        np.add.at(summed[:, :, column], (group[at // length], at % length), number)
     total = np.zeros((condition.max() + 1, cut.observed, len(units)))
     number = np.zeros(total.shape[:2])
     for counts, (trial, size) in zip(summed, members, strict=True):

@@ -11,6 +11,7 @@ import pandas as pd
 from nwbdyn.errors import DataError
 from nwbdyn.nlb.cut import Cut
 from nwbdyn.nlb.layouts import Layout, recognise
+from nwbdyn.nlb.moments import moments_of
 from nwbdyn.nlb.psth import psths
 from nwbdyn.recording import Recording
 
@@ -38,20 +39,25 @@ def tensors(
     asked = _trials(asked_of, layout, "val" if test is None else "test")
     held_in, held_out = units(train, held_out=False), units(train, held_out=True)
     cut = Cut(layout, bin_width)
-    starts, later = cut.starts(learned)
+    starts, moments = cut.starts(learned), moments_of(train)
+    of_held_in = cut.observed_and_forward(train, held_in, starts, moments)
+    of_held_out = cut.observed_and_forward(train, held_out, starts, moments)
     found = {
-        "train_spikes_heldin": cut.counts(train, held_in, starts, cut.observed),
-        "train_spikes_heldout": cut.counts(train, held_out, starts, cut.observed),
-        "train_spikes_heldin_forward": cut.counts(train, held_in, later, cut.forward),
-        "train_spikes_heldout_forward": cut.counts(train, held_out, later, cut.forward),
+        "train_spikes_heldin": of_held_in[0],
+        "train_spikes_heldout": of_held_out[0],
+        "train_spikes_heldin_forward": of_held_in[1],
+        "train_spikes_heldout_forward": of_held_out[1],
         "train_behavior": cut.behaviour(train, learned),
     }
     check_pair(train, asked_of)
-    starts, _ = cut.starts(asked)
-    known = units(asked_of, held_out=False)
-    found["eval_spikes_heldin"] = cut.counts(asked_of, known, starts, cut.observed)
+    starts, known = cut.starts(asked), units(asked_of, held_out=False)
+    if test is not None:
+        moments = moments_of(test)
+    found["eval_spikes_heldin"] = cut.counts(asked_of, known, starts, cut.observed, moments=moments)
     if test is None:
-        found["eval_spikes_heldout"] = cut.counts(train, held_out, starts, cut.observed)
+        found["eval_spikes_heldout"] = cut.counts(
+            train, held_out, starts, cut.observed, moments=moments
+        )
     return found
 
 
@@ -84,14 +90,15 @@ def targets(
     cut = Cut(layout, bin_width)
     train, evaluated = _trials(recording, layout, learned), _trials(recording, layout, asked)
     held_in, held_out = units(recording, held_out=False), units(recording, held_out=True)
-    starts, later = cut.starts(evaluated)
-    scored = cut.counts(recording, held_out, starts, cut.observed)
+    starts, moments = cut.starts(evaluated), moments_of(recording)
+    _, later_held_in = cut.observed_and_forward(recording, held_in, starts, moments)
+    scored, later_held_out = cut.observed_and_forward(recording, held_out, starts, moments)
     if layout.jitter:
         scored[~cut.between(evaluated, starts, "set_time", "go_time")] = np.nan
     found = {
         "eval_spikes_heldout": scored,
-        "eval_spikes_heldin_forward": cut.counts(recording, held_in, later, cut.forward),
-        "eval_spikes_heldout_forward": cut.counts(recording, held_out, later, cut.forward),
+        "eval_spikes_heldin_forward": later_held_in,
+        "eval_spikes_heldout_forward": later_held_out,
     }
     if cut.has_behaviour(recording):
         found["train_behavior"] = cut.behaviour(recording, train)
@@ -120,7 +127,7 @@ def held_in_counts(
     """
     layout = layout or layout_of(recording)
     cut = Cut(layout, bin_width)
-    starts, _ = cut.starts(_trials(recording, layout, names))
+    starts = cut.starts(_trials(recording, layout, names))
     known = units(recording, held_out=False)
     return cut.counts(recording, known, starts, cut.observed), starts
 
