@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nwbdyn.reproducing import reproduce
     from nwbdyn.results import Fit, Predictions, load
     from nwbdyn.sweeping import sweep
+    from nwbdyn.validating import validate
 
 _HOME = {
     "Connectivity": "nwbdyn.connectivity",
@@ -32,6 +33,7 @@ _HOME = {
     "open_results": "nwbdyn.nwb.results",
     "sweep": "nwbdyn.sweeping",
     "reproduce": "nwbdyn.reproducing",
+    "validate": "nwbdyn.validating",
 }
 
 __version__ = "0.1.0"
@@ -48,6 +50,7 @@ __all__ = [
     "open",
     "open_results",
     "reproduce",
+    "validate",
 ]
 
 

@@ -83,6 +83,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "rollout": ({"models", "recording", "splits", "windows"}, {"numpy", "torch"}),
     "provenance": ({"__version__"}, set()),
     "adopting": (WORDS | {"run_directory"}, {"torch"}),
+    "validating": (
+        RECORDING | {"baselines", "binning", "metrics", "results", "splits"},
+        {"numpy", "pandas"},
+    ),
     "pooling": ({"models", "windows"}, {"numpy", "torch"}),
     "problem": (RECORDING | DATA | {"adopting", "models"}, {"numpy", "pandas", "torch"}),
     "training": (WORDS | {"models", "pooling", "run_directory", "windows"}, {"torch"}),
@@ -187,4 +191,5 @@ def test_public_names_are_exactly_these():
         "open_results",
         "reproduce",
     ]
+        "validate",
     assert all(getattr(nwbdyn, name) is not None for name in nwbdyn.__all__)
