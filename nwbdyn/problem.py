@@ -271,6 +271,20 @@ def configure(
     name: str, model_class: type[Model], layout: Layout, options: Mapping[str, object]
 ) -> BaseConfig:
     """The model's Config for these data, or a ConfigError that says what can be asked for."""
+    check_options(name, model_class, options)
+    chosen = {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}
+    try:
+        return model_class.configure(layout, **chosen)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name} cannot be set up so: {error}.") from error
+
+
+def check_options(name: str, model_class: type[Model], options: Mapping[str, object]) -> None:
+    """Refuse options that no recording could be fitted with.
+
+    Raises:
+        ConfigError: an unknown option, or a value of another type.
+    """
     allowed = {item.name for item in fields(model_class.Config)} | {"preset"}
     for option, value in options.items():
         if option not in allowed:
@@ -278,11 +292,6 @@ def configure(
                 f"{name} has no option {option!r}. Choose from: {', '.join(sorted(allowed))}."
             )
         _check_value(name, model_class, option, value)
-    chosen = {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}
-    try:
-        return model_class.configure(layout, **chosen)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{name} cannot be set up so: {error}.") from error
 
 
 def _check_value(name: str, model_class: type[Model], option: str, value: object) -> None:

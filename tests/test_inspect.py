@@ -46,6 +46,15 @@ def test_a_file_that_cannot_be_read_is_listed_and_the_others_are_shown(folder):
     assert ["error" in summary for summary in listed] == [True, False, False, False, False]
 
 
+def test_a_wrong_option_of_a_model_is_said_once_before_any_file_is_opened(folder, tmp_path):
+    arguments = ("fit", folder, "--model", "netformer", "-o", tmp_path / "run")
+    for setting, said in (("epoch=3", "no option 'epoch'"), ("epochs=many", "epochs is 'many'")):
+        done = run(*arguments, "--set", setting)
+        assert done.exit_code == 1
+        assert done.output.count(said) == 1
+        assert not (tmp_path / "run").exists()
+
+
 def test_a_single_file_that_cannot_be_read_is_an_error(folder):
     done = run("inspect", folder / "a-broken.nwb")
     assert done.exit_code == 1

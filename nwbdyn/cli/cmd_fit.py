@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nwbdyn.cli import options, terminal
+from nwbdyn.cli import options, scale, terminal
 from nwbdyn.cli.plan import ask_above_limit, print_plan
 from nwbdyn.errors import ConfigError
 from nwbdyn.progress import Report
@@ -84,6 +84,12 @@ Examples:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Score here against this Neural Latents targets file.",
 )
+@click.option(
+    "--sweep",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Try the settings in this YAML file; validation takes one.",
+)
 @options.opening
 @click.option("--all", "take_all", is_flag=True, help="Do not ask above 5 files or 5 GB.")
 @click.option("--joint", is_flag=True, help="One model over all recordings.")
@@ -97,6 +103,7 @@ Examples:
     metavar="RUN",
     help="Keep what sessions share of this run, and fit the rest.",
 )
+@scale.options
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing run directory.")
 @options.instance
@@ -123,17 +130,22 @@ def command(
     The exit code is 0 when it is done, 1 when nothing could be fitted, 2 for a wrong command line,
     and 3 when some of several recordings were fitted and some failed.
     """
-    from nwbdyn import archive, models, run_directory, scaling
+    from nwbdyn import archive, models, problem, run_directory, scaling, space
     from nwbdyn.cli import scoreboard
     from nwbdyn.results import load
+    from nwbdyn.scaling import Job
 
     if model not in models.names():
         raise ConfigError(f"No model named '{model}'. Choose from: {', '.join(models.names())}.")
+    engine = scale.take_engine(choices)
+    if choices["sweep"] is not None:
+        choices["sweep"] = space.read(choices["sweep"])
     if joint:
         _check_joint(choices)
     elif neuron_id is not None:
         raise click.UsageError("--neuron-id says which neurons a --joint fit shares; pass --joint.")
     model_options = options.config_file(config) | options.pairs(settings, "--set")
+    problem.check_options(model, models.load(model), model_options)
     sources = archive.resolve(address, instance=instance)
     sessions = archive.sessions(sources)
     seed = choices["seed"]
@@ -151,9 +163,12 @@ def command(
             if joint:
                 _fit_jointly(sessions, model, run, neuron_id=neuron_id, report=report, **choices)
             elif several:
-                outcomes = scaling.fit_each(sessions, model, run=run, report=report, **choices)
+                outcomes = scaling.fit_each(
+                    sessions, model, run=run, report=report, engine=engine, **choices
+                )
             else:
-                _fit_one(sessions[0], model, run, report=report, **choices)
+                opened, choices = choices.pop("opened"), choices | {"engine": engine}
+                scaling.fit_session(Job(sessions[0], model, run, opened, choices), report)
     except KeyboardInterrupt:
         again = _command_line(resume=True)
         click.echo(f"\nStopped. What was done is in {run}; go on with:\n  {again}", err=True)
@@ -176,29 +191,15 @@ def command(
     click.echo(str(run))
 
 
-def _fit_one(
-    session: "tuple[Source, ...]",
-    model: str,
-    run: Path,
-    *,
-    opened: dict[str, Any],
-    report: Report,
-    **fit_options: Any,
-) -> None:
-    from nwbdyn.fitting import fit
-    from nwbdyn.opening import open_source
-
-    with ExitStack() as files:
-        recording, *tests = (
-            files.enter_context(open_source(source, report=report, **opened)) for source in session
-        )
-        test = tests[0] if tests else None
-        fit(recording, model, test_recording=test, run=run, report=report, **fit_options)
-
-
 def _check_joint(choices: dict[str, Any]) -> None:
     """Refuse what a joint fit has no use for; take it out where it was not given."""
-    for name, default in (("folds", None), ("targets", None), ("draws", 1), ("null", None)):
+    for name, default in (
+        ("folds", None),
+        ("targets", None),
+        ("draws", 1),
+        ("null", None),
+        ("sweep", None),
+    ):
         if choices.pop(name) != default:
             raise click.UsageError(f"--joint cannot go with --{name}; leave one out.")
 
