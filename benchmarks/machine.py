@@ -1,11 +1,19 @@
-"""The line above every benchmark's table: which machine, which day, which versions."""
+"""What every benchmark does with its results: a table, the machine beside it, a file.
+
+With NWBDYN_RESUME=FOLDER a benchmark keeps there what it has finished, and goes on from it when it
+is started again. Use a new folder after a change of code.
+"""
 
 import datetime
 import os
 import platform
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -28,10 +36,34 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def publish(name: str, text: str) -> None:
     """Print the result and keep it in `benchmarks/results/<name>.md`."""
-    page = f"{text}\n\n{banner()}\n"
+    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    page = f"{text}\n\n`{command}`\n\n{banner()}\n"
     print(page)
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{name}.md").write_text(page, encoding="utf-8")
+
+
+def finished(
+    part: str, compute: Callable[..., Mapping[str, Any]], *arguments: Any
+) -> dict[str, Any]:
+    """What `compute` gives, or gave when this part of the benchmark was run before.
+
+    Args:
+        part: a file's name that holds everything the part depends on.
+        compute: gives numbers, texts and arrays by name.
+    """
+    folder = os.environ.get("NWBDYN_RESUME")
+    if not folder:
+        return dict(compute(*arguments))
+    file = Path(folder) / f"{Path(sys.argv[0]).stem}-{part}.npz"
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(".partial")
+        with partial.open("wb") as stream:
+            np.savez(stream, **compute(*arguments))
+        partial.rename(file)
+    with np.load(file, allow_pickle=False) as arrays:
+        return {name: array if array.ndim else array.item() for name, array in arrays.items()}
 
 
 def _processor() -> str:

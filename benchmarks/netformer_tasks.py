@@ -2,39 +2,69 @@
 
     python benchmarks/netformer_tasks.py [FOLDER] [--seeds K] [--epochs N]
 
-FOLDER holds PerceptualDecisionMaking/rnn4 and GoNogo/rnn8: hidden activity and inputs of 1,000
-trials and the true recurrent weights. Trials 0-799 train, 800-999 test, nothing is standardised and
-no weight is chosen on test. Inputs are tokens that are heard and not predicted, shifted so that the
-column of a bin holds the stimulus of the next. GoNogo has two distinct trials only: its test trials
-are copies of training trials, and its R2 says nothing about generalisation.
+FOLDER holds one folder per task and network (PerceptualDecisionMaking/rnn4, GoNogo/rnn8,
+DelayComparison/…) with hidden activity and inputs of 1,000 trials and the true recurrent weights.
+Trials 0-799 train, 800-999 test, nothing is standardised and nothing is chosen on test. Inputs are
+tokens that are heard and not predicted, shifted so that the column of a bin holds the stimulus of
+the next. Couplings are means over test windows, scored off the diagonal. GoNogo has two distinct
+trials only: its test trials are copies of training trials, and its R2 says nothing about
+generalisation.
 
-"oracle link" replaces the paper's form by x(k+1) = tanh((I + A) x(k) + U s(k+1) + b), which is how
-the networks work; nobody knows that of a brain.
+"oracle link" replaces the paper's form by x(k+1) = tanh(x(k) + A x(k) + U s(k+1) + b), which is how
+the networks work; nobody knows that of a brain. Its form and course are chosen among STATES and
+COURSES by the loss on trials 720-799 of short trainings on the trials before; then all 800 train.
 """
 
 import argparse
+import math
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import stacked
 import torch
 from machine import publish, table
+from scipy import stats
 
 from nwbdyn.metrics import agreement, r2
 from nwbdyn.models.base import Batch, Layout
-from nwbdyn.models.netformer import PRESETS, NetFormer
+from nwbdyn.models.netformer import NetFormer
+from nwbdyn.models.netformer import NetFormerConfig as Config
 
-NUM_TRAIN = 800
-TASKS = {"PerceptualDecisionMaking/rnn4": "task_pdm", "GoNogo/rnn8": "task_gonogo"}
-PUBLISHED = {"task_pdm": (0.694, 0.760, 0.9975), "task_gonogo": (0.622, 0.722, 0.972)}
-ORACLE = {"history": 1, "layer_norm": False, "link": "tanh", "baseline": True}
+NUM_TRAIN, NUM_FIT = 800, 720  # trials; of the first, those that train while choosing
+GROUP = 5  # seeds of one ensemble
+PRESET = {
+    "PerceptualDecisionMaking": "task_pdm",
+    "GoNogo": "task_gonogo",
+    "DelayComparison": "task_delay",
+}
+PUBLISHED = {  # Spearman, Pearson, R2: means over 5 seeds
+    "task_pdm": (0.694, 0.760, 0.9975),
+    "task_gonogo": (0.622, 0.722, 0.972),
+    "task_delay": (0.810, 0.632, 0.997),
+}
+ORACLE: dict[str, object] = {"history": 1, "layer_norm": False, "link": "tanh", "baseline": True}
+STATES = {"A(t)": False, "constant A": True}  # queries and keys see the activity, or do not
+COURSES: dict[str, Callable[[float], float]] = {
+    "constant rate": lambda done: 1.0,
+    "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
+}
+CHOICE_SEEDS, CHOICE_SHARE = 2, 0.3  # seeds, and share of the epochs, while choosing
+Row = list[object]
 
 
-def windows(folder: Path, history: int) -> tuple[Batch, Batch, Layout]:
-    """All windows of the training trials and of the test trials, none across two trials."""
-    hidden = torch.tensor(np.load(folder / "hidden_activity_alltrials.npy")).float()
-    inputs = torch.tensor(np.load(folder / "inputs_alltrials.npy")).float()
+def tasks(folder: Path) -> list[Path]:
+    """The networks of FOLDER whose task has published options."""
+    found = sorted(path.parent for path in folder.glob("*/*/W_hidden_GT.npy"))
+    return [path for path in found if path.parent.name in PRESET]
+
+
+def windows(folder: Path, history: int, trials: slice) -> tuple[Batch, Layout]:
+    """All windows of some trials, none across two trials."""
+    hidden = torch.tensor(np.load(folder / "hidden_activity_alltrials.npy")).float()[trials]
+    inputs = torch.tensor(np.load(folder / "inputs_alltrials.npy")).float()[trials]
     num_neurons = hidden.shape[2]
     layout = Layout(
         neuron_ids={"0": tuple(range(num_neurons))},
@@ -43,63 +73,61 @@ def windows(folder: Path, history: int) -> tuple[Batch, Batch, Layout]:
         quantity="dff",
         num_covariates=inputs.shape[2],
     )
-    parts = []
-    for trials in (slice(0, NUM_TRAIN), slice(NUM_TRAIN, None)):
-        past = hidden[trials, :-1].unfold(1, history, 1)  # (trials, windows, n, H)
-        stimulus = inputs[trials, 1:].unfold(1, history, 1)  # one bin ahead
-        target = hidden[trials, history:].flatten(0, 1)[:, None]
-        parts.append(
-            Batch(
-                activity=past.flatten(0, 1).mT.contiguous(),
-                target=target,
-                valid=torch.ones_like(target, dtype=torch.bool),
-                held_in=torch.ones(num_neurons, dtype=torch.bool),
-                neuron_ids=torch.arange(num_neurons),
-                covariates=stimulus.flatten(0, 1).mT.contiguous(),
-                start_bin=torch.arange(len(target)),
-            )
-        )
-    return parts[0], parts[1], layout
-
-
-def rows_of(batch: Batch, rows: torch.Tensor) -> Batch:
-    return replace(
-        batch,
-        activity=batch.activity[rows],
-        target=batch.target[rows],
-        valid=batch.valid[rows],
-        covariates=batch.covariates[rows],
-        start_bin=batch.start_bin[rows],
+    past = hidden[:, :-1].unfold(1, history, 1)  # (trials, windows, n, H)
+    stimulus = inputs[:, 1:].unfold(1, history, 1)  # one bin ahead
+    target = hidden[:, history:].flatten(0, 1)[:, None]
+    batch = Batch(
+        activity=past.flatten(0, 1).mT.contiguous(),
+        target=target,
+        valid=torch.ones_like(target, dtype=torch.bool),
+        held_in=torch.ones(num_neurons, dtype=torch.bool),
+        neuron_ids=torch.arange(num_neurons),
+        covariates=stimulus.flatten(0, 1).mT.contiguous(),
+        start_bin=torch.arange(len(target)),
     )
+    return batch, layout
 
 
 def fit(
-    folder: Path, seed: int, options: dict[str, object]
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Mean attention and mean Jacobian over test windows (n, n), and R2 of the next bin."""
-    history = {**PRESETS[str(options["preset"])], **options}["history"]
-    assert isinstance(history, int)
-    training, test, layout = windows(folder, history)
-    config = NetFormer.configure(layout, **options)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = NetFormer(config, layout)
-    model.initialise([training])
-    optimiser, _ = model.optimiser(1, 1)
-    generator = torch.Generator().manual_seed(seed)
-    for _ in range(config.epochs):
-        order = torch.randperm(len(training.target), generator=generator)
-        for rows in order.split(config.batch_size):
-            batch = rows_of(training, rows)
-            optimiser.zero_grad()
-            model.loss(batch, model(batch)).backward()
-            optimiser.step()
-    model.eval()
-    with torch.no_grad():
-        prediction = model(test).prediction[:, 0].numpy()
-        attention = model.attention(test).mean(0).numpy()
-    jacobian = model.influence(test).mean(0).numpy()
-    return attention, jacobian, r2(test.target[:, 0].numpy(), prediction)
+    folder: Path, config: Config, num_seeds: int, course: str, num_trials: int = NUM_TRAIN
+) -> list[NetFormer]:
+    """One trained model per seed."""
+    training, layout = windows(folder, config.history, slice(num_trials))
+    models = stacked.seeded(lambda: NetFormer(config, layout), range(num_seeds))
+    for model in models:
+        model.initialise([training])
+    stacked.train(
+        models,
+        [training],
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        factor=COURSES[course],
+    )
+    return models
+
+
+@torch.no_grad()
+def error(model: NetFormer, batch: Batch) -> float:
+    return float(((model(batch).prediction - batch.target) ** 2).mean())
+
+
+def choose(folder: Path, config: Config) -> tuple[Config, str, list[Row]]:
+    """The form and course with the lowest loss on the trials kept for choosing, and all of them."""
+    held, _ = windows(folder, config.history, slice(NUM_FIT, NUM_TRAIN))
+    found: list[tuple[float, Config, str]] = []
+    rows: list[Row] = []
+    for state, static in STATES.items():
+        for course in COURSES:
+            candidate = replace(config, static=static)
+            short = replace(candidate, epochs=max(1, round(CHOICE_SHARE * config.epochs)))
+            models = fit(folder, short, CHOICE_SEEDS, course, NUM_FIT)
+            loss = float(np.mean([error(model, held) for model in models]))
+            found.append((loss, candidate, course))
+            rows.append([folder.parent.name, state, course, f"{loss:.2e}"])
+            print(rows[-1], flush=True)
+    _, chosen, course = min(found, key=lambda each: each[0])
+    return chosen, course, rows
 
 
 def unit(matrix: np.ndarray) -> np.ndarray:
@@ -108,37 +136,115 @@ def unit(matrix: np.ndarray) -> np.ndarray:
     return matrix / np.sqrt((matrix[off] ** 2).mean())
 
 
-def score(matrix: np.ndarray, truth: np.ndarray) -> list[str]:
+def score(matrix: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """Spearman and Pearson off the diagonal."""
     found = agreement(matrix, truth)
-    return [f"{found['spearman']:.3f}", f"{found['pearson']:.3f}"]
+    return found["spearman"], found["pearson"]
+
+
+def interval(values: Sequence[float], size: int) -> tuple[float, float]:
+    """95 % prediction interval of the mean of `size` more, from normal seeds."""
+    count = len(values)
+    spread = float(np.std(values, ddof=1)) * math.sqrt(1 / count + 1 / size)
+    half = float(stats.t.ppf(0.975, count - 1)) * spread
+    return float(np.mean(values)) - half, float(np.mean(values)) + half
+
+
+def regression(folder: Path, *, inverse: bool, constant: bool) -> np.ndarray:
+    """(n, n) least squares of the next step, or of its arctanh, on this step and the inputs."""
+    hidden = np.load(folder / "hidden_activity_alltrials.npy")[:NUM_TRAIN].astype(float)
+    inputs = np.load(folder / "inputs_alltrials.npy")[:NUM_TRAIN].astype(float)
+    now, after = hidden[:, :-1], hidden[:, 1:]
+    x = np.concatenate([now, inputs[:, 1:], np.full_like(now[..., :1], constant)], axis=2)
+    y = np.arctanh(after) if inverse else after
+    num_neurons = hidden.shape[2]
+    flat = x.reshape(-1, x.shape[2]), y.reshape(-1, num_neurons)
+    return np.linalg.lstsq(*flat, rcond=None)[0][:num_neurons].T
+
+
+def summarise(name: str, form: str, models: Sequence[NetFormer], folder: Path) -> list[Row]:
+    """Rows: every seed, their mean and interval, and the ensembles of GROUP seeds."""
+    truth = np.load(folder / "W_hidden_GT.npy").astype(float)
+    test, _ = windows(folder, models[0].config.history, slice(NUM_TRAIN, None))
+    target = test.target[:, 0].numpy()
+    rows: list[Row] = []
+    read: dict[str, list[np.ndarray]] = {"attention": [], "Jacobian": []}
+    ranks, linear, explained = [], [], []
+    for seed, model in enumerate(models):
+        with torch.no_grad():
+            explained.append(r2(target, model(test).prediction[:, 0].numpy()))
+        read["attention"].append(model.attention(test).mean(0).numpy())
+        read["Jacobian"].append(model.influence(test).mean(0).numpy())
+        rank, pearson = score(read["attention"][-1], truth)
+        ranks.append(rank)
+        linear.append(pearson)
+        label = f"{form}, attention, seed {seed}"
+        rows.append([name, label, f"{rank:.3f}", f"{pearson:.3f}", f"{explained[-1]:.4f}"])
+    summary = [
+        f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}"
+        for values, digits in ((ranks, 3), (linear, 3), (explained, 4))
+    ]
+    rows.append([name, f"**{form}, attention, {len(models)} seeds, mean ± sd**", *summary])
+    limits = ["{:.3f} to {:.3f}".format(*interval(values, GROUP)) for values in (ranks, linear)]
+    rows.append([name, f"{form}, 95 % prediction interval of a mean of {GROUP}", *limits, ""])
+    for what, matrices in read.items():
+        for size in sorted({min(GROUP, len(models)), len(models)}):
+            groups = [matrices[k : k + size] for k in range(0, len(matrices) - size + 1, size)]
+            means = [score(np.mean([unit(m) for m in group], axis=0), truth) for group in groups]
+            cells = [
+                ", ".join(f"{value:.3f}" for value in column) for column in zip(*means, strict=True)
+            ]
+            rows.append([name, f"{form}, mean {what} of {size} seeds, per group", *cells, ""])
+    return rows
 
 
 def main() -> None:
     default = Path(os.environ.get("NWBDYN_DATA", "../shared/data")) / "simulated/taskrnn"
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=default)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--oracle-seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int)
     chosen = parser.parse_args()
-    length = {} if chosen.epochs is None else {"epochs": chosen.epochs}
-    lines: list[list[object]] = []
-    for task, preset in TASKS.items():
-        folder = chosen.folder / task
-        truth = np.load(folder / "W_hidden_GT.npy")
+    torch.set_num_threads(1)
+    lines: list[Row] = []
+    choices: list[Row] = []
+    for folder in tasks(chosen.folder):
+        preset = PRESET[folder.parent.name]
+        truth = np.load(folder / "W_hidden_GT.npy").astype(float)
+        _, layout = windows(folder, 1, slice(1))
+        length = {} if chosen.epochs is None else {"epochs": chosen.epochs}
         rank, linear, explained = PUBLISHED[preset]
-        lines.append([preset, "published mean, 5 seeds", rank, linear, explained])
-        for form, more in {"paper's form": {}, "oracle link": ORACLE}.items():
-            options = {"preset": preset, **more, **length}
-            fits = [fit(folder, seed, options) for seed in range(chosen.seeds)]
-            for seed, (attention, _, explained) in enumerate(fits):
-                values = [*score(attention, truth), f"{explained:.4f}"]
-                lines.append([preset, f"{form}, seed {seed}", *values])
-                print(lines[-1], flush=True)
-            for name, which in {"attention": 0, "Jacobian": 1}.items():
-                mean = np.mean([unit(found[which]) for found in fits], axis=0)
-                label = f"{form}, mean {name} of {len(fits)}"
-                lines.append([preset, label, *score(mean, truth), ""])
-    publish("netformer_tasks", table(["task", "fit", "Spearman", "Pearson", "R2"], lines))
+        lines.append([preset, "published, mean of 5 seeds", rank, linear, explained])
+        references = {
+            "OLS, no constant": regression(folder, inverse=False, constant=False),
+            "OLS": regression(folder, inverse=False, constant=True),
+            "OLS of arctanh": regression(folder, inverse=True, constant=True),
+        }
+        for label, weight in references.items():
+            lines.append([preset, label, *(f"{value:.3f}" for value in score(weight, truth)), ""])
+        config = NetFormer.configure(layout, preset=preset, **length)
+        models = fit(folder, config, chosen.seeds, "constant rate")
+        lines += summarise(preset, "paper's form", models, folder)
+        report(lines, choices)
+        oracle = NetFormer.configure(layout, preset=preset, **{**ORACLE, **length})
+        oracle, course, tried = choose(folder, oracle)
+        choices += tried
+        models = fit(folder, oracle, chosen.oracle_seeds, course)
+        lines += summarise(preset, "oracle link", models, folder)
+        report(lines, choices)
+
+
+def report(lines: list[Row], choices: list[Row]) -> None:
+    text = table(["task", "fit", "Spearman", "Pearson", "R2"], lines)
+    if choices:
+        text += (
+            f"\n\nOracle link, loss on trials {NUM_FIT}-{NUM_TRAIN - 1} "
+            f"(mean of {CHOICE_SEEDS} seeds, {CHOICE_SHARE:.0%} of the epochs), by which form and "
+            "course were chosen:\n\n"
+        )
+        text += table(["task", "form", "learning rate", "loss"], choices)
+    publish("netformer_tasks", text)
 
 
 if __name__ == "__main__":

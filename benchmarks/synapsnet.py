@@ -1,287 +1,239 @@
 """SynapsNet on simulated networks with known wiring, beside linear and Poisson regressions.
 
-    python benchmarks/synapsnet.py [--systems rate ca …] [--runs K]
+    python benchmarks/synapsnet.py [--systems rate ca …] [--runs K] [--updates N]
 
-Every system is simulated anew for each run, split 70/15/15 in time and standardised on the training
-part. Penalties of all methods, SynapsNet's L1 included, are chosen on the validation part; the
-wiring is looked at once, to score. `r` is the correlation with the true weights off the diagonal,
-`prediction` the mean correlation of the next bin with its prediction on the test part, `skill`
-what is gained on copying the last bin.
+Every run simulates `sample:network` anew, splits it 70/15/15 in time and standardises it on the
+training part. Penalties of all methods, SynapsNet's L1 included, are chosen by the loss on the
+validation part; the wiring is looked at once, to score. `r` is the correlation with the true
+weights off the diagonal, `prediction` the mean correlation of the next bin with its prediction on
+the test part, `skill` what is gained there on copying the last bin. "AR deconvolution" takes from
+each trace its own AR(1), fitted on the training part, before the lasso.
 """
 
 import argparse
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import torch
-from machine import publish, table
-from sklearn.linear_model import Lasso, PoissonRegressor
+from machine import finished, publish, table
 
-from nwbdyn import metrics, splits
+from nwbdyn import baselines, binning, metrics, splits
+from nwbdyn.baselines.regression import best_poisson
 from nwbdyn.binning import Binned
 from nwbdyn.models.base import Layout
 from nwbdyn.models.synapsnet import SynapsNet
 from nwbdyn.readout import predict
-from nwbdyn.recording import Neurons
+from nwbdyn.simulate import sample
 from nwbdyn.splits import Split
 from nwbdyn.training import train
 from nwbdyn.windows import Windows
 
-PENALTIES = np.logspace(-5, 1, 13)  # of ridge, relative to the largest eigenvalue
-LASSO = np.logspace(-3.5, -1, 6)
-L1 = (0.0, 0.1, 0.3)  # of SynapsNet
-
-
-@dataclass(frozen=True)
-class System:
-    """A simulated recording and its wiring."""
-
-    values: np.ndarray  # (num_bins, N)
-    wiring: np.ndarray  # (N, N) [post, pre]
-    quantity: str
-
-
-def wiring(num_neurons: int, radius: float, random: np.random.Generator) -> np.ndarray:
-    """Sparse weights of 80 % excitatory and 20 % inhibitory neurons, balanced, no diagonal."""
-    present = random.random((num_neurons, num_neurons)) < 0.1
-    weight = present * np.abs(random.normal(1, 0.3, present.shape))
-    weight[:, random.permutation(num_neurons)[: num_neurons // 5]] *= -4
-    np.fill_diagonal(weight, 0)
-    largest = np.abs(np.linalg.eigvals(weight)).max()
-    return weight * (radius / max(largest, 0.1))
-
-
-def rates(
-    num_neurons: int, num_bins: int, seed: int, *, radius: float, kind: str = "rate"
-) -> System:
-    """x' = leak x + (1 - leak) phi(gain W x) + .3 noise, a neuron's leak and gain by its kind."""
-    random = np.random.default_rng(seed)
-    weight = wiring(num_neurons, radius, random)
-    leak, gain = np.full(num_neurons, 0.4), np.ones(num_neurons)
-    if kind == "hetero":
-        number = random.integers(0, 3, num_neurons)
-        leak, gain = np.array([0.8, 0.4, 0.1])[number], np.array([0.5, 1, 2.5])[number]
-    respond: Callable[[np.ndarray], np.ndarray] = np.tanh
-    if kind == "linear":
-        respond = lambda current: current  # noqa: E731
-    latents, loading = np.zeros(3), 0.3 * random.normal(size=(num_neurons, 3))
-    x = np.zeros(num_neurons)
-    values = np.empty((num_bins, num_neurons), np.float32)
-    for t in range(num_bins + 100):
-        x = leak * x + (1 - leak) * respond(gain * (weight @ x))
-        x += 0.3 * random.normal(size=num_neurons)
-        if kind == "hidden":
-            latents = 0.95 * latents + 0.3 * random.normal(size=3)
-            x += loading @ latents
-        if t >= 100:
-            values[t - 100] = x
-    if kind == "hidden":
-        seen = np.sort(random.permutation(num_neurons)[: num_neurons // 2])
-        return System(values[:, seen], weight[np.ix_(seen, seen)], "dff")
-    return System(values, weight, "dff")
-
-
-def spikes(num_neurons: int, num_bins: int, seed: int, *, calcium: bool = False) -> System:
-    """y ~ Poisson(softplus(b + W y)); as calcium, an AR(.85) of the spikes with noise."""
-    random = np.random.default_rng(seed)
-    weight = wiring(num_neurons, 0.9, random)
-    offset = random.normal(-1, 0.3, num_neurons)
-    counts = np.zeros((num_bins, num_neurons), np.float32)
-    for t in range(1, num_bins):
-        counts[t] = random.poisson(np.log1p(np.exp(offset + weight @ counts[t - 1])))
-    if not calcium:
-        return System(counts, weight, "counts")
-    trace = np.zeros_like(counts)
-    for t in range(1, num_bins):
-        trace[t] = 0.85 * trace[t - 1] + counts[t]
-    noise = 0.1 * trace.std(axis=0) * random.normal(size=trace.shape)
-    return System((trace + noise).astype(np.float32), weight, "dff")
-
-
-SYSTEMS: dict[str, Callable[[int], System]] = {
-    "rate": lambda seed: rates(30, 2000, seed, radius=1.2),
-    "strong": lambda seed: rates(50, 3000, seed, radius=2.5),
-    "linear": lambda seed: rates(50, 3000, seed, radius=0.9, kind="linear"),
-    "hetero": lambda seed: rates(50, 3000, seed, radius=1.2, kind="hetero"),
-    "hidden": lambda seed: rates(100, 3000, seed, radius=1.2, kind="hidden"),
-    "poisson": lambda seed: spikes(50, 6000, seed),
-    "ca": lambda seed: spikes(30, 3000, seed, calcium=True),
+L1 = (0.1, 0.3, 1.0)  # of SynapsNet
+SYSTEMS = {  # neurons, steps, runs
+    "rate": (30, 2000, 10),
+    "ca": (30, 3000, 10),
+    "poisson": (50, 6000, 3),
+    "hetero": (50, 3000, 3),
+    "strong": (50, 3000, 3),
+    "linear": (50, 3000, 3),
+    "hidden": (50, 3000, 3),
 }
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a method says of a system."""
-
-    weight: np.ndarray  # (N, N)
-    prediction: np.ndarray | None  # (num_bins, N), NaN outside the test part
-    sign_agreement: float = np.nan
+BAR = ("rate", "ca", "poisson", "hetero")  # the systems that the specification sets a bar for
+SCORES = ("r", "AUROC", "precision at k", "prediction", "skill")
+OURS = ("SynapsNet A", "SynapsNet effective")
+Scores = dict[str, float]
 
 
 class Trial:
     """One simulated recording, its split, and every method on it."""
 
-    def __init__(self, system: System) -> None:
-        num_bins, num_neurons = system.values.shape
-        self.system = system
-        self.binned = Binned(
-            session_id="simulated",
-            values=system.values,
-            time=np.arange(num_bins) * 0.05,
-            bin_width=0.05,
-            valid=np.ones(num_bins, bool),
-            segment=np.zeros(num_bins, int),
-            neurons=Neurons(pd.DataFrame({"id": range(num_neurons)}), "roi"),
-            quantity=system.quantity,
-            covariates=np.zeros((num_bins, 0), np.float32),
+    def __init__(self, kind: str, seed: int) -> None:
+        neurons, steps, _ = SYSTEMS[kind]
+        recording, truth = sample(
+            f"sample:network?kind={kind}&neurons={neurons}&steps={steps}&seed={seed}"
         )
+        assert truth.coupling is not None
+        spikes = kind == "poisson"
+        self.binned: Binned = binning.bin(recording, bin_width=0.05 if spikes else None)
+        assert self.binned.num_neurons == neurons  # none was silent
+        self.wiring = truth.coupling
         self.split: Split = splits.make(self.binned, seed=0, hold_out=False, gap=8)
-        training = system.values[self.split.bins("train")].astype(float)
-        self.mean, self.sd = training.mean(0), training.std(0)
-        scaled = (system.values - self.mean) / self.sd
-        parts = {name: np.flatnonzero(self.split.bins(name)[1:]) for name in splits.SPLITS[:3]}
-        self.rows = parts  # the bin before each target
-        self.inputs = {name: scaled[rows] for name, rows in parts.items()}
-        self.targets = {name: scaled[rows + 1] for name, rows in parts.items()}
+        self.train = np.flatnonzero(self.split.bins("train"))
+        self.sd = self.binned.values[self.train].std(axis=0)
 
-    def synapsnet(self, **options: object) -> tuple[Answer, Answer, float]:
-        """A and its effective form, with the best L1 by validation; the seconds of one fit."""
-        num_neurons = self.binned.num_neurons
+    @property
+    def counts(self) -> bool:
+        return self.binned.quantity == "counts"
+
+    def synapsnet(self, **options: object) -> tuple[dict[str, Scores], str]:
+        """Scores of A and of its effective form with the L1 that validation chooses, and a note."""
+        ids = tuple(range(self.binned.num_neurons))
         layout = Layout(
-            neuron_ids={"0": tuple(range(num_neurons))},
-            held_in={"0": (True,) * num_neurons},
-            bin_width=0.05,
-            quantity=self.system.quantity,
+            neuron_ids={"0": ids},
+            held_in={"0": (True,) * len(ids)},
+            bin_width=self.binned.bin_width,
+            quantity=self.binned.quantity,
         )
-        fits, begun = [], time.monotonic()
+        fits, begun = [], time.process_time()
         for l1 in L1:
-            config = SynapsNet.configure(layout, l1=l1, **options)
+            config = SynapsNet.configure(layout, **{"l1": l1, **options})
             windows = Windows(self.binned, self.split, SynapsNet.windows(config, layout))
             fits.append(
                 train(SynapsNet, config, layout, windows, seed=0, device=torch.device("cpu"))
             )
-        seconds = (time.monotonic() - begun) / len(L1)
-        model = min(fits, key=lambda fit: fit.best).model
+        seconds = (time.process_time() - begun) / len(L1)
+        best = min(range(len(L1)), key=lambda k: fits[k].best)
+        model = fits[best].model
         assert isinstance(model, SynapsNet)
         prediction = predict(model, windows, splits=["test"])
-        agreement = float(model.sign_agreement.mean())
-        effective = model.effective().numpy()
-        # In source units: what one more unit of j does to i (counts: to the log rate).
-        unit = 1 / self.sd if self.binned.quantity == "counts" else self.sd[:, None] / self.sd
         raw = model.adjacency("0").detach().numpy()
-        return Answer(raw, prediction), Answer(effective * unit, prediction, agreement), seconds
+        # In source units: what one more unit of j does to i (counts: to the log rate).
+        unit = 1 / self.sd if self.counts else self.sd[:, None] / self.sd
+        effective = model.effective().numpy() * unit
+        found = {
+            "SynapsNet A": self.scores(raw, prediction),
+            "SynapsNet effective": self.scores(effective, prediction),
+        }
+        losses = ", ".join(f"{fit.best:.5f}" for fit in fits)
+        positive = float(model.sign_agreement.mean())
+        note = (
+            f"L1 {L1[best]:g} (validation {losses}), epoch {fits[best].best_epoch} of "
+            f"{len(fits[best].history)}, gains positive {positive:.2f}, {seconds:.0f} s a fit"
+        )
+        return found, note
 
-    def ridge(self) -> Answer:
-        x, y = self.inputs["train"], self.targets["train"]
-        eigenvalues, vectors = np.linalg.eigh(x.T @ x)
-        turned = vectors.T @ (x.T @ y)
-        weights = [
-            vectors @ (turned / (eigenvalues + penalty * eigenvalues.max())[:, None])
-            for penalty in PENALTIES
-        ]
-        return self._linear(weights)
-
-    def lasso(self) -> Answer:
-        x, y = self.inputs["train"], self.targets["train"]
-        models = [Lasso(alpha, fit_intercept=False, max_iter=5000).fit(x, y) for alpha in LASSO]
-        return self._linear([model.coef_.T for model in models])
-
-    def poisson(self) -> Answer:
-        """One Poisson regression (log link) per neuron, its penalty chosen for all together."""
-        counts = self.system.values
-        best, answer = np.inf, None
-        for alpha in (1e-4, 1e-3, 1e-2, 1e-1):
-            models = [
-                PoissonRegressor(alpha=alpha, max_iter=300).fit(
-                    self.inputs["train"], counts[self.rows["train"] + 1, neuron]
-                )
-                for neuron in range(counts.shape[1])
-            ]
-            rate = np.stack([model.predict(self.inputs["val"]) for model in models], axis=1)
-            target = counts[self.rows["val"] + 1]
-            loss = float((rate - target * np.log(rate)).mean())
-            if loss < best:
-                best = loss
-                prediction = np.full(counts.shape, np.nan)
-                test = [model.predict(self.inputs["test"]) for model in models]
-                prediction[self.rows["test"] + 1] = np.stack(test, axis=1)
-                answer = Answer(np.stack([model.coef_ for model in models]) / self.sd, prediction)
-        assert answer is not None
-        return answer
-
-    def correlation(self) -> Answer:
-        return Answer(np.corrcoef(self.inputs["train"].T), None)
-
-    def lagged_correlation(self) -> Answer:
-        x, y = self.inputs["train"], self.targets["train"]
-        return Answer(y.T @ x / len(x), None)
-
-    def scores(self, answer: Answer) -> dict[str, float]:
-        found = metrics.agreement(answer.weight, self.system.wiring)
-        found = {name: found[name] for name in ("pearson", "auroc", "precision_at_k")}
-        found["prediction"] = found["skill"] = np.nan
-        if answer.prediction is not None:
-            values = self.system.values
-            copied = np.concatenate([values[:1] * np.nan, values[:-1]])
-            found["prediction"] = metrics.pearson(values, answer.prediction)
-            found["skill"] = metrics.skill(values, answer.prediction, copied)
+    def references(self) -> dict[str, Scores]:
+        """Scores of what is simpler, on the same split."""
+        values = self.binned.values[self.train].astype(float)
+        scaled = (values - values.mean(0)) / self.sd
+        found = {
+            "Pearson": self.scores(np.corrcoef(scaled.T)),
+            "lag-1": self.scores(scaled[1:].T @ scaled[:-1]),
+        }
+        fitted = baselines.next_bin(self.binned, self.split, context=1)
+        for name in ("VAR ridge", "VAR lasso"):
+            found[name.replace("VAR", "VAR(1)")] = self.scores(*self._answer(fitted[name]))
+        found["persistence"] = self.scores(None, self._tested(fitted["persistence"].prediction))
+        if self.counts:
+            found["Poisson GLM"] = self.scores(*self.poisson())
+        else:
+            deconvolved = baselines.next_bin(self.deconvolved(), self.split, context=1)
+            weight = deconvolved["VAR lasso"].coupling
+            found["AR deconvolution + lasso"] = self.scores(weight)
         return found
 
-    def _linear(self, weights: list[np.ndarray]) -> Answer:
-        """The weights (pre, post) that predict the validation part best."""
-        errors = [((self.inputs["val"] @ w - self.targets["val"]) ** 2).mean() for w in weights]
-        best = weights[int(np.argmin(errors))]
-        prediction = np.full(self.system.values.shape, np.nan)
-        prediction[self.rows["test"] + 1] = self.inputs["test"] @ best * self.sd + self.mean
-        return Answer(best.T * self.sd[:, None] / self.sd, prediction)
+    def deconvolved(self) -> Binned:
+        """Each trace less its own AR(1) prediction; the first frame stays."""
+        centred = self.binned.values - self.binned.values[self.train].mean(0)
+        now, after = centred[self.train[:-1]], centred[self.train[:-1] + 1]
+        slope = (now * after).sum(0) / (now**2).sum(0)
+        values = centred.copy()
+        values[1:] -= slope * centred[:-1]
+        return self._with(values)
+
+    def poisson(self) -> tuple[np.ndarray, np.ndarray]:
+        """Poisson regression of the next counts on the last (log link); weights per spike."""
+        counts = self.binned.values
+        past = np.concatenate([counts[:1], counts[:-1]])
+        scaled = ((past - counts[self.train].mean(0)) / self.sd).astype(np.float32)
+        choice = best_poisson(
+            {"last bin": lambda: scaled},
+            counts,
+            train=self.train[1:],
+            val=np.flatnonzero(self.split.bins("val")),
+        )
+        return choice.weights.weights.T / self.sd, self._tested(choice.rates)
+
+    def scores(self, weight: np.ndarray | None, prediction: np.ndarray | None = None) -> Scores:
+        """NaN where a method says nothing."""
+        found = dict.fromkeys(SCORES, np.nan)
+        if weight is not None:
+            agreement = metrics.agreement(weight, self.wiring)
+            for score, name in zip(SCORES, ("pearson", "auroc", "precision_at_k"), strict=False):
+                found[score] = agreement[name]
+        if prediction is not None:
+            values = self.binned.values
+            copied = np.concatenate([values[:1] * np.nan, values[:-1]])
+            found["prediction"] = metrics.pearson(values, prediction)
+            found["skill"] = metrics.skill(values, prediction, copied)
+        return found
+
+    def _answer(self, fitted: baselines.Baseline) -> tuple[np.ndarray, np.ndarray]:
+        assert fitted.coupling is not None
+        unit = self.sd[:, None] / self.sd
+        return fitted.coupling * unit, self._tested(fitted.prediction)
+
+    def _tested(self, prediction: np.ndarray) -> np.ndarray:
+        return np.where(self.split.bins("test")[:, None], prediction, np.nan)
+
+    def _with(self, values: np.ndarray) -> Binned:
+        return replace(self.binned, values=values.astype(np.float32))
 
 
-def run(name: str, num_runs: int) -> list[list[object]]:
-    """Rows of the table: one per method, mean and standard deviation over runs."""
-    scores: dict[str, list[dict[str, float]]] = {}
-    agreement, seconds = [], []
-    for seed in range(num_runs):
-        trial = Trial(SYSTEMS[name](seed))
-        raw, effective, spent = trial.synapsnet()
-        answers = {
-            "Pearson": trial.correlation(),
-            "lag-1": trial.lagged_correlation(),
-            "VAR(1) ridge": trial.ridge(),
-            "VAR(1) lasso": trial.lasso(),
-        }
-        if trial.binned.quantity == "counts":
-            answers["Poisson GLM"] = trial.poisson()
-        answers |= {"SynapsNet A": raw, "SynapsNet effective": effective}
-        for method, answer in answers.items():
-            scores.setdefault(method, []).append(trial.scores(answer))
-        agreement.append(effective.sign_agreement)
-        seconds.append(spent)
-        print(name, seed, {m: round(s[-1]["pearson"], 3) for m, s in scores.items()}, flush=True)
-    right = sum(s["pearson"] > 0 for s in scores["SynapsNet effective"])
+def compete(kind: str, seed: int, options: dict[str, object]) -> dict[str, object]:
+    """The scores of every method on one recording, and a note on the fit."""
+    trial = Trial(kind, seed)
+    ours, note = trial.synapsnet(**options)
+    found = trial.references() | ours
+    return {name: np.array([values[key] for key in SCORES]) for name, values in found.items()} | {
+        "note": note
+    }
+
+
+def summary(kind: str, scores: dict[str, list[Scores]]) -> list[list[object]]:
+    """One row per method: mean and standard deviation over runs, and the lowest r."""
     rows: list[list[object]] = []
     for method, found in scores.items():
-        row: list[object] = [name, method]
-        for score in found[0]:
-            values = np.array([s[score] for s in found])
-            row.append("-" if np.isnan(values).all() else f"{values.mean():.3f}±{values.std():.3f}")
-        row.append(f"{min(s['pearson'] for s in found):.3f}")
-        own = method == "SynapsNet effective"
-        row.append(f"sign {right}/{num_runs}, {np.mean(seconds):.0f} s a fit" if own else "")
-        rows.append(row)
+        columns = {name: np.array([each[name] for each in found]) for name in SCORES}
+        cells = [
+            "" if np.isnan(values).all() else f"{values.mean():.3f} ± {values.std():.3f}"
+            for values in columns.values()
+        ]
+        lowest = columns["r"].min()
+        rows.append([kind, method, *cells, "" if np.isnan(lowest) else f"{lowest:.3f}", len(found)])
     return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=list(SYSTEMS))
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--systems", nargs="+", default=list(BAR), choices=list(SYSTEMS))
+    parser.add_argument("--runs", type=int, help="of each system")
+    parser.add_argument("--updates", type=int)
     chosen = parser.parse_args()
-    rows = [row for name in chosen.systems for row in run(name, chosen.runs)]
-    header = ["system", "method", "r", "AUROC", "precision at k", "prediction", "skill"]
-    publish("synapsnet", table([*header, "lowest r", ""], rows))
+    torch.set_num_threads(1)
+    options = {} if chosen.updates is None else {"updates": chosen.updates}
+    rows: list[list[object]] = []
+    each: list[list[object]] = []
+    for kind in chosen.systems:
+        scores: dict[str, list[Scores]] = {}
+        for seed in range(SYSTEMS[kind][2] if chosen.runs is None else chosen.runs):
+            part = f"{kind}-{seed}-{chosen.updates}"
+            kept = finished(part, compete, kind, seed, options)
+            note = kept.pop("note")
+            found = {name: dict(zip(SCORES, values, strict=True)) for name, values in kept.items()}
+            for method, values in found.items():
+                scores.setdefault(method, []).append(values)
+            ours = {name: found.pop(name) for name in OURS}
+            best = max(found, key=lambda name: np.nan_to_num(found[name]["r"]))
+            each.append(
+                [
+                    *(kind, seed),
+                    *(f"{ours[name]['r']:.3f}" for name in ours),
+                    f"{found[best]['r']:.3f} ({best})",
+                    note,
+                ]
+            )
+            header = ["system", "method", *SCORES, "lowest r", "runs"]
+            labels = ["system", "seed", "r of A", "r of effective", "best reference", "fit"]
+            publish(
+                "synapsnet",
+                "Mean ± sd over runs.\n\n"
+                + table(header, rows + summary(kind, scores))
+                + "\n\nEach run:\n\n"
+                + table(labels, each),
+            )
+        rows += summary(kind, scores)
 
 
 if __name__ == "__main__":
