@@ -32,7 +32,7 @@ class Verbs(click.Group):
 
 
 # the order in which people need them
-_ORDER = ["inspect", "fetch", "fit", "export", "report", "reproduce"]
+_ORDER = ["inspect", "fetch", "fit", "report", "validate", "export", "reproduce"]
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})

@@ -15,7 +15,14 @@ _SHORT = {"precision_at_k": "prec@k", "sign_accuracy": "sign", "direction": "dir
 _MOST_NAMES = 20  # that are listed
 
 
-@click.command("validate")
+EXAMPLES = """\b
+Examples:
+  nwbdyn validate runs/worm --edges connectome.csv --name-column label
+  nwbdyn validate runs/cortex
+"""
+
+
+@click.command("validate", epilog=EXAMPLES)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--edges",
@@ -27,8 +34,14 @@ _MOST_NAMES = 20  # that are listed
 )
 @click.option("--undirected", is_flag=True, help="The wiring does not say who sends.")
 @click.option("--within", metavar="COLUMN", help="Shuffle names inside these groups only.")
-@click.option("--shuffles", type=click.IntRange(min=1), default=1000, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--shuffles",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="Shuffles of the names, for the null.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the shuffles.")
 def command(
     run: Path,
     edges: Path | None,
@@ -38,13 +51,7 @@ def command(
     shuffles: int,
     seed: int,
 ) -> None:
-    """Score the couplings of RUN against a known wiring, beside simple methods and a null.
-
-    \b
-    Examples:
-      nwbdyn validate runs/worm --edges connectome.csv --name-column label
-      nwbdyn validate runs/cortex
-    """
+    """Score the couplings of RUN against a known wiring, beside simple methods and a null."""
     from nwbdyn.results import load
     from nwbdyn.validating import validate
 
