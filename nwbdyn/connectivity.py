@@ -281,6 +281,34 @@ class Connectivity:
         )
         return graph
 
+    def to_mne(self, time: float | slice | None = None, *, limit: int = DENSE_LIMIT) -> Any:
+        """The matrix as mne-connectivity keeps one: its rows send and its columns receive.
+
+        Args:
+            time: seconds; None for the mean over every window; `slice(start, stop)` for one matrix
+                per window.
+            limit: as for `to_xarray`.
+
+        Returns:
+            A `mne_connectivity.Connectivity`, or a `TemporalConnectivity` for a slice, whose nodes
+            are named by neuron id and whose `method` is the measure.
+
+        Raises:
+            ResultsError: as `at` and `to_xarray`, or mne-connectivity, which is not a dependency,
+                is not installed.
+        """
+        mne = optional.load("mne_connectivity")
+        names = [str(neuron) for neuron in self.neurons.ids]
+        common = {"n_nodes": len(names), "names": names, "method": self.measure}
+        if isinstance(time, slice):
+            matrices = self.to_xarray(time, limit=limit)
+            data = matrices.transpose("pre", "post", "time").to_numpy()
+            return mne.TemporalConnectivity(
+                data.reshape(-1, data.shape[2]), times=matrices.time.to_numpy(), **common
+            )
+        matrix = self.mean() if time is None else self.at(time)
+        return mne.Connectivity(matrix.to_numpy().T.ravel(), **common)
+
     @cached_property
     def _evaluator(self) -> Form:
         if self.form not in FORMS:

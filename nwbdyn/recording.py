@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 import numpy as np
 import pandas as pd
+
+from nwbdyn.errors import ResultsError
 
 if TYPE_CHECKING:
     from pynwb import NWBFile
@@ -222,6 +224,18 @@ class Recording:
         """Close the file behind the arrays that are still lazy."""
         self.files.close()
 
+    def trials_to_pynapple(self, name: str = "trials") -> Any:
+        """The trials, or another interval table, as an IntervalSet with every other column.
+
+        Columns that hold something else than one number or text per row are left out.
+
+        Raises:
+            ResultsError: no such table, or pynapple, which is not a dependency, is not installed.
+        """
+        from nwbdyn import optional
+
+        return optional.interval_set(self._intervals(name))
+
     def to_pynwb(self) -> "NWBFile":
         """The whole file as pynwb's objects, over the same open file, until it is closed.
 
@@ -231,6 +245,17 @@ class Recording:
         from nwbdyn.nwb.to_pynwb import nwbfile_of
 
         return nwbfile_of(self)
+
+    def _intervals(self, name: str) -> pd.DataFrame:
+        tables = dict(self.intervals)
+        if self.trials is not None:
+            tables.setdefault("trials", self.trials)
+        if name not in tables:
+            there = ", ".join(sorted(tables)) or "none"
+            raise ResultsError(
+                f"{self.source.name} has no interval table {name!r}; it has: {there}."
+            )
+        return tables[name]
 
     def covariate(self, name: str) -> Covariate:
         """The covariate called `name`; KeyError lists what is there."""

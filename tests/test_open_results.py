@@ -135,6 +135,60 @@ def test_a_graph_points_from_pre_to_post(source):
         assert weight == pytest.approx(float(matrix.sel(pre=pre, post=post)))
 
 
+def test_mne_gets_senders_as_rows_and_receivers_as_columns(source):
+    mne = pytest.importorskip("mne_connectivity", reason="mne-connectivity is not installed")
+    connectivity = lab_files.fit_of(source).connectivity
+    matrix = connectivity.at(10.0)
+    found = connectivity.to_mne(10.0)
+    assert isinstance(found, mne.Connectivity)
+    np.testing.assert_array_equal(found.get_data("dense").squeeze(), matrix.to_numpy().T)
+    assert list(found.names) == ["10", "11", "12", "13", "14"]
+    assert found.method == "z per z"
+    mean = connectivity.to_mne()
+    np.testing.assert_array_equal(mean.get_data("dense").squeeze(), connectivity.mean().T)
+    over_time = connectivity.to_mne(slice(5, 10))
+    assert isinstance(over_time, mne.TemporalConnectivity)
+    wanted = connectivity.to_xarray(slice(5, 10))
+    np.testing.assert_array_equal(over_time.times, wanted.time)
+    np.testing.assert_array_equal(
+        over_time.get_data("dense"), wanted.transpose("pre", "post", "time")
+    )
+
+
+@pytest.mark.filterwarnings("ignore:Metadata name 'split' overlaps")  # pynapple has such a method
+def test_trials_become_an_interval_set_with_what_is_known_of_each():
+    nap = pytest.importorskip("pynapple", reason="pynapple is not installed")
+    with nwbdyn.open("sample:reach?neurons=20&trials=24") as recording:
+        trials = recording.trials_to_pynapple()
+        assert isinstance(trials, nap.IntervalSet)
+        np.testing.assert_allclose(trials.start, recording.trials["start_time"])
+        np.testing.assert_allclose(trials.end, recording.trials["stop_time"])
+        kept = set(trials.metadata.columns)
+        assert kept
+        assert kept <= set(recording.trials.columns) - {"start_time", "stop_time"}
+        for name in kept:
+            assert list(trials.metadata[name]) == list(recording.trials[name])
+        with pytest.raises(ResultsError, match="has no interval table 'x'; it has: trials"):
+            recording.trials_to_pynapple("x")
+        data = nap.load_file(str(recording.source.path))
+        np.testing.assert_array_equal(data["trials"].values, trials.values)
+        data.close()
+
+
+@pytest.mark.parametrize("enrich", [False, True])
+def test_pynapple_loads_the_same_from_the_file(source, tmp_path, enrich):
+    nap = pytest.importorskip("pynapple", reason="pynapple is not installed")
+    fit = lab_files.fit_of(source, form="gain")
+    path = export(fit, tmp_path / "out.nwb", enrich=enrich)
+    data = nap.load_file(str(path))
+    for name, wanted in (("predictions", fit.predictions.values), ("currents", fit.currents)):
+        loaded = data[f"{name_of(fit)}_{name}"]
+        assert isinstance(loaded, nap.TsdFrame)
+        np.testing.assert_array_equal(np.asarray(loaded.values), wanted)
+        np.testing.assert_allclose(loaded.t, fit.predictions.to_pynapple().t)
+    data.close()
+
+
 def test_pynapple_gets_the_clock_the_ids_and_what_is_known_of_each_neuron(source):
     nap = pytest.importorskip("pynapple", reason="pynapple is not installed")
     fit = lab_files.fit_of(source)

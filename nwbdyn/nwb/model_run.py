@@ -22,7 +22,7 @@ def name_of(fit: Fit) -> str:
             [fit.model, fit.config, fit.binning, fit.split, fit.seed, asdict(fit.source)]
         ).encode()
     )
-    digest.update(np.ascontiguousarray(fit.predictions.values).tobytes())
+    digest.update(np.ascontiguousarray(fit.predictions.values).data)
     return f"{fit.model}-{digest.hexdigest()[:8]}"
 
 
@@ -148,7 +148,7 @@ def _digest(weights: Mapping[str, np.ndarray]) -> str | None:
     digest = hashlib.sha256()
     for name in sorted(weights):
         digest.update(name.encode())
-        digest.update(np.ascontiguousarray(weights[name]).tobytes())
+        digest.update(np.ascontiguousarray(weights[name]).data)
     return f"sha256:{digest.hexdigest()}"
 
 
