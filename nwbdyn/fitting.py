@@ -27,7 +27,7 @@ from nwbdyn import (
     submitting,
 )
 from nwbdyn.errors import ConfigError
-from nwbdyn.members import Workplace
+from nwbdyn.members import Engine, Workplace
 from nwbdyn.problem import pose
 from nwbdyn.progress import Report, silent
 from nwbdyn.recording import Note, Recording
@@ -60,6 +60,7 @@ def fit(
     sweep: Mapping[str, object] | Path | str | None = None,
     null: str | None = None,
     adopt: Path | str | None = None,
+    engine: Engine | None = None,
     run: Path | str | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -100,6 +101,8 @@ def fit(
             and not trained; its options and the width of its bins hold where none are given here.
         sweep: settings to try, as a table or a YAML file (see `nwbdyn.space`). All are trained with
             the first seed, and the one that does best on validation is fitted and scored.
+        engine: trains the candidates of a sweep and further seeds, all at once (`cluster.Ray`); it
+            needs a `run`. By default they train here, one after the other.
         run: run directory to write while fitting; None keeps everything in memory.
         resume: go on with the interrupted run in `run`; a finished one is loaded.
         overwrite: replace an earlier run in `run`.
@@ -120,7 +123,7 @@ def fit(
         raise ConfigError(f"seeds is {seeds}; at least 1 fit is needed.")
     if draws < 1:
         raise ConfigError(f"draws is {draws}; at least 1 draw of held-out neurons is needed.")
-    place = Workplace(run, resume=resume, report=report)
+    place = Workplace(run, resume=resume, report=report, engine=engine)
     adopted = None
     if adopt is not None:
         adopted = adopting.read(adopt, model)
@@ -200,6 +203,7 @@ def fit(
             options=options,
             adopt=adopt,
             sweep=sweep,
+            engine=engine,
             report=report,
             **choices,
         )

@@ -3,12 +3,14 @@
 Each trains in a folder of its own inside the run, so that an interrupted fit goes on where it was.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from nwbdyn import readout
 from nwbdyn.adopting import Adopted
@@ -42,12 +44,65 @@ AnyPosed = TypeVar("AnyPosed", bound=Posed)
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """One training among several of a fit, in values that another process can take."""
+
+    model_class: type[Model]
+    config: BaseConfig
+    layout: Layout
+    windows: Windows  # on the CPU
+    seed: int
+    folder: Path | None
+    adopted: Mapping[str, Tensor] | None = None
+
+    def train(self, report: Report = silent, *, device: torch.device | str = "cpu") -> Trained:
+        """Train it, or go on with what is in its folder."""
+        device = torch.device(device)
+        return train(
+            self.model_class,
+            self.config,
+            self.layout,
+            self.windows.to(device),
+            seed=self.seed,
+            device=device,
+            folder=self.folder,
+            resume=True,
+            adopted=self.adopted,
+            report=report,
+        )
+
+
+@dataclass(frozen=True)
+class GivenUp:
+    """Why a candidate cannot be chosen, and how far it came."""
+
+    validation: float | None  # loss
+    epoch: int | None
+    reason: str
+
+
+class Engine(Protocol):
+    """What trains many candidates at once, elsewhere."""
+
+    def train(
+        self, candidates: Sequence[Candidate], folder: Path | None, report: Report = silent
+    ) -> Mapping[int, GivenUp]:
+        """Leave each in its folder as `training.train` does; those that came to nothing, and why.
+
+        Args:
+            folder: for what the engine writes; every process can reach it.
+        """
+        ...
+
+
+@dataclass(frozen=True)
 class Workplace:
     """Where a fit keeps what it trains, whether it goes on with what is there, and who watches."""
 
     run: Path | None = None  # the run directory; None keeps everything in memory
     resume: bool = False
     report: Report = silent
+    engine: Engine | None = None  # None trains in this process, one after the other
 
     def folder(self, name: str) -> Path | None:
         """A folder of the run, made; None without a run."""
@@ -109,15 +164,22 @@ def choose(
     if len(configs) == 1:
         return Choice(_posed(problem, configs[0]))
     names = left_open(problem, configs)
+    posed = _each_posed(problem, configs)
+    out, place = _elsewhere(
+        [(one, seed, place.folder(f"choice-{number}")) for number, one in enumerate(posed)], place
+    )
     best: Trained | None = None
     best_number, table = -1, []
     error: FitError | None = None
     for number, config in enumerate(configs):
         place.report(Progress("choosing", number, len(configs), "candidates"))
         row: dict[str, Any] = {"options": {name: getattr(config, name) for name in names}}
+        if number in out:
+            table.append(row | asdict(out[number]))
+            continue
         try:
             folder = place.folder(f"choice-{number}")
-            trained = _train(_posed(problem, config), config, seed, folder, place)
+            trained = _train(posed[number], config, seed, folder, place)
         except FitError as failed:
             error = error or failed
             table.append(row | {"validation": None, "epoch": None, "reason": str(failed)})
@@ -127,9 +189,22 @@ def choose(
             best, best_number = trained, number
     place.report(Progress("choosing", len(configs), len(configs), "candidates"))
     if best is None:
-        raise FitError(f"All {len(configs)} candidates failed. The first: {error}") from error
+        why = error or out[0].reason
+        raise FitError(f"All {len(configs)} candidates failed. The first: {why}") from error
     rows = tuple(row | {"chosen": number == best_number} for number, row in enumerate(table))
-    return Choice(_posed(problem, configs[best_number]), best, rows)
+    return Choice(posed[best_number], best, rows)
+
+
+def _each_posed(problem: AnyPosed, configs: Sequence[BaseConfig]) -> list[AnyPosed]:
+    """The problem with each Config; those that cut windows alike share them."""
+    by_spec: dict[Any, AnyPosed] = {}
+    posed = []
+    for config in configs:
+        spec = problem.model_class.windows(config, problem.layout)
+        if spec not in by_spec:
+            by_spec[spec] = _posed(problem, config)
+        posed.append(replace(by_spec[spec], config=config))
+    return posed
 
 
 def _posed(problem: AnyPosed, config: BaseConfig) -> AnyPosed:
@@ -144,6 +219,12 @@ def train_each(
 ) -> list[Trained]:
     """One trained model per seed; `first` is one of them, where it was trained to be chosen."""
     trained = []
+    if len(seeds) > 1:
+        others = [seed for seed in seeds if first is None or seed != first.seed]
+        out, place = _elsewhere([(problem, s, place.folder(f"seed-{s}")) for s in others], place)
+        if out:
+            number, gone = next(iter(out.items()))
+            raise FitError(f"Seed {others[number]}: {gone.reason}")
     for number, seed in enumerate(seeds):
         folder = place.run
         if len(seeds) > 1:
@@ -176,6 +257,30 @@ def train_uncoupled(problem: Posed, seed: int, place: Workplace) -> Trained | No
     trained = _train(replace(problem, adopted=None), config, seed, folder, place)
     place.report(Progress("without coupling", 1, 1, "fits"))
     return trained
+
+
+def _elsewhere(
+    trainings: Sequence[tuple[Posed, int, Path | None]], place: Workplace
+) -> tuple[Mapping[int, GivenUp], Workplace]:
+    """Let the engine, if there is one, train these first; then all is in their folders."""
+    if place.engine is None or not trainings:
+        return {}, place
+    candidates = []
+    for problem, seed, folder in trainings:
+        assert isinstance(problem.windows, Windows)  # joint fits take no engine
+        candidates.append(
+            Candidate(
+                model_class=problem.model_class,
+                config=problem.config,
+                layout=problem.layout,
+                windows=problem.windows.to("cpu"),
+                seed=seed,
+                folder=None if folder is None else folder.absolute(),
+                adopted=None if problem.adopted is None else problem.adopted.state,
+            )
+        )
+    out = place.engine.train(candidates, place.run, place.report)
+    return out, replace(place, resume=True)
 
 
 def _train(

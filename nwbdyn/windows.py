@@ -6,6 +6,7 @@ crosses a gap, an unobserved bin, or a bin of another split.
 """
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 
 import numpy as np
 import torch
@@ -92,6 +93,15 @@ class Windows:
         self._evaluated = {name: self._evaluation_starts(name, starts) for name in SPLITS[:GAP]}
         if starts is not None:
             self.notes = self._note_unused(np.asarray(starts))
+
+    def to(self, device: torch.device | str) -> "Windows":
+        """The same windows, with the recording's tensors on another device."""
+        moved = copy(self)
+        moved.device = torch.device(device)
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(moved, name, value.to(device))
+        return moved
 
     @property
     def length(self) -> int:

@@ -1,0 +1,136 @@
+"""Many sessions: failures stay alone, and what is done is not done again."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from nwbdyn import archive, scaling
+from nwbdyn.cli import main
+from nwbdyn.errors import DataError, FitError, ResultsError
+from nwbdyn.scaling import FAILED, FITTED, SKIPPED, Job
+
+QUICK = {"epochs": 1, "options": {"history": 4, "batch_size": 256, "ridge": 3000.0}}
+
+
+@pytest.fixture(scope="module")
+def recording() -> bytes:
+    return archive.resolve("sample:cortex?neurons=6&duration=60")[0].path.read_bytes()
+
+
+@pytest.fixture
+def folder(tmp_path, recording) -> Path:
+    """Two recordings that can be fitted, and a file that is no NWB."""
+    there = tmp_path / "recordings"
+    there.mkdir()
+    for name in ("a", "b"):
+        (there / f"{name}.nwb").write_bytes(recording)
+    (there / "broken.nwb").write_text("not a recording")
+    return there
+
+
+def fit_all(folder: Path, run: Path, **choices: object) -> list[scaling.Outcome]:
+    sessions = archive.sessions(archive.resolve(str(folder)))
+    return scaling.fit_each(sessions, "netformer", run=run, **QUICK | choices)
+
+
+def test_a_session_that_fails_leaves_the_others_alone(folder, tmp_path):
+    outcomes = fit_all(folder, tmp_path / "runs")
+    assert [outcome.status for outcome in outcomes] == [FITTED, FITTED, SKIPPED]
+    assert "broken.nwb" in outcomes[2].reason
+    summary = json.loads((tmp_path / "runs" / "summary.json").read_text())
+    assert [row["status"] for row in summary] == [FITTED, FITTED, SKIPPED]
+    assert outcomes[0].value == outcomes[1].value  # the same recording, the same seed
+
+
+def test_what_is_done_is_not_opened_again(folder, tmp_path):
+    run = tmp_path / "runs"
+    before = fit_all(folder, run)
+    written = (run / "a" / "metrics.json").stat().st_mtime_ns
+    told = []
+    after = fit_all(folder, run, resume=True, report=lambda progress: told.append(progress.stage))
+    assert after == before
+    assert (run / "a" / "metrics.json").stat().st_mtime_ns == written
+    assert set(told) == {"recordings"}  # nothing was streamed, trained or scored
+
+
+def test_only_what_failed_is_fitted_again(folder, tmp_path, recording):
+    run = tmp_path / "runs"
+    fit_all(folder, run)
+    (folder / "broken.nwb").write_bytes(recording)
+    trained = []
+
+    def report(progress):
+        if progress.stage == "training":
+            trained.append(progress)
+
+    outcomes = fit_all(folder, run, resume=True, report=report)
+    assert [outcome.status for outcome in outcomes] == [FITTED] * 3
+    assert len(trained) == 2  # one epoch with coupling and one without, of one session
+
+
+def test_a_recording_that_was_replaced_is_not_taken_for_the_one_that_was_fitted(
+    folder, tmp_path, recording
+):
+    run = tmp_path / "runs"
+    fit_all(folder, run)
+    other = archive.resolve("sample:cortex?neurons=7&duration=60")[0].path.read_bytes()
+    (folder / "b.nwb").write_bytes(other)
+    outcomes = fit_all(folder, run, resume=True)
+    assert [outcome.status for outcome in outcomes] == [FITTED, FAILED, SKIPPED]
+    assert "--overwrite" in outcomes[1].reason
+
+
+def test_runs_of_other_choices_are_not_kept(folder, tmp_path):
+    run = tmp_path / "runs"
+    fit_all(folder, run)
+    for _ in range(2):  # the refusal is not taken for a fit of these choices either
+        outcomes = fit_all(folder, run, resume=True, seed=1)
+        assert [outcome.status for outcome in outcomes] == [FAILED, FAILED, SKIPPED]
+    assert [o.status for o in fit_all(folder, run, resume=True)] == [FITTED, FITTED, SKIPPED]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (DataError("too short"), SKIPPED),
+        (FitError("not finite"), FAILED),
+        (ResultsError("occupied"), FAILED),
+        (ValueError("nobody foresaw this"), FAILED),
+        (MemoryError("Unable to allocate 3 TiB"), FAILED),
+    ],
+)
+def test_whatever_goes_wrong_becomes_an_outcome(error, status, tmp_path, recording):
+    path = tmp_path / "a.nwb"
+    path.write_bytes(recording)
+
+    def report(progress):
+        raise error
+
+    job = Job(tuple(archive.resolve(str(path))), "netformer", tmp_path / "runs" / "a", {}, QUICK)
+    job.run.parent.mkdir()
+    outcome = scaling.attempt(job, report)
+    assert outcome.status == status
+    assert str(error) in outcome.reason
+    traceback = tmp_path / "runs" / "a.error.txt"
+    foreseen = isinstance(error, DataError | FitError | ResultsError)
+    assert traceback.exists() is not foreseen
+    if not foreseen:
+        assert str(traceback) in outcome.reason
+        assert type(error).__name__ in traceback.read_text()
+
+
+def test_the_exit_code_says_how_many_could_be_fitted(folder, tmp_path):
+    arguments = ["fit", str(folder), "--model", "netformer", "--epochs", "1", "--set", "ridge=1e3"]
+    arguments += ["--set", "history=4", "-o", str(tmp_path / "runs")]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    (tmp_path / "runs" / "b" / "metrics.json").unlink()
+    (tmp_path / "runs" / "b" / "config.json").write_text('{"format": 99}')
+    some = CliRunner().invoke(main, [*arguments, "--resume"])
+    assert some.exit_code == 3
+    assert "format 99" in some.stdout
+    (folder / "a.nwb").write_text("nor this")
+    (folder / "b.nwb").write_text("nor this")
+    none = CliRunner().invoke(main, [*arguments, "--overwrite"])
+    assert none.exit_code == 1
