@@ -72,7 +72,8 @@ def fit(
         recording: a recording, or an address that `nwbdyn.open` takes.
         model: a model's name, e.g. "netformer".
         seed: of the weights, the order of batches and the draw of held-out neurons.
-        seeds: number of fits, with seeds seed, seed + 1, …; predictions and couplings are averaged.
+        seeds: number of fits, with seeds seed, seed + 1, …; predictions and couplings are averaged,
+            rates of a co-smoothing model over the best of them on validation.
         bin_width: seconds. Default: traces keep their frames; spikes take the model's own width, or
             the Neural Latents Benchmark's in its layouts.
         epochs: passes over the training windows, at most; overrides the model's own length.
@@ -188,7 +189,9 @@ def fit(
         if surrogates is not None:
             fitted = refits.with_edge_statistics(fitted, problem, trained, surrogates, place)
         if submission:
-            scored = submission.submit(problem, trained, place)
+            ensemble: Any = fitted.metrics.get("ensemble", {"seeds": every_seed})
+            averaged = [member for member in trained if member.seed in ensemble["seeds"]]
+            scored = submission.submit(problem, averaged, place)
             fitted = replace(fitted, metrics=fitted.metrics | {"submission": scored})
         if test_recording is not None and test is None:
             fitted = _noted(fitted, "unused-test-file", _UNUSED_TEST)

@@ -11,7 +11,18 @@ import numpy as np
 import pandas as pd
 import torch
 
-from nwbdyn import baselines, benchmark, blocks, evaluation, held_out, provenance, readout, rollout
+from nwbdyn import (
+    averaging,
+    baselines,
+    benchmark,
+    blocks,
+    evaluation,
+    held_out,
+    provenance,
+    readout,
+    rollout,
+)
+from nwbdyn.averaging import Average
 from nwbdyn.baselines import Baseline
 from nwbdyn.connectivity import Connectivity
 from nwbdyn.evaluation import Contest, Task
@@ -34,8 +45,9 @@ def summarise(
 ) -> Fit:
     """What the trained models say of the recording, and how well.
 
-    Predictions and edges are means over the seeds. Parameters, history, embeddings and the
-    time-resolved connectivity are those of the seed with the best validation loss.
+    Predictions are means over the seeds (see `averaging`), edges over all of them. Parameters,
+    history, embeddings and the time-resolved connectivity are those of the seed with the best
+    validation loss.
 
     Args:
         trained: one model per seed.
@@ -47,7 +59,9 @@ def summarise(
     windows, binned = problem.windows, problem.binned
     best = _best(trained)
     predictions = [readout.predict(member.model, windows) for member in trained]
-    metrics = _metrics(problem, trained, predictions, without, report)
+    task = _task(problem)
+    mean = averaging.average(task, predictions, [member.seed for member in trained])
+    metrics = _metrics(problem, task, trained, predictions, mean, without, report)
     report(Progress("connectivity", 0, len(trained), "models"))
     couplings = [readout.connectivity(member.model, windows) for member in trained]
     edges, told = _edges(problem, trained, couplings)
@@ -65,7 +79,7 @@ def summarise(
         history=best.history,
         metrics=metrics,
         predictions=Predictions(
-            values=np.mean(predictions, axis=0),
+            values=mean.prediction,
             time=binned.time,
             bin_width=binned.bin_width,
             held_out=problem.held_out,
@@ -113,20 +127,9 @@ def _edges(
     return readout.edges([c.mean().to_numpy() for c in couplings], neurons, influences), ()
 
 
-def _metrics(
-    problem: Problem,
-    trained: Sequence[Trained],
-    predictions: Sequence[np.ndarray],
-    without: np.ndarray | None,
-    report: Report,
-) -> dict[str, Any]:
-    """Scores of the mean prediction and of the baselines, and what stands beside them.
-
-    Args:
-        predictions: of each seed.
-        without: of the first seed's model without coupling.
-    """
-    task = Task(
+def _task(problem: Problem) -> Task:
+    """What the recording is scored on."""
+    return Task(
         binned=problem.binned,
         split=problem.split,
         held_out=problem.held_out,
@@ -139,7 +142,25 @@ def _metrics(
             context=problem.spec.context,
         ),
     )
-    first = Contest(problem.horizon, np.mean(predictions, axis=0), _baselines(problem, report))
+
+
+def _metrics(
+    problem: Problem,
+    task: Task,
+    trained: Sequence[Trained],
+    predictions: Sequence[np.ndarray],
+    mean: Average,
+    without: np.ndarray | None,
+    report: Report,
+) -> dict[str, Any]:
+    """Scores of the mean prediction and of the baselines, and what stands beside them.
+
+    Args:
+        predictions: of each seed.
+        mean: of those that count.
+        without: of the first seed's model without coupling.
+    """
+    first = Contest(problem.horizon, mean.prediction, _baselines(problem, report))
     further = _further(problem, trained, report)
     metrics = evaluation.evaluate(task, [first, *further], model=problem.name)
     if len(trained) > 1:
@@ -147,6 +168,8 @@ def _metrics(
             str(member.seed): evaluation.scores(task, prediction)
             for member, prediction in zip(trained, predictions, strict=True)
         }
+    if mean.told is not None:
+        metrics["ensemble"] = mean.told
     if without is not None:
         metrics["coupling"] = evaluation.compare(task, predictions[0], without)
     if problem.co_smoothing:
@@ -155,7 +178,8 @@ def _metrics(
         metrics["few_shot"] = held_out.few_shot(
             task, problem.windows, first.prediction, first.baselines
         )
-        scored = benchmark.evaluate(problem, [member.model for member in trained], first.baselines)
+        averaged = [trained[number].model for number in mean.members]
+        scored = benchmark.evaluate(problem, averaged, first.baselines)
         if scored is not None:
             metrics["benchmark"] = scored
     if problem.model_class.ablations:

@@ -13,6 +13,7 @@ def sentences(metrics: dict[str, Any], model: str) -> list[str]:
     """
     return [
         winner(metrics, model),
+        *_ensemble(metrics.get("ensemble")),
         *_coupling(metrics.get("coupling")),
         *_edges(metrics),
         *_held_out(metrics.get("held_out"), metrics.get("draws")),
@@ -46,6 +47,18 @@ def span(interval: Sequence[float | None] | None, digits: int = 3) -> str:
     if interval is None or any(end is None or end != end for end in interval):
         return ""
     return f"{interval[0]:.{digits}f} to {interval[1]:.{digits}f}"
+
+
+def _ensemble(told: dict[str, Any] | None) -> list[str]:
+    if told is None:
+        return []
+    number, total = len(told["seeds"]), len(told["ranking"])
+    ends = span(told["interval"])
+    return [
+        f"Rates are the mean of the best {number} of {total} seeds on validation: "
+        f"{told['metric']} {told['ensemble']:.3f} against {told['single']:.3f} of the best seed on "
+        f"{told['split']}" + (f", difference {ends}." if ends else ".")
+    ]
 
 
 def _coupling(coupling: dict[str, Any] | None) -> list[str]:

@@ -80,6 +80,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"baselines", "evaluation", "metrics", "windows"},
         {"numpy"},
     ),
+    "averaging": ({"evaluation"}, {"numpy"}),
     "rollout": ({"models", "recording", "splits", "windows"}, {"numpy", "torch"}),
     "provenance": ({"__version__"}, set()),
     "adopting": (WORDS | {"run_directory"}, {"torch"}),
