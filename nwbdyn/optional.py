@@ -2,8 +2,12 @@
 
 from importlib import import_module
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from nwbdyn.errors import ConfigError, ResultsError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def load(name: str) -> ModuleType:
@@ -30,3 +34,21 @@ def engine(name: str, extra: str) -> ModuleType:
         raise ConfigError(
             f"{name} is not installed here. Run `pip install 'nwbdyn[{extra}]'`."
         ) from error
+
+
+def interval_set(table: "pd.DataFrame") -> Any:
+    """A pynapple IntervalSet of a table with start_time and stop_time, in seconds.
+
+    Every other column that holds numbers or texts goes along as metadata. pynapple keeps the
+    intervals in time order, without those that take no time, and cuts those that overlap.
+    """
+    nap = load("pynapple")
+    starts = table["start_time"].to_numpy(float)
+    stops = table["stop_time"].to_numpy(float)
+    known = table.drop(columns=["id", "start_time", "stop_time"], errors="ignore")
+    plain = [
+        column
+        for column in known
+        if known[column].dtype.kind in "biuf" or all(isinstance(v, str) for v in known[column])
+    ]
+    return nap.IntervalSet(start=starts, end=stops, metadata=known[plain])

@@ -46,7 +46,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         RECORDING | {"__version__", "archive", "nwb", "opening", "run_directory", "streaming"},
         {"numpy", "h5py"},
     ),
-    "zarr": (RECORDING | {"archive"}, {"numpy", "numcodecs", "requests", "urllib3"}),
+    "zarr": (RECORDING | {"archive", "streaming"}, {"numpy", "numcodecs", "requests", "urllib3"}),
     "nwb": (
         RECORDING
         | {
@@ -192,6 +192,6 @@ def test_public_names_are_exactly_these():
         "open",
         "open_results",
         "reproduce",
-    ]
         "validate",
+    ]
     assert all(getattr(nwbdyn, name) is not None for name in nwbdyn.__all__)
