@@ -29,7 +29,7 @@ from nwbdyn.splits import Split
 from nwbdyn.training import train
 from nwbdyn.windows import Windows
 
-L1 = (0.1, 0.3, 1.0)  # of SynapsNet
+L1 = (0.03, 0.1, 0.3, 1.0)  # of SynapsNet
 SYSTEMS = {  # neurons, steps, runs
     "rate": (30, 2000, 10),
     "ca": (30, 3000, 10),

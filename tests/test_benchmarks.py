@@ -111,6 +111,25 @@ def test_the_prediction_interval_is_that_of_another_mean(script):
     assert inside / 2000 == pytest.approx(0.95, abs=0.015)  # 3 standard errors
 
 
+def test_the_row_of_the_voltage_is_that_of_the_whole_model(script):
+    stdp = script("netformer_stdp")
+    neuron = stdp.Neuron(1000)
+    config = NetFormer.configure(neuron.layout, preset="stdp", queries=(0,))
+    model = NetFormer(config, neuron.layout)
+    torch.nn.init.normal_(model.norm_in.weight)
+    torch.nn.init.normal_(model.norm_in.bias)
+    batch = neuron.windows(torch.arange(4, 20), config.history)
+    predicted, attention = stdp.voltage_row(model, batch.activity)
+    # Sums of some hundred products in another order, float32.
+    torch.testing.assert_close(predicted, model(batch).prediction[:, 0, 0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(attention, model.attention(batch)[:, 0], rtol=1e-4, atol=1e-3)
+
+
+def test_stdp(script):
+    page = script("netformer_stdp").run("--seeds", "2", "--steps", "2000", "--epochs", "1")
+    assert "lagged regression" in page
+
+
 # --- worms --------------------------------------------------------------------------------------
 
 
