@@ -42,6 +42,7 @@ def source_of(fit: Fit, given: Path | None, folder: Path, *, full: bool, report:
             path = slim.fetch(fit.source, folder, report=report).path
     if not path.is_file():
         raise ResultsError(f"No file {path}, which {fit.model} was fitted to; nothing to enrich.")
+    _check_free(path)
     _check_content(path, fit)
     return path
 
@@ -133,7 +134,10 @@ def _add(fit: Fit, nwbfile: NWBFile, detail: Detail) -> None:
         raise ResultsError(f"{fit.source.name} holds the results of {name_of(fit)} already.")
     taken = [name for name in module.data_interfaces if name.startswith(f"{name_of(fit)}_")]
     if taken:
-        raise ResultsError(f"{fit.source.name} has {taken[0]!r} in {MODULE!r} already.")
+        raise ResultsError(
+            f"{fit.source.name} has {taken[0]!r} in {MODULE!r} already. Export "
+            "without --enrich: the results then stand alone."
+        )
     for item in results(fit, in_file=_in_file(fit, nwbfile), detail=detail):
         module.add(item)
 
@@ -159,6 +163,18 @@ def _in_file(fit: Fit, nwbfile: NWBFile) -> InFile:
     return InFile(neurons=table, rows=np.asarray(rows), series=series)
 
 
+def _check_free(path: Path) -> None:
+    """Refuse a file that another program is writing to: its copy could be of any moment."""
+    try:
+        h5py.File(path, "r").close()
+    except BlockingIOError as error:
+        raise ResultsError(
+            f"{path} is open for writing in another program. Close it there and export again."
+        ) from error
+    except OSError as error:
+        raise ResultsError(f"{path} is not an HDF5 file ({error}).") from error
+
+
 def _check_content(path: Path, fit: Fit) -> None:
     """Refuse a file that is neither what was fitted nor a slim or enriched copy of it."""
     wanted = fit.source.digest
@@ -176,15 +192,12 @@ def _check_content(path: Path, fit: Fit) -> None:
 def _digests_inside(path: Path) -> set[str]:
     """Digests of what a slim copy was made from, and of what the results in a file are about."""
     found: set[str] = set()
-    try:
-        with h5py.File(path, "r") as file:
-            slim = slim_record.read(file)
-            found |= {slim.source.digest or ""} if slim else set()
-            module = file.get(f"processing/{MODULE}")
-            runs: Mapping = module if isinstance(module, h5py.Group) else {}
-            for run in runs.values():
-                if isinstance(run, h5py.Group) and run.attrs.get("neurodata_type") == "ModelRun":
-                    found |= {item.attrs.get("digest", "") for item in run.values()}
-    except OSError as error:
-        raise ResultsError(f"{path} is not an HDF5 file ({error}).") from error
+    with h5py.File(path, "r") as file:
+        slim = slim_record.read(file)
+        found |= {slim.source.digest or ""} if slim else set()
+        module = file.get(f"processing/{MODULE}")
+        runs: Mapping = module if isinstance(module, h5py.Group) else {}
+        for run in runs.values():
+            if isinstance(run, h5py.Group) and run.attrs.get("neurodata_type") == "ModelRun":
+                found |= {item.attrs.get("digest", "") for item in run.values()}
     return found - {""}
