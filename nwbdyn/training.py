@@ -6,7 +6,6 @@ and after every validation; on CPU a run resumed from one ends with the same wei
 as a run that was never stopped.
 """
 
-import copy
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -69,8 +68,8 @@ def train(
         FitError: a loss that is not finite, or a checkpoint of another model or configuration.
         KeyboardInterrupt: as it came, once the last whole epoch is saved.
     """
-    with _own_randomness(seed, device):
-        loop = _Loop(
+    with own_randomness(seed, device):
+        loop = Loop(
             model_class,
             config,
             layout,
@@ -81,10 +80,7 @@ def train(
             until=until,
             adopted=adopted,
         )
-        if resume and folder is not None and (folder / run_directory.CHECKPOINT).exists():
-            loop.restore(folder)
-        elif folder is not None:
-            loop.save()
+        loop.begin(resume=resume)
         try:
             while not loop.finished:
                 loop.epoch_of_updates()
@@ -93,16 +89,23 @@ def train(
             loop.save_last_epoch()
             raise
         except torch.OutOfMemoryError as error:
-            size = config.batch_size
-            raise FitError(
-                f"The device ran out of memory with batches of {size} windows. Set batch_size to "
-                f"{max(1, size // 2)} or less, or pass --device cpu."
-            ) from error
+            raise FitError(out_of_memory(config.batch_size)) from error
         return loop.trained()
 
 
-class _Loop:
-    """What changes while a model trains."""
+def out_of_memory(batch_size: int) -> str:
+    """What to say, and to do about it."""
+    return (
+        f"The device ran out of memory with batches of {batch_size} windows. Set batch_size to "
+        f"{max(1, batch_size // 2)} or less, or pass --device cpu."
+    )
+
+
+class Loop:
+    """What changes while a model trains, and the bookkeeping of it.
+
+    An `ensembles` stack makes the updates of many loops itself and leaves the rest to each of them.
+    """
 
     def __init__(
         self,
@@ -113,9 +116,9 @@ class _Loop:
         *,
         seed: int,
         device: torch.device,
-        folder: Path | None,
-        until: float | None,
-        adopted: Mapping[str, Tensor] | None,
+        folder: Path | None = None,
+        until: float | None = None,
+        adopted: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.config, self.windows, self.seed, self.folder = config, windows, seed, folder
         self.device = device
@@ -141,6 +144,7 @@ class _Loop:
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
         self.last_epoch: dict[str, Any] | None = None  # newer than the checkpoint on disk
+        self.random: Tensor | None = None  # torch's state, where it is not the global one
 
     def _adopt(self, state: Mapping[str, Tensor]) -> None:
         try:
@@ -154,29 +158,61 @@ class _Loop:
     @property
     def finished(self) -> bool:
         patient = self.stale < self.config.patience
-        return self.epoch >= self.num_epochs or self.step >= self.last_update or not patient
+        return self.epoch >= self.num_epochs or self.updated or not patient
+
+    @property
+    def updated(self) -> bool:
+        """True when no update is left."""
+        return self.step >= self.last_update
+
+    @property
+    def validates_next(self) -> bool:
+        """True when validation follows the updates of the running epoch."""
+        last = self.epoch + 1 >= self.num_epochs or self.updated
+        return self.validates and (last or (self.epoch + 1) % self.config.validate_every == 0)
+
+    def begin(self, *, resume: bool) -> None:
+        """Go back to the checkpoint, or leave a first one."""
+        if self.folder is None:
+            return
+        if resume and (self.folder / run_directory.CHECKPOINT).exists():
+            self.restore(self.folder)
+        else:
+            self.save()
 
     def epoch_of_updates(self) -> None:
         """One pass over the training windows, and the validation that may follow it."""
         begun = time.monotonic()
         loss = self._update_all()
+        validation = None
+        if self.validates_next:
+            validation = validation_loss(self.model, self.windows, self.config.batch_size)
+        self.close_epoch(loss, validation, time.monotonic() - begun)
+
+    def close_epoch(self, loss: float, validation: float | None, seconds: float) -> None:
+        """Keep the books of an epoch, given its mean training loss and its validation loss.
+
+        Raises:
+            FitError: the validation loss is not finite.
+        """
+        if validation is not None and not math.isfinite(validation):
+            raise FitError(self.not_finite("validation loss", validation))
         self.epoch += 1
         record: dict[str, float] = {"epoch": self.epoch, "updates": self.step, "loss": loss}
-        last = self.epoch >= self.num_epochs or self.step >= self.last_update
-        validated = self.validates and (last or self.epoch % self.config.validate_every == 0)
-        if validated:
-            record["validation"] = self._validate()
+        if validation is not None:
+            record["validation"] = validation
+            self._validated(validation)
         record["learning_rate"] = float(self.optimiser.param_groups[0]["lr"])
-        self.seconds += time.monotonic() - begun
+        self.seconds += seconds
         record["seconds"] = round(self.seconds, 3)
         self.history.append(record)
         if self.folder is None:
             return
         run_directory.append_history(self.folder, record)
-        if validated or last:
+        if validation is not None or self.epoch >= self.num_epochs or self.updated:
             self.save()
         else:
-            self.last_epoch = copy.deepcopy(self.state())
+            self.last_epoch = self.state()
 
     def progress(self) -> Progress:
         """How far the training is; `seconds left` is what the longest course would take."""
@@ -213,26 +249,27 @@ class _Loop:
             loss = self.model.loss(batch, self.model(batch))
             value = float(loss.detach())
             if not math.isfinite(value):
-                raise FitError(self._not_finite("loss", value))
+                raise FitError(self.not_finite("loss", value))
             loss.backward()
             if self.config.clip_norm is not None:
                 torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
             self.optimiser.step()
-            self.step += 1
-            self.model.after_update(self.step)
-            if self.scheduler is not None and not self._waits_for_validation:
-                self.scheduler.step()
+            self.after_step()
             total += value * batch.num_windows
             num_windows += batch.num_windows
-            if self.step >= self.last_update:
+            if self.updated:
                 break
         return total / num_windows
 
-    def _validate(self) -> float:
-        """The validation loss; keeps the weights when it is the lowest so far."""
-        value = validation_loss(self.model, self.windows, self.config.batch_size)
-        if not math.isfinite(value):
-            raise FitError(self._not_finite("validation loss", value))
+    def after_step(self) -> None:
+        """What follows a step of the optimiser."""
+        self.step += 1
+        self.model.after_update(self.step)
+        if self.scheduler is not None and not self._waits_for_validation:
+            self.scheduler.step()
+
+    def _validated(self, value: float) -> None:
+        """Keep the weights when this validation loss is the lowest so far."""
         if value < self.best:
             self.best, self.best_epoch, self.stale = value, self.epoch, 0
             self.best_weights = _copied(self.model.state_dict())
@@ -240,13 +277,13 @@ class _Loop:
             self.stale += 1
         if isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
             self.scheduler.step(value)
-        return value
 
     @property
     def _waits_for_validation(self) -> bool:
         return isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
 
-    def _not_finite(self, what: str, value: float) -> str:
+    def not_finite(self, what: str, value: float) -> str:
+        """What to say of a loss that is not finite, and to do about it."""
         kept = "" if self.folder is None else f" The last good checkpoint stays in {self.folder}."
         return (
             f"The {what} is {value} at update {self.step + 1} (epoch {self.epoch + 1}, seed "
@@ -255,14 +292,14 @@ class _Loop:
         )
 
     def state(self) -> dict[str, Any]:
-        """Everything that a resumed run needs, as tensors and plain values."""
+        """Everything that a resumed run needs, as tensors and plain values of its own."""
         state: dict[str, Any] = {
             "seed": self.seed,
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "scheduler": self.scheduler.state_dict() if self.scheduler is not None else None,
             "generator": self.generator.get_state(),
-            "random": torch.get_rng_state(),
+            "random": torch.get_rng_state() if self.random is None else self.random,
             "epoch": self.epoch,
             "step": self.step,
             "stale": self.stale,
@@ -274,7 +311,7 @@ class _Loop:
         }
         if self.device.type == "cuda":
             state["random_cuda"] = torch.cuda.get_rng_state(self.device)
-        return state
+        return _own(state)
 
     def save(self) -> None:
         """Write the checkpoint, atomically."""
@@ -322,21 +359,22 @@ def validation_loss(model: Model, windows: Windows | PooledWindows, batch_size: 
     without held-out neurons is judged by its own loss.
     """
     model.eval()
-    total = torch.zeros((), dtype=torch.float64)
-    count = 0.0
+    total = torch.zeros(2, dtype=torch.float64)
     with torch.no_grad():
         for batch in windows.batches("val", batch_size):
-            output = model(batch)
-            scored = _scored(model, batch, windows.spec.context)
-            if model.target == CO_SMOOTHING and bool(batch.held_in.all()):
-                total += model.loss(batch, output).double().cpu() * batch.num_windows
-                count += batch.num_windows
-                continue
-            scored = scored & ~output.prediction.isnan()  # a model may leave neurons out
-            error = _pointwise(output, batch, counts=model.layout.counts)
-            total += error[scored].double().sum().cpu()
-            count += float(scored.sum())
-    return float(total) / count if count else math.nan
+            total += torch.stack(batch_loss(model, batch, model(batch), windows.spec.context)).cpu()
+    return float(total[0] / total[1])
+
+
+def batch_loss(model: Model, batch: Batch, output: Output, context: int) -> tuple[Tensor, Tensor]:
+    """Sum of the validation loss over a batch, and how many targets (or windows) are in it."""
+    if model.target == CO_SMOOTHING and bool(batch.held_in.all()):
+        loss = model.loss(batch, output).double()
+        return loss * batch.num_windows, torch.full_like(loss, batch.num_windows)
+    # A model may leave neurons out: their predictions are NaN.
+    scored = _scored(model, batch, context) & ~output.prediction.isnan()
+    error = _pointwise(output, batch, counts=model.layout.counts)
+    return torch.where(scored, error, 0.0).double().sum(), scored.sum().double()
 
 
 def _scored(model: Model, batch: Batch, context: int) -> Tensor:
@@ -378,8 +416,19 @@ def _copied(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in weights.items()}
 
 
+def _own(value: Any) -> Any:
+    """The same with memory of its own: a tensor may be part of a larger one, and change later."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, Mapping):
+        return {name: _own(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_own(item) for item in value]
+    return value
+
+
 @contextmanager
-def _own_randomness(seed: int, device: torch.device) -> Iterator[None]:
+def own_randomness(seed: int, device: torch.device) -> Iterator[None]:
     """Torch's global random numbers start at `seed` inside the block and go on as before after."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):

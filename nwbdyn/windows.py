@@ -136,14 +136,27 @@ class Windows:
         With a generator, one epoch of training: shuffled, co-smoothing windows of continuous
         recordings at random offsets, as many batches every time. Without, in evaluation order.
         """
+        starts = self.ordered(name, generator)
+        for chunk in torch.split(starts, batch_size):
+            yield self.gather(chunk, name, generator)
+
+    def ordered(self, name: str, generator: torch.Generator | None = None) -> Tensor:
+        """(num_windows,) first bins of one pass over a split, in the order of `batches`."""
         starts = torch.as_tensor(self.starts(name))
         if generator is not None:
             if self.target == CO_SMOOTHING:
                 starts = self._moved(starts, self._usable[name], generator)
             order = torch.randperm(len(starts), generator=generator, device=generator.device)
             starts = starts[order.cpu()]
-        for chunk in torch.split(starts, batch_size):
-            yield self._batch(chunk.to(self.device), SPLITS.index(name), generator)
+        return starts
+
+    def gather(self, starts: Tensor, name: str, generator: torch.Generator | None = None) -> Batch:
+        """The windows of a split that begin at `starts`.
+
+        Several batches are gathered in one go: starts of shape (K, B) put an axis of K in front of
+        every tensor of the batch that has one of B.
+        """
+        return self._batch(starts.to(self.device), SPLITS.index(name), generator)
 
     def stitch(self, starts: np.ndarray, predictions: np.ndarray | Tensor) -> np.ndarray:
         """Predictions of windows on the session clock, in source units.
@@ -179,24 +192,24 @@ class Windows:
     def _batch(self, starts: Tensor, label: int, generator: torch.Generator | None) -> Batch:
         observed, num_neurons = self.spec.context, self.binned.num_neurons
         span = torch.arange(self.length, device=self.device)
-        bins = starts[:, None] + span  # (B, context + 1) or (B, context + forward)
+        bins = starts[..., None] + span  # (…, B, context + 1) or (…, B, context + forward)
         if self.target == NEXT:
-            seen, aimed = bins[:, :observed], bins[:, observed:]
+            seen, aimed = bins[..., :observed], bins[..., observed:]
             activity = self._scaled(self._inputs[seen])
             covariates = self._covariates[seen]
         else:
             aimed = bins
             activity, covariates = self._scaled(self._inputs[bins]), self._covariates[bins]
-            activity[:, observed:] = covariates[:, observed:] = 0
-            activity[:, :, ~self._held_in] = 0
+            activity[..., observed:, :] = covariates[..., observed:, :] = 0
+            activity[..., ~self._held_in] = 0
         target = self._values[aimed]
         if self.binned.quantity != COUNTS:
             target = (target - self._mean) / self._sd
         valid = self._valid[aimed] & (self._labels[aimed] == label)
         return Batch(
             activity=activity.nan_to_num_(0.0),
-            target=target.masked_fill_(~valid[:, :, None], 0.0),
-            valid=valid[:, :, None].expand(-1, -1, num_neurons),
+            target=target.masked_fill_(~valid[..., None], 0.0),
+            valid=valid[..., None].expand(*valid.shape, num_neurons),
             held_in=self._held_in,
             neuron_ids=self._neuron_ids,
             covariates=covariates,

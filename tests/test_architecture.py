@@ -91,6 +91,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "pooling": ({"models", "windows"}, {"numpy", "torch"}),
     "problem": (RECORDING | DATA | {"adopting", "models"}, {"numpy", "pandas", "torch"}),
     "training": (WORDS | {"models", "pooling", "run_directory", "windows"}, {"torch"}),
+    "stack": (WORDS | {"models", "training", "windows"}, {"torch"}),
     "readout": (
         RECORDING | {"connectivity", "models", "splits", "windows"},
         {"numpy", "pandas", "torch"},

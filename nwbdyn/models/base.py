@@ -71,6 +71,10 @@ class Batch:
     def num_windows(self) -> int:
         return self.activity.shape[0]
 
+    def uniform(self, *shape: int) -> Tensor:
+        """Random numbers from [0, 1) off this batch's generator."""
+        return torch.rand(shape, generator=self.generator, device=self.activity.device)
+
 
 @dataclass(frozen=True)
 class Output:
@@ -113,6 +117,12 @@ class Model(nn.Module):
     paper: ClassVar[str]  # one-line citation
     spike_bin_width: ClassVar[float] = 0.020  # seconds, where nobody asks for another
     ablations: ClassVar[tuple[str, ...]] = ()  # what `forward(batch, maps=…)` can put for its maps
+    # Many members of a model that `stacks` train as one program. It is trained by AdamW, and its
+    # `forward` and `loss` run under torch.vmap: no shape or branch depends on a tensor's value, all
+    # randomness is `batch.uniform`, and members differ in parameters, buffers, and these options:
+    stacks: ClassVar[bool] = False
+    numbers: ClassVar[tuple[str, ...]] = ()  # read as attributes of the model; 0 in all or in none
+    apart: ClassVar[tuple[str, ...]] = ()  # never read by forward and loss
     notes: tuple[str, ...] = ()  # what differs from what was asked, for the run's notes
 
     def __init__(self, config: BaseConfig, layout: Layout) -> None:

@@ -45,6 +45,9 @@ class NetFormer(base.Model):
     form: ClassVar[str] = "netformer"
     Config: ClassVar[type[base.Config]] = NetFormerConfig
     paper: ClassVar[str] = "Lu et al., NetFormer, ICLR 2025"
+    stacks: ClassVar[bool] = True
+    numbers: ClassVar[tuple[str, ...]] = ("dropout", "ridge", "type_weight")
+    apart: ClassVar[tuple[str, ...]] = ("start", "schedule")
     config: NetFormerConfig
     queried: Tensor  # (num_global,) bool
     cell_type: Tensor  # (num_global,) long
@@ -56,7 +59,8 @@ class NetFormer(base.Model):
         projection = config.projection or width
         bound = width**-0.5
         self.scale = bound if config.scale is None else config.scale
-        self._num_windows = 1  # in training; `initialise` counts them
+        self.dropout, self.type_weight = config.dropout, config.type_weight
+        self.ridge = config.ridge or 0.0  # `initialise` divides it by the number of windows
         self.embedding = nn.Parameter(torch.randn(layout.num_global, config.embedding))
         self.covariate_embedding = nn.Parameter(
             torch.randn(layout.num_covariates, config.embedding)
@@ -113,7 +117,7 @@ class NetFormer(base.Model):
     def forward(self, batch: base.Batch) -> base.Output:
         num_neurons = batch.activity.shape[2]
         seen, values = self._tokens(batch)
-        heard = self._drop(values, batch.generator)
+        heard = self._drop(values, batch)
         u = values[:, :num_neurons] + self._received(seen, heard, num_neurons)  # (B, N, C)
         linear = (u if self.norm_out is None else self.norm_out(u))[..., -1][:, None]  # (B, 1, N)
         if self.baseline is not None:
@@ -136,32 +140,35 @@ class NetFormer(base.Model):
         counted = batch.valid
         if self.config.queries is not None:
             counted = counted & self.queried[batch.neuron_ids]
-        prediction, target = output.prediction[counted], batch.target[counted]
+        target = batch.target
+        prediction = torch.where(counted, output.prediction, target)  # the rest may be NaN
         if self.config.loss == "poisson":
             assert output.log_rate is not None  # check: Poisson goes with the log link
-            total = (prediction - target * output.log_rate[counted]).mean()
+            cost = prediction - target * torch.where(counted, output.log_rate, 0.0)
         elif self.config.loss == "gaussian":
-            log_variance = self.log_variance[batch.neuron_ids].expand_as(batch.target)[counted]
+            log_variance = self.log_variance[batch.neuron_ids]
             error = (target - prediction) ** 2
-            total = 0.5 * (log_variance + error * torch.exp(-log_variance)).mean()
+            cost = 0.5 * (log_variance + error * torch.exp(-log_variance))
         else:
-            total = F.mse_loss(prediction, target)
+            cost = (prediction - target) ** 2
+        total = torch.where(counted, cost, 0.0).sum() / counted.sum()
         if self.config.ridge:
-            total = total + self.config.ridge / self._num_windows * output.hidden["size"]
+            total = total + self.ridge * output.hidden["size"]
         if self.config.type_weight:
-            total = total + self.config.type_weight * output.hidden["type_penalty"]
+            total = total + self.type_weight * output.hidden["type_penalty"]
         return total
 
     def initialise(self, train: Iterable[base.Batch]) -> None:
         """Count the windows; start the constants at the mean target, seen through the link."""
-        self._num_windows = 0
+        num_windows = 0
         total = torch.zeros_like(self.embedding.data[:, 0])
         count = torch.zeros_like(total)
         for batch in train:
-            self._num_windows += batch.num_windows
+            num_windows += batch.num_windows
             targets = (batch.target * batch.valid).sum(dim=(0, 1)).to(total)
             total.index_add_(0, batch.neuron_ids, targets)
             count.index_add_(0, batch.neuron_ids, batch.valid.sum(dim=(0, 1)).to(total))
+        self.ridge = (self.config.ridge or 0.0) / max(1, num_windows)
         if self.baseline is None:
             return
         mean = total / count.clamp(min=1)
@@ -297,25 +304,27 @@ class NetFormer(base.Model):
         )
         if self.norm_out is not None:
             return seen, tokens[..., :history]
-        return seen, raw[..., history - 1 : history]
+        return seen, raw[..., history - 1 : history].contiguous()
 
-    def _drop(self, values: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _drop(self, values: Tensor, batch: base.Batch) -> Tensor:
         """Values with whole tokens silenced: an entry-wise dropout of A would have to form A."""
-        rate = self.config.dropout
-        if not (self.training and rate):
+        if not (self.training and self.config.dropout):
             return values
-        chance = torch.rand(*values.shape[:2], 1, generator=generator, device=values.device)
-        return values * (chance >= rate) / (1 - rate)
+        chance = batch.uniform(*values.shape[:2], 1)
+        return values * (chance >= self.dropout) / (1 - self.dropout)
 
     def _received(self, seen: Tensor, heard: Tensor, num_neurons: int) -> Tensor:
         """(B, N, C): sum over tokens j of A_ij v_j, without forming A."""
         neurons, senders, sent = seen[:, :num_neurons], seen, heard
         if not self.config.coupling:
             senders, sent = seen[:, num_neurons:], heard[:, num_neurons:]
-        context = self.query.T @ (self.key @ (senders.mT @ sent))  # (B, d, C)
-        received = neurons @ context
+        context = _rows(_rows(sent.mT @ senders, self.key), self.query.T)  # (B, C, d)
+        if context.shape[1] == 1:  # one value per token: a product of matrices is slower
+            received = (neurons * context).sum(-1, keepdim=True)
+        else:
+            received = neurons @ context.mT
         if not self.config.coupling:
-            own = ((neurons @ self.query.T) * (neurons @ self.key.T)).sum(-1, keepdim=True)
+            own = (_rows(neurons, self.query) * _rows(neurons, self.key)).sum(-1, keepdim=True)
             received = received + own * heard[:, :num_neurons]
         return self.scale * received
 
@@ -323,12 +332,15 @@ class NetFormer(base.Model):
         """Mean over windows and receivers of the sum of A_ij^2 over senders j != i.
 
         The loss adds `ridge` times this over the number of training windows: in a linear model with
-        one constant A, that is ridge regression with this penalty. A need not be formed: sum A^2 =
-        s^2 tr[(sum q q^T)(sum k k^T)].
+        one constant A, that is ridge regression with this penalty. Where A is larger than a
+        projection it is not formed: sum A^2 = s^2 tr[(sum q q^T)(sum k k^T)].
         """
-        queries = self.scale * seen[:, :num_neurons] @ self.query.T
-        keys = seen @ self.key.T
-        squares = ((queries.mT @ queries) * (keys.mT @ keys)).sum(dim=(1, 2))
+        queries = self.scale * _rows(seen[:, :num_neurons], self.query)
+        keys = _rows(seen, self.key)
+        if keys.shape[1] < keys.shape[2]:
+            squares = ((queries @ keys.mT) ** 2).sum(dim=(1, 2))
+        else:
+            squares = ((queries.mT @ queries) * (keys.mT @ keys)).sum(dim=(1, 2))
         itself = ((queries * keys[:, :num_neurons]).sum(-1) ** 2).sum(-1)
         return (squares - itself).mean() / num_neurons
 
@@ -341,7 +353,7 @@ class NetFormer(base.Model):
         types = self.cell_type[neuron_ids]
         member = F.one_hot(types.clamp(min=0), len(self.type_mean)) * (types >= 0)[:, None]
         member = member.to(seen)  # (N, K)
-        queries, keys = self.scale * seen @ self.query.T, seen @ self.key.T
+        queries, keys = self.scale * _rows(seen, self.query), _rows(seen, self.key)
         itself = (queries * keys).sum(-1)  # (B, N) the diagonal of A, left out below
         total = (member.T @ queries) @ (member.T @ keys).mT  # (B, K, K)
         total = total - torch.diag_embed(itself @ member)
@@ -357,6 +369,11 @@ class NetFormer(base.Model):
 
 
 MODEL = NetFormer
+
+
+def _rows(x: Tensor, weight: Tensor) -> Tensor:
+    """(B, M, p): W x for every row of x (B, M, d), as one product in a stack of models too."""
+    return (x.flatten(0, 1) @ weight.T).unflatten(0, x.shape[:2])
 
 
 def _through_norm(norm: nn.LayerNorm, x: Tensor, step: Tensor) -> Tensor:

@@ -59,6 +59,8 @@ class SynapsNet(base.Model):
     Config: ClassVar[type[base.Config]] = SynapsNetConfig
     paper: ClassVar[str] = "Delavari, Oruç & Murphy, SynapsNet, arXiv 2411.08221"
     spike_bin_width: ClassVar[float] = 0.050
+    stacks: ClassVar[bool] = True
+    apart: ClassVar[tuple[str, ...]] = ("l1",)
     config: SynapsNetConfig
     log_mean: Tensor  # (num_global,) log of the mean training count
     mean_gain: Tensor  # (num_global,) mean over training windows
@@ -105,11 +107,12 @@ class SynapsNet(base.Model):
 
     def loss(self, batch: base.Batch, output: base.Output) -> Tensor:
         """Mean over the valid targets."""
-        prediction, target = output.prediction[batch.valid], batch.target[batch.valid]
         if self.config.loss == "poisson":
             assert output.log_rate is not None
-            return (prediction - target * output.log_rate[batch.valid]).mean()
-        return F.mse_loss(prediction, target)
+            cost = output.prediction - batch.target * output.log_rate
+        else:
+            cost = (output.prediction - batch.target) ** 2
+        return torch.where(batch.valid, cost, 0.0).sum() / batch.valid.sum()
 
     def initialise(self, train: Iterable[base.Batch]) -> None:
         """A of every session from a ridge VAR(1), its penalty by generalised cross-validation."""

@@ -1,0 +1,274 @@
+"""Ensembles: members of one program end like separate fits, stopped and resumed included."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from test_fitting import imaging, interrupt_after, units
+
+from nwbdyn import run_directory
+from nwbdyn.ensembles import Member, train_all
+from nwbdyn.errors import FitError
+from nwbdyn.models.base import Model
+from nwbdyn.problem import Problem, pose
+from nwbdyn.training import Trained, read_checkpoint, train
+from nwbdyn.windows import Windows
+
+CPU = torch.device("cpu")
+NETFORMER = {"history": 4, "layer_norm": True, "raw_values": False}
+TENSORS = ("_values", "_inputs", "_mean", "_sd", "_covariates")
+
+
+@pytest.fixture
+def double():
+    """Models and their sums in float64, so that nothing but a wrong step can tell fits apart."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def posed(model: str, recording=None, **options: object) -> Problem:
+    return pose(recording or imaging(), model, seed=0, options=options)
+
+
+def windows_in_double(problem: Problem, moved: int = 0) -> Windows:
+    """The problem's windows in float64; `moved` shifts them in time, as a surrogate does."""
+    values = np.roll(problem.binned.values, moved, axis=0)
+    binned = replace(problem.binned, values=values)
+    windows = Windows(binned, problem.split, problem.windows.spec)
+    for name in TENSORS:
+        setattr(windows, name, getattr(windows, name).double())
+    return windows
+
+
+def each_alone(problem: Problem, members: list[Member]) -> list[Trained]:
+    return [
+        train(
+            problem.model_class,
+            member.config,
+            problem.layout,
+            member.windows,
+            seed=member.seed,
+            device=CPU,
+            folder=member.folder,
+        )
+        for member in members
+    ]
+
+
+def together(problem: Problem, members: list[Member], **choices: object) -> list[Trained]:
+    return train_all(
+        problem.model_class, problem.layout, members, device=CPU, stack=True, **choices
+    )
+
+
+def state(model: Model) -> dict[str, torch.Tensor]:
+    return {name: value for name, value in model.state_dict().items() if value.numel()}
+
+
+def assert_equal_fits(found: list[Trained], wanted: list[Trained], relative: float = 1e-8) -> None:
+    for one, other in zip(found, wanted, strict=True):
+        assert one.seed == other.seed
+        assert one.best_epoch == other.best_epoch
+        assert one.best_share == other.best_share
+        assert len(one.history) == len(other.history)
+        for record, expected in zip(one.history, other.history, strict=True):
+            for name in record.keys() - {"seconds"}:
+                assert record[name] == pytest.approx(expected[name], rel=relative), name
+        for name, value in state(other.model).items():
+            largest = float(value.abs().max())
+            torch.testing.assert_close(
+                state(one.model)[name], value, rtol=0, atol=relative * largest, msg=name
+            )
+
+
+# --- members equal separate fits ---
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "changes"),
+    [
+        (
+            "netformer",
+            NETFORMER | {"updates": 200, "dropout": 0.1, "ridge": 100.0},
+            [{}, {"learning_rate": 0.01, "dropout": 0.4}, {"weight_decay": 0.1, "ridge": 5.0}],
+        ),
+        (
+            "netformer",
+            {"updates": 200, "schedule": "cyclic", "loss": "gaussian", "baseline": True},
+            [{}, {"clip_norm": 0.1}, {"patience": 1, "learning_rate": 0.03}],
+        ),
+        (
+            "synapsnet",
+            {"updates": 200},
+            [{}, {"learning_rate": 0.02, "l1": 0.01}, {"weight_decay": 0.3, "clip_norm": None}],
+        ),
+        (
+            "synapsnet",
+            {"updates": 200, "decoder": "gru", "hidden": 8, "batch_size": 128},
+            [{}, {"learning_rate": 0.02}],
+        ),
+        ("synapsnet", {"updates": 200, "coupling": False}, [{}, {"weight_decay": 0.3}]),
+    ],
+)
+def test_200_updates_of_a_member_are_those_of_its_own_fit(double, model, options, changes):
+    problem = posed(model, **options)
+    windows = windows_in_double(problem)
+    members = [
+        Member(replace(problem.config, **change), windows, seed=3 + k)
+        for k, change in enumerate(changes)
+    ]
+    wanted = each_alone(problem, members)
+    assert wanted[0].history[-1]["updates"] == 200 or "patience" in wanted[0].history[-1]
+    assert_equal_fits(together(problem, members), wanted)
+
+
+@pytest.mark.parametrize("model", ["netformer", "synapsnet"])
+def test_members_on_windows_of_their_own_equal_their_own_fits(double, model):
+    problem = posed(model, updates=200)
+    members = [
+        Member(problem.config, windows_in_double(problem, moved), seed=0) for moved in (0, 40, 90)
+    ]
+    found = together(problem, members)
+    assert_equal_fits(found, each_alone(problem, members))
+    first, second = (state(one.model) for one in found[:2])
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+
+
+def test_counts_are_stacked_too(double):
+    problem = posed("netformer", units(), updates=60, batch_size=64)
+    windows = windows_in_double(problem)
+    members = [Member(problem.config, windows, seed) for seed in range(2)]
+    assert_equal_fits(together(problem, members), each_alone(problem, members))
+
+
+def test_one_member_stops_early_and_the_others_go_on(double):
+    problem = posed("netformer", **NETFORMER, epochs=12, patience=12)
+    windows = windows_in_double(problem)
+    members = [
+        Member(replace(problem.config, **change), windows, seed=1)
+        for change in ({}, {"patience": 1, "learning_rate": 0.05}, {"updates": 50}, {"epochs": 3})
+    ]
+    found = together(problem, members)
+    assert [len(one.history) for one in found[2:]] == [4, 3]  # 17 updates an epoch
+    assert len(found[1].history) < len(found[0].history) == 12
+    assert found[2].history[-1]["updates"] == 50
+    assert_equal_fits(found, each_alone(problem, members))
+
+
+def test_members_that_cannot_share_a_program_are_trained_all_the_same(double):
+    problem = posed("netformer", **NETFORMER, epochs=2)
+    windows = windows_in_double(problem)
+    members = [
+        Member(replace(problem.config, batch_size=size), windows, seed)
+        for seed, size in enumerate((16, 32, 16))
+    ]
+    assert_equal_fits(together(problem, members), each_alone(problem, members))
+
+
+def test_stndt_trains_one_member_after_another():
+    options = {"context": 10, "layers": 1, "feedforward": 8, "batch_size": 8, "epochs": 2}
+    problem = posed("stndt", units(), **options)
+    members = [Member(problem.config, problem.windows, seed) for seed in range(2)]
+    found = together(problem, members)
+    for one, other in zip(found, each_alone(problem, members), strict=True):
+        for name, value in state(other.model).items():
+            assert torch.equal(state(one.model)[name], value)
+
+
+def test_a_stack_leaves_the_callers_random_numbers_alone():
+    problem = posed("netformer", epochs=1)
+    torch.manual_seed(3)
+    wanted = torch.rand(4)
+    torch.manual_seed(3)
+    together(problem, [Member(problem.config, problem.windows, seed) for seed in range(2)])
+    assert torch.equal(torch.rand(4), wanted)
+
+
+# --- stopped and resumed ---
+
+
+def in_folders(problem: Problem, root, number: int, **changes: object) -> list[Member]:
+    members = []
+    for seed in range(number):
+        folder = root / f"seed-{seed}"
+        folder.mkdir(parents=True, exist_ok=True)
+        config = replace(problem.config, **changes)
+        members.append(Member(config, problem.windows, seed, folder))
+    return members
+
+
+@pytest.mark.parametrize("model", ["netformer", "synapsnet"])
+@pytest.mark.parametrize("every", [1, 3])
+def test_an_interrupted_stack_resumes_to_the_same_weights(model, every, tmp_path):
+    problem = posed(model, epochs=6, updates=None, validate_every=every)
+    whole = together(problem, in_folders(problem, tmp_path / "whole", 3))
+    members = in_folders(problem, tmp_path / "run", 3)
+    with pytest.raises(KeyboardInterrupt):
+        together(problem, members, report=interrupt_after(4))
+    assert [read_checkpoint(member.folder)["epoch"] for member in members] == [4, 4, 4]
+    resumed = together(problem, members, resume=True)
+    for one, other, member in zip(resumed, whole, members, strict=True):
+        for name, value in state(other.model).items():
+            assert torch.equal(state(one.model)[name], value), name
+        assert len(run_directory.read_history(member.folder)) == 6
+
+
+def test_either_way_of_training_goes_on_where_the_other_was_stopped(double, tmp_path):
+    problem = posed("netformer", **NETFORMER, epochs=6, dropout=0.2, ridge=10.0)
+    problem = replace(problem, windows=windows_in_double(problem))
+    whole = each_alone(problem, in_folders(problem, tmp_path / "whole", 2))
+    for first, second in ((True, False), (False, True)):
+        members = in_folders(problem, tmp_path / f"run-{first}", 2)
+        ways = [
+            {"device": CPU, "stack": stack, "resume": resume}
+            for stack, resume in ((first, False), (second, True))
+        ]
+        with pytest.raises(KeyboardInterrupt):
+            train_all(
+                problem.model_class,
+                problem.layout,
+                members,
+                report=interrupt_after(3),
+                **ways[0],
+            )
+        resumed = train_all(problem.model_class, problem.layout, members, **ways[1])
+        assert_equal_fits(resumed, whole)
+
+
+def test_a_checkpoint_of_a_member_is_no_larger_than_that_of_its_own_fit(tmp_path):
+    problem = posed("netformer", epochs=2)
+    each_alone(problem, in_folders(problem, tmp_path / "alone", 1))
+    together(problem, in_folders(problem, tmp_path / "stack", 8))
+    sizes = [
+        (tmp_path / name / "seed-0" / "checkpoint.pt").stat().st_size for name in ("alone", "stack")
+    ]
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.05)
+
+
+# --- what fails ---
+
+
+def test_a_member_whose_loss_is_not_finite_is_named_and_the_others_are_completed(tmp_path):
+    problem = posed("netformer", **NETFORMER, epochs=4)
+    members = in_folders(problem, tmp_path, 3)
+    wild = replace(problem.config, learning_rate=1e18)
+    members[1] = replace(members[1], config=wild)
+    with pytest.raises(FitError, match=r"seed 1\)\. Lower learning_rate"):
+        together(problem, members)
+    checkpoints = [read_checkpoint(member.folder) for member in members]
+    assert [state["epoch"] for state in checkpoints] == [4, 0, 4]
+    assert all(value.isfinite().all() for value in checkpoints[1]["best_weights"].values())
+    wanted = each_alone(problem, [replace(members[0], folder=None)])
+    for name, value in wanted[0].model.state_dict().items():
+        torch.testing.assert_close(checkpoints[0]["best_weights"][name], value)
+
+
+def test_a_checkpoint_of_another_seed_is_refused(tmp_path):
+    problem = posed("netformer", epochs=1)
+    members = in_folders(problem, tmp_path, 2)
+    together(problem, members)
+    swapped = [replace(member, seed=9 - member.seed) for member in members]
+    with pytest.raises(FitError, match="is of seed 0, not 9"):
+        together(problem, swapped, resume=True)
