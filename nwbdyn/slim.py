@@ -59,13 +59,13 @@ def fetch(source: Source, folder: Path, *, full: bool = False, report: Report = 
         ReadError: the source is not NWB, a Zarr store, or damaged.
         AddressError, ArchiveError, StreamError: its bytes cannot be had.
     """
-    if source.is_zarr:
-        raise ReadError(
-            f"{source.uri} is a Zarr store, which is not copied here: fit it where it is, or use "
-            "`dandi download`."
-        )
     if full:
         return _whole(source, folder, report)
+    if source.is_zarr:
+        raise ReadError(
+            f"{source.uri} is a Zarr store, of which no slim copy is made: fit it where it is, or "
+            "pass --full for all of it."
+        )
     source, target = opening.with_digest(source), archive.target_of(source, Path(folder))
     there = slim_record.of_file(target)
     if target.exists() and there is None:
@@ -85,7 +85,7 @@ def fetch(source: Source, folder: Path, *, full: bool = False, report: Report = 
 
 def _whole(source: Source, folder: Path, report: Report) -> Fetched:
     path = archive.download(source, folder, report=report)
-    size = path.stat().st_size
+    size = sum(item.stat().st_size for item in (path, *path.rglob("*")) if item.is_file())
     return Fetched(path, size, size)
 
 

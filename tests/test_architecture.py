@@ -106,6 +106,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
 ANYTHING = {
     "cli",
     "report",
+    "comparing",
     "fitting",
     "joint",
     "members",

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from standin import KEY, StandIn
 
-from nwbdyn import archive
+from nwbdyn import archive, cache
 from nwbdyn.cli import main
 from nwbdyn.errors import ConfigError
 from nwbdyn.recording import Source
@@ -127,7 +127,7 @@ def test_the_cache_stays_within_its_limit_and_the_oldest_go_first(monkeypatch):
         for path in kept._folder.iterdir():
             os.utime(path, (number, number))
     DiskBlocks("first").read(0, 1)  # used again just now
-    DiskBlocks("third").trim()
+    disk.trim(cache.folder("streams"), disk.limit())
     assert len(DiskBlocks("first").read(0, SEGMENT)) == SEGMENT
     assert DiskBlocks("second").read(0, SEGMENT) == {}
     assert disk.usage().size <= 10_000_000
@@ -174,7 +174,7 @@ def test_threads_and_trimming_at_once_leave_only_sound_blocks(monkeypatch):
             for number, block in kept.read(0, 3 * SEGMENT).items():
                 if block != whole[number * BLOCK : (number + 1) * BLOCK]:
                     wrong.append(number)
-            kept.trim()
+            disk.trim(cache.folder("streams"), disk.limit())
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
     for thread in threads:

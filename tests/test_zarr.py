@@ -21,8 +21,11 @@ import nwbdyn
 from nwbdyn import archive, slim, zarr
 from nwbdyn.binning import bin
 from nwbdyn.cli import main
-from nwbdyn.errors import AddressError, NwbdynError, ReadError
+from nwbdyn.errors import AddressError, ArchiveError, NwbdynError, ReadError, ResultsError
+from nwbdyn.nwb import read as nwb_read
 from nwbdyn.recording import Recording
+from nwbdyn.streaming import disk
+from nwbdyn.streaming.objects import DiskObjects
 from nwbdyn.zarr import pickled
 from nwbdyn.zarr.array import array_v2, array_v3
 from nwbdyn.zarr.store import Folder
@@ -134,6 +137,90 @@ def test_an_asset_of_the_archive_may_be_a_store(remote, session):
         same(local, asset)
 
 
+def test_a_second_fit_of_a_store_transfers_nothing(remote, session, monkeypatch, tmp_path):
+    monkeypatch.setenv("NWBDYN_CACHE", str(tmp_path / "cache"))
+    (source,) = archive.resolve("dandi:000001", instance=remote.api)
+    received = []
+    for _ in range(2):
+        with (
+            zarr.open_store(source) as store,
+            nwbdyn.open(str(session / "session.nwb")) as local,
+            nwb_read.read(store, source) as asset,
+        ):
+            same(local, asset)
+            received.append(store.transferred)
+    assert received[0] > 0
+    assert received[1] == 0
+    assert disk.usage().files == 1
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
+def test_a_damaged_object_on_disk_is_fetched_again(damage, monkeypatch, tmp_path):
+    monkeypatch.setenv("NWBDYN_CACHE", str(tmp_path / "cache"))
+    kept = DiskObjects("a digest")
+    kept.write("units/id/0", b"twelve bytes")
+    assert kept.read("units/id/0") == b"twelve bytes"
+    assert kept.read("units/id/1") is None
+    assert DiskObjects("another").read("units/id/0") is None
+    (path,) = (item for item in (tmp_path / "cache").rglob("*") if item.is_file())
+    content = path.read_bytes()
+    other = {"flip": content[:-1] + b"S", "cut": content[:-1], "empty": b""}[damage]
+    path.write_bytes(other)
+    assert kept.read("units/id/0") is None
+
+
+def test_objects_on_disk_stay_within_the_limit(monkeypatch, tmp_path):
+    monkeypatch.setenv("NWBDYN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NWBDYN_CACHE_SIZE", "300 KB")
+    monkeypatch.setattr("nwbdyn.streaming.objects._CHECK_AFTER", 50_000)
+    kept = DiskObjects("a digest")
+    for number in range(20):
+        kept.write(str(number), bytes(40_000))
+    assert disk.usage().size <= 400_000
+    monkeypatch.setenv("NWBDYN_CACHE_SIZE", "0")
+    off = DiskObjects("a digest")
+    off.write("20", b"x")
+    assert off.read("20") is None
+
+
+def test_a_store_is_fetched_whole_verified_and_resumed(remote, session, tmp_path):
+    (source,) = archive.resolve("dandi:000001", instance=remote.api)
+    done = slim.fetch(source, tmp_path, full=True)
+    assert done.path == tmp_path / "000001" / "sub-m1" / "sub-m1_ecephys.nwb.zarr"
+    assert done.size == source.size
+    with (
+        nwbdyn.open(str(done.path)) as here,
+        nwbdyn.open(str(session / "session.nwb")) as local,
+    ):
+        same(local, here)
+    assert slim.fetch(source, tmp_path, full=True).path == done.path  # kept as it is
+    (done.path / "units" / "id" / "0").write_bytes(b"other")
+    with pytest.raises(ResultsError, match="differs"):
+        slim.fetch(source, tmp_path, full=True)
+
+
+def test_an_interrupted_fetch_of_a_store_goes_on(remote, tmp_path, monkeypatch):
+    monkeypatch.setattr("nwbdyn.archive.stores._PAUSE", 0.001)
+    (source,) = archive.resolve("dandi:000001", instance=remote.api)
+    remote.faults = Faults(["drop", "unavailable", "truncate"], rate=1.0, spare=30)
+    with pytest.raises(ArchiveError, match="run the same command again; it resumes"):
+        slim.fetch(source, tmp_path, full=True)
+    target = tmp_path / "000001" / "sub-m1" / "sub-m1_ecephys.nwb.zarr"
+    assert not target.exists()
+    (part,) = target.parent.glob("*.part")
+    arrived = written(part)
+    assert len(arrived) == 30
+    remote.faults = None
+    slim.fetch(source, tmp_path, full=True)
+    assert arrived.items() <= written(target).items()
+
+
+def written(folder: Path) -> dict[str, int]:
+    """When each file was written."""
+    files = (item for item in folder.rglob("*") if item.is_file())
+    return {item.relative_to(folder).as_posix(): item.stat().st_mtime_ns for item in files}
+
+
 @pytest.mark.parametrize(
     "kind", ["drop", "truncate", "busy", "unavailable", "garbage", "forbid", "page"]
 )
@@ -169,8 +256,10 @@ def test_a_folder_is_searched_for_stores_too(session):
 
 def test_what_cannot_be_done_with_a_store_says_so(session, tmp_path):
     (source,) = archive.resolve(str(session / "session.nwb.zarr"))
-    with pytest.raises(ReadError, match="Zarr store"):
+    with pytest.raises(ReadError, match="Zarr store, of which no slim copy is made.*--full"):
         slim.fetch(source, tmp_path)
+    whole = slim.fetch(source, tmp_path / "whole", full=True)
+    assert (whole.path / ".zgroup").read_bytes() == (source.path / ".zgroup").read_bytes()
     recording = nwbdyn.open(str(session / "session.nwb.zarr"))
     with recording, pytest.raises(ReadError, match="HDF5"):
         recording.to_pynwb()

@@ -15,6 +15,7 @@ from typing import Any
 from nwbdyn.archive.addresses import file_name
 from nwbdyn.archive.connection import Connection, connect
 from nwbdyn.archive.local import sha256
+from nwbdyn.archive.stores import download_store
 from nwbdyn.errors import AddressError, ArchiveError, ResultsError
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Source
@@ -36,6 +37,9 @@ def download(source: Source, folder: Path, *, report: Report = silent) -> Path:
         StreamError: the same for a file at an https URL.
     """
     target = target_of(source, Path(folder))
+    if source.is_zarr:
+        download_store(source, target, report=report)
+        return target
     if target.exists():
         if source.path is not None and target.samefile(source.path):
             return target

@@ -75,6 +75,22 @@ def limit() -> int:
     return int(float(found[1]) * unit)
 
 
+def trim(root: Path, most: int) -> None:
+    """Remove the segments used longest ago until no more than `most` bytes are left."""
+    segments = sorted(_segments(root), key=lambda segment: segment[2])
+    excess = sum(size for _, size, _ in segments) - most
+    for path, size, _ in segments:
+        if excess <= 0:
+            break
+        path.unlink(missing_ok=True)
+        excess -= size
+
+
+def name_of(identity: str) -> str:
+    """What a content is called in the cache."""
+    return hashlib.sha256(identity.encode()).hexdigest()[:32]
+
+
 class DiskBlocks:
     """The blocks of one remote file that are on disk; any thread, any number of processes.
 
@@ -85,7 +101,7 @@ class DiskBlocks:
     def __init__(self, identity: str) -> None:
         self._limit = limit()
         self._root = cache.folder("streams")
-        self._folder = self._root / hashlib.sha256(identity.encode()).hexdigest()[:32]
+        self._folder = self._root / name_of(identity)
         self._works = self._limit > 0
         self._written = 0  # bytes since the limit was last looked at
         self._touched: set[int] = set()  # segments marked as used
@@ -115,20 +131,10 @@ class DiskBlocks:
             for at in range(0, len(data), BLOCK):
                 self._write_block((offset + at) // BLOCK, data[at : at + BLOCK])
             if self._written > _CHECK_AFTER:
-                self.trim()
+                self._written = 0
+                trim(self._root, self._limit)
         except OSError as error:
             self._give_up(error)
-
-    def trim(self) -> None:
-        """Remove the segments used longest ago until the cache is within its limit."""
-        self._written = 0
-        segments = sorted(_segments(self._root), key=lambda segment: segment[2])
-        excess = sum(size for _, size, _ in segments) - self._limit
-        for path, size, _ in segments:
-            if excess <= 0:
-                break
-            path.unlink(missing_ok=True)
-            excess -= size
 
     def _write_block(self, number: int, block: bytes) -> None:
         segment, place = divmod(number, SEGMENT)

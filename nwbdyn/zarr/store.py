@@ -22,6 +22,7 @@ from nwbdyn import archive
 from nwbdyn.errors import AddressError, StreamError
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Source
+from nwbdyn.streaming.objects import DiskObjects
 
 T = TypeVar("T")
 
@@ -95,14 +96,18 @@ class Web(Store):
     Args:
         url: of the store's root.
         name: what messages call it.
+        kept: objects that are on disk already; None where the store's content has no digest.
         report: told how many bytes have arrived.
     """
 
-    def __init__(self, url: str, name: str, report: Report = silent) -> None:
+    def __init__(
+        self, url: str, name: str, *, kept: DiskObjects | None = None, report: Report = silent
+    ) -> None:
         super().__init__(name)
         self.transferred = 0  # bytes
         self.requests = 0
         self._url = url.rstrip("/")
+        self._kept = kept
         self._report = report
         self._lock = threading.Lock()
         self._session = requests.Session()
@@ -110,6 +115,14 @@ class Web(Store):
         self._session.mount(f"{self._url.split('//')[0]}//", adapter)
 
     def get(self, key: str) -> bytes | None:
+        found = self._kept.read(key) if self._kept else None
+        if found is None:
+            found = self._fetch(key)
+            if found is not None and self._kept:
+                self._kept.write(key, found)
+        return found
+
+    def _fetch(self, key: str) -> bytes | None:
         url = f"{self._url}/{quote(_checked(key))}"
         reason = ""
         for attempt in range(ATTEMPTS):
@@ -162,7 +175,8 @@ def open_store(source: Source, *, report: Report = silent) -> Store:
         if not source.path.is_dir():
             raise AddressError(f"Cannot read '{source.path}'; expected a Zarr folder.")
         return Folder(source.path, source.uri)
-    return Web(archive.signed_url(source), source.uri, report)
+    kept = None if source.digest is None else DiskObjects(source.digest)
+    return Web(archive.signed_url(source), source.uri, kept=kept, report=report)
 
 
 def _checked(key: str) -> str:

@@ -26,6 +26,12 @@ _MOMENT = "2024-01-02T03:04:05.678900Z"
 _ROUTES: list[tuple[str, re.Pattern[str], str]] = []
 
 
+def _zarr_checksum(path: Path) -> str:
+    from dandi.support.digests import get_zarr_checksum
+
+    return get_zarr_checksum(path)
+
+
 class StandIn:
     """Serves `folder` until the end of the `with` block.
 
@@ -64,6 +70,7 @@ class StandIn:
         self.dandisets: dict[str, dict[str, Any]] = {}  # metadata that somebody changed
         self.invalid: dict[str, str] = {}  # asset path -> what the archive's validation says
         self.over = threading.Event()
+        self._found: dict[str, Path] = {}  # assets by their ids
 
     def __enter__(self) -> "StandIn":
         handler = type("Bound", (_Handler,), {"standin": self})
@@ -109,8 +116,11 @@ class StandIn:
         return str(uuid.uuid5(uuid.NAMESPACE_URL, path.relative_to(self.folder).as_posix()))
 
     def find(self, asset_id: str) -> Path | None:
-        everything = (path for folder in self.folder.iterdir() for path in self.paths(folder.name))
-        return next((path for path in everything if self.asset_id(path) == asset_id), None)
+        if asset_id not in self._found or not self._found[asset_id].exists():
+            folders = [folder.name for folder in self.folder.iterdir()]
+            paths = [path for name in folders for path in self.paths(name)]
+            self._found = {self.asset_id(path): path for path in paths}
+        return self._found.get(asset_id)
 
     def row(self, path: Path) -> dict[str, Any]:
         """An asset as listings show it."""
@@ -141,7 +151,7 @@ class StandIn:
             "blobDateModified": _MOMENT,
             "digest": {"dandi:dandi-etag": etag_of(path)}
             if row["blob"]
-            else {"dandi:dandi-zarr-checksum": f"{'0' * 32}-1--{row['size']}"},
+            else {"dandi:dandi-zarr-checksum": _zarr_checksum(path)},
             "contentUrl": [
                 f"{self.api}/assets/{row['asset_id']}/download/",
                 f"{self.storage}/{'blobs' if row['blob'] else 'zarr'}/{row['asset_id']}"
@@ -411,6 +421,29 @@ class _Handler(BaseHTTPRequestHandler):
         fault = self.standin.faults.draw() if self.standin.faults else None
         etag = hashlib.md5((store / key).read_bytes()).hexdigest()
         return serve(self, store / key, etag, fault, self.standin.over)
+
+    @route("GET", r"/api/zarr/(?P<asset>[0-9a-f-]{36})/files/?")
+    def zarr_objects(self, asset: str) -> None:
+        store = self.standin.find(asset)
+        if store is None:
+            return self.answer(404, {"detail": "Not found."})
+        prefix = self.query.get("prefix", "")
+        if self.query.get("download") == "true":
+            location = f"{self.standin.storage}/zarr/{asset}/{prefix}"
+            return self.answer(302, None, {"Location": location})
+        found = [path for path in sorted(store.rglob("*")) if path.is_file()]
+        keys = [(path, path.relative_to(store).as_posix()) for path in found]
+        rows = [
+            {
+                "Key": key,
+                "LastModified": _MOMENT,
+                "ETag": hashlib.md5(path.read_bytes()).hexdigest(),
+                "Size": path.stat().st_size,
+            }
+            for path, key in keys
+            if key.startswith(prefix)
+        ]
+        self.page(rows)
 
     @route("POST", r"/api/uploads/initialize/")
     def upload_begins(self) -> None:
