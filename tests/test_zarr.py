@@ -256,7 +256,7 @@ def test_a_folder_is_searched_for_stores_too(session):
 
 def test_what_cannot_be_done_with_a_store_says_so(session, tmp_path):
     (source,) = archive.resolve(str(session / "session.nwb.zarr"))
-    with pytest.raises(ReadError, match="Zarr store, of which no slim copy is made.*--full"):
+    with pytest.raises(ReadError, match=r"Zarr store, of which no slim copy is made.*--full"):
         slim.fetch(source, tmp_path)
     whole = slim.fetch(source, tmp_path / "whole", full=True)
     assert (whole.path / ".zgroup").read_bytes() == (source.path / ".zgroup").read_bytes()

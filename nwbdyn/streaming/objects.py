@@ -6,7 +6,6 @@ An object is written beside its place and moved there, and compared with its CRC
 read. Limit, clearing and what goes first are those of `disk`.
 """
 
-import hashlib
 import logging
 import os
 import struct

@@ -443,7 +443,7 @@ class _Handler(BaseHTTPRequestHandler):
             for path, key in keys
             if key.startswith(prefix)
         ]
-        self.page(rows)
+        return self.page(rows)
 
     @route("POST", r"/api/uploads/initialize/")
     def upload_begins(self) -> None:
