@@ -29,8 +29,9 @@ def roll_out(
     """Predictions some bins ahead, each from data that end that many bins before.
 
     After the first step the newest input is the model's own prediction, kept inside the range each
-    neuron had in training (a nonlinear model may leave it and never come back); covariates stay at
-    their last value, for their future is not known either.
+    neuron had in training and in the window (a nonlinear model may leave it and never come back; a
+    neuron that has drifted out of the training range is still followed); covariates stay at their
+    last value, for their future is not known either.
 
     Returns:
         horizon -> (num_bins, N) in source units, NaN where the bin, or one on the way to it, lies
@@ -65,6 +66,9 @@ def _steps(
 ) -> list[torch.Tensor]:
     """(B, N) predictions of the next, the second, … bin, in input units."""
     predictions = []
+    seen = batch.activity  # (B, T, N)
+    low = torch.minimum(low, seen.amin(dim=1))[:, None]  # (B, 1, N)
+    high = torch.maximum(high, seen.amax(dim=1))[:, None]
     with torch.no_grad():
         for _ in range(num_steps):
             predicted = model(batch).prediction.clamp(low, high)  # (B, 1, N)

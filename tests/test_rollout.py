@@ -85,6 +85,16 @@ def test_the_future_of_a_covariate_is_its_last_value():
     np.testing.assert_allclose(rolled[90], two * cut.sd + cut.mean, rtol=1e-4)
 
 
+def test_a_neuron_that_left_its_training_range_is_still_followed():
+    cut = windows()
+    cut.binned.values[80:] += 100.0
+    rolled = rollout.roll_out(linear(cut), cut, horizons=[1], splits=["test"])[1]
+    scaled = (cut.binned.values - cut.mean) / cut.sd
+    wanted = scaled[89] @ WEIGHT.numpy()[1] * cut.sd[1] + cut.mean[1]
+    assert wanted > cut.binned.values[:60, 1].max() + 20
+    np.testing.assert_allclose(rolled[90, 1], wanted, rtol=1e-5)
+
+
 def test_nothing_is_predicted_outside_the_stretch_the_data_come_from():
     cut = windows(segment=(np.arange(100) >= 90).astype(int))
     rolled = rollout.roll_out(linear(cut), cut, horizons=[3], splits=["val", "test"])[3]
