@@ -31,6 +31,7 @@ from nwbdyn.errors import NwbdynError, ReadError, ResultsError
 from nwbdyn.nwb import slim_record, walk
 from nwbdyn.nwb.hdf5_copy import Copy, Omissions
 from nwbdyn.progress import Progress, silent
+from nwbdyn.streaming.disk import BLOCK
 
 NUM_SAMPLES, NUM_FRAMES = 40_000, 200
 RAW = (
@@ -429,6 +430,30 @@ def test_an_asset_lands_where_dandi_puts_it_and_its_raw_bytes_stay_away(remote, 
         assert recording.source.uri == "dandi:000001@draft/sub-m1/sub-m1_ses-1.nwb"
         assert recording.source.digest.startswith("dandi-etag:")
         assert recording.source.asset_id == source.asset_id
+
+
+def test_a_fetch_that_broke_off_transfers_only_the_rest(remote, tmp_path, monkeypatch):
+    (source,) = archive.resolve("dandi:000001", instance=remote.api)
+
+    def received(out: Path, cache: str, faults: Faults | None = None) -> int:
+        """Bytes that came over the network until the copy was there, or the network was not."""
+        monkeypatch.setenv("NWBDYN_CACHE", str(tmp_path / cache))
+        remote.faults = faults
+        seen: list[Progress] = []
+        try:
+            slim.fetch(source, out, report=seen.append)
+        except NwbdynError:
+            assert faults
+        return max((advance.done for advance in seen if advance.stage == "streaming"), default=0)
+
+    whole = received(tmp_path / "whole", "cache-of-one")
+    gone = Faults(["forbid", "unavailable"], spare=5)
+    first = received(tmp_path / "out", "cache-of-two", gone)
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    second = received(tmp_path / "out", "cache-of-two")
+    assert 0 < first < whole
+    assert second <= whole - first + 2 * BLOCK
+    assert received(tmp_path / "again", "cache-of-two") == 0
 
 
 def test_the_command_lists_what_was_left_out_and_the_sizes(lab, tmp_path):

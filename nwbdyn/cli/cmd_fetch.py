@@ -46,8 +46,8 @@ def command(
     """Put the recordings at ADDRESS on this disk, without their raw data.
 
     A file comes as a slim copy: a valid NWB file with units, traces, behaviour and tables, and
-    without the voltages and movies behind them, which are listed. With --full it comes whole,
-    verified, and resumes where it was interrupted.
+    without the voltages and movies behind them, which are listed. With --full it comes whole and
+    verified. Interrupted, the same command goes on: what arrived of a remote file is kept.
     """
     from nwbdyn import archive, slim
 
