@@ -1,6 +1,6 @@
 """NetFormer on task-trained networks: published numbers beside ours, seed by seed.
 
-    python benchmarks/netformer_tasks.py [FOLDER] [--seeds K] [--epochs N]
+    python benchmarks/netformer_tasks.py [FOLDER] [--forms paper oracle] [--seeds K] [--epochs N]
 
 FOLDER holds one folder per task and network (PerceptualDecisionMaking/rnn4, GoNogo/rnn8,
 DelayComparison/…) with hidden activity and inputs of 1,000 trials and the true recurrent weights.
@@ -12,7 +12,8 @@ generalisation.
 
 "oracle link" replaces the paper's form by x(k+1) = tanh(x(k) + A x(k) + U s(k+1) + b), which is how
 the networks work; nobody knows that of a brain. Its form and course are chosen among STATES and
-COURSES by the loss on trials 720-799 of short trainings on the trials before; then all 800 train.
+COURSES by the loss on trials 720-799 of models trained on the trials before; then all 800 train.
+--choice-share shortens the trainings that choose.
 """
 
 import argparse
@@ -51,7 +52,8 @@ COURSES: dict[str, Callable[[float], float]] = {
     "constant rate": lambda done: 1.0,
     "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
 }
-CHOICE_SEEDS, CHOICE_SHARE = 2, 0.3  # seeds, and share of the epochs, while choosing
+CHOICE_SEEDS = 2
+HEADER = ("task", "fit", "Spearman", "Pearson", "R2")
 Row = list[object]
 
 
@@ -112,7 +114,7 @@ def error(model: NetFormer, batch: Batch) -> float:
     return float(((model(batch).prediction - batch.target) ** 2).mean())
 
 
-def choose(folder: Path, config: Config) -> tuple[Config, str, list[Row]]:
+def choose(folder: Path, config: Config, share: float) -> tuple[Config, str, list[Row]]:
     """The form and course with the lowest loss on the trials kept for choosing, and all of them."""
     held, _ = windows(folder, config.history, slice(NUM_FIT, NUM_TRAIN))
     found: list[tuple[float, Config, str]] = []
@@ -120,7 +122,7 @@ def choose(folder: Path, config: Config) -> tuple[Config, str, list[Row]]:
     for state, static in STATES.items():
         for course in COURSES:
             candidate = replace(config, static=static)
-            short = replace(candidate, epochs=max(1, round(CHOICE_SHARE * config.epochs)))
+            short = replace(candidate, epochs=max(1, round(share * config.epochs)))
             models = fit(folder, short, CHOICE_SEEDS, course, NUM_FIT)
             loss = float(np.mean([error(model, held) for model in models]))
             found.append((loss, candidate, course))
@@ -202,49 +204,53 @@ def main() -> None:
     default = Path(os.environ.get("NWBDYN_DATA", "../shared/data")) / "simulated/taskrnn"
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=default)
+    parser.add_argument("--forms", nargs="+", default=["paper", "oracle"])
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--oracle-seeds", type=int, default=5)
+    parser.add_argument("--choice-share", type=float, default=1.0)
     parser.add_argument("--epochs", type=int)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    lines: list[Row] = []
+    length = {} if chosen.epochs is None else {"epochs": chosen.epochs}
+    paper: list[Row] = []
+    oracle: list[Row] = []
     choices: list[Row] = []
     for folder in tasks(chosen.folder):
         preset = PRESET[folder.parent.name]
-        truth = np.load(folder / "W_hidden_GT.npy").astype(float)
         _, layout = windows(folder, 1, slice(1))
-        length = {} if chosen.epochs is None else {"epochs": chosen.epochs}
-        rank, linear, explained = PUBLISHED[preset]
-        lines.append([preset, "published, mean of 5 seeds", rank, linear, explained])
-        references = {
-            "OLS, no constant": regression(folder, inverse=False, constant=False),
-            "OLS": regression(folder, inverse=False, constant=True),
-            "OLS of arctanh": regression(folder, inverse=True, constant=True),
-        }
-        for label, weight in references.items():
-            lines.append([preset, label, *(f"{value:.3f}" for value in score(weight, truth)), ""])
-        config = NetFormer.configure(layout, preset=preset, **length)
-        models = fit(folder, config, chosen.seeds, "constant rate")
-        lines += summarise(preset, "paper's form", models, folder)
-        report(lines, choices)
-        oracle = NetFormer.configure(layout, preset=preset, **{**ORACLE, **length})
-        oracle, course, tried = choose(folder, oracle)
-        choices += tried
-        models = fit(folder, oracle, chosen.oracle_seeds, course)
-        lines += summarise(preset, "oracle link", models, folder)
-        report(lines, choices)
+        if "paper" in chosen.forms:
+            paper += references(preset, folder)
+            config = NetFormer.configure(layout, preset=preset, **length)
+            models = fit(folder, config, chosen.seeds, "constant rate")
+            paper += summarise(preset, "paper's form", models, folder)
+            publish("netformer_tasks", table(HEADER, paper))
+        if "oracle" in chosen.forms:
+            config = NetFormer.configure(layout, preset=preset, **{**ORACLE, **length})
+            config, course, tried = choose(folder, config, chosen.choice_share)
+            choices += tried
+            models = fit(folder, config, chosen.oracle_seeds, course)
+            oracle += summarise(preset, "oracle link", models, folder)
+            publish(
+                "netformer_oracle",
+                f"{table(HEADER, oracle)}\n\nLoss on trials {NUM_FIT}-{NUM_TRAIN - 1} (mean of "
+                f"{CHOICE_SEEDS} seeds, {chosen.choice_share:.0%} of the epochs), by which form "
+                "and course were chosen:\n\n"
+                + table(["task", "form", "learning rate", "loss"], choices),
+            )
 
 
-def report(lines: list[Row], choices: list[Row]) -> None:
-    text = table(["task", "fit", "Spearman", "Pearson", "R2"], lines)
-    if choices:
-        text += (
-            f"\n\nOracle link, loss on trials {NUM_FIT}-{NUM_TRAIN - 1} "
-            f"(mean of {CHOICE_SEEDS} seeds, {CHOICE_SHARE:.0%} of the epochs), by which form and "
-            "course were chosen:\n\n"
-        )
-        text += table(["task", "form", "learning rate", "loss"], choices)
-    publish("netformer_tasks", text)
+def references(preset: str, folder: Path) -> list[Row]:
+    """The published means, and least squares."""
+    truth = np.load(folder / "W_hidden_GT.npy").astype(float)
+    rows: list[Row] = [[preset, "published, mean of 5 seeds", *PUBLISHED[preset]]]
+    found = {
+        "OLS, no constant": regression(folder, inverse=False, constant=False),
+        "OLS": regression(folder, inverse=False, constant=True),
+        "OLS of arctanh": regression(folder, inverse=True, constant=True),
+    }
+    for label, weight in found.items():
+        rows.append([preset, label, *(f"{value:.3f}" for value in score(weight, truth)), ""])
+    return rows
 
 
 if __name__ == "__main__":

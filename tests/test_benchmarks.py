@@ -97,7 +97,8 @@ def test_a_task_that_is_not_in_the_shared_data_is_taken(script, monkeypatch, tmp
     np.save(folder / "W_hidden_GT.npy", weight)
     page = tasks.run(str(tmp_path), "--seeds", "2", "--oracle-seeds", "2", "--epochs", "1")
     assert "| task_delay | OLS of arctanh | 1.000 | 1.000 |" in page
-    assert "oracle link, attention, seed 1" in page
+    assert "paper's form, attention, seed 1" in page
+    assert "oracle link, attention, seed 1" in (tmp_path / "netformer_oracle.md").read_text()
 
 
 def test_the_prediction_interval_is_that_of_another_mean(script):
