@@ -17,6 +17,7 @@ import torch
 from nwbdyn import (
     adopting,
     benchmark,
+    comparing,
     members,
     opening,
     refits,
@@ -60,6 +61,7 @@ def fit(
     sweep: Mapping[str, object] | Path | str | None = None,
     null: str | None = None,
     adopt: Path | str | None = None,
+    comparators: bool = False,
     engine: Engine | None = None,
     run: Path | str | None = None,
     resume: bool = False,
@@ -100,6 +102,8 @@ def fit(
         adopt: run directory of an earlier fit of this model, of one recording or of several. What
             sessions share (SynapsNet's decoder, NetFormer's query and key maps) is taken from it
             and not trained; its options and the width of its bins hold where none are given here.
+        comparators: also train two networks without a learned coupling on the same windows, and
+            score the model against them (see `comparing`). A next-bin model only.
         sweep: settings to try, as a table or a YAML file (see `nwbdyn.space`). All are trained with
             the first seed, and the one that does best on validation is fitted and scored.
         engine: trains the candidates of a sweep and further seeds, all at once (`cluster.Ray`); it
@@ -165,6 +169,9 @@ def fit(
             asked["null"] = str(surrogates)
         if adopted is not None:
             asked["adopted"] = adopted.asked
+        if comparators:
+            comparing.check(problem)
+            asked["comparators"] = True
         if drawn:
             asked["draws"] = draws
         if len(configs) > 1:
@@ -180,7 +187,10 @@ def fit(
         problem = choice.problem
         trained = members.train_each(problem, every_seed, place, first=choice.trained)
         uncoupled = members.predict_uncoupled(problem, seed, place)
-        fitted = summarise(problem, trained, uncoupled, folds=folds, report=report)
+        others = comparing.train_comparators(problem, seed, place) if comparators else {}
+        fitted = summarise(
+            problem, trained, uncoupled, comparators=others, folds=folds, report=report
+        )
         if choice.table:
             listed = {"candidates": list(choice.table)}
             fitted = replace(fitted, metrics=fitted.metrics | listed)

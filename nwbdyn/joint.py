@@ -14,7 +14,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nwbdyn import adopting, evaluation, members, readout, results, run_directory, scaling
+from nwbdyn import (
+    adopting,
+    comparing,
+    evaluation,
+    members,
+    readout,
+    results,
+    run_directory,
+    scaling,
+)
 from nwbdyn.adopting import Adopted
 from nwbdyn.errors import ConfigError, DataError
 from nwbdyn.fitting import device_called, opened
@@ -82,6 +91,7 @@ def fit_joint(
     trials: str | None = None,
     covariates: Sequence[str] = (),
     adopt: Path | str | None = None,
+    comparators: bool = False,
     run: Path | str | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -135,6 +145,8 @@ def fit_joint(
         asked: dict[str, Any] = {"seed": seed, "seeds": every_seed}
         if adopted is not None:
             asked["adopted"] = adopted.asked
+        if comparators:
+            asked["comparators"] = True
         if len(configs) > 1:
             asked["by_validation"] = members.left_open(joint, configs)
         else:
@@ -146,7 +158,8 @@ def fit_joint(
         joint = members.settle(joint, configs, seed, place)
         trained = members.train_each(joint, every_seed, place)
         uncoupled = members.train_uncoupled(joint, seed, place)
-        fits = _each_session(joint, trained, uncoupled, asked, place)
+        others = comparing.train_comparators(joint, seed, place) if comparators else {}
+        fits = _each_session(joint, trained, uncoupled, others, asked, place)
     if run is not None:
         _write(run, joint, trained, asked, fits)
     return fits
@@ -322,6 +335,7 @@ def _each_session(
     joint: Joint,
     trained: Sequence[Trained],
     uncoupled: Trained | None,
+    comparators: Mapping[str, Trained],
     asked: Mapping[str, Any],
     place: Workplace,
 ) -> dict[str, Fit]:
@@ -335,9 +349,11 @@ def _each_session(
             continue
         without = None if uncoupled is None else readout.predict(uncoupled.model, problem.windows)
         problem = replace(problem, config=joint.config)
-        fitted = summarise(problem, trained, without, folds=None, report=place.report)
+        fitted = summarise(
+            problem, trained, without, comparators=comparators, folds=None, report=place.report
+        )
         together = {"joint": {"sessions": list(joint.problems), "neuron_id": joint.neuron_id}}
-        extra = {k: v for k, v in asked.items() if k == "adopted"} | together
+        extra = {k: v for k, v in asked.items() if k in ("adopted", "comparators")} | together
         fitted = replace(
             fitted,
             notes=(*fitted.notes, *joint.notes),
@@ -369,4 +385,11 @@ def _write(
         partial.write_bytes(save(state))
     table = evaluation.over_sessions({name: fitted.metrics for name, fitted in fits.items()})
     table["num_shared_neurons"] = joint.num_shared
+    compared: dict[str, Any] = {
+        name: fitted.metrics["comparators"]
+        for name, fitted in fits.items()
+        if "comparators" in fitted.metrics
+    }
+    if compared:
+        table["comparators"] = comparing.over_sessions(compared)
     run_directory.write_json(run, run_directory.METRICS, table)

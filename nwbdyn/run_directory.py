@@ -13,12 +13,12 @@
 With several seeds each trains in a folder `seed-<seed>` of its own, and each fold of a
 cross-validation is a run of its own in `fold-<k>`, each further draw of held-out neurons in
 `draw-<k>`. Couplings of surrogates and of halves of the data are kept in `refits` as NumPy arrays,
-which hold no objects. Options that validation chooses are tried in `choice-<k>`; a model that is trained once
-more for the benchmark's test trials does so in `refit-<seed>`. One model over several recordings
-leaves a run of its own for each, in a folder named after the file, and beside them the weights and
-a table of the scores. A file is written beside its place, synced and renamed, so that whoever stops
-the program at any moment leaves the old file or the new one. This room knows names and bytes;
-`results` knows what they mean.
+which hold no objects. Options that validation chooses are tried in `choice-<k>`; networks that are
+compared are in `comparator-<k>`; a model that is trained once more for the benchmark's test trials
+does so in `refit-<seed>`. One model over several recordings leaves a run of its own for each, in a
+folder named after the file, and beside them the weights and a table of scores. A file is written
+beside its place, synced and renamed, so that whoever stops the program at any moment leaves the old
+file or the new one. This room knows names and bytes; `results` knows what they mean.
 """
 
 import json
@@ -279,7 +279,7 @@ def _clear(path: Path) -> None:
     ]
     members += [
         folder
-        for name in ("without-coupling", "choice-*")
+        for name in ("without-coupling", "choice-*", "comparator-*")
         for folder in path.glob(name)
         if (folder / HISTORY).exists()
     ]

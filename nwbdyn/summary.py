@@ -4,7 +4,7 @@ Nothing here changes a model. Choices were made on validation bins; the test bin
 once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from nwbdyn import (
     baselines,
     benchmark,
     blocks,
+    comparing,
     evaluation,
     held_out,
     provenance,
@@ -40,6 +41,7 @@ def summarise(
     trained: Sequence[Trained],
     without: np.ndarray | None,
     *,
+    comparators: Mapping[str, Trained] = {},
     folds: int | None,
     report: Report,
 ) -> Fit:
@@ -53,6 +55,7 @@ def summarise(
         trained: one model per seed.
         without: (num_bins, N) predictions of the first seed's model fitted without coupling, for
             models that have such a thing.
+        comparators: name -> another model of the same windows, to score beside it.
         folds: number of folds that are fitted beside this, for the record.
         report: told how far baselines, roll-out and read-out are.
     """
@@ -62,6 +65,11 @@ def summarise(
     task = _task(problem)
     mean = averaging.average(task, predictions, [member.seed for member in trained])
     metrics = _metrics(problem, task, trained, predictions, mean, without, report)
+    if comparators:
+        others = {
+            name: readout.predict(other.model, windows) for name, other in comparators.items()
+        }
+        metrics["comparators"] = comparing.compare(task, problem.name, mean.prediction, others)
     report(Progress("connectivity", 0, len(trained), "models"))
     couplings = [readout.connectivity(member.model, windows) for member in trained]
     edges, told = _edges(problem, trained, couplings)
@@ -195,7 +203,15 @@ def _baselines(problem: Problem, report: Report) -> dict[str, Baseline]:
         return baselines.co_smoothing(
             problem.binned, problem.split, starts, context=context, report=report
         )
-    return baselines.next_bin(problem.binned, problem.split, context=context, report=report)
+    link = getattr(problem.config, "link", "identity")
+    return baselines.next_bin(
+        problem.binned,
+        problem.split,
+        context=context,
+        link=link,
+        raw=problem.spec.inputs == "raw",
+        report=report,
+    )
 
 
 def _further(problem: Problem, trained: Sequence[Trained], report: Report) -> list[Contest]:

@@ -19,7 +19,7 @@ from nwbdyn.models.base import CO_SMOOTHING, NEXT, Batch, WindowSpec
 from nwbdyn.recording import COUNTS, Note
 from nwbdyn.splits import GAP, SPLITS, Split
 
-INPUTS = ("zscore", "counts", "exponential")
+INPUTS = ("zscore", "raw", "counts", "exponential")
 
 
 class Windows:
@@ -62,7 +62,9 @@ class Windows:
             raise ConfigError(
                 f"No window inputs named {spec.inputs!r}. Choose from: {', '.join(INPUTS)}."
             )
-        if spec.inputs != "zscore" and binned.quantity != COUNTS:
+        if spec.inputs == "raw" and binned.quantity == COUNTS:
+            raise ConfigError("Inputs 'raw' are for traces; this is counts.")
+        if spec.inputs not in ("zscore", "raw") and binned.quantity != COUNTS:
             raise ConfigError(
                 f"Inputs {spec.inputs!r} are for spike counts; this is {binned.quantity}."
             )
@@ -77,6 +79,8 @@ class Windows:
         self._neuron_ids = torch.as_tensor(ids, dtype=torch.long, device=self.device)
         self._held_in = torch.as_tensor(split.held_in, device=self.device)
         self.mean, self.sd = _mean_and_sd(binned.values, self._train)
+        if spec.inputs == "raw":
+            self.mean, self.sd = np.zeros_like(self.mean), np.ones_like(self.sd)
         self.largest = float(binned.values.max(where=self._train[:, None], initial=-np.inf))
         self._values = torch.as_tensor(binned.values, device=self.device)
         self._inputs = self._values

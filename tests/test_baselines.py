@@ -91,6 +91,39 @@ def test_each_next_bin_baseline_beats_the_one_it_extends():
     assert score["persistence"] < score["AR(1)"] < score["AR"] + 0.01 < score["VAR ridge"]
 
 
+def test_least_squares_through_the_right_link_find_a_noise_free_network_exactly():
+    random = np.random.default_rng(0)
+    coupling = random.normal(size=(5, 5)) * 0.9
+    activity = np.zeros((400, 5))
+    activity[0] = random.uniform(-0.5, 0.5, 5)
+    for t in range(1, 400):
+        drive = 0.3 * np.sin(t * np.array([0.11, 0.23, 0.31, 0.43, 0.53]))
+        activity[t] = np.tanh(coupling @ activity[t - 1] + drive)
+    waves = np.arange(400)[:, None] * np.array([0.11, 0.23, 0.31, 0.43, 0.53])
+    binned = binned_of(
+        activity,
+        covariates=np.sin(waves + np.array([[0.11, 0.23, 0.31, 0.43, 0.53]])).astype(np.float32),
+    )
+    split = split_of(400, 5)
+    found = baselines.next_bin(binned, split, context=1, link="tanh", raw=True)["OLS tanh"]
+    weights = found.coupling / activity[split.labels == TRAIN].std(0)  # per unit of the input
+    # float32 activity, and arctanh is steep near 1
+    np.testing.assert_allclose(weights, coupling, atol=0.02)
+    assert r2(binned, split, found.prediction) > 0.9999
+
+
+def test_through_the_link_of_counts_every_neurons_mean_is_kept():
+    counts, _ = shared_latent_counts(2000)
+    binned, split = binned_of(counts, "counts"), split_of(2000, 12)
+    found = baselines.next_bin(binned, split, context=3)["OLS log"]
+    train = split.labels == TRAIN
+    seen = train & np.isfinite(found.prediction[:, 0])
+    np.testing.assert_allclose(
+        found.prediction[seen].mean(0), counts[train].mean(0), rtol=0.02
+    )  # a rate of 0 is lifted to the floor
+    assert bits_per_spike(counts[split.labels == TEST], found.prediction[split.labels == TEST]) > 0
+
+
 def test_persistence_is_the_bin_before_and_needs_the_whole_context():
     values = np.random.default_rng(0).normal(size=(100, 2))
     segment = np.repeat([0, 1], 50)

@@ -70,6 +70,18 @@ def test_statistics_come_from_training_bins():
     assert windows.sd == pytest.approx(train.std(axis=0), abs=1e-5)
 
 
+def test_raw_traces_are_neither_centred_nor_scaled():
+    binned = binned_traces(60)
+    split = splits.make(binned, seed=0, hold_out=False, gap=2)
+    windows = Windows(binned, split, WindowSpec(context=2, inputs="raw"))
+    batch = next(windows.batches("train", 5))
+    first = int(batch.start_bin[0])
+    np.testing.assert_array_equal(batch.activity[0], binned.values[first : first + 2])
+    np.testing.assert_array_equal(batch.target[0, 0], binned.values[first + 2])
+    stitched = windows.stitch(np.array([first]), batch.target[:1])
+    np.testing.assert_array_equal(stitched[first + 2], binned.values[first + 2])
+
+
 def test_a_neuron_that_is_constant_in_training_does_not_blow_up():
     binned = binned_traces(100)
     binned.values[:90, 0] = 1.0
@@ -291,8 +303,10 @@ def test_a_recording_too_short_says_what_to_do():
 def test_counts_asked_of_traces_are_refused():
     with pytest.raises(ConfigError, match="spike counts; this is dff"):
         next_windows(binned_traces(100), inputs="counts")
-    with pytest.raises(ConfigError, match="Choose from: zscore, counts, exponential"):
-        next_windows(binned_traces(100), inputs="raw")
+    with pytest.raises(ConfigError, match="Choose from: zscore, raw, counts, exponential"):
+        next_windows(binned_traces(100), inputs="rank")
+    with pytest.raises(ConfigError, match="'raw' are for traces"):
+        next_windows(binned_counts(100), inputs="raw")
 
 
 def test_the_forward_bins_of_one_window_give_way_to_the_window_that_observed_them():

@@ -1,9 +1,9 @@
 """Baselines for models that predict the next bin from the bins before it.
 
 Persistence repeats the last bin. AR(1) and AR are autoregressions of each neuron by itself. VAR
-ridge and VAR lasso add coupling between neurons. Counts have a Poisson GLM with log link too, whose
-inputs are the logs of all neurons' counts through causal exponentials. Covariates, where there are
-any, enter AR, VAR and GLM.
+ridge and VAR lasso add coupling between neurons, OLS does so through the model's link. Counts have
+a Poisson GLM with log link too, whose inputs are the logs of all neurons' counts through causal
+exponentials. Covariates, where there are any, enter AR, VAR, OLS and GLM.
 """
 
 from functools import partial
@@ -15,6 +15,7 @@ from scipy.signal import lfilter
 from nwbdyn.baselines import autoregression, vector
 from nwbdyn.baselines.autoregression import Autoregression
 from nwbdyn.baselines.baseline import Baseline
+from nwbdyn.baselines.link import through_link
 from nwbdyn.baselines.problem import (
     Problem,
     floored,
@@ -36,7 +37,14 @@ FILTERS = {  # of the GLM's counts: time constants in seconds, 0 is the last bin
 
 
 def next_bin(
-    binned: Binned, split: Split, *, context: int, horizon: int = 1, report: Report = silent
+    binned: Binned,
+    split: Split,
+    *,
+    context: int,
+    horizon: int = 1,
+    link: str = "identity",
+    raw: bool = False,
+    report: Report = silent,
 ) -> dict[str, Baseline]:
     """Predict each bin from the bins before it.
 
@@ -48,10 +56,13 @@ def next_bin(
         context: bins of history the model has.
         horizon: bins ahead. Beyond 1 every regression is fitted to that distance anew, which is at
             least as good as stepping there, and the Poisson GLM is left out.
+        link: of the model; least squares through it stand beside it. Through the identity they
+            are the vector autoregression; counts have the logarithm whatever the model's.
+        raw: the model sees traces as they are, and its link is in their units.
 
     Returns:
-        "persistence", "AR(1)", "AR", "VAR ridge", "VAR lasso" (up to 500 neurons) and, for counts,
-        "Poisson GLM".
+        "persistence", "AR(1)", "AR", "VAR ridge", "VAR lasso" (up to 500 inputs), "OLS tanh" or,
+        for counts, "OLS log", and for counts "Poisson GLM".
 
     Raises:
         DataError: no training or no validation bin has such a history.
@@ -66,6 +77,10 @@ def next_bin(
     report(Progress("baselines", 4, steps, "fits"))
     lasso = vector.lasso(binned, problem, alone, choice)
     found += [lasso] if lasso is not None else []
+    if binned.quantity == COUNTS:
+        link = "log"
+    if link != "identity" and horizon == 1:
+        found.append(through_link(binned, problem, link, raw=raw))
     report(Progress("baselines", 5, steps, "fits"))
     if steps == 6:
         found.append(_glm(binned, problem))

@@ -104,6 +104,7 @@ Examples:
     help="Keep what sessions share of this run, and fit the rest.",
 )
 @scale.options
+@click.option("--comparators", is_flag=True, help="Also train networks without a learned coupling.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing run directory.")
 @options.instance

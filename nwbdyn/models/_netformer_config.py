@@ -8,6 +8,7 @@ PRESETS: dict[str, dict[str, object]] = {
     "toy": {
         **{"history": 1, "embedding": 5, "projection": 5, "layer_norm": False, "scale": 1.0},
         **{"learning_rate": 0.01, "epochs": 1100, "batch_size": 80, "schedule": "step"},
+        "inputs": "raw",
     },
     "stdp": {
         **{"history": 5, "embedding": 101, "projection": 101},
@@ -16,14 +17,17 @@ PRESETS: dict[str, dict[str, object]] = {
     "task_pdm": {
         **{"history": 5, "embedding": 7, "projection": 7},
         **{"learning_rate": 0.0025, "epochs": 100, "batch_size": 64, "schedule": "constant"},
+        "inputs": "raw",
     },
     "task_gonogo": {
         **{"history": 1, "embedding": 11, "projection": 11, "layer_norm": False},
         **{"learning_rate": 0.01, "epochs": 50, "batch_size": 64, "schedule": "constant"},
+        "inputs": "raw",
     },
     "task_delay": {
         **{"history": 5, "embedding": 14, "projection": 14},
         **{"learning_rate": 0.005, "epochs": 50, "batch_size": 64, "schedule": "constant"},
+        "inputs": "raw",
     },
     "constrained_simulation": {
         **{"history": 99, "embedding": 200, "projection": 299},

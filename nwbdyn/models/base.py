@@ -44,7 +44,8 @@ class WindowSpec:
 
     context: int  # bins of input
     forward: int = 0  # co-smoothing: bins after the context to predict, unseen
-    inputs: str = "zscore"  # "zscore", "counts", or "exponential" (causal filter over counts)
+    inputs: str = "zscore"  # "zscore", "raw" (traces as they are, targets too), "counts", or
+    # "exponential" (causal filter over counts)
     time_constant: float = 0.1  # seconds, of the exponential
 
 
