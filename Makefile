@@ -8,7 +8,7 @@ RUN := runs/demo
 # Models of a few dozen neurons are faster on one thread, and tests repeat themselves exactly.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all lint notebooks reference clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -30,6 +30,14 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# The tutorials, run and with their figures, in build/notebooks.
+notebooks: .venv/ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[tutorials]'
+	$(BIN)/python tutorials/render.py build/notebooks
+
+reference: .venv/ready
+	$(BIN)/python docs/make_reference.py
 
 clean:
 	rm -rf .venv runs build dist

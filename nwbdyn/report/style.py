@@ -79,3 +79,8 @@ def bounds(labels: Sequence[str]) -> list[tuple[str, int, int]]:
     return [
         (labels[start], start, stop) for start, stop in itertools.pairwise(edges) if stop > start
     ]
+
+
+def around(share: float) -> tuple[float, float, float, float]:
+    """A colour for something cyclic, such as an angle; `share` of the whole turn, 0 to 1."""
+    return mpl.colormaps["twilight_shifted"](0.1 + 0.8 * share)
