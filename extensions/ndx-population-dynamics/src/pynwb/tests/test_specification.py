@@ -4,10 +4,12 @@ import runpy
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pynwb
 import pytest
+import yaml
 
 EXTENSION = Path(__file__).resolve().parents[3]
 SCRIPT = EXTENSION / "src" / "spec" / "create_extension_spec.py"
@@ -41,6 +43,25 @@ def test_every_type_is_exported_with_a_mock_constructor():
     names = {spec.neurodata_type_def for spec in runpy.run_path(str(SCRIPT))["TYPES"]}
     assert set(ndx.__all__) == names
     assert set(mock.__all__) == {f"mock_{name}" for name in names}
+
+
+def test_specification_package_record_and_changelog_state_one_version():
+    version = runpy.run_path(str(SCRIPT))["VERSION"]
+    project = tomllib.loads((EXTENSION / "pyproject.toml").read_text())["project"]
+    record = yaml.safe_load((EXTENSION / "ndx-meta.yaml").read_text())
+    assert (project["name"], record["name"]) == ("ndx-population-dynamics",) * 2
+    assert (project["version"], record["version"]) == (version, version)
+    assert project["license"] == record["license"]
+    assert f"\n## {version}\n" in (EXTENSION / "CHANGELOG.md").read_text()
+
+
+def test_the_readme_explains_every_type_and_draws_it():
+    readme = (EXTENSION / "README.md").read_text()
+    diagram = readme.split("```mermaid")[1].split("```")[0]
+    for spec in runpy.run_path(str(SCRIPT))["TYPES"]:
+        name, parent = spec.neurodata_type_def, spec.neurodata_type_inc
+        assert f"| `{name}` | `{parent}` |" in readme
+        assert f"{parent} <|-- {name}\n" in diagram
 
 
 @pytest.mark.parametrize("installed", [True, False])
