@@ -1,18 +1,21 @@
 """SynapsNet on simulated networks with known wiring, beside linear and Poisson regressions.
 
-    python benchmarks/synapsnet.py [--systems rate ca …] [--runs K] [--updates N]
+    python benchmarks/synapsnet.py [--systems rate ca …] [--runs K] [--updates N …]
 
 Every run simulates `sample:network` anew, splits it 70/15/15 in time and standardises it on the
-training part. Penalties of all methods, SynapsNet's L1 included, are chosen by the loss on the
-validation part; the wiring is looked at once, to score. `r` is the correlation with the true
-weights off the diagonal, `prediction` the mean correlation of the next bin with its prediction on
-the test part, `skill` what is gained there on copying the last bin. "AR deconvolution" takes from
+training part. Penalties of all methods, and SynapsNet's L1 and length of training, are chosen by
+the loss on the validation part; the wiring is looked at once, to score. `r` is the correlation with
+the true weights off the diagonal (0 for a matrix of zeros), `prediction` the mean correlation of
+the next bin with its prediction on the test part, `skill` what is gained there on copying the last
+bin. "AR deconvolution" takes from
 each trace its own AR(1), fitted on the training part, before the lasso.
 """
 
 import argparse
 import time
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import torch
@@ -26,10 +29,11 @@ from nwbdyn.models.synapsnet import SynapsNet
 from nwbdyn.readout import predict
 from nwbdyn.simulate import sample
 from nwbdyn.splits import Split
-from nwbdyn.training import train
+from nwbdyn.training import Trained, train
 from nwbdyn.windows import Windows
 
 L1 = (0.03, 0.1, 0.3, 1.0)  # of SynapsNet
+UPDATES = (500, 1500)  # likewise
 SYSTEMS = {  # neurons, steps, runs
     "rate": (30, 2000, 10),
     "ca": (30, 3000, 10),
@@ -66,8 +70,8 @@ class Trial:
     def counts(self) -> bool:
         return self.binned.quantity == "counts"
 
-    def synapsnet(self, **options: object) -> tuple[dict[str, Scores], str]:
-        """Scores of A and of its effective form with the L1 that validation chooses, and a note."""
+    def synapsnet(self, updates: Sequence[int]) -> tuple[dict[str, Scores], str]:
+        """Scores of A and of its effective form with what validation chooses, and a note."""
         ids = tuple(range(self.binned.num_neurons))
         layout = Layout(
             neuron_ids={"0": ids},
@@ -75,15 +79,16 @@ class Trial:
             bin_width=self.binned.bin_width,
             quantity=self.binned.quantity,
         )
-        fits, begun = [], time.process_time()
-        for l1 in L1:
-            config = SynapsNet.configure(layout, **{"l1": l1, **options})
+        fits: dict[tuple[int, float], Trained] = {}
+        begun = time.process_time()
+        for number, l1 in product(updates, L1):
+            config = SynapsNet.configure(layout, updates=number, l1=l1)
             windows = Windows(self.binned, self.split, SynapsNet.windows(config, layout))
-            fits.append(
-                train(SynapsNet, config, layout, windows, seed=0, device=torch.device("cpu"))
+            fits[number, l1] = train(
+                SynapsNet, config, layout, windows, seed=0, device=torch.device("cpu")
             )
-        seconds = (time.process_time() - begun) / len(L1)
-        best = min(range(len(L1)), key=lambda k: fits[k].best)
+        seconds = (time.process_time() - begun) / len(fits)
+        best = min(fits, key=lambda setting: fits[setting].best)
         model = fits[best].model
         assert isinstance(model, SynapsNet)
         prediction = predict(model, windows, splits=["test"])
@@ -95,11 +100,14 @@ class Trial:
             "SynapsNet A": self.scores(raw, prediction),
             "SynapsNet effective": self.scores(effective, prediction),
         }
-        losses = ", ".join(f"{fit.best:.5f}" for fit in fits)
+        losses = "; ".join(
+            ", ".join(f"{fits[number, l1].best:.4f}" for l1 in L1) for number in updates
+        )
         positive = float(model.sign_agreement.mean())
         note = (
-            f"L1 {L1[best]:g} (validation {losses}), epoch {fits[best].best_epoch} of "
-            f"{len(fits[best].history)}, gains positive {positive:.2f}, {seconds:.0f} s a fit"
+            f"{best[0]} updates, L1 {best[1]:g} (validation {losses}), epoch "
+            f"{fits[best].best_epoch} of {len(fits[best].history)}, gains positive "
+            f"{positive:.2f}, {seconds:.0f} s a fit"
         )
         return found, note
 
@@ -151,7 +159,7 @@ class Trial:
         if weight is not None:
             agreement = metrics.agreement(weight, self.wiring)
             for score, name in zip(SCORES, ("pearson", "auroc", "precision_at_k"), strict=False):
-                found[score] = agreement[name]
+                found[score] = agreement[name] if np.ptp(weight) > 0 else 0.0
         if prediction is not None:
             values = self.binned.values
             copied = np.concatenate([values[:1] * np.nan, values[:-1]])
@@ -171,10 +179,10 @@ class Trial:
         return replace(self.binned, values=values.astype(np.float32))
 
 
-def compete(kind: str, seed: int, options: dict[str, object]) -> dict[str, object]:
+def compete(kind: str, seed: int, updates: Sequence[int]) -> dict[str, object]:
     """The scores of every method on one recording, and a note on the fit."""
     trial = Trial(kind, seed)
-    ours, note = trial.synapsnet(**options)
+    ours, note = trial.synapsnet(updates)
     found = trial.references() | ours
     return {name: np.array([values[key] for key in SCORES]) for name, values in found.items()} | {
         "note": note
@@ -199,17 +207,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--systems", nargs="+", default=list(BAR), choices=list(SYSTEMS))
     parser.add_argument("--runs", type=int, help="of each system")
-    parser.add_argument("--updates", type=int)
+    parser.add_argument("--updates", type=int, nargs="+", default=list(UPDATES))
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    options = {} if chosen.updates is None else {"updates": chosen.updates}
     rows: list[list[object]] = []
     each: list[list[object]] = []
     for kind in chosen.systems:
         scores: dict[str, list[Scores]] = {}
         for seed in range(SYSTEMS[kind][2] if chosen.runs is None else chosen.runs):
-            part = f"{kind}-{seed}-{chosen.updates}"
-            kept = finished(part, compete, kind, seed, options)
+            part = "-".join(str(each) for each in (kind, seed, *chosen.updates))
+            kept = finished(part, compete, kind, seed, chosen.updates)
             note = kept.pop("note")
             found = {name: dict(zip(SCORES, values, strict=True)) for name, values in kept.items()}
             for method, values in found.items():

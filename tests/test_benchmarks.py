@@ -231,3 +231,9 @@ def test_lorenz(script, data):
     folder = str(data / "simulated" / "lorenz48")
     page = script("stndt_lorenz").run(folder, "--seeds", "0", "--without", "--epochs", "1")
     assert "smoothing + GLM" in page
+
+
+def test_a_fit_that_is_refused_says_why_on_the_page(script, data):
+    page = script("recordings").run(str(data), "--only", "thalamus")
+    assert "co-smoothing needs 5 held-out and 5 held-in" in page
+    assert "Exit code 1." in page
