@@ -1,6 +1,6 @@
 """NetFormer on four systems of five units, constant or moving, linear or through tanh.
 
-    python benchmarks/netformer_toys.py [--systems K] [--epochs N]
+    python benchmarks/netformer_toys.py [--systems K] [--noise SD] [--epochs N]
 
 The systems are `sample:toy` with seeds 0 … K - 1: of the published form, with weights and rhythms
 drawn here, so the published numbers are those of other systems. The published protocol: 2,400 of
@@ -47,8 +47,8 @@ LAYOUT = Layout(
 class System:
     """One simulated system: x (num_steps, 5) and W (num_steps, 5, 5)."""
 
-    def __init__(self, kind: str, seed: int) -> None:
-        _, truth = sample(f"sample:toy?kind={kind}&seed={seed}")
+    def __init__(self, kind: str, seed: int, noise: float) -> None:
+        _, truth = sample(f"sample:toy?kind={kind}&seed={seed}&noise={noise:g}")
         self.x = truth.rates
         assert truth.coupling is not None
         steps = (len(self.x), *truth.coupling.shape)
@@ -142,15 +142,16 @@ def rows_of(kind: str, name: str, scores: Sequence[Sequence[float]]) -> list[obj
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--systems", type=int, default=5)
+    parser.add_argument("--noise", type=float, default=0.01)
     parser.add_argument("--epochs", type=int)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     lines: list[list[object]] = []
     each: list[list[object]] = []
     for kind, gamma in GAMMA.items():
-        systems = [System(kind, seed) for seed in range(chosen.systems)]
+        systems = [System(kind, seed, chosen.noise) for seed in range(chosen.systems)]
         lines.append([kind, "published, its own systems", *PUBLISHED[kind], ""])
-        part = f"{kind}-{chosen.systems}-{chosen.epochs}"
+        part = f"{kind}-{chosen.systems}-{chosen.noise:g}-{chosen.epochs}"
         fitted = finished(part, netformer, systems, gamma, chosen.epochs)["scores"]
         lines.append(rows_of(kind, "NetFormer", fitted))
         found = [references(system) for system in systems]
@@ -161,8 +162,8 @@ def main() -> None:
             each.append([kind, seed, *cells])
         columns = ["Spearman", "Pearson", "R2", "temporal r, mean", "median", "share below 0"]
         publish(
-            "netformer_toys",
-            f"Mean ± sd over {chosen.systems} systems.\n\n"
+            "netformer_toys" if chosen.noise else "netformer_toys_noise_free",
+            f"Mean ± sd over {chosen.systems} systems, noise {chosen.noise:g} per step.\n\n"
             + table(["system", "fit", *columns], lines)
             + "\n\nNetFormer, each system:\n\n"
             + table(["system", "seed", *columns], each),

@@ -7,8 +7,8 @@ training part. Penalties of all methods, and SynapsNet's L1 and length of traini
 the loss on the validation part; the wiring is looked at once, to score. `r` is the correlation with
 the true weights off the diagonal (0 for a matrix of zeros), `prediction` the mean correlation of
 the next bin with its prediction on the test part, `skill` what is gained there on copying the last
-bin. "AR deconvolution" takes from
-each trace its own AR(1), fitted on the training part, before the lasso.
+bin. "AR deconvolution" takes from each trace its own AR(1), fitted on the training part, before the
+lasso.
 """
 
 import argparse

@@ -54,7 +54,7 @@ def test_a_finished_part_is_not_computed_again(script, monkeypatch, tmp_path):
 
 def test_models_trained_side_by_side_end_where_each_would_alone(script):
     stacked, toys = script("stacked"), script("netformer_toys")
-    systems = [toys.System("tanh-static", seed) for seed in range(2)]
+    systems = [toys.System("tanh-static", seed, 0.01) for seed in range(2)]
     training = [system.windows(slice(200)) for system in systems]
     config = NetFormer.configure(toys.LAYOUT, preset="toy")
     together = stacked.seeded(lambda: NetFormer(config, toys.LAYOUT), range(2))

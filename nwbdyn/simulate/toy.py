@@ -1,6 +1,6 @@
 """`sample:toy`: five units whose coupling is constant or moves, linear or through tanh.
 
-    x(k+1) = x(k) + STEP (-x(k) + phi(W(k) x(k))) + noise
+    x(k+1) = x(k) + STEP (-x(k) + phi(W(k) x(k))) + noise of sd `noise`
 
 With phi the identity this is what NetFormer without layer norm computes exactly; with tanh only
 near 0. The linear systems oscillate with hardly any damping, the tanh systems keep themselves in a
@@ -22,7 +22,6 @@ STEP = 0.05
 GROWTH = {"linear": 0.999, "tanh": 1.01}  # per step of the fastest mode around 0, at its fastest
 SWING = 0.5  # amplitude of a moving weight over its mean
 PERIODS = (400, 900)  # steps
-NOISE = 0.01  # per step
 RATE = 10.0  # steps per second, for the recording's clock only
 
 
@@ -33,6 +32,7 @@ class Toy(Parameters):
     name = "toy"
     kind: str = choice("linear-static", "tanh-static", "linear-moving", "tanh-moving")
     steps: int = parameter(3000, 100, 1_000_000)
+    noise: float = parameter(0.01, 0, 1)  # per step
 
     def simulate(self) -> tuple[Recording, Truth]:
         """The recording and what was planted in it."""
@@ -41,7 +41,7 @@ class Toy(Parameters):
         moving = motion == "moving"
         weights = _weights(self.steps, GROWTH[link], moving=moving, random=random)
         respond = np.tanh if link == "tanh" else np.positive
-        noise = NOISE * random.normal(size=(self.steps, NUM_UNITS))
+        noise = self.noise * random.normal(size=(self.steps, NUM_UNITS))
         x = np.empty_like(noise)
         x[0] = random.normal(size=NUM_UNITS)
         for k in range(1, self.steps):
