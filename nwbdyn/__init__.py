@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nwbdyn.opening import open
     from nwbdyn.recording import Recording, Source
     from nwbdyn.reproducing import reproduce
+    from nwbdyn.restoring import lesion
     from nwbdyn.results import Fit, Predictions, load
     from nwbdyn.sweeping import sweep
     from nwbdyn.validating import validate
@@ -28,6 +29,7 @@ _HOME = {
     "export": "nwbdyn.nwb.write",
     "fit": "nwbdyn.fitting",
     "fit_joint": "nwbdyn.joint",
+    "lesion": "nwbdyn.restoring",
     "load": "nwbdyn.results",
     "open": "nwbdyn.opening",
     "open_results": "nwbdyn.nwb.results",
@@ -46,6 +48,7 @@ __all__ = [
     "export",
     "fit",
     "fit_joint",
+    "lesion",
     "load",
     "open",
     "open_results",

@@ -31,6 +31,7 @@ from nwbdyn.errors import ConfigError
 from nwbdyn.members import Engine, Workplace
 from nwbdyn.problem import pose
 from nwbdyn.progress import Report, silent
+from nwbdyn.readout import INFLUENCE_WINDOWS
 from nwbdyn.recording import Note, Recording
 from nwbdyn.results import Fit
 from nwbdyn.summary import summarise
@@ -62,6 +63,7 @@ def fit(
     null: str | None = None,
     adopt: Path | str | None = None,
     comparators: bool = False,
+    effective_windows: int = INFLUENCE_WINDOWS,
     engine: Engine | None = None,
     run: Path | str | None = None,
     resume: bool = False,
@@ -104,6 +106,8 @@ def fit(
             and not trained; its options and the width of its bins hold where none are given here.
         comparators: also train two networks without a learned coupling on the same windows, and
             score the model against them (see `comparing`). A next-bin model only.
+        effective_windows: test windows that the predictive influence is averaged over, at most. It
+            is dear for stndt, and only there (with `causal_mask_ratio`) worth reducing.
         sweep: settings to try, as a table or a YAML file (see `nwbdyn.space`). All are trained with
             the first seed, and the one that does best on validation is fitted and scored.
         engine: trains the candidates of a sweep and further seeds, all at once (`cluster.Ray`); it
@@ -189,7 +193,13 @@ def fit(
         uncoupled = members.predict_uncoupled(problem, seed, place)
         others = comparing.train_comparators(problem, seed, place) if comparators else {}
         fitted = summarise(
-            problem, trained, uncoupled, comparators=others, folds=folds, report=report
+            problem,
+            trained,
+            uncoupled,
+            comparators=others,
+            effective_windows=effective_windows,
+            folds=folds,
+            report=report,
         )
         if choice.table:
             listed = {"candidates": list(choice.table)}

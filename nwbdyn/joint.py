@@ -32,6 +32,7 @@ from nwbdyn.models.base import BaseConfig, Layout, Model
 from nwbdyn.pooling import PooledWindows
 from nwbdyn.problem import SESSION, Problem, cell_types, configure, pose
 from nwbdyn.progress import Progress, Report, silent
+from nwbdyn.readout import INFLUENCE_WINDOWS
 from nwbdyn.recording import Note, Recording
 from nwbdyn.results import Fit
 from nwbdyn.summary import summarise
@@ -92,6 +93,7 @@ def fit_joint(
     covariates: Sequence[str] = (),
     adopt: Path | str | None = None,
     comparators: bool = False,
+    effective_windows: int = INFLUENCE_WINDOWS,
     run: Path | str | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -159,7 +161,7 @@ def fit_joint(
         trained = members.train_each(joint, every_seed, place)
         uncoupled = members.train_uncoupled(joint, seed, place)
         others = comparing.train_comparators(joint, seed, place) if comparators else {}
-        fits = _each_session(joint, trained, uncoupled, others, asked, place)
+        fits = _each_session(joint, trained, uncoupled, others, effective_windows, asked, place)
     if run is not None:
         _write(run, joint, trained, asked, fits)
     return fits
@@ -336,6 +338,7 @@ def _each_session(
     trained: Sequence[Trained],
     uncoupled: Trained | None,
     comparators: Mapping[str, Trained],
+    effective_windows: int,
     asked: Mapping[str, Any],
     place: Workplace,
 ) -> dict[str, Fit]:
@@ -350,7 +353,13 @@ def _each_session(
         without = None if uncoupled is None else readout.predict(uncoupled.model, problem.windows)
         problem = replace(problem, config=joint.config)
         fitted = summarise(
-            problem, trained, without, comparators=comparators, folds=None, report=place.report
+            problem,
+            trained,
+            without,
+            comparators=comparators,
+            effective_windows=effective_windows,
+            folds=None,
+            report=place.report,
         )
         together = {"joint": {"sessions": list(joint.problems), "neuron_id": joint.neuron_id}}
         extra = {k: v for k, v in asked.items() if k in ("adopted", "comparators")} | together

@@ -5,6 +5,7 @@ matrix is scaled to unit root mean square before it is averaged, because seeds a
 better than on its size.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ import torch
 
 from nwbdyn.connectivity import Connectivity
 from nwbdyn.models.base import CO_SMOOTHING, Batch, Model
+from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Neurons
 from nwbdyn.splits import GAP, SPLITS
 from nwbdyn.windows import Windows
@@ -40,11 +42,13 @@ def predict(
     *,
     splits: Sequence[str] = SPLITS_WITH_WINDOWS,
     maps: str | None = None,
+    without: torch.Tensor | None = None,
 ) -> np.ndarray:
     """(num_bins, N) predictions in source units where a window of these splits reaches, else NaN.
 
     Args:
         maps: what stands for a model's attention maps, for models that can replace them.
+        without: columns whose input is 0: no spike, or the training mean of a trace.
     """
     options = {} if maps is None else {"maps": maps}
     values = np.full(windows.binned.values.shape, np.nan, dtype=np.float32)
@@ -54,7 +58,7 @@ def predict(
             size += 1  # no window alone in the last batch: shuffled maps need a second one
         with torch.no_grad():
             parts = [
-                model(batch, **options).prediction.cpu().numpy()
+                model(_silenced(batch, without), **options).prediction.cpu().numpy()
                 for batch in windows.batches(split, size)
             ]
         stitched = windows.stitch(starts, np.concatenate(parts))
@@ -119,21 +123,37 @@ def currents(connectivity: Connectivity, windows: Windows) -> np.ndarray | None:
     return values
 
 
-def influence(model: Model, windows: Windows) -> np.ndarray:
+def influence(
+    model: Model,
+    windows: Windows,
+    *,
+    num_windows: int = INFLUENCE_WINDOWS,
+    report: Report = silent,
+) -> np.ndarray:
     """(N, N) mean predictive influence [post, pre] over evenly spaced test windows.
 
-    At most INFLUENCE_WINDOWS of them; rows and columns are those of the model's connectivity.
+    Rows and columns are those of the model's connectivity.
+
+    Args:
+        num_windows: at most.
+        report: told the number of windows before the first, and how far it is and how long the
+            rest will take after each batch of them.
     """
     every = windows.starts("test")
-    picked = np.unique(np.linspace(0, len(every) - 1, INFLUENCE_WINDOWS).astype(int))
+    picked = np.unique(np.linspace(0, len(every) - 1, num_windows).astype(int))
     wanted = torch.as_tensor(every[picked])
     num_neurons = windows.binned.num_neurons
     size = max(1, min(model.config.batch_size, INFLUENCE_NUMBERS // num_neurons**2))
     total = np.zeros((num_neurons, num_neurons))
+    done, begun = 0, time.monotonic()
+    report(Progress("influence", 0, len(wanted), "windows"))
     for batch in windows.batches("test", size):
         chosen = torch.isin(batch.start_bin.cpu(), wanted).to(batch.start_bin.device)
         if chosen.any():
             total += model.influence(_only(batch, chosen)).double().sum(0).cpu().numpy()
+            done += int(chosen.sum())
+            left = (time.monotonic() - begun) / done * (len(wanted) - done)
+            report(Progress("influence", done, len(wanted), "windows", {"seconds left": left}))
     mean = total / len(wanted)
     kept = windows.split.held_in if model.target == CO_SMOOTHING else slice(None)
     return mean[kept][:, kept]
@@ -200,6 +220,13 @@ def _scaled(matrices: Sequence[np.ndarray], off_diagonal: np.ndarray) -> np.ndar
         return stack
     size = np.sqrt(np.square(stack[:, off_diagonal]).mean(axis=1))
     return stack / np.where(size > 0, size, 1)[:, None, None]
+
+
+def _silenced(batch: Batch, columns: torch.Tensor | None) -> Batch:
+    """The batch without the input of some neurons."""
+    if columns is None or not len(columns):
+        return batch
+    return replace(batch, activity=batch.activity.index_fill(2, columns, 0.0))
 
 
 def _only(batch: Batch, chosen: torch.Tensor) -> Batch:

@@ -75,9 +75,9 @@ def reproduce(
     with ExitStack() as files:
         first = files.enter_context(open_results(path, run))
         scratch = Path(files.enter_context(TemporaryDirectory(prefix="nwbdyn-")))
-        recording = files.enter_context(_reopened(first, source, instance, scratch, report))
-        choices = _choices(first)
-        choices["bin_width"] = _bin_width(first, recording, choices)
+        recording = files.enter_context(reopened(first, source, instance, scratch, report))
+        choices = choices_of(first)
+        choices["bin_width"] = bin_width_of(first, recording, choices)
         second = fitting.fit(
             recording,
             first.model,
@@ -133,7 +133,7 @@ def compare_metrics(
     return differences.get(worst, 0.0), worst, unmatched
 
 
-def _reopened(
+def reopened(
     fit: Fit, address: str | None, instance: str | None, scratch: Path, report: Report
 ) -> Recording:
     """The recording that was fitted, with what was chosen from it."""
@@ -155,7 +155,7 @@ def _reopened(
         ) from error
 
 
-def _choices(fit: Fit) -> dict[str, Any]:
+def choices_of(fit: Fit) -> dict[str, Any]:
     """What was asked of the fit, as `fitting.fit` takes it; options chosen by validation open."""
     left_open = _listed(_asked(fit).get("by_validation"), [])
     fold = fit.split.get("fold")
@@ -168,7 +168,7 @@ def _choices(fit: Fit) -> dict[str, Any]:
     }
 
 
-def _bin_width(fit: Fit, recording: Recording, choices: Mapping[str, Any]) -> float | None:
+def bin_width_of(fit: Fit, recording: Recording, choices: Mapping[str, Any]) -> float | None:
     """The bin width with which the recording gives the tensors that were fitted.
 
     Traces either keep their frames or were resampled; their digest tells.

@@ -19,6 +19,7 @@ from nwbdyn import (
     comparing,
     evaluation,
     held_out,
+    importance,
     provenance,
     readout,
     rollout,
@@ -29,7 +30,7 @@ from nwbdyn.connectivity import Connectivity
 from nwbdyn.evaluation import Contest, Task
 from nwbdyn.problem import Problem
 from nwbdyn.progress import Progress, Report
-from nwbdyn.readout import MOST_NEURONS
+from nwbdyn.readout import INFLUENCE_WINDOWS, MOST_NEURONS
 from nwbdyn.recording import Note, Recording
 from nwbdyn.results import Fit, Predictions
 from nwbdyn.rollout import HORIZONS
@@ -42,6 +43,7 @@ def summarise(
     without: np.ndarray | None,
     *,
     comparators: Mapping[str, Trained] = {},
+    effective_windows: int = INFLUENCE_WINDOWS,
     folds: int | None,
     report: Report,
 ) -> Fit:
@@ -56,13 +58,14 @@ def summarise(
         without: (num_bins, N) predictions of the first seed's model fitted without coupling, for
             models that have such a thing.
         comparators: name -> another model of the same windows, to score beside it.
+        effective_windows: test windows that the predictive influence is averaged over, at most.
         folds: number of folds that are fitted beside this, for the record.
         report: told how far baselines, roll-out and read-out are.
     """
     windows, binned = problem.windows, problem.binned
     best = _best(trained)
     predictions = [readout.predict(member.model, windows) for member in trained]
-    task = _task(problem)
+    task = task_of(problem)
     mean = averaging.average(task, predictions, [member.seed for member in trained])
     metrics = _metrics(problem, task, trained, predictions, mean, without, report)
     if comparators:
@@ -72,7 +75,7 @@ def summarise(
         metrics["comparators"] = comparing.compare(task, problem.name, mean.prediction, others)
     report(Progress("connectivity", 0, len(trained), "models"))
     couplings = [readout.connectivity(member.model, windows) for member in trained]
-    edges, told = _edges(problem, trained, couplings)
+    edges, told = _edges(problem, trained, couplings, effective_windows, report)
     report(Progress("connectivity", len(trained), len(trained), "models"))
     embeddings = best.model.embeddings()
     rows = list(problem.layout.neuron_ids[windows.session])
@@ -118,7 +121,11 @@ def summarise(
 
 
 def _edges(
-    problem: Problem, trained: Sequence[Trained], couplings: Sequence[Connectivity]
+    problem: Problem,
+    trained: Sequence[Trained],
+    couplings: Sequence[Connectivity],
+    effective_windows: int,
+    report: Report,
 ) -> tuple[pd.DataFrame, tuple[Note, ...]]:
     """The edge table, and what has to be said of it."""
     neurons = couplings[0].neurons
@@ -131,11 +138,16 @@ def _edges(
         return none, (Note("too-many-neurons", "edges", reason),)
     influences = []
     if all(member.model.influences for member in trained):
-        influences = [readout.influence(member.model, problem.windows) for member in trained]
+        influences = [
+            readout.influence(
+                member.model, problem.windows, num_windows=effective_windows, report=report
+            )
+            for member in trained
+        ]
     return readout.edges([c.mean().to_numpy() for c in couplings], neurons, influences), ()
 
 
-def _task(problem: Problem) -> Task:
+def task_of(problem: Problem) -> Task:
     """What the recording is scored on."""
     return Task(
         binned=problem.binned,
@@ -191,7 +203,9 @@ def _metrics(
         if scored is not None:
             metrics["benchmark"] = scored
     if problem.model_class.ablations:
+        best_model = _best(trained).model
         metrics["necessity"] = _necessity(problem, _best(trained), task)
+        metrics["importance"] = importance.scores(best_model, problem.windows, task)
     return metrics
 
 

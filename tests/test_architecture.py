@@ -81,6 +81,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"numpy"},
     ),
     "averaging": ({"evaluation"}, {"numpy"}),
+    "importance": (
+        {"evaluation", "models", "readout", "windows"},
+        {"numpy", "torch"},
+    ),
     "rollout": ({"models", "recording", "splits", "windows"}, {"numpy", "torch"}),
     "provenance": ({"__version__"}, set()),
     "adopting": (WORDS | {"run_directory"}, {"torch"}),
@@ -120,6 +124,7 @@ ANYTHING = {
     "refits",
     "reproducing",
     "__init__",
+    "restoring",
 }
 
 
@@ -191,6 +196,7 @@ def test_public_names_are_exactly_these():
         "fit",
         "fit_joint",
         "load",
+        "lesion",
         "open",
         "open_results",
         "reproduce",

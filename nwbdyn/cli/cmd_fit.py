@@ -104,6 +104,13 @@ Examples:
     help="Keep what sessions share of this run, and fit the rest.",
 )
 @scale.options
+@click.option(
+    "--effective-windows",
+    type=click.IntRange(min=1),
+    default=200,
+    show_default=True,
+    help="Test windows for the predictive influence; slow for stndt.",
+)
 @click.option("--comparators", is_flag=True, help="Also train networks without a learned coupling.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing run directory.")
