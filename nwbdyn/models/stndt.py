@@ -46,7 +46,7 @@ class STNDT(base.Model):
     target = base.CO_SMOOTHING
     form = "attention"
     Config: ClassVar[type[base.Config]] = Config
-    paper = "Le & Shlizerman 2022, NeurIPS, arXiv 2206.04727"
+    paper = "Le & Shlizerman, STNDT, NeurIPS 2022, arXiv 2206.04727"
     ablations = MAPS[1:]
 
     config: Options
