@@ -18,6 +18,8 @@ from nwbdyn import (
     adopting,
     benchmark,
     comparing,
+    groups,
+    identifiability,
     members,
     opening,
     refits,
@@ -100,7 +102,9 @@ def fit(
         null: "shift:K" or "trials:K": also fit K surrogate recordings in which neurons are
             independent, or coupled by their trials' condition alone, and ten halves of the training
             blocks. Edges then carry p, q, a standard error, the agreement of halves and flags; 20
-            surrogates are enough for q = .05. A next-bin model only.
+            surrogates are enough for q = .05. It is also told whether coupling that changes over
+            time predicts better than a refit with a constant one, and mean weights between cell
+            types. A next-bin model only.
         adopt: run directory of an earlier fit of this model, of one recording or of several. What
             sessions share (SynapsNet's decoder, NetFormer's query and key maps) is taken from it
             and not trained; its options and the width of its bins hold where none are given here.
@@ -208,6 +212,8 @@ def fit(
             fitted = replace(fitted, environment=fitted.environment | {"asked": asked})
         if surrogates is not None:
             fitted = refits.with_edge_statistics(fitted, problem, trained, surrogates, place)
+            fitted = identifiability.with_dynamics(fitted, problem, trained, place)
+            fitted = groups.with_groups(fitted)
         if submission:
             ensemble: Any = fitted.metrics.get("ensemble", {"seeds": every_seed})
             averaged = [member for member in trained if member.seed in ensemble["seeds"]]

@@ -13,6 +13,7 @@ import numpy as np
 
 from nwbdyn import artefacts, blocks, metrics, readout, run_directory, significance, surrogates
 from nwbdyn.binning import Binned
+from nwbdyn.ensembles import Member, train_all
 from nwbdyn.errors import ConfigError
 from nwbdyn.members import Workplace
 from nwbdyn.models.base import Model
@@ -27,6 +28,7 @@ from nwbdyn.training import Trained, train
 from nwbdyn.windows import Windows
 
 HALF_PAIRS = 5  # pairs of complementary halves: ten refits
+TOGETHER = 10  # refits that are in memory at a time
 
 
 def check(problem: Problem, null: Null) -> None:
@@ -185,25 +187,42 @@ def _matrices(
     place: Workplace,
 ) -> np.ndarray:
     """(number, N, N) the matrices of as many refits, from the run directory where it has them."""
-    folder, made = place.folder(run_directory.REFITS), []
-    for k in range(number):
-        place.report(Progress(name, k, number, "refits"))
-        file = None if folder is None else folder / f"{name}-{k}.npy"
-        if place.resume and file is not None and file.exists():
-            made.append(np.load(file, allow_pickle=False))
-            continue
-        windows = windows_of(k)
-        refit = train(
-            problem.model_class,
-            problem.config,
-            problem.layout,
-            windows,
-            seed=seed,
-            device=windows.device,
-        )
-        made.append(matrix(refit.model, windows))
-        if file is not None:
-            with run_directory.replacing(file) as partial, partial.open("wb") as opened:
-                np.save(opened, made[-1], allow_pickle=False)
+    folder = place.folder(run_directory.REFITS)
+    made: dict[int, np.ndarray] = {}
+    files = {} if folder is None else {k: folder / f"{name}-{k}.npy" for k in range(number)}
+    for k, file in files.items():
+        if place.resume and file.exists():
+            made[k] = np.load(file, allow_pickle=False)
+    left = [k for k in range(number) if k not in made]
+    for chunk in (left[first : first + TOGETHER] for first in range(0, len(left), TOGETHER)):
+        place.report(Progress(name, len(made), number, "refits"))
+        windows = [windows_of(k) for k in chunk]
+        for k, one, model in zip(chunk, windows, _models(problem, windows, seed), strict=True):
+            made[k] = matrix(model, one)
+            if k in files:
+                with run_directory.replacing(files[k]) as partial, partial.open("wb") as opened:
+                    np.save(opened, made[k], allow_pickle=False)
     place.report(Progress(name, number, number, "refits"))
-    return np.stack(made)
+    return np.stack([made[k] for k in range(number)])
+
+
+def _models(problem: Problem, windows: Sequence[Windows], seed: int) -> list[Model]:
+    """The problem's model trained on each of these, together where that is faster."""
+    device = problem.windows.device
+    if problem.adopted is None:
+        members = [Member(problem.config, one, seed) for one in windows]
+        trained = train_all(problem.model_class, problem.layout, members, device=device)
+    else:
+        trained = [
+            train(
+                problem.model_class,
+                problem.config,
+                problem.layout,
+                one,
+                seed=seed,
+                device=device,
+                adopted=problem.adopted.state,
+            )
+            for one in windows
+        ]
+    return [one.model for one in trained]

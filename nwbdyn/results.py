@@ -93,6 +93,7 @@ class Fit:
     versions: dict[str, str]
     seed: int
     device: str
+    groups: pd.DataFrame | None = None  # pairs of cell types, see `nwbdyn.groups`; with a null only
     embeddings: np.ndarray | None = None  # (N, E)
     currents: np.ndarray | None = None  # (num_bins, N) A x(t), x the activity the model saw
     notes: tuple[Note, ...] = ()
@@ -227,6 +228,8 @@ def _arrays(fit: Fit) -> dict[str, object]:
             "neurons": _present(fit.connectivity.neurons),
         },
     }
+    if fit.groups is not None:
+        tree["groups"] = fit.groups
     if fit.embeddings is not None:
         tree["embeddings"] = fit.embeddings
     if fit.currents is not None:
@@ -255,6 +258,7 @@ def _read_arrays(path: Path) -> dict[str, Any]:
         "edges": tree["edges"],
         "predictions": Predictions(neurons=neurons, **tree["predictions"]),
         "connectivity": Connectivity(**connectivity, tested=tree["edges"]),
+        "groups": tree.get("groups"),
         "embeddings": tree.get("embeddings"),
         "currents": tree.get("currents"),
         "weights": weights,

@@ -17,6 +17,7 @@ def sentences(metrics: dict[str, Any], model: str) -> list[str]:
         *_coupling(metrics.get("coupling")),
         *_comparators(metrics.get("comparators"), model),
         *_edges(metrics),
+        *_dynamics(metrics.get("dynamics")),
         *_held_out(metrics.get("held_out"), metrics.get("draws")),
     ]
 
@@ -110,6 +111,24 @@ def _edges(metrics: dict[str, Any]) -> list[str]:
     if flagged:
         sentence += f", {flagged} of them flagged as possible artefacts"
     return [f"{sentence}; halves of the data agree at r = {tested['half_split_correlation']:.2f}."]
+
+
+def _dynamics(found: dict[str, Any] | None) -> list[str]:
+    """Whether coupling may be said to change; nothing where it was not asked."""
+    if found is None or found["supported"] is None:
+        return []
+    static = found["static"]
+    ends = span(static["interval"])
+    scores = f"{static['metric']} {static['adds']:+.3f}" + (f", {ends}" if ends else "")
+    if found["supported"]:
+        return [
+            f"Coupling that changes beats a refit with a constant one ({scores}); "
+            f"{found['state_share']:.0%} of its mean square changes over time."
+        ]
+    return [
+        "Differences of coupling over time and state are not supported: against a refit with a "
+        f"constant one {scores}; the best baseline is {found['baseline']}."
+    ]
 
 
 def _held_out(found: dict[str, Any] | None, draws: dict[str, Any] | None) -> list[str]:

@@ -71,6 +71,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "blocks": (RECORDING | {"binning", "splits", "metrics"}, {"numpy"}),
     "surrogates": (RECORDING | {"binning", "splits"}, {"numpy", "pandas"}),
     "significance": (RECORDING, {"numpy", "pandas"}),
+    "groups": (RECORDING | {"results", "significance"}, {"numpy", "pandas"}),
     "artefacts": (RECORDING, {"numpy", "pandas"}),
     "evaluation": (
         RECORDING | {"binning", "splits", "metrics", "baselines"},
@@ -122,6 +123,7 @@ ANYTHING = {
     "sweeping",
     "ensembles",
     "refits",
+    "identifiability",
     "reproducing",
     "__init__",
     "restoring",

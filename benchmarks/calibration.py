@@ -1,0 +1,287 @@
+"""Edge statistics on recordings whose wiring is known: how often they err, and what they find.
+
+    python benchmarks/calibration.py edges [--independent K] [--planted K] [--systems rate …]
+    python benchmarks/calibration.py states [--recordings K]
+
+`edges`: recordings of independent neurons (8, each an AR(1) of its own), where any edge is false;
+and networks with planted sparse wiring (30 neurons, `sample:network`). Each is fitted as
+`nwbdyn fit --null shift:20` does, and every rule of pooling the null (see `significance.pooled_p`)
+is applied to the same refits. A ridge VAR(1) goes through the same surrogates, halves and rules,
+its penalty as chosen on the recording itself. `as reported` is the rule in use, with q withheld
+where coupling adds nothing on test.
+
+`states`: W is constant, and what drives the neurons from outside has another covariance in each of
+two states. Whoever finds that coupling differs between the states is wrong.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from machine import publish, table
+
+from nwbdyn import (
+    baselines,
+    evaluation,
+    identifiability,
+    members,
+    metrics,
+    readout,
+    refits,
+    significance,
+)
+from nwbdyn.baselines import autoregression, vector
+from nwbdyn.baselines import problem as regression
+from nwbdyn.baselines.regression import Ridge
+from nwbdyn.fitting import fit
+from nwbdyn.members import Workplace
+from nwbdyn.problem import Problem, pose
+from nwbdyn.recording import Neurons, Recording, Source, Traces
+from nwbdyn.significance import LEVEL, RULES, Evidence
+from nwbdyn.simulate import sample
+from nwbdyn.simulate.network import RADIUS, balanced
+from nwbdyn.summary import task_of
+from nwbdyn.surrogates import Null
+
+NULL = Null("shift", 20)
+MODEL = "synapsnet"
+SHORT = {"validate_every": 4, "context": 3, "embedding": 4}  # many fits, so short ones
+SMALL = {**SHORT, "updates": 60, "hidden": 8, "learning_rate": 0.02}
+LARGE = {**SHORT, "updates": 120, "hidden": 16, "learning_rate": 0.01}
+LINEAR = {
+    **{"history": 1, "layer_norm": False, "raw_values": False, "ridge": 300.0},
+    **{"epochs": 30, "batch_size": 128, "learning_rate": 0.01, "embedding": 10},
+}  # NetFormer without layer norm: x + A(x) x
+STEP = 0.05  # seconds
+STATES = 200  # steps that a state lasts
+
+
+def traces(values: np.ndarray, seed: int) -> Recording:
+    time_points = np.arange(len(values)) * STEP
+    return Recording(
+        session_id=f"made-{seed}",
+        neurons=Neurons(pd.DataFrame({"id": np.arange(values.shape[1])}), "roi"),
+        activity=Traces(values.astype(np.float32), time_points, "dff"),
+        source=Source(f"made-{seed}.nwb", f"file:///made-{seed}.nwb"),
+    )
+
+
+def independent(seed: int, *, neurons: int = 8, steps: int = 800) -> Recording:
+    """AR(1) processes with memories of their own and nothing in common."""
+    draw = np.random.default_rng(seed)
+    keep = draw.uniform(0.2, 0.9, neurons)
+    x = np.zeros((steps + 100, neurons))
+    for t in range(1, len(x)):
+        x[t] = keep * x[t - 1] + draw.normal(size=neurons)
+    return traces(x[100:], seed)
+
+
+def fitted(recording: Recording, options: dict[str, object], seed: int):
+    """The fit as a person gets it, and the matrices of its refits."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        made = fit(recording, MODEL, null=str(NULL), options=options, seed=seed, run=run)
+        kept = run / "refits"
+        null = np.stack([np.load(kept / f"null-{k}.npy") for k in range(NULL.number)])
+        halves = np.stack([np.load(kept / f"half-{k}.npy") for k in range(2 * refits.HALF_PAIRS)])
+    weight = made.connectivity.mean().to_numpy().astype(np.float64)
+    halves = halves.reshape(-1, 2, *weight.shape)
+    return made, Evidence(weight, null, halves, NULL.kind, "")
+
+
+def through_the_same_null(problem: Problem, seed: int) -> Evidence:
+    """A ridge VAR(1) on the recording, its surrogates and its halves."""
+    context = problem.spec.context
+
+    def posed(binned):
+        return regression.pose(binned, problem.split, context, 1)
+
+    def weights(posed_on, rows):
+        ridge = Ridge(posed_on.lagged(rows, 1, slice(None)), posed_on.targets(rows))
+        return ridge.weights(penalty).T.astype(np.float64)
+
+    own = posed(problem.binned)
+    penalty = vector.ridge(problem.binned, own, autoregression.best(own))[1].penalty
+    make, words = refits._recipe(problem, NULL)
+    null = []
+    for k in range(NULL.number):
+        shifted = posed(make(np.random.default_rng([seed, k, 0])))
+        null.append(weights(shifted, shifted.train))
+    halves = []
+    for k in range(refits.HALF_PAIRS):
+        half = refits.half_of_blocks(problem, np.random.default_rng([seed, k, 1]))
+        rows = (own.train[half[own.train]], own.train[~half[own.train]])
+        halves.append([weights(own, part) for part in rows])
+    return Evidence(weights(own, own.train), np.stack(null), np.array(halves), NULL.kind, words)
+
+
+def called(evidence: Evidence, rule: str) -> np.ndarray:
+    """(N, N) bool, edges at q <= LEVEL."""
+    se = significance.standard_error(evidence.halves)
+    p = significance.pooled_p(evidence.weight, evidence.null, rule=rule, se=se)
+    return significance.benjamini_hochberg(p) <= LEVEL
+
+
+def reported(made) -> np.ndarray:
+    """(N, N) bool, the edges that the fit calls."""
+    matrix = np.zeros((len(made.neurons),) * 2, dtype=bool)
+    hits = made.edges[made.edges["q"] <= LEVEL]
+    matrix[hits["post"], hits["pre"]] = True
+    return matrix
+
+
+def edges(num_independent: int, num_planted: int, systems: list[str]) -> None:
+    begun = time.process_time()
+    alarms: dict[tuple[str, str], list[bool]] = {}
+    for seed in range(num_independent):
+        recording = independent(seed)
+        made, evidence = fitted(recording, SMALL, seed)
+        var = through_the_same_null(pose(recording, MODEL, seed=seed, options=SMALL), seed)
+        for rule in RULES:
+            alarms.setdefault((MODEL, rule), []).append(called(evidence, rule).any())
+            alarms.setdefault(("VAR ridge", rule), []).append(called(var, rule).any())
+        alarms.setdefault((MODEL, "as reported"), []).append(reported(made).any())
+        print("independent", seed, made.metrics["edges"]["withheld"], flush=True)
+    parts = [
+        f"{num_independent} recordings of 8 independent neurons, 800 frames: share that report "
+        f"any edge at q <= {LEVEL}.",
+        table(
+            ["null pooled", MODEL, "VAR ridge"],
+            [
+                [rule, *(_share(alarms.get((name, rule))) for name in (MODEL, "VAR ridge"))]
+                for rule in (*RULES, "as reported")
+            ],
+        ),
+    ]
+    for system in systems:
+        parts += planted(system, num_planted)
+        spent = f"{time.process_time() - begun:.0f} s of CPU so far."
+        publish("calibration", "\n\n".join([*parts, spent]))
+
+
+def planted(system: str, number: int) -> list[str]:
+    """False discoveries and power of every rule on a kind of network, and who ranks edges best."""
+    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    ranks: dict[str, list[float]] = {}
+    for seed in range(number):
+        recording, truth = sample(f"sample:network?kind={system}&seed={seed}")
+        wiring = truth.coupling
+        made, evidence = fitted(recording, LARGE, seed)
+        problem = pose(recording, MODEL, seed=seed, options=LARGE)
+        var = through_the_same_null(problem, seed)
+        for rule in RULES:
+            for name, of in ((MODEL, evidence), ("VAR ridge", var)):
+                found.setdefault((name, rule), []).append(_errors(called(of, rule), wiring))
+        found.setdefault((MODEL, "as reported"), []).append(_errors(reported(made), wiring))
+        ranks.setdefault(MODEL, []).append(_auroc(evidence.weight, wiring))
+        rivals = baselines.next_bin(problem.binned, problem.split, context=problem.spec.context)
+        for name, rival in rivals.items():
+            if name.startswith("VAR"):
+                ranks.setdefault(name, []).append(_auroc(rival.coupling, wiring))
+        print(system, seed, found[MODEL, "as reported"][-1], flush=True)
+    rows = [
+        [rule, *(_pair(found.get((name, rule))) for name in (MODEL, "VAR ridge"))]
+        for rule in (*RULES, "as reported")
+    ]
+    auroc = ", ".join(f"{name} {np.mean(values):.3f}" for name, values in ranks.items())
+    return [
+        f"{number} networks of 30 neurons, 2,000 frames, `{system}`: false discoveries among the "
+        f"edges called, and share of the true edges that are called. AUROC of |weight|: {auroc}.",
+        table(["null pooled", MODEL, "VAR ridge"], rows),
+    ]
+
+
+def states(number: int) -> None:
+    begun = time.process_time()
+    rows = []
+    for link in ("linear", "tanh"):
+        over_static, over_var, shares = [], [], []
+        for seed in range(number):
+            problem = pose(driven_by_state(link, seed), "netformer", seed=seed, options=LINEAR)
+            place = Workplace()
+            (trained,) = members.train_each(problem, [seed], place)
+            static = identifiability.against_static(problem, trained, place)
+            context = problem.spec.context
+            rivals = baselines.next_bin(problem.binned, problem.split, context=context)
+            ours = readout.predict(trained.model, problem.windows)
+            var = evaluation.compare(task_of(problem), ours, rivals["VAR ridge"].prediction)
+            over_static.append(identifiability.above_zero(static))
+            over_var.append(identifiability.above_zero(var))
+            coupling = readout.connectivity(trained.model, problem.windows)
+            weight = coupling.mean().to_numpy()
+            pairs = readout.edges([weight], coupling.neurons)
+            shares.append(1 - identifiability.static_share(coupling, pairs))
+            print(link, seed, static["adds"], var["adds"], flush=True)
+        both = np.logical_and(over_static, over_var)
+        rows.append(
+            [link, f"{np.mean(shares):.2f}", *map(_share, (over_static, over_var, both.tolist()))]
+        )
+    page = [
+        f"{number} recordings of each kind, 10 neurons, 2,000 frames, netformer: constant W, and a "
+        "drive whose covariance changes with the state. Share of recordings in which A(t) is "
+        "better on test, with an interval above 0, and that would report a change (both).",
+        table(
+            ["system", "share of A(t) that changes", "than constant A", "than VAR", "reported"],
+            rows,
+        ),
+        f"{time.process_time() - begun:.0f} s of CPU in all.",
+    ]
+    publish("calibration_states", "\n\n".join(page))
+
+
+def driven_by_state(link: str, seed: int, *, neurons: int = 10, steps: int = 2000) -> Recording:
+    """x' = .4 x + .6 phi(W x) + .3 noise + L(state) z, z white, two states that take turns."""
+    draw = np.random.default_rng(seed)
+    weight = balanced(neurons, RADIUS["rate" if link == "tanh" else "linear"], draw)
+    loading = 0.5 * draw.normal(size=(2, neurons, 2)) * np.array([1.0, 2.0])[:, None, None]
+    respond = np.tanh if link == "tanh" else np.positive
+    x = np.zeros((steps + 100, neurons))
+    for t in range(1, len(x)):
+        drive = loading[t // STATES % 2] @ draw.normal(size=2)
+        noise = 0.3 * draw.normal(size=neurons)
+        x[t] = 0.4 * x[t - 1] + 0.6 * respond(weight @ x[t - 1]) + noise + drive
+    return traces(x[100:], seed)
+
+
+def _errors(hits: np.ndarray, wiring: np.ndarray) -> tuple[float, float]:
+    """False discovery proportion and power, off the diagonal."""
+    others = ~np.eye(len(wiring), dtype=bool)
+    hits, true = hits[others], (wiring != 0)[others]
+    return float((hits & ~true).sum() / max(hits.sum(), 1)), float((hits & true).sum() / true.sum())
+
+
+def _auroc(weight: np.ndarray, wiring: np.ndarray) -> float:
+    others = ~np.eye(len(wiring), dtype=bool)
+    return metrics.auroc(np.abs(weight)[others], (wiring != 0)[others])
+
+
+def _share(flags: list[bool] | None) -> str:
+    return "" if flags is None else f"{np.mean(flags):.2f}"
+
+
+def _pair(values: list[tuple[float, float]] | None) -> str:
+    if values is None:
+        return ""
+    false, power = np.mean(values, axis=0)
+    return f"{false:.3f}, {power:.3f}"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parts = parser.add_subparsers(dest="part", required=True)
+    part = parts.add_parser("edges")
+    part.add_argument("--independent", type=int, default=20)
+    part.add_argument("--planted", type=int, default=5)
+    part.add_argument("--systems", nargs="+", default=["rate"])
+    part = parts.add_parser("states")
+    part.add_argument("--recordings", type=int, default=10)
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    if chosen.part == "edges":
+        edges(chosen.independent, chosen.planted, chosen.systems)
+    else:
+        states(chosen.recordings)

@@ -1,0 +1,83 @@
+"""Static and changing parts of a coupling, and when a change may be said to be one."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from small import neurons
+from test_refits import EDGES, traces
+
+from nwbdyn import identifiability, verdict
+from nwbdyn.connectivity import Connectivity
+from nwbdyn.fitting import fit
+
+ADDS = {"metric": "r2", "split": "test", "adds": 0.02, "interval": [0.01, 0.03]}
+
+
+def dense(weight: np.ndarray) -> Connectivity:
+    return Connectivity(
+        form="dense",
+        time=np.arange(len(weight), dtype=float),
+        window=(-0.5, 0.5),
+        neurons=neurons(weight.shape[1]),
+        measure="made",
+        causal=True,
+        arrays={"weight": weight.astype(np.float32)},
+    )
+
+
+ALL = pd.DataFrame({"pre": [1, 0], "post": [0, 1]})
+
+
+def test_a_constant_coupling_is_all_static():
+    weight = np.tile([[5.0, 1.0], [-2.0, 5.0]], (40, 1, 1))
+    assert identifiability.static_share(dense(weight), ALL) == pytest.approx(1.0)
+
+
+def test_the_static_share_is_the_square_of_the_mean_over_the_mean_square():
+    weight = np.zeros((40, 2, 2))
+    weight[:, 0, 1] = np.tile([0.0, 2.0], 20)  # mean 1, mean square 2
+    weight[:, 1, 0] = 1.0
+    assert identifiability.static_share(dense(weight), ALL) == pytest.approx(2 / 3)
+
+
+def test_a_coupling_of_zero_has_no_share():
+    assert identifiability.static_share(dense(np.zeros((4, 2, 2))), ALL) is None
+
+
+@pytest.mark.parametrize(
+    ("static", "words"),
+    [
+        ({**ADDS, "interval": [-0.01, 0.03]}, "does not beat a refit with a constant A on test"),
+        ({**ADDS, "interval": None}, "too few blocks for an interval"),
+        (ADDS, "does not beat VAR ridge"),
+    ],
+)
+def test_why_a_change_is_not_supported_is_said(static, words):
+    assert words in identifiability.why_not({"static": static, "baseline": "VAR ridge"})
+
+
+def test_a_supported_change_is_said_with_its_share():
+    found = {"static": ADDS, "supported": True, "state_share": 0.25, "baseline": "AR"}
+    (sentence,) = verdict._dynamics(found)
+    assert sentence.endswith("25% of its mean square changes over time.")
+
+
+def test_a_constant_network_does_not_support_a_change():
+    options = {"history": 1, "layer_norm": False, "raw_values": False, "ridge": 300.0, "epochs": 4}
+    made = fit(
+        traces(EDGES), "netformer", null="shift:2", options={**options, "learning_rate": 0.01}
+    )
+    found = made.metrics["dynamics"]
+    assert found["supported"] is False
+    assert found["static_share"] + found["state_share"] == pytest.approx(1.0)
+    assert 0 <= found["stable_over_halves"] <= 1
+    assert found["stable_over_seeds"] is None
+    assert "static-suffices" in [note.code for note in made.notes]
+    assert any("not supported" in line for line in verdict.sentences(made.metrics, made.model))
+
+
+def test_synapsnet_has_no_constant_refit_to_beat():
+    quick = {"updates": 20, "hidden": 4, "embedding": 2, "context": 3}
+    made = fit(traces(EDGES), "synapsnet", null="shift:2", options=quick)
+    assert made.metrics["dynamics"]["static"] is None
+    assert made.metrics["dynamics"]["supported"] is None
