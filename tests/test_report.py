@@ -256,3 +256,31 @@ def test_a_page_goes_to_a_new_folder_and_a_place_that_cannot_be_written_is_one_l
     (tmp_path / "file").touch()
     with pytest.raises(ResultsError, match=r"Cannot write .*page.html.*Pass -o"):
         page.write(fit, tmp_path / "file" / "page.html")
+
+
+def test_neurons_without_a_place_are_left_out_of_the_map(fit):
+    table = fit.connectivity.neurons.table.copy()
+    table.loc[0, "x"] = np.nan
+    placed = replace(fit.connectivity.neurons, table=table)
+    partly = replace(fit, connectivity=replace(fit.connectivity, neurons=placed))
+    axes = figures.strongest_edges(partly, num_edges=1000)
+    lines = len(axes.lines) - 1  # the first are the neurons themselves
+    assert len(axes.lines[0].get_xdata()) == 7
+    assert lines == 2 * 7 * 6  # two halves of every edge
+    assert "Distance" in titles(partly)
+
+
+def test_a_tested_fit_shows_its_p_and_what_the_null_is(fit):
+    assert "Against the null" not in titles(fit)
+    p = np.linspace(0.001, 1, len(fit.edges))
+    summary = {"hypothesis": "neurons are independent", "num_surrogates": 20, "smallest_p": 0.001}
+    tested = replace(
+        fit,
+        edges=fit.edges.assign(p=p),
+        metrics=fit.metrics | {"edges": summary},
+    )
+    assert "Against the null" in titles(tested)
+    heights = [bar.get_height() for bar in figures.null(tested).patches]
+    assert sum(heights) == len(p)
+    captions = [q.caption for s in sections.of_fit(tested) for q in s.pictures]
+    assert any("neurons are independent" in caption for caption in captions)

@@ -237,6 +237,17 @@ def _trust(fit: Fit) -> list[Picture]:
                 figures.seeds,
             )
         )
+    if "p" in fit.edges and fit.edges["p"].notna().any():
+        tested: dict[str, Any] = fit.metrics["edges"]  # type: ignore[assignment]
+        found.append(
+            Picture(
+                "Against the null",
+                f"p of every edge. The null: {tested['hypothesis']} ({tested['num_surrogates']} "
+                f"surrogates; the smallest p that they can give is {tested['smallest_p']:.2g}). "
+                "The dashed line is where all bars would end if it were true.",
+                figures.null,
+            )
+        )
     if "necessity" in fit.metrics:
         found.append(
             Picture(

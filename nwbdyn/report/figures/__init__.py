@@ -15,7 +15,7 @@ from nwbdyn.report.figures.coupling import (
     weights,
 )
 from nwbdyn.report.figures.currents import cross_correlogram, currents
-from nwbdyn.report.figures.scores import horizons, learning_curve, necessity, scores, seeds
+from nwbdyn.report.figures.scores import horizons, learning_curve, necessity, null, scores, seeds
 from nwbdyn.report.figures.space import degree, distance, strongest_edges
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "learning_curve",
     "necessity",
     "neuron_importance",
+    "null",
     "population",
     "predictions",
     "rasters",

@@ -127,6 +127,19 @@ def seeds(fit: Fit, axes: Axes | None = None) -> Axes:
     return axes
 
 
+def null(fit: Fit, axes: Axes | None = None) -> Axes:
+    """How the p of the edges are distributed; without coupling every bar would reach the line."""
+    p = fit.edges["p"].dropna().to_numpy(dtype=float)
+    axes = axes or style.panels()[0]
+    with style.house():
+        axes.hist(p, bins=20, range=(0, 1), color=style.MODEL)
+        axes.axhline(len(p) / 20, color=style.INK, linewidth=0.8, linestyle="--")
+        axes.set_xlabel("p against the null, pooled over edges")
+        axes.set_ylabel("edges")
+        axes.set_xlim(0, 1)
+    return axes
+
+
 def _by_chance(fit: Fit) -> float:
     """Expected share of seeds with the majority's sign, were every sign a coin's."""
     num_seeds = len(fit.environment.get("seeds", [fit.seed]))  # type: ignore[arg-type]

@@ -10,21 +10,22 @@ from nwbdyn.results import Fit
 
 
 def has_positions(fit: Fit) -> bool:
-    """True where the neuron table places every neuron, not all in one spot."""
+    """True where the neuron table places at least half of the neurons, not all in one spot."""
     table = fit.connectivity.neurons.table
     if not {"x", "y"} <= set(table.columns):
         return False
     places = table[["x", "y"]].to_numpy(dtype=float)
-    return bool(np.isfinite(places).all() and np.ptp(places, axis=0).max() > 0)
+    places = places[np.isfinite(places).all(axis=1)]
+    return len(places) >= max(2, len(table) / 2) and bool(np.ptp(places, axis=0).max() > 0)
 
 
 def distance(fit: Fit, axes: Axes | None = None) -> Axes:
     """Size of the weights against the distance between the two neurons: median and quartiles."""
-    position = _positions(fit)
-    row = {identity: i for i, identity in enumerate(fit.connectivity.neurons.ids)}
-    pre, post = (fit.edges[end].map(row).to_numpy() for end in ("pre", "post"))
-    apart = np.linalg.norm(position[pre] - position[post], axis=1)
-    magnitude = fit.edges["weight"].abs().to_numpy()
+    position, edges = _placed(fit)
+    apart = np.linalg.norm(
+        position.loc[edges["pre"]].to_numpy() - position.loc[edges["post"]].to_numpy(), axis=1
+    )
+    magnitude = edges["weight"].abs().to_numpy()
     bins = pd.qcut(pd.Series(apart), min(20, len(apart)), duplicates="drop")
     grouped = pd.DataFrame({"apart": apart, "weight": magnitude}).groupby(bins, observed=True)
     middle, spread = grouped.median(), grouped["weight"].quantile([0.25, 0.75]).unstack()
@@ -74,21 +75,20 @@ def strongest_edges(fit: Fit, *, num_edges: int = 60) -> Axes:
     """
     import matplotlib.pyplot as plt
 
-    position = _positions(fit)
-    solid = position.shape[1] == 3 and np.ptp(position[:, 2]) > 0
-    shown = position if solid else position[:, :2]
-    row = {identity: i for i, identity in enumerate(fit.connectivity.neurons.ids)}
+    position, edges = _placed(fit)
+    solid = "z" in position and np.ptp(position["z"]) > 0
+    shown = position if solid else position[["x", "y"]]
     with style.house():
         figure = plt.figure(figsize=(style.HALF, 3.8))
         axes = figure.add_subplot(projection="3d" if solid else None)
-        axes.plot(*shown.T, "o", markersize=3, color=style.INK, alpha=0.6, linewidth=0)
-        for edge in fit.edges.head(num_edges).itertuples():
-            start, end = shown[row[edge.pre]], shown[row[edge.post]]
+        axes.plot(*shown.to_numpy().T, "o", markersize=3, color=style.INK, alpha=0.6, linewidth=0)
+        for edge in edges.head(num_edges).itertuples():
+            start, end = shown.loc[edge.pre].to_numpy(), shown.loc[edge.post].to_numpy()
             middle = (start + end) / 2
             colour = style.POSITIVE if edge.weight > 0 else style.NEGATIVE
             axes.plot(*np.array([start, middle]).T, color=colour, linewidth=0.6, alpha=0.6)
             axes.plot(*np.array([middle, end]).T, color=colour, linewidth=1.5, alpha=0.6)
-        for name in "xyz"[: shown.shape[1]]:
+        for name in shown.columns:
             getattr(axes, f"set_{name}label")(name)
         if solid:
             for name in "xyz":
@@ -98,7 +98,9 @@ def strongest_edges(fit: Fit, *, num_edges: int = 60) -> Axes:
     return axes
 
 
-def _positions(fit: Fit) -> np.ndarray:
-    table = fit.connectivity.neurons.table
-    columns = [column for column in ("x", "y", "z") if column in table]
-    return table[columns].to_numpy(dtype=float)
+def _placed(fit: Fit) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Positions by neuron id of the neurons that have one, and the edges between these."""
+    table = fit.connectivity.neurons.table.set_index("id")
+    known = table[[column for column in ("x", "y", "z") if column in table]].astype(float).dropna()
+    ends = fit.edges["pre"].isin(known.index) & fit.edges["post"].isin(known.index)
+    return known, fit.edges[ends]
