@@ -68,12 +68,13 @@ def reproduce(
         The second fit, and how it differs from the first.
 
     Raises:
-        ResultsError: no such file or run, the source is gone, or it no longer gives the tensors
-            that were fitted; the message has both digests.
+        ResultsError: no such file or run, the fit also needed what is in no file, the source is
+            gone, or it no longer gives the tensors that were fitted; the message has both digests.
         AddressError, ArchiveError, StreamError: the source cannot be opened.
     """
     with ExitStack() as files:
         first = files.enter_context(open_results(path, run))
+        _check_alone(first)
         scratch = Path(files.enter_context(TemporaryDirectory(prefix="nwbdyn-")))
         recording = files.enter_context(reopened(first, source, instance, scratch, report))
         choices = choices_of(first)
@@ -81,13 +82,11 @@ def reproduce(
         second = fitting.fit(
             recording,
             first.model,
-            seeds=len(_listed(first.environment.get("seeds"), [first.seed])),
-            folds=_number(first.environment.get("folds")),
-            draws=_number(_asked(first).get("draws")) or 1,
             device="cpu" if first.device == "cpu" else "auto",
             run=folder,
             report=report,
             **choices,
+            **_repeats(first),
         )
         difference, metric, unmatched = compare_metrics(first.metrics, second.metrics)
         return Reproduction(
@@ -168,6 +167,34 @@ def choices_of(fit: Fit) -> dict[str, Any]:
     }
 
 
+def _repeats(fit: Fit) -> dict[str, Any]:
+    """What was fitted beside it, as `fitting.fit` takes it."""
+    asked = _asked(fit)
+    points = asked.get("sweep")
+    return {
+        "seeds": len(_listed(fit.environment.get("seeds"), [fit.seed])),
+        "folds": _number(fit.environment.get("folds")),
+        "draws": _number(asked.get("draws")) or 1,
+        "null": asked.get("null"),
+        "comparators": bool(asked.get("comparators")),
+        "sweep": None if points is None else {"list": points},
+    }
+
+
+def _check_alone(fit: Fit) -> None:
+    """Raise ResultsError where the fit also needed something that is not in its file."""
+    asked = _asked(fit)
+    for name, needed in (
+        ("adopted", "parameters of an earlier run"),
+        ("joint", "recordings of other sessions"),
+    ):
+        if name in asked:
+            raise ResultsError(
+                f"This fit also needed {needed} ({asked[name]}), which are not in its file. "
+                "Repeat it with `nwbdyn fit` and the choices that the file states."
+            )
+
+
 def bin_width_of(fit: Fit, recording: Recording, choices: Mapping[str, Any]) -> float | None:
     """The bin width with which the recording gives the tensors that were fitted.
 
@@ -177,10 +204,11 @@ def bin_width_of(fit: Fit, recording: Recording, choices: Mapping[str, Any]) -> 
         ResultsError: neither gives them.
     """
     stated, wanted = fit.binning.get("bin_width"), fit.binning.get("tensors")
+    among = _listed(_asked(fit).get("sweep"), [{}])
     found = []
     for width in (stated,) if fit.binning.get("quantity") == COUNTS else (None, stated):
         try:
-            problem = pose(recording, fit.model, bin_width=width, **choices)  # type: ignore[arg-type]
+            problem = pose(recording, fit.model, bin_width=width, among=among, **choices)  # type: ignore[arg-type]
         except DataError as error:
             found.append(str(error))
             continue

@@ -60,6 +60,13 @@ def test_the_file_alone_gives_the_same_predictions_and_scores(folder):
     ("address", "model", "options", "more"),
     [
         ("sample:cortex?neurons=6&duration=90", "synapsnet", QUICK, {"bin_width": 0.2}),
+        pytest.param(
+            "sample:cortex?neurons=6&duration=90",
+            "netformer",
+            {"history": 4, **QUICK},
+            {"sweep": {"grid": {"embedding": [2, 3]}}, "null": "shift:2", "comparators": True},
+            marks=pytest.mark.slow,
+        ),
         (
             "sample:reach?neurons=20&trials=24",
             "stndt",
@@ -127,6 +134,18 @@ def test_a_source_that_has_moved_is_asked_for(folder, tmp_path):
         gone = tmp_path / "gone.nwb"
         record.attrs.update(uri=str(gone), url=gone.as_uri())
     with pytest.raises(ResultsError, match=r"gone\.nwb.*say where it is now with --source"):
+        nwbdyn.reproduce(path)
+
+
+def test_a_fit_that_needed_more_than_its_file_says_so(folder, tmp_path):
+    path = copied(folder, tmp_path)
+    (name,) = run_names(path)
+    with h5py.File(path, "a") as file:
+        dataset = file["processing/population_dynamics"][name]["versions"]
+        versions = json.loads(dataset.asstr()[()])
+        versions["environment"]["asked"] = {"adopted": {"run": "runs/first"}}
+        dataset[()] = json.dumps(versions)
+    with pytest.raises(ResultsError, match=r"parameters of an earlier run.*runs/first.*not in its"):
         nwbdyn.reproduce(path)
 
 
