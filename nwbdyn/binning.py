@@ -306,11 +306,15 @@ def _rebin(
     last = np.searchsorted(index, np.arange(len(clock)), side="right") - 1
     binned = large.take(values, last, np.ones(values.shape[1], dtype=bool))
     valid = whole[last]
-    width = max(1, large.WORK // (len(values) * np.dtype(np.float64).itemsize))
-    for column in range(0, values.shape[1], width):
-        some = values[:, column : column + width]
-        sums = np.add.reduceat(some, starts, axis=0, dtype=np.float64)
-        binned[filled, column : column + width] = sums / counts[:, None]
+    ends = np.append(starts, len(values))
+    for piece in large.pieces(values):
+        some = slice(*np.searchsorted(starts, [piece.start, piece.stop]))  # bins that begin in it
+        if some.start < some.stop:
+            begin, end = ends[some.start], ends[some.stop]
+            sums = np.add.reduceat(
+                values[begin:end], starts[some] - begin, axis=0, dtype=np.float64
+            )
+            binned[filled[some]] = sums / counts[some, None]
     valid[filled] = np.logical_and.reduceat(whole, starts)
     empty = np.ones(len(clock), dtype=bool)
     empty[filled] = False

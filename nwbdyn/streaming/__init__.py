@@ -10,8 +10,8 @@ from nwbdyn import archive
 from nwbdyn.errors import AddressError
 from nwbdyn.progress import Report, silent
 from nwbdyn.recording import Source
-from nwbdyn.streaming.disk import BLOCK, DiskBlocks
-from nwbdyn.streaming.file import RangedFile
+from nwbdyn.streaming.disk import DiskBlocks
+from nwbdyn.streaming.file import HEAD, RangedFile
 from nwbdyn.streaming.remote import PATIENCE, Patience, Remote
 
 __all__ = ["Patience", "RangedFile", "open_file"]
@@ -40,7 +40,7 @@ def open_file(
                 f"Cannot read '{source.path}' ({error.strerror}); expected a file you may read."
             ) from None
     remote = _remote(source, patience)
-    first = remote.get(0, BLOCK) if remote.size is None else (0, b"")
+    first = remote.get(0, HEAD) if remote.size is None else (0, b"")
     identity = source.digest
     if identity is None and remote.etag and remote.etag.startswith('"'):
         identity = f"{source.url} {remote.etag} {remote.size}"

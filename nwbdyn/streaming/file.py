@@ -149,19 +149,23 @@ class RangedFile(io.RawIOBase):
         """Start fetching byte ranges that will be read soon, in this order, and return at once.
 
         Args:
-            ranges: (start, stop) pairs of bytes. Neighbours are merged; what is here or on its way
-                is left out. No more is fetched than fits in memory until some of it is read.
+            ranges: (start, stop) pairs of bytes. Neighbours are merged, and come when the first of
+                them is due; what is here or on its way is left out. No more is fetched than fits in
+                memory until some of it is read.
         """
-        merged: list[list[int]] = []
-        for start, stop in sorted((max(0, a), min(b, self.size)) for a, b in ranges):
+        inside = ((max(0, start), min(stop, self.size)) for start, stop in ranges)
+        due = sorted((start, stop, place) for place, (start, stop) in enumerate(inside))
+        merged: list[list[int]] = []  # place in the order, start, stop
+        for start, stop, place in due:
             if start >= stop:
                 continue
-            if merged and start - merged[-1][1] <= GAP:
-                merged[-1][1] = max(merged[-1][1], stop)
+            if merged and start - merged[-1][2] <= GAP:
+                first, begin, end = merged[-1]
+                merged[-1] = [min(first, place), begin, max(end, stop)]
             else:
-                merged.append([start, stop])
+                merged.append([place, start, stop])
         with self._arrived:
-            for start, stop in merged:
+            for _, start, stop in sorted(merged):
                 self._planned.extend(self._missing_parts(start, stop))
             self._start_planned()
 
