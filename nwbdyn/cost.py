@@ -6,6 +6,8 @@ shorten or lengthen a fit, are not in it.
 """
 
 import math
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,6 +27,7 @@ COPIES = {True: 22, False: 72}
 SPIKES_PER_BIN = 0.1  # of the stand-in; what they are does not change the time of an update
 STAND_IN = 3_000  # bins; doubled while too few for the model's windows
 WARM_UP, TIMED = 1, 5  # updates
+WORTH_SAYING = 60  # seconds
 
 
 @dataclass(frozen=True)
@@ -39,25 +42,39 @@ class Cost:
     updates: int  # of the longest training
     seconds_per_update: float  # on this machine, now
     device: str
+    trainings: int = 1  # of a fit: candidates of a choice, and one without coupling
 
     @property
     def seconds(self) -> float:
-        """Time that all updates would take."""
+        """Time that all updates of one training would take."""
         return self.updates * self.seconds_per_update
 
 
-def estimate(recording: Recording, model: str) -> Cost:
-    """The cost of a fit with the model's own options; no activity is read.
+def estimate(
+    recording: Recording,
+    model: str,
+    *,
+    options: Mapping[str, object] = {},
+    bin_width: float | None = None,
+    device: torch.device | str | None = None,
+) -> Cost:
+    """The cost of a fit; no activity is read.
 
     Windows are counted as without trials.
+
+    Args:
+        options: fields of the model's Config; by default its own.
+        bin_width: seconds; by default the frames of traces, and the model's own for spikes.
+        device: where it would train; by default on a GPU where there is one.
 
     Raises:
         ConfigError, DataError: the model cannot be fitted to such a recording.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     model_class = models.load(model)
-    num_bins, bin_width = _bins(recording, model_class.spike_bin_width)
-    problem = _stand_in(recording, model, num_bins, bin_width, device)
+    num_bins, bin_width = _bins(recording, bin_width, model_class.spike_bin_width)
+    problem = _stand_in(recording, model, num_bins, bin_width, device, options)
+    num_candidates = len(model_class.candidates(problem.config, num_bins))
     co_smoothing = model_class.target == CO_SMOOTHING
     held = num_bins * len(recording.neurons) * np.dtype(np.float32).itemsize
     return Cost(
@@ -69,15 +86,70 @@ def estimate(recording: Recording, model: str) -> Cost:
         updates=_updates(problem, num_bins),
         seconds_per_update=_seconds_per_update(problem, device),
         device=device.type,
+        trainings=num_candidates + bool(getattr(problem.config, "coupling", False)),
     )
 
 
-def _bins(recording: Recording, spike_bin_width: float) -> tuple[int, float]:
-    """How many bins there are, and seconds in each: a trace's frames, else the model's own."""
+def advice(cost: Cost, *, recordings: int = 1, points: int = 1, repeats: int = 1) -> list[str]:
+    """What to say before a fit that takes long: one line, and what would shorten it.
+
+    Args:
+        cost: of one recording.
+        recordings: how many there are.
+        points: of a sweep.
+        repeats: further seeds, folds and draws, each a fit of its own.
+
+    Returns:
+        Nothing for a fit of less than WORTH_SAYING seconds.
+    """
+    trainings = cost.trainings * points * repeats * recordings
+    seconds = trainings * cost.seconds
+    if seconds < WORTH_SAYING:
+        return []
+    lines = [
+        f"At most {_words(seconds)} of training: {trainings} x {cost.updates:,} updates of "
+        f"{1000 * cost.seconds_per_update:.2g} ms ({cost.device}); about "
+        f"{cost.memory / 1e9:.1f} GB of memory."
+    ]
+    there = _memory_here()
+    if there is not None and cost.memory > there:
+        lines.append(
+            f"This machine has {there / 1e9:.1f} GB: fit fewer neurons (--where) or wider bins."
+        )
+    gpus = torch.cuda.device_count() if cost.device == "cuda" else 0
+    if gpus > 1 and recordings * points * repeats == 1:
+        lines.append(f"--devices {gpus} trains one model on all {gpus} GPUs.")
+    if recordings * points * repeats > 1:
+        lines.append("--engine ray runs several fits at once, here or on a cluster.")
+    return lines
+
+
+def _words(seconds: float) -> str:
+    if seconds < 5400:
+        return f"{max(1, round(seconds / 60))} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _memory_here() -> int | None:
+    """Bytes of this machine's memory; None where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _bins(
+    recording: Recording, bin_width: float | None, spike_bin_width: float
+) -> tuple[int, float]:
+    """How many bins there are, and seconds in each."""
     activity = recording.activity
     if isinstance(activity, Traces):
         times = np.asarray(activity.timestamps[:])
-        return len(times), float(np.median(np.diff(times[np.isfinite(times)])))
+        known = times[np.isfinite(times)]
+        if bin_width is not None:
+            return math.ceil((known[-1] - known[0]) / bin_width), bin_width
+        return len(times), float(np.median(np.diff(known)))
+    spike_bin_width = bin_width or spike_bin_width
     if activity.intervals is not None and len(activity.intervals):
         span = float(activity.intervals.max() - activity.intervals.min())
     else:
@@ -90,14 +162,19 @@ def _bins(recording: Recording, spike_bin_width: float) -> tuple[int, float]:
 
 
 def _stand_in(
-    recording: Recording, model: str, num_bins: int, bin_width: float, device: torch.device
+    recording: Recording,
+    model: str,
+    num_bins: int,
+    bin_width: float,
+    device: torch.device,
+    options: Mapping[str, object],
 ) -> Problem:
     """The problem of a shorter recording: the same neurons, and noise for their activity."""
     length = min(STAND_IN, num_bins)
     while True:
         try:
             noise = _noise(recording, length, bin_width)
-            return pose(noise, model, seed=0, bin_width=bin_width, device=device)
+            return pose(noise, model, seed=0, bin_width=bin_width, options=options, device=device)
         except DataError:
             if length >= num_bins:
                 raise

@@ -18,6 +18,7 @@ from nwbdyn import (
     adopting,
     benchmark,
     comparing,
+    distributed,
     groups,
     identifiability,
     members,
@@ -53,6 +54,8 @@ def fit(
     bin_width: float | None = None,
     epochs: int | None = None,
     device: str = "auto",
+    devices: int = 1,
+    nodes: int = 1,
     options: Mapping[str, object] = {},
     trials: str | None = None,
     covariates: Sequence[str] = (),
@@ -84,6 +87,8 @@ def fit(
             the Neural Latents Benchmark's in its layouts.
         epochs: passes over the training windows, at most; overrides the model's own length.
         device: "cpu", "cuda", or "auto" = cuda where there is one.
+        devices, nodes: processes per machine, and machines, that train the model together (see
+            `distributed.join`). Each of them runs the caller's script; the first alone writes.
         options: fields of the model's Config, and `preset` where it has presets.
         trials: name of the interval table whose rows are the trials. A co-smoothing model aligns
             its windows to them; for any model they decide the split, and windows stay inside one.
@@ -130,13 +135,19 @@ def fit(
         FitError: training failed, or `resume` found another fit.
         ResultsError: `run` is occupied.
     """
-    run = Path(run) if run is not None else None
+    team = distributed.join(device, devices, nodes)
+    if team is not distributed.ALONE and (test_recording or targets or engine):
+        raise ConfigError(
+            "Several devices train one model; they take no test file, no targets and no engine."
+        )
+    report = report if team.leads else silent
+    run = Path(run) if run is not None and team.leads else None
     targets = Path(targets) if targets is not None else None
     if seeds < 1:
         raise ConfigError(f"seeds is {seeds}; at least 1 fit is needed.")
     if draws < 1:
         raise ConfigError(f"draws is {draws}; at least 1 draw of held-out neurons is needed.")
-    place = Workplace(run, resume=resume, report=report, engine=engine)
+    place = Workplace(run, resume=resume, report=report, engine=engine, team=team)
     adopted = None
     if adopt is not None:
         adopted = adopting.read(adopt, model)
@@ -157,7 +168,7 @@ def fit(
             model,
             seed=seed,
             options={**options, **training_length},
-            device=device_called(device),
+            device=team.device or device_called(device),
             among=({},) if points is None else points,
             **choices,
         )
@@ -187,10 +198,18 @@ def fit(
         else:
             problem = replace(problem, config=configs[0])
         every_seed = list(range(seed, seed + seeds))
-        if run is not None:
-            described = problem.described() | {"seed": seed, "seeds": every_seed, "folds": folds}
-            if run_directory.begin(run, described | asked, resume=resume, overwrite=overwrite):
-                return results.load(run)
+        described = problem.described() | {"seed": seed, "seeds": every_seed, "folds": folds}
+
+        def complete() -> Path | None:
+            """The run directory, where it holds this very fit already."""
+            if run is None:
+                return None
+            ended = run_directory.begin(run, described | asked, resume=resume, overwrite=overwrite)
+            return run if ended else None
+
+        there = team.agree(complete)
+        if there is not None:
+            return results.load(there)
         choice = members.choose(problem, configs, seed, place)
         problem = choice.problem
         trained = members.train_each(problem, every_seed, place, first=choice.trained)
@@ -229,6 +248,8 @@ def fit(
             model,
             epochs=epochs,
             device=device,
+            devices=devices,
+            nodes=nodes,
             options=options,
             adopt=adopt,
             sweep=sweep,

@@ -10,10 +10,8 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
-
-from nwbdyn import readout
 from nwbdyn.adopting import Adopted
+from nwbdyn.distributed import ALONE, Team
 from nwbdyn.errors import FitError
 from nwbdyn.models.base import BaseConfig, Layout, Model
 from nwbdyn.pooling import PooledWindows
@@ -21,6 +19,9 @@ from nwbdyn.problem import Problem
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.training import Trained, train
 from nwbdyn.windows import Windows
+from torch import Tensor
+
+from nwbdyn import readout
 
 
 class Posed(Protocol):
@@ -103,6 +104,7 @@ class Workplace:
     resume: bool = False
     report: Report = silent
     engine: Engine | None = None  # None trains in this process, one after the other
+    team: Team = ALONE  # the processes that train every model together
 
     def folder(self, name: str) -> Path | None:
         """A folder of the run, made; None without a run."""
@@ -296,5 +298,6 @@ def _train(
         folder=folder,
         resume=place.resume,
         adopted=None if problem.adopted is None else problem.adopted.state,
+        team=place.team,
         report=place.report,
     )

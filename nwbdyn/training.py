@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from nwbdyn import run_directory
+from nwbdyn.distributed import ALONE, Team
 from nwbdyn.errors import FitError
 from nwbdyn.models.base import CO_SMOOTHING, Batch, Config, Layout, Model, Output
 from nwbdyn.pooling import PooledWindows
@@ -51,6 +52,7 @@ def train(
     resume: bool = False,
     until: float | None = None,
     adopted: Mapping[str, Tensor] | None = None,
+    team: Team = ALONE,
     report: Report = silent,
 ) -> Trained:
     """Train one model on one recording, or on several at once.
@@ -62,6 +64,8 @@ def train(
         until: share of the course after which to stop. Then nothing is validated, and the last
             weights are kept.
         adopted: the state of a fitted model, whose shared part is taken over and not trained.
+        team: the processes that train it together; each calls this, and the leading one alone has a
+            `folder`.
         report: told after every epoch, with loss, validation loss, best so far and seconds left.
 
     Raises:
@@ -79,6 +83,7 @@ def train(
             folder=folder,
             until=until,
             adopted=adopted,
+            team=team,
         )
         loop.begin(resume=resume)
         try:
@@ -119,6 +124,7 @@ class Loop:
         folder: Path | None = None,
         until: float | None = None,
         adopted: Mapping[str, Tensor] | None = None,
+        team: Team = ALONE,
     ) -> None:
         self.config, self.windows, self.seed, self.folder = config, windows, seed, folder
         self.device = device
@@ -138,6 +144,7 @@ class Loop:
         self.optimiser, self.scheduler = self.model.optimiser(
             self.num_updates, self.updates_per_epoch
         )
+        self.team, self._loss = team, team.losses(self.model)
         self.epoch = self.step = self.stale = self.best_epoch = 0
         self.best = math.inf
         self.best_weights = _copied(self.model.state_dict())
@@ -173,12 +180,17 @@ class Loop:
 
     def begin(self, *, resume: bool) -> None:
         """Go back to the checkpoint, or leave a first one."""
-        if self.folder is None:
-            return
-        if resume and (self.folder / run_directory.CHECKPOINT).exists():
-            self.restore(self.folder)
-        else:
+        state = self.team.agree(lambda: self._kept() if resume else None)
+        if state is not None:
+            self.restore(state)
+        elif self.folder is not None:
             self.save()
+
+    def _kept(self) -> dict[str, Any] | None:
+        """The checkpoint in the folder, where there is one."""
+        if self.folder is None or not (self.folder / run_directory.CHECKPOINT).exists():
+            return None
+        return read_checkpoint(self.folder, self.device if self.team is ALONE else "cpu")
 
     def epoch_of_updates(self) -> None:
         """One pass over the training windows, and the validation that may follow it."""
@@ -186,8 +198,11 @@ class Loop:
         loss = self._update_all()
         validation = None
         if self.validates_next:
-            validation = validation_loss(self.model, self.windows, self.config.batch_size)
+            validation = self.team.agree(self._validation_loss)
         self.close_epoch(loss, validation, time.monotonic() - begun)
+
+    def _validation_loss(self) -> float:
+        return validation_loss(self.model, self.windows, self.config.batch_size)
 
     def close_epoch(self, loss: float, validation: float | None, seconds: float) -> None:
         """Keep the books of an epoch, given its mean training loss and its validation loss.
@@ -243,11 +258,12 @@ class Loop:
     def _update_all(self) -> float:
         """Mean loss over one pass of optimiser steps."""
         self.model.train()
+        self.team.start_epoch(self.seed, self.epoch)
         total, num_windows = 0.0, 0
         for batch in self.windows.batches("train", self.config.batch_size, self.generator):
             self.optimiser.zero_grad(set_to_none=True)
-            loss = self.model.loss(batch, self.model(batch))
-            value = float(loss.detach())
+            loss = self._loss(batch)
+            value = self.team.mean(loss)
             if not math.isfinite(value):
                 raise FitError(self.not_finite("loss", value))
             loss.backward()
@@ -324,20 +340,19 @@ class Loop:
         if self.folder is not None and self.last_epoch is not None:
             _write(self.last_epoch, self.folder)
 
-    def restore(self, folder: Path) -> None:
-        """Go back to the checkpoint in `folder`."""
-        state = read_checkpoint(folder, self.device)
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go back to a checkpoint."""
         if state["seed"] != self.seed:
             raise FitError(
-                f"The checkpoint in {folder} is of seed {state['seed']}, not {self.seed}."
+                f"The checkpoint in {self.folder} is of seed {state['seed']}, not {self.seed}."
             )
         try:
             self.model.load_state_dict(state["model"])
             self.optimiser.load_state_dict(state["optimiser"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise FitError(
-                f"The checkpoint in {folder} is of another model or configuration. Start again "
-                "with --overwrite, or give the options it was started with."
+                f"The checkpoint in {self.folder} is of another model or configuration. Start "
+                "again with --overwrite, or give the options it was started with."
             ) from error
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
@@ -348,7 +363,8 @@ class Loop:
         for name in ("epoch", "step", "stale", "best", "best_epoch", "best_weights", "history"):
             setattr(self, name, state[name])
         self.seconds = state["seconds"]
-        run_directory.write_history(folder, self.history)
+        if self.folder is not None:
+            run_directory.write_history(self.folder, self.history)
 
 
 def validation_loss(model: Model, windows: Windows | PooledWindows, batch_size: int) -> float:

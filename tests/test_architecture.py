@@ -95,7 +95,11 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "pooling": ({"models", "windows"}, {"numpy", "torch"}),
     "problem": (RECORDING | DATA | {"adopting", "models"}, {"numpy", "pandas", "torch"}),
-    "training": (WORDS | {"models", "pooling", "run_directory", "windows"}, {"torch"}),
+    "distributed": (WORDS | {"models", "optional"}, {"numpy", "torch"}),
+    "training": (
+        WORDS | {"distributed", "models", "pooling", "run_directory", "windows"},
+        {"torch"},
+    ),
     "stack": (WORDS | {"models", "training", "windows"}, {"torch"}),
     "readout": (
         RECORDING | {"connectivity", "models", "splits", "windows"},
@@ -125,8 +129,8 @@ ANYTHING = {
     "refits",
     "identifiability",
     "reproducing",
-    "__init__",
     "restoring",
+    "__init__",
 }
 
 
@@ -197,8 +201,8 @@ def test_public_names_are_exactly_these():
         "export",
         "fit",
         "fit_joint",
-        "load",
         "lesion",
+        "load",
         "open",
         "open_results",
         "reproduce",

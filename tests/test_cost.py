@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -122,3 +123,23 @@ def test_a_model_that_fits_and_one_that_does_not(file):
     unknown = CliRunner().invoke(main, ["inspect", str(file), "--model", "netfromer"])
     assert unknown.exit_code == 1
     assert "Choose from" in unknown.stderr
+
+
+def test_what_is_said_before_a_fit_counts_every_training():
+    found = cost.Cost("netformer", 1000, 10, 0.1, 10**9, 2000, 0.01, "cpu", trainings=5)
+    assert cost.advice(replace(found, updates=1000)) == []  # 50 s
+    (line,) = cost.advice(found)
+    assert "2 min of training: 5 x 2,000 updates of 10 ms (cpu)" in line
+    first, hint = cost.advice(found, recordings=3, points=4)
+    assert "20 min" in first
+    assert "60 x" in first
+    assert "--engine ray" in hint
+    assert "--where" in cost.advice(replace(found, memory=10**18))[1]
+
+
+def test_options_that_were_given_are_what_is_timed(traces_of_noise):
+    asked = {"updates": 7, "ridge": 1.0, "coupling": False}
+    estimated = cost.estimate(traces_of_noise, "netformer", options=asked, bin_width=0.2)
+    assert (estimated.updates, estimated.trainings) == (7, 1)
+    assert estimated.num_bins == pytest.approx(4000, abs=1)
+    assert cost.estimate(traces_of_noise, "netformer").trainings > 2

@@ -10,7 +10,7 @@ import click
 
 from nwbdyn.cli import options, scale, terminal
 from nwbdyn.cli.plan import ask_above_limit, print_plan
-from nwbdyn.errors import ConfigError
+from nwbdyn.errors import ConfigError, NwbdynError
 from nwbdyn.progress import Report
 
 if TYPE_CHECKING:
@@ -148,6 +148,8 @@ def command(
     engine = scale.take_engine(choices)
     if choices["sweep"] is not None:
         choices["sweep"] = space.read(choices["sweep"])
+    if joint and engine is not None:
+        raise click.UsageError("--joint trains one model; it cannot go with --engine.")
     if joint:
         _check_joint(choices)
     elif neuron_id is not None:
@@ -163,9 +165,14 @@ def command(
     opened, choices = options.split_opening(choices)
     choices |= {"options": model_options, "opened": opened, "covariates": (*covariates, *events)}
     choices |= {"resume": resume, "overwrite": overwrite}
+    alone = "--joint" if joint else "a folder of recordings" if several else None
+    speaks = scale.join(choices, alone=alone or ("--engine" if engine else None))
+    quiet = quiet or not speaks
     if several or (sources[0].dandiset_id and not quiet):
         print_plan(sources, quiet=quiet)
     ask_above_limit(sources, take_all=take_all)
+    if not quiet and not resume:
+        scale.say_cost(sessions, model, opened, choices)
     try:
         with terminal.watch(quiet=quiet) as report:
             if joint:
@@ -177,10 +184,16 @@ def command(
             else:
                 opened, choices = choices.pop("opened"), choices | {"engine": engine}
                 scaling.fit_session(Job(sessions[0], model, run, opened, choices), report)
+    except NwbdynError:
+        if speaks:
+            raise
+        sys.exit(1)  # the process that speaks says why
     except KeyboardInterrupt:
         again = _command_line(resume=True)
         click.echo(f"\nStopped. What was done is in {run}; go on with:\n  {again}", err=True)
         sys.exit(130)
+    if not speaks:
+        return
     if joint:
         table = run_directory.read_json(run, run_directory.METRICS)
         terminal.say(scoreboard.of_joint(table, model), quiet=quiet)
@@ -207,6 +220,8 @@ def _check_joint(choices: dict[str, Any]) -> None:
         ("draws", 1),
         ("null", None),
         ("sweep", None),
+        ("devices", 1),
+        ("nodes", 1),
     ):
         if choices.pop(name) != default:
             raise click.UsageError(f"--joint cannot go with --{name}; leave one out.")

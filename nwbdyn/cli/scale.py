@@ -1,14 +1,26 @@
-"""Options that say where fits run: this process, several of it, or a Ray cluster."""
+"""Where fits run: this process, several of it, or a Ray cluster; and what they will take."""
 
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from nwbdyn.errors import NwbdynError
+
 if TYPE_CHECKING:
     from nwbdyn.cluster import Ray
+    from nwbdyn.scaling import Session
 
 _OPTIONS = (
+    click.option(
+        "--devices",
+        type=click.IntRange(min=1),
+        default=1,
+        help="GPUs of this machine, or processes on CPUs, that train one model together.",
+    ),
+    click.option("--nodes", type=click.IntRange(min=1), default=1, help="Machines, likewise."),
     click.option(
         "--engine",
         type=click.Choice(["ray"]),
@@ -67,3 +79,55 @@ def take_engine(choices: dict[str, Any]) -> "Ray | None":
         gpus=given["gpus_per_fit"] or 0,
         asha=given["asha"],
     )
+
+
+def join(choices: dict[str, Any], *, alone: str | None) -> bool:
+    """Start or join the processes that fit together; True in the one that writes and speaks.
+
+    Args:
+        alone: an option, or a kind of fit, that is for one process.
+
+    Raises:
+        click.UsageError: several processes were asked for, and `alone` does not go with these.
+    """
+    launched = "TORCHELASTIC_RUN_ID" in os.environ
+    if choices.get("devices", 1) * choices.get("nodes", 1) == 1 and not launched:
+        return True
+    if alone is not None:
+        raise click.UsageError(f"--devices trains one model; {alone} takes --engine ray, or one.")
+    from nwbdyn import distributed
+
+    return distributed.join(choices["device"], choices["devices"], choices["nodes"]).leads
+
+
+def say_cost(
+    sessions: "Sequence[Session]", model: str, opened: dict[str, Any], choices: dict[str, Any]
+) -> None:
+    """On a terminal, what a long fit will take, by the first recording, and what shortens it."""
+    if not sys.stderr.isatty():
+        return
+    from nwbdyn import cost, space
+    from nwbdyn.opening import open_source
+
+    sweep = choices.get("sweep")
+    repeats = choices["seeds"] + (choices.get("folds") or 0) + choices.get("draws", 1) - 1
+    length = {} if choices["epochs"] is None else {"epochs": choices["epochs"], "updates": None}
+    try:
+        with open_source(sessions[0][0], **opened) as recording:
+            found = cost.estimate(
+                recording,
+                model,
+                options={**choices["options"], **length},
+                bin_width=choices["bin_width"],
+                device=None if choices["device"] == "auto" else choices["device"],
+            )
+    except NwbdynError:
+        return  # the fit says what is wrong
+    lines = cost.advice(
+        found,
+        recordings=len(sessions),
+        points=1 if sweep is None else len(space.points(sweep)),
+        repeats=repeats,
+    )
+    for line in lines:
+        click.echo(line, err=True)

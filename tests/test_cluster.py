@@ -1,0 +1,102 @@
+"""Jobs over Ray: a real one on this machine leaves what one process would have left.
+
+Ray runs in a process of its own, which the tests start as a person would.
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from nwbdyn import archive, results
+from nwbdyn.cli import main
+
+no_ray = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None, reason="ray is not installed: pip install nwbdyn[ray]"
+)
+QUICK = ["--epochs", "3", "--set", "history=4", "--set", "ridge=1e3", "--set", "batch_size=256"]
+
+
+def nwbdyn(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, on one core as the tests of a fit are."""
+    return subprocess.run(
+        [sys.executable, "-m", "nwbdyn", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "RAY_NUM_CPUS": "2"},
+        timeout=600,
+    )
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    first, second = results.load(one), results.load(other)
+    assert first.weights.keys() == second.weights.keys()
+    for name, value in first.weights.items():
+        np.testing.assert_array_equal(value, second.weights[name], err_msg=name)
+    assert first.metrics == second.metrics
+    assert first.config == second.config
+
+
+@no_ray
+def test_recordings_over_ray_end_as_in_one_process_and_failures_stay_alone(tmp_path):
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    recording = archive.resolve("sample:cortex?neurons=6&duration=60")[0].path
+    for name in ("a", "b"):
+        (folder / f"{name}.nwb").write_bytes(recording.read_bytes())
+    (folder / "broken.nwb").write_text("not a recording")
+    common = ["fit", folder, "--model", "netformer", *QUICK]
+    over_ray = nwbdyn(*common, "-o", tmp_path / "ray", "--engine", "ray")
+    assert over_ray.returncode == 0, over_ray.stderr
+    assert "broken.nwb" in over_ray.stdout
+    summary = json.loads((tmp_path / "ray" / "summary.json").read_text())
+    assert [row["status"] for row in summary] == ["fitted", "fitted", "skipped"]
+    assert not (tmp_path / "ray" / "ray").exists()  # what Ray wrote for itself
+    here = CliRunner().invoke(main, [*map(str, common), "-o", str(tmp_path / "here")])
+    assert here.exit_code == 0, here.output
+    for name in ("a", "b"):
+        assert_same_run(tmp_path / "ray" / name, tmp_path / "here" / name)
+    resumed = CliRunner().invoke(main, [*map(str, common), "-o", str(tmp_path / "ray"), "--resume"])
+    assert resumed.exit_code == 0, resumed.output  # what Ray began, one process can end
+
+
+@no_ray
+@pytest.mark.slow
+@pytest.mark.parametrize("asha", [False, True])
+def test_a_sweep_over_ray_takes_what_one_process_takes(asha, tmp_path):
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text("grid: {learning_rate: [1e-2, 1e-6, 1e-7, 1e-8]}\n")
+    common = ["fit", "sample:cortex?neurons=6&duration=60", "--model", "netformer", *QUICK]
+    common += ["--epochs", "30", "--sweep", sweep]
+    engine = ["--engine", "ray", *(["--asha"] if asha else [])]
+    over_ray = nwbdyn(*common, "-o", tmp_path / "ray", *engine)
+    assert over_ray.returncode == 0, over_ray.stderr
+    here = CliRunner().invoke(main, [*map(str, common), "-o", str(tmp_path / "here")])
+    assert here.exit_code == 0, here.output
+    listed = results.load(tmp_path / "ray").metrics["candidates"]
+    assert [row["chosen"] for row in listed] == [True, False, False, False]
+    if asha:
+        assert any("of its course" in row.get("reason", "") for row in listed[1:])
+    else:
+        assert_same_run(tmp_path / "ray", tmp_path / "here")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--address", "auto"], "--engine ray"),
+        (["--gpus-per-fit", "0.5"], "--engine ray"),
+        (["--asha"], "--engine ray"),
+        (["--engine", "ray", "--asha"], "--sweep"),
+    ],
+)
+def test_options_of_an_engine_need_one(arguments, said):
+    result = CliRunner().invoke(main, ["fit", "sample:cortex", "--model", "netformer", *arguments])
+    assert result.exit_code == 2
+    assert said in result.output

@@ -1,0 +1,142 @@
+"""One fit over several processes equals the fit of one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from test_fitting import LINEAR, imaging
+
+from nwbdyn import archive, results
+from nwbdyn.cli import main
+from nwbdyn.distributed import ALONE, join, share
+from nwbdyn.errors import ConfigError
+from nwbdyn.fitting import fit
+from nwbdyn.problem import pose
+
+SCRIPT = Path(__file__).with_name("two_processes.py")
+
+# Weights of 40 updates in float64, whose batches were added up in another order: each update errs
+# by some 2**-53 of a sum of 33 windows, and updates add up.
+ROUNDING = 40 * 33 * 2**-53
+
+
+def processes(number: int, path: Path, *more: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, SCRIPT, str(number), path, *map(str, more)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        timeout=600,
+    )
+
+
+def numbers(number: int, path: Path, *more: object) -> dict[str, np.ndarray]:
+    done = processes(number, path, *more)
+    assert done.returncode == 0, done.stderr
+    with np.load(path) as saved:
+        return dict(saved)
+
+
+def assert_same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        np.testing.assert_allclose(
+            value, other[name], rtol=0, atol=ROUNDING * max(1, np.abs(value).max(initial=0))
+        )
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory) -> dict[str, np.ndarray]:
+    """What two processes learn together."""
+    return numbers(2, tmp_path_factory.mktemp("two") / "two.npz")
+
+
+def test_two_processes_learn_what_one_learns(together, tmp_path):
+    alone = numbers(1, tmp_path / "one.npz")
+    assert len(alone["losses"]) > 1
+    assert_same(together, alone)
+
+
+@pytest.mark.slow
+def test_two_processes_that_were_stopped_go_on_to_the_same_end(together, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    assert processes(2, tmp_path / "not.npz", run, 2).returncode != 0
+    assert not (tmp_path / "not.npz").exists()
+    resumed = numbers(2, tmp_path / "two.npz", run)
+    for name, value in together.items():
+        np.testing.assert_array_equal(resumed[name], value)
+
+
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_the_mean_of_all_shares_is_the_gradient_of_the_whole_batch(size):
+    problem = pose(imaging(), "netformer", seed=0, options=LINEAR)
+    torch.manual_seed(0)
+    model = problem.model_class(problem.config, problem.layout)
+    model.initialise(problem.windows.batches("train", 32))
+    batch = next(problem.windows.batches("train", 4))
+
+    def gradient(loss):
+        model.zero_grad()
+        loss.backward()
+        return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+    whole = model.loss(batch, model(batch))
+    parts, losses, windows = [], [], 0
+    for rank in range(size):
+        mine, weight = share(batch, rank, size, None)
+        loss = model.loss(mine, model(mine)) * weight
+        parts.append(gradient(loss))
+        losses.append(float(loss.detach()))
+        windows += mine.num_windows if weight else 0
+    assert windows == 4
+    assert np.mean(losses) == pytest.approx(float(whole.detach()), rel=1e-6)  # float32
+    torch.testing.assert_close(torch.stack(parts).mean(dim=0), gradient(whole))
+
+
+def test_one_process_needs_no_lightning():
+    assert join("cpu") is ALONE
+    fit(imaging(), "netformer", epochs=1, options=LINEAR, device="cpu")
+    assert not any(name.partition(".")[0] == "lightning" for name in sys.modules)
+
+
+def test_more_gpus_than_there_are_is_one_line():
+    if torch.cuda.device_count() >= 64:
+        pytest.skip("there are as many")
+    with pytest.raises(ConfigError, match="--devices 64"):
+        join("cuda", 64)
+    with pytest.raises(ConfigError, match="at least one"):
+        join("cpu", 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["--engine", "ray"], "--engine"), (["--joint"], "--joint")],
+)
+def test_devices_train_one_model(arguments, said, tmp_path):
+    asked = ["fit", "sample:cortex?neurons=6&duration=60", "--model", "netformer"]
+    result = CliRunner().invoke(main, [*asked, "--devices", "2", *arguments])
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+@pytest.mark.slow
+def test_a_fit_by_two_processes_is_written_and_told_once(tmp_path):
+    path = archive.resolve("sample:cortex?neurons=6&duration=60")[0].path
+    asked = ["fit", str(path), "--model", "netformer", "--epochs", "3", "--device", "cpu"]
+    asked += ["--set", "history=4", "--set", "ridge=1e3", "--devices", "2", "-o"]
+    command = [sys.executable, "-m", "nwbdyn", *asked, str(tmp_path / "run")]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("persistence") == 1
+    assert done.stdout.splitlines()[-1] == str(tmp_path / "run")
+    assert len(results.load(tmp_path / "run").history) == 3
+    again = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+    assert again.returncode == 1
+    assert again.stderr.count("--overwrite") == 1
