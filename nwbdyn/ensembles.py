@@ -9,18 +9,22 @@ STNDT trains one member after another. Its blocks for the CPU write their gradie
 the cache with one member's windows, so there is nothing left for a stack to save.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from nwbdyn.errors import FitError
 from nwbdyn.models.base import BaseConfig, Config, Layout, Model
+from nwbdyn.pooling import PooledWindows
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.stack import Stack
 from nwbdyn.training import Loop, Trained, out_of_memory, own_randomness, train
 from nwbdyn.windows import Windows
+
+MOST_MEMBERS = 32  # of one program
 
 
 @dataclass(frozen=True)
@@ -28,9 +32,10 @@ class Member:
     """One fit among several of the same model."""
 
     config: Config  # equal in shapes; anything else may differ, see `train_all`
-    windows: Windows  # shared, or its own: a surrogate, resampled blocks
+    windows: Windows | PooledWindows  # shared, or its own: a surrogate, resampled blocks
     seed: int
     folder: Path | None = None  # of its checkpoints and history; None keeps nothing
+    adopted: Mapping[str, Tensor] | None = None  # state of a fitted model, see `training.train`
 
 
 def train_all(
@@ -64,8 +69,28 @@ def train_all(
             learning rate for the one that failed, trains that one only.
         KeyboardInterrupt: as it came, once the last whole epoch of every member is saved.
     """
-    trained: dict[int, Trained] = {}
-    errors: dict[int, FitError] = {}
+    found = attempt_all(
+        model_class, layout, members, device=device, resume=resume, stack=stack, report=report
+    )
+    errors = [one for one in found if isinstance(one, FitError)]
+    if errors:
+        more = f" {len(errors)} of {len(members)} members failed." if len(errors) > 1 else ""
+        raise FitError(f"{errors[0]}{more}") from errors[0]
+    return [one for one in found if isinstance(one, Trained)]
+
+
+def attempt_all(
+    model_class: type[Model],
+    layout: Layout,
+    members: Sequence[Member],
+    *,
+    device: torch.device,
+    resume: bool = False,
+    stack: bool | None = None,
+    report: Report = silent,
+) -> list[Trained | FitError]:
+    """As `train_all`, with the error of a member that failed in its place."""
+    results: dict[int, Trained | FitError] = {}
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         for group in _groups(model_class, layout, members, device, stack):
             part = [members[k] for k in group]
@@ -73,16 +98,8 @@ def train_all(
                 found = _train_together(model_class, layout, part, device, resume, report)
             else:
                 found = [_train_alone(model_class, layout, part[0], device, resume, report)]
-            for k, one in zip(group, found, strict=True):
-                if isinstance(one, FitError):
-                    errors[k] = one
-                else:
-                    trained[k] = one
-    if errors:
-        first = errors[min(errors)]
-        more = f" {len(errors)} of {len(members)} members failed." if len(errors) > 1 else ""
-        raise FitError(f"{first}{more}") from first
-    return [trained[k] for k in range(len(members))]
+            results |= dict(zip(group, found, strict=True))
+    return [results[k] for k in range(len(members))]
 
 
 def _train_alone(
@@ -103,6 +120,7 @@ def _train_alone(
             device=device,
             folder=member.folder,
             resume=resume,
+            adopted=member.adopted,
             report=report,
         )
     except FitError as error:
@@ -150,6 +168,7 @@ def _begun(
             seed=member.seed,
             device=device,
             folder=member.folder,
+            adopted=member.adopted,
         )
         loop.begin(resume=resume)
         loop.random = torch.get_rng_state()  # it draws from the global generator no more
@@ -179,11 +198,13 @@ def _groups(
     stack: bool | None,
 ) -> list[list[int]]:
     """Positions of the members that train as one program each."""
-    if not model_class.stacks or stack is False:
+    if stack is False:
         return [[k] for k in range(len(members))]
     alike: dict[object, list[int]] = {}
     for k, member in enumerate(members):
-        alike.setdefault(_shape(model_class, member), []).append(k)
+        pooled = isinstance(member.windows, PooledWindows)  # its batches are of several sessions
+        alone = pooled or not model_class.stacks(member.config)
+        alike.setdefault(k if alone else _shape(model_class, member), []).append(k)
     groups = []
     for positions in alike.values():
         most = len(positions) if stack else most_together(members[positions[0]], layout, device)
@@ -192,8 +213,14 @@ def _groups(
 
 
 def most_together(member: Member, layout: Layout, device: torch.device) -> int:
-    """How many members like this one to train as one program, by what was measured."""
-    return 32
+    """How many members like this one `train_all` puts into one program; 1 where that gains nothing.
+
+    On a CPU, measured by `benchmarks/stacked_seeds.py`: up to 14 tokens a program of 8 takes about
+    half the time of 8 fits, from 50 on it takes as long as they do. On a GPU nothing was measured;
+    a call costs more there, so larger models are put together.
+    """
+    tokens = layout.num_global + layout.num_covariates
+    return MOST_MEMBERS if tokens <= (100 if device.type == "cuda" else 14) else 1
 
 
 def _shape(model_class: type[Model], member: Member) -> object:
@@ -207,5 +234,7 @@ def _shape(model_class: type[Model], member: Member) -> object:
         elif one.name not in apart:
             options.append(value)
     windows = member.windows
+    assert isinstance(windows, Windows)
     sizes = tuple(len(windows.starts(name)) for name in ("train", "val"))
-    return (*options, *sizes, windows.session, windows.spec)
+    adopts = member.adopted is not None  # and does not train what it adopts
+    return (*options, *sizes, adopts, windows.session, windows.spec)

@@ -356,6 +356,6 @@ def _check(loop: Loop) -> None:
     plain = type(optimiser) is torch.optim.AdamW and len(optimiser.param_groups) == 1
     if not plain or optimiser.defaults["amsgrad"] or optimiser.defaults["maximize"]:
         raise TypeError(
-            f"{type(loop.model).__name__}.stacks is True, so its optimiser has to be a plain AdamW "
+            f"{type(loop.model).__name__} stacks, so its optimiser has to be a plain AdamW "
             "with one group of parameters."
         )

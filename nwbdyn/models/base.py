@@ -118,10 +118,7 @@ class Model(nn.Module):
     paper: ClassVar[str]  # one-line citation
     spike_bin_width: ClassVar[float] = 0.020  # seconds, where nobody asks for another
     ablations: ClassVar[tuple[str, ...]] = ()  # what `forward(batch, maps=…)` can put for its maps
-    # Many members of a model that `stacks` train as one program. It is trained by AdamW, and its
-    # `forward` and `loss` run under torch.vmap: no shape or branch depends on a tensor's value, all
-    # randomness is `batch.uniform`, and members differ in parameters, buffers, and these options:
-    stacks: ClassVar[bool] = False
+    # Options, beside those of training, in which members of a stack may differ:
     numbers: ClassVar[tuple[str, ...]] = ()  # read as attributes of the model; 0 in all or in none
     apart: ClassVar[tuple[str, ...]] = ()  # never read by forward and loss
     notes: tuple[str, ...] = ()  # what differs from what was asked, for the run's notes
@@ -150,6 +147,16 @@ class Model(nn.Module):
             num_windows: training windows.
         """
         return (config,)
+
+    @classmethod
+    def stacks(cls, config: BaseConfig) -> bool:
+        """True when many members of this model can train as one program (`nwbdyn.ensembles`).
+
+        Then AdamW trains it, and `forward` and `loss` run under torch.vmap: no shape and no branch
+        depends on a tensor's value, all randomness is `batch.uniform`, and members differ in
+        nothing but parameters, buffers, `numbers` and `apart`.
+        """
+        return False
 
     @classmethod
     def windows(cls, config: BaseConfig, layout: Layout) -> WindowSpec:

@@ -45,7 +45,6 @@ class NetFormer(base.Model):
     form: ClassVar[str] = "netformer"
     Config: ClassVar[type[base.Config]] = NetFormerConfig
     paper: ClassVar[str] = "Lu et al., NetFormer, ICLR 2025"
-    stacks: ClassVar[bool] = True
     numbers: ClassVar[tuple[str, ...]] = ("dropout", "ridge", "type_weight")
     apart: ClassVar[tuple[str, ...]] = ("start", "schedule")
     config: NetFormerConfig
@@ -108,6 +107,10 @@ class NetFormer(base.Model):
         if config.ridge is not None:
             return (config,)
         return tuple(replace(config, ridge=size) for size in ridges(num_windows))
+
+    @classmethod
+    def stacks(cls, config: base.Config) -> bool:
+        return True
 
     @classmethod
     def windows(cls, config: base.Config, layout: base.Layout) -> base.WindowSpec:

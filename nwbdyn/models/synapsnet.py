@@ -59,7 +59,6 @@ class SynapsNet(base.Model):
     Config: ClassVar[type[base.Config]] = SynapsNetConfig
     paper: ClassVar[str] = "Delavari, Oruç & Murphy, SynapsNet, arXiv 2411.08221"
     spike_bin_width: ClassVar[float] = 0.050
-    stacks: ClassVar[bool] = True
     apart: ClassVar[tuple[str, ...]] = ("l1",)
     config: SynapsNetConfig
     log_mean: Tensor  # (num_global,) log of the mean training count
@@ -96,6 +95,11 @@ class SynapsNet(base.Model):
         config = SynapsNetConfig(**{**defaults, **options})  # type: ignore[arg-type]
         _check(config, layout)
         return config
+
+    @classmethod
+    def stacks(cls, config: base.Config) -> bool:
+        assert isinstance(config, SynapsNetConfig)
+        return config.decoder == "mlp"  # torch has no GRU under vmap
 
     @classmethod
     def windows(cls, config: base.Config, layout: base.Layout) -> base.WindowSpec:
@@ -293,7 +297,8 @@ class _MLP(nn.Module):
         )
 
     def forward(self, own: Tensor, current: Tensor, behaviour: Tensor, identity: Tensor) -> Tensor:
-        hidden = self.own(own.mT) + self.current(current.mT) + self.identity(identity)  # (B, N, h)
+        hidden = _rows(self.own, own.mT) + _rows(self.current, current.mT)  # (B, N, h)
+        hidden = hidden + self.identity(identity)
         if self.behaviour is not None:
             hidden = hidden + self.behaviour(behaviour.flatten(1))[:, None]
         return self.rest(hidden)[..., 0]
@@ -302,6 +307,11 @@ class _MLP(nn.Module):
     def turn_current(self) -> None:
         """Make f(I) what f(-I) was."""
         self.current.weight.neg_()
+
+
+def _rows(linear: nn.Linear, x: Tensor) -> Tensor:
+    """(B, N, h): the layer on every row of x (B, N, W), as one product in a stack of models too."""
+    return linear(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
 class _GRU(nn.Module):
