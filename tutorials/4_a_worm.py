@@ -1,0 +1,123 @@
+# %% [markdown]
+# # 4 · A real recording, end to end: a worm against its connectome
+#
+# A freely moving *C. elegans* with most head neurons in view (Dag et al. 2023), and the wiring of
+# the same species from electron microscopy (White et al. 1986). `NWBDYN_DATA` names a folder with
+# the recording and the wiring. Without it, `nwbdyn inspect dandi:000776` lists recordings of the
+# same kind, and their addresses go in the place of the path below.
+
+# %%
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import nwbdyn
+from nwbdyn import verdict
+from nwbdyn.report import figures, style
+from nwbdyn.validating import validate
+
+QUICK = "NWBDYN_QUICK" in os.environ  # the tests run every tutorial with less
+DATA = Path(os.environ["NWBDYN_DATA"])
+WORM = DATA / "ophys" / "celegans_dag2023_2022-07-26-31.nwb"
+WIRING = DATA / "truth" / "celegans_connectome_white_1986_whole.json"
+
+recording = nwbdyn.open(str(WORM))
+print(f"{len(recording.neurons)} ROIs; {len(recording.notes)} notes, such as:")
+for note in recording.notes[:3]:
+    print(f"  {note.where}: {note.reason}")
+recording.neurons.table.iloc[:5, :8]
+
+# %% [markdown]
+# ## Activity and behaviour
+
+# %%
+traces, time = np.asarray(recording.activity.data), np.asarray(recording.activity.timestamps)
+velocity = recording.covariate("velocity")
+scaled = (traces - np.nanmean(traces, axis=0)) / np.nanstd(traces, axis=0)
+_, _, basis = np.linalg.svd(np.nan_to_num(scaled), full_matrices=False)
+order = np.argsort(basis[0])
+
+with style.house():
+    above, below = style.panels(2, 1, size=(style.WIDE, 5), share_x=True)
+    above.imshow(
+        scaled[:, order].T,
+        aspect="auto",
+        cmap=style.SIGNED,
+        vmin=-3,
+        vmax=3,
+        extent=(time[0], time[-1], 0, len(order)),
+    )
+    above.set_ylabel("neuron, by first component")
+    below.plot(np.asarray(velocity.timestamps), velocity.data[:, 0], color=style.INK)
+    below.axhline(0, color=style.QUIET, linewidth=0.5)
+    below.set_ylabel("velocity")
+    below.set_xlabel("time (s)")
+
+# %% [markdown]
+# ## Fit, and read the score before the matrix
+
+# %%
+fit = nwbdyn.fit(recording, "netformer", epochs=2 if QUICK else 30, seeds=1 if QUICK else 2)
+recording.close()
+print("\n".join(verdict.sentences(fit.metrics, fit.model)))
+figures.scores(fit)
+
+# %%
+figures.predictions(fit)
+
+# %%
+figures.connectivity(fit)
+
+# %% [markdown]
+# Weights between neurons by place: lines of positive couplings are red, of negative ones blue.
+
+# %%
+figures.strongest_edges(fit)
+
+# %% [markdown]
+# ## Against the connectome
+#
+# Names tie the two together; neurons without a name that is unique take no part. Pairs count in
+# either direction: the question is whether coupled neurons touch at all. The null redistributes the
+# names.
+
+
+# %%
+def padded(name: str) -> str:
+    """The names of 1986 have no zeros: VB2 is VB02 today."""
+    return re.sub(r"^(AS|DA|DB|DD|VA|VB|VC|VD)(\d)$", r"\g<1>0\2", name)
+
+
+wiring = pd.DataFrame(json.loads(WIRING.read_text()))
+wiring = wiring[["pre", "post"]].map(padded)
+found = validate(
+    fit, wiring, name_column="neuron_label", directed=False, shuffles=50 if QUICK else 500
+)
+print(f"{found.num_neurons} named neurons, {found.num_edges} of {found.num_pairs} pairs touch")
+found.table[["auroc", "auprc"]].round(3)
+
+# %%
+with style.house():
+    (panel,) = style.panels(size=(style.HALF, 0.8 + 0.3 * len(found.table)))
+    scores = found.table["auroc"].sort_values()
+    own = [name == found.table.index[0] for name in scores.index]
+    colours = [style.MODEL if mine else style.BASELINE for mine in own]
+    panel.scatter(scores, range(len(scores)), color=colours)
+    panel.set_yticks(range(len(scores)), scores.index)
+    panel.axvspan(
+        2 * found.null["mean"]["auroc"] - found.null["high"]["auroc"],
+        found.null["high"]["auroc"],
+        color=style.QUIET,
+        alpha=0.25,
+        linewidth=0,
+    )
+    panel.set_xlabel("AUROC; grey: names shuffled")
+
+# %% [markdown]
+# A score far above .6 would be a reason to look for a mistake: much of what neurons of a worm share
+# is its behaviour, and eight minutes say little about synapses. Where plain correlation does as
+# well, the model has found nothing about the wiring that correlation had not.

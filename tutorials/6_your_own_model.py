@@ -1,0 +1,112 @@
+# %% [markdown]
+# # 6 · Your own model in one file
+#
+# A model is a file with a `Config`, a class and `MODEL = …`. Put it into `nwbdyn/models/` and the
+# command line, the contract tests and the baselines know it; here it goes into a folder of its own
+# that is added to that list.
+#
+# The model: a vector autoregression of low rank. Neurons are coupled through a few channels,
+# $\hat x(t+1) = x(t) + U V^T x(t)$, so N neurons have 2 N R weights instead of N².
+
+# %%
+import os
+import tempfile
+from pathlib import Path
+
+import nwbdyn
+from nwbdyn import models, verdict
+from nwbdyn.report import figures
+
+QUICK = "NWBDYN_QUICK" in os.environ  # the tests run every tutorial with less
+ADDRESS = f"sample:cortex?neurons={8 if QUICK else 40}&duration={90 if QUICK else 400}"
+
+SOURCE = '''
+"""LowRank: coupling through a few channels, x(t+1) = x(t) + U V' x(t)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from nwbdyn.models import base
+
+
+@dataclass(frozen=True)
+class LowRankConfig(base.Config):
+    rank: int = 4  # channels
+
+
+class LowRank(base.Model):
+    quantities = frozenset({"dff", "events", "deconvolved", "fluorescence"})
+    target = base.NEXT
+    form = "static"
+    Config = LowRankConfig
+    paper = "this tutorial"
+
+    def __init__(self, config, layout):
+        super().__init__(config, layout)
+        size = (layout.num_global, config.rank)
+        self.receive = nn.Parameter(0.1 * torch.randn(size))  # U
+        self.send = nn.Parameter(0.1 * torch.randn(size))  # V
+
+    @property
+    def weight(self):
+        return self.receive @ self.send.T  # (post, pre)
+
+    @classmethod
+    def windows(cls, config, layout):
+        return base.WindowSpec(context=1)
+
+    def forward(self, batch):
+        newest = batch.activity[:, -1:]  # (B, 1, N)
+        return base.Output(newest + newest @ self.weight.T)
+
+    def loss(self, batch, output):
+        return F.mse_loss(output.prediction[batch.valid], batch.target[batch.valid])
+
+    def connectivity(self, session=None):
+        return {"weight": self.weight.detach()}
+
+    def influence(self, batch):
+        own = torch.eye(len(self.weight))
+        return (self.weight.detach() + own).expand(batch.num_windows, -1, -1)
+
+
+MODEL = LowRank
+'''
+folder = Path(tempfile.mkdtemp(prefix="nwbdyn-tutorial-"))
+(folder / "lowrank.py").write_text(SOURCE)
+models.__path__.append(str(folder))
+models.names()
+
+# %% [markdown]
+# It says what it takes (`quantities`), what it predicts (`target`) and the form of its
+# connectivity. Everything else is there: windows, splits, training, early stopping, baselines,
+# intervals, files.
+
+# %%
+fits = {
+    rank: nwbdyn.fit(ADDRESS, "lowrank", epochs=3 if QUICK else 40, options={"rank": rank})
+    for rank in (1, 4, 8)
+}
+for rank, fit in fits.items():
+    print(f"rank {rank}: {verdict.winner(fit.metrics, fit.model)}")
+
+# %%
+best = max(fits, key=lambda rank: fits[rank].metrics["model"]["val"]["r2"])
+figures.scores(fits[best])
+
+# %%
+figures.connectivity(fits[best])
+
+# %% [markdown]
+# The rank was chosen on validation; the test score of that one is the one to report.
+#
+# Where a model needs more than defaults there are hooks: `initialise` (starting values from the
+# training data), `optimiser`, `after_update` (proximal steps), `finish` (signs), `candidates` (what
+# validation chooses). `tests/test_model_contract.py` is what a model has to pass.
+
+# %%
+figures.learning_curve(fits[best])
+models.__path__.remove(str(folder))

@@ -1,0 +1,33 @@
+"""Run every tutorial and write it as a notebook with its figures: `make notebooks`.
+
+python tutorials/render.py FOLDER [TUTORIAL.py …]
+"""
+
+import sys
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+
+HERE = Path(__file__).resolve().parent
+MOST_SECONDS = 1200  # of one cell, on a slow machine
+
+
+def render(path: Path, folder: Path) -> Path:
+    """The tutorial at `path`, executed, as a notebook in `folder`."""
+    notebook = jupytext.read(path)
+    NotebookClient(notebook, timeout=MOST_SECONDS, kernel_name="python3").execute()
+    target = folder / f"{path.stem}.ipynb"
+    nbformat.write(notebook, target)
+    return target
+
+
+def main(folder: Path, paths: list[Path]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in paths or sorted(HERE.glob("[0-9]_*.py")):
+        print(render(path, folder), flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), [Path(path) for path in sys.argv[2:]])
