@@ -1,23 +1,22 @@
 """Edge statistics on recordings whose wiring is known: how often they err, and what they find.
 
-    python benchmarks/calibration.py edges [--independent K] [--planted K] [--systems rate …]
+    python benchmarks/calibration.py independent [--recordings K]
+    python benchmarks/calibration.py planted [--recordings K] [--system rate]
     python benchmarks/calibration.py states [--recordings K]
 
-`edges`: recordings of independent neurons (8, each an AR(1) of its own), where any edge is false;
-and networks with planted sparse wiring (30 neurons, `sample:network`). Each is fitted as
-`nwbdyn fit --null shift:20` does, and every rule of pooling the null (see `significance.pooled_p`)
-is applied to the same refits. A ridge VAR(1) goes through the same surrogates, halves and rules,
-its penalty as chosen on the recording itself. `as reported` is the rule in use, with q withheld
-where coupling adds nothing on test.
+`independent`: neurons (8, each an AR(1) of its own) with nothing in common: any edge is false.
+`planted`: networks of 30 neurons with sparse wiring. Each recording is fitted and refitted as
+`nwbdyn fit --null shift:20` does, and every rule of pooling the null (`significance.pooled_p`) is
+applied to the same refits. A ridge VAR(1) goes through the same surrogates, halves and rules, its
+penalty as chosen on the recording itself. `as reported` is the rule in use, with q withheld where
+coupling adds nothing on test.
 
 `states`: W is constant, and what drives the neurons from outside has another covariance in each of
 two states. Whoever finds that coupling differs between the states is wrong.
 """
 
 import argparse
-import tempfile
 import time
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -37,7 +36,6 @@ from nwbdyn import (
 from nwbdyn.baselines import autoregression, vector
 from nwbdyn.baselines import problem as regression
 from nwbdyn.baselines.regression import Ridge
-from nwbdyn.fitting import fit
 from nwbdyn.members import Workplace
 from nwbdyn.problem import Problem, pose
 from nwbdyn.recording import Neurons, Recording, Source, Traces
@@ -80,17 +78,21 @@ def independent(seed: int, *, neurons: int = 8, steps: int = 800) -> Recording:
     return traces(x[100:], seed)
 
 
-def fitted(recording: Recording, options: dict[str, object], seed: int):
-    """The fit as a person gets it, and the matrices of its refits."""
-    with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder) / "run"
-        made = fit(recording, MODEL, null=str(NULL), options=options, seed=seed, run=run)
-        kept = run / "refits"
-        null = np.stack([np.load(kept / f"null-{k}.npy") for k in range(NULL.number)])
-        halves = np.stack([np.load(kept / f"half-{k}.npy") for k in range(2 * refits.HALF_PAIRS)])
-    weight = made.connectivity.mean().to_numpy().astype(np.float64)
-    halves = halves.reshape(-1, 2, *weight.shape)
-    return made, Evidence(weight, null, halves, NULL.kind, "")
+def judged(problem: Problem, seed: int) -> tuple[Evidence, np.ndarray, str]:
+    """The refits, the edges that a fit reports, and why it reports none, "" where it may."""
+    place = Workplace()
+    trained = members.train_each(problem, [seed], place)
+    uncoupled = members.predict_uncoupled(problem, seed, place)
+    own = readout.predict(trained[0].model, problem.windows)
+    coupling = evaluation.compare(task_of(problem), own, uncoupled)
+    evidence = refits.collect(problem, trained, NULL, place, seed=seed)
+    ids = problem.binned.neurons.ids
+    table = readout.edges([evidence.weight], problem.binned.neurons)
+    table, summary, _ = significance.judge(table, ids, evidence, coupling=coupling)
+    hits = table[table["q"] <= LEVEL]
+    reported = np.zeros(evidence.weight.shape, dtype=bool)
+    reported[hits["post"], hits["pre"]] = True
+    return evidence, reported, summary["withheld"]
 
 
 def through_the_same_null(problem: Problem, seed: int) -> Evidence:
@@ -126,29 +128,23 @@ def called(evidence: Evidence, rule: str) -> np.ndarray:
     return significance.benjamini_hochberg(p) <= LEVEL
 
 
-def reported(made) -> np.ndarray:
-    """(N, N) bool, the edges that the fit calls."""
-    matrix = np.zeros((len(made.neurons),) * 2, dtype=bool)
-    hits = made.edges[made.edges["q"] <= LEVEL]
-    matrix[hits["post"], hits["pre"]] = True
-    return matrix
-
-
-def edges(num_independent: int, num_planted: int, systems: list[str]) -> None:
+def alone(number: int) -> None:
     begun = time.process_time()
     alarms: dict[tuple[str, str], list[bool]] = {}
-    for seed in range(num_independent):
-        recording = independent(seed)
-        made, evidence = fitted(recording, SMALL, seed)
-        var = through_the_same_null(pose(recording, MODEL, seed=seed, options=SMALL), seed)
+    withheld = 0
+    for seed in range(number):
+        problem = pose(independent(seed), MODEL, seed=seed, options=SMALL)
+        evidence, reported, why = judged(problem, seed)
+        var = through_the_same_null(problem, seed)
         for rule in RULES:
             alarms.setdefault((MODEL, rule), []).append(called(evidence, rule).any())
             alarms.setdefault(("VAR ridge", rule), []).append(called(var, rule).any())
-        alarms.setdefault((MODEL, "as reported"), []).append(reported(made).any())
-        print("independent", seed, made.metrics["edges"]["withheld"], flush=True)
-    parts = [
-        f"{num_independent} recordings of 8 independent neurons, 800 frames: share that report "
-        f"any edge at q <= {LEVEL}.",
+        alarms.setdefault((MODEL, "as reported"), []).append(reported.any())
+        withheld += bool(why)
+        print("independent", seed, why, flush=True)
+    page = [
+        f"{number} recordings of 8 independent neurons, 800 frames: share that report any edge at "
+        f"q <= {LEVEL}. q was withheld in {withheld} of them: coupling adds nothing on test.",
         table(
             ["null pooled", MODEL, "VAR ridge"],
             [
@@ -156,27 +152,26 @@ def edges(num_independent: int, num_planted: int, systems: list[str]) -> None:
                 for rule in (*RULES, "as reported")
             ],
         ),
+        f"{time.process_time() - begun:.0f} s of CPU in all.",
     ]
-    for system in systems:
-        parts += planted(system, num_planted)
-        spent = f"{time.process_time() - begun:.0f} s of CPU so far."
-        publish("calibration", "\n\n".join([*parts, spent]))
+    publish("calibration_independent", "\n\n".join(page))
 
 
-def planted(system: str, number: int) -> list[str]:
+def planted(system: str, number: int) -> None:
     """False discoveries and power of every rule on a kind of network, and who ranks edges best."""
+    begun = time.process_time()
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     ranks: dict[str, list[float]] = {}
     for seed in range(number):
         recording, truth = sample(f"sample:network?kind={system}&seed={seed}")
         wiring = truth.coupling
-        made, evidence = fitted(recording, LARGE, seed)
         problem = pose(recording, MODEL, seed=seed, options=LARGE)
+        evidence, reported, _ = judged(problem, seed)
         var = through_the_same_null(problem, seed)
         for rule in RULES:
             for name, of in ((MODEL, evidence), ("VAR ridge", var)):
                 found.setdefault((name, rule), []).append(_errors(called(of, rule), wiring))
-        found.setdefault((MODEL, "as reported"), []).append(_errors(reported(made), wiring))
+        found.setdefault((MODEL, "as reported"), []).append(_errors(reported, wiring))
         ranks.setdefault(MODEL, []).append(_auroc(evidence.weight, wiring))
         rivals = baselines.next_bin(problem.binned, problem.split, context=problem.spec.context)
         for name, rival in rivals.items():
@@ -188,11 +183,13 @@ def planted(system: str, number: int) -> list[str]:
         for rule in (*RULES, "as reported")
     ]
     auroc = ", ".join(f"{name} {np.mean(values):.3f}" for name, values in ranks.items())
-    return [
+    page = [
         f"{number} networks of 30 neurons, 2,000 frames, `{system}`: false discoveries among the "
         f"edges called, and share of the true edges that are called. AUROC of |weight|: {auroc}.",
         table(["null pooled", MODEL, "VAR ridge"], rows),
+        f"{time.process_time() - begun:.0f} s of CPU in all.",
     ]
+    publish(f"calibration_{system}", "\n\n".join(page))
 
 
 def states(number: int) -> None:
@@ -273,15 +270,16 @@ def _pair(values: list[tuple[float, float]] | None) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parts = parser.add_subparsers(dest="part", required=True)
-    part = parts.add_parser("edges")
-    part.add_argument("--independent", type=int, default=20)
-    part.add_argument("--planted", type=int, default=5)
-    part.add_argument("--systems", nargs="+", default=["rate"])
-    part = parts.add_parser("states")
-    part.add_argument("--recordings", type=int, default=10)
+    for name, number in (("independent", 20), ("planted", 5), ("states", 10)):
+        part = parts.add_parser(name)
+        part.add_argument("--recordings", type=int, default=number)
+        if name == "planted":
+            part.add_argument("--system", default="rate", help="a kind of sample:network")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    if chosen.part == "edges":
-        edges(chosen.independent, chosen.planted, chosen.systems)
+    if chosen.part == "independent":
+        alone(chosen.recordings)
+    elif chosen.part == "planted":
+        planted(chosen.system, chosen.recordings)
     else:
         states(chosen.recordings)

@@ -73,6 +73,7 @@ def test_a_constant_network_does_not_support_a_change():
     assert 0 <= found["stable_over_halves"] <= 1
     assert found["stable_over_seeds"] is None
     assert "static-suffices" in [note.code for note in made.notes]
+    assert "20 suffice" in made.metrics["edges"]["withheld"]
     assert any("not supported" in line for line in verdict.sentences(made.metrics, made.model))
 
 

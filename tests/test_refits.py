@@ -113,6 +113,7 @@ def test_an_interrupted_null_goes_on_where_it_was(run, fitted):
     assert kept[1].stat().st_mtime_ns == written
 
 
+@pytest.mark.slow
 def test_independent_neurons_have_no_edge(tmp_path):
     alone = fit(traces({}), "synapsnet", null="shift:20", options=QUICK)
     assert alone.edges["q"].isna().all()
@@ -142,15 +143,6 @@ def test_q_of_some_windows_is_refused(fitted):
     mask = np.ones(fitted.connectivity.num_windows, bool)
     with pytest.raises(ResultsError, match="every window"):
         fitted.connectivity.edges(q=0.05, mask=mask)
-
-
-def test_netformer_is_tested_too():
-    options = {"history": 1, "layer_norm": False, "raw_values": False, "ridge": 300.0, "epochs": 4}
-    made = fit(
-        traces(EDGES), "netformer", null="shift:2", options={**options, "learning_rate": 0.01}
-    )
-    assert made.edges["p"].min() >= 1 / 61
-    assert "20 suffice" in made.metrics["edges"]["withheld"]
 
 
 def test_trials_are_shuffled_where_a_table_is_named():

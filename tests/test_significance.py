@@ -8,6 +8,7 @@ from scipy import stats
 from nwbdyn import artefacts, significance
 from nwbdyn.recording import Neurons
 from nwbdyn.significance import Evidence
+from nwbdyn.simulate import sample
 
 NUM_NEURONS = 8
 OTHERS = ~np.eye(NUM_NEURONS, dtype=bool)
@@ -221,3 +222,51 @@ def test_positions_in_metres_flag_nobody():
     text, notes = artefacts.flags(neurons, residual())
     assert (text == "").all()
     assert "not micrometres" in notes[0].reason
+
+
+def least_squares(x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(N, N) [post, pre] weights of the next row on this one."""
+    return np.linalg.lstsq(x[rows], x[rows + 1], rcond=None)[0].T
+
+
+def called_in(x: np.ndarray, seed: int) -> np.ndarray:
+    """(N, N) bool: edges that a least-squares VAR(1) calls, with shifts and halves made here."""
+    draw = np.random.default_rng(seed)
+    x = (x - x.mean(axis=0)) / x.std(axis=0)
+    every = np.arange(len(x) - 1)
+    null = []
+    for _ in range(20):
+        lags = draw.integers(10, len(x) - 10, x.shape[1])
+        shifted = np.stack([np.roll(x[:, k], lag) for k, lag in enumerate(lags)], axis=1)
+        null.append(least_squares(shifted, every))
+    halves = []
+    for _ in range(5):
+        blocks = draw.permutation(len(x) // 20)
+        first = np.isin(every // 20, blocks[: len(blocks) // 2])
+        halves.append([least_squares(x, every[part]) for part in (first, ~first)])
+    se = significance.standard_error(np.array(halves))
+    p = significance.pooled_p(least_squares(x, every), np.array(null), se=se)
+    return significance.benjamini_hochberg(p) <= 0.05
+
+
+def test_independent_neurons_seldom_report_an_edge():
+    def alone(seed: int) -> np.ndarray:
+        draw = np.random.default_rng(seed)
+        keep, x = draw.uniform(0.2, 0.9, 8), np.zeros((600, 8))
+        for t in range(1, len(x)):
+            x[t] = keep * x[t - 1] + draw.normal(size=8)
+        return x
+
+    alarms = [called_in(alone(seed), seed).any() for seed in range(20)]
+    assert sum(alarms) <= 2  # 10 % of recordings
+
+
+def test_planted_edges_are_found_with_few_false_ones():
+    false, found = [], []
+    for seed in range(5):
+        recording, truth = sample(f"sample:network?seed={seed}")
+        hits, wired = called_in(np.asarray(recording.activity.data), seed), truth.coupling != 0
+        false.append((hits & ~wired).sum() / hits.sum())
+        found.append((hits & wired).sum() / wired.sum())
+    assert np.mean(false) <= 0.08
+    assert np.mean(found) >= 0.9
