@@ -5,6 +5,7 @@ JSON, HDF5 and safetensors only.
 """
 
 import math
+from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -148,8 +149,12 @@ def write(fit: Fit, path: Path) -> None:
     run_directory.write_json(path, run_directory.METRICS, fit.metrics)
 
 
-def load(path: Path | str) -> Fit:
+def load(path: Path | str, *, recorded: bool = True) -> Fit:
     """The fit in a run directory.
+
+    Args:
+        path: the folder.
+        recorded: also read the recorded activity beside the predictions, which is as large.
 
     Raises:
         ResultsError: there is no run, it is incomplete, damaged, or from a newer version.
@@ -160,7 +165,7 @@ def load(path: Path | str) -> Fit:
     provenance: dict[str, Any] = run_directory.read_json(path, run_directory.PROVENANCE)
     metrics: dict[str, Any] = run_directory.read_json(path, run_directory.METRICS)
     try:
-        arrays = _read_arrays(path)
+        arrays = _read_arrays(path, () if recorded else ("/predictions/recorded",))
         return Fit(
             model=asked["model"],
             config=asked["config"],
@@ -237,14 +242,14 @@ def _arrays(fit: Fit) -> dict[str, object]:
     return tree
 
 
-def _read_arrays(path: Path) -> dict[str, Any]:
+def _read_arrays(path: Path, without: Collection[str]) -> dict[str, Any]:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
     from nwbdyn import results_file
 
     try:
-        tree = results_file.read(path / run_directory.RESULTS)
+        tree = results_file.read(path / run_directory.RESULTS, without=without)
         weights_file = path / run_directory.WEIGHTS
         weights = load_file(weights_file) if weights_file.exists() else {}
     except (OSError, SafetensorError) as error:

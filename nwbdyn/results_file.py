@@ -5,7 +5,7 @@ one dataset per column, and a string or number an attribute. Any HDF5 reader sho
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import h5py
@@ -24,10 +24,10 @@ def write(path: Path, tree: Tree) -> None:
         _write_group(file, tree)
 
 
-def read(path: Path) -> dict:
-    """The tree that `write` wrote, in memory."""
+def read(path: Path, *, without: Collection[str] = ()) -> dict:
+    """The tree that `write` wrote, in memory, without the branches at these paths ("/a/b")."""
     with h5py.File(path, "r") as file:
-        return _read_group(file)
+        return _read_group(file, without)
 
 
 def _write_group(group: h5py.Group, tree: Tree) -> None:
@@ -42,15 +42,17 @@ def _write_group(group: h5py.Group, tree: Tree) -> None:
             group.attrs[name] = value
 
 
-def _read_group(group: h5py.Group) -> dict:
+def _read_group(group: h5py.Group, without: Collection[str]) -> dict:
     tree: dict = {name: _scalar(value) for name, value in group.attrs.items()}
     for name, item in group.items():
+        if item.name in without:
+            continue
         if isinstance(item, h5py.Dataset):
             tree[name] = _read_array(item)
         elif _TABLE in item.attrs:
             tree[name] = _read_table(item)
         else:
-            tree[name] = _read_group(item)
+            tree[name] = _read_group(item, without)
     return tree
 
 

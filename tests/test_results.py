@@ -107,6 +107,15 @@ def test_a_fit_comes_back_as_it_was_saved(fit, tmp_path):
     )
 
 
+def test_what_was_recorded_stays_in_the_run_when_nobody_needs_it(fit, tmp_path):
+    recorded = np.ones_like(fit.predictions.values)
+    replace(fit, predictions=replace(fit.predictions, recorded=recorded)).save(tmp_path / "run")
+    np.testing.assert_array_equal(results.load(tmp_path / "run").predictions.recorded, recorded)
+    without = results.load(tmp_path / "run", recorded=False)
+    assert without.predictions.recorded is None
+    np.testing.assert_array_equal(without.predictions.values, fit.predictions.values)
+
+
 def test_the_neuron_table_comes_back_column_by_column(fit, tmp_path):
     table = results.load(fit.save(tmp_path / "run")).neurons.table
     assert list(table) == list(fit.neurons.table)

@@ -85,7 +85,7 @@ def command(
     from nwbdyn.nwb.write import default_path, export, is_exported
     from nwbdyn.results import load
 
-    fit = load(run)
+    fit = load(run, recorded=False)
     given = {key: str(value) for key, value in options.pairs(subject, "--subject").items()}
     path = output or default_path(fit, enrich=enrich, subject=given)
     if upload is not None:

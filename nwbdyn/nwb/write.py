@@ -70,7 +70,7 @@ def export(
             precision.
     """
     if not isinstance(fit, Fit):
-        fit = results.load(fit)
+        fit = results.load(fit, recorded=False)
     subject = dict(subject or {})
     detail = Detail(dense=dense, precision=precision)
     given = Path(source_file) if source_file is not None else None
