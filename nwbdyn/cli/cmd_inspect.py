@@ -92,6 +92,8 @@ def page(summary: dict[str, Any]) -> str:
     lines += _field("a fit reads", _bytes(summary))
     if "cost" in summary:
         lines += _field("a fit takes", _cost_in_words(summary["cost"]))
+    elif summary["fit"] is not None:
+        lines += _field("a fit takes", "--model NAME tells memory and time, from a trial here")
     lines += _notes(summary["notes"])
     if summary["fit"] is None:
         lines += ["", *textwrap.wrap(_why_no_fit(summary), terminal.WIDTH)]
