@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
 import nwbdyn
@@ -284,3 +285,26 @@ def test_a_tested_fit_shows_its_p_and_what_the_null_is(fit):
     assert sum(heights) == len(p)
     captions = [q.caption for s in sections.of_fit(tested) for q in s.pictures]
     assert any("neurons are independent" in caption for caption in captions)
+
+
+def test_cell_types_have_intervals_where_they_were_tested(fit):
+    pairs = {
+        "post": ["EC", "EC"],
+        "pre": ["Sst", "EC"],
+        "weight": [-0.2, 0.1],
+        "low_within_animal": [-0.3, -0.1],
+        "high_within_animal": [-0.1, 0.3],
+        "q_within_animal": [0.01, 0.4],
+    }
+    tested = replace(fit, groups=pd.DataFrame(pairs))
+    axes = figures.cell_type_intervals(tested)
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["EC → EC", "Sst → EC"]
+    assert [line.get_fillstyle() for line in axes.lines[1:4:2]] == ["none", "full"]
+    assert "Pairs of types with intervals" in titles(tested)
+
+
+@pytest.mark.parametrize(("supported", "word"), [(False, "Not supported"), (True, "worse")])
+def test_a_course_over_time_says_whether_it_is_supported(fit, supported, word):
+    told = replace(fit, metrics=fit.metrics | {"dynamics": {"supported": supported}})
+    captions = [p.caption for s in sections.of_fit(told) for p in s.pictures if p.wide]
+    assert any(word in caption for caption in captions)

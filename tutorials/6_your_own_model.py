@@ -101,7 +101,8 @@ figures.scores(fits[best])
 figures.connectivity(fits[best])
 
 # %% [markdown]
-# The rank was chosen on validation; the test score of that one is the one to report.
+# The rank was chosen on validation; the test score of that one is the one to report. The network
+# behind this recording is sparse and not of low rank, and the scoreboard says so.
 #
 # Where a model needs more than defaults there are hooks: `initialise` (starting values from the
 # training data), `optimiser`, `after_update` (proximal steps), `finish` (signs), `candidates` (what

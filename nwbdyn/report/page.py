@@ -67,6 +67,7 @@ def render(fit: Fit, *, report: Report = silent) -> str:
         scoreboard=words.scoreboard(fit),
         benchmark=words.benchmark(fit),
         slider=slider.frames(fit),
+        change=sections.of_change(fit),
         provenance=words.provenance(fit),
         citations=words.citations(fit),
         notes=fit.notes,

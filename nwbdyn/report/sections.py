@@ -50,6 +50,16 @@ def of_fit(fit: Fit) -> tuple[Section, ...]:
     return tuple(section for section in found if section.pictures)
 
 
+def of_change(fit: Fit) -> str:
+    """What may be said of differences over time."""
+    dynamics: dict[str, Any] = fit.metrics.get("dynamics") or {}  # type: ignore[assignment]
+    if dynamics.get("supported") is False:
+        return "Not supported: a refit with constant coupling predicts as well."
+    if dynamics.get("supported"):
+        return "A refit with constant coupling predicts worse."
+    return "It follows activity, and need not be a change of coupling."
+
+
 def _scores(fit: Fit) -> list[Picture]:
     metrics: dict[str, Any] = fit.metrics
     intervals = metrics.get("intervals", {}).get("model", {}).get("test")
@@ -193,12 +203,20 @@ def _cell_types(fit: Fit) -> list[Picture]:
             figures.cell_types,
         )
     ]
+    if fit.groups is not None and fit.groups["weight"].notna().any():
+        found.append(
+            Picture(
+                "Pairs of types with intervals",
+                "Mean weight with 95 % intervals over drawn neurons, of this recording alone; "
+                "filled dots: q < .05 over pairs.",
+                figures.cell_type_intervals,
+            )
+        )
     if fit.connectivity.num_windows > 1:
         found.append(
             Picture(
                 "Over time",
-                "The strongest pairs of cell types over the session, smoothed. A change may follow "
-                "activity and need not be a change of coupling.",
+                f"The strongest pairs of cell types over the session, smoothed. {of_change(fit)}",
                 figures.cell_types_over_time,
                 wide=True,
             )

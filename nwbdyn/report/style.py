@@ -83,4 +83,4 @@ def bounds(labels: Sequence[str]) -> list[tuple[str, int, int]]:
 
 def around(share: float) -> tuple[float, float, float, float]:
     """A colour for something cyclic, such as an angle; `share` of the whole turn, 0 to 1."""
-    return mpl.colormaps["twilight_shifted"](0.1 + 0.8 * share)
+    return mpl.colormaps["twilight"](0.15 + 0.7 * share)

@@ -7,6 +7,7 @@ something to show for.
 
 from nwbdyn.report.figures.activity import population, predictions, rasters
 from nwbdyn.report.figures.coupling import (
+    cell_type_intervals,
     cell_types,
     cell_types_by_state,
     cell_types_over_time,
@@ -19,6 +20,7 @@ from nwbdyn.report.figures.scores import horizons, learning_curve, necessity, nu
 from nwbdyn.report.figures.space import degree, distance, strongest_edges
 
 __all__ = [
+    "cell_type_intervals",
     "cell_types",
     "cell_types_by_state",
     "cell_types_over_time",

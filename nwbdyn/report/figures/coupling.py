@@ -12,6 +12,7 @@ MOST_NEURONS = 400  # rows of a heat map; larger networks show the strongest
 MOST_GROUPS = 24  # names along an axis
 MOST_POINTS = 2000  # of one curve
 MOST_COURSES = 6  # curves in one panel
+MOST_PAIRS = 12  # of cell types, with intervals
 LEVEL = 0.05  # edges with a smaller q are marked
 
 
@@ -64,6 +65,30 @@ def cell_types(fit: Fit, axes: Axes | None = None, *, column: str = "cell_type")
     """
     mean = fit.connectivity.by_cell_type(column).mean("time")
     return _pair_matrix(mean, axes)
+
+
+def cell_type_intervals(fit: Fit, axes: Axes | None = None) -> Axes:
+    """Mean weight of the strongest pairs of cell types with 95 % intervals over drawn neurons.
+
+    A fit of one recording speaks of one animal: intervals are within it. Filled: q below .05.
+    """
+    assert fit.groups is not None, "only a fit with a null sums up its cell types"
+    table = fit.groups.rename(columns=lambda name: name.removesuffix("_within_animal"))
+    table = table.dropna(subset=["weight", "low", "high"])
+    strongest = table["weight"].abs().sort_values(ascending=False).index[:MOST_PAIRS]
+    table = table.loc[strongest[::-1]]
+    axes = axes or style.panels(size=(style.HALF, 0.8 + 0.25 * len(table)))[0]
+    with style.house():
+        for place, pair in enumerate(table.itertuples()):
+            called = pair.q < LEVEL
+            axes.plot([pair.low, pair.high], [place, place], color=style.MODEL, alpha=0.5, lw=2)
+            axes.plot(
+                pair.weight, place, "o", color=style.MODEL, fillstyle="full" if called else "none"
+            )
+        axes.axvline(0, color=style.INK, linewidth=0.5)
+        axes.set_yticks(range(len(table)), table["pre"] + " → " + table["post"])
+        axes.set_xlabel("mean weight")
+    return axes
 
 
 def cell_types_over_time(fit: Fit, axes: Axes | None = None) -> Axes:
