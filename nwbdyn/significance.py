@@ -120,6 +120,10 @@ def judge(
 ) -> tuple[pd.DataFrame, dict[str, Any], tuple[Note, ...]]:
     """The edge table with se, half_split_agreement, p, q and flags; its summary; what to note.
 
+    half_split_agreement of an edge is the share of half-samples that have its weight's sign. In the
+    summary, "num_half_samples" refits stand behind se, and what ends in "_unflagged" leaves flagged
+    edges out; "withheld" says why there is no q, "" where there is one.
+
     Args:
         edges: pre and post ids, weight; other columns are kept.
         ids: (N,) of the neurons, in the order of the matrices.

@@ -110,7 +110,10 @@ def _edges(metrics: dict[str, Any]) -> list[str]:
     flagged = tested["num_significant"] - tested["num_significant_unflagged"]
     if flagged:
         sentence += f", {flagged} of them flagged as possible artefacts"
-    return [f"{sentence}; halves of the data agree at r = {tested['half_split_correlation']:.2f}."]
+    halves = tested["half_split_correlation"]
+    if halves is not None and halves == halves:
+        sentence += f"; halves of the data agree at r = {halves:.2f}"
+    return [f"{sentence}."]
 
 
 def _dynamics(found: dict[str, Any] | None) -> list[str]:

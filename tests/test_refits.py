@@ -89,6 +89,13 @@ def test_one_sentence_says_how_many_edges_stand(fitted):
     assert any("of 30 edges at q < 0.05 against 20 shifted recordings" in line for line in said)
 
 
+def test_agreement_of_halves_is_said_where_it_is_known(fitted):
+    for unknown in (None, float("nan")):
+        edges = {**fitted.metrics["edges"], "half_split_correlation": unknown}
+        said = verdict.sentences({**fitted.metrics, "edges": edges}, "synapsnet")
+        assert any(line.endswith("against 20 shifted recordings.") for line in said)
+
+
 def test_the_exported_file_says_the_same_of_edges(fitted, tmp_path):
     nwbdyn.export(fitted, tmp_path / "coupled.nwb")
     with nwbdyn.open_results(tmp_path / "coupled.nwb") as read:
