@@ -142,7 +142,8 @@ def _train_together(
             stack = Stack(running)
             while stack.whole:
                 stack.epoch()
-                report(_progress(loops))
+                if any(one.history for one in loops):  # none, where all stop in their first epoch
+                    report(_progress(loops))
             stack.release()
             errors |= {id(running[k]): error for k, error in stack.errors.items()}
     except KeyboardInterrupt:

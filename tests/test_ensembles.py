@@ -265,6 +265,13 @@ def test_a_member_whose_loss_is_not_finite_is_named_and_the_others_are_completed
         torch.testing.assert_close(checkpoints[0]["best_weights"][name], value)
 
 
+def test_members_that_all_stop_in_their_first_epoch_say_why():
+    problem = posed("synapsnet", updates=100, learning_rate=1e18, clip_norm=None, l1=0.0)
+    members = [Member(problem.config, problem.windows, seed=k) for k in range(2)]
+    with pytest.raises(FitError, match="Lower learning_rate"):
+        together(problem, members)
+
+
 def test_a_checkpoint_of_another_seed_is_refused(tmp_path):
     problem = posed("netformer", epochs=1)
     members = in_folders(problem, tmp_path, 2)
