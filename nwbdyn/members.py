@@ -10,8 +10,12 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
+from torch import Tensor
+
+from nwbdyn import readout
 from nwbdyn.adopting import Adopted
 from nwbdyn.distributed import ALONE, Team
+from nwbdyn.ensembles import Member, attempt_all
 from nwbdyn.errors import FitError
 from nwbdyn.models.base import BaseConfig, Layout, Model
 from nwbdyn.pooling import PooledWindows
@@ -19,9 +23,6 @@ from nwbdyn.problem import Problem
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.training import Trained, train
 from nwbdyn.windows import Windows
-from torch import Tensor
-
-from nwbdyn import readout
 
 
 class Posed(Protocol):
@@ -167,34 +168,27 @@ def choose(
         return Choice(_posed(problem, configs[0]))
     names = left_open(problem, configs)
     posed = _each_posed(problem, configs)
-    out, place = _elsewhere(
-        [(one, seed, place.folder(f"choice-{number}")) for number, one in enumerate(posed)], place
+    place.report(Progress("choosing", 0, len(configs), "candidates"))
+    found = _attempt(
+        problem,
+        [_member(one, seed, place.folder(f"choice-{number}")) for number, one in enumerate(posed)],
+        place,
     )
-    best: Trained | None = None
-    best_number, table = -1, []
-    error: FitError | None = None
-    for number, config in enumerate(configs):
-        place.report(Progress("choosing", number, len(configs), "candidates"))
-        row: dict[str, Any] = {"options": {name: getattr(config, name) for name in names}}
-        if number in out:
-            table.append(row | asdict(out[number]))
-            continue
-        try:
-            folder = place.folder(f"choice-{number}")
-            trained = _train(posed[number], config, seed, folder, place)
-        except FitError as failed:
-            error = error or failed
-            table.append(row | {"validation": None, "epoch": None, "reason": str(failed)})
-            continue
-        table.append(row | {"validation": trained.best, "epoch": trained.best_epoch})
-        if best is None or trained.best < best.best:
-            best, best_number = trained, number
     place.report(Progress("choosing", len(configs), len(configs), "candidates"))
-    if best is None:
-        why = error or out[0].reason
-        raise FitError(f"All {len(configs)} candidates failed. The first: {why}") from error
-    rows = tuple(row | {"chosen": number == best_number} for number, row in enumerate(table))
-    return Choice(posed[best_number], best, rows)
+    trained = {number: one for number, one in enumerate(found) if isinstance(one, Trained)}
+    if not trained:
+        why = next(one.reason for one in found if isinstance(one, GivenUp))
+        raise FitError(f"All {len(configs)} candidates failed. The first: {why}")
+    best = min(trained, key=lambda number: trained[number].best)
+    table = []
+    for number, (config, one) in enumerate(zip(configs, found, strict=True)):
+        row: dict[str, Any] = {"options": {name: getattr(config, name) for name in names}}
+        if isinstance(one, GivenUp):
+            row |= asdict(one)
+        else:
+            row |= {"validation": one.best, "epoch": one.best_epoch}
+        table.append(row | {"chosen": number == best})
+    return Choice(posed[best], trained[best], tuple(table))
 
 
 def _each_posed(problem: AnyPosed, configs: Sequence[BaseConfig]) -> list[AnyPosed]:
@@ -220,24 +214,21 @@ def train_each(
     problem: Posed, seeds: Sequence[int], place: Workplace, first: Trained | None = None
 ) -> list[Trained]:
     """One trained model per seed; `first` is one of them, where it was trained to be chosen."""
-    trained = []
-    if len(seeds) > 1:
-        others = [seed for seed in seeds if first is None or seed != first.seed]
-        out, place = _elsewhere([(problem, s, place.folder(f"seed-{s}")) for s in others], place)
-        if out:
-            number, gone = next(iter(out.items()))
-            raise FitError(f"Seed {others[number]}: {gone.reason}")
-    for number, seed in enumerate(seeds):
-        folder = place.run
-        if len(seeds) > 1:
-            place.report(Progress("seeds", number, len(seeds), "fits", {"seed": seed}))
-        if first is not None and seed == first.seed:
-            trained.append(first)
-            continue
-        if len(seeds) > 1:
-            folder = place.folder(f"seed-{seed}")
-        trained.append(_train(problem, problem.config, seed, folder, place))
-    return trained
+    others = [seed for seed in seeds if first is None or seed != first.seed]
+    several = len(seeds) > 1
+    place.report(Progress("seeds", 0, len(seeds), "fits"))
+    found = _attempt(
+        problem,
+        [_member(problem, s, place.folder(f"seed-{s}") if several else place.run) for s in others],
+        place,
+    )
+    place.report(Progress("seeds", len(seeds), len(seeds), "fits"))
+    trained = {} if first is None else {first.seed: first}
+    for seed, one in zip(others, found, strict=True):
+        if isinstance(one, GivenUp):
+            raise FitError(one.reason)
+        trained[seed] = one
+    return [trained[seed] for seed in seeds]
 
 
 def predict_uncoupled(problem: Problem, seed: int, place: Workplace) -> np.ndarray | None:
@@ -261,28 +252,73 @@ def train_uncoupled(problem: Posed, seed: int, place: Workplace) -> Trained | No
     return trained
 
 
-def _elsewhere(
-    trainings: Sequence[tuple[Posed, int, Path | None]], place: Workplace
-) -> tuple[Mapping[int, GivenUp], Workplace]:
-    """Let the engine, if there is one, train these first; then all is in their folders."""
-    if place.engine is None or not trainings:
-        return {}, place
+def _member(problem: Posed, seed: int, folder: Path | None) -> Member:
+    adopted = None if problem.adopted is None else problem.adopted.state
+    return Member(problem.config, problem.windows, seed, folder, adopted)
+
+
+def _attempt(
+    problem: Posed, members: Sequence[Member], place: Workplace
+) -> list[Trained | GivenUp]:
+    """Every member trained, or why it was not: by the engine, by the team, or as one program."""
+    out: Mapping[int, GivenUp] = {}
+    if place.engine is not None and len(members) > 1:
+        out = place.engine.train(_portable(problem, members), place.run, place.report)
+        place = replace(place, resume=True)  # all is in the folders
+    kept = [number for number in range(len(members)) if number not in out]
+    found = (_one_program if place.team is ALONE else _one_by_one)(
+        problem, [members[number] for number in kept], place
+    )
+    done = {
+        number: GivenUp(None, None, str(one)) if isinstance(one, FitError) else one
+        for number, one in zip(kept, found, strict=True)
+    }
+    return [out[number] if number in out else done[number] for number in range(len(members))]
+
+
+def _portable(problem: Posed, members: Sequence[Member]) -> list[Candidate]:
+    """The members in values that another process can take."""
     candidates = []
-    for problem, seed, folder in trainings:
-        assert isinstance(problem.windows, Windows)  # joint fits take no engine
+    for member in members:
+        assert isinstance(member.windows, Windows)  # joint fits take no engine
         candidates.append(
             Candidate(
                 model_class=problem.model_class,
-                config=problem.config,
+                config=member.config,
                 layout=problem.layout,
-                windows=problem.windows.to("cpu"),
-                seed=seed,
-                folder=None if folder is None else folder.absolute(),
-                adopted=None if problem.adopted is None else problem.adopted.state,
+                windows=member.windows.to("cpu"),
+                seed=member.seed,
+                folder=None if member.folder is None else member.folder.absolute(),
+                adopted=member.adopted,
             )
         )
-    out = place.engine.train(candidates, place.run, place.report)
-    return out, replace(place, resume=True)
+    return candidates
+
+
+def _one_program(
+    problem: Posed, members: Sequence[Member], place: Workplace
+) -> list[Trained | FitError]:
+    return attempt_all(
+        problem.model_class,
+        problem.layout,
+        members,
+        device=problem.windows.device,
+        resume=place.resume,
+        report=place.report,
+    )
+
+
+def _one_by_one(
+    problem: Posed, members: Sequence[Member], place: Workplace
+) -> list[Trained | FitError]:
+    found: list[Trained | FitError] = []
+    for member in members:
+        posed = replace(problem, windows=member.windows)
+        try:
+            found.append(_train(posed, member.config, member.seed, member.folder, place))
+        except FitError as error:
+            found.append(error)
+    return found
 
 
 def _train(

