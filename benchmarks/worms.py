@@ -55,6 +55,7 @@ from nwbdyn.training import train
 from nwbdyn.windows import Windows
 
 HORIZON, FOLDS = 5, 5
+GAP = 16  # frames between parts, and of history for the baselines; NetFormer sees as many
 MODELS = ("netformer", "synapsnet")
 SIMPLE = ("persistence", "AR", "VAR ridge")
 CONFIDENCE, NUM_PERMUTATIONS = 3, 1000
@@ -174,14 +175,18 @@ class Worm:
     def __init__(self, path: Path, options: Mapping[str, Mapping[str, object]], folds: int) -> None:
         with nwbdyn.open(str(path)) as recording:
             self.binned = binning.bin(recording)
+        self.values = self.binned.values.astype(float)
         self.name = path.stem.removeprefix("celegans_dag2023_")
         self.r2: dict[str, list[float]] = {name: [] for name in (*SIMPLE, *MODELS)}
         self.weights: dict[str, list[np.ndarray]] = {name: [] for name in WEIGHTS[1:]}
         self.samples = 0.0
         for number in range(folds):
-            changed = zlib.crc32(json.dumps(options).encode())
-            part = f"{self.name}-{number}-{changed}"
-            found = finished(part, self._fold, number, options)
+            found = finished(f"{self.name}-{number}-simple", self._simple, number)
+            for name in MODELS:
+                given = options.get(name, {})
+                changed = zlib.crc32(json.dumps(given).encode())
+                part = f"{self.name}-{number}-{name}-{changed}"
+                found |= finished(part, self._model, number, name, given)
             self.samples += found["samples"]
             for name in self.r2:
                 self.r2[name].append(found[f"r2 {name}"])
@@ -189,31 +194,44 @@ class Worm:
                 self.weights[name].append(found[f"weight {name}"])
             print(self.name, number, {k: round(v[-1], 3) for k, v in self.r2.items()}, flush=True)
 
-    def _fold(
-        self, number: int, options: Mapping[str, Mapping[str, object]]
-    ) -> dict[str, np.ndarray | float]:
-        """R2 and coupling of every method, and the number of samples, of one fold."""
-        split = splits.make(self.binned, seed=0, hold_out=False, gap=16, fold=(number, FOLDS))
-        values = self.binned.values.astype(float)
-        forecasts: dict[str, np.ndarray] = {}
-        found: dict[str, np.ndarray | float] = {}
-        for name in MODELS:
-            forecasts[name], weight = fit(name, self.binned, split, options.get(name, {}))
-            found[f"weight {name}"] = unit(weight)
-        ahead = baselines.next_bin(self.binned, split, context=16, horizon=HORIZON)
-        forecasts |= {name: ahead[name].prediction for name in SIMPLE}
-        one = baselines.next_bin(self.binned, split, context=16)["VAR ridge"].coupling
-        assert one is not None
-        found["weight VAR ridge"] = unit(one)
-        # The bins that every method predicts.
-        used = split.bins("test") & np.all(
-            [np.isfinite(forecast).all(axis=1) for forecast in forecasts.values()], axis=0
-        )
+    def _split(self, number: int) -> Split:
+        return splits.make(self.binned, seed=0, hold_out=False, gap=GAP, fold=(number, FOLDS))
+
+    def _scored(self, split: Split) -> tuple[np.ndarray, np.ndarray]:
+        """Test bins as far from their block's start as a roll-out goes, less the block's mean."""
         block = blocks(split)
-        about = centred(values, block, used)
-        for name, forecast in forecasts.items():
-            found[f"r2 {name}"] = r2_about_blocks(values, forecast, about)
-        return found | {"samples": effective_samples(about, block)}
+        used = split.bins("test") & self.binned.valid
+        used[HORIZON - 1 :] &= block[HORIZON - 1 :] == block[: 1 - HORIZON]
+        used[: HORIZON + GAP - 1] = False  # no history
+        return centred(self.values, block, used), block
+
+    def _simple(self, number: int) -> dict[str, np.ndarray | float]:
+        """R2 of the baselines, the coupling of VAR ridge, and the number of samples."""
+        split = self._split(number)
+        about, block = self._scored(split)
+        ahead = baselines.next_bin(self.binned, split, context=GAP, horizon=HORIZON)
+        one = baselines.next_bin(self.binned, split, context=GAP)["VAR ridge"].coupling
+        assert one is not None
+        return {
+            "weight VAR ridge": unit(one),
+            "samples": effective_samples(about, block),
+            **{
+                f"r2 {name}": r2_about_blocks(self.values, ahead[name].prediction, about)
+                for name in SIMPLE
+            },
+        }
+
+    def _model(
+        self, number: int, name: str, options: Mapping[str, object]
+    ) -> dict[str, np.ndarray | float]:
+        """R2 and mean coupling of a model."""
+        split = self._split(number)
+        forecast, weight = fit(name, self.binned, split, options)
+        about, _ = self._scored(split)
+        return {
+            f"weight {name}": unit(weight),
+            f"r2 {name}": r2_about_blocks(self.values, forecast, about),
+        }
 
     def forecasts(self) -> list[object]:
         """A row: R2 at the horizon of each method, and each model against the better simple one."""
