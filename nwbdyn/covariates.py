@@ -8,6 +8,7 @@ from nwbdyn import events
 from nwbdyn.clock import INSTANT, Clock, increasing
 from nwbdyn.errors import DataError
 from nwbdyn.recording import Covariate, Note, Recording
+from nwbdyn.trials import tables
 
 STALE = 1.5  # sample intervals (or one bin, if longer) after which a sample no longer stands
 
@@ -50,7 +51,7 @@ def _named(recording: Recording, name: str, clock: Clock) -> list[tuple[str, np.
     except KeyError as error:
         found = events.covariates(recording, name, clock)
         if found is None:
-            there = ", ".join(events.tables(recording)) or "none"
+            there = ", ".join(tables(recording)) or "none"
             raise DataError(
                 f"{recording.source.name} has {error.args[0]}; tables of events: {there}."
             ) from None

@@ -14,6 +14,7 @@ import pandas as pd
 from nwbdyn.clock import Clock
 from nwbdyn.errors import DataError
 from nwbdyn.recording import Recording
+from nwbdyn.trials import tables
 
 NUM_BUMPS = 6
 SPAN, SPAN_BINS = (
@@ -23,14 +24,6 @@ SPAN, SPAN_BINS = (
 MOST_KINDS = 12  # of events in one column; more are no kinds but measurements
 TOGETHER = 10_000  # events that are worked on together
 _START = "start_time"
-
-
-def tables(recording: Recording) -> dict[str, pd.DataFrame]:
-    """Every table of the recording whose rows are moments or intervals, by its name."""
-    found = dict(recording.intervals)
-    if recording.trials is not None:
-        found.setdefault("trials", recording.trials)
-    return found
 
 
 def covariates(recording: Recording, name: str, clock: Clock) -> dict[str, np.ndarray] | None:

@@ -21,6 +21,7 @@ from nwbdyn.models.base import CO_SMOOTHING, BaseConfig, Layout, Model, WindowSp
 from nwbdyn.nlb import Aligned
 from nwbdyn.recording import COUNTS, Note, Recording, SpikeTimes, Traces
 from nwbdyn.splits import FEWEST_HELD_OUT, SPLITS, Split
+from nwbdyn.trials import tables, with_trials
 from nwbdyn.windows import Windows
 
 SESSION = "0"  # the key of the one session of a fit
@@ -190,10 +191,11 @@ def pose(
     """
     model_class = models.load(model)
     _check_quantity(recording, model, model_class)
+    aligned_elsewhere = trials is not None and trials not in tables(recording)
     if trials is not None:
-        recording = _with_trials(recording, trials)
+        recording = with_trials(recording, trials)
     hold_out = model_class.target == CO_SMOOTHING
-    known = nlb.recognise(recording) if hold_out else None
+    known = nlb.recognise(recording) if hold_out and not aligned_elsewhere else None
     if bin_width is None and isinstance(recording.activity, SpikeTimes):
         bin_width = known.bin_width if known is not None else model_class.spike_bin_width
     binned = binning.bin(recording, bin_width=bin_width, covariates=covariates)
@@ -339,19 +341,6 @@ def _check_held_out(recording: Recording, held_in: np.ndarray) -> None:
         "them in the units' `heldout` column, record more units, or fit a model of the next bin, "
         "such as netformer."
     )
-
-
-def _with_trials(recording: Recording, name: str) -> Recording:
-    """The recording with the interval table called `name` as its trials."""
-    tables = dict(recording.intervals)
-    if recording.trials is not None:
-        tables.setdefault("trials", recording.trials)
-    if name not in tables:
-        there = ", ".join(sorted(tables)) or "none"
-        raise DataError(f"{recording.source.name} has no interval table {name!r}; it has: {there}.")
-    if not len(tables[name]):
-        raise DataError(f"The interval table {name!r} of {recording.source.name} is empty.")
-    return replace(recording, trials=tables[name])
 
 
 def _labelled(trials: pd.DataFrame) -> pd.DataFrame:

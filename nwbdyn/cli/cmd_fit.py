@@ -71,7 +71,11 @@ Examples:
     help="Model options from a JSON or TOML file.",
 )
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A model option.")
-@click.option("--trials", metavar="NAME", help="Align windows to this interval table.")
+@click.option(
+    "--trials",
+    metavar="NAME",
+    help="Align windows to TABLE[.COLUMN][[BEGIN,END]], e.g. epochs, trials.go_cue_time[-0.5,1].",
+)
 @click.option("--covariate", "covariates", multiple=True, metavar="NAME", help="Behaviour input.")
 @click.option(
     "--events",
