@@ -24,16 +24,19 @@ from machine import finished, publish, table
 from nwbdyn import baselines, binning, metrics, splits
 from nwbdyn.baselines.regression import best_poisson
 from nwbdyn.binning import Binned
+from nwbdyn.ensembles import Member, train_all
 from nwbdyn.models.base import Layout
 from nwbdyn.models.synapsnet import SynapsNet
 from nwbdyn.readout import predict
 from nwbdyn.simulate import sample
 from nwbdyn.splits import Split
-from nwbdyn.training import Trained, train
 from nwbdyn.windows import Windows
 
 L1 = (0.03, 0.1, 0.3, 1.0)  # of SynapsNet
-UPDATES = (500, 1500)  # likewise
+# Lengths of training, likewise. On recordings that are not scored here (seed 100), 1,000 and 2,000
+# updates lowered the validation loss of `ca` and not of `rate` and `poisson`.
+UPDATES = {"ca": (500, 1500)}
+OTHERS = (500,)
 SYSTEMS = {  # neurons, steps, runs
     "rate": (30, 2000, 10),
     "ca": (30, 3000, 10),
@@ -79,14 +82,13 @@ class Trial:
             bin_width=self.binned.bin_width,
             quantity=self.binned.quantity,
         )
-        fits: dict[tuple[int, float], Trained] = {}
         begun = time.process_time()
-        for number, l1 in product(updates, L1):
-            config = SynapsNet.configure(layout, updates=number, l1=l1)
-            windows = Windows(self.binned, self.split, SynapsNet.windows(config, layout))
-            fits[number, l1] = train(
-                SynapsNet, config, layout, windows, seed=0, device=torch.device("cpu")
-            )
+        settings = list(product(updates, L1))
+        configs = [SynapsNet.configure(layout, updates=number, l1=l1) for number, l1 in settings]
+        windows = Windows(self.binned, self.split, SynapsNet.windows(configs[0], layout))
+        members = [Member(config, windows, seed=0) for config in configs]
+        trained = train_all(SynapsNet, layout, members, device=torch.device("cpu"))
+        fits = dict(zip(settings, trained, strict=True))
         seconds = (time.process_time() - begun) / len(fits)
         best = min(fits, key=lambda setting: fits[setting].best)
         model = fits[best].model
@@ -207,16 +209,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--systems", nargs="+", default=list(BAR), choices=list(SYSTEMS))
     parser.add_argument("--runs", type=int, help="of each system")
-    parser.add_argument("--updates", type=int, nargs="+", default=list(UPDATES))
+    parser.add_argument("--updates", type=int, nargs="+")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     rows: list[list[object]] = []
     each: list[list[object]] = []
     for kind in chosen.systems:
         scores: dict[str, list[Scores]] = {}
+        updates = chosen.updates or UPDATES.get(kind, OTHERS)
         for seed in range(SYSTEMS[kind][2] if chosen.runs is None else chosen.runs):
-            part = "-".join(str(each) for each in (kind, seed, *chosen.updates))
-            kept = finished(part, compete, kind, seed, chosen.updates)
+            part = "-".join(str(each) for each in (kind, seed, *updates))
+            kept = finished(part, compete, kind, seed, updates)
             note = kept.pop("note")
             found = {name: dict(zip(SCORES, values, strict=True)) for name, values in kept.items()}
             for method, values in found.items():

@@ -46,12 +46,12 @@ from scipy import stats
 import nwbdyn
 from nwbdyn import baselines, binning, metrics, splits
 from nwbdyn.binning import Binned
+from nwbdyn.ensembles import Member, train_all
 from nwbdyn.models import load
 from nwbdyn.models.base import Layout
 from nwbdyn.readout import connectivity
 from nwbdyn.rollout import roll_out
 from nwbdyn.splits import Split
-from nwbdyn.training import train
 from nwbdyn.windows import Windows
 
 HORIZON, FOLDS = 5, 5
@@ -120,10 +120,9 @@ def fit(
     layout = Layout({"0": ids}, {"0": (True,) * len(ids)}, binned.bin_width, binned.quantity)
     config = model_class.configure(layout, **options)
     windows = Windows(binned, split, model_class.windows(config, layout))
-    fits = [
-        train(model_class, each, layout, windows, seed=0, device=torch.device("cpu"))
-        for each in model_class.candidates(config, len(windows.starts("train")))
-    ]
+    candidates = model_class.candidates(config, len(windows.starts("train")))
+    members = [Member(each, windows, seed=0) for each in candidates]
+    fits = train_all(model_class, layout, members, device=torch.device("cpu"))
     model = min(fits, key=lambda found: found.best).model
     forecast = roll_out(model, windows, horizons=[HORIZON], splits=["test"])[HORIZON]
     return forecast, np.asarray(connectivity(model, windows).mean())
