@@ -229,7 +229,7 @@ def main() -> None:
         f"{large['MB']:.0f} MB.\n\nMeans over pairs of 4 cell types, 527 neurons: "
         f"{1e3 * cell_type_seconds():.3f} ms a window given queries and keys, "
         f"{1e3 * stored_cell_type_seconds():.2f} ms from the stored form.\n\nAn epoch over 50 "
-        f"neurons: {short:.2f} CPU s for 2,000 frames, {long:.2f} for 20,000 ({long / short:.1f} x)."
+        f"neurons: {short:.2f} CPU s for 2,000 frames, {long:.2f} for 20,000: {long / short:.1f} x."
     )
     publish("netformer_speed", text)
 

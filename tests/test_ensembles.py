@@ -168,7 +168,7 @@ def test_members_that_cannot_share_a_program_are_trained_all_the_same(double):
 
 
 def test_stndt_trains_one_member_after_another():
-    options = {"context": 10, "layers": 1, "feedforward": 8, "batch_size": 8, "epochs": 2}
+    options = {"context": 10, "layers": 1, "feedforward": 8, "batch_size": 8, "updates": 10}
     problem = posed("stndt", units(), **options)
     members = [Member(problem.config, problem.windows, seed) for seed in range(2)]
     found = together(problem, members)
