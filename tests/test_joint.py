@@ -311,3 +311,14 @@ def test_a_folder_is_fitted_jointly_from_the_command_line(tmp_path):
     new = CliRunner().invoke(main, [*later, "-o", str(tmp_path / "new")])
     assert new.exit_code == 0, new.output
     assert nwbdyn.load(tmp_path / "new").config["hidden"] == 8
+
+
+def test_several_seeds_of_a_joint_fit_are_averaged_session_by_session(tmp_path):
+    options = SMALL | {"updates": 10}
+    both = fit_joint(days(), "synapsnet", options=options, seeds=2, run=tmp_path / "run")
+    one, two = (fit_joint(days(), "synapsnet", options=options, seed=seed) for seed in (0, 1))
+    for name, fitted in both.items():
+        mean = (one[name].predictions.values + two[name].predictions.values) / 2
+        np.testing.assert_allclose(fitted.predictions.values, mean, atol=1e-4)
+        assert set(fitted.metrics["seeds"]) == {"0", "1"}
+        assert fitted.edges["seed_sd"].notna().all()
