@@ -277,3 +277,34 @@ def test_milliseconds_in_order_are_observed_when_their_times_are(spikes, edges):
     times = np.sort(np.array(spikes, dtype=float))
     kept = observed_moments(milliseconds(times), edges)
     assert kept.tolist() == milliseconds(times[observed(times, edges)]).tolist()
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    samples=st.lists(st.integers(0, 4000), min_size=1, max_size=30, unique=True).map(sorted),
+    missing=st.sets(st.integers(0, 29)),
+    width_ms=st.sampled_from([5, 20, 35, 100]),
+    offset_ms=st.sampled_from([0, 7, 1499]),
+)
+def test_covariates_on_any_clock_hold_the_last_known_sample(samples, missing, width_ms, offset_ms):
+    times = (np.array(samples) + offset_ms) / 1000
+    values = np.arange(len(times), dtype=float)
+    values[[k for k in missing if k < len(times)]] = np.nan
+    signal = Covariate("signal", values[:, None], times)
+    spikes = [[offset_ms / 1000, (offset_ms + 4000) / 1000]]
+    binned = bin(
+        units(spikes, covariates=(signal,)), bin_width=width_ms / 1000, covariates=["signal"]
+    )
+    known = [(t + offset_ms, v) for t, v in zip(samples, values, strict=True) if np.isfinite(v)]
+    steps = np.diff([time for time, _ in known])
+    longest = max(1.5 * np.median(steps) if len(steps) else 0, width_ms)
+    expected = []
+    for centre in binned.time:
+        end = Fraction(round(centre * 2000) + width_ms, 2)  # ms, exact
+        before = [(time, value) for time, value in known if time < end]
+        recent = before and end - before[-1][0] <= longest
+        expected.append(before[-1][1] if recent else np.nan)
+    found = (
+        binned.covariates[:, 0] if binned.covariates.shape[1] else np.full(len(expected), np.nan)
+    )
+    np.testing.assert_array_equal(found, np.array(expected, dtype=np.float32))
