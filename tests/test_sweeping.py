@@ -1,14 +1,18 @@
 """Sweeps: every candidate is judged on validation, and on validation alone."""
 
+import json
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from test_fitting import LINEAR, imaging, interrupt_after, units
 
 import nwbdyn
 from nwbdyn import run_directory, space
+from nwbdyn.cli import main
+from nwbdyn.cli.terminal import WIDTH
 from nwbdyn.errors import ConfigError, FitError
 from nwbdyn.fitting import fit
 from nwbdyn.problem import pose
@@ -229,3 +233,24 @@ def test_a_sweep_that_was_stopped_goes_on_to_the_same_end(tmp_path):
     wider = {"grid": {"history": [1, 4, 8], "ridge": [0.0, 3000.0]}}
     with pytest.raises(FitError, match="--overwrite"):
         nwbdyn.sweep(imaging(), "netformer", wider, resume=True, **choices)
+
+
+def test_a_sweep_from_a_file_lists_its_candidates_on_the_terminal(tmp_path):
+    (tmp_path / "sweep.yaml").write_text("grid: {learning_rate: [1e-3, 1e30, 1e-2]}\n")
+    result = CliRunner().invoke(
+        main,
+        [
+            *("fit", "sample:cortex?neurons=6&duration=60", "--model", "netformer"),
+            *("--epochs", "2", "--set", "history=4", "--set", "ridge=1e3"),
+            *("--sweep", str(tmp_path / "sweep.yaml"), "-o", str(tmp_path / "run")),
+        ],
+    )
+    assert result.exit_code == 0, result.output
+    table = result.stdout.partition("persistence")[0]
+    assert table.count("chosen") == 1
+    assert "learning_rate=1e+30" in table
+    assert "The first that failed: The loss is" in table
+    assert all(len(line) <= WIDTH for line in result.stdout.splitlines()[:-1])
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    best = min(row["validation"] for row in metrics["candidates"] if row["validation"] is not None)
+    assert f"{best:.5g}" in next(line for line in table.splitlines() if "chosen" in line)

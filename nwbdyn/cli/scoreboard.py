@@ -9,6 +9,7 @@ from nwbdyn.cli import terminal
 from nwbdyn.results import Fit
 from nwbdyn.scaling import FITTED, Outcome
 
+_MOST_CANDIDATES = 20  # of a sweep, on a terminal
 _MOST_SECONDARY = 4  # columns beside the primary metric that fit on a terminal
 
 
@@ -37,7 +38,33 @@ def of_fit(fit: Fit) -> str:
     sentences = verdict.sentences(metrics, fit.model)
     wrapped = [textwrap.fill(sentence, terminal.WIDTH) for sentence in sentences]
     table = terminal.table(header, rows)
-    return "\n".join([table, "", *wrapped, *of_benchmark(metrics, fit.model)])
+    lines = [*of_sweep(fit), table, "", *wrapped, *of_benchmark(metrics, fit.model)]
+    return "\n".join(lines)
+
+
+def of_sweep(fit: Fit) -> list[str]:
+    """The candidates of a sweep, the best on validation first, then those that failed."""
+    asked: Any = fit.environment.get("asked", {})
+    if "sweep" not in asked:
+        return []
+    candidates: Any = fit.metrics["candidates"]
+    ranked = sorted(candidates, key=lambda row: (row["validation"] is None, row["validation"]))
+    rows = [
+        [
+            ", ".join(f"{name}={value}" for name, value in row["options"].items()),
+            "failed" if row["validation"] is None else f"{row['validation']:.5g}",
+            "" if row["epoch"] is None else str(row["epoch"]),
+            "chosen" if row["chosen"] else "given up" if row.get("reason") else "",
+        ]
+        for row in ranked[:_MOST_CANDIDATES]
+    ]
+    more = len(ranked) - len(rows)
+    table = terminal.table(("candidate", "validation loss", "epoch", ""), rows)
+    tail = [f"and {more} more in metrics.json"] if more else []
+    failed = next((row for row in candidates if row["validation"] is None), None)
+    if failed is not None:
+        tail.append(textwrap.fill(f"The first that failed: {failed['reason']}", terminal.WIDTH))
+    return [table, *tail, ""]
 
 
 def of_joint(metrics: Mapping[str, Any], model: str) -> str:
