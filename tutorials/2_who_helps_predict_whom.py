@@ -38,8 +38,8 @@ for fit in fits.values():
 # adds to a refit without it: without that, a matrix means nothing.
 
 # %%
-figures.scores(fits["netformer"])
-figures.scores(fits["synapsnet"])
+_ = figures.scores(fits["netformer"])
+_ = figures.scores(fits["synapsnet"])
 
 # %% [markdown]
 # ## What was planted, and what was found
@@ -70,7 +70,7 @@ for name, fit in fits.items():
 # they are no error bars; a matrix on which they disagree can be put away, though.
 
 # %%
-figures.seeds(fits["synapsnet"])
+_ = figures.seeds(fits["synapsnet"])
 
 # %% [markdown]
 # ## Which edges are more than chance?
@@ -89,8 +89,11 @@ print(f"{len(called)} edges at q < .05, {sum(real)} of them planted; {num_plante
 called[["pre", "post", "weight", "se", "p", "q", "sign_agreement"]].head(10)
 
 # %%
-figures.connectivity(fits["synapsnet"])
+_ = figures.connectivity(fits["synapsnet"])
 
 # %% [markdown]
-# Dots mark the edges that were called. None of this tests for a synapse: a neuron that was not
-# recorded and drives two others makes an edge between them, and no null here would notice.
+# Dots mark the edges that were called. All that were planted are among them, and a few that were
+# not: the null is of independent neurons, and two ends of a path through a third neuron are not
+# independent as long as the model does not get that neuron exactly right. None of this tests for a
+# synapse: a neuron that was not recorded and drives two others makes an edge between them, and no
+# null here would notice.

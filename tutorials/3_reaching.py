@@ -32,8 +32,8 @@ print("\n".join(verdict.sentences(fit.metrics, fit.model)))
 print("\n".join(of_benchmark(fit.metrics, fit.model)))
 
 # %%
-figures.scores(fit)
-figures.learning_curve(fit)
+_ = figures.scores(fit)
+_ = figures.learning_curve(fit)
 
 # %% [markdown]
 # ## Trials
@@ -42,7 +42,7 @@ figures.learning_curve(fit)
 # the grey bins the model saw nothing at all, held-in units included.
 
 # %%
-figures.rasters(fit)
+_ = figures.rasters(fit)
 
 # %% [markdown]
 # ## By target
@@ -83,8 +83,8 @@ print(f"{len(trial_bins(fit)[0])} of {len(which)} trials are test trials")
 # lost when the maps are replaced.
 
 # %%
-figures.connectivity(fit)
-figures.necessity(fit)
+_ = figures.connectivity(fit)
+_ = figures.necessity(fit)
 
 # %%
-figures.neuron_importance(fit)
+_ = figures.neuron_importance(fit)

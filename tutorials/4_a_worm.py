@@ -49,10 +49,10 @@ with style.house():
         cmap=style.SIGNED,
         vmin=-3,
         vmax=3,
-        extent=(time[0], time[-1], 0, len(order)),
+        extent=(0, time[-1] - time[0], 0, len(order)),
     )
     above.set_ylabel("neuron, by first component")
-    below.plot(np.asarray(velocity.timestamps), velocity.data[:, 0], color=style.INK)
+    below.plot(np.asarray(velocity.timestamps) - time[0], velocity.data[:, 0], color=style.INK)
     below.axhline(0, color=style.QUIET, linewidth=0.5)
     below.set_ylabel("velocity")
     below.set_xlabel("time (s)")
@@ -64,19 +64,19 @@ with style.house():
 fit = nwbdyn.fit(recording, "netformer", epochs=2 if QUICK else 30, seeds=1 if QUICK else 2)
 recording.close()
 print("\n".join(verdict.sentences(fit.metrics, fit.model)))
-figures.scores(fit)
+_ = figures.scores(fit)
 
 # %%
-figures.predictions(fit)
+_ = figures.predictions(fit)
 
 # %%
-figures.connectivity(fit)
+_ = figures.connectivity(fit)
 
 # %% [markdown]
 # Weights between neurons by place: lines of positive couplings are red, of negative ones blue.
 
 # %%
-figures.strongest_edges(fit)
+_ = figures.strongest_edges(fit)
 
 # %% [markdown]
 # ## Against the connectome

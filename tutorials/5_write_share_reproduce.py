@@ -77,7 +77,7 @@ whole = fit.connectivity.dense_bytes / 1e6
 print(
     f"{fit.connectivity.stored_bytes / 1e6:.2f} MB of factors stand for {whole:.1f} MB of matrices"
 )
-figures.connectivity(fit)
+_ = figures.connectivity(fit)
 
 # %% [markdown]
 # ## The picture that every viewer shows

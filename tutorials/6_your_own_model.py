@@ -95,10 +95,10 @@ for rank, fit in fits.items():
 
 # %%
 best = max(fits, key=lambda rank: fits[rank].metrics["model"]["val"]["r2"])
-figures.scores(fits[best])
+_ = figures.scores(fits[best])
 
 # %%
-figures.connectivity(fits[best])
+_ = figures.connectivity(fits[best])
 
 # %% [markdown]
 # The rank was chosen on validation; the test score of that one is the one to report. The network
@@ -109,5 +109,5 @@ figures.connectivity(fits[best])
 # validation chooses). `tests/test_model_contract.py` is what a model has to pass.
 
 # %%
-figures.learning_curve(fits[best])
+_ = figures.learning_curve(fits[best])
 models.__path__.remove(str(folder))
