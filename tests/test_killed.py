@@ -1,0 +1,103 @@
+"""Training killed at any moment: whoever resumes it ends with the weights of an unbroken run."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_fitting import imaging
+
+from nwbdyn.ensembles import Member, train_all
+from nwbdyn.problem import Problem, pose
+from nwbdyn.run_directory import read_history
+from nwbdyn.training import Trained
+
+SEEDS = (0, 1)
+PROGRAM = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import test_killed
+test_killed.kill_many(Path({root!r}), {stack}, {number})
+"""
+
+
+def problem() -> Problem:
+    torch.set_num_threads(1)
+    options = {"history": 4, "epochs": 6, "ridge": 10.0, "dropout": 0.1}
+    return pose(imaging(4, 300), "netformer", seed=0, options=options)
+
+
+def trained_in(folder: Path, posed: Problem, *, stack: bool, resume: bool = False) -> list[Trained]:
+    members = []
+    for seed in SEEDS:
+        own = folder / f"seed-{seed}"
+        own.mkdir(parents=True, exist_ok=True)
+        members.append(Member(posed.config, posed.windows, seed, own))
+    return train_all(
+        posed.model_class,
+        posed.layout,
+        members,
+        device=torch.device("cpu"),
+        resume=resume,
+        stack=stack,
+    )
+
+
+def kill_many(root: Path, stack: bool, number: int) -> None:
+    """Train once, so that this process is warm; then fork it as often, to be killed in training."""
+    posed = problem()
+    trained_in(root / "warm", posed, stack=stack)
+    begun = time.monotonic()
+    trained_in(root / "0", posed, stack=stack)
+    length = time.monotonic() - begun
+    random = np.random.default_rng(0)
+    for k in range(1, number + 1):
+        child = os.fork()
+        if child == 0:
+            trained_in(root / str(k), posed, stack=stack)
+            os._exit(0)
+        time.sleep(random.uniform(0, length))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+@pytest.mark.parametrize(
+    ("stack", "number"),
+    [
+        (False, 5),
+        (True, 5),
+        pytest.param(False, 100, marks=pytest.mark.slow),
+        pytest.param(True, 100, marks=pytest.mark.slow),
+    ],
+)
+def test_a_training_killed_at_any_moment_resumes_to_the_same_weights(stack, number, tmp_path):
+    program = PROGRAM.format(
+        tests=str(Path(__file__).parent), root=str(tmp_path), stack=stack, number=number
+    )
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)
+    posed = problem()
+    whole = trained_in(tmp_path / "0", posed, stack=stack, resume=True)
+    unbroken = trained_in(tmp_path / "unbroken", posed, stack=stack)
+    epochs = set()
+    for k in range(number + 1):
+        folder = tmp_path / str(k)
+        before = trained_epochs(folder)
+        epochs |= before
+        resumed = whole if k == 0 else trained_in(folder, posed, stack=stack, resume=True)
+        for one, other in zip(resumed, unbroken, strict=True):
+            for name, value in other.model.state_dict().items():
+                assert torch.equal(one.model.state_dict()[name], value), (k, name, before)
+        assert not list(folder.rglob("*.partial"))
+    assert len(epochs) > 1, "every training was killed at the same place"
+
+
+def trained_epochs(folder: Path) -> set[int]:
+    """Epochs that the members of a killed training had left on disk."""
+    return {len(read_history(folder / f"seed-{seed}")) for seed in SEEDS}
