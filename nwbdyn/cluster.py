@@ -155,9 +155,10 @@ class Ray:
             quiet["include_dashboard"] = False
         try:
             ray.init(self.address, **quiet)
-        except (ConnectionError, ValueError) as error:
+        except Exception as error:  # Ray raises many kinds, a bare Exception among them
+            where = "on this machine" if self.address is None else f"at {self.address!r}"
             first = str(error).strip().partition("\n")[0]
-            raise ConfigError(f"No Ray cluster at {self.address!r}: {first}") from error
+            raise ConfigError(f"Ray could not be reached {where}: {first}") from error
         try:
             yield
         finally:
