@@ -296,7 +296,7 @@ def main() -> None:
         combined = [f"p {stats.combine_pvalues(values).pvalue:.2g}" for values in p.values()]
         above = [f"{name} above the better simple one" for name in MODELS]
         publish(
-            "worms",
+            "_".join(["worms", *(each.replace("=", "_") for each in chosen.set)]),
             f"R2 {HORIZON} frames ahead about the test block's mean, median over neurons, mean of "
             f"{chosen.folds} folds.\n\n"
             + table(["worm", *SIMPLE, *MODELS, *above, "effective samples"], forecasts)

@@ -176,7 +176,8 @@ def test_an_autoregression_has_as_many_samples_as_theory_says(script):
 @pytest.mark.slow
 def test_worms(script, data):
     short = ["--set", "netformer.epochs=1", "--set", "synapsnet.updates=5"]
-    page = script("worms").run(str(data), "--worms", "1", "--folds", "1", *short)
+    name = "worms_netformer.epochs_1_synapsnet.updates_5"
+    page = script("worms").run(str(data), "--worms", "1", "--folds", "1", *short, page=name)
     assert "combined (Fisher)" in page
 
 
