@@ -87,3 +87,14 @@ def test_a_page_is_eighty_columns_wide_but_for_what_is_to_be_copied(folder):
     assert all(len(line) <= 80 for line in lines)
     assert address.endswith("b-units.nwb")
     assert command.startswith("  nwbdyn fit ")
+
+
+def test_the_unit_of_spike_times_is_asked_for_and_repeated_in_the_command(tmp_path):
+    with nwb(tmp_path / "ms.nwb") as file:
+        units(file, spikes=[np.linspace(100.25, 60_000, 600), np.linspace(90.5, 59_000, 400)])
+    refused = run("inspect", tmp_path / "ms.nwb")
+    assert refused.exit_code == 1
+    assert "--spike-time-unit: ms" in refused.output
+    shown = run("inspect", tmp_path / "ms.nwb", "--spike-time-unit", "ms")
+    assert "0.1 to 60.0 s" in shown.output
+    assert shown.output.rstrip().endswith("--spike-time-unit ms")
