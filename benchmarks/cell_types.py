@@ -23,11 +23,11 @@ from machine import finished, publish, table
 
 from nwbdyn import binning, metrics, splits
 from nwbdyn.baselines.regression import Ridge
+from nwbdyn.ensembles import Member, train_all
 from nwbdyn.models import load
 from nwbdyn.models.base import Layout
 from nwbdyn.readout import connectivity, predict
 from nwbdyn.simulate import sample
-from nwbdyn.training import train
 from nwbdyn.windows import Windows
 
 PENALTIES = np.logspace(-5, 2, 15)
@@ -108,8 +108,10 @@ class System:
         layout = Layout({"0": ids}, {"0": (True,) * len(ids)}, self.binned.bin_width, "dff")
         config = model_class.configure(layout, **options)
         windows = Windows(self.binned, self.split, model_class.windows(config, layout))
-        (config,) = model_class.candidates(config, len(windows.starts("train")))
-        fitted = train(model_class, config, layout, windows, seed=0, device=torch.device("cpu"))
+        candidates = model_class.candidates(config, len(windows.starts("train")))
+        members = [Member(each, windows, seed=0) for each in candidates]
+        fits = train_all(model_class, layout, members, device=torch.device("cpu"))
+        fitted = min(fits, key=lambda each: each.best)
         answer = connectivity(fitted.model, windows)
         found = {"all": np.asarray(answer.mean())}
         last = np.searchsorted(self.binned.time, answer.time - self.binned.bin_width / 2)
