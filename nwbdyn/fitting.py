@@ -90,9 +90,11 @@ def fit(
         devices, nodes: processes per machine, and machines, that train the model together (see
             `distributed.join`). Each of them runs the caller's script; the first alone writes.
         options: fields of the model's Config, and `preset` where it has presets.
-        trials: name of the interval table whose rows are the trials. A co-smoothing model aligns
+        trials: the interval table whose rows are the trials, or windows around the times in a
+            column, as `trials.with_trials` takes them. A co-smoothing model aligns
             its windows to them; for any model they decide the split, and windows stay inside one.
-        covariates: names of behavioural signals that the model and its baselines may use.
+        covariates: what the model and its baselines may use beside the neurons: names of
+            behavioural signals, and of events as `events.covariates` takes them.
         fold: (k, K): test on every K-th block, from the k-th on, instead of on the last 15 %.
         folds: K: also fit K folds (one seed each), and add mean and spread of their test scores.
         draws: K: for a co-smoothing model, also fit K - 1 further draws of held-out neurons, and
