@@ -308,3 +308,73 @@ def test_a_course_over_time_says_whether_it_is_supported(fit, supported, word):
     told = replace(fit, metrics=fit.metrics | {"dynamics": {"supported": supported}})
     captions = [p.caption for s in sections.of_fit(told) for p in s.pictures if p.wide]
     assert any(word in caption for caption in captions)
+
+
+def test_scores_further_ahead_are_those_of_the_metrics(fit):
+    axes = figures.horizons(fit)
+    own = next(line for line in axes.lines if line.get_label() == fit.model)
+    scores = fit.metrics["model"]["test"]
+    assert dict(zip(*own.get_data(), strict=True)) == {
+        1: scores["r2"],
+        5: scores["r2@5"],
+        10: scores["r2@10"],
+    }
+
+
+def test_what_neurons_send_and_receive_adds_up(fit):
+    axes = figures.degree(fit)
+    size = np.abs(fit.connectivity.mean().to_numpy())
+    np.fill_diagonal(size, 0)
+    dots = np.concatenate([np.stack(line.get_data(), axis=1) for line in axes.lines])
+    expected = np.stack([size.sum(axis=0), size.sum(axis=1)], axis=1)
+    np.testing.assert_allclose(np.sort(dots, axis=0), np.sort(expected, axis=0), rtol=1e-5)
+
+
+def test_every_edge_is_in_the_histogram_of_weights(fit):
+    axes = figures.weights(fit)
+    assert sum(bar.get_height() for bar in axes.patches) == len(fit.edges)
+
+
+def test_principal_components_are_those_of_the_recorded_training_activity(fit):
+    panel = figures.population(fit)[0]
+    train = fit.predictions.labels == 0
+    recorded = fit.predictions.recorded.astype(float)
+    scaled = (recorded - recorded[train].mean(axis=0)) / recorded[train].std(axis=0)
+    _, _, basis = np.linalg.svd(scaled[train], full_matrices=False)
+    time, shown = panel.lines[0].get_data()
+    rows = np.searchsorted(fit.predictions.time, time)
+    expected = scaled[rows] @ basis[0]
+    sign = np.sign(np.corrcoef(shown, expected)[0, 1])
+    np.testing.assert_allclose(shown, sign * expected, atol=1e-3 * np.abs(expected).max())
+
+
+def test_the_necessity_of_the_maps_is_drawn_as_it_was_measured(trials):
+    axes = figures.necessity(trials)
+    drawn = [bar.get_width() for bar in axes.patches]
+    assert drawn == list(trials.metrics["necessity"]["loss"].values())
+
+
+def test_a_distance_is_the_one_between_the_two_neurons(fit):
+    axes = figures.distance(fit)
+    apart = axes.lines[0].get_xdata()
+    table = fit.neurons.table.set_index("id")[["x", "y"]]
+    every = [
+        np.hypot(*(table.loc[edge.pre] - table.loc[edge.post])) for edge in fit.edges.itertuples()
+    ]
+    assert min(every) <= apart.min() <= apart.max() <= max(every)
+    assert (np.diff(apart) > 0).all()
+
+
+def test_seeds_that_always_agree_lie_on_one(currents):
+    edges = currents.edges.assign(sign_agreement=1.0)
+    axes = figures.seeds(replace(currents, edges=edges))
+    assert set(axes.lines[0].get_ydata()) == {1.0}
+    assert 0.5 < axes.lines[1].get_ydata()[0] < 1
+
+
+def test_the_loss_without_some_neurons_is_drawn_as_it_was_measured(trials):
+    axes = figures.dropping(trials)
+    drawn = {line.get_label(): list(line.get_ydata()) for line in axes.lines}
+    loss = trials.metrics["importance"]["loss"]
+    for name in ("most attended", "least attended", "most active", "random"):  # silenced
+        assert drawn[name] == loss[name]

@@ -25,9 +25,12 @@ Examples:
 @options.quiet
 def command(run: Path, output: Path | None, overwrite: bool, quiet: bool) -> None:
     """Write one self-contained page about the fit in RUN: scores, figures, provenance."""
+    import matplotlib
+
     from nwbdyn.report import page
     from nwbdyn.results import load
 
+    matplotlib.use("agg")  # figures go into the page; no window opens
     fit = load(run)
     with terminal.watch(quiet=quiet) as report:
         path = page.write(fit, output or run / "report.html", overwrite=overwrite, report=report)

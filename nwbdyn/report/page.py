@@ -9,7 +9,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 
 from nwbdyn import run_directory, verdict
@@ -100,14 +99,13 @@ def _drawn(fit: Fit, report: Report) -> list[dict[str, Any]]:
 
 
 def _svg(draw: Draw, fit: Fit) -> str:
-    with mpl.rc_context({"backend": "agg"}):
-        axes = draw(fit)
-        figure = (axes[0] if isinstance(axes, tuple) else axes).get_figure()
-        assert figure is not None
-        buffer = io.StringIO()
-        with style.house():
-            figure.savefig(buffer, format="svg", metadata={"Date": None})  # type: ignore[union-attr]
-        plt.close(figure)  # type: ignore[arg-type]
+    axes = draw(fit)
+    figure = (axes[0] if isinstance(axes, tuple) else axes).get_figure()
+    assert figure is not None
+    buffer = io.StringIO()
+    with style.house():
+        figure.savefig(buffer, format="svg", metadata={"Date": None})  # type: ignore[union-attr]
+    plt.close(figure)  # type: ignore[arg-type]
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     for colour, name in PAGE_COLOURS.items():

@@ -166,7 +166,7 @@ def _connectivity(fit: Fit) -> list[Picture]:
             Picture(
                 "Neuron importance",
                 "Attention that each held-in neuron receives in the first layer, mean over windows "
-                "and receivers; the dashed line is an equal share.",
+                "and receivers; the dashed line is their mean.",
                 figures.neuron_importance,
                 wide=True,
             )
@@ -250,8 +250,8 @@ def _trust(fit: Fit) -> list[Picture]:
             Picture(
                 "Do seeds agree?",
                 "Share of seeds with the same sign of an edge, strongest edges on the left; the "
-                "dashed line is what coins would give. Seeds agree more than data do: this is "
-                "noise of the optimisation only.",
+                "dashed line is what random weights would give. Seeds agree more than data do: "
+                "this is noise of the optimisation only.",
                 figures.seeds,
             )
         )
@@ -275,4 +275,27 @@ def _trust(fit: Fit) -> list[Picture]:
                 figures.necessity,
             )
         )
+    if "importance" in fit.metrics:
+        found.append(
+            Picture(
+                "Are the neurons needed that attention falls on?",
+                "What the score on test loses when the inputs of some neurons are silenced: the "
+                "most and the least attended, the most active, and random ones (grey, mean and "
+                f"sd). {_of_importance(fit)}",
+                figures.dropping,
+            )
+        )
     return found
+
+
+def _of_importance(fit: Fit) -> str:
+    """How stable attention is, and how far it follows the firing rate."""
+    found: dict[str, Any] = fit.metrics["importance"]  # type: ignore[assignment]
+    said = []
+    if found["half_split"] is not None:
+        said.append(
+            f"between halves of the windows attention correlates at {found['half_split']:.2f}"
+        )
+    if found["with_rate"] is not None:
+        said.append(f"with the firing rate, by rank, at {found['with_rate']:.2f}")
+    return f"{', '.join(said)}.".capitalize() if said else ""

@@ -6,8 +6,8 @@ in light and dark mode alike.
 """
 
 import itertools
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
@@ -49,9 +49,18 @@ _RC: Any = {
 }
 
 
-def house() -> AbstractContextManager[None]:
-    """The house style, as a context for drawing."""
-    return mpl.rc_context(_RC)
+@contextmanager
+def house() -> Iterator[None]:
+    """The house style, as a context for drawing.
+
+    Other settings are left alone: `rc_context` would undo what a notebook sets at its first figure.
+    """
+    before = {name: mpl.rcParams[name] for name in _RC}
+    mpl.rcParams.update(_RC)
+    try:
+        yield
+    finally:
+        mpl.rcParams.update(before)
 
 
 def panels(

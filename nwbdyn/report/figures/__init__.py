@@ -16,7 +16,15 @@ from nwbdyn.report.figures.coupling import (
     weights,
 )
 from nwbdyn.report.figures.currents import cross_correlogram, currents
-from nwbdyn.report.figures.scores import horizons, learning_curve, necessity, null, scores, seeds
+from nwbdyn.report.figures.scores import (
+    dropping,
+    horizons,
+    learning_curve,
+    necessity,
+    null,
+    scores,
+    seeds,
+)
 from nwbdyn.report.figures.space import degree, distance, strongest_edges
 
 __all__ = [
@@ -29,6 +37,7 @@ __all__ = [
     "currents",
     "degree",
     "distance",
+    "dropping",
     "horizons",
     "learning_curve",
     "necessity",

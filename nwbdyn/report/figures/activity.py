@@ -14,6 +14,7 @@ from nwbdyn.splits import TEST, TRAIN
 
 MOST_BINS = {COUNTS: 600}  # of one curve; longer ones are shown in part
 MOST_FRAMES = 1200
+LONG_CLOCK = 1e5  # seconds; a clock that begins later is written as an offset
 WORDS = {"dff": "dF/F"}
 SMOOTHING = 0.05  # seconds, sd of the Gaussian over recorded spikes where a rate is shown
 
@@ -212,6 +213,8 @@ def _clock(fit: Fit, bins: np.ndarray) -> _Clock:
     time, width = fit.predictions.time[bins], fit.predictions.bin_width
     apart = np.flatnonzero(np.diff(bins) > 1) + 1
     if not len(apart):
-        return _Clock(time, np.zeros(0), "time (s)")
+        start = np.floor(time[0]) if len(time) and time[0] > LONG_CLOCK else 0.0
+        label = f"time (s) after {start:.0f} s" if start else "time (s)"
+        return _Clock(time - start, np.zeros(0), label)
     joined = (np.arange(len(bins)) + 0.5) * width
     return _Clock(joined, joined[apart] - width / 2, "seconds of test data, stretch after stretch")

@@ -148,14 +148,14 @@ def weights(fit: Fit, axes: Axes | None = None) -> Axes:
 def neuron_importance(fit: Fit, axes: Axes | None = None, *, most: int = 40) -> Axes:
     """Attention that each neuron receives: the column means of the first layer's maps.
 
-    A row of a map sums to one, so 1 / N is what every neuron would receive were all alike.
+    The dashed line is the mean; held-out neurons, which are never seen, receive the rest.
     """
     received = importance(fit)
     order = received.sort_values(ascending=False).index[:most]
     axes = axes or style.panels(size=(style.WIDE, 2.4))[0]
     with style.house():
         axes.bar([str(neuron) for neuron in order], received[order], color=style.MODEL, width=0.7)
-        axes.axhline(1 / len(received), color=style.INK, linewidth=0.8, linestyle="--")
+        axes.axhline(received.mean(), color=style.INK, linewidth=0.8, linestyle="--")
         axes.set_xlabel("held-in neuron, by importance")
         axes.set_ylabel("attention received")
         axes.tick_params(axis="x", rotation=90, labelsize=7)

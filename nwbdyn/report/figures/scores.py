@@ -111,6 +111,26 @@ def necessity(fit: Fit, axes: Axes | None = None) -> Axes:
     return axes
 
 
+def dropping(fit: Fit, axes: Axes | None = None) -> Axes:
+    """What the score loses on test when the inputs of some neurons are silenced, by which."""
+    found: dict[str, Any] = fit.metrics["importance"]  # type: ignore[assignment]
+    numbers, loss = found["dropped"], found["loss"]
+    mean, sd = np.array(loss["random"]), np.array(loss["random_sd"])
+    orders = [name for name in loss if not name.startswith("random")]
+    axes = axes or style.panels()[0]
+    with style.house():
+        axes.fill_between(numbers, mean - sd, mean + sd, color=style.QUIET, alpha=0.3, lw=0)
+        axes.plot(numbers, mean, "o-", color=style.QUIET, markersize=4, label="random")
+        colours = (style.MODEL, style.BASELINE, style.CATEGORIES[2])
+        for name, colour in zip(orders, colours, strict=False):
+            axes.plot(numbers, loss[name], "o-", color=colour, markersize=4, label=name)
+        axes.axhline(0, color=style.INK, linewidth=0.5)
+        axes.set_xlabel("neurons silenced")
+        axes.set_ylabel(f"loss of {found['metric']} on {found['split']}")
+        axes.legend(fontsize=8)
+    return axes
+
+
 def seeds(fit: Fit, axes: Axes | None = None) -> Axes:
     """Share of seeds that agree on an edge's sign, by the edge's rank; edges strongest first."""
     agreement = fit.edges["sign_agreement"].to_numpy(dtype=float)
@@ -141,7 +161,7 @@ def null(fit: Fit, axes: Axes | None = None) -> Axes:
 
 
 def _by_chance(fit: Fit) -> float:
-    """Expected share of seeds with the majority's sign, were every sign a coin's."""
+    """Expected share of seeds with the sign of their mean, were every weight a normal draw."""
     num_seeds = len(fit.environment.get("seeds", [fit.seed]))  # type: ignore[arg-type]
-    heads = np.random.default_rng(0).binomial(num_seeds, 0.5, 100_000)
-    return float(np.maximum(heads, num_seeds - heads).mean() / num_seeds)
+    weights = np.random.default_rng(0).normal(size=(num_seeds, 100_000))
+    return float((np.sign(weights) == np.sign(weights.mean(axis=0))).mean())
