@@ -107,8 +107,9 @@ def against_connectome(
 
 
 def unit(weight: np.ndarray) -> np.ndarray:
-    off = ~np.eye(len(weight), dtype=bool)
-    return weight / np.sqrt((weight[off] ** 2).mean())
+    """Scaled to unit root mean square off the diagonal; zeros stay zeros."""
+    size = np.sqrt((weight[~np.eye(len(weight), dtype=bool)] ** 2).mean())
+    return weight / size if size else weight
 
 
 def fit(
