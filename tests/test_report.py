@@ -10,8 +10,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 import nwbdyn
+from nwbdyn.cli import main
 from nwbdyn.errors import ResultsError
 from nwbdyn.report import figures, page, sections, slider, words
 
@@ -378,3 +380,17 @@ def test_the_loss_without_some_neurons_is_drawn_as_it_was_measured(trials):
     loss = trials.metrics["importance"]["loss"]
     for name in ("most attended", "least attended", "most active", "random"):  # silenced
         assert drawn[name] == loss[name]
+
+
+def test_states_of_the_recording_are_shown_on_request(fit, tmp_path):
+    folder = fit.save(tmp_path / "run")
+    done = CliRunner().invoke(main, ["report", str(folder), "--states", "behavioral_state"])
+    assert done.exit_code == 0, done.output
+    text = (folder / "report.html").read_text("utf-8")
+    assert "By state" in text
+    assert "stationary" in text
+    again = ["report", str(folder), "--overwrite", "--states"]
+    wrong = CliRunner().invoke(main, [*again, "running"])
+    assert "no interval table 'running'; it has: behavioral_state." in wrong.output
+    wrong = CliRunner().invoke(main, [*again, "behavioral_state:speed"])
+    assert "such columns of behavioral_state: state." in wrong.output

@@ -1,15 +1,23 @@
 """`nwbdyn report`: from a run directory to one HTML page."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from nwbdyn.cli import options, terminal
+from nwbdyn.progress import Report
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nwbdyn.results import Fit
 
 EXAMPLES = """\b
 Examples:
   nwbdyn report runs/reach-stndt-s0
   nwbdyn report runs/reach-stndt-s0 -o reach.html
+  nwbdyn report runs/cortex --states behavioral_state:state
 """
 
 
@@ -21,10 +29,20 @@ Examples:
     type=click.Path(dir_okay=False, path_type=Path),
     help="HTML file to write.  [default: RUN/report.html]",
 )
+@click.option(
+    "--states",
+    metavar="TABLE[:COLUMN]",
+    help="Coupling between cell types in each state of this interval table, too.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing page.")
 @options.quiet
-def command(run: Path, output: Path | None, overwrite: bool, quiet: bool) -> None:
-    """Write one self-contained page about the fit in RUN: scores, figures, provenance."""
+def command(
+    run: Path, output: Path | None, states: str | None, overwrite: bool, quiet: bool
+) -> None:
+    """Write one self-contained page about the fit in RUN: scores, figures, provenance.
+
+    It is made from RUN alone; --states opens the recording again.
+    """
     import matplotlib
 
     from nwbdyn.report import page
@@ -32,6 +50,17 @@ def command(run: Path, output: Path | None, overwrite: bool, quiet: bool) -> Non
 
     matplotlib.use("agg")  # figures go into the page; no window opens
     fit = load(run)
+    path = output or run / "report.html"
     with terminal.watch(quiet=quiet) as report:
-        path = page.write(fit, output or run / "report.html", overwrite=overwrite, report=report)
+        table = None if states is None else _states(fit, states, report)
+        page.write(fit, path, states=table, overwrite=overwrite, report=report)
     click.echo(str(path))
+
+
+def _states(fit: "Fit", asked: str, report: Report) -> "pd.DataFrame":
+    from nwbdyn import opening
+    from nwbdyn.report import states
+
+    source = fit.source
+    with opening.open(source.uri, instance=source.instance, report=report) as recording:
+        return states.of_recording(recording, asked)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+import pandas as pd
 
 from nwbdyn import run_directory, verdict
 from nwbdyn.errors import ResultsError
@@ -25,8 +26,20 @@ PAGE_COLOURS = {  # of the figures, by what the page calls them in light and in 
 }
 
 
-def write(fit: Fit, path: Path, *, overwrite: bool = False, report: Report = silent) -> Path:
+def write(
+    fit: Fit,
+    path: Path,
+    *,
+    states: pd.DataFrame | None = None,
+    overwrite: bool = False,
+    report: Report = silent,
+) -> Path:
     """Write the report of `fit` to `path`, whole or not at all.
+
+    Args:
+        states: intervals of behavioural states, see `nwbdyn.report.states`.
+        overwrite: replace an earlier page.
+        report: told how many figures are drawn.
 
     Raises:
         ResultsError: `path` exists and `overwrite` is off, or it cannot be written.
@@ -36,7 +49,7 @@ def write(fit: Fit, path: Path, *, overwrite: bool = False, report: Report = sil
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with run_directory.replacing(path) as partial:
-            partial.write_text(render(fit, report=report), encoding="utf-8")
+            partial.write_text(render(fit, states=states, report=report), encoding="utf-8")
     except OSError as error:
         raise ResultsError(
             f"Cannot write {path}: {error}. Pass -o with a file in a folder that can be written to."
@@ -44,7 +57,7 @@ def write(fit: Fit, path: Path, *, overwrite: bool = False, report: Report = sil
     return path
 
 
-def render(fit: Fit, *, report: Report = silent) -> str:
+def render(fit: Fit, *, states: pd.DataFrame | None = None, report: Report = silent) -> str:
     """The page as a string."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -62,7 +75,7 @@ def render(fit: Fit, *, report: Report = silent) -> str:
         uri=fit.source.uri,
         verdict=verdict.winner(metrics, fit.model),
         trust=words.trust(fit),
-        sections=_drawn(fit, report),
+        sections=_drawn(fit, states, report),
         scoreboard=words.scoreboard(fit),
         benchmark=words.benchmark(fit),
         slider=slider.frames(fit),
@@ -73,9 +86,9 @@ def render(fit: Fit, *, report: Report = silent) -> str:
     )
 
 
-def _drawn(fit: Fit, report: Report) -> list[dict[str, Any]]:
+def _drawn(fit: Fit, states: pd.DataFrame | None, report: Report) -> list[dict[str, Any]]:
     """The sections with their figures as SVG."""
-    planned = sections.of_fit(fit)
+    planned = sections.of_fit(fit, states)
     total = sum(len(section.pictures) for section in planned)
     drawn: list[dict[str, Any]] = []
     done = 0

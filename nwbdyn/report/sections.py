@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 
 from nwbdyn.recording import COUNTS
@@ -37,13 +38,17 @@ class Section:
     pictures: tuple[Picture, ...]
 
 
-def of_fit(fit: Fit) -> tuple[Section, ...]:
-    """The sections of a fit's report that are not empty, in reading order."""
+def of_fit(fit: Fit, states: pd.DataFrame | None = None) -> tuple[Section, ...]:
+    """The sections of a fit's report that are not empty, in reading order.
+
+    Args:
+        states: start_time, stop_time and state of intervals, to show cell types in each state.
+    """
     found = (
         Section("Scores", tuple(_scores(fit))),
         Section("Activity", tuple(_activity(fit))),
         Section("Connectivity", tuple(_connectivity(fit))),
-        Section("Cell types", tuple(_cell_types(fit))),
+        Section("Cell types", tuple(_cell_types(fit, states))),
         Section("Neurons in space", tuple(_space(fit))),
         Section("How far to trust it", tuple(_trust(fit))),
     )
@@ -191,7 +196,7 @@ def _connectivity(fit: Fit) -> list[Picture]:
     return found
 
 
-def _cell_types(fit: Fit) -> list[Picture]:
+def _cell_types(fit: Fit, states: pd.DataFrame | None) -> list[Picture]:
     typed = fit.connectivity.neurons.table.get("cell_type")
     if typed is None or typed.fillna("").astype(str).replace("", np.nan).nunique() < 1:
         return []
@@ -218,6 +223,20 @@ def _cell_types(fit: Fit) -> list[Picture]:
                 "Over time",
                 f"The strongest pairs of cell types over the session, smoothed. {of_change(fit)}",
                 figures.cell_types_over_time,
+                wide=True,
+            )
+        )
+    if states is not None and fit.connectivity.num_windows > 1:
+
+        def by_state(fit: Fit) -> tuple[Axes, ...]:
+            return figures.cell_types_by_state(fit, states)
+
+        found.append(
+            Picture(
+                "By state",
+                "Mean weight per pair of cell types in each state, over windows that lie inside it "
+                f"as a whole, on one colour scale. {of_change(fit)}",
+                by_state,
                 wide=True,
             )
         )

@@ -1,0 +1,43 @@
+"""What the animal did: the states in an interval table, for coupling in each of them."""
+
+import pandas as pd
+
+from nwbdyn.errors import DataError
+from nwbdyn.recording import Recording
+
+MOST_STATES = 6
+
+
+def of_recording(recording: Recording, asked: str) -> pd.DataFrame:
+    """start_time, stop_time and state of the intervals in a table of the recording.
+
+    Args:
+        asked: "TABLE:COLUMN", or "TABLE" where one column only has a few different words.
+
+    Raises:
+        DataError: no such table or column, or a column with one value or more than MOST_STATES.
+    """
+    name, _, column = asked.partition(":")
+    tables = dict(recording.intervals)
+    if recording.trials is not None:
+        tables.setdefault("trials", recording.trials)
+    if name not in tables:
+        there = ", ".join(sorted(tables)) or "none"
+        raise DataError(f"{recording.source.name} has no interval table {name!r}; it has: {there}.")
+    table = tables[name]
+    fitting = [
+        other
+        for other in table.columns
+        if other not in ("id", "start_time", "stop_time")
+        and 2 <= table[other].nunique() <= MOST_STATES
+    ]
+    if not column and len(fitting) == 1:
+        column = fitting[0]
+    if column not in fitting:
+        found = ", ".join(map(str, fitting)) or "none"
+        raise DataError(
+            f"{asked!r} names no column with 2 to {MOST_STATES} states in {recording.source.name}; "
+            f"such columns of {name}: {found}. Pass {name}:COLUMN."
+        )
+    known = table.dropna(subset=[column, "start_time", "stop_time"])
+    return known[["start_time", "stop_time"]].assign(state=known[column].astype(str))
