@@ -53,6 +53,7 @@ __all__ = [
     "open",
     "open_results",
     "reproduce",
+    "sweep",
     "validate",
 ]
 

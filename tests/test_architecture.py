@@ -132,6 +132,7 @@ ANYTHING = {
     "reproducing",
     "restoring",
     "__init__",
+    "__main__",
 }
 
 
@@ -208,5 +209,6 @@ def test_public_names_are_exactly_these():
         "open_results",
         "reproduce",
         "validate",
+        "sweep",
     ]
     assert all(getattr(nwbdyn, name) is not None for name in nwbdyn.__all__)

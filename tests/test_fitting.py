@@ -464,6 +464,29 @@ def test_nothing_in_a_run_directory_executes_when_it_is_read(tmp_path):
         json.loads((run / name).read_text())
 
 
+class _Trap:
+    """Leaves a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
+    run = tmp_path / "run"
+    fit(imaging(), "netformer", epochs=1, options=LINEAR, run=run)
+    torch.save(read_checkpoint(run) | {"epoch": _Trap(tmp_path / "ran")}, run / "checkpoint.pt")
+    with pytest.raises(FitError, match="damaged"):
+        read_checkpoint(run)
+    assert results.load(run).model == "netformer"  # it does not read the checkpoint
+    (run / "metrics.json").unlink()
+    with pytest.raises(FitError, match="damaged"):
+        fit(imaging(), "netformer", epochs=1, options=LINEAR, run=run, resume=True)
+    assert not (tmp_path / "ran").exists()
+
+
 # --- what is refused ---
 
 
