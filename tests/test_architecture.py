@@ -208,7 +208,7 @@ def test_public_names_are_exactly_these():
         "open",
         "open_results",
         "reproduce",
-        "validate",
         "sweep",
+        "validate",
     ]
     assert all(getattr(nwbdyn, name) is not None for name in nwbdyn.__all__)

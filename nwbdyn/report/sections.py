@@ -62,7 +62,7 @@ def of_change(fit: Fit) -> str:
         return "Not supported: a refit with constant coupling predicts as well."
     if dynamics.get("supported"):
         return "A refit with constant coupling predicts worse."
-    return "It follows activity, and need not be a change of coupling."
+    return "What changes follows activity, and need not be a change of coupling."
 
 
 def _scores(fit: Fit) -> list[Picture]:

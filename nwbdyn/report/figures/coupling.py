@@ -130,7 +130,7 @@ def cell_types_by_state(
     axes = style.panels(1, len(names), size=(style.HALF * len(names), 3.4))
     for panel, name, mean in zip(axes, names, means, strict=True):
         _pair_matrix(mean, panel, high=high)
-        panel.set_title(str(name))
+        panel.set_title(str(name), loc="left")
     return axes
 
 
