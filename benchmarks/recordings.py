@@ -34,12 +34,12 @@ PROGRAM = "from nwbdyn.cli import main; main(prog_name='nwbdyn')"
 
 
 def fit(file: Path, arguments: list[str]) -> dict[str, str | int]:
-    """What the command prints, standard error after standard output, and its exit code."""
+    """What the command prints, or why it did not, and its exit code; no progress."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", PROGRAM, "fit", str(file), *arguments, "-o", "run"]
         found = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    printed = (found.stdout + found.stderr).replace(str(file.parent), "").strip()
-    return {"printed": printed, "code": found.returncode}
+    printed = found.stderr if found.returncode else found.stdout
+    return {"printed": printed.strip("\n"), "code": found.returncode}
 
 
 def main() -> None:
@@ -55,13 +55,13 @@ def main() -> None:
     for name in chosen.only:
         path, model, more = COMMANDS[name]
         file = (chosen.folder / path).resolve()
-        arguments = ["--model", model, *more, "--quiet"]
+        arguments = ["--model", model, *more]
         for option in chosen.options:
             arguments += ["--set", option]
         part = "-".join([name, *more, *chosen.options]).replace("/", "_")
         found = finished(part, fit, file, arguments)
-        shown = " ".join(argument for argument in arguments if argument != "--quiet")
-        pages.append(f"```\n$ nwbdyn fit {file.name} {shown} -o run\n{found['printed']}\n```")
+        shown = " ".join(["nwbdyn fit", file.name, *arguments, "-o run"])
+        pages.append(f"```\n$ {shown}\n{found['printed']}\n```")
         if found["code"]:
             pages[-1] += f"\n\nExit code {found['code']}."
         publish("recordings", "\n\n".join(pages))
