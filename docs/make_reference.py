@@ -7,6 +7,7 @@ What is written is committed, and a test compares it with the code.
 
 import dataclasses
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -129,8 +130,9 @@ def _signature(path: str, item: object) -> str:
 
 
 def _wrapped(text: str) -> list[str]:
-    """A long signature, one argument per line."""
-    text = text.replace("'", '"')
+    """A signature in short names; a long one with one argument per line."""
+    text = re.sub(r"<function (\w+) at 0x\w+>", r"\1", text.replace("'", '"'))
+    text = re.sub(r"\b(?:[a-z_]+\.)+(?=[A-Z])", "", text)
     if len(text) <= 90:
         return [text]
     opening, closing = text.index("("), text.rindex(")")
