@@ -142,4 +142,5 @@ def test_options_that_were_given_are_what_is_timed(traces_of_noise):
     estimated = cost.estimate(traces_of_noise, "netformer", options=asked, bin_width=0.2)
     assert (estimated.updates, estimated.trainings) == (7, 1)
     assert estimated.num_bins == pytest.approx(4000, abs=1)
-    assert cost.estimate(traces_of_noise, "netformer").trainings > 2
+    left_open = cost.estimate(traces_of_noise, "netformer", options=asked | {"ridge": None})
+    assert left_open.trainings > 1  # candidates that validation chooses from
