@@ -131,3 +131,10 @@ def test_a_shell_completes_verbs_models_and_samples(typed, offered):
     *before, last = typed
     complete = ShellComplete(main, {}, "nwbdyn", "_NWBDYN_COMPLETE")
     assert offered <= {item.value for item in complete.get_completions(before, last)}
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(0.0345, "0.035 ms"), (3.46, "3.5 ms"), (35.2, "35 ms"), (172.3, "170 ms")]
+)
+def test_a_short_time_is_said_in_two_digits(value, said):
+    assert terminal.milliseconds(value) == said

@@ -147,7 +147,8 @@ def _cost_in_words(cost: dict[str, Any]) -> str:
         return cost["impossible"]
     return (
         f"{cost['model']}: about {terminal.size(cost['memory'])} of memory; at most "
-        f"{cost['updates']:,} updates of {1000 * cost['seconds_per_update']:.2g} ms each, timed "
+        f"{cost['updates']:,} updates of "
+        f"{terminal.milliseconds(1000 * cost['seconds_per_update'])} each, timed "
         f"here on noise ({cost['device']}): {terminal.duration(cost['seconds'])}, without "
         "validation and baselines"
     )

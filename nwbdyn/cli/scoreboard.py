@@ -110,7 +110,7 @@ def of_benchmark(metrics: dict[str, Any], model: str) -> list[str]:
             f"As the Neural Latents Benchmark scores {found['data_set']}, on "
             f"{found['num_trials']['test']} test trials:",
             terminal.table(["", *names], rows),
-            f"{found['milliseconds_per_trial']:.2g} ms per trial at inference.",
+            f"{terminal.milliseconds(found['milliseconds_per_trial'])} per trial at inference.",
         ]
     if submitted is not None:
         scored = submitted["scores"]
