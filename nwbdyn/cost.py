@@ -74,7 +74,7 @@ def estimate(
     model_class = models.load(model)
     num_bins, bin_width = _bins(recording, bin_width, model_class.spike_bin_width)
     problem = _stand_in(recording, model, num_bins, bin_width, device, options)
-    num_candidates = len(model_class.candidates(problem.config, num_bins))
+    num_candidates = len(model_class.candidates(problem.config, _num_windows(problem, num_bins)))
     co_smoothing = model_class.target == CO_SMOOTHING
     held = num_bins * len(recording.neurons) * np.dtype(np.float32).itemsize
     return Cost(
@@ -200,8 +200,14 @@ def _updates(problem: Problem, num_bins: int) -> int:
     """Optimiser steps of the longest training on `num_bins` bins."""
     if problem.config.updates is not None:
         return problem.config.updates
-    num_windows = len(problem.windows.starts("train")) * num_bins / problem.binned.num_bins
-    return problem.config.epochs * math.ceil(num_windows / problem.config.batch_size)
+    return problem.config.epochs * math.ceil(
+        _num_windows(problem, num_bins) / problem.config.batch_size
+    )
+
+
+def _num_windows(problem: Problem, num_bins: int) -> int:
+    """Training windows in `num_bins` bins."""
+    return math.ceil(len(problem.windows.starts("train")) * num_bins / problem.binned.num_bins)
 
 
 def _seconds_per_update(problem: Problem, device: torch.device) -> float:

@@ -17,6 +17,7 @@ from small import units as spiking
 import nwbdyn
 from nwbdyn import cost
 from nwbdyn.cli import main
+from nwbdyn.members import candidates
 from nwbdyn.problem import pose
 
 NOISE = np.random.default_rng(0).normal(size=(8000, 12)).astype(np.float32)
@@ -142,5 +143,9 @@ def test_options_that_were_given_are_what_is_timed(traces_of_noise):
     estimated = cost.estimate(traces_of_noise, "netformer", options=asked, bin_width=0.2)
     assert (estimated.updates, estimated.trainings) == (7, 1)
     assert estimated.num_bins == pytest.approx(4000, abs=1)
-    left_open = cost.estimate(traces_of_noise, "netformer", options=asked | {"ridge": None})
-    assert left_open.trainings > 1  # candidates that validation chooses from
+    short = imaging(NOISE[:600], np.arange(600) / 10)
+    left_open = asked | {"ridge": None, "history": 4}
+    problem = pose(short, "netformer", seed=0, options=left_open)
+    assert cost.estimate(short, "netformer", options=left_open).trainings == len(
+        candidates(problem)
+    )
