@@ -219,7 +219,8 @@ def test_several_seeds_are_averaged_and_each_is_kept():
     one, two = (fit(imaging(), "netformer", seed=s, epochs=2, options=LINEAR) for s in (0, 1))
     both = fit(imaging(), "netformer", seeds=2, epochs=2, options=LINEAR)
     mean = (one.predictions.values + two.predictions.values) / 2
-    np.testing.assert_allclose(both.predictions.values, mean, atol=1e-6)
+    # Stacked members sum in another order: some float32 roundings (6e-8) over the updates.
+    np.testing.assert_allclose(both.predictions.values, mean, atol=2e-5)
     assert both.metrics["seeds"]["0"]["test"]["r2"] == pytest.approx(
         one.metrics["model"]["test"]["r2"], abs=1e-6
     )

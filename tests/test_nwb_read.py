@@ -152,8 +152,10 @@ def test_one_series_per_neuron_becomes_one_recording(data):
 
 
 def test_every_code_of_a_note_is_explained_in_the_documentation():
-    source = "".join(path.read_text("utf-8") for path in Path(nwb.__file__).parent.glob("*.py"))
-    used = set(re.findall(r'\bnote\(\s*"([a-z-]+)"', source))
+    package = Path(nwb.__file__).parents[1]
+    source = "".join(path.read_text("utf-8") for path in package.rglob("*.py"))
+    used = set(re.findall(r'\b(?:note|Note)\(\s*"([a-z-]+)"', source))
+    used |= set(re.findall(r'_noted\(\w+, "([a-z-]+)"', source))
     written = Path(__file__).parents[1] / "docs" / "reading.md"
     explained = set(re.findall(r"^\| `([a-z-]+)` \|", written.read_text("utf-8"), re.MULTILINE))
     assert used == explained
