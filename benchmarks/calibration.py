@@ -213,7 +213,9 @@ def states(number: int) -> None:
             problem = pose(driven_by_state(link, seed), "netformer", seed=seed, options=LINEAR)
             place = Workplace()
             (trained,) = members.train_each(problem, [seed], place)
-            static = identifiability.against_static(problem, trained, place)
+            refit = identifiability.train_static(problem, trained, place)
+            assert refit is not None
+            static = identifiability.against_static(problem, trained, refit)
             context = problem.spec.context
             rivals = baselines.next_bin(problem.binned, problem.split, context=context)
             ours = readout.predict(trained.model, problem.windows)

@@ -28,8 +28,10 @@ from nwbdyn import (
     results,
     run_directory,
     space,
+    state_null,
     submitting,
 )
+from nwbdyn import states as behaviour
 from nwbdyn.errors import ConfigError
 from nwbdyn.members import Engine, Workplace
 from nwbdyn.problem import pose
@@ -66,6 +68,7 @@ def fit(
     targets: Path | str | None = None,
     sweep: Mapping[str, object] | Path | str | None = None,
     null: str | None = None,
+    states: str | None = None,
     adopt: Path | str | None = None,
     comparators: bool = False,
     effective_windows: int = INFLUENCE_WINDOWS,
@@ -112,6 +115,9 @@ def fit(
             surrogates are enough for q = .05. It is also told whether coupling that changes over
             time predicts better than a refit with a constant one, and mean weights between cell
             types. A next-bin model only.
+        states: with `null`, also test whether coupling differs between the states in an interval
+            table, "TABLE:COLUMN" or "TABLE", by as many simulations with a constant coupling (see
+            `state_null`). NetFormer of traces only.
         adopt: run directory of an earlier fit of this model, of one recording or of several. What
             sessions share (SynapsNet's decoder, NetFormer's query and key maps) is taken from it
             and not trained; its options and the width of its bins hold where none are given here.
@@ -188,6 +194,13 @@ def fit(
         if surrogates is not None:
             refits.check(problem, surrogates)
             asked["null"] = str(surrogates)
+        intervals = None
+        if states is not None:
+            if surrogates is None:
+                raise ConfigError("states are tested beside a null. Add --null shift:20.")
+            intervals = behaviour.of_recording(recording, states)
+            state_null.check(problem, intervals, surrogates.number)
+            asked["states"] = states
         if adopted is not None:
             asked["adopted"] = adopted.asked
         if comparators:
@@ -233,7 +246,18 @@ def fit(
             fitted = replace(fitted, environment=fitted.environment | {"asked": asked})
         if surrogates is not None:
             fitted = refits.with_edge_statistics(fitted, problem, trained, surrogates, place)
-            fitted = identifiability.with_dynamics(fitted, problem, trained, place)
+            constant = identifiability.train_static(problem, trained[0], place)
+            fitted = identifiability.with_dynamics(fitted, problem, trained[0], constant)
+            if intervals is not None and constant is not None:
+                fitted = state_null.with_states(
+                    fitted,
+                    problem,
+                    trained[0],
+                    constant,
+                    intervals,
+                    place,
+                    number=surrogates.number,
+                )
             fitted = groups.with_groups(fitted)
         if submission:
             ensemble: Any = fitted.metrics.get("ensemble", {"seeds": every_seed})

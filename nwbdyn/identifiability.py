@@ -7,7 +7,6 @@ again with an A that cannot see the activity, and both predict the test blocks. 
 better there, and better than the best baseline, differences over time and state are not supported.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,9 +27,7 @@ MOST_WINDOWS = 500  # evenly spaced, over which the variance of edges is taken
 MOST_NUMBERS = 2**24  # weights that are held at once
 
 
-def with_dynamics(
-    fitted: Fit, problem: Problem, trained: Sequence[Trained], place: Workplace
-) -> Fit:
+def with_dynamics(fitted: Fit, problem: Problem, own: Trained, refit: Trained | None) -> Fit:
     """The fit with metrics["dynamics"], and a note where differences over time are not supported.
 
     "static_share" and "state_share" of the mean square of A(t) over edges, which add up to 1;
@@ -38,9 +35,13 @@ def with_dynamics(
     whose A is constant anyway; "baseline": the best one; "beats_baseline": as for the fit;
     "supported": True, False, or None where there is no such refit; "stable_over_seeds" and
     "stable_over_halves": share of edges with one sign throughout, None where not known.
+
+    Args:
+        own: the model of the first seed.
+        refit: the same with a constant A, as `train_static` gives it.
     """
     share = static_share(fitted.connectivity, fitted.edges)
-    static = against_static(problem, trained[0], place)
+    static = None if refit is None else against_static(problem, own, refit)
     beats = fitted.metrics["beats_baseline"]
     found: dict[str, Any] = {
         "static_share": share,
@@ -91,8 +92,8 @@ def static_share(connectivity: Connectivity, edges: pd.DataFrame) -> float | Non
     return constant / whole if whole > 0 else None
 
 
-def against_static(problem: Problem, own: Trained, place: Workplace) -> dict[str, Any] | None:
-    """What A(t) adds on test to a refit with a constant A, as `evaluation.compare` says it.
+def train_static(problem: Problem, own: Trained, place: Workplace) -> Trained | None:
+    """The same model, seed and data, with a constant A.
 
     None for a model whose A is constant anyway, or that was fitted without coupling.
     """
@@ -112,6 +113,11 @@ def against_static(problem: Problem, own: Trained, place: Workplace) -> dict[str
         report=place.report,
     )
     place.report(Progress("constant coupling", 1, 1, "fits"))
+    return refit
+
+
+def against_static(problem: Problem, own: Trained, refit: Trained) -> dict[str, Any]:
+    """What A(t) adds on test to the refit with a constant A, as `evaluation.compare` says it."""
     ours, theirs = (readout.predict(one.model, problem.windows) for one in (own, refit))
     return evaluation.compare(task_of(problem), ours, theirs)
 

@@ -93,20 +93,21 @@ def collect(
     """
     make, hypothesis = _recipe(problem, null)
 
-    def surrogate(number: int) -> Windows:
-        return _windows(problem, make(np.random.default_rng([seed, number, 0])))
+    def surrogate(numbers: Sequence[int]) -> list[Windows]:
+        draws = [np.random.default_rng([seed, number, 0]) for number in numbers]
+        return [windows_over(problem, make(draw)) for draw in draws]
 
     chosen: list[np.ndarray] = []
     for number in range(HALF_PAIRS):
         half = half_of_blocks(problem, np.random.default_rng([seed, number, 1]))
         chosen += [half, ~half]
 
-    def half_sample(number: int) -> Windows:
-        return _windows(problem, problem.binned, targets=chosen[number])
+    def half_sample(numbers: Sequence[int]) -> list[Windows]:
+        return [windows_over(problem, problem.binned, targets=chosen[k]) for k in numbers]
 
     weight = np.mean([matrix(member.model, problem.windows) for member in trained], axis=0)
-    drawn = _matrices(problem, "null", surrogate, null.number, seed, place)
-    halves = _matrices(problem, "half", half_sample, 2 * HALF_PAIRS, seed, place)
+    drawn = matrices(problem, "null", surrogate, null.number, seed, place)
+    halves = matrices(problem, "half", half_sample, 2 * HALF_PAIRS, seed, place)
     return Evidence(
         weight=weight,
         null=drawn,
@@ -159,7 +160,7 @@ def _recipe(problem: Problem, null: Null) -> tuple[Callable[[np.random.Generator
     )
 
 
-def _windows(problem: Problem, binned: Binned, *, targets: np.ndarray | None = None) -> Windows:
+def windows_over(problem: Problem, binned: Binned, *, targets: np.ndarray | None = None) -> Windows:
     """The problem's windows over other bins; of the training ones those with these targets."""
     starts = None
     if targets is not None:
@@ -178,15 +179,24 @@ def _windows(problem: Problem, binned: Binned, *, targets: np.ndarray | None = N
     )
 
 
-def _matrices(
+def matrices(
     problem: Problem,
     name: str,
-    windows_of: Callable[[int], Windows],
+    windows_of: Callable[[Sequence[int]], list[Windows]],
     number: int,
     seed: int,
     place: Workplace,
+    *,
+    read: Callable[[Model, Windows], np.ndarray] = matrix,
 ) -> np.ndarray:
-    """(number, N, N) the matrices of as many refits, from the run directory where it has them."""
+    """(number, …) what is read from as many refits, or is in the run directory already.
+
+    Args:
+        name: of the refits, in the run directory and to who watches.
+        windows_of: the windows of refits by their numbers, TOGETHER of them at a time.
+        seed: of every refit.
+        read: from a trained model and its windows; by default their mean matrix.
+    """
     folder = place.folder(run_directory.REFITS)
     made: dict[int, np.ndarray] = {}
     files = {} if folder is None else {k: folder / f"{name}-{k}.npy" for k in range(number)}
@@ -196,9 +206,9 @@ def _matrices(
     left = [k for k in range(number) if k not in made]
     for chunk in (left[first : first + TOGETHER] for first in range(0, len(left), TOGETHER)):
         place.report(Progress(name, len(made), number, "refits"))
-        windows = [windows_of(k) for k in chunk]
+        windows = windows_of(chunk)
         for k, one, model in zip(chunk, windows, _models(problem, windows, seed), strict=True):
-            made[k] = matrix(model, one)
+            made[k] = read(model, one)
             if k in files:
                 with run_directory.replacing(files[k]) as partial, partial.open("wb") as opened:
                     np.save(opened, made[k], allow_pickle=False)

@@ -18,6 +18,7 @@ def sentences(metrics: dict[str, Any], model: str) -> list[str]:
         *_comparators(metrics.get("comparators"), model),
         *_edges(metrics),
         *_dynamics(metrics.get("dynamics")),
+        *([of_states(metrics["states"])] if metrics.get("states") else []),
         *_held_out(metrics.get("held_out"), metrics.get("draws")),
     ]
 
@@ -42,6 +43,21 @@ def winner(metrics: dict[str, Any], model: str) -> str:
     if known and interval[1] < 0:
         return f"{model} loses to the best baseline: {scores}."
     return f"{model} does not beat the best baseline: {scores}."
+
+
+def of_states(found: dict[str, Any]) -> str:
+    """Whether coupling may be said to differ between states, in one sentence.
+
+    Args:
+        found: metrics["states"].
+    """
+    between = f"between {', '.join(found['names'])}"
+    if found["supported"]:
+        return (
+            f"Coupling differs {between} by more than in {found['num_simulations']} simulations "
+            f"with a constant one (p = {found['p']:.2g})."
+        )
+    return f"Differences of coupling {between} are not supported: {found['why_not']}."
 
 
 def span(interval: Sequence[float | None] | None, digits: int = 3) -> str:

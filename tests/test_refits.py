@@ -171,7 +171,7 @@ def test_halves_of_the_blocks_share_no_target_and_leave_none_out():
     problem = pose(traces(EDGES), "synapsnet", seed=0, options=QUICK)
     half = refits.half_of_blocks(problem, np.random.default_rng(0))
     parts = [
-        refits._windows(problem, problem.binned, targets=chosen).starts("train")
+        refits.windows_over(problem, problem.binned, targets=chosen).starts("train")
         for chosen in (half, ~half)
     ]
     whole = problem.windows.starts("train")
@@ -182,7 +182,7 @@ def test_halves_of_the_blocks_share_no_target_and_leave_none_out():
 def test_a_half_keeps_the_scale_of_the_whole():
     problem = pose(traces(EDGES), "synapsnet", seed=0, options=QUICK)
     half = refits.half_of_blocks(problem, np.random.default_rng(0))
-    windows = refits._windows(problem, problem.binned, targets=half)
+    windows = refits.windows_over(problem, problem.binned, targets=half)
     assert np.array_equal(windows.mean, problem.windows.mean)
     assert np.array_equal(windows.sd, problem.windows.sd)
 

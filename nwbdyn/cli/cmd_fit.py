@@ -60,6 +60,11 @@ Examples:
     help="Test edges against K surrogates, shift:20 or trials:20; 20 suffice for q = .05.",
 )
 @click.option(
+    "--states",
+    metavar="TABLE[:COLUMN]",
+    help="With --null: test whether coupling differs between the states in this interval table.",
+)
+@click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),
     default="auto",
@@ -223,6 +228,7 @@ def _check_joint(choices: dict[str, Any]) -> None:
         ("targets", None),
         ("draws", 1),
         ("null", None),
+        ("states", None),
         ("sweep", None),
         ("devices", 1),
         ("nodes", 1),

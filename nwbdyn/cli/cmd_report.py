@@ -58,8 +58,7 @@ def command(
 
 
 def _states(fit: "Fit", asked: str, report: Report) -> "pd.DataFrame":
-    from nwbdyn import opening
-    from nwbdyn.report import states
+    from nwbdyn import opening, states
 
     source = fit.source
     with opening.open(source.uri, instance=source.instance, report=report) as recording:

@@ -37,7 +37,7 @@ def write(
     """Write the report of `fit` to `path`, whole or not at all.
 
     Args:
-        states: intervals of behavioural states, see `nwbdyn.report.states`.
+        states: intervals of behavioural states, see `nwbdyn.states`.
         overwrite: replace an earlier page.
         report: told how many figures are drawn.
 

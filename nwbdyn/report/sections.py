@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from nwbdyn import verdict
 from nwbdyn.recording import COUNTS
 from nwbdyn.report import figures
 from nwbdyn.report.figures.space import has_positions
@@ -63,6 +64,15 @@ def of_change(fit: Fit) -> str:
     if dynamics.get("supported"):
         return "A refit with constant coupling predicts worse."
     return "What changes follows activity, and need not be a change of coupling."
+
+
+def of_states(fit: Fit, table: pd.DataFrame) -> str:
+    """What may be said of differences between the states in a table."""
+    tested: dict[str, Any] = fit.metrics.get("states") or {}  # type: ignore[assignment]
+    if tested.get("names") == sorted(table["state"].unique()):
+        return verdict.of_states(tested)
+    untested = "Not tested against simulations with a constant coupling (fit --null --states)."
+    return f"{untested} {of_change(fit)}"
 
 
 def _scores(fit: Fit) -> list[Picture]:
@@ -235,7 +245,7 @@ def _cell_types(fit: Fit, states: pd.DataFrame | None) -> list[Picture]:
             Picture(
                 "By state",
                 "Mean weight per pair of cell types in each state, over windows that lie inside it "
-                f"as a whole, on one colour scale. {of_change(fit)}",
+                f"as a whole, on one colour scale. {of_states(fit, states)}",
                 by_state,
                 wide=True,
             )

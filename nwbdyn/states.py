@@ -1,5 +1,6 @@
 """What the animal did: the states in an interval table, for coupling in each of them."""
 
+import numpy as np
 import pandas as pd
 
 from nwbdyn.errors import DataError
@@ -41,3 +42,22 @@ def of_recording(recording: Recording, asked: str) -> pd.DataFrame:
         )
     known = table.dropna(subset=[column, "start_time", "stop_time"])
     return known[["start_time", "stop_time"]].assign(state=known[column].astype(str))
+
+
+def at(table: pd.DataFrame, time: np.ndarray) -> np.ndarray:
+    """(num_bins,) int, the state at each time: its place among the sorted names, -1 for none.
+
+    Args:
+        table: as `of_recording` gives it; of intervals that overlap the last one counts.
+        time: seconds.
+    """
+    found = np.full(len(time), -1)
+    number = {name: k for k, name in enumerate(names(table))}
+    for row in table.itertuples():
+        found[(time >= row.start_time) & (time < row.stop_time)] = number[row.state]
+    return found
+
+
+def names(table: pd.DataFrame) -> list[str]:
+    """The states in a table, sorted."""
+    return sorted(table["state"].unique())
