@@ -13,20 +13,24 @@ export OMP_NUM_THREADS ?= 1
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	touch .venv/ready
+
+.venv/tested: .venv/ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch .venv/tested
 
 demo: .venv/ready
 	$(BIN)/nwbdyn fit sample:cortex --model synapsnet -o $(RUN) --overwrite
 	$(BIN)/nwbdyn export $(RUN) -o $(RUN)/cortex-enriched.nwb --enrich --overwrite
 
-test: .venv/ready lint
+test: .venv/tested lint
 	$(BIN)/python -m pytest -m 'not slow'
 
-test-all: .venv/ready lint
+test-all: .venv/tested lint
 	$(BIN)/python -m pytest
 
-lint: .venv/ready
+lint: .venv/tested
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -36,7 +40,7 @@ notebooks: .venv/ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[tutorials]'
 	$(BIN)/python tutorials/render.py build/notebooks
 
-reference: .venv/ready
+reference: .venv/tested
 	$(BIN)/python docs/make_reference.py
 
 clean:
