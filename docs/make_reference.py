@@ -67,7 +67,7 @@ def api_page() -> str:
 
 
 def models_page() -> str:
-    """Every model: paper, what it takes and predicts, and its options with their defaults."""
+    """Every model: paper, what it takes and predicts, its options with defaults, its presets."""
     parts = ["# Models and their options\n", HEAD]
     parts.append("`--set NAME=VALUE`, `--config FILE`, or `options={…}` in Python.\n")
     for name in models.names():
@@ -76,6 +76,7 @@ def models_page() -> str:
         parts.append(f"{model.paper}\n")
         parts.append(f"Takes {', '.join(sorted(model.quantities))}; predicts: {model.target}.\n")
         parts.append(f"```text\n{_fields(model.Config)}\n```\n")
+        parts += _presets(getattr(import_module(f"nwbdyn.models.{name}"), "PRESETS", {}))
     base = import_module("nwbdyn.models.base").Config
     parts.append("## Options of every model\n")
     parts.append(f"```text\n{_fields(base)}\n```\n")
@@ -93,6 +94,25 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, page in PAGES.items():
         (folder / name).write_text(page(), encoding="utf-8")
+
+
+def _presets(presets: dict[str, dict[str, object]]) -> list[str]:
+    """Published settings by name, where a model has them."""
+    if not presets:
+        return []
+    lines = [
+        f"{name}: " + ", ".join(f"{option}={_short(value)}" for option, value in options.items())
+        for name, options in presets.items()
+    ]
+    text = "\n".join(lines)
+    return [
+        "Published settings, `--set preset=NAME`; other options win over them:\n\n"
+        f"```text\n{text}\n```\n"
+    ]
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _help(command: click.Command, context: click.Context) -> str:
