@@ -98,3 +98,10 @@ def test_the_unit_of_spike_times_is_asked_for_and_repeated_in_the_command(tmp_pa
     shown = run("inspect", tmp_path / "ms.nwb", "--spike-time-unit", "ms")
     assert "0.1 to 60.0 s" in shown.output
     assert shown.output.rstrip().endswith("--spike-time-unit ms")
+
+
+def test_one_interval_and_one_unit_are_counted_in_the_singular(tmp_path):
+    with nwb(tmp_path / "observed.nwb") as file:
+        units(file, spikes=[[0.5, 1.5], [0.7], []], obs_intervals=[[(0.0, 4.0)]] * 3)
+    page = " ".join(run("inspect", tmp_path / "observed.nwb").output.split())
+    assert "observed in 1 interval, 1 unit without spikes" in page

@@ -102,8 +102,11 @@ def test_one_of_several_runs_is_named(source, tmp_path):
 def test_a_file_without_usable_results_says_so(source, tmp_path):
     with pytest.raises(ResultsError, match="holds no results of a model"):
         nwbdyn.open_results(source)
-    with pytest.raises(ResultsError, match="Cannot open"):
+    with pytest.raises(ResultsError, match=r"No file .*nothing\.nwb\. `nwbdyn export RUN` writes"):
         nwbdyn.open_results(tmp_path / "nothing.nwb")
+    (tmp_path / "text.nwb").write_text("not HDF5")
+    with pytest.raises(ResultsError, match="Cannot open"):
+        nwbdyn.open_results(tmp_path / "text.nwb")
     fit = lab_files.fit_of(source)
     path = export(fit, tmp_path / "out.nwb")
     with h5py.File(path, "a") as file:

@@ -203,10 +203,10 @@ def _counted(counts: dict[str, int] | None, found_in: str | None) -> str:
 def _activity(activity: dict[str, Any]) -> str:
     if activity["quantity"] == "counts":
         text = f"{activity['num_spikes']:,} spikes"
-        if activity["num_observed_intervals"]:
-            text += f", observed in {activity['num_observed_intervals']} intervals"
-        if activity["empty_units"]:
-            text += f", {activity['empty_units']} units without spikes"
+        if stretches := activity["num_observed_intervals"]:
+            text += f", observed in {stretches} interval{'s' if stretches > 1 else ''}"
+        if empty := activity["empty_units"]:
+            text += f", {empty} unit{'s' if empty > 1 else ''} without spikes"
         return text
     frames, rois = activity["shape"]
     series = activity["series"] or "one series per neuron"

@@ -58,6 +58,8 @@ def open_results(path: Path | str, run: str | None = None) -> Fit:
     with ExitStack() as stack:
         try:
             file = stack.enter_context(h5py.File(path, "r"))
+        except FileNotFoundError:
+            raise ResultsError(f"No file {path}. `nwbdyn export RUN` writes one.") from None
         except OSError as error:
             raise ResultsError(f"Cannot open {path} as NWB: {error}.") from error
         name = _choose(file, path, run)
