@@ -5,17 +5,19 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from matplotlib.colors import to_rgb
 
 import nwbdyn
 from nwbdyn.cli import main
 from nwbdyn.errors import ResultsError
-from nwbdyn.report import figures, page, sections, slider, words
+from nwbdyn.report import figures, page, sections, slider, style, words
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -394,3 +396,10 @@ def test_states_of_the_recording_are_shown_on_request(fit, tmp_path):
     assert "no interval table 'running'; it has: behavioral_state." in wrong.output
     wrong = CliRunner().invoke(main, [*again, "behavioral_state:speed"])
     assert "such columns of behavioral_state: state." in wrong.output
+
+
+def test_no_two_baselines_share_a_colour_in_dark_mode():
+    template = (Path(page.__file__).parent / "page.html.jinja").read_text("utf-8")
+    dark = to_rgb(re.findall(r"--baseline: (#\w{6})", template)[1])
+    others = (to_rgb(colour) for colour in style.CATEGORIES[1:])
+    assert min(np.abs(np.subtract(dark, other)).max() for other in others) > 0.15
