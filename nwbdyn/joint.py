@@ -5,6 +5,7 @@ session, and sessions take turns. Afterwards every session has a Fit of its own,
 of its own, and beside these stand the weights of the whole and a table of the scores.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -105,8 +106,9 @@ def fit_joint(
         recordings: at least two, as `nwbdyn.fit` takes them; of one quantity and about one bin
             width, with as many covariates each.
         model: a model of the next bin.
-        neuron_id: column of the neurons' tables. Neurons of one subject with the same entry are one
-            neuron; without an entry, or without a column, every neuron is another.
+        neuron_id: column of the neurons' tables. Neurons of one subject with the same entry in two
+            recordings are one neuron. Without an entry or a column every neuron is another, and so
+            are neurons that share an entry within a recording, with a note.
         adopt: as for `nwbdyn.fit`: these sessions join an earlier fit, whose weights stay.
         run: run directory; each session's own is a folder inside it.
 
@@ -242,7 +244,7 @@ def global_rows(problems: Mapping[str, Problem], column: str | None) -> dict[str
     """session -> (N,) int, the number of each neuron among those of all sessions.
 
     Raises:
-        DataError: a recording without that column, or with two neurons of the same entry.
+        DataError: a recording without that column, or in which it tells no neuron from another.
     """
     known: dict[tuple[str, str], int] = {}
     rows, next_row = {}, 0
@@ -271,14 +273,19 @@ def _identities(problem: Problem, column: str | None) -> list[tuple[str, str] | 
         raise DataError(f"The neurons of {where} have no column {column!r}; they have: {has}.")
     subject = str(problem.recording.subject.get("subject_id", ""))
     entries = [_entry(value) for value in table[column]]
-    stated = [entry for entry in entries if entry is not None]
-    if len(set(stated)) < len(stated):
-        repeated = next(entry for entry in stated if stated.count(entry) > 1)
+    repeated = _repeated(entries)
+    if repeated and set(entries) <= {None, *repeated}:
         raise DataError(
-            f"Column {column!r} of {where} gives {repeated!r} to {stated.count(repeated)} neurons; "
-            "choose one that tells them apart."
+            f"Column {column!r} of {where} gives {repeated[0]!r} to {entries.count(repeated[0])} "
+            "neurons, and no neuron an entry of its own; choose a column that tells them apart."
         )
-    return [None if entry is None else (subject, entry) for entry in entries]
+    return [None if entry is None or entry in repeated else (subject, entry) for entry in entries]
+
+
+def _repeated(entries: Sequence[str | None]) -> list[str]:
+    """Entries that several neurons of one recording have: they say of none which neuron it is."""
+    count = Counter(entry for entry in entries if entry is not None)
+    return sorted(entry for entry, number in count.items() if number > 1)
 
 
 def _entry(value: object) -> str | None:
@@ -325,12 +332,18 @@ def _cell_types(problems: Sequence[Problem], rows: Sequence[np.ndarray]) -> tupl
 
 
 def _notes(joint: Joint) -> tuple[Note, ...]:
+    notes = []
+    for name, problem in joint.problems.items() if joint.neuron_id else ():
+        repeated = _repeated(list(map(_entry, problem.binned.neurons.table[joint.neuron_id])))
+        if repeated:
+            reason = f"{', '.join(repeated)}: several neurons of {name} each, so none is identified"
+            notes.append(Note("ambiguous-id", str(joint.neuron_id), reason))
     if joint.num_shared:
-        return ()
+        return tuple(notes)
     reason = "no neuron is in two recordings: they share the model's common weights only"
     if joint.neuron_id is None:
         reason += "; --neuron-id names a column that says which neurons are the same"
-    return (Note("no-neuron-in-common", joint.neuron_id or "neurons", reason),)
+    return (*notes, Note("no-neuron-in-common", joint.neuron_id or "neurons", reason))
 
 
 def _each_session(

@@ -263,9 +263,22 @@ def test_a_column_must_be_there_and_tell_neurons_apart():
     monday, tuesday = days()
     with pytest.raises(DataError, match=r"of monday have no column 'name'; they have: id, uid"):
         fit_joint([monday, tuesday], "netformer", neuron_id="name")
-    twice = session("monday", 4, uid=["a", "a", "b", "c"])
+    alike = session("monday", 4, uid=["a", "a", "b", "b"])
     with pytest.raises(DataError, match="gives 'a' to 2 neurons"):
-        fit_joint([twice, tuesday], "netformer", neuron_id="uid")
+        fit_joint([alike, tuesday], "netformer", neuron_id="uid")
+
+
+def test_an_entry_of_several_neurons_identifies_none_of_them():
+    monday, tuesday = days()
+    entries = ["a", "a", *monday.neurons.table["uid"][2:]]
+    twice = replace(
+        monday, neurons=replace(monday.neurons, table=monday.neurons.table.assign(uid=entries))
+    )
+    joint = pose_jointly([twice, tuesday], "netformer", neuron_id="uid", seed=0)
+    rows = joint.layout.neuron_ids["monday"]
+    assert len(set(rows)) == len(rows)
+    (note,) = (note for note in joint.notes if note.code == "ambiguous-id")
+    assert note.reason == "a: several neurons of monday each, so none is identified"
 
 
 def test_a_model_that_fits_one_session_at_a_time_says_so():
