@@ -2,15 +2,16 @@
 
     python benchmarks/calibration.py independent [--recordings K] [--model NAME]
     python benchmarks/calibration.py planted [--recordings K] [--first-seed S] [--system rate]
-                                             [--model NAME]
+                                             [--model NAME] [--neurons N]
     python benchmarks/calibration.py states [--recordings K]
 
 `independent`: neurons (8, each an AR(1) of its own) with nothing in common: any edge is false.
-`planted`: networks of 30 neurons with sparse wiring. Each recording is fitted and refitted as
-`nwbdyn fit --null shift:20` does, and every rule of pooling the null (`significance.pooled_p`) is
-applied to the same refits. A ridge VAR(1) goes through the same surrogates, halves and rules, its
-penalty as chosen on the recording itself. `as reported` is the rule in use, with q withheld where
-coupling adds nothing on test. The rule was chosen on seeds 0 to 2 of `rate`; other seeds and other
+`planted`: networks of 30 neurons (14 for netformer) with sparse wiring. Each recording is fitted
+and refitted as `nwbdyn fit --null shift:20` does, and every rule of pooling the null
+(`significance.pooled_p`) is applied to the same refits. A ridge VAR(1) goes through the same
+surrogates, halves and rules, its penalty as chosen on the recording itself. `as reported` is the
+rule in use, with q withheld where coupling adds nothing on test, and for a model whose edges are
+not calibrated. The rule was chosen on seeds 0 to 2 of `rate`; other seeds and other
 systems test it. In `hetero` neurons differ in their memory, in `hidden` half of the neurons are not
 recorded and three slow latents drive all.
 
@@ -98,7 +99,13 @@ def judged(problem: Problem, seed: int) -> tuple[Evidence, np.ndarray, str]:
     evidence = refits.collect(problem, trained, NULL, place, seed=seed)
     ids = problem.binned.neurons.ids
     table = readout.edges([evidence.weight], problem.binned.neurons)
-    table, summary, _ = significance.judge(table, ids, evidence, coupling=coupling)
+    table, summary, _ = significance.judge(
+        table,
+        ids,
+        evidence,
+        coupling=coupling,
+        calibrated=problem.model_class.edges_calibrated,
+    )
     hits = table[table["q"] <= LEVEL]
     reported = np.zeros(evidence.weight.shape, dtype=bool)
     reported[hits["post"], hits["pre"]] = True
@@ -167,13 +174,13 @@ def alone(model: str, number: int) -> None:
     publish(_page(model, "independent"), "\n\n".join(page))
 
 
-def planted(model: str, system: str, seeds: range) -> None:
+def planted(model: str, system: str, seeds: range, neurons: int) -> None:
     """False discoveries and power of every rule on a kind of network, and who ranks edges best."""
     begun = time.process_time()
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     ranks: dict[str, list[float]] = {}
     for seed in seeds:
-        address = f"sample:network?kind={system}&seed={seed}&neurons={NEURONS[model]}"
+        address = f"sample:network?kind={system}&seed={seed}&neurons={neurons}"
         recording, truth = sample(address)
         wiring = truth.coupling
         problem = pose(recording, model, seed=seed, options=OPTIONS[model, "planted"])
@@ -195,13 +202,15 @@ def planted(model: str, system: str, seeds: range) -> None:
     ]
     auroc = ", ".join(f"{name} {np.mean(values):.3f}" for name, values in ranks.items())
     page = [
-        f"{len(seeds)} networks of {NEURONS[model]} neurons, 2,000 frames, `{system}`, seeds "
+        f"{len(seeds)} networks of {neurons} neurons, 2,000 frames, `{system}`, seeds "
         f"{seeds[0]} to {seeds[-1]}: false discoveries among the edges called, and share of the "
         f"true edges that are called. {_origin(system, seeds)} AUROC of |weight|: {auroc}.",
         table(["null pooled", model, "VAR ridge"], rows),
         f"{time.process_time() - begun:.0f} s of CPU in all.",
     ]
-    publish(_page(model, system + ("_picked" if _picked(system, seeds) else "")), "\n\n".join(page))
+    name = system + ("_picked" if _picked(system, seeds) else "")
+    size = "" if neurons == NEURONS[model] else f"_{neurons}"
+    publish(_page(model, name) + size, "\n\n".join(page))
 
 
 def states(number: int) -> None:
@@ -308,12 +317,15 @@ if __name__ == "__main__":
         if name == "planted":
             part.add_argument("--system", default="rate", help="a kind of sample:network")
             part.add_argument("--first-seed", type=int, default=PICKED[1].stop)
+            part.add_argument("--neurons", type=int, help="default: 30, for netformer 14")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     if chosen.part == "independent":
         alone(chosen.model, chosen.recordings)
     elif chosen.part == "planted":
         first = chosen.first_seed
-        planted(chosen.model, chosen.system, range(first, first + chosen.recordings))
+        seeds = range(first, first + chosen.recordings)
+        neurons = chosen.neurons or NEURONS[chosen.model]
+        planted(chosen.model, chosen.system, seeds, neurons)
     else:
         states(chosen.recordings)

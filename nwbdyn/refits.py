@@ -71,6 +71,7 @@ def with_edge_statistics(
         problem.binned.neurons.ids,
         evidence,
         coupling=coupling if isinstance(coupling, dict) else None,
+        calibrated=problem.model_class.edges_calibrated,
         flags=flags,
     )
     return replace(

@@ -116,6 +116,7 @@ def judge(
     evidence: Evidence,
     *,
     coupling: dict[str, Any] | None,
+    calibrated: bool = True,
     flags: np.ndarray | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any], tuple[Note, ...]]:
     """The edge table with se, half_split_agreement, p, q and flags; its summary; what to note.
@@ -129,6 +130,7 @@ def judge(
         ids: (N,) of the neurons, in the order of the matrices.
         evidence: in the model's own units; `se` is given in those of `edges.weight`.
         coupling: what coupling adds on test, as `evaluation.compare` says; None where unknown.
+        calibrated: on known networks about as few called edges were false as q says.
         flags: (N, N) str, artefacts that an edge may be, "" for none.
     """
     weight, halves = evidence.weight, evidence.halves
@@ -137,7 +139,7 @@ def judge(
     p = pooled_p(weight, evidence.null, se=se)
     q = benjamini_hochberg(p)
     least = smallest_p(len(evidence.null), num_neurons)
-    withheld = _why_withheld(len(evidence.null), num_neurons, least, coupling)
+    withheld = _why_withheld(len(evidence.null), num_neurons, least, coupling, calibrated)
     if withheld:
         q = np.full_like(q, np.nan)
     row = pd.Index(ids)
@@ -182,7 +184,11 @@ def judge(
 
 
 def _why_withheld(
-    num_surrogates: int, num_neurons: int, least: float, coupling: dict[str, Any] | None
+    num_surrogates: int,
+    num_neurons: int,
+    least: float,
+    coupling: dict[str, Any] | None,
+    calibrated: bool,
 ) -> str:
     """Why no q is given; "" where it is."""
     adds, interval = (coupling or {}).get("adds"), (coupling or {}).get("interval")
@@ -198,6 +204,11 @@ def _why_withheld(
         return (
             f"with {num_surrogates} surrogates the smallest p is {least:.2g}, and one edge of "
             f"{num_edges} reaches q = {least * num_edges:.2g} at best; {round(1 / LEVEL)} suffice"
+        )
+    if not calibrated:
+        return (
+            "on networks with known wiring most edges that this model called were false "
+            "(benchmarks/calibration.py); p stays"
         )
     return ""
 

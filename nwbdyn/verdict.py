@@ -60,6 +60,13 @@ def of_states(found: dict[str, Any]) -> str:
     return f"Differences of coupling {between} are not supported: {found['why_not']}."
 
 
+def adds_nothing(coupling: dict[str, Any]) -> bool:
+    """True where coupling has not been shown to help on test."""
+    interval, adds = coupling.get("interval"), coupling.get("adds")
+    low = interval[0] if interval and None not in interval else adds
+    return low is not None and not low > 0
+
+
 def span(interval: Sequence[float | None] | None, digits: int = 3) -> str:
     """An interval to read, "" where it is not known."""
     if interval is None or any(end is None or end != end for end in interval):
@@ -86,9 +93,13 @@ def _coupling(coupling: dict[str, Any] | None) -> list[str]:
     ends = (
         f" ({interval[0]:+.3f} to {interval[1]:+.3f})" if interval and None not in interval else ""
     )
+    if coupling["adds"] > 0:
+        said, than = "adds", "to"
+    else:
+        said, than = "does not help:", "against"
     return [
-        f"Coupling adds {coupling['adds']:+.3f}{ends} of {coupling['metric']} on "
-        f"{coupling['split']} to a refit without it."
+        f"Coupling {said} {coupling['adds']:+.3f}{ends} of {coupling['metric']} on "
+        f"{coupling['split']} {than} a refit without it."
     ]
 
 
@@ -115,6 +126,8 @@ def _edges(metrics: dict[str, Any]) -> list[str]:
     if tested is None:
         if coupling is None:
             return []
+        if adds_nothing(coupling):
+            return ["Do not read its edges: they do not help to predict."]
         return ["No null was run; add --null shift:20 before reading edges."]
     if tested["withheld"]:
         return [f"No edge can be called significant: {tested['withheld']}."]

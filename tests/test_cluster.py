@@ -78,7 +78,9 @@ def test_a_sweep_over_ray_takes_what_one_process_takes(asha, tmp_path):
     sweep.write_text("grid: {learning_rate: [1e-2, 1e-6, 1e-7, 1e-8]}\n")
     common = ["fit", "sample:cortex?neurons=6&duration=60", "--model", "netformer", *QUICK]
     common += ["--epochs", "30", "--sweep", sweep]
-    engine = ["--engine", "ray", *(["--asha"] if asha else [])]
+    engine = ["--engine", "ray"]
+    if asha:  # one after the other: what is stopped depends on who was there before
+        engine += ["--asha", "--cpus-per-fit", str(os.cpu_count())]
     over_ray = nwbdyn(*common, "-o", tmp_path / "ray", *engine)
     assert over_ray.returncode == 0, over_ray.stderr
     here = CliRunner().invoke(main, [*map(str, common), "-o", str(tmp_path / "here")])

@@ -28,7 +28,7 @@ def table(weight: np.ndarray) -> pd.DataFrame:
     )
 
 
-def judged(weight, *, num_surrogates=20, coupling=ADDS, flags=None):
+def judged(weight, *, num_surrogates=20, coupling=ADDS, calibrated=True, flags=None):
     evidence = Evidence(
         weight=weight,
         null=noise(num_surrogates, seed=1),
@@ -37,7 +37,9 @@ def judged(weight, *, num_surrogates=20, coupling=ADDS, flags=None):
         hypothesis="neurons are independent",
     )
     ids = 10 + np.arange(NUM_NEURONS)
-    return significance.judge(table(weight), ids, evidence, coupling=coupling, flags=flags)
+    return significance.judge(
+        table(weight), ids, evidence, coupling=coupling, calibrated=calibrated, flags=flags
+    )
 
 
 def strong(*edges: tuple[int, int]) -> np.ndarray:
@@ -161,6 +163,13 @@ def test_no_edge_is_called_where_coupling_adds_nothing(coupling):
     edges, summary, _ = judged(strong((0, 1)), coupling=coupling)
     assert edges["q"].isna().all()
     assert "coupling adds nothing on test" in summary["withheld"]
+
+
+def test_no_edge_is_called_of_a_model_that_calls_false_ones():
+    edges, summary, _ = judged(strong((0, 1)), calibrated=False)
+    assert edges["p"].notna().all()
+    assert edges["q"].isna().all()
+    assert "most edges that this model called were false" in summary["withheld"]
 
 
 def test_a_gain_without_interval_is_enough():

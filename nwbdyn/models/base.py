@@ -117,6 +117,7 @@ class Model(nn.Module):
     Config: ClassVar[type[BaseConfig]]
     paper: ClassVar[str]  # one-line citation
     spike_bin_width: ClassVar[float] = 0.020  # seconds, where nobody asks for another
+    edges_calibrated: ClassVar[bool] = False  # few of the edges called on known networks are false
     ablations: ClassVar[tuple[str, ...]] = ()  # what `forward(batch, maps=…)` can put for its maps
     # Options, beside those of training, in which members of a stack may differ:
     numbers: ClassVar[tuple[str, ...]] = ()  # read as attributes of the model; 0 in all or in none

@@ -60,6 +60,7 @@ class SynapsNet(base.Model):
     form: ClassVar[str] = "gain"
     Config: ClassVar[type[base.Config]] = SynapsNetConfig
     paper: ClassVar[str] = "Delavari, Oruç & Murphy, SynapsNet, arXiv 2411.08221"
+    edges_calibrated: ClassVar[bool] = True  # benchmarks/calibration.py
     spike_bin_width: ClassVar[float] = 0.050
     apart: ClassVar[tuple[str, ...]] = ("l1",)
     config: SynapsNetConfig
