@@ -5,7 +5,6 @@ session, and sessions take turns. Afterwards every session has a Fit of its own,
 of its own, and beside these stand the weights of the whole and a table of the scores.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +18,7 @@ from nwbdyn import (
     adopting,
     comparing,
     evaluation,
+    identity,
     members,
     readout,
     results,
@@ -198,7 +198,7 @@ def pose_jointly(
     names = scaling.run_names([(recording.source,) for recording in recordings])
     alone = [pose(recording, model, options=options, **choices) for recording in recordings]
     _check_alike(names, alone)
-    rows = global_rows(dict(zip(names, alone, strict=True)), neuron_id)
+    rows = identity.global_rows(dict(zip(names, alone, strict=True)), neuron_id)
     layout = replace(
         alone[0].layout,
         neuron_ids={name: tuple(rows[name].tolist()) for name in names},
@@ -240,63 +240,6 @@ def pose_jointly(
     return replace(joint, notes=_notes(joint))
 
 
-def global_rows(problems: Mapping[str, Problem], column: str | None) -> dict[str, np.ndarray]:
-    """session -> (N,) int, the number of each neuron among those of all sessions.
-
-    Raises:
-        DataError: a recording without that column, or in which it tells no neuron from another.
-    """
-    known: dict[tuple[str, str], int] = {}
-    rows, next_row = {}, 0
-    for name, problem in problems.items():
-        keys = _identities(problem, column)
-        row = np.zeros(len(keys), dtype=np.int64)
-        for neuron, key in enumerate(keys):
-            if key is None or key not in known:
-                row[neuron] = next_row
-                next_row += 1
-                if key is not None:
-                    known[key] = int(row[neuron])
-            else:
-                row[neuron] = known[key]
-        rows[name] = row
-    return rows
-
-
-def _identities(problem: Problem, column: str | None) -> list[tuple[str, str] | None]:
-    """(subject, entry) of each neuron, None where nothing says which neuron it is."""
-    table, where = problem.binned.neurons.table, problem.recording.source.name
-    if column is None:
-        return [None] * len(table)
-    if column not in table:
-        has = ", ".join(map(str, table.columns))
-        raise DataError(f"The neurons of {where} have no column {column!r}; they have: {has}.")
-    subject = str(problem.recording.subject.get("subject_id", ""))
-    entries = [_entry(value) for value in table[column]]
-    repeated = _repeated(entries)
-    if repeated and set(entries) <= {None, *repeated}:
-        raise DataError(
-            f"Column {column!r} of {where} gives {repeated[0]!r} to {entries.count(repeated[0])} "
-            "neurons, and no neuron an entry of its own; choose a column that tells them apart."
-        )
-    return [None if entry is None or entry in repeated else (subject, entry) for entry in entries]
-
-
-def _repeated(entries: Sequence[str | None]) -> list[str]:
-    """Entries that several neurons of one recording have: they say of none which neuron it is."""
-    count = Counter(entry for entry in entries if entry is not None)
-    return sorted(entry for entry, number in count.items() if number > 1)
-
-
-def _entry(value: object) -> str | None:
-    """An identifier as text, the same for 5, 5.0 and "5"; None where it says nothing."""
-    if pd.isna(value) or not str(value).strip():
-        return None
-    if isinstance(value, (float, np.floating)) and float(value).is_integer():
-        value = int(value)
-    return str(value).strip()
-
-
 def _check_alike(names: Sequence[str], problems: Sequence[Problem]) -> None:
     """Refuse recordings that one model cannot see as the same kind of thing."""
     first = problems[0].binned
@@ -334,7 +277,9 @@ def _cell_types(problems: Sequence[Problem], rows: Sequence[np.ndarray]) -> tupl
 def _notes(joint: Joint) -> tuple[Note, ...]:
     notes = []
     for name, problem in joint.problems.items() if joint.neuron_id else ():
-        repeated = _repeated(list(map(_entry, problem.binned.neurons.table[joint.neuron_id])))
+        repeated = identity.repeated(
+            [identity.entry(value) for value in problem.binned.neurons.table[joint.neuron_id]]
+        )
         if repeated:
             reason = f"{', '.join(repeated)}: several neurons of {name} each, so none is identified"
             notes.append(Note("ambiguous-id", str(joint.neuron_id), reason))

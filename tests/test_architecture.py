@@ -97,6 +97,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "pooling": ({"models", "windows"}, {"numpy", "torch"}),
     "problem": (RECORDING | DATA | {"adopting", "models", "trials"}, {"numpy", "pandas", "torch"}),
+    "identity": (WORDS | {"problem"}, {"numpy", "pandas"}),
     "distributed": (WORDS | {"models", "optional"}, {"numpy", "torch"}),
     "training": (
         WORDS | {"distributed", "models", "pooling", "run_directory", "windows"},
