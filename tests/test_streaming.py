@@ -120,6 +120,24 @@ def test_a_reader_that_moves_on_is_read_ahead_for(source, standin, data):
     assert file.transferred == len(data)
 
 
+@pytest.mark.parametrize("small", [16 << 20, 1 << 20])
+def test_only_a_small_file_that_is_read_here_and_there_comes_whole(
+    small, source, data, monkeypatch
+):
+    monkeypatch.setattr("nwbdyn.streaming.file.SMALL", small)
+    with open_file(source) as file:
+        for start in (3_600_000, 2_900_000, 2_200_000, 1_500_000):
+            file.seek(start)
+            assert file.read(100) == data[start : start + 100]
+        for _ in range(500):
+            if file.transferred == len(data):
+                break
+            time.sleep(0.002)
+        assert (file.transferred == len(data)) == (len(data) <= small)
+        file.seek(0)
+        assert file.read() == data
+
+
 def test_nothing_is_fetched_twice(source, standin):
     with open_file(source) as file:
         file.read()

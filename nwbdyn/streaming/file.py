@@ -1,9 +1,9 @@
 """A remote object as a seekable file: blocks in memory, fetched in parallel before they are needed.
 
 h5py reads a little here and there (metadata), then a lot in one place (data). So both ends of the
-file come first, a missed block brings its surroundings, a reader that moves on is read ahead for,
-and ranges known beforehand (`prefetch`) are merged and fetched together, while the caller is busy
-with the parts that have arrived.
+file come first, a missed block brings its surroundings, a reader that moves on is read ahead for, a
+small file that is read here and there comes whole, and ranges known beforehand (`prefetch`) are
+merged and fetched together, while the caller is busy with the parts that have arrived.
 """
 
 import io
@@ -24,6 +24,7 @@ TAIL = 1 << 20  # bytes fetched at its end
 NEAR = 512 << 10  # bytes fetched after a miss
 BEFORE = 2  # blocks fetched before it: HDF5 often goes on a little below
 AHEAD = 8 << 20  # most bytes fetched ahead of a reader that moves on
+SMALL, SCATTERED = 16 << 20, 4  # bytes of a file that comes whole after so many misses
 GAP = 256 << 10  # ranges closer than this are fetched as one
 SMALLEST_PART, LARGEST_PART = 2 << 20, 8 << 20  # bytes per request of a large read
 CONNECTIONS = 8
@@ -66,6 +67,7 @@ class RangedFile(io.RawIOBase):
         self._planned_on_their_way = 0
         self._unread: set[int] = set()  # prefetched blocks that nobody has read yet
         self._end_of_last_miss = -1
+        self._misses = 0
         self._ahead = NEAR
         self._arrived = threading.Condition()
         self._workers = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="nwbdyn-stream")
@@ -207,6 +209,9 @@ class RangedFile(io.RawIOBase):
             for part in self._missing_parts(start, stop):
                 self._submit(*part)
                 self._end_of_last_miss = part[1] * BLOCK
+            self._misses += 1
+            if self._misses == SCATTERED and self.size <= SMALL:
+                self.prefetch([(0, self.size)])
 
     def _missing_parts(self, start: int, stop: int) -> list[tuple[int, int]]:
         """Block ranges of requests for what of `start` to `stop` is neither here nor coming."""
