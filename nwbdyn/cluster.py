@@ -82,7 +82,7 @@ class Ray:
             validation, epoch = found.get("validation"), found.get("epoch")
             if found.get("failed") or found.get("error"):
                 out[number] = GivenUp(None, None, found.get("failed") or found["error"])
-            elif not found.get("done"):
+            elif not found.get("complete"):  # Ray writes a "done" of its own when it gives up
                 reason = f"given up after {found['percent']:.0f} % of its course, behind others"
                 out[number] = GivenUp(validation, epoch, reason)
 
@@ -207,4 +207,4 @@ def _train_job(candidate: Candidate) -> None:
         tune.report({**latest, "percent": 100, "failed": str(error)})
         return
     ended = {"validation": trained.best, "epoch": trained.best_epoch}
-    tune.report({**ended, "percent": 100, "done": True})
+    tune.report({**ended, "percent": 100, "complete": True})
