@@ -36,7 +36,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 def publish(name: str, text: str) -> None:
     """Print the result and keep it in `benchmarks/results/<name>.md`."""
-    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    given = ["FOLDER" if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *given])
     page = f"{text}\n\n`{command}`\n\n{banner()}\n"
     print(page)
     RESULTS.mkdir(exist_ok=True)
