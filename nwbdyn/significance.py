@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from nwbdyn.recording import Note
+from nwbdyn.verdict import least_gain
 
 LEVEL = 0.05  # of false discoveries, where nobody asks for another
 RULES = ("plain", "receiver", "sender", "edge", "pair", "cautious")
@@ -191,14 +192,12 @@ def _why_withheld(
     calibrated: bool,
 ) -> str:
     """Why no q is given; "" where it is."""
-    adds, interval = (coupling or {}).get("adds"), (coupling or {}).get("interval")
-    if adds is not None:
-        low = interval[0] if interval and None not in interval else adds
-        if not low > 0:
-            return (
-                f"coupling adds nothing on {coupling['split']} ({adds:+.3g} of "  # type: ignore[index]
-                f"{coupling['metric']}, from {low:+.3g})"  # type: ignore[index]
-            )
+    low = None if coupling is None else least_gain(coupling)
+    if coupling is not None and low is not None and not low > 0:
+        return (
+            f"coupling adds nothing on {coupling['split']} ({coupling['adds']:+.3g} of "
+            f"{coupling['metric']}, from {low:+.3g})"
+        )
     num_edges = num_neurons * (num_neurons - 1)
     if least * num_edges >= LEVEL:
         return (

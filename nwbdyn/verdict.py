@@ -60,11 +60,14 @@ def of_states(found: dict[str, Any]) -> str:
     return f"Differences of coupling {between} are not supported: {found['why_not']}."
 
 
-def adds_nothing(coupling: dict[str, Any]) -> bool:
-    """True where coupling has not been shown to help on test."""
-    interval, adds = coupling.get("interval"), coupling.get("adds")
-    low = interval[0] if interval and None not in interval else adds
-    return low is not None and not low > 0
+def least_gain(coupling: dict[str, Any]) -> float | None:
+    """What coupling adds at least: the interval's lower end, or the value where there is none.
+
+    Args:
+        coupling: metrics["coupling"].
+    """
+    interval = coupling.get("interval")
+    return interval[0] if interval and None not in interval else coupling.get("adds")
 
 
 def span(interval: Sequence[float | None] | None, digits: int = 3) -> str:
@@ -126,7 +129,8 @@ def _edges(metrics: dict[str, Any]) -> list[str]:
     if tested is None:
         if coupling is None:
             return []
-        if adds_nothing(coupling):
+        least = least_gain(coupling)
+        if least is not None and not least > 0:
             return ["Do not read its edges: they do not help to predict."]
         return ["No null was run; add --null shift:20 before reading edges."]
     if tested["withheld"]:
