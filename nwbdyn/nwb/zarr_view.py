@@ -77,7 +77,33 @@ class _Attributes(Mapping):
         return 0  # all of them are in memory already
 
 
-class ZarrGroup(h5py.Group):
+class _Stored:
+    """What groups and arrays of a store have in common: they are the same where their node is."""
+
+    _node: Node
+
+    @property
+    def address(self) -> int:
+        return id(self._node)
+
+    @property
+    def name(self) -> str:
+        return self._node.path
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __hash__(self) -> int:
+        return self.address
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Stored) and other.address == self.address
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+
+class ZarrGroup(_Stored, h5py.Group):
     """A group of the store."""
 
     def __init__(
@@ -92,14 +118,6 @@ class ZarrGroup(h5py.Group):
     @property
     def id(self) -> _Identity:
         return _Identity(self)
-
-    @property
-    def address(self) -> int:
-        return id(self._node)
-
-    @property
-    def name(self) -> str:
-        return self._node.path
 
     @property
     def file(self) -> "ZarrFile":
@@ -117,18 +135,6 @@ class ZarrGroup(h5py.Group):
 
     def __contains__(self, name: object) -> bool:
         return self.get(str(name)) is not None
-
-    def __bool__(self) -> bool:
-        return True
-
-    def __hash__(self) -> int:
-        return self.address
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ZarrGroup) and other.address == self.address
-
-    def __repr__(self) -> str:
-        return f"<Zarr group {self.name!r}>"
 
     def __getitem__(self, key: Any) -> "ZarrGroup | ZarrDataset":
         if isinstance(key, ZarrReference):
@@ -192,7 +198,7 @@ class ZarrFile(ZarrGroup):
         """Nothing: whoever opened the store closes it."""
 
 
-class ZarrDataset(h5py.Dataset):
+class ZarrDataset(_Stored, h5py.Dataset):
     """An array of the store; a scalar where it was one."""
 
     external = None
@@ -208,14 +214,6 @@ class ZarrDataset(h5py.Dataset):
     @property
     def id(self) -> None:
         return None  # of HDF5's there is none
-
-    @property
-    def address(self) -> int:
-        return id(self._node)
-
-    @property
-    def name(self) -> str:
-        return self._node.path
 
     @property
     def file(self) -> ZarrGroup:
@@ -261,18 +259,6 @@ class ZarrDataset(h5py.Dataset):
 
     def __len__(self) -> int:
         return self.shape[0]
-
-    def __bool__(self) -> bool:
-        return True
-
-    def __hash__(self) -> int:
-        return self.address
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ZarrDataset) and other.address == self.address
-
-    def __repr__(self) -> str:
-        return f"<Zarr array {self.name!r}>"
 
     def __getitem__(self, key: Any, new_dtype: Any = None) -> Any:
         if self._kind == "scalar":
