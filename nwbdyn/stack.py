@@ -18,7 +18,8 @@ from torch.func import functional_call, vmap
 
 from nwbdyn.errors import FitError
 from nwbdyn.models.base import Batch, Model
-from nwbdyn.training import Loop, batch_loss
+from nwbdyn.training import Loop
+from nwbdyn.validation_loss import batch_loss
 from nwbdyn.windows import Windows
 
 _SHARED = ("held_in", "neuron_ids")  # tensors of a batch that have no axis of windows
@@ -185,7 +186,7 @@ class Stack:
 
     @torch.no_grad()
     def _validate(self) -> list[float]:
-        """The validation loss of every row (see `training.validation_loss`)."""
+        """The validation loss of every row (see `validation_loss`)."""
         context = self.loops[0].windows.spec.context
 
         def sums(model: Model, batch: Batch) -> Tensor:

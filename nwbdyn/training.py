@@ -18,14 +18,14 @@ import torch
 from torch import Tensor
 
 from nwbdyn import run_directory
+from nwbdyn.checkpoint import owned, read_checkpoint, write_checkpoint
 from nwbdyn.distributed import ALONE, Team
 from nwbdyn.errors import FitError
-from nwbdyn.models.base import CO_SMOOTHING, Batch, Config, Layout, Model, Output
+from nwbdyn.models.base import Config, Layout, Model
 from nwbdyn.pooling import PooledWindows
 from nwbdyn.progress import Progress, Report, silent
+from nwbdyn.validation_loss import validation_loss
 from nwbdyn.windows import Windows
-
-_SMALLEST_RATE = 1e-9  # expected counts per bin; a rate of 0 would cost an infinite loss
 
 
 @dataclass(frozen=True)
@@ -327,18 +327,18 @@ class Loop:
         }
         if self.device.type == "cuda":
             state["random_cuda"] = torch.cuda.get_rng_state(self.device)
-        return _own(state)
+        return owned(state)
 
     def save(self) -> None:
         """Write the checkpoint, atomically."""
         assert self.folder is not None
-        _write(self.state(), self.folder)
+        write_checkpoint(self.state(), self.folder)
         self.last_epoch = None
 
     def save_last_epoch(self) -> None:
         """Write the last whole epoch, where it is newer than the checkpoint."""
         if self.folder is not None and self.last_epoch is not None:
-            _write(self.last_epoch, self.folder)
+            write_checkpoint(self.last_epoch, self.folder)
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go back to a checkpoint."""
@@ -367,80 +367,8 @@ class Loop:
             run_directory.write_history(self.folder, self.history)
 
 
-def validation_loss(model: Model, windows: Windows | PooledWindows, batch_size: int) -> float:
-    """What decides when to stop and which weights are kept; lower is better.
-
-    Mean Poisson loss of counts or mean squared error of traces over the validation windows: of
-    every neuron's next bin, or of the held-out neurons in the observed bins. A co-smoothing model
-    without held-out neurons is judged by its own loss.
-    """
-    model.eval()
-    total = torch.zeros(2, dtype=torch.float64)
-    with torch.no_grad():
-        for batch in windows.batches("val", batch_size):
-            total += torch.stack(batch_loss(model, batch, model(batch), windows.spec.context)).cpu()
-    return float(total[0] / total[1])
-
-
-def batch_loss(model: Model, batch: Batch, output: Output, context: int) -> tuple[Tensor, Tensor]:
-    """Sum of the validation loss over a batch, and how many targets (or windows) are in it."""
-    if model.target == CO_SMOOTHING and bool(batch.held_in.all()):
-        loss = model.loss(batch, output).double()
-        return loss * batch.num_windows, torch.full_like(loss, batch.num_windows)
-    # A model may leave neurons out: their predictions are NaN.
-    scored = _scored(model, batch, context) & ~output.prediction.isnan()
-    error = _pointwise(output, batch, counts=model.layout.counts)
-    return torch.where(scored, error, 0.0).double().sum(), scored.sum().double()
-
-
-def _scored(model: Model, batch: Batch, context: int) -> Tensor:
-    """(B, S, N) bool, the targets that count in validation."""
-    if model.target != CO_SMOOTHING:
-        return batch.valid
-    scored = batch.valid & ~batch.held_in
-    scored[:, context:] = False
-    return scored
-
-
-def _pointwise(output: Output, batch: Batch, *, counts: bool) -> Tensor:
-    """(B, S, N) loss of each target."""
-    if not counts:
-        return (output.prediction - batch.target) ** 2
-    rate = output.prediction.clamp(min=_SMALLEST_RATE)
-    return rate - batch.target * rate.log()
-
-
-def read_checkpoint(folder: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """The checkpoint of a run; nothing in it executes.
-
-    Raises:
-        FitError: it is damaged.
-    """
-    path = folder / run_directory.CHECKPOINT
-    try:
-        return torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise FitError(f"{path} is damaged ({error}). Start again with --overwrite.") from error
-
-
-def _write(state: Mapping[str, Any], folder: Path) -> None:
-    with run_directory.replacing(folder / run_directory.CHECKPOINT) as partial:
-        torch.save(state, partial)
-
-
 def _copied(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in weights.items()}
-
-
-def _own(value: Any) -> Any:
-    """The same with memory of its own: a tensor may be part of a larger one, and change later."""
-    if isinstance(value, Tensor):
-        return value.detach().clone()
-    if isinstance(value, Mapping):
-        return {name: _own(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_own(item) for item in value]
-    return value
 
 
 @contextmanager

@@ -72,7 +72,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "blocks": (RECORDING | {"binning", "splits", "metrics"}, {"numpy"}),
     "states": (RECORDING, {"numpy", "pandas"}),
     "surrogates": (RECORDING | {"binning", "splits"}, {"numpy", "pandas"}),
-    "significance": (RECORDING, {"numpy", "pandas"}),
+    "significance": (RECORDING | {"verdict"}, {"numpy", "pandas"}),
     "groups": (RECORDING | {"results", "significance"}, {"numpy", "pandas"}),
     "artefacts": (RECORDING, {"numpy", "pandas"}),
     "evaluation": (
@@ -99,11 +99,15 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "problem": (RECORDING | DATA | {"adopting", "models", "trials"}, {"numpy", "pandas", "torch"}),
     "identity": (WORDS | {"problem"}, {"numpy", "pandas"}),
     "distributed": (WORDS | {"models", "optional"}, {"numpy", "torch"}),
+    "checkpoint": ({"errors", "run_directory"}, {"torch"}),
+    "validation_loss": ({"models", "pooling", "windows"}, {"torch"}),
     "training": (
-        WORDS | {"distributed", "models", "pooling", "run_directory", "windows"},
+        WORDS
+        | {"checkpoint", "distributed", "models", "pooling", "run_directory"}
+        | {"validation_loss", "windows"},
         {"torch"},
     ),
-    "stack": (WORDS | {"models", "training", "windows"}, {"torch"}),
+    "stack": (WORDS | {"models", "training", "validation_loss", "windows"}, {"torch"}),
     "readout": (
         RECORDING | {"connectivity", "models", "splits", "windows"},
         {"numpy", "pandas", "torch"},

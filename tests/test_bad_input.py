@@ -7,10 +7,10 @@ import pytest
 from test_fitting import LINEAR, SMALL_STNDT, fit, imaging, units
 from test_joint import SMALL, days
 
+from nwbdyn.checkpoint import read_checkpoint
 from nwbdyn.errors import DataError, FitError
 from nwbdyn.joint import fit_joint
 from nwbdyn.recording import Covariate, Recording
-from nwbdyn.training import read_checkpoint
 
 
 def with_traces(recording: Recording, data: np.ndarray) -> Recording:

@@ -8,11 +8,12 @@ import torch
 from test_fitting import imaging, interrupt_after, units
 
 from nwbdyn import run_directory
+from nwbdyn.checkpoint import read_checkpoint
 from nwbdyn.ensembles import Member, train_all
 from nwbdyn.errors import FitError
 from nwbdyn.models.base import Model
 from nwbdyn.problem import Problem, pose
-from nwbdyn.training import Trained, read_checkpoint, train
+from nwbdyn.training import Trained, train
 from nwbdyn.windows import Windows
 
 CPU = torch.device("cpu")

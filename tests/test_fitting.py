@@ -16,11 +16,11 @@ import torch
 
 import nwbdyn
 from nwbdyn import results, run_directory
+from nwbdyn.checkpoint import read_checkpoint
 from nwbdyn.errors import ConfigError, DataError, FitError, ResultsError
 from nwbdyn.fitting import fit
 from nwbdyn.progress import Progress
 from nwbdyn.recording import Neurons, Recording, Source, SpikeTimes, Traces
-from nwbdyn.training import read_checkpoint
 
 LINEAR = {
     "history": 1,
