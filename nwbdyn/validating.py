@@ -80,7 +80,8 @@ def validate(
     ambiguous = tuple(unique[counts > 1].tolist())
     known = set(unique[counts == 1].tolist())
     named = pd.unique(pd.concat([wiring["pre"], wiring["post"]]))
-    rows = np.flatnonzero([name in known and name in set(named) for name in names])
+    wired, recorded = set(named), set(names)
+    rows = np.flatnonzero([name in known and name in wired for name in names])
     if len(rows) < LEAST_NEURONS:
         raise DataError(
             f"The wiring names {len(rows)} of {len(names)} neurons by {name_column!r}; it takes "
@@ -114,9 +115,9 @@ def validate(
         num_edges=int((truth[pairs] != 0).sum()),
         directed=directed,
         signed=signed,
-        unmapped=tuple(sorted(str(name) for name in named if name not in set(names))),
+        unmapped=tuple(sorted(str(name) for name in named if name not in recorded)),
         ambiguous=ambiguous,
-        unnamed=tuple(name for name in names if name and name not in set(named)),
+        unnamed=tuple(name for name in names if name and name not in wired),
     )
 
 
