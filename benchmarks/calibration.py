@@ -27,27 +27,21 @@ import pandas as pd
 import torch
 from machine import publish, table
 
-from nwbdyn import (
-    baselines,
-    evaluation,
-    identifiability,
-    members,
-    metrics,
-    readout,
-    refits,
-    significance,
-)
+from nwbdyn import baselines, metrics
 from nwbdyn.baselines import autoregression, vector
 from nwbdyn.baselines import problem as regression
 from nwbdyn.baselines.regression import Ridge
-from nwbdyn.members import Workplace
-from nwbdyn.problem import Problem, pose
+from nwbdyn.learning import members, readout
+from nwbdyn.learning.members import Workplace
+from nwbdyn.learning.problem import Problem, pose
 from nwbdyn.recording import Neurons, Recording, Source, Traces
-from nwbdyn.significance import LEVEL, RULE, RULES, Evidence
+from nwbdyn.scoring import evaluation
+from nwbdyn.scoring.summary import task_of
 from nwbdyn.simulate import sample
 from nwbdyn.simulate.network import RADIUS, balanced
-from nwbdyn.summary import task_of
-from nwbdyn.surrogates import Null
+from nwbdyn.trust import identifiability, refits, significance
+from nwbdyn.trust.significance import LEVEL, RULE, RULES, Evidence
+from nwbdyn.trust.surrogates import Null
 
 NULL = Null("shift", 20)
 PICKED = ("rate", range(3))  # the kind of network and the seeds that RULE was chosen on

@@ -21,14 +21,15 @@ import numpy as np
 import torch
 from machine import finished, publish, table
 
-from nwbdyn import binning, metrics, splits
+from nwbdyn import metrics
 from nwbdyn.baselines.regression import Ridge
-from nwbdyn.ensembles import Member, train_all
+from nwbdyn.learning.ensembles import Member, train_all
+from nwbdyn.learning.readout import connectivity, predict
 from nwbdyn.models import load
 from nwbdyn.models.base import Layout
-from nwbdyn.readout import connectivity, predict
 from nwbdyn.simulate import sample
-from nwbdyn.windows import Windows
+from nwbdyn.tensors import binning, splits
+from nwbdyn.tensors.windows import Windows
 
 PENALTIES = np.logspace(-5, 2, 15)
 EXCITATORY = "EC"

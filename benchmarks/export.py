@@ -29,8 +29,8 @@ from scipy.signal import lfilter
 import nwbdyn
 from nwbdyn.connectivity import Connectivity
 from nwbdyn.recording import Neurons, Source
-from nwbdyn.results import Fit, Predictions
-from nwbdyn.splits import GAP, TEST, TRAIN, VAL
+from nwbdyn.runs.results import Fit, Predictions
+from nwbdyn.tensors.splits import GAP, TEST, TRAIN, VAL
 
 CONTEXT, WIDTH, BIN = 5, 30, 0.1
 QUESTIONS = 20

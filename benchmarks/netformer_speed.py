@@ -27,11 +27,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nwbdyn.forms import NetFormerForm
+from nwbdyn.learning.problem import pose
+from nwbdyn.learning.training import Loop
 from nwbdyn.models.base import Batch, Layout
 from nwbdyn.models.netformer import NetFormer
-from nwbdyn.problem import pose
 from nwbdyn.recording import Neurons, Recording, Source, Traces
-from nwbdyn.training import Loop
 
 STEPS = ((527, 32), (1000, 32), (5000, 4))  # neurons, windows of a batch
 MEMORY = (500, 1000, 2000, 4000)  # neurons, in batches of 4

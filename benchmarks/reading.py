@@ -90,7 +90,7 @@ def cut_from_spikes(recording: "Recording") -> dict[str, np.ndarray]:
 
 def on_a_dense_grid(recording: "Recording") -> dict[str, np.ndarray]:
     """The same in the plain way: the whole session in bins of 5 ms, then cut."""
-    from nwbdyn.clock import grid_ceil, grid_index
+    from nwbdyn.tensors.clock import grid_ceil, grid_index
 
     spikes, trials = recording.activity, recording.trials
     held_out = recording.neurons.table["heldout"].to_numpy()
@@ -252,9 +252,9 @@ def inspect_rows(folder: Path) -> list[list[object]]:
 
 def untouched_row(folder: Path) -> list[object]:
     """Reading and binning the units beside a 10 GB series, and which of its bytes were read."""
-    from nwbdyn.binning import bin
     from nwbdyn.nwb.read import read
     from nwbdyn.recording import Source
+    from nwbdyn.tensors.binning import bin
 
     path = folder / "10GB.nwb"
     with h5py.File(path, "r") as file:
@@ -287,9 +287,9 @@ def make_traces(path: Path, num_frames: int) -> None:
 
 def longer_row(folder: Path) -> list[object]:
     """Traces on disk, 200 ROIs, binned as on a machine with 32 MB of memory."""
-    from nwbdyn import large
-    from nwbdyn.binning import bin
     from nwbdyn.recording import LazyArray, Neurons, Recording, Source, Traces
+    from nwbdyn.tensors import large
+    from nwbdyn.tensors.binning import bin
 
     large.memory = lambda: MEMORY
     large.READ = large.WORK = MEMORY // 4

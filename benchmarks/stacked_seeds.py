@@ -20,11 +20,11 @@ import pandas as pd
 import torch
 from machine import publish, table
 
-from nwbdyn.ensembles import Member, most_together, train_all
+from nwbdyn.learning.ensembles import Member, most_together, train_all
+from nwbdyn.learning.problem import Problem, pose
+from nwbdyn.learning.training import train
 from nwbdyn.models.base import Model
-from nwbdyn.problem import Problem, pose
 from nwbdyn.recording import Neurons, Recording, Source, Traces
-from nwbdyn.training import train
 
 CPU = torch.device("cpu")
 NUM_FRAMES = 1000

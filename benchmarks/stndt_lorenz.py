@@ -22,12 +22,12 @@ import torch
 from machine import finished, publish, table
 
 from nwbdyn import baselines
-from nwbdyn.binning import Binned
 from nwbdyn.metrics import co_bps, fp_bps, r2
 from nwbdyn.models.base import Batch, Layout
 from nwbdyn.models.stndt import MAPS, STNDT
 from nwbdyn.recording import Neurons
-from nwbdyn.splits import TEST, TRAIN, VAL, Split
+from nwbdyn.tensors.binning import Binned
+from nwbdyn.tensors.splits import TEST, TRAIN, VAL, Split
 
 EPOCHS = 40
 RECIPE: dict[str, object] = {

@@ -18,11 +18,12 @@ import numpy as np
 import torch
 from machine import finished, publish, table
 
-from nwbdyn import baselines, metrics, problem
-from nwbdyn.binning import Binned
-from nwbdyn.readout import all_starts, predict
+from nwbdyn import baselines, metrics
+from nwbdyn.learning import problem
+from nwbdyn.learning.readout import all_starts, predict
+from nwbdyn.learning.training import train
 from nwbdyn.simulate import Truth, sample
-from nwbdyn.training import train
+from nwbdyn.tensors.binning import Binned
 
 BIN_WIDTH = 0.02
 RECIPE: dict[str, object] = {

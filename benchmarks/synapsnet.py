@@ -21,16 +21,17 @@ import numpy as np
 import torch
 from machine import finished, publish, table
 
-from nwbdyn import baselines, binning, metrics, splits
+from nwbdyn import baselines, metrics
 from nwbdyn.baselines.regression import best_poisson
-from nwbdyn.binning import Binned
-from nwbdyn.ensembles import Member, train_all
+from nwbdyn.learning.ensembles import Member, train_all
+from nwbdyn.learning.readout import predict
 from nwbdyn.models.base import Layout
 from nwbdyn.models.synapsnet import SynapsNet
-from nwbdyn.readout import predict
 from nwbdyn.simulate import sample
-from nwbdyn.splits import Split
-from nwbdyn.windows import Windows
+from nwbdyn.tensors import binning, splits
+from nwbdyn.tensors.binning import Binned
+from nwbdyn.tensors.splits import Split
+from nwbdyn.tensors.windows import Windows
 
 L1 = (0.03, 0.1, 0.3, 1.0)  # of SynapsNet
 # Lengths of training, likewise. On recordings that are not scored here (seed 100), 1,000 and 2,000

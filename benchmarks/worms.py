@@ -44,15 +44,16 @@ from machine import finished, publish, table
 from scipy import stats
 
 import nwbdyn
-from nwbdyn import baselines, binning, metrics, splits
-from nwbdyn.binning import Binned
-from nwbdyn.ensembles import Member, train_all
+from nwbdyn import baselines, metrics
+from nwbdyn.learning.ensembles import Member, train_all
+from nwbdyn.learning.readout import connectivity
 from nwbdyn.models import load
 from nwbdyn.models.base import Layout
-from nwbdyn.readout import connectivity
-from nwbdyn.rollout import roll_out
-from nwbdyn.splits import Split
-from nwbdyn.windows import Windows
+from nwbdyn.scoring.rollout import roll_out
+from nwbdyn.tensors import binning, splits
+from nwbdyn.tensors.binning import Binned
+from nwbdyn.tensors.splits import Split
+from nwbdyn.tensors.windows import Windows
 
 HORIZON, FOLDS = 5, 5
 GAP = 16  # frames between parts, and of history for the baselines; NetFormer sees as many

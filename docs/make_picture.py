@@ -18,8 +18,8 @@ import numpy as np
 import nwbdyn
 from nwbdyn import metrics, simulate
 from nwbdyn.report import figures, style
-from nwbdyn.results import Fit
-from nwbdyn.splits import TEST
+from nwbdyn.runs.results import Fit
+from nwbdyn.tensors.splits import TEST
 
 ADDRESS = "sample:cortex?neurons=40"
 SECONDS = 25.0  # of activity that are shown

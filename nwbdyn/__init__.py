@@ -9,33 +9,33 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nwbdyn.connectivity import Connectivity
     from nwbdyn.fitting import fit
-    from nwbdyn.joint import fit_joint
+    from nwbdyn.many.joint import fit_joint
+    from nwbdyn.many.sweeping import sweep
     from nwbdyn.nwb.results import open_results
     from nwbdyn.nwb.write import export
     from nwbdyn.opening import open
     from nwbdyn.recording import Recording, Source
-    from nwbdyn.reproducing import reproduce
-    from nwbdyn.restoring import lesion
-    from nwbdyn.results import Fit, Predictions, load
-    from nwbdyn.sweeping import sweep
-    from nwbdyn.validating import validate
+    from nwbdyn.runs.reproducing import reproduce
+    from nwbdyn.runs.restoring import lesion
+    from nwbdyn.runs.results import Fit, Predictions, load
+    from nwbdyn.scoring.validating import validate
 
 _HOME = {
     "Connectivity": "nwbdyn.connectivity",
-    "Fit": "nwbdyn.results",
-    "Predictions": "nwbdyn.results",
+    "Fit": "nwbdyn.runs.results",
+    "Predictions": "nwbdyn.runs.results",
     "Recording": "nwbdyn.recording",
     "Source": "nwbdyn.recording",
     "export": "nwbdyn.nwb.write",
     "fit": "nwbdyn.fitting",
-    "fit_joint": "nwbdyn.joint",
-    "lesion": "nwbdyn.restoring",
-    "load": "nwbdyn.results",
+    "fit_joint": "nwbdyn.many.joint",
+    "lesion": "nwbdyn.runs.restoring",
+    "load": "nwbdyn.runs.results",
     "open": "nwbdyn.opening",
     "open_results": "nwbdyn.nwb.results",
-    "sweep": "nwbdyn.sweeping",
-    "reproduce": "nwbdyn.reproducing",
-    "validate": "nwbdyn.validating",
+    "sweep": "nwbdyn.many.sweeping",
+    "reproduce": "nwbdyn.runs.reproducing",
+    "validate": "nwbdyn.scoring.validating",
 }
 
 __version__ = "0.1.0"

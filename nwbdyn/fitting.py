@@ -14,33 +14,22 @@ from typing import Any
 
 import torch
 
-from nwbdyn import (
-    adopting,
-    benchmark,
-    comparing,
-    distributed,
-    groups,
-    identifiability,
-    members,
-    opening,
-    refits,
-    repeats,
-    results,
-    run_directory,
-    space,
-    state_null,
-    submitting,
-)
-from nwbdyn import states as behaviour
+from nwbdyn import opening
 from nwbdyn.errors import ConfigError
-from nwbdyn.members import Engine, Workplace
-from nwbdyn.problem import pose
+from nwbdyn.learning import adopting, comparing, distributed, members, repeats
+from nwbdyn.learning.members import Engine, Workplace
+from nwbdyn.learning.problem import pose
+from nwbdyn.learning.readout import INFLUENCE_WINDOWS
+from nwbdyn.many import space
+from nwbdyn.nlb import benchmark, submitting
 from nwbdyn.progress import Report, silent
-from nwbdyn.readout import INFLUENCE_WINDOWS
 from nwbdyn.recording import Note, Recording
-from nwbdyn.results import Fit
-from nwbdyn.summary import summarise
-from nwbdyn.surrogates import Null
+from nwbdyn.runs import results, run_directory
+from nwbdyn.runs.results import Fit
+from nwbdyn.scoring.summary import summarise
+from nwbdyn.trust import groups, identifiability, refits, state_null
+from nwbdyn.trust import states as behaviour
+from nwbdyn.trust.surrogates import Null
 
 DEVICES = ("auto", "cpu", "cuda")
 _UNUSED_TEST = "the benchmark does not ask this model about this layout; it is not used"
@@ -125,8 +114,8 @@ def fit(
             score the model against them (see `comparing`). A next-bin model only.
         effective_windows: test windows that the predictive influence is averaged over, at most. It
             is dear for stndt, and only there (with `causal_mask_ratio`) worth reducing.
-        sweep: settings to try, as a table or a YAML file (see `nwbdyn.space`). All are trained with
-            the first seed, and the one that does best on validation is fitted and scored.
+        sweep: settings to try, as a table or a YAML file (see `nwbdyn.many.space`). All are trained
+            with the first seed, and the one that does best on validation is fitted and scored.
         engine: trains the candidates of a sweep and further seeds, all at once (`cluster.Ray`); it
             needs a `run`. By default they train here, one after the other.
         run: run directory to write while fitting; None keeps everything in memory.

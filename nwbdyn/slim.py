@@ -16,7 +16,7 @@ from typing import BinaryIO
 import h5py
 import numpy as np
 
-from nwbdyn import __version__, archive, opening, run_directory, streaming
+from nwbdyn import __version__, archive, opening, streaming
 from nwbdyn.errors import ReadError, ResultsError
 from nwbdyn.nwb import slim_record, tables, walk
 from nwbdyn.nwb.hdf5_copy import Copy, Omissions
@@ -24,6 +24,7 @@ from nwbdyn.nwb.objects import HDF5_ERRORS, Contents, Found, address_of, attribu
 from nwbdyn.nwb.slim_record import LeftOut, SlimRecord
 from nwbdyn.progress import Report, silent
 from nwbdyn.recording import Source
+from nwbdyn.runs import run_directory
 
 RAW = ("ElectricalSeries", "ImageSeries", "PatchClampSeries", "DecompositionSeries")
 ROWS = ("data", "timestamps", "control")  # datasets of a series with one row per sample

@@ -12,8 +12,8 @@ from pynwb.ophys import DfOverF, ImageSegmentation, OpticalChannel
 
 from nwbdyn.connectivity import Connectivity
 from nwbdyn.recording import Neurons, Recording, Source
-from nwbdyn.results import Fit, Predictions
-from nwbdyn.splits import GAP, TEST, TRAIN, VAL
+from nwbdyn.runs.results import Fit, Predictions
+from nwbdyn.tensors.splits import GAP, TEST, TRAIN, VAL
 
 NUM_TIMES, NUM_NEURONS, BIN, CONTEXT = 60, 5, 0.5, 4
 SUBJECT = {"subject_id": "m1", "species": "Mus musculus", "sex": "F", "age": "P90D"}

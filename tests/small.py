@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from nwbdyn.binning import Binned, bin
 from nwbdyn.recording import Covariate, Neurons, Recording, Source, SpikeTimes, Traces
+from nwbdyn.tensors.binning import Binned, bin
 
 
 def neurons(number: int, kind: str = "unit", **columns: object) -> Neurons:

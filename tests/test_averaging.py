@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 from test_fitting import SMALL_STNDT, fit, units
 
-from nwbdyn import averaging, evaluation, splits
-from nwbdyn.binning import Binned
-from nwbdyn.evaluation import Task
 from nwbdyn.recording import Neurons
+from nwbdyn.scoring import averaging, evaluation
+from nwbdyn.scoring.evaluation import Task
+from nwbdyn.tensors import splits
+from nwbdyn.tensors.binning import Binned
 
 
 def task(num_bins: int = 600, num_neurons: int = 8) -> tuple[Task, np.ndarray]:

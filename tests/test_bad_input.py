@@ -7,9 +7,9 @@ import pytest
 from test_fitting import LINEAR, SMALL_STNDT, fit, imaging, units
 from test_joint import SMALL, days
 
-from nwbdyn.checkpoint import read_checkpoint
 from nwbdyn.errors import DataError, FitError
-from nwbdyn.joint import fit_joint
+from nwbdyn.learning.checkpoint import read_checkpoint
+from nwbdyn.many.joint import fit_joint
 from nwbdyn.recording import Covariate, Recording
 
 

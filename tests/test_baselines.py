@@ -7,10 +7,10 @@ import pytest
 from nwbdyn import baselines
 from nwbdyn.baselines.problem import history
 from nwbdyn.baselines.regression import Lasso, Poisson, Ridge
-from nwbdyn.binning import Binned
 from nwbdyn.errors import DataError
 from nwbdyn.recording import Neurons
-from nwbdyn.splits import GAP, TEST, TRAIN, VAL, Split
+from nwbdyn.tensors.binning import Binned
+from nwbdyn.tensors.splits import GAP, TEST, TRAIN, VAL, Split
 
 
 def binned_of(values, quantity="dff", *, segment=None, covariates=None):

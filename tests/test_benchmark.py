@@ -10,13 +10,14 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 from small import poisson_spikes, trial_table, units
 
-from nwbdyn import nlb, run_directory, simulate
+from nwbdyn import nlb, simulate
 from nwbdyn.cli import main
 from nwbdyn.errors import ConfigError, FitError, ResultsError
 from nwbdyn.fitting import fit
 from nwbdyn.nlb import scores, submission
 from nwbdyn.nwb import lab_file
 from nwbdyn.recording import Covariate, SpikeTimes
+from nwbdyn.runs import run_directory
 
 SMALL = {"layers": 1, "feedforward": 8, "updates": 40, "validate_every": 2, "batch_size": 16}
 WIDTH = 0.020

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import rois, trial_table, units
 
-from nwbdyn.binning import bin
-from nwbdyn.clock import milliseconds, observed, observed_moments
 from nwbdyn.errors import ConfigError, DataError
 from nwbdyn.recording import Covariate
+from nwbdyn.tensors.binning import bin
+from nwbdyn.tensors.clock import milliseconds, observed, observed_moments
 
 
 def codes(binned):

@@ -12,10 +12,11 @@ from lab_files import write_imaging, write_units
 from nwb_files import nwb
 from standin import KEY, StandIn
 
-from nwbdyn import sharing, verdict
 from nwbdyn.cli import main
 from nwbdyn.cli.terminal import WIDTH, table
 from nwbdyn.errors import ResultsError
+from nwbdyn.runs import sharing
+from nwbdyn.scoring import verdict
 
 QUICK = ["--epochs", "2", "--set", "history=4", "--set", "batch_size=256"]
 

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from nwbdyn import archive, results
+from nwbdyn import archive
 from nwbdyn.cli import main
+from nwbdyn.runs import results
 
 no_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="ray is not installed: pip install nwbdyn[ray]"

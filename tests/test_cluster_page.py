@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nwbdyn import space
 from nwbdyn.cli.cmd_fit import command
+from nwbdyn.many import space
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "cluster.md"
 TEXT = PAGE.read_text("utf-8")

@@ -10,11 +10,11 @@ from test_fitting import SMALL_STNDT, fit, imaging, units
 from test_joint import SMALL, days
 from test_synapsnet import BEHAVIOUR, COUNTS, TRACES, make_batch
 
-from nwbdyn import run_directory
 from nwbdyn.errors import ConfigError
-from nwbdyn.joint import fit_joint
+from nwbdyn.many.joint import fit_joint
 from nwbdyn.models._comparators import COMPARATORS, MultichannelGRU, PopulationMean
 from nwbdyn.models.synapsnet import SynapsNet
+from nwbdyn.runs import run_directory
 
 
 def made(model_class, layout):

@@ -16,10 +16,10 @@ from small import rois as imaging
 from small import units as spiking
 
 import nwbdyn
-from nwbdyn import cost
 from nwbdyn.cli import main
-from nwbdyn.members import candidates
-from nwbdyn.problem import pose
+from nwbdyn.learning import cost
+from nwbdyn.learning.members import candidates
+from nwbdyn.learning.problem import pose
 
 NOISE = np.random.default_rng(0).normal(size=(8000, 12)).astype(np.float32)
 

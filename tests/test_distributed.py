@@ -11,12 +11,13 @@ import torch
 from click.testing import CliRunner
 from test_fitting import LINEAR, imaging
 
-from nwbdyn import archive, results
+from nwbdyn import archive
 from nwbdyn.cli import main
-from nwbdyn.distributed import ALONE, join, share
 from nwbdyn.errors import ConfigError
 from nwbdyn.fitting import fit
-from nwbdyn.problem import pose
+from nwbdyn.learning.distributed import ALONE, join, share
+from nwbdyn.learning.problem import pose
+from nwbdyn.runs import results
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 from test_fitting import imaging, interrupt_after, units
 
-from nwbdyn import run_directory
-from nwbdyn.checkpoint import read_checkpoint
-from nwbdyn.ensembles import Member, train_all
 from nwbdyn.errors import FitError
+from nwbdyn.learning.checkpoint import read_checkpoint
+from nwbdyn.learning.ensembles import Member, train_all
+from nwbdyn.learning.problem import Problem, pose
+from nwbdyn.learning.training import Trained, train
 from nwbdyn.models.base import Model
-from nwbdyn.problem import Problem, pose
-from nwbdyn.training import Trained, train
-from nwbdyn.windows import Windows
+from nwbdyn.runs import run_directory
+from nwbdyn.tensors.windows import Windows
 
 CPU = torch.device("cpu")
 NETFORMER = {"history": 4, "layer_norm": True, "raw_values": False}

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nwbdyn import blocks, evaluation
 from nwbdyn.baselines import Baseline
-from nwbdyn.binning import Binned
-from nwbdyn.evaluation import Contest, Task
 from nwbdyn.recording import Neurons
-from nwbdyn.splits import TEST, TRAIN, VAL, Split
+from nwbdyn.scoring import blocks, evaluation
+from nwbdyn.scoring.evaluation import Contest, Task
+from nwbdyn.tensors.binning import Binned
+from nwbdyn.tensors.splits import TEST, TRAIN, VAL, Split
 
 NUM_BINS, NUM_NEURONS = 600, 3
 LABELS = np.repeat([TRAIN, VAL, TEST], [300, 100, 200]).astype(np.int8)

@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import poisson_spikes, rois, trial_table, units
 
-from nwbdyn import baselines, events, fit, splits
-from nwbdyn.binning import bin
+from nwbdyn import baselines, fit
 from nwbdyn.cli import main
-from nwbdyn.clock import frames, grid
 from nwbdyn.errors import DataError
+from nwbdyn.tensors import events, splits
+from nwbdyn.tensors.binning import bin
+from nwbdyn.tensors.clock import frames, grid
 
 CLOCK = grid(0, 300, 0.020)
 

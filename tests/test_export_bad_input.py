@@ -19,11 +19,11 @@ from pynwb import NWBHDF5IO
 from pynwb.core import DynamicTable
 
 import nwbdyn
-from nwbdyn import run_directory
 from nwbdyn.cli import main
 from nwbdyn.errors import ResultsError
 from nwbdyn.nwb.model_run import name_of
 from nwbdyn.nwb.write import export
+from nwbdyn.runs import run_directory
 
 
 @pytest.fixture

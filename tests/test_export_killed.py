@@ -13,7 +13,7 @@ PROGRAM = """
 import os, signal, sys, time
 from pathlib import Path
 import nwbdyn
-from nwbdyn import results
+from nwbdyn.runs import results
 from nwbdyn.nwb.write import export
 
 run, target, old, enrich, kills = sys.argv[1:]

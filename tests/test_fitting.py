@@ -15,12 +15,12 @@ import pytest
 import torch
 
 import nwbdyn
-from nwbdyn import results, run_directory
-from nwbdyn.checkpoint import read_checkpoint
 from nwbdyn.errors import ConfigError, DataError, FitError, ResultsError
 from nwbdyn.fitting import fit
+from nwbdyn.learning.checkpoint import read_checkpoint
 from nwbdyn.progress import Progress
 from nwbdyn.recording import Neurons, Recording, Source, SpikeTimes, Traces
+from nwbdyn.runs import results, run_directory
 
 LINEAR = {
     "history": 1,

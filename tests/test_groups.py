@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nwbdyn import groups
 from nwbdyn.connectivity import Connectivity
 from nwbdyn.errors import ResultsError
 from nwbdyn.recording import Neurons, Source
-from nwbdyn.results import Fit, Predictions
+from nwbdyn.runs.results import Fit, Predictions
+from nwbdyn.trust import groups
 
 
 def session(

@@ -6,9 +6,10 @@ import pytest
 from small import neurons
 from test_refits import EDGES, traces
 
-from nwbdyn import identifiability, verdict
 from nwbdyn.connectivity import Connectivity
 from nwbdyn.fitting import fit
+from nwbdyn.scoring import verdict
+from nwbdyn.trust import identifiability
 
 ADDS = {"metric": "r2", "split": "test", "adds": 0.02, "interval": [0.01, 0.03]}
 

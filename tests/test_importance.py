@@ -5,9 +5,11 @@ import pytest
 import torch
 from test_fitting import SMALL_STNDT, fit, units
 
-from nwbdyn import importance, metrics, readout
-from nwbdyn.problem import pose
-from nwbdyn.summary import task_of
+from nwbdyn import metrics
+from nwbdyn.learning import readout
+from nwbdyn.learning.problem import pose
+from nwbdyn.scoring import importance
+from nwbdyn.scoring.summary import task_of
 
 
 class Reads(torch.nn.Module):

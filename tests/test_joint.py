@@ -10,13 +10,14 @@ from click.testing import CliRunner
 from test_fitting import LINEAR, assert_same_fit, imaging, interrupt_after, units
 
 import nwbdyn
-from nwbdyn import evaluation, results, run_directory
 from nwbdyn.cli import main
 from nwbdyn.errors import ConfigError, DataError, FitError, ResultsError
 from nwbdyn.fitting import fit
-from nwbdyn.joint import fit_joint, pose_jointly
+from nwbdyn.many.joint import fit_joint, pose_jointly
 from nwbdyn.progress import Progress
 from nwbdyn.recording import Covariate, Recording, Source
+from nwbdyn.runs import results, run_directory
+from nwbdyn.scoring import evaluation
 
 SMALL = {"context": 4, "hidden": 8, "updates": 30, "batch_size": 32}  # of SynapsNet
 

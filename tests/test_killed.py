@@ -12,10 +12,10 @@ import pytest
 import torch
 from test_fitting import imaging
 
-from nwbdyn.ensembles import Member, train_all
-from nwbdyn.problem import Problem, pose
-from nwbdyn.run_directory import read_history
-from nwbdyn.training import Trained
+from nwbdyn.learning.ensembles import Member, train_all
+from nwbdyn.learning.problem import Problem, pose
+from nwbdyn.learning.training import Trained
+from nwbdyn.runs.run_directory import read_history
 
 SEEDS = (0, 1)
 PROGRAM = """

@@ -11,9 +11,9 @@ from nwb_files import nwb, rois, traces, units
 from small import poisson_spikes
 
 import nwbdyn
-from nwbdyn import large
-from nwbdyn.binning import Binned, bin
 from nwbdyn.recording import LazyArray
+from nwbdyn.tensors import large
+from nwbdyn.tensors.binning import Binned, bin
 
 
 @pytest.fixture

@@ -9,12 +9,13 @@ import torch
 from click.testing import CliRunner
 from small import poisson_spikes, rois, units
 
-from nwbdyn import binning, fitting, models, splits
+from nwbdyn import fitting, models
 from nwbdyn.cli import main
 from nwbdyn.forms import FORMS
 from nwbdyn.models import base
 from nwbdyn.models.base import CO_SMOOTHING, NEXT, Layout, Model
-from nwbdyn.windows import Windows
+from nwbdyn.tensors import binning, splits
+from nwbdyn.tensors.windows import Windows
 
 TOY = '''
 """A toy: every neuron repeats itself, and hears the others through one matrix."""

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from small import binned_counts, binned_traces, poisson_spikes, trial_table, units
 
 from nwbdyn import nlb
-from nwbdyn.binning import bin
 from nwbdyn.errors import DataError
+from nwbdyn.tensors.binning import bin
 
 SECONDS = 30.0
 

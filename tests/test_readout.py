@@ -4,11 +4,12 @@ import numpy as np
 import torch
 from small import binned_traces
 
-from nwbdyn import readout, splits
 from nwbdyn.connectivity import Connectivity
+from nwbdyn.learning import readout
 from nwbdyn.models.base import Layout
 from nwbdyn.models.synapsnet import SynapsNet, SynapsNetConfig
-from nwbdyn.windows import Windows
+from nwbdyn.tensors import splits
+from nwbdyn.tensors.windows import Windows
 
 
 def test_input_currents_are_a_x_wherever_something_was_observed():

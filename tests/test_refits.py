@@ -8,12 +8,14 @@ import pytest
 from small import poisson_spikes, rois, trial_table, units
 
 import nwbdyn
-from nwbdyn import refits, results, run_directory, verdict
 from nwbdyn.errors import ConfigError, ResultsError
 from nwbdyn.fitting import fit
-from nwbdyn.problem import pose
+from nwbdyn.learning.problem import pose
 from nwbdyn.recording import Recording
-from nwbdyn.surrogates import Null
+from nwbdyn.runs import results, run_directory
+from nwbdyn.scoring import verdict
+from nwbdyn.trust import refits
+from nwbdyn.trust.surrogates import Null
 
 QUICK = {
     "updates": 60,

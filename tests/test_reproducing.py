@@ -11,10 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 import nwbdyn
-from nwbdyn import archive, reproducing
+from nwbdyn import archive
 from nwbdyn.cli import main
 from nwbdyn.errors import ResultsError
 from nwbdyn.nwb.results import open_results, run_names
+from nwbdyn.runs import reproducing
 
 QUICK = {"batch_size": 256}
 

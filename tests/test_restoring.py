@@ -7,10 +7,10 @@ from test_fitting import LINEAR, SMALL_STNDT, fit, imaging, units
 from test_joint import SMALL, days
 
 import nwbdyn
-from nwbdyn import readout
 from nwbdyn.errors import ConfigError, ResultsError
-from nwbdyn.joint import fit_joint
-from nwbdyn.restoring import lesion, restore
+from nwbdyn.learning import readout
+from nwbdyn.many.joint import fit_joint
+from nwbdyn.runs.restoring import lesion, restore
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nwbdyn import results, run_directory
 from nwbdyn.connectivity import Connectivity
 from nwbdyn.errors import FitError, ResultsError
 from nwbdyn.recording import Neurons, Note, Source
-from nwbdyn.results import Fit, Predictions
-from nwbdyn.splits import TEST, TRAIN, VAL
+from nwbdyn.runs import results, run_directory
+from nwbdyn.runs.results import Fit, Predictions
+from nwbdyn.tensors.splits import TEST, TRAIN, VAL
 
 
 @pytest.fixture

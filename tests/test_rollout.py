@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 import torch
 
-from nwbdyn import baselines, rollout
-from nwbdyn.binning import Binned
+from nwbdyn import baselines
 from nwbdyn.models import base
 from nwbdyn.recording import Neurons
-from nwbdyn.splits import TEST, TRAIN, VAL, Split
-from nwbdyn.windows import Windows
+from nwbdyn.scoring import rollout
+from nwbdyn.tensors.binning import Binned
+from nwbdyn.tensors.splits import TEST, TRAIN, VAL, Split
+from nwbdyn.tensors.windows import Windows
 
 WEIGHT = torch.tensor([[0.8, 0.3], [-0.2, 0.7]])
 LABELS = np.repeat([TRAIN, VAL, TEST], [60, 20, 20]).astype(np.int8)

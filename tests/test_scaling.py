@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from nwbdyn import archive, scaling
+from nwbdyn import archive
 from nwbdyn.cli import main
 from nwbdyn.errors import DataError, FitError, ResultsError
-from nwbdyn.scaling import FAILED, FITTED, SKIPPED, Job
+from nwbdyn.many import scaling
+from nwbdyn.many.scaling import FAILED, FITTED, SKIPPED, Job
 
 QUICK = {"epochs": 1, "options": {"history": 4, "batch_size": 256, "ridge": 3000.0}}
 

@@ -11,10 +11,11 @@ from click.testing import CliRunner, Result
 from standin import KEY, StandIn
 
 import nwbdyn
-from nwbdyn import archive, sharing
+from nwbdyn import archive
 from nwbdyn.cli import main
 from nwbdyn.errors import AddressError, ArchiveError, ResultsError
 from nwbdyn.progress import Progress
+from nwbdyn.runs import sharing
 
 
 @pytest.fixture(autouse=True)

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from nwbdyn import artefacts, significance
 from nwbdyn.recording import Neurons
-from nwbdyn.significance import Evidence
 from nwbdyn.simulate import sample
+from nwbdyn.trust import artefacts, significance
+from nwbdyn.trust.significance import Evidence
 
 NUM_NEURONS = 8
 OTHERS = ~np.eye(NUM_NEURONS, dtype=bool)

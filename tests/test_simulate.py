@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from nwbdyn import baselines, binning, metrics, nlb, splits
+from nwbdyn import baselines, metrics, nlb
 from nwbdyn.errors import AddressError, ReadError
 from nwbdyn.recording import Traces
 from nwbdyn.simulate import Truth, normalise, sample, task_rnn
+from nwbdyn.tensors import binning, splits
 
 SMALL = {
     "cortex": "sample:cortex?neurons=12&duration=60",

@@ -25,13 +25,13 @@ from standin import FAULTS, Faults, StandIn
 
 import nwbdyn
 from nwbdyn import archive, slim
-from nwbdyn.binning import bin
 from nwbdyn.cli import main
 from nwbdyn.errors import NwbdynError, ReadError, ResultsError
 from nwbdyn.nwb import slim_record, walk
 from nwbdyn.nwb.hdf5_copy import Copy, Omissions
 from nwbdyn.progress import Progress, silent
 from nwbdyn.streaming.disk import BLOCK
+from nwbdyn.tensors.binning import bin
 
 NUM_SAMPLES, NUM_FRAMES = 40_000, 200
 RAW = (

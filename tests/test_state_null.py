@@ -5,12 +5,14 @@ import pandas as pd
 import pytest
 from small import rois
 
-from nwbdyn import identifiability, members, state_null, states, verdict
 from nwbdyn.errors import ConfigError, DataError
 from nwbdyn.fitting import fit
-from nwbdyn.members import Workplace
-from nwbdyn.problem import pose
+from nwbdyn.learning import members
+from nwbdyn.learning.members import Workplace
+from nwbdyn.learning.problem import pose
 from nwbdyn.recording import Recording
+from nwbdyn.scoring import verdict
+from nwbdyn.trust import identifiability, state_null, states
 
 NUM_NEURONS, NUM_FRAMES, LENGTH = 5, 1000, 100
 QUICK = {

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from small import neurons
 
-from nwbdyn import surrogates
-from nwbdyn.binning import Binned
 from nwbdyn.errors import ConfigError, DataError
-from nwbdyn.splits import GAP, TEST, TRAIN, VAL, Split
-from nwbdyn.surrogates import Null
+from nwbdyn.tensors.binning import Binned
+from nwbdyn.tensors.splits import GAP, TEST, TRAIN, VAL, Split
+from nwbdyn.trust import surrogates
+from nwbdyn.trust.surrogates import Null
 
 
 def recorded(labels: np.ndarray, *, num_neurons: int = 3, segment=None, valid=None) -> Binned:

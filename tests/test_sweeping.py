@@ -10,13 +10,14 @@ from click.testing import CliRunner
 from test_fitting import LINEAR, imaging, interrupt_after, units
 
 import nwbdyn
-from nwbdyn import run_directory, space
 from nwbdyn.cli import main
 from nwbdyn.cli.terminal import WIDTH
 from nwbdyn.errors import ConfigError, FitError
 from nwbdyn.fitting import fit
-from nwbdyn.problem import pose
-from nwbdyn.splits import SPLITS
+from nwbdyn.learning.problem import pose
+from nwbdyn.many import space
+from nwbdyn.runs import run_directory
+from nwbdyn.tensors.splits import SPLITS
 
 RIDGES = {"grid": {"ridge": [0.0, 3000.0, 1e7]}}
 # Candidates of equal shapes train as one program, whose float32 sums run in another order; updates

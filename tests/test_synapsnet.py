@@ -7,13 +7,14 @@ import pandas as pd
 import pytest
 import torch
 
-from nwbdyn import metrics, splits
-from nwbdyn.binning import Binned
+from nwbdyn import metrics
+from nwbdyn.learning.training import train
 from nwbdyn.models.base import Batch, Layout
 from nwbdyn.models.synapsnet import SynapsNet, SynapsNetConfig
 from nwbdyn.recording import Neurons
-from nwbdyn.training import train
-from nwbdyn.windows import Windows
+from nwbdyn.tensors import splits
+from nwbdyn.tensors.binning import Binned
+from nwbdyn.tensors.windows import Windows
 
 TRACES = Layout(
     neuron_ids={"0": (0, 1, 2, 3, 4)}, held_in={"0": (True,) * 5}, bin_width=0.25, quantity="dff"

@@ -6,8 +6,8 @@ import pytest
 from small import poisson_spikes, trial_table, units
 
 from nwbdyn.errors import DataError
-from nwbdyn.problem import pose
-from nwbdyn.trials import with_trials
+from nwbdyn.learning.problem import pose
+from nwbdyn.tensors.trials import with_trials
 
 
 @pytest.fixture

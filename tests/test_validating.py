@@ -43,7 +43,7 @@ def test_scores_are_those_of_the_matrices_off_the_diagonal(fitted, wiring):
 
 
 def test_partial_correlation_is_that_of_the_residuals(fitted, wiring):
-    from nwbdyn.validating import _partial_correlation
+    from nwbdyn.scoring.validating import _partial_correlation
 
     x = np.random.default_rng(0).normal(size=(400, 4)) @ np.triu(np.ones((4, 4)))
     others = np.column_stack([np.ones(400), x[:, 2:]])
@@ -97,7 +97,7 @@ def test_an_undirected_wiring_is_compared_pair_by_pair(fitted, wiring):
 
 
 def test_names_are_shuffled_inside_their_groups_only():
-    from nwbdyn.validating import _orders
+    from nwbdyn.scoring.validating import _orders
 
     groups = np.array(["a", "b", "a", "b", "b"])
     for order in _orders(groups, 50, seed=0):

@@ -9,14 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import binned_counts, binned_traces, rois, trial_table
 
-from nwbdyn import nlb, splits
-from nwbdyn.binning import bin
+from nwbdyn import nlb
 from nwbdyn.errors import ConfigError, DataError
 from nwbdyn.models.base import CO_SMOOTHING, NEXT, WindowSpec
 from nwbdyn.nwb.read import read
 from nwbdyn.recording import Covariate, Source
-from nwbdyn.splits import GAP, SPLITS, Split
-from nwbdyn.windows import Windows
+from nwbdyn.tensors import splits
+from nwbdyn.tensors.binning import bin
+from nwbdyn.tensors.splits import GAP, SPLITS, Split
+from nwbdyn.tensors.windows import Windows
 
 COUNTS_IN = "counts"
 

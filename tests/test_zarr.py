@@ -19,13 +19,13 @@ from zarr_files import write_store
 
 import nwbdyn
 from nwbdyn import archive, slim, zarr
-from nwbdyn.binning import bin
 from nwbdyn.cli import main
 from nwbdyn.errors import AddressError, ArchiveError, NwbdynError, ReadError, ResultsError
 from nwbdyn.nwb import read as nwb_read
 from nwbdyn.recording import Recording
 from nwbdyn.streaming import disk
 from nwbdyn.streaming.objects import DiskObjects
+from nwbdyn.tensors.binning import bin
 from nwbdyn.zarr import pickled
 from nwbdyn.zarr.array import array_v2, array_v3
 from nwbdyn.zarr.store import Folder

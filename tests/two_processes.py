@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from test_fitting import LINEAR, imaging
 
-from nwbdyn import distributed
-from nwbdyn.problem import pose
-from nwbdyn.training import train
+from nwbdyn.learning import distributed
+from nwbdyn.learning.problem import pose
+from nwbdyn.learning.training import train
 
 UPDATES = 40
 BATCH = 33  # windows; odd, so that shares are unequal

@@ -13,8 +13,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 import nwbdyn
-from nwbdyn.binning import bin
 from nwbdyn.report import style
+from nwbdyn.tensors.binning import bin
 
 QUICK = "NWBDYN_QUICK" in os.environ  # the tests run every tutorial with less
 ADDRESS = "sample:reach?trials=40" if QUICK else "sample:reach"

@@ -12,10 +12,10 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 import nwbdyn
-from nwbdyn import verdict
 from nwbdyn.cli.scoreboard import of_benchmark
 from nwbdyn.report import figures, style
 from nwbdyn.report.figures.activity import trial_bins
+from nwbdyn.scoring import verdict
 
 QUICK = "NWBDYN_QUICK" in os.environ  # the tests run every tutorial with less
 ADDRESS = f"sample:reach?neurons={24 if QUICK else 40}&trials={40 if QUICK else 100}"

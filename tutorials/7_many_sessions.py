@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 
 import nwbdyn
-from nwbdyn import archive, scaling
+from nwbdyn import archive
+from nwbdyn.many import scaling
 from nwbdyn.report import style
 
 QUICK = "NWBDYN_QUICK" in os.environ  # the tests run every tutorial with less

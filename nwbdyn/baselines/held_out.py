@@ -15,10 +15,10 @@ import numpy as np
 
 from nwbdyn.baselines.baseline import Baseline
 from nwbdyn.baselines.regression import best_poisson, log_scaled
-from nwbdyn.binning import Binned
 from nwbdyn.errors import DataError
 from nwbdyn.progress import Progress, Report, silent
-from nwbdyn.splits import SPLITS, TRAIN, VAL, Split
+from nwbdyn.tensors.binning import Binned
+from nwbdyn.tensors.splits import SPLITS, TRAIN, VAL, Split
 
 SMOOTHING_SD = (0.02, 0.04, 0.06, 0.1, 0.15, 0.25, 0.4)  # seconds
 LAG_WIDTHS = (0.02, 0.05, 0.1, 0.2)  # seconds, half the width of the middle lag group

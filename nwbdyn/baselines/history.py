@@ -25,10 +25,10 @@ from nwbdyn.baselines.problem import (
     pose,
 )
 from nwbdyn.baselines.regression import best_poisson, log_scaled
-from nwbdyn.binning import Binned
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import COUNTS
-from nwbdyn.splits import Split
+from nwbdyn.tensors.binning import Binned
+from nwbdyn.tensors.splits import Split
 
 FILTERS = {  # of the GLM's counts: time constants in seconds, 0 is the last bin itself
     "last bin + 0.1 s": (0.0, 0.1),

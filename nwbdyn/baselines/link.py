@@ -11,7 +11,7 @@ import numpy as np
 from nwbdyn.baselines.baseline import Baseline
 from nwbdyn.baselines.problem import Problem, floored, in_place
 from nwbdyn.baselines.regression import Ridge
-from nwbdyn.binning import Binned
+from nwbdyn.tensors.binning import Binned
 
 ORDERS = (1, 2, 3, 5)
 MAX_INPUTS = 1000  # lags times signals, beyond order 1

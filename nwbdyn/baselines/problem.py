@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nwbdyn.binning import Binned
 from nwbdyn.errors import DataError
 from nwbdyn.recording import COUNTS
-from nwbdyn.splits import GAP, SPLITS, TRAIN, VAL, Split
+from nwbdyn.tensors.binning import Binned
+from nwbdyn.tensors.splits import GAP, SPLITS, TRAIN, VAL, Split
 
 FLOOR = 0.01  # of a neuron's mean rate: a linear prediction of counts is kept above it
 

@@ -12,7 +12,7 @@ from nwbdyn.baselines.autoregression import Autoregression
 from nwbdyn.baselines.baseline import Baseline
 from nwbdyn.baselines.problem import Problem, in_source_units
 from nwbdyn.baselines.regression import Lasso, Ridge
-from nwbdyn.binning import Binned
+from nwbdyn.tensors.binning import Binned
 
 ORDERS = (1, 2, 3, 5)
 MAX_INPUTS = 1000  # lags times signals, beyond order 1: keeps the eigendecomposition short

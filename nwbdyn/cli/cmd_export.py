@@ -10,7 +10,7 @@ from click.core import ParameterSource
 from nwbdyn.cli import options, terminal
 
 if TYPE_CHECKING:
-    from nwbdyn.results import Fit
+    from nwbdyn.runs.results import Fit
 
 FLOATS = ("float32", "float16")
 
@@ -83,13 +83,14 @@ def command(
                     "--dry-run, --send, --replace and --allow-embargoed go with --upload dandi:ID."
                 )
     from nwbdyn.nwb.write import default_path, export, is_exported
-    from nwbdyn.results import load
+    from nwbdyn.runs.results import load
 
     fit = load(run, recorded=False)
     given = {key: str(value) for key, value in options.pairs(subject, "--subject").items()}
     path = output or default_path(fit, enrich=enrich, subject=given)
     if upload is not None:
-        from nwbdyn import archive, sharing
+        from nwbdyn import archive
+        from nwbdyn.runs import sharing
 
         archive.default_asset_path(path)  # raises where the name has no place in an archive
         sharing.check_place(upload, fit.source, instance=instance, allow_embargoed=allow_embargoed)
@@ -124,7 +125,7 @@ def _upload(
     replace: bool,
     quiet: bool,
 ) -> None:
-    from nwbdyn import sharing
+    from nwbdyn.runs import sharing
 
     try:
         with terminal.watch(quiet=quiet) as report:

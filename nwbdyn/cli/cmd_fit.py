@@ -147,10 +147,13 @@ def command(
     The exit code is 0 when it is done, 1 when nothing could be fitted, 2 for a wrong command line,
     and 3 when some of several recordings were fitted and some failed.
     """
-    from nwbdyn import archive, models, problem, run_directory, scaling, space
+    from nwbdyn import archive, models
     from nwbdyn.cli import scoreboard
-    from nwbdyn.results import load
-    from nwbdyn.scaling import Job
+    from nwbdyn.learning import problem
+    from nwbdyn.many import scaling, space
+    from nwbdyn.many.scaling import Job
+    from nwbdyn.runs import run_directory
+    from nwbdyn.runs.results import load
 
     if model not in models.names():
         raise ConfigError(f"No model named '{model}'. Choose from: {', '.join(models.names())}.")
@@ -246,7 +249,7 @@ def _fit_jointly(
     report: Report,
     **choices: Any,
 ) -> None:
-    from nwbdyn.joint import fit_joint
+    from nwbdyn.many.joint import fit_joint
     from nwbdyn.opening import open_source
 
     with ExitStack() as files:

@@ -112,7 +112,7 @@ def _check_model(name: str | None) -> None:
 def _cost(recording: "Recording", model: str) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from nwbdyn.cost import estimate
+    from nwbdyn.learning.cost import estimate
 
     try:
         cost = estimate(recording, model)
@@ -272,7 +272,7 @@ def _why_no_fit(summary: dict[str, Any]) -> str:
 
 def _fit_command(summary: dict[str, Any]) -> str | None:
     """The command that fits a model which takes such a recording; None where none does."""
-    from nwbdyn.splits import FEWEST_HELD_OUT
+    from nwbdyn.tensors.splits import FEWEST_HELD_OUT
 
     if _num_usable(summary) < FEWEST_NEURONS:
         return None

@@ -11,7 +11,7 @@ from nwbdyn.progress import Report
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nwbdyn.results import Fit
+    from nwbdyn.runs.results import Fit
 
 EXAMPLES = """\b
 Examples:
@@ -46,7 +46,7 @@ def command(
     import matplotlib
 
     from nwbdyn.report import page
-    from nwbdyn.results import load
+    from nwbdyn.runs.results import load
 
     matplotlib.use("agg")  # figures go into the page; no window opens
     fit = load(run)
@@ -58,7 +58,8 @@ def command(
 
 
 def _states(fit: "Fit", asked: str, report: Report) -> "pd.DataFrame":
-    from nwbdyn import opening, states
+    from nwbdyn import opening
+    from nwbdyn.trust import states
 
     source = fit.source
     with opening.open(source.uri, instance=source.instance, report=report) as recording:

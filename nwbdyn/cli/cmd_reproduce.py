@@ -8,7 +8,7 @@ import click
 from nwbdyn.cli import options, terminal
 
 if TYPE_CHECKING:
-    from nwbdyn.reproducing import Reproduction
+    from nwbdyn.runs.reproducing import Reproduction
 
 
 EXAMPLES = """\b
@@ -47,7 +47,7 @@ def command(
     fitted. Exit code 1 says that predictions or scores differ by more than they do on the same
     CPU with as many threads.
     """
-    from nwbdyn.reproducing import reproduce
+    from nwbdyn.runs.reproducing import reproduce
 
     with terminal.watch(quiet=quiet) as report:
         outcome = reproduce(
@@ -58,7 +58,7 @@ def command(
 
 
 def _lines(outcome: "Reproduction") -> list[str]:
-    from nwbdyn.reproducing import METRICS, PREDICTIONS
+    from nwbdyn.runs.reproducing import METRICS, PREDICTIONS
 
     rows = [
         ("predictions (SD)", f"{outcome.predictions:.1e}", f"{PREDICTIONS:.0e}", ""),

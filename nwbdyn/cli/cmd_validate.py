@@ -9,7 +9,7 @@ import click
 from nwbdyn.cli import terminal
 
 if TYPE_CHECKING:
-    from nwbdyn.validating import Validation
+    from nwbdyn.scoring.validating import Validation
 
 _SHORT = {"precision_at_k": "prec@k", "sign_accuracy": "sign", "direction": "direct."}
 _MOST_NAMES = 20  # that are listed
@@ -52,8 +52,8 @@ def command(
     seed: int,
 ) -> None:
     """Score the couplings of RUN against a known wiring, beside simple methods and a null."""
-    from nwbdyn.results import load
-    from nwbdyn.validating import validate
+    from nwbdyn.runs.results import load
+    from nwbdyn.scoring.validating import validate
 
     found = validate(
         load(run),

@@ -10,8 +10,8 @@ import click
 from nwbdyn.errors import NwbdynError
 
 if TYPE_CHECKING:
-    from nwbdyn.cluster import Ray
-    from nwbdyn.scaling import Session
+    from nwbdyn.many.cluster import Ray
+    from nwbdyn.many.scaling import Session
 
 _OPTIONS = (
     click.option(
@@ -71,7 +71,7 @@ def take_engine(choices: dict[str, Any]) -> "Ray | None":
         return None
     if given["asha"] and choices["sweep"] is None:
         raise click.UsageError("--asha gives up candidates of a sweep; pass --sweep FILE.")
-    from nwbdyn.cluster import Ray
+    from nwbdyn.many.cluster import Ray
 
     return Ray(
         address=given["cluster"],
@@ -95,7 +95,7 @@ def join(choices: dict[str, Any], *, alone: str | None) -> bool:
         return True
     if alone is not None:
         raise click.UsageError(f"--devices trains one model; {alone} takes --engine ray, or one.")
-    from nwbdyn import distributed
+    from nwbdyn.learning import distributed
 
     return distributed.join(choices["device"], choices["devices"], choices["nodes"]).leads
 
@@ -106,7 +106,8 @@ def say_cost(
     """On a terminal, what a long fit will take, by the first recording, and what shortens it."""
     if not sys.stderr.isatty():
         return
-    from nwbdyn import cost, space
+    from nwbdyn.learning import cost
+    from nwbdyn.many import space
     from nwbdyn.opening import open_source
 
     sweep = choices.get("sweep")

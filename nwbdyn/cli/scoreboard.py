@@ -4,10 +4,10 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nwbdyn import verdict
 from nwbdyn.cli import terminal
-from nwbdyn.results import Fit
-from nwbdyn.scaling import FITTED, Outcome
+from nwbdyn.many.scaling import FITTED, Outcome
+from nwbdyn.runs.results import Fit
+from nwbdyn.scoring import verdict
 
 _MOST_CANDIDATES = 20  # of a sweep, on a terminal
 _MOST_SECONDARY = 4  # columns beside the primary metric that fit on a terminal

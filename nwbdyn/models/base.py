@@ -151,7 +151,7 @@ class Model(nn.Module):
 
     @classmethod
     def stacks(cls, config: BaseConfig) -> bool:
-        """True when many members of this model can train as one program (`nwbdyn.ensembles`).
+        """True when many members can train as one program (`nwbdyn.learning.ensembles`).
 
         Then AdamW trains it, and `forward` and `loss` run under torch.vmap: no shape and no branch
         depends on a tensor's value, all randomness is `batch.uniform`, and members differ in

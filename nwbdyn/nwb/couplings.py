@@ -23,7 +23,7 @@ from nwbdyn.connectivity import Connectivity
 from nwbdyn.nwb import storage
 from nwbdyn.nwb.heat_map import heat_map
 from nwbdyn.recording import Note
-from nwbdyn.results import Fit
+from nwbdyn.runs.results import Fit
 
 EDGES_PER_NEURON = 10  # rows of the edge table, per neuron
 SERIES_BYTES = 256 * 10**6  # of edge weights over time

@@ -9,7 +9,7 @@ from pynwb.file import Subject
 from nwbdyn.errors import ConfigError, ResultsError
 from nwbdyn.nwb.model_run import name_of
 from nwbdyn.recording import Note
-from nwbdyn.results import Fit
+from nwbdyn.runs.results import Fit
 
 FIELDS = (
     "subject_id",

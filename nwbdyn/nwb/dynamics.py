@@ -17,8 +17,8 @@ from nwbdyn.errors import ConfigError
 from nwbdyn.nwb import couplings, storage
 from nwbdyn.nwb.model_run import model_run, name_of
 from nwbdyn.recording import Note
-from nwbdyn.results import Fit
-from nwbdyn.splits import SPLITS
+from nwbdyn.runs.results import Fit
+from nwbdyn.tensors.splits import SPLITS
 
 MODULE = "population_dynamics"
 MODULE_DESCRIPTION = "What models fitted to this recording predict, and the couplings they found."

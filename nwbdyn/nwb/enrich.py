@@ -17,7 +17,7 @@ from nwbdyn.nwb import slim_record
 from nwbdyn.nwb.dynamics import MODULE, MODULE_DESCRIPTION, Detail, InFile, results
 from nwbdyn.nwb.model_run import name_of
 from nwbdyn.progress import Progress, Report
-from nwbdyn.results import Fit
+from nwbdyn.runs.results import Fit
 
 NAMESPACE = "ndx-population-dynamics"
 BLOCK = 16 * 2**20  # bytes copied at a time

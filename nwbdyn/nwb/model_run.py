@@ -11,8 +11,8 @@ from ndx_population_dynamics import ModelRun, RunMetrics, RunSource
 from pynwb.epoch import TimeIntervals
 
 from nwbdyn.recording import Note, Source
-from nwbdyn.results import Fit, Predictions
-from nwbdyn.splits import SPLITS
+from nwbdyn.runs.results import Fit, Predictions
+from nwbdyn.tensors.splits import SPLITS
 
 
 def name_of(fit: Fit) -> str:

@@ -11,11 +11,11 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from nwbdyn.clock import increasing
 from nwbdyn.errors import ReadError
 from nwbdyn.nwb import objects, planes, roi_table, series, tables
 from nwbdyn.nwb.objects import Contents, Found, attribute, has, path_of
 from nwbdyn.recording import TRACE_QUANTITIES, LazyArray, Neurons, Traces
+from nwbdyn.tensors.clock import increasing
 
 NOT_NEURONS = re.compile(
     r"neuropil|npil|background|baseline|surround|residual|(?<!de)noise|motion|\bf0\b"

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nwbdyn.clock import increasing
 from nwbdyn.nwb.objects import Found
 from nwbdyn.recording import LazyArray, Neurons
+from nwbdyn.tensors.clock import increasing
 
 
 def merge(

@@ -17,7 +17,7 @@ import pandas as pd
 from nwbdyn.connectivity import Connectivity
 from nwbdyn.errors import ResultsError
 from nwbdyn.recording import LazyArray, Neurons, Note, Source
-from nwbdyn.results import Fit, Predictions
+from nwbdyn.runs.results import Fit, Predictions
 
 MODULE = "processing/population_dynamics"
 FACTORS = (  # arrays of ConnectivityFactors, as `Connectivity.arrays` calls them

@@ -15,7 +15,6 @@ from tempfile import TemporaryDirectory
 import h5py
 from pynwb import NWBHDF5IO
 
-from nwbdyn import results, run_directory
 from nwbdyn.errors import ResultsError
 from nwbdyn.nwb import derivative, dynamics
 from nwbdyn.nwb import enrich as enrichment
@@ -23,7 +22,8 @@ from nwbdyn.nwb.dynamics import Detail
 from nwbdyn.nwb.model_run import name_of
 from nwbdyn.nwb.results import run_names
 from nwbdyn.progress import Progress, Report, silent
-from nwbdyn.results import Fit
+from nwbdyn.runs import results, run_directory
+from nwbdyn.runs.results import Fit
 
 log = logging.getLogger(__name__)
 

@@ -12,12 +12,13 @@ from typing import Any
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from nwbdyn import run_directory, verdict
 from nwbdyn.errors import ResultsError
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.report import sections, slider, style, words
 from nwbdyn.report.sections import Draw
-from nwbdyn.results import Fit
+from nwbdyn.runs import run_directory
+from nwbdyn.runs.results import Fit
+from nwbdyn.scoring import verdict
 
 PAGE_COLOURS = {  # of the figures, by what the page calls them in light and in dark mode
     style.INK: "currentColor",
@@ -37,7 +38,7 @@ def write(
     """Write the report of `fit` to `path`, whole or not at all.
 
     Args:
-        states: intervals of behavioural states, see `nwbdyn.states`.
+        states: intervals of behavioural states, see `nwbdyn.trust.states`.
         overwrite: replace an earlier page.
         report: told how many figures are drawn.
 

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from nwbdyn import verdict
 from nwbdyn.recording import COUNTS
 from nwbdyn.report import figures
 from nwbdyn.report.figures.space import has_positions
-from nwbdyn.results import Fit
+from nwbdyn.runs.results import Fit
+from nwbdyn.scoring import verdict
 
 Draw = Callable[[Fit], Axes | tuple[Axes, ...]]
 

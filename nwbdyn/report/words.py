@@ -3,9 +3,10 @@
 import json
 from typing import Any
 
-from nwbdyn import models, verdict
+from nwbdyn import models
 from nwbdyn.recording import COUNTS
-from nwbdyn.results import Fit
+from nwbdyn.runs.results import Fit
+from nwbdyn.scoring import verdict
 
 Rows = list[tuple[str, str]]
 

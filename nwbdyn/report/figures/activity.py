@@ -9,8 +9,8 @@ from scipy.ndimage import gaussian_filter1d
 from nwbdyn import metrics
 from nwbdyn.recording import COUNTS
 from nwbdyn.report import style
-from nwbdyn.results import Fit
-from nwbdyn.splits import TEST, TRAIN
+from nwbdyn.runs.results import Fit
+from nwbdyn.tensors.splits import TEST, TRAIN
 
 MOST_BINS = {COUNTS: 600}  # of one curve; longer ones are shown in part
 MOST_FRAMES = 1200

@@ -6,7 +6,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from nwbdyn.report import style
-from nwbdyn.results import Fit
+from nwbdyn.runs.results import Fit
 
 MOST_NEURONS = 400  # rows of a heat map; larger networks show the strongest
 MOST_GROUPS = 24  # names along an axis

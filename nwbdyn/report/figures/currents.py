@@ -6,8 +6,8 @@ from matplotlib.axes import Axes
 
 from nwbdyn.report import style
 from nwbdyn.report.figures.activity import chosen, recorded_of
-from nwbdyn.results import Fit
-from nwbdyn.splits import TEST
+from nwbdyn.runs.results import Fit
+from nwbdyn.tensors.splits import TEST
 
 MOST_FRAMES = 600  # of one curve
 MOST_LAGS = 5  # bins to each side

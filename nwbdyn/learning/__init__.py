@@ -1,0 +1,1 @@
+"""A fit, step by step: what is decided before, the loop, many at once, what the model says."""

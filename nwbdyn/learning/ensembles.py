@@ -1,0 +1,241 @@
+"""Many members of one model, trained as one program where that is faster.
+
+Seeds of a fit, surrogates of a recording, points of a sweep: every member equals the fit that
+`training.train` makes of it, down to rounding. It has its own weights, order of batches, dropout,
+schedule, early stop and checkpoints, so that either way of training goes on where the other was
+stopped.
+
+STNDT trains one member after another. Its blocks for the CPU write their gradients by hand and fill
+the cache with one member's windows, so there is nothing left for a stack to save.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nwbdyn.errors import FitError
+from nwbdyn.learning.stack import Stack
+from nwbdyn.learning.training import Loop, Trained, out_of_memory, own_randomness, train
+from nwbdyn.models.base import BaseConfig, Config, Layout, Model
+from nwbdyn.progress import Progress, Report, silent
+from nwbdyn.tensors.pooling import PooledWindows
+from nwbdyn.tensors.windows import Windows
+
+MOST_MEMBERS = 32  # of one program
+
+
+@dataclass(frozen=True)
+class Member:
+    """One fit among several of the same model."""
+
+    config: Config  # equal in shapes; anything else may differ, see `train_all`
+    windows: Windows | PooledWindows  # shared, or its own: a surrogate, resampled blocks
+    seed: int
+    folder: Path | None = None  # of its checkpoints and history; None keeps nothing
+    adopted: Mapping[str, Tensor] | None = None  # state of a fitted model, see `training.train`
+
+
+def train_all(
+    model_class: type[Model],
+    layout: Layout,
+    members: Sequence[Member],
+    *,
+    device: torch.device,
+    resume: bool = False,
+    stack: bool | None = None,
+    report: Report = silent,
+) -> list[Trained]:
+    """Train every member; the same as one `training.train` after another, only sooner.
+
+    Members share a program where they have as many windows and agree in all options but learning
+    rate, weight decay, clipping, lengths of training and what the model lists in `numbers` and
+    `apart`; the others start a program of their own.
+
+    Args:
+        members: at least one.
+        resume: members that left a checkpoint in their folder go on from it.
+        stack: True for one program, False for one fit after another, None for what is faster.
+        report: told after every epoch of a program, or of a fit.
+
+    Returns:
+        In the order of `members`. `seconds` in the history of a member of a program are its share.
+
+    Raises:
+        FitError: a member failed, named by its seed. The others have been trained to their end
+            before it is raised, and those with a folder are complete there: resuming, with another
+            learning rate for the one that failed, trains that one only.
+        KeyboardInterrupt: as it came, once the last whole epoch of every member is saved.
+    """
+    found = attempt_all(
+        model_class, layout, members, device=device, resume=resume, stack=stack, report=report
+    )
+    errors = [one for one in found if isinstance(one, FitError)]
+    if errors:
+        more = f" {len(errors)} of {len(members)} members failed." if len(errors) > 1 else ""
+        raise FitError(f"{errors[0]}{more}") from errors[0]
+    return [one for one in found if isinstance(one, Trained)]
+
+
+def attempt_all(
+    model_class: type[Model],
+    layout: Layout,
+    members: Sequence[Member],
+    *,
+    device: torch.device,
+    resume: bool = False,
+    stack: bool | None = None,
+    report: Report = silent,
+) -> list[Trained | FitError]:
+    """As `train_all`, with the error of a member that failed in its place."""
+    results: dict[int, Trained | FitError] = {}
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        for group in _groups(model_class, layout, members, device, stack):
+            part = [members[k] for k in group]
+            if len(part) > 1:
+                found = _train_together(model_class, layout, part, device, resume, report)
+            else:
+                found = [_train_alone(model_class, layout, part[0], device, resume, report)]
+            results |= dict(zip(group, found, strict=True))
+    return [results[k] for k in range(len(members))]
+
+
+def _train_alone(
+    model_class: type[Model],
+    layout: Layout,
+    member: Member,
+    device: torch.device,
+    resume: bool,
+    report: Report,
+) -> Trained | FitError:
+    try:
+        return train(
+            model_class,
+            member.config,
+            layout,
+            member.windows,
+            seed=member.seed,
+            device=device,
+            folder=member.folder,
+            resume=resume,
+            adopted=member.adopted,
+            report=report,
+        )
+    except FitError as error:
+        return error
+
+
+def _train_together(
+    model_class: type[Model],
+    layout: Layout,
+    members: Sequence[Member],
+    device: torch.device,
+    resume: bool,
+    report: Report,
+) -> list[Trained | FitError]:
+    loops = [_begun(model_class, layout, member, device, resume) for member in members]
+    errors: dict[int, FitError] = {}  # id of a loop -> why it stopped
+    try:
+        while running := [one for one in loops if not one.finished and id(one) not in errors]:
+            stack = Stack(running)
+            while stack.whole:
+                stack.epoch()
+                if any(one.history for one in loops):  # none, where all stop in their first epoch
+                    report(_progress(loops))
+            stack.release()
+            errors |= {id(running[k]): error for k, error in stack.errors.items()}
+    except KeyboardInterrupt:
+        for loop in loops:
+            loop.save_last_epoch()
+        raise
+    except torch.OutOfMemoryError as error:
+        alone = out_of_memory(members[0].config.batch_size)
+        raise FitError(f"{alone} {len(members)} fits trained at once: fewer need less.") from error
+    return [errors.get(id(one)) or one.trained() for one in loops]
+
+
+def _begun(
+    model_class: type[Model], layout: Layout, member: Member, device: torch.device, resume: bool
+) -> Loop:
+    """A loop as `train` starts it."""
+    with own_randomness(member.seed, device):
+        loop = Loop(
+            model_class,
+            member.config,
+            layout,
+            member.windows,
+            seed=member.seed,
+            device=device,
+            folder=member.folder,
+            adopted=member.adopted,
+        )
+        loop.begin(resume=resume)
+        loop.random = torch.get_rng_state()  # it draws from the global generator no more
+    return loop
+
+
+def _progress(loops: Sequence[Loop]) -> Progress:
+    """How far the training is: the member that is least far counts."""
+    slowest = min((one for one in loops if one.history), key=lambda one: one.epoch)
+    alone = slowest.progress()
+    left = alone.detail["seconds left"]
+    assert isinstance(left, float)
+    return Progress(
+        alone.stage,
+        alone.done,
+        alone.total,
+        alone.unit,
+        alone.detail | {"seconds left": left * len(loops), "members": str(len(loops))},
+    )
+
+
+def _groups(
+    model_class: type[Model],
+    layout: Layout,
+    members: Sequence[Member],
+    device: torch.device,
+    stack: bool | None,
+) -> list[list[int]]:
+    """Positions of the members that train as one program each."""
+    if stack is False:
+        return [[k] for k in range(len(members))]
+    alike: dict[object, list[int]] = {}
+    for k, member in enumerate(members):
+        pooled = isinstance(member.windows, PooledWindows)  # its batches are of several sessions
+        alone = pooled or not model_class.stacks(member.config)
+        alike.setdefault(k if alone else _shape(model_class, member), []).append(k)
+    groups = []
+    for positions in alike.values():
+        most = len(positions) if stack else most_together(members[positions[0]], layout, device)
+        groups += [positions[k : k + most] for k in range(0, len(positions), most)]
+    return groups
+
+
+def most_together(member: Member, layout: Layout, device: torch.device) -> int:
+    """How many members like this one `train_all` puts into one program; 1 where that gains nothing.
+
+    On a CPU, measured by `benchmarks/stacked_seeds.py`: up to 14 tokens a program of 8 takes about
+    half the time of 8 fits, from 50 on it takes as long as they do. On a GPU nothing was measured;
+    a call costs more there, so larger models are put together.
+    """
+    tokens = layout.num_global + layout.num_covariates
+    return MOST_MEMBERS if tokens <= (100 if device.type == "cuda" else 14) else 1
+
+
+def _shape(model_class: type[Model], member: Member) -> object:
+    """Equal for members that can share a program."""
+    apart = {one.name for one in fields(BaseConfig)} - {"batch_size"} | {*model_class.apart}
+    options = []
+    for one in fields(member.config):
+        value = getattr(member.config, one.name)
+        if one.name in model_class.numbers:
+            options.append(bool(value))
+        elif one.name not in apart:
+            options.append(value)
+    windows = member.windows
+    assert isinstance(windows, Windows)
+    sizes = tuple(len(windows.starts(name)) for name in ("train", "val"))
+    adopts = member.adopted is not None  # and does not train what it adopts
+    return (*options, *sizes, adopts, windows.session, windows.spec)

@@ -1,0 +1,339 @@
+"""The models that one fit trains: the options that validation picks, one per seed, one uncoupled.
+
+Each trains in a folder of its own inside the run, so that an interrupted fit goes on where it was.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nwbdyn.errors import FitError
+from nwbdyn.learning import readout
+from nwbdyn.learning.adopting import Adopted
+from nwbdyn.learning.distributed import ALONE, Team
+from nwbdyn.learning.ensembles import Member, attempt_all
+from nwbdyn.learning.problem import Problem
+from nwbdyn.learning.training import Trained, train
+from nwbdyn.models.base import BaseConfig, Layout, Model
+from nwbdyn.progress import Progress, Report, silent
+from nwbdyn.tensors.pooling import PooledWindows
+from nwbdyn.tensors.windows import Windows
+
+
+class Posed(Protocol):
+    """What is trained here: one recording's `Problem`, or several recordings' `Joint`."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def model_class(self) -> type[Model]: ...
+    @property
+    def config(self) -> BaseConfig: ...
+    @property
+    def layout(self) -> Layout: ...
+    @property
+    def windows(self) -> Windows | PooledWindows: ...
+    @property
+    def adopted(self) -> Adopted | None: ...
+
+
+AnyPosed = TypeVar("AnyPosed", bound=Posed)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One training among several of a fit, in values that another process can take."""
+
+    model_class: type[Model]
+    config: BaseConfig
+    layout: Layout
+    windows: Windows  # on the CPU
+    seed: int
+    folder: Path | None
+    adopted: Mapping[str, Tensor] | None = None
+
+    def train(self, report: Report = silent, *, device: torch.device | str = "cpu") -> Trained:
+        """Train it, or go on with what is in its folder."""
+        device = torch.device(device)
+        return train(
+            self.model_class,
+            self.config,
+            self.layout,
+            self.windows.to(device),
+            seed=self.seed,
+            device=device,
+            folder=self.folder,
+            resume=True,
+            adopted=self.adopted,
+            report=report,
+        )
+
+
+@dataclass(frozen=True)
+class GivenUp:
+    """Why a candidate cannot be chosen, and how far it came."""
+
+    validation: float | None  # loss
+    epoch: int | None
+    reason: str
+
+
+class Engine(Protocol):
+    """What trains many candidates at once, elsewhere."""
+
+    def train(
+        self, candidates: Sequence[Candidate], folder: Path | None, report: Report = silent
+    ) -> Mapping[int, GivenUp]:
+        """Leave each in its folder as `training.train` does; those that came to nothing, and why.
+
+        Args:
+            folder: for what the engine writes; every process can reach it.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where a fit keeps what it trains, whether it goes on with what is there, and who watches."""
+
+    run: Path | None = None  # the run directory; None keeps everything in memory
+    resume: bool = False
+    report: Report = silent
+    engine: Engine | None = None  # None trains in this process, one after the other
+    team: Team = ALONE  # the processes that train every model together
+
+    def folder(self, name: str) -> Path | None:
+        """A folder of the run, made; None without a run."""
+        if self.run is None:
+            return None
+        (self.run / name).mkdir(exist_ok=True)
+        return self.run / name
+
+
+@dataclass(frozen=True)
+class Choice(Generic[AnyPosed]):
+    """What validation took among several Configs."""
+
+    problem: AnyPosed  # with the Config that was taken
+    trained: Trained | None = None  # its model; None where there was nothing to choose from
+    table: tuple[dict[str, Any], ...] = ()  # per candidate, see `choose`
+
+
+def candidates(problem: Posed, tried: Sequence[BaseConfig] = ()) -> tuple[BaseConfig, ...]:
+    """The Configs that validation is to choose from; one where nothing is left open.
+
+    Args:
+        tried: of a sweep, each of which may leave options open itself.
+    """
+    num_windows = len(problem.windows.starts("train"))
+    each = [
+        problem.model_class.candidates(config, num_windows) for config in tried or [problem.config]
+    ]
+    return tuple(dict.fromkeys(config for some in each for config in some))
+
+
+def left_open(problem: Posed, configs: Sequence[BaseConfig]) -> list[str]:
+    """Names of the options in which the candidates differ from what was asked."""
+    asked = asdict(problem.config)
+    tried = [asdict(config) for config in configs]
+    return [name for name in asked if any(config[name] != asked[name] for config in tried)]
+
+
+def settle(
+    problem: AnyPosed, configs: Sequence[BaseConfig], seed: int, place: Workplace
+) -> AnyPosed:
+    """The problem with the candidate that does best on validation."""
+    return choose(problem, configs, seed, place).problem
+
+
+def choose(
+    problem: AnyPosed, configs: Sequence[BaseConfig], seed: int, place: Workplace
+) -> Choice[AnyPosed]:
+    """Train every candidate and take the one with the lowest validation loss; no test bin is read.
+
+    Returns:
+        The choice. Its table has one entry per candidate, in order: "options" (those that
+        candidates differ in), "validation" (its loss, None where training failed), "epoch" (the
+        best), "chosen" and, where training failed, "reason".
+
+    Raises:
+        FitError: every candidate failed.
+    """
+    if len(configs) == 1:
+        return Choice(_posed(problem, configs[0]))
+    names = left_open(problem, configs)
+    posed = _each_posed(problem, configs)
+    place.report(Progress("choosing", 0, len(configs), "candidates"))
+    found = _attempt(
+        problem,
+        [_member(one, seed, place.folder(f"choice-{number}")) for number, one in enumerate(posed)],
+        place,
+    )
+    place.report(Progress("choosing", len(configs), len(configs), "candidates"))
+    trained = {number: one for number, one in enumerate(found) if isinstance(one, Trained)}
+    if not trained:
+        why = next(one.reason for one in found if isinstance(one, GivenUp))
+        raise FitError(f"All {len(configs)} candidates failed. The first: {why}")
+    best = min(trained, key=lambda number: trained[number].best)
+    table = []
+    for number, (config, one) in enumerate(zip(configs, found, strict=True)):
+        row: dict[str, Any] = {"options": {name: getattr(config, name) for name in names}}
+        if isinstance(one, GivenUp):
+            row |= asdict(one)
+        else:
+            row |= {"validation": one.best, "epoch": one.best_epoch}
+        table.append(row | {"chosen": number == best})
+    return Choice(posed[best], trained[best], tuple(table))
+
+
+def _each_posed(problem: AnyPosed, configs: Sequence[BaseConfig]) -> list[AnyPosed]:
+    """The problem with each Config; those that cut windows alike share them."""
+    by_spec: dict[Any, AnyPosed] = {}
+    posed = []
+    for config in configs:
+        spec = problem.model_class.windows(config, problem.layout)
+        if spec not in by_spec:
+            by_spec[spec] = _posed(problem, config)
+        posed.append(replace(by_spec[spec], config=config))
+    return posed
+
+
+def _posed(problem: AnyPosed, config: BaseConfig) -> AnyPosed:
+    """The problem with another Config."""
+    if isinstance(problem, Problem):
+        return problem.with_config(config)  # type: ignore[return-value]
+    return replace(problem, config=config)
+
+
+def train_each(
+    problem: Posed, seeds: Sequence[int], place: Workplace, first: Trained | None = None
+) -> list[Trained]:
+    """One trained model per seed; `first` is one of them, where it was trained to be chosen."""
+    others = [seed for seed in seeds if first is None or seed != first.seed]
+    several = len(seeds) > 1
+    place.report(Progress("seeds", 0, len(seeds), "fits"))
+    found = _attempt(
+        problem,
+        [_member(problem, s, place.folder(f"seed-{s}") if several else place.run) for s in others],
+        place,
+    )
+    place.report(Progress("seeds", len(seeds), len(seeds), "fits"))
+    trained = {} if first is None else {first.seed: first}
+    for seed, one in zip(others, found, strict=True):
+        if isinstance(one, GivenUp):
+            raise FitError(one.reason)
+        trained[seed] = one
+    return [trained[seed] for seed in seeds]
+
+
+def predict_uncoupled(problem: Problem, seed: int, place: Workplace) -> np.ndarray | None:
+    """(num_bins, N) predictions of the model that `train_uncoupled` trains; None without one."""
+    trained = train_uncoupled(problem, seed, place)
+    return None if trained is None else readout.predict(trained.model, problem.windows)
+
+
+def train_uncoupled(problem: Posed, seed: int, place: Workplace) -> Trained | None:
+    """The same model, seed and data, fitted with coupling off; it adopts nothing.
+
+    None for a model that has no such option, or where it was switched off by hand.
+    """
+    if not getattr(problem.config, "coupling", False):
+        return None
+    config = replace(problem.config, coupling=False)  # type: ignore[call-arg]
+    place.report(Progress("without coupling", 0, 1, "fits"))
+    folder = place.folder("without-coupling")
+    trained = _train(replace(problem, adopted=None), config, seed, folder, place)
+    place.report(Progress("without coupling", 1, 1, "fits"))
+    return trained
+
+
+def _member(problem: Posed, seed: int, folder: Path | None) -> Member:
+    adopted = None if problem.adopted is None else problem.adopted.state
+    return Member(problem.config, problem.windows, seed, folder, adopted)
+
+
+def _attempt(
+    problem: Posed, members: Sequence[Member], place: Workplace
+) -> list[Trained | GivenUp]:
+    """Every member trained, or why it was not: by the engine, by the team, or as one program."""
+    out: Mapping[int, GivenUp] = {}
+    if place.engine is not None and len(members) > 1:
+        out = place.engine.train(_portable(problem, members), place.run, place.report)
+        place = replace(place, resume=True)  # all is in the folders
+    kept = [number for number in range(len(members)) if number not in out]
+    found = (_one_program if place.team is ALONE else _one_by_one)(
+        problem, [members[number] for number in kept], place
+    )
+    done = {
+        number: GivenUp(None, None, str(one)) if isinstance(one, FitError) else one
+        for number, one in zip(kept, found, strict=True)
+    }
+    return [out[number] if number in out else done[number] for number in range(len(members))]
+
+
+def _portable(problem: Posed, members: Sequence[Member]) -> list[Candidate]:
+    """The members in values that another process can take."""
+    candidates = []
+    for member in members:
+        assert isinstance(member.windows, Windows)  # joint fits take no engine
+        candidates.append(
+            Candidate(
+                model_class=problem.model_class,
+                config=member.config,
+                layout=problem.layout,
+                windows=member.windows.to("cpu"),
+                seed=member.seed,
+                folder=None if member.folder is None else member.folder.absolute(),
+                adopted=member.adopted,
+            )
+        )
+    return candidates
+
+
+def _one_program(
+    problem: Posed, members: Sequence[Member], place: Workplace
+) -> list[Trained | FitError]:
+    return attempt_all(
+        problem.model_class,
+        problem.layout,
+        members,
+        device=problem.windows.device,
+        resume=place.resume,
+        report=place.report,
+    )
+
+
+def _one_by_one(
+    problem: Posed, members: Sequence[Member], place: Workplace
+) -> list[Trained | FitError]:
+    found: list[Trained | FitError] = []
+    for member in members:
+        posed = replace(problem, windows=member.windows)
+        try:
+            found.append(_train(posed, member.config, member.seed, member.folder, place))
+        except FitError as error:
+            found.append(error)
+    return found
+
+
+def _train(
+    problem: Posed, config: BaseConfig, seed: int, folder: Path | None, place: Workplace
+) -> Trained:
+    return train(
+        problem.model_class,
+        config,
+        problem.layout,
+        problem.windows,
+        seed=seed,
+        device=problem.windows.device,
+        folder=folder,
+        resume=place.resume,
+        adopted=None if problem.adopted is None else problem.adopted.state,
+        team=place.team,
+        report=place.report,
+    )

@@ -1,0 +1,273 @@
+"""A trained model -> predictions on the session clock, time-resolved connectivity, edges.
+
+Several fits of one recording become one answer here: predictions are averaged, and every coupling
+matrix is scaled to unit root mean square before it is averaged, because seeds agree on the pattern
+better than on its size.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+
+from nwbdyn.connectivity import Connectivity
+from nwbdyn.models.base import CO_SMOOTHING, Batch, Model
+from nwbdyn.progress import Progress, Report, silent
+from nwbdyn.recording import Neurons
+from nwbdyn.tensors.splits import GAP, SPLITS
+from nwbdyn.tensors.windows import Windows
+
+SPLITS_WITH_WINDOWS = SPLITS[:GAP]
+MOST_NEURONS = 5000  # above, no N x N matrix is made
+MOST_EDGES = 100_000  # rows of an edge table
+INFLUENCE_WINDOWS = 200  # that the mean influence is taken over
+INFLUENCE_NUMBERS = 2**25  # entries of the influence matrices that are held at once
+MOST_MAP_BYTES = 256 * 2**20  # above, only the first layer's attention maps are kept
+
+MEASURES = {
+    "netformer": "attention coefficient: newest value of the sender -> next value of the receiver",
+    "gain": "change of the receiver's next value per unit of the sender's (input units)",
+    "attention": "attention weight of the first layer (no unit, acausal)",
+    "static": "model weight",
+    "dense": "model weight",
+}
+
+
+def predict(
+    model: Model,
+    windows: Windows,
+    *,
+    splits: Sequence[str] = SPLITS_WITH_WINDOWS,
+    maps: str | None = None,
+    without: torch.Tensor | None = None,
+) -> np.ndarray:
+    """(num_bins, N) predictions in source units where a window of these splits reaches, else NaN.
+
+    Args:
+        maps: what stands for a model's attention maps, for models that can replace them.
+        without: columns whose input is 0: no spike, or the training mean of a trace.
+    """
+    options = {} if maps is None else {"maps": maps}
+    values = np.full(windows.binned.values.shape, np.nan, dtype=np.float32)
+    for split in splits:
+        starts, size = windows.starts(split), model.config.batch_size
+        if len(starts) % size == 1:
+            size += 1  # no window alone in the last batch: shuffled maps need a second one
+        with torch.no_grad():
+            parts = [
+                model(_silenced(batch, without), **options).prediction.cpu().numpy()
+                for batch in windows.batches(split, size)
+            ]
+        stitched = windows.stitch(starts, np.concatenate(parts))
+        reached = np.isfinite(stitched)
+        values[reached] = stitched[reached]
+    return values
+
+
+def all_starts(windows: Windows) -> np.ndarray:
+    """(num_windows,) first bins of the windows of every split, split after split."""
+    return np.concatenate([windows.starts(split) for split in SPLITS_WITH_WINDOWS])
+
+
+def connectivity(model: Model, windows: Windows) -> Connectivity:
+    """The model's native form over every window of every split, in time order."""
+    binned, spec = windows.binned, windows.spec
+    starts = all_starts(windows)
+    order = np.argsort(starts, kind="stable")
+    first = starts[order]
+    arrays, attributes = _parameters(model, windows.session)
+    parts = _read_outs(model, windows, len(starts))
+    arrays |= {name: values[order] for name, values in parts.items()}
+    if model.target == CO_SMOOTHING:
+        half = (spec.context + spec.forward) * binned.bin_width / 2
+        held_in = windows.split.held_in
+        return Connectivity(
+            form=model.form,
+            time=binned.time[first] - binned.bin_width / 2 + half,
+            window=(-half, half),
+            neurons=binned.neurons.take(held_in),
+            measure=MEASURES[model.form],
+            causal=False,
+            arrays={name: values[..., held_in, :][..., held_in] for name, values in arrays.items()},
+            attributes=attributes,
+        )
+    last = first + spec.context - 1
+    if model.form == "netformer":
+        arrays |= {"activity": windows.inputs, "last": last}
+    return Connectivity(
+        form=model.form,
+        time=binned.time[last],
+        window=(-(spec.context - 0.5) * binned.bin_width, 0.5 * binned.bin_width),
+        neurons=binned.neurons,
+        measure=MEASURES[model.form],
+        causal=True,
+        arrays=arrays,
+        attributes=attributes,
+    )
+
+
+def currents(connectivity: Connectivity, windows: Windows) -> np.ndarray | None:
+    """(num_bins, N) input currents I(t) = A x(t), NaN in bins that were not observed.
+
+    x is the activity as the model saw it. None for a form that has no adjacency.
+    """
+    if connectivity.form != "gain":
+        return None
+    inputs = windows.inputs
+    values = np.empty_like(inputs)
+    np.matmul(inputs, connectivity.arrays["A"].T, out=values)
+    values[~windows.binned.valid] = np.nan
+    return values
+
+
+def influence(
+    model: Model,
+    windows: Windows,
+    *,
+    num_windows: int = INFLUENCE_WINDOWS,
+    report: Report = silent,
+) -> np.ndarray:
+    """(N, N) mean predictive influence [post, pre] over evenly spaced test windows.
+
+    Rows and columns are those of the model's connectivity.
+
+    Args:
+        num_windows: at most.
+        report: told the number of windows before the first, and how far it is and how long the
+            rest will take after each batch of them.
+    """
+    every = windows.starts("test")
+    picked = np.unique(np.linspace(0, len(every) - 1, num_windows).astype(int))
+    wanted = torch.as_tensor(every[picked])
+    num_neurons = windows.binned.num_neurons
+    size = max(1, min(model.config.batch_size, INFLUENCE_NUMBERS // num_neurons**2))
+    total = np.zeros((num_neurons, num_neurons))
+    done, begun = 0, time.monotonic()
+    report(Progress("influence", 0, len(wanted), "windows"))
+    for batch in windows.batches("test", size):
+        chosen = torch.isin(batch.start_bin.cpu(), wanted).to(batch.start_bin.device)
+        if chosen.any():
+            total += model.influence(_only(batch, chosen)).double().sum(0).cpu().numpy()
+            done += int(chosen.sum())
+            left = (time.monotonic() - begun) / done * (len(wanted) - done)
+            report(Progress("influence", done, len(wanted), "windows", {"seconds left": left}))
+    mean = total / len(wanted)
+    kept = windows.split.held_in if model.target == CO_SMOOTHING else slice(None)
+    return mean[kept][:, kept]
+
+
+def edges(
+    matrices: Sequence[np.ndarray], neurons: Neurons, influences: Sequence[np.ndarray] = ()
+) -> pd.DataFrame:
+    """The off-diagonal entries of the mean matrix, strongest first, at most MOST_EDGES.
+
+    Args:
+        matrices: (N, N) [post, pre], one per seed. A single one keeps its scale.
+        influences: likewise, see `influence`; none where the model has none.
+
+    Returns:
+        pre, post (ids), pre_cell_type, post_cell_type, weight, sign; seed_sd (of the scaled
+        weights; optimisation noise, not an error bar) and sign_agreement (share of seeds with the
+        sign of the mean), NaN for one seed; influence, the mean over seeds in the same way, NaN
+        without. `attrs`: num_pairs, and kept_share of the summed |weight|.
+    """
+    off_diagonal = ~np.eye(len(neurons), dtype=bool)
+    stack = _scaled(matrices, off_diagonal)
+    mean = stack.mean(axis=0)
+    post, pre = np.nonzero(off_diagonal)
+    strongest = np.argsort(-np.abs(mean[post, pre]), kind="stable")[:MOST_EDGES]
+    post, pre = post[strongest], pre[strongest]
+    entries, weight = stack[:, post, pre], mean[post, pre]  # (num_seeds, E), (E,)
+    unknown = np.full(len(weight), np.nan)
+    several = len(stack) > 1
+    types = np.full(len(neurons), "", dtype=object)
+    if "cell_type" in neurons.table:
+        types = neurons.table["cell_type"].fillna("").astype(str).to_numpy(dtype=object)
+    table = pd.DataFrame(
+        {
+            "pre": neurons.ids[pre],
+            "post": neurons.ids[post],
+            "pre_cell_type": types[pre],
+            "post_cell_type": types[post],
+            "weight": weight.astype(np.float32),
+            "sign": np.sign(weight).astype(np.int8),
+            "seed_sd": entries.std(axis=0, ddof=1) if several else unknown,
+            "sign_agreement": (
+                (np.sign(entries) == np.sign(weight)).mean(axis=0) if several else unknown
+            ),
+            "influence": (
+                _scaled(influences, off_diagonal).mean(axis=0)[post, pre].astype(np.float32)
+                if len(influences)
+                else unknown
+            ),
+        }
+    )
+    total = np.abs(mean[off_diagonal]).sum()
+    table.attrs = {
+        "num_pairs": int(off_diagonal.sum()),
+        "kept_share": float(np.abs(weight).sum() / total) if total else 1.0,
+    }
+    return table
+
+
+def _scaled(matrices: Sequence[np.ndarray], off_diagonal: np.ndarray) -> np.ndarray:
+    """(num_seeds, N, N) float64, each at unit root mean square where there are several."""
+    stack = np.stack(matrices).astype(np.float64)
+    if len(stack) == 1:
+        return stack
+    size = np.sqrt(np.square(stack[:, off_diagonal]).mean(axis=1))
+    return stack / np.where(size > 0, size, 1)[:, None, None]
+
+
+def _silenced(batch: Batch, columns: torch.Tensor | None) -> Batch:
+    """The batch without the input of some neurons."""
+    if columns is None or not len(columns):
+        return batch
+    return replace(batch, activity=batch.activity.index_fill(2, columns, 0.0))
+
+
+def _only(batch: Batch, chosen: torch.Tensor) -> Batch:
+    """Some windows of a batch; `chosen` is (B,) bool."""
+    return replace(
+        batch,
+        activity=batch.activity[chosen],
+        target=batch.target[chosen],
+        valid=batch.valid[chosen],
+        covariates=batch.covariates[chosen],
+        start_bin=batch.start_bin[chosen],
+    )
+
+
+def _parameters(
+    model: Model, session: str
+) -> tuple[dict[str, np.ndarray], dict[str, float | int | str | bool]]:
+    """What the form needs of the parameters: arrays, and single numbers as attributes."""
+    arrays: dict[str, np.ndarray] = {}
+    attributes: dict[str, float | int | str | bool] = {}
+    for name, value in model.connectivity(session).items():
+        if value.ndim:
+            arrays[name] = value.cpu().numpy()
+        else:
+            attributes[name] = value.item()
+    return arrays, attributes
+
+
+def _read_outs(model: Model, windows: Windows, num_windows: int) -> dict[str, np.ndarray]:
+    """The time-resolved parts of the form, one row per window, split after split."""
+    wanted = {"gain": ("g",), "attention": ("maps",), "dense": ("weight",)}.get(model.form, ())
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
+    if not wanted:
+        return {}
+    for split in SPLITS_WITH_WINDOWS:
+        for batch in windows.batches(split, model.config.batch_size):
+            read = model.read_out(batch)
+            for name in wanted:
+                values = read[name]
+                if name == "maps":
+                    size = 2 * num_windows * values[0].numel()
+                    values = (values[:, :1] if size > MOST_MAP_BYTES else values).half()
+                parts[name].append(values.cpu().numpy())
+    return {name: np.concatenate(values) for name, values in parts.items()}

@@ -1,0 +1,1 @@
+"""What a fit leaves on disk, and the ways back from it."""

@@ -1,0 +1,292 @@
+"""Trained models -> a Fit: predictions, scores beside baselines, connectivity, provenance.
+
+Nothing here changes a model. Choices were made on validation bins; the test bins are scored here,
+once.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from nwbdyn import baselines
+from nwbdyn.baselines import Baseline
+from nwbdyn.connectivity import Connectivity
+from nwbdyn.learning import comparing, readout
+from nwbdyn.learning.problem import Problem
+from nwbdyn.learning.readout import INFLUENCE_WINDOWS, MOST_NEURONS
+from nwbdyn.learning.training import Trained
+from nwbdyn.nlb import benchmark
+from nwbdyn.progress import Progress, Report
+from nwbdyn.recording import Note, Recording
+from nwbdyn.runs import provenance
+from nwbdyn.runs.results import Fit, Predictions
+from nwbdyn.scoring import averaging, blocks, evaluation, held_out, importance, rollout
+from nwbdyn.scoring.averaging import Average
+from nwbdyn.scoring.evaluation import Contest, Task
+from nwbdyn.scoring.rollout import HORIZONS
+
+
+def summarise(
+    problem: Problem,
+    trained: Sequence[Trained],
+    without: np.ndarray | None,
+    *,
+    comparators: Mapping[str, Trained] = {},
+    effective_windows: int = INFLUENCE_WINDOWS,
+    folds: int | None,
+    report: Report,
+) -> Fit:
+    """What the trained models say of the recording, and how well.
+
+    Predictions are means over the seeds (see `averaging`), edges over all of them. Parameters,
+    history, embeddings and the time-resolved connectivity are those of the seed with the best
+    validation loss.
+
+    Args:
+        trained: one model per seed.
+        without: (num_bins, N) predictions of the first seed's model fitted without coupling, for
+            models that have such a thing.
+        comparators: name -> another model of the same windows, to score beside it.
+        effective_windows: test windows that the predictive influence is averaged over, at most.
+        folds: number of folds that are fitted beside this, for the record.
+        report: told how far baselines, roll-out and read-out are.
+    """
+    windows, binned = problem.windows, problem.binned
+    best = _best(trained)
+    predictions = [readout.predict(member.model, windows) for member in trained]
+    task = task_of(problem)
+    mean = averaging.average(task, predictions, [member.seed for member in trained])
+    metrics = _metrics(problem, task, trained, predictions, mean, without, report)
+    if comparators:
+        others = {
+            name: readout.predict(other.model, windows) for name, other in comparators.items()
+        }
+        metrics["comparators"] = comparing.compare(task, problem.name, mean.prediction, others)
+    report(Progress("connectivity", 0, len(trained), "models"))
+    couplings = [readout.connectivity(member.model, windows) for member in trained]
+    edges, told = _edges(problem, trained, couplings, effective_windows, report)
+    report(Progress("connectivity", len(trained), len(trained), "models"))
+    embeddings = best.model.embeddings()
+    rows = list(problem.layout.neuron_ids[windows.session])
+    coupling = couplings[trained.index(best)]
+    described = problem.described()
+    seeds = [member.seed for member in trained]
+    return Fit(
+        model=problem.name,
+        config=described["config"],
+        binning=described["binning"],
+        split=described["split"],
+        history=best.history,
+        metrics=metrics,
+        predictions=Predictions(
+            values=mean.prediction,
+            time=binned.time,
+            bin_width=binned.bin_width,
+            held_out=problem.held_out,
+            labels=problem.split.labels,
+            quantity=binned.quantity,
+            horizon=problem.horizon,
+            neurons=binned.neurons,
+            recorded=np.where(binned.valid[:, None], binned.values, np.nan).astype(np.float32),
+        ),
+        connectivity=coupling,
+        edges=edges,
+        neurons=binned.neurons,
+        source=problem.recording.source,
+        session=_session(problem.recording),
+        versions=provenance.versions(),
+        seed=seeds[0],
+        device=_named(windows.device),
+        embeddings=None if embeddings is None else embeddings.cpu().numpy()[rows],
+        currents=readout.currents(coupling, windows),
+        notes=(*problem.notes, *(Note("model", problem.name, n) for n in best.model.notes), *told),
+        weights={
+            name: _array(value) for name, value in best.model.state_of(windows.session).items()
+        },
+        environment=provenance.environment(
+            seeds=seeds, folds=folds, threads=torch.get_num_threads()
+        ),
+    )
+
+
+def _edges(
+    problem: Problem,
+    trained: Sequence[Trained],
+    couplings: Sequence[Connectivity],
+    effective_windows: int,
+    report: Report,
+) -> tuple[pd.DataFrame, tuple[Note, ...]]:
+    """The edge table, and what has to be said of it."""
+    neurons = couplings[0].neurons
+    if len(neurons) > MOST_NEURONS:
+        reason = (
+            f"no edge table: a matrix of {len(neurons)} x {len(neurons)} is not made. The "
+            "connectivity answers by cell type, by edge and at single times"
+        )
+        none = readout.edges([np.zeros((0, 0))], neurons.take(np.zeros(0, int)))
+        return none, (Note("too-many-neurons", "edges", reason),)
+    influences = []
+    if all(member.model.influences for member in trained):
+        influences = [
+            readout.influence(
+                member.model, problem.windows, num_windows=effective_windows, report=report
+            )
+            for member in trained
+        ]
+    return readout.edges([c.mean().to_numpy() for c in couplings], neurons, influences), ()
+
+
+def task_of(problem: Problem) -> Task:
+    """What the recording is scored on."""
+    return Task(
+        binned=problem.binned,
+        split=problem.split,
+        held_out=problem.held_out,
+        counted=problem.counted,
+        co_smoothing=problem.co_smoothing,
+        blocks=blocks.make(
+            problem.binned,
+            problem.split,
+            trials=problem.aligned is not None,
+            context=problem.spec.context,
+        ),
+    )
+
+
+def _metrics(
+    problem: Problem,
+    task: Task,
+    trained: Sequence[Trained],
+    predictions: Sequence[np.ndarray],
+    mean: Average,
+    without: np.ndarray | None,
+    report: Report,
+) -> dict[str, Any]:
+    """Scores of the mean prediction and of the baselines, and what stands beside them.
+
+    Args:
+        predictions: of each seed.
+        mean: of those that count.
+        without: of the first seed's model without coupling.
+    """
+    first = Contest(problem.horizon, mean.prediction, _baselines(problem, report))
+    further = _further(problem, trained, report)
+    metrics = evaluation.evaluate(task, [first, *further], model=problem.name)
+    if len(trained) > 1:
+        metrics["seeds"] = {
+            str(member.seed): evaluation.scores(task, prediction)
+            for member, prediction in zip(trained, predictions, strict=True)
+        }
+    if mean.told is not None:
+        metrics["ensemble"] = mean.told
+    if without is not None:
+        metrics["coupling"] = evaluation.compare(task, predictions[0], without)
+    if problem.co_smoothing:
+        best = metrics["primary"]["baseline"]
+        metrics["held_out"] = held_out.scores(task, first.prediction, first.baselines, best)
+        metrics["few_shot"] = held_out.few_shot(
+            task, problem.windows, first.prediction, first.baselines
+        )
+        averaged = [trained[number].model for number in mean.members]
+        scored = benchmark.evaluate(problem, averaged, first.baselines)
+        if scored is not None:
+            metrics["benchmark"] = scored
+    if problem.model_class.ablations:
+        best_model = _best(trained).model
+        metrics["necessity"] = _necessity(problem, _best(trained), task)
+        metrics["importance"] = importance.scores(best_model, problem.windows, task)
+    return metrics
+
+
+def _baselines(problem: Problem, report: Report) -> dict[str, Baseline]:
+    """The simple methods that belong to the model's task, from the windows that the model has."""
+    context = problem.spec.context
+    if problem.co_smoothing:
+        starts = readout.all_starts(problem.windows)
+        return baselines.co_smoothing(
+            problem.binned, problem.split, starts, context=context, report=report
+        )
+    link = getattr(problem.config, "link", "identity")
+    return baselines.next_bin(
+        problem.binned,
+        problem.split,
+        context=context,
+        link=link,
+        raw=problem.spec.inputs == "raw",
+        report=report,
+    )
+
+
+def _further(problem: Problem, trained: Sequence[Trained], report: Report) -> list[Contest]:
+    """Predictions beyond the next bin, where the model can make them."""
+    if not rollout.applies(problem.model_class, problem.windows):
+        return []
+    rolled = []
+    for number, member in enumerate(trained):
+        report(Progress("roll-out", number, len(trained), "models"))
+        rolled.append(
+            rollout.roll_out(
+                member.model, problem.windows, horizons=HORIZONS, splits=("val", "test")
+            )
+        )
+    contests = []
+    for horizon in HORIZONS:
+        prediction = np.mean([values[horizon] for values in rolled], axis=0)
+        reached = np.isfinite(prediction).any(axis=1)
+        if not all((reached & problem.split.bins(split)).any() for split in ("val", "test")):
+            continue  # the stretches of these splits are shorter than the way there
+        rivals = baselines.next_bin(
+            problem.binned,
+            problem.split,
+            context=problem.spec.context,
+            horizon=horizon,
+            report=report,
+        )
+        contests.append(Contest(horizon, prediction, rivals))
+    return contests
+
+
+def _necessity(problem: Problem, trained: Trained, task: Task) -> dict[str, Any]:
+    """What the score loses on test when the model's attention maps are replaced, by what replaces.
+
+    Near 0 means that the maps are not needed, and then they say little about coupling.
+    """
+
+    def score(maps: str | None = None) -> tuple[str, float]:
+        prediction = readout.predict(trained.model, problem.windows, splits=["test"], maps=maps)
+        return next(iter(evaluation.scores(task, prediction)["test"].items()))
+
+    metric, learned = score()
+    several = len(problem.windows.starts("test")) > 1
+    replacements = [m for m in problem.model_class.ablations if several or m != "shuffled"]
+    loss = {maps: learned - score(maps)[1] for maps in replacements}
+    return {"metric": metric, "split": "test", "loss": loss}
+
+
+def _session(recording: Recording) -> dict[str, object]:
+    """What an exported file says of the session, by value."""
+    return {
+        "session_id": recording.session_id,
+        "identifier": recording.identifier,
+        "session_start_time": recording.session_start_time,
+        "session_description": recording.session_description,
+        "subject": dict(recording.subject),
+    }
+
+
+def _best(trained: Sequence[Trained]) -> Trained:
+    return min(trained, key=lambda member: member.best)
+
+
+def _named(device: torch.device) -> str:
+    """The device in words: "cpu", or "cuda (…)" with the model of the card."""
+    if device.type != "cuda":
+        return device.type
+    return f"cuda ({torch.cuda.get_device_name(device)})"
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return np.ascontiguousarray(tensor.detach().cpu().numpy())

@@ -1,0 +1,1 @@
+"""From a recording to the tensors a model is trained on."""

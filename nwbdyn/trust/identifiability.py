@@ -1,0 +1,136 @@
+"""Whether a coupling that changes over time says more than one that does not.
+
+A_t x_t is constrained by the data and A_t is not: any B_t with B_t x_t = 0 may be added. A constant
+coupling under a drive that varies can look as if it changed, and freezing the mean of A is no test,
+because the model was trained to use what is then taken away. So the same architecture is trained
+again with an A that cannot see the activity, and both predict the test blocks. Unless A(t) is
+better there, and better than the best baseline, differences over time and state are not supported.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nwbdyn.connectivity import Connectivity
+from nwbdyn.learning import readout
+from nwbdyn.learning.members import Workplace
+from nwbdyn.learning.problem import Problem
+from nwbdyn.learning.training import Trained, train
+from nwbdyn.progress import Progress
+from nwbdyn.recording import Note
+from nwbdyn.runs.results import Fit
+from nwbdyn.scoring import evaluation
+from nwbdyn.scoring.summary import task_of
+
+MOST_WINDOWS = 500  # evenly spaced, over which the variance of edges is taken
+MOST_NUMBERS = 2**24  # weights that are held at once
+
+
+def with_dynamics(fitted: Fit, problem: Problem, own: Trained, refit: Trained | None) -> Fit:
+    """The fit with metrics["dynamics"], and a note where differences over time are not supported.
+
+    "static_share" and "state_share" of the mean square of A(t) over edges, which add up to 1;
+    "static": what A(t) adds on test to the refit, as `evaluation.compare` says, None for a model
+    whose A is constant anyway; "baseline": the best one; "beats_baseline": as for the fit;
+    "supported": True, False, or None where there is no such refit; "stable_over_seeds" and
+    "stable_over_halves": share of edges with one sign throughout, None where not known.
+
+    Args:
+        own: the model of the first seed.
+        refit: the same with a constant A, as `train_static` gives it.
+    """
+    share = static_share(fitted.connectivity, fitted.edges)
+    static = None if refit is None else against_static(problem, own, refit)
+    beats = fitted.metrics["beats_baseline"]
+    found: dict[str, Any] = {
+        "static_share": share,
+        "state_share": None if share is None else 1 - share,
+        "static": static,
+        "baseline": fitted.metrics["primary"]["baseline"],  # type: ignore[index]
+        "beats_baseline": beats,
+        "supported": None if static is None else bool(above_zero(static) and beats),
+        "stable_over_seeds": _stable(fitted.edges, "sign_agreement"),
+        "stable_over_halves": _stable(fitted.edges, "half_split_agreement"),
+    }
+    notes = fitted.notes
+    if found["supported"] is False:
+        reason = f"differences over time and state are not supported: {why_not(found)}"
+        notes = (*notes, Note("static-suffices", "connectivity", reason))
+    return replace(fitted, metrics=fitted.metrics | {"dynamics": found}, notes=notes)
+
+
+def why_not(found: dict[str, Any]) -> str:
+    """Why differences over time are not supported, in words; `found` is metrics["dynamics"]."""
+    static = found["static"]
+    if not above_zero(static):
+        ends = static["interval"]
+        span = f", {ends[0]:+.3f} to {ends[1]:+.3f}" if ends else ", too few blocks for an interval"
+        return (
+            f"A(t) does not beat a refit with a constant A on {static['split']} "
+            f"({static['metric']} {static['adds']:+.3f}{span})"
+        )
+    return f"the fit does not beat {found['baseline'] or 'a baseline'}"
+
+
+def static_share(connectivity: Connectivity, edges: pd.DataFrame) -> float | None:
+    """Sum over edges of mean(A)^2 over that of mean(A^2), over windows; None without a weight.
+
+    Args:
+        edges: pre and post ids of those that count.
+    """
+    windows = np.linspace(0, connectivity.num_windows - 1, MOST_WINDOWS).astype(int)
+    mask = np.isin(np.arange(connectivity.num_windows), windows)
+    step = max(1, MOST_NUMBERS // int(mask.sum()))
+    constant = whole = 0.0
+    for first in range(0, len(edges), step):
+        part = edges.iloc[first : first + step]
+        weights = connectivity.over_time(part["pre"], part["post"], mask=mask).to_numpy()
+        weights = weights.astype(np.float64)  # (windows, edges)
+        constant += float(np.square(weights.mean(axis=0)).sum())
+        whole += float(np.square(weights).mean(axis=0).sum())
+    return constant / whole if whole > 0 else None
+
+
+def train_static(problem: Problem, own: Trained, place: Workplace) -> Trained | None:
+    """The same model, seed and data, with a constant A.
+
+    None for a model whose A is constant anyway, or that was fitted without coupling.
+    """
+    config = problem.config
+    if getattr(config, "static", True) or not getattr(config, "coupling", True):
+        return None
+    place.report(Progress("constant coupling", 0, 1, "fits"))
+    refit = train(
+        problem.model_class,
+        replace(config, static=True),  # type: ignore[call-arg]
+        problem.layout,
+        problem.windows,
+        seed=own.seed,
+        device=problem.windows.device,
+        folder=place.folder("static"),
+        resume=place.resume,
+        report=place.report,
+    )
+    place.report(Progress("constant coupling", 1, 1, "fits"))
+    return refit
+
+
+def against_static(problem: Problem, own: Trained, refit: Trained) -> dict[str, Any]:
+    """What A(t) adds on test to the refit with a constant A, as `evaluation.compare` says it."""
+    ours, theirs = (readout.predict(one.model, problem.windows) for one in (own, refit))
+    return evaluation.compare(task_of(problem), ours, theirs)
+
+
+def above_zero(static: dict[str, Any]) -> bool:
+    """True when the interval of what is added lies above 0; False without an interval."""
+    ends = static["interval"]
+    return bool(ends and None not in ends and ends[0] > 0)
+
+
+def _stable(edges: pd.DataFrame, column: str) -> float | None:
+    """Share of edges for which everybody agrees on the sign."""
+    if column not in edges or edges[column].isna().all():
+        return None
+    return float((edges[column] == 1).mean())
