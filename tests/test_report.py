@@ -82,7 +82,7 @@ def test_every_figure_has_an_alternative_text_and_ids_are_unique(model, request)
 
 
 def test_a_report_shows_what_its_model_has_and_no_empty_section(fit, currents, trials):
-    assert "Test trials" in titles(trials)
+    assert {"Test trials", "Mean rates by condition"} <= titles(trials)
     assert {"Neuron importance", "Are the maps needed?"} <= titles(trials)
     assert {"Input currents", "Do currents run ahead?", "Do seeds agree?"} <= titles(currents)
     assert not {"Test trials", "Neuron importance", "Input currents"} & titles(fit)
@@ -150,7 +150,8 @@ def test_trials_of_one_split_are_drawn_side_by_side(trials):
 
 
 def test_the_rasters_hold_every_spike_of_the_test_trials(trials):
-    from nwbdyn.report.figures.activity import chosen, trial_bins
+    from nwbdyn.report.figures.activity import chosen
+    from nwbdyn.report.figures.trials import trial_bins
 
     bins, observed = trial_bins(trials)
     assert observed == trials.binning["context"]
@@ -164,6 +165,97 @@ def test_the_rasters_hold_every_spike_of_the_test_trials(trials):
 def test_a_fit_without_trials_has_no_rasters(fit):
     with pytest.raises(ValueError, match="not aligned to trials"):
         figures.rasters(fit)
+
+
+def test_a_condition_shows_the_mean_of_its_trials_and_what_was_predicted_for_its_test_trials(
+    trials,
+):
+    from nwbdyn.report.figures.activity import chosen
+    from nwbdyn.report.figures.trials import conditions, trial_bins
+
+    every, _ = trial_bins(trials, None)
+    with nwbdyn.open("sample:reach?neurons=24&trials=40") as recording:
+        planted = recording.trials
+    shown = conditions(trials)
+    axes = figures.psths(trials)
+    width = trials.predictions.bin_width
+    for column, condition in enumerate(shown):
+        target, version = map(int, condition.name.split(", "))
+        of_it = (planted["trial_type"] == target) & (planted["trial_version"] == version)
+        tested = of_it & (planted["split"] == "test")
+        assert len(condition.trials) == of_it.sum()
+        assert len(condition.test) == tested.sum() > 0
+        onsets = planted["move_onset_time"][of_it].to_numpy()
+        first = trials.predictions.time[every[condition.trials, 0]] - width / 2
+        np.testing.assert_allclose(first, onsets - 0.25, atol=width)
+        for row, (_, neuron, _) in enumerate(chosen(trials)):
+            recorded, predicted = axes[row * len(shown) + column].lines
+            for line, values, rows in (
+                (recorded, trials.predictions.recorded, condition.trials),
+                (predicted, trials.predictions.values, condition.test),
+            ):
+                rate = values[every[rows], neuron].mean(axis=0) / width
+                # smoothing keeps the sum; edges are mirrored
+                np.testing.assert_allclose(line.get_ydata().mean(), rate.mean(), rtol=1e-4)
+
+
+def test_conditions_are_those_with_most_test_trials_and_columns_may_be_named(trials, fit):
+    from nwbdyn.report.figures.trials import conditions
+
+    sides = trials.trials.assign(side=np.where(trials.trials["target_y"] > 0, "up", "down"))
+    asked = replace(trials, trials=sides)
+    assert [one.name for one in conditions(asked, ["side"])] == ["down", "up"]
+    assert len(conditions(trials)) <= 6
+    assert conditions(fit) == []
+    with pytest.raises(ResultsError, match="no column 'colour'; they have: id, start_time"):
+        conditions(trials, ["colour"])
+    with pytest.raises(ResultsError, match="All trials are alike in 'success'"):
+        conditions(trials, ["success"])
+    with pytest.raises(ResultsError, match=r"are not trials.*--trials TABLE"):
+        conditions(fit, ["side"])
+    with pytest.raises(ValueError, match="no trials, or no column known"):
+        figures.psths(fit)
+
+
+def test_conditions_can_be_named_on_the_command_line(trials, tmp_path):
+    folder = trials.save(tmp_path / "run")
+    done = CliRunner().invoke(main, ["report", str(folder), "--by", "trial_type, trial_version"])
+    assert done.exit_code == 0, done.output
+    assert "(trial_type, trial_version)" in (folder / "report.html").read_text("utf-8")
+    wrong = CliRunner().invoke(main, ["report", str(folder), "--overwrite", "--by", "colour"])
+    assert wrong.exit_code == 1
+    assert "no column 'colour'" in wrong.output
+
+
+def test_currents_are_those_of_the_fit_beside_what_was_recorded(currents):
+    from nwbdyn.report.figures.activity import chosen
+
+    def z(values):
+        return (values - values.mean()) / values.std()
+
+    for panel, (_, neuron, _) in zip(figures.currents(currents), chosen(currents), strict=True):
+        for line, values in zip(
+            panel.lines, (currents.predictions.recorded, currents.currents), strict=True
+        ):
+            rows = np.searchsorted(currents.predictions.time, line.get_xdata())
+            assert (currents.predictions.labels[rows] == 2).all()  # test
+            np.testing.assert_allclose(line.get_ydata(), z(values[rows, neuron]), atol=1e-4)
+
+
+def test_the_mean_weight_of_two_types_is_over_pairs_of_different_neurons(fit):
+    axes = figures.cell_types(fit)
+    weight = fit.connectivity.mean().to_numpy().astype(float)
+    np.fill_diagonal(weight, np.nan)
+    types = fit.neurons.table["cell_type"].to_numpy()
+    names = [label.get_text() for label in axes.get_xticklabels()]
+    assert names == [label.get_text() for label in axes.get_yticklabels()]
+    shown = np.ma.filled(axes.images[0].get_array(), np.nan)
+    for row, post in enumerate(names):
+        for column, pre in enumerate(names):
+            pairs = weight[np.ix_(types == post, types == pre)]
+            pairs = pairs[np.isfinite(pairs)]
+            expected = pairs.mean() if len(pairs) else np.nan
+            np.testing.assert_allclose(shown[row, column], expected, rtol=1e-4)
 
 
 def test_importance_is_the_column_mean_of_the_maps(trials):

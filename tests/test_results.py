@@ -131,7 +131,7 @@ def test_the_neuron_table_comes_back_column_by_column(fit, tmp_path):
 def test_a_run_is_read_in_a_process_without_torch(fit, tmp_path):
     fit.save(tmp_path / "run")
     program = (
-        "import sys\nfrom nwbdyn import results\n"
+        "import sys\nfrom nwbdyn.runs import results\n"
         f"fit = results.load({str(tmp_path / 'run')!r})\n"
         "fit.predictions.to_xarray()\n"
         "assert fit.metrics['model']['test']['r2'] == 0.5\n"

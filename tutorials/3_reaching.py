@@ -8,13 +8,9 @@
 # %%
 import os
 
-import numpy as np
-from scipy.ndimage import gaussian_filter1d
-
 import nwbdyn
 from nwbdyn.cli.scoreboard import of_benchmark
-from nwbdyn.report import figures, style
-from nwbdyn.report.figures.activity import trial_bins
+from nwbdyn.report import figures
 from nwbdyn.scoring import verdict
 
 QUICK = "NWBDYN_QUICK" in os.environ  # the tests run every tutorial with less
@@ -45,35 +41,13 @@ _ = figures.learning_curve(fit)
 _ = figures.rasters(fit)
 
 # %% [markdown]
-# ## By target
+# ## By condition
 #
-# The same for the best unit, for two groups of targets: means over training and test trials of what
-# was recorded and of what was predicted.
+# The same for the conditions, a target and a way to it, that have most test trials: recorded over
+# all trials, predicted on the test trials alone.
 
 # %%
-with nwbdyn.open(ADDRESS) as recording:
-    trials = recording.trials
-start = fit.connectivity.time + fit.connectivity.window[0]
-which = np.searchsorted(trials["start_time"].to_numpy(), start, side="right") - 1
-bins = np.searchsorted(fit.predictions.time, start)[:, None] + np.arange(fit.binning["context"])
-unit = figures.activity.chosen(fit)[0][1]
-right = np.cos(2 * np.pi * trials["trial_type"].to_numpy()[which] / 8) > 0
-time = (np.arange(bins.shape[1]) + 0.5) * fit.predictions.bin_width
-
-with style.house():
-    panels = style.panels(1, 2, size=(style.WIDE, 2.8))
-    for panel, group, title in zip(panels, (right, ~right), ("right", "left"), strict=True):
-        for values, colour, name in (
-            (fit.predictions.recorded, style.INK, "recorded"),
-            (fit.predictions.values, style.MODEL, "predicted"),
-        ):
-            rate = values[bins[group], unit].mean(axis=0) / fit.predictions.bin_width
-            panel.plot(time, gaussian_filter1d(rate, 10), color=colour, label=name)
-        panel.set_title(f"unit {fit.neurons.ids[unit]}, targets on the {title}")
-        panel.set_xlabel("time in the trial's window (s)")
-    panels[0].set_ylabel("spikes / s")
-    panels[0].legend()
-print(f"{len(trial_bins(fit)[0])} of {len(which)} trials are test trials")
+_ = figures.psths(fit)
 
 # %% [markdown]
 # ## What the attention maps say

@@ -34,10 +34,20 @@ Examples:
     metavar="TABLE[:COLUMN]",
     help="Coupling between cell types in each state of this interval table, too.",
 )
+@click.option(
+    "--by",
+    metavar="COLUMN,…",
+    help="Columns of the trials that make a condition.  [default: those that are known]",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing page.")
 @options.quiet
 def command(
-    run: Path, output: Path | None, states: str | None, overwrite: bool, quiet: bool
+    run: Path,
+    output: Path | None,
+    states: str | None,
+    by: str | None,
+    overwrite: bool,
+    quiet: bool,
 ) -> None:
     """Write one self-contained page about the fit in RUN: scores, figures, provenance.
 
@@ -53,7 +63,8 @@ def command(
     path = output or run / "report.html"
     with terminal.watch(quiet=quiet) as report:
         table = None if states is None else _states(fit, states, report)
-        page.write(fit, path, states=table, overwrite=overwrite, report=report)
+        columns = None if by is None else [name.strip() for name in by.split(",")]
+        page.write(fit, path, states=table, by=columns, overwrite=overwrite, report=report)
     click.echo(str(path))
 
 

@@ -6,6 +6,7 @@ well. The slider's matrices travel inside the page as 8-bit numbers.
 
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pandas as pd
 from nwbdyn.errors import ResultsError
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.report import sections, slider, style, words
-from nwbdyn.report.sections import Draw
+from nwbdyn.report.sections import Draw, Section
 from nwbdyn.runs import run_directory
 from nwbdyn.runs.results import Fit
 from nwbdyn.scoring import verdict
@@ -32,6 +33,7 @@ def write(
     path: Path,
     *,
     states: pd.DataFrame | None = None,
+    by: Sequence[str] | None = None,
     overwrite: bool = False,
     report: Report = silent,
 ) -> Path:
@@ -39,18 +41,20 @@ def write(
 
     Args:
         states: intervals of behavioural states, see `nwbdyn.trust.states`.
+        by: columns of the trials that make a condition. Default: those that are known.
         overwrite: replace an earlier page.
         report: told how many figures are drawn.
 
     Raises:
-        ResultsError: `path` exists and `overwrite` is off, or it cannot be written.
+        ResultsError: `path` exists and `overwrite` is off, it cannot be written, or the trials have
+            no column of `by`.
     """
     if path.exists() and not overwrite:
         raise ResultsError(f"{path} exists. Pass --overwrite, or -o with another name.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with run_directory.replacing(path) as partial:
-            partial.write_text(render(fit, states=states, report=report), encoding="utf-8")
+            partial.write_text(render(fit, states=states, by=by, report=report), encoding="utf-8")
     except OSError as error:
         raise ResultsError(
             f"Cannot write {path}: {error}. Pass -o with a file in a folder that can be written to."
@@ -58,7 +62,13 @@ def write(
     return path
 
 
-def render(fit: Fit, *, states: pd.DataFrame | None = None, report: Report = silent) -> str:
+def render(
+    fit: Fit,
+    *,
+    states: pd.DataFrame | None = None,
+    by: Sequence[str] | None = None,
+    report: Report = silent,
+) -> str:
     """The page as a string."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -76,7 +86,7 @@ def render(fit: Fit, *, states: pd.DataFrame | None = None, report: Report = sil
         uri=fit.source.uri,
         verdict=verdict.winner(metrics, fit.model),
         trust=words.trust(fit),
-        sections=_drawn(fit, states, report),
+        sections=_drawn(sections.of_fit(fit, states, by), fit, report),
         scoreboard=words.scoreboard(fit),
         benchmark=words.benchmark(fit),
         slider=slider.frames(fit),
@@ -87,9 +97,8 @@ def render(fit: Fit, *, states: pd.DataFrame | None = None, report: Report = sil
     )
 
 
-def _drawn(fit: Fit, states: pd.DataFrame | None, report: Report) -> list[dict[str, Any]]:
+def _drawn(planned: Sequence[Section], fit: Fit, report: Report) -> list[dict[str, Any]]:
     """The sections with their figures as SVG."""
-    planned = sections.of_fit(fit, states)
     total = sum(len(section.pictures) for section in planned)
     drawn: list[dict[str, Any]] = []
     done = 0

@@ -4,7 +4,7 @@ A figure comes with a title, a caption that is also its alternative text, and th
 which there is anything in it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from nwbdyn.recording import COUNTS
 from nwbdyn.report import figures
 from nwbdyn.report.figures.space import has_positions
+from nwbdyn.report.figures.trials import condition_columns, conditions
 from nwbdyn.runs.results import Fit
 from nwbdyn.scoring import verdict
 
@@ -39,15 +40,20 @@ class Section:
     pictures: tuple[Picture, ...]
 
 
-def of_fit(fit: Fit, states: pd.DataFrame | None = None) -> tuple[Section, ...]:
+def of_fit(
+    fit: Fit,
+    states: pd.DataFrame | None = None,
+    by: Sequence[str] | None = None,
+) -> tuple[Section, ...]:
     """The sections of a fit's report that are not empty, in reading order.
 
     Args:
         states: start_time, stop_time and state of intervals, to show cell types in each state.
+        by: columns of the trials that make a condition. Default: those that are known.
     """
     found = (
         Section("Scores", tuple(_scores(fit))),
-        Section("Activity", tuple(_activity(fit))),
+        Section("Activity", tuple(_activity(fit, by))),
         Section("Connectivity", tuple(_connectivity(fit))),
         Section("Cell types", tuple(_cell_types(fit, states))),
         Section("Neurons in space", tuple(_space(fit))),
@@ -110,11 +116,11 @@ def _scores(fit: Fit) -> list[Picture]:
     return found
 
 
-def _activity(fit: Fit) -> list[Picture]:
+def _activity(fit: Fit, by: Sequence[str] | None) -> list[Picture]:
     counts = fit.predictions.quantity == COUNTS
     whose = "held-out neuron" if fit.predictions.held_out.any() else "neuron"
     found = []
-    if fit.binning.get("aligned_trials"):
+    if fit.trials is not None:
         found.append(
             Picture(
                 "Test trials",
@@ -122,6 +128,22 @@ def _activity(fit: Fit) -> list[Picture]:
                 "below, their mean over these trials (neutral) and the mean predicted rate "
                 "(orange), both smoothed by 50 ms. Grey: bins that the model did not see.",
                 figures.rasters,
+                wide=True,
+            )
+        )
+    if conditions(fit, by):
+
+        def psths(fit: Fit) -> tuple[Axes, ...]:
+            return figures.psths(fit, columns=by)
+
+        found.append(
+            Picture(
+                "Mean rates by condition",
+                f"The best, the median and the worst {whose} in the conditions "
+                f"({', '.join(by or condition_columns(fit))}) with most test trials: recorded over "
+                "all trials (neutral, with one standard error to each side) and predicted in the "
+                "test trials alone (orange), both smoothed by 50 ms.",
+                psths,
                 wide=True,
             )
         )

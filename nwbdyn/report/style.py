@@ -69,10 +69,23 @@ def panels(
     *,
     size: tuple[float, float] = (HALF, 2.8),
     share_x: bool = False,
+    share_y: bool = False,
 ) -> tuple[Axes, ...]:
-    """New axes in the house style, row by row; `size` is of the whole figure, in inches."""
+    """New axes in the house style, row by row; `size` is of the whole figure, in inches.
+
+    Args:
+        share_x: one horizontal axis for all.
+        share_y: one vertical axis for every row.
+    """
     with house():
-        _, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharex=share_x)
+        _, axes = plt.subplots(
+            rows,
+            columns,
+            figsize=size,
+            squeeze=False,
+            sharex=share_x,
+            sharey="row" if share_y else False,
+        )
     return tuple(axes.ravel())
 
 

@@ -100,6 +100,7 @@ class Fit:
     )
     embeddings: np.ndarray | None = None  # (N, E)
     currents: np.ndarray | None = None  # (num_bins, N) A x(t), x the activity the model saw
+    trials: pd.DataFrame | None = None  # of aligned windows: first_bin, and the recording's columns
     notes: tuple[Note, ...] = ()
     run: Path | None = field(default=None, compare=False)  # where it is saved
     weights: dict[str, np.ndarray] = field(default_factory=dict, repr=False)  # name -> parameter
@@ -242,6 +243,8 @@ def _arrays(fit: Fit) -> dict[str, object]:
         tree["embeddings"] = fit.embeddings
     if fit.currents is not None:
         tree["currents"] = fit.currents
+    if fit.trials is not None:
+        tree["trials"] = fit.trials
     return tree
 
 
@@ -269,6 +272,7 @@ def _read_arrays(path: Path, without: Collection[str]) -> dict[str, Any]:
         "groups": tree.get("groups"),
         "embeddings": tree.get("embeddings"),
         "currents": tree.get("currents"),
+        "trials": tree.get("trials"),
         "weights": weights,
     }
 

@@ -102,6 +102,7 @@ def summarise(
         device=_named(windows.device),
         embeddings=None if embeddings is None else embeddings.cpu().numpy()[rows],
         currents=readout.currents(coupling, windows),
+        trials=_trials(problem),
         notes=(*problem.notes, *(Note("model", problem.name, n) for n in best.model.notes), *told),
         weights={
             name: _array(value) for name, value in best.model.state_of(windows.session).items()
@@ -275,6 +276,16 @@ def _session(recording: Recording) -> dict[str, object]:
         "session_description": recording.session_description,
         "subject": dict(recording.subject),
     }
+
+
+def _trials(problem: Problem) -> pd.DataFrame | None:
+    """The trials whose windows were used, with the first bin of each; None without any."""
+    aligned = problem.aligned
+    if aligned is None:
+        return None
+    trials = aligned.trials.assign(first_bin=aligned.starts)
+    used = np.isin(aligned.starts, readout.all_starts(problem.windows))
+    return trials[used].reset_index(drop=True)
 
 
 def _best(trained: Sequence[Trained]) -> Trained:

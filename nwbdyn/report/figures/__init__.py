@@ -5,7 +5,7 @@ model: scores come from the fit's own metrics. `nwbdyn.report.sections` says whi
 something to show for.
 """
 
-from nwbdyn.report.figures.activity import population, predictions, rasters
+from nwbdyn.report.figures.activity import population, predictions
 from nwbdyn.report.figures.coupling import (
     cell_type_intervals,
     cell_types,
@@ -26,6 +26,7 @@ from nwbdyn.report.figures.scores import (
     seeds,
 )
 from nwbdyn.report.figures.space import degree, distance, strongest_edges
+from nwbdyn.report.figures.trials import psths, rasters
 
 __all__ = [
     "cell_type_intervals",
@@ -45,6 +46,7 @@ __all__ = [
     "null",
     "population",
     "predictions",
+    "psths",
     "rasters",
     "scores",
     "seeds",

@@ -1,4 +1,4 @@
-"""What was recorded and what was predicted: single neurons, trials, the population."""
+"""What was recorded and what was predicted: single neurons, the population."""
 
 from dataclasses import dataclass
 
@@ -52,43 +52,6 @@ def predictions(fit: Fit) -> tuple[Axes, ...]:
             panel.set_title(f"{word}: neuron {fit.neurons.ids[neuron]}, {score}")
         axes[0].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
         axes[-1].set_xlabel(clock.label)
-    return axes
-
-
-def rasters(fit: Fit) -> tuple[Axes, ...]:
-    """Spikes in every test trial of three neurons, and their mean below, beside the prediction.
-
-    Raises:
-        ValueError: the fit has no trials.
-    """
-    bins, observed = trial_bins(fit)
-    recorded, width = recorded_of(fit)[bins], fit.predictions.bin_width
-    predicted = fit.predictions.values[bins]
-    time = (np.arange(bins.shape[1]) + 0.5) * width  # after the start of the window
-    axes = style.panels(2, 3, size=(style.WIDE, 4.0), share_x=True)
-    with style.house():
-        for column, (word, neuron, score) in enumerate(chosen(fit)):
-            raster, mean = axes[column], axes[3 + column]
-            counts = np.nan_to_num(recorded[:, :, neuron]).astype(int)
-            raster.eventplot(
-                [np.repeat(time, row) for row in counts], linewidths=0.6, colors=style.INK
-            )
-            raster.set_title(f"{word}: neuron {fit.neurons.ids[neuron]}, {score}")
-            raster.set_ylim(len(counts) - 0.4, -0.6)
-            rate = np.nanmean(recorded[:, :, neuron], axis=0) / width
-            smooth = gaussian_filter1d(np.nan_to_num(rate), SMOOTHING / width)
-            mean.plot(time, smooth, color=style.INK, label="recorded")
-            rate = np.nanmean(predicted[:, :, neuron], axis=0) / width
-            smooth = gaussian_filter1d(rate, SMOOTHING / width)
-            mean.plot(time, smooth, color=style.MODEL, label="predicted")
-            if observed < len(time):
-                for panel in (raster, mean):
-                    panel.axvspan(time[observed], time[-1], color=style.QUIET, alpha=0.15, lw=0)
-            mean.set_xlabel("time in the trial's window (s)")
-            mean.set_ylim(0)
-        axes[0].set_ylabel("test trial")
-        axes[3].set_ylabel("spikes / s")
-        axes[3].legend(loc="best", fontsize=8)
     return axes
 
 
@@ -153,24 +116,6 @@ def chosen(fit: Fit) -> list[tuple[str, int, str]]:
             ("worst", order[0]),
         )
     ]
-
-
-def trial_bins(fit: Fit) -> tuple[np.ndarray, int]:
-    """(num_trials, bins) rows of the predictions in each test trial, and how many were observed.
-
-    Raises:
-        ValueError: the fit has no trials.
-    """
-    if not fit.binning.get("aligned_trials"):
-        raise ValueError(f"This fit of {fit.model} is not aligned to trials; refit with trials=….")
-    predicted = fit.predictions
-    context, forward = int(fit.binning["context"]), int(fit.binning["forward"])  # type: ignore[call-overload]
-    starts = fit.connectivity.time + fit.connectivity.window[0]
-    first = np.searchsorted(predicted.time, starts + predicted.bin_width / 4)
-    bins = first[:, None] + np.arange(context + forward)
-    inside = bins[:, -1] < len(predicted.time)
-    test = (predicted.labels[bins[inside][:, :context]] == TEST).all(axis=1)
-    return bins[inside][test], context
 
 
 def _score(fit: Fit, neuron: int) -> float:
