@@ -7,7 +7,7 @@ blocks or with other neurons held out, in `repeats`.
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from nwbdyn import opening
 from nwbdyn.errors import ConfigError
 from nwbdyn.learning import adopting, comparing, distributed, members, repeats
 from nwbdyn.learning.members import Engine, Workplace
-from nwbdyn.learning.problem import pose
+from nwbdyn.learning.problem import num_draws, pose
 from nwbdyn.learning.readout import INFLUENCE_WINDOWS
 from nwbdyn.many import space
 from nwbdyn.nlb import benchmark, submitting
@@ -26,7 +26,7 @@ from nwbdyn.progress import Report, silent
 from nwbdyn.recording import Note, Recording
 from nwbdyn.runs import results, run_directory
 from nwbdyn.runs.results import Fit
-from nwbdyn.scoring.summary import summarise
+from nwbdyn.scoring.summary import score, summarise
 from nwbdyn.trust import groups, identifiability, refits, state_null
 from nwbdyn.trust import states as behaviour
 from nwbdyn.trust.surrogates import Null
@@ -52,7 +52,7 @@ def fit(
     covariates: Sequence[str] = (),
     fold: tuple[int, int] | None = None,
     folds: int | None = None,
-    draws: int = 1,
+    draws: int | None = None,
     test_recording: Recording | str | None = None,
     targets: Path | str | None = None,
     sweep: Mapping[str, object] | Path | str | None = None,
@@ -89,9 +89,11 @@ def fit(
             behavioural signals, and of events as `events.covariates` takes them.
         fold: (k, K): test on every K-th block, from the k-th on, instead of on the last 15 %.
         folds: K: also fit K folds (one seed each), and add mean and spread of their test scores.
-        draws: K: for a co-smoothing model, also fit K - 1 further draws of held-out neurons, and
-            add mean and spread of their test scores; one draw says as much of its neurons as of the
-            model, five are a fair mean. Not where the file says which neurons are held out.
+        draws: K: for a co-smoothing model, also train K - 1 further draws of held-out neurons, and
+            add the mean of their test scores with its interval over neurons and trials: one draw
+            says as much of its neurons as of the model. Default: 5, or 1 where the file says which
+            neurons are held out. The further draws take the options that the first one settled on,
+            and no connectivity is read from them.
         test_recording: the test file that belongs to a train file of the Neural Latents Benchmark.
             The model is trained once more, on train and val trials, and its rates for the test
             trials are written to `run` as the benchmark's `submission.h5`. Without a layout of
@@ -103,7 +105,7 @@ def fit(
             blocks. Edges then carry p, q, a standard error, the agreement of halves and flags; 20
             surrogates are enough for q = .05. It is also told whether coupling that changes over
             time predicts better than a refit with a constant one, and mean weights between cell
-            types. A next-bin model only.
+            types. Of a co-smoothing model the predictive influence is tested, not its maps.
         states: with `null`, also test whether coupling differs between the states in an interval
             table, "TABLE:COLUMN" or "TABLE", by as many simulations with a constant coupling (see
             `state_null`). NetFormer of traces only.
@@ -142,7 +144,7 @@ def fit(
     targets = Path(targets) if targets is not None else None
     if seeds < 1:
         raise ConfigError(f"seeds is {seeds}; at least 1 fit is needed.")
-    if draws < 1:
+    if draws is not None and draws < 1:
         raise ConfigError(f"draws is {draws}; at least 1 draw of held-out neurons is needed.")
     place = Workplace(run, resume=resume, report=report, engine=engine, team=team)
     adopted = None
@@ -172,7 +174,7 @@ def fit(
         problem = replace(problem, adopted=adopted)
         paired = problem.co_smoothing and benchmark.layout_of(problem) is not None
         test = opened(test_recording, files) if paired and test_recording is not None else None
-        drawn = draws > 1 and problem.co_smoothing and not problem.held_out_stated
+        drawn = num_draws(draws, co_smoothing=problem.co_smoothing, stated=problem.held_out_stated)
         submission = submitting.Submission(test, targets)
         submission.check(problem, run)
         configs = members.candidates(problem, problem.tried)
@@ -195,8 +197,8 @@ def fit(
         if comparators:
             comparing.check(problem)
             asked["comparators"] = True
-        if drawn:
-            asked["draws"] = draws
+        if drawn > 1:
+            asked["draws"] = drawn
         if len(configs) > 1:
             asked["by_validation"] = members.left_open(problem, configs)
         else:
@@ -219,9 +221,11 @@ def fit(
         trained = members.train_each(problem, every_seed, place, first=choice.trained)
         uncoupled = members.predict_uncoupled(problem, seed, place)
         others = comparing.train_comparators(problem, seed, place) if comparators else {}
+        scored = score(problem, trained, report=report)
         fitted = summarise(
             problem,
             trained,
+            scored,
             uncoupled,
             comparators=others,
             effective_windows=effective_windows,
@@ -234,7 +238,9 @@ def fit(
         if asked:
             fitted = replace(fitted, environment=fitted.environment | {"asked": asked})
         if surrogates is not None:
-            fitted = refits.with_edge_statistics(fitted, problem, trained, surrogates, place)
+            fitted = refits.with_edge_statistics(
+                fitted, problem, trained, surrogates, place, effective_windows=effective_windows
+            )
             constant = identifiability.train_static(problem, trained[0], place)
             fitted = identifiability.with_dynamics(fitted, problem, trained[0], constant)
             if intervals is not None and constant is not None:
@@ -251,31 +257,40 @@ def fit(
         if submission:
             ensemble: Any = fitted.metrics.get("ensemble", {"seeds": every_seed})
             averaged = [member for member in trained if member.seed in ensemble["seeds"]]
-            scored = submission.submit(problem, averaged, place)
-            fitted = replace(fitted, metrics=fitted.metrics | {"submission": scored})
+            submitted = submission.submit(problem, averaged, place)
+            fitted = replace(fitted, metrics=fitted.metrics | {"submission": submitted})
         if test_recording is not None and test is None:
             fitted = _noted(fitted, "unused-test-file", _UNUSED_TEST)
-        if draws > 1 and not drawn:
+        if draws is not None and draws > drawn:
             fitted = _noted(fitted, "one-draw", f"{draws} draws were asked for; {_ONE_DRAW}")
-        refit = partial(
-            fit,
-            recording,
-            model,
-            epochs=epochs,
-            device=device,
-            devices=devices,
-            nodes=nodes,
-            options=options,
-            adopt=adopt,
-            sweep=sweep,
-            engine=engine,
-            report=report,
-            **choices,
-        )
         if folds is not None:
+            refit = partial(
+                fit,
+                recording,
+                model,
+                epochs=epochs,
+                device=device,
+                devices=devices,
+                nodes=nodes,
+                options=options,
+                draws=1,
+                adopt=adopt,
+                sweep=sweep,
+                engine=engine,
+                report=report,
+                **choices,
+            )
             fitted = repeats.with_folds(fitted, refit, folds, place)
-        if drawn:
-            fitted = repeats.with_draws(fitted, refit, draws, place, step=seeds)
+        if drawn > 1:
+            again = partial(
+                pose,
+                recording,
+                model,
+                options=asdict(problem.config),
+                device=problem.windows.device,
+                **choices,
+            )
+            fitted = repeats.with_draws(fitted, scored, again, drawn, every_seed, place)
     if run is not None:
         results.write(fitted, run)
         fitted = replace(fitted, run=run)

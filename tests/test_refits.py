@@ -5,11 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from small import poisson_spikes, rois, trial_table, units
 
 import nwbdyn
 from nwbdyn.errors import ConfigError, ResultsError
 from nwbdyn.fitting import fit
+from nwbdyn.learning import members
+from nwbdyn.learning.members import Workplace
 from nwbdyn.learning.problem import pose
 from nwbdyn.recording import Recording
 from nwbdyn.runs import results, run_directory
@@ -25,6 +28,10 @@ QUICK = {
     "context": 3,
     "validate_every": 2,
 }
+MASKED = {
+    **{"updates": 6, "layers": 1, "heads": 1, "feedforward": 8, "context": 20},
+    **{"causal_mask_ratio": 0.2, "contrast": "none", "validate_every": 3},
+}  # STNDT
 SUBJECT = {"subject_id": "a", "species": "Mus musculus", "sex": "F", "age": "P90D"}
 NUM_NEURONS = 6
 EDGES = {(1, 0): 0.5, (4, 2): -0.5, (3, 5): 0.5}  # (post, pre) rows
@@ -165,8 +172,85 @@ def test_trials_are_shuffled_where_a_table_is_named():
 
 def test_attention_maps_are_not_tested():
     recording = units(poisson_spikes(24, 60.0))
-    with pytest.raises(ConfigError, match="attention maps, not couplings"):
+    with pytest.raises(ConfigError, match="add --set causal_mask_ratio"):
         fit(recording, "stndt", null="shift:20")
+
+
+def test_the_predictive_influence_of_stndt_is_tested(tmp_path):
+    recording = units(poisson_spikes(12, 30.0))
+    made = fit(
+        replace(recording, session_start_time="2020-01-01T00:00:00+00:00", subject=SUBJECT),
+        "stndt",
+        null="shift:2",
+        options=MASKED,
+        effective_windows=4,
+        run=tmp_path / "run",
+    )
+    edges = made.edges
+    held_in = int((~made.predictions.held_out).sum())
+    assert len(edges) == held_in * (held_in - 1)
+    assert edges[["se", "p", "half_split_agreement"]].notna().all(axis=None)
+    assert edges["q"].isna().all()  # two surrogates cannot reach .05
+    assert edges.attrs["tested"] == "influence"
+    assert edges.attrs["null_hypothesis"].startswith("of the column 'influence': neurons are indep")
+    assert "coincidence-unknown" in [note.code for note in made.notes]
+    again = results.load(tmp_path / "run")
+    pd.testing.assert_frame_equal(again.edges, edges)
+    assert again.edges.attrs["null_hypothesis"] == edges.attrs["null_hypothesis"]
+    nwbdyn.export(made, tmp_path / "made.nwb")
+
+
+def test_what_is_tested_of_stndt_is_the_influence_over_test_windows():
+    problem = pose(units(poisson_spikes(12, 60.0)), "stndt", seed=0, options=MASKED)
+    (one,) = members.train_each(problem, [0], Workplace())
+    held_in = problem.split.held_in
+    every = [one.model.influence(batch) for batch in problem.windows.batches("test", 8)]
+    mean = torch.cat(every).mean(0)[held_in][:, held_in].numpy()
+    ours = refits.matrix(one.model, problem.windows)
+    assert ours == pytest.approx(mean, abs=1e-6)
+
+
+def test_windows_that_move_about_stay_in_their_half():
+    problem = pose(units(poisson_spikes(12, 120.0)), "stndt", seed=0, options=MASKED)
+    half = refits.half_of_blocks(problem, np.random.default_rng(0))
+    length = problem.windows.length
+    for chosen in (half, ~half):
+        windows = refits.windows_over(problem, problem.binned, targets=chosen)
+        for generator in (None, torch.Generator().manual_seed(0)):
+            starts = windows.ordered("train", generator).numpy()
+            assert chosen[starts[:, None] + np.arange(length)].all()
+        assert np.array_equal(windows.starts("test"), problem.windows.starts("test"))
+
+
+def test_aligned_trials_fall_into_one_half_each():
+    table = trial_table(np.arange(0, 119, 1.0), 0.8)
+    recording = units(poisson_spikes(12, 120.0), trials=table)
+    problem = pose(recording, "stndt", seed=0, options=MASKED, trials="trials")
+    assert problem.aligned is not None
+    half = refits.half_of_blocks(problem, np.random.default_rng(0))
+    parts = [
+        refits.windows_over(problem, problem.binned, targets=chosen).starts("train")
+        for chosen in (half, ~half)
+    ]
+    whole = problem.windows.starts("train")
+    assert np.array_equal(np.sort(np.concatenate(parts)), np.sort(whole))
+    make, words = refits._recipe(problem, Null("trials", 2))
+    shuffled = make(np.random.default_rng(0))
+    windows = refits.windows_over(problem, shuffled)
+    kept = windows.starts("train")  # none that reaches into the gap between two splits
+    assert set(kept) < set(whole)
+    assert len(kept) == len(whole) - 1
+    assert "all trials are one condition" in words
+    own, other = (b.values[whole[0] : whole[0] + 10] for b in (problem.binned, shuffled))
+    assert not np.array_equal(own, other)
+
+
+def test_windows_that_overlap_cannot_be_shuffled():
+    table = trial_table(np.arange(0, 59, 0.5), 0.8)
+    recording = units(poisson_spikes(12, 60.0), trials=table)
+    problem = pose(recording, "stndt", seed=0, options=MASKED, trials="trials")
+    with pytest.raises(ConfigError, match="reach into the next one"):
+        refits.check(problem, Null("trials", 2))
 
 
 def test_halves_of_the_blocks_share_no_target_and_leave_none_out():

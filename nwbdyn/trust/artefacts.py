@@ -16,27 +16,33 @@ SAME_CHANNEL, ADJACENT_CHANNEL = "same channel", "adjacent channel"
 CLOSE_ROIS, COINCIDENCE = "close ROIs", "coincidence"
 
 
-def flags(neurons: Neurons, residual: np.ndarray) -> tuple[np.ndarray, tuple[Note, ...]]:
+def flags(neurons: Neurons, residual: np.ndarray | None) -> tuple[np.ndarray, tuple[Note, ...]]:
     """What each pair of neurons is flagged for, comma-separated, and what could not be told.
 
     Args:
         neurons: with `channel` of units, or x, y and z of ROIs, where the file has them.
         residual: (n, N) recorded minus predicted in training bins; NaN is left out. Two neurons
             whose residuals correlate by COINCIDENT or more coincide beyond what the past explains.
+            None where predictions saw the bin itself, and nothing can be told.
 
     Returns:
         (N, N) str, the same for both directions, "" on the diagonal; and notes.
     """
-    found = {COINCIDENCE: np.abs(_correlation(residual)) >= COINCIDENT}
+    found: dict[str, np.ndarray] = {}
     notes: tuple[Note, ...] = ()
+    if residual is None:
+        reason = "rates of held-in neurons are reconstructions; coincidence is not flagged"
+        notes = (Note("coincidence-unknown", "edges", reason),)
+    else:
+        found = {COINCIDENCE: np.abs(_correlation(residual)) >= COINCIDENT}
     if neurons.kind == "unit" and "channel" in neurons.table:
         channel = pd.to_numeric(neurons.table["channel"], errors="coerce").to_numpy(float)
         channel = np.where(channel >= 0, channel, np.nan)
         apart = np.abs(channel[:, None] - channel)
         found = {SAME_CHANNEL: apart == 0, ADJACENT_CHANNEL: apart == 1} | found
     elif neurons.kind == "roi" and {"x", "y"} <= set(neurons.table):
-        close, notes = _close(neurons)
-        found = {CLOSE_ROIS: close} | found
+        close, told = _close(neurons)
+        found, notes = {CLOSE_ROIS: close} | found, (*notes, *told)
     text = np.full((len(neurons), len(neurons)), "", dtype=object)
     for words, pairs in found.items():
         pairs = pairs & ~np.eye(len(neurons), dtype=bool)

@@ -8,8 +8,11 @@ the run directory, so that an interrupted run goes on where it was.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
+import pandas as pd
+import torch
 
 from nwbdyn import metrics
 from nwbdyn.errors import ConfigError
@@ -17,18 +20,19 @@ from nwbdyn.learning import readout
 from nwbdyn.learning.ensembles import Member, train_all
 from nwbdyn.learning.members import Workplace
 from nwbdyn.learning.problem import SESSION, Problem
-from nwbdyn.learning.readout import MOST_NEURONS
+from nwbdyn.learning.readout import INFLUENCE_WINDOWS, MOST_NEURONS
 from nwbdyn.learning.training import Trained, train
-from nwbdyn.models.base import Model
+from nwbdyn.models.base import CO_SMOOTHING, Model
 from nwbdyn.nlb.alignment import first_bins
 from nwbdyn.progress import Progress
+from nwbdyn.recording import COUNTS
 from nwbdyn.runs import run_directory
 from nwbdyn.runs.results import Fit
 from nwbdyn.scoring import blocks
 from nwbdyn.tensors.binning import Binned
 from nwbdyn.tensors.windows import Windows
 from nwbdyn.trust import artefacts, significance, surrogates
-from nwbdyn.trust.significance import Evidence
+from nwbdyn.trust.significance import INFLUENCE, WEIGHT, Evidence
 from nwbdyn.trust.surrogates import SHIFT, TRIALS, Null
 
 HALF_PAIRS = 5  # pairs of complementary halves: ten refits
@@ -39,19 +43,33 @@ def check(problem: Problem, null: Null) -> None:
     """Refuse a null that this problem has no answer to.
 
     Raises:
-        ConfigError: a co-smoothing model, trials without a table, or too many neurons.
+        ConfigError: a model whose influence says nothing, trials without a table or that overlap,
+            or too many neurons.
     """
     if problem.co_smoothing:
-        raise ConfigError(
-            f"--null: the edges of {problem.name} are attention maps, not couplings, and a q value "
-            "would not make them so. Its `necessity` says whether the maps are needed at all; for "
-            "tested edges fit netformer or synapsnet."
-        )
-    if null.kind == TRIALS and (problem.trials is None or problem.binned.trials is None):
-        raise ConfigError(
-            "--null trials:K shuffles trials, and windows have to stay inside them: name the "
-            f"interval table with --trials, or use --null {SHIFT}:{null.number}."
-        )
+        with torch.random.fork_rng([]):
+            model = problem.model_class(problem.config, problem.layout)
+        if not model.influences:
+            raise ConfigError(
+                f"--null: attention maps of {problem.name} are no couplings. What is tested is its "
+                "predictive influence, and that has a meaning where it was trained with all inputs "
+                "on one side of a bin hidden: add --set causal_mask_ratio=0.2."
+            )
+    if null.kind == TRIALS:
+        if _trials(problem) is None:
+            raise ConfigError(
+                "--null trials:K shuffles trials, and windows have to stay inside them: name the "
+                f"interval table with --trials, or use --null {SHIFT}:{null.number}."
+            )
+        if problem.aligned is not None:
+            starts = np.sort(problem.aligned.starts)
+            overlap = int((np.diff(starts) < problem.windows.length).sum())
+            if overlap:
+                raise ConfigError(
+                    f"--null trials:K: {overlap} of {len(starts)} windows reach into the next "
+                    f"one, and cannot be exchanged. Use --null {SHIFT}:{null.number}, or align "
+                    "to shorter windows with --trials."
+                )
     if problem.binned.num_neurons > MOST_NEURONS:
         raise ConfigError(
             f"--null: {problem.binned.num_neurons} neurons have no edge table; the limit is "
@@ -60,19 +78,28 @@ def check(problem: Problem, null: Null) -> None:
 
 
 def with_edge_statistics(
-    fitted: Fit, problem: Problem, trained: Sequence[Trained], null: Null, place: Workplace
+    fitted: Fit,
+    problem: Problem,
+    trained: Sequence[Trained],
+    null: Null,
+    place: Workplace,
+    *,
+    effective_windows: int = INFLUENCE_WINDOWS,
 ) -> Fit:
-    """The fit, with what refits say of its edges in `edges` and in metrics["edges"]."""
-    evidence = collect(problem, trained, null, place, seed=fitted.seed)
-    rows = problem.split.bins("train")
-    recorded = fitted.predictions.recorded
-    assert recorded is not None
-    residual = recorded[rows] - fitted.predictions.values[rows]
-    flags, told = artefacts.flags(problem.binned.neurons, residual)
+    """The fit, with what refits say of its edges in `edges` and in metrics["edges"].
+
+    Args:
+        effective_windows: test windows that a predictive influence is averaged over, at most.
+    """
+    evidence = collect(
+        problem, trained, null, place, seed=fitted.seed, effective_windows=effective_windows
+    )
+    neurons = fitted.connectivity.neurons
+    flags, told = artefacts.flags(neurons, _left_over(fitted, problem))
     coupling = fitted.metrics.get("coupling")
     edges, summary, withheld = significance.judge(
         fitted.edges,
-        problem.binned.neurons.ids,
+        neurons.ids,
         evidence,
         coupling=coupling if isinstance(coupling, dict) else None,
         calibrated=problem.model_class.edges_calibrated,
@@ -88,14 +115,22 @@ def with_edge_statistics(
 
 
 def collect(
-    problem: Problem, trained: Sequence[Trained], null: Null, place: Workplace, *, seed: int
+    problem: Problem,
+    trained: Sequence[Trained],
+    null: Null,
+    place: Workplace,
+    *,
+    seed: int,
+    effective_windows: int = INFLUENCE_WINDOWS,
 ) -> Evidence:
     """Train on every surrogate and half-sample.
 
     Args:
         trained: the models of the recording itself, one per seed.
         seed: of the surrogates, the halves and every refit.
+        effective_windows: as for `with_edge_statistics`.
     """
+    read = partial(matrix, effective_windows=effective_windows)
     make, hypothesis = _recipe(problem, null)
 
     def surrogate(numbers: Sequence[int]) -> list[Windows]:
@@ -110,34 +145,50 @@ def collect(
     def half_sample(numbers: Sequence[int]) -> list[Windows]:
         return [windows_over(problem, problem.binned, targets=chosen[k]) for k in numbers]
 
-    weight = np.mean([matrix(member.model, problem.windows) for member in trained], axis=0)
-    drawn = matrices(problem, "null", surrogate, null.number, seed, place)
-    halves = matrices(problem, "half", half_sample, 2 * HALF_PAIRS, seed, place)
+    weight = np.mean([read(member.model, problem.windows) for member in trained], axis=0)
+    drawn = matrices(problem, "null", surrogate, null.number, seed, place, read=read)
+    halves = matrices(problem, "half", half_sample, 2 * HALF_PAIRS, seed, place, read=read)
     return Evidence(
         weight=weight,
         null=drawn,
         halves=halves.reshape(HALF_PAIRS, 2, *weight.shape),
         kind=null.kind,
         hypothesis=hypothesis,
+        tested=INFLUENCE if problem.co_smoothing else WEIGHT,
     )
 
 
-def matrix(model: Model, windows: Windows) -> np.ndarray:
-    """(N, N) float64 [post, pre] mean coupling over every window, in the model's own units."""
+def matrix(
+    model: Model, windows: Windows, *, effective_windows: int = INFLUENCE_WINDOWS
+) -> np.ndarray:
+    """(N, N) float64 [post, pre] what is tested, in the model's own units.
+
+    The mean coupling over every window; of a co-smoothing model, whose maps are no couplings, the
+    mean predictive influence over at most `effective_windows` test windows.
+    """
+    if model.target == CO_SMOOTHING:
+        return readout.influence(model, windows, num_windows=effective_windows)
     return readout.connectivity(model, windows).mean().to_numpy().astype(np.float64)
 
 
 def half_of_blocks(problem: Problem, random: np.random.Generator) -> np.ndarray:
     """(num_bins,) bool, the bins of a random half of the blocks that hold training bins.
 
-    Blocks are those that intervals are drawn from, and as long as the context at least.
+    Blocks are trials where there are some, else stretches that are independent of each other (see
+    `scoring.blocks`) and long enough for the model's windows.
     """
     binned, context = problem.binned, problem.spec.context
     rows = problem.split.bins("train") & binned.valid
-    if problem.trials is not None:
+    if problem.trials is not None or problem.aligned is not None:
         block = blocks.make(binned, problem.split, trials=True, context=context)
     else:
-        length = max(context, 2 * blocks.memory(binned.values[rows]))
+        length = context
+        if problem.co_smoothing:
+            length = 3 * problem.windows.length  # a window moves about within its block
+        if binned.quantity == COUNTS:
+            length = max(length, round(blocks.SLOWEST_RATES / binned.bin_width))
+        else:
+            length = max(length, 2 * blocks.memory(binned.values[rows]))
         block = metrics.time_blocks(binned.num_bins, length)
     names = np.unique(block[rows])
     half = random.permutation(names)[: (len(names) + 1) // 2]
@@ -147,15 +198,15 @@ def half_of_blocks(problem: Problem, random: np.random.Generator) -> np.ndarray:
 def _recipe(problem: Problem, null: Null) -> tuple[Callable[[np.random.Generator], Binned], str]:
     """What draws one surrogate, and what that makes true."""
     binned, split, least = problem.binned, problem.split, problem.spec.context
+    if problem.co_smoothing:
+        least = problem.windows.length
     if null.kind == SHIFT:
         words = surrogates.shift_hypothesis(least, binned.bin_width)
         return lambda random: surrogates.shift(binned, split, least=least, random=random), words
-    table = binned.trials
-    assert table is not None  # check
+    found = _trials(problem)
+    assert found is not None  # check
+    table, starts, stops = found
     column = surrogates.condition_column(table)
-    starts, stops = (
-        first_bins(binned, table[name].to_numpy(float)) for name in ("start_time", "stop_time")
-    )
     condition = None if column is None else table[column].to_numpy()
     return (
         lambda random: surrogates.shuffle_trials(
@@ -165,12 +216,35 @@ def _recipe(problem: Problem, null: Null) -> tuple[Callable[[np.random.Generator
     )
 
 
+def _trials(problem: Problem) -> tuple[pd.DataFrame, np.ndarray, np.ndarray] | None:
+    """The trials in time order, the first bin of each and the bin after its last."""
+    binned = problem.binned
+    if problem.aligned is not None:
+        order = np.argsort(problem.aligned.starts)
+        starts = problem.aligned.starts[order]
+        return problem.aligned.trials.iloc[order], starts, starts + problem.windows.length
+    if problem.co_smoothing or problem.trials is None or binned.trials is None:
+        return None
+    table = binned.trials
+    starts, stops = (
+        first_bins(binned, table[name].to_numpy(float)) for name in ("start_time", "stop_time")
+    )
+    return table, starts, stops
+
+
 def windows_over(problem: Problem, binned: Binned, *, targets: np.ndarray | None = None) -> Windows:
-    """The problem's windows over other bins; of the training ones those with these targets."""
-    starts = None
-    if targets is not None:
+    """The problem's windows over other bins; of the training ones those with these targets.
+
+    Windows of a co-smoothing model are targets as a whole: a trial belongs to the targets with its
+    first bin, and windows that move about stay among them.
+    """
+    starts = None if problem.aligned is None else problem.aligned.starts
+    if targets is not None and problem.co_smoothing and starts is None:
+        left_out = problem.split.bins("train") & ~targets
+        binned = replace(binned, valid=binned.valid & ~left_out)
+    elif targets is not None:
         kept = problem.windows.starts("train")
-        kept = kept[targets[kept + problem.spec.context]]
+        kept = kept[targets[kept if problem.co_smoothing else kept + problem.spec.context]]
         others = [problem.windows.starts(name) for name in ("val", "test")]
         starts = np.concatenate([kept, *others])
     return Windows(
@@ -182,6 +256,16 @@ def windows_over(problem: Problem, binned: Binned, *, targets: np.ndarray | None
         device=problem.windows.device,
         target=problem.model_class.target,
     )
+
+
+def _left_over(fitted: Fit, problem: Problem) -> np.ndarray | None:
+    """(n, N) recorded minus predicted in training bins; None where the model saw what it says."""
+    if problem.co_smoothing:
+        return None  # rates of held-in neurons are reconstructions
+    rows = problem.split.bins("train")
+    recorded = fitted.predictions.recorded
+    assert recorded is not None
+    return recorded[rows] - fitted.predictions.values[rows]
 
 
 def matrices(

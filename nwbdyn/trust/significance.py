@@ -18,6 +18,7 @@ from nwbdyn.scoring.verdict import least_gain
 LEVEL = 0.05  # of false discoveries, where nobody asks for another
 RULES = ("plain", "receiver", "sender", "edge", "pair", "cautious")
 RULE = "cautious"  # chosen by benchmarks/calibration.py
+WEIGHT, INFLUENCE = "weight", "influence"  # columns of an edge table that can be tested
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Evidence:
     halves: np.ndarray  # (P, 2, N, N) of complementary half-samples of training blocks
     kind: str  # of the surrogates
     hypothesis: str  # what they make true, in words
+    tested: str = WEIGHT  # the column of the edge table that the matrices are of
 
 
 def pooled_p(
@@ -122,6 +124,7 @@ def judge(
 ) -> tuple[pd.DataFrame, dict[str, Any], tuple[Note, ...]]:
     """The edge table with se, half_split_agreement, p, q and flags; its summary; what to note.
 
+    All of these are of the column that was tested, which the hypothesis and `attrs["tested"]` name.
     half_split_agreement of an edge is the share of half-samples that have its weight's sign. In the
     summary, "num_half_samples" refits stand behind se, and what ends in "_unflagged" leaves flagged
     edges out; "withheld" says why there is no q, "" where there is one.
@@ -129,7 +132,7 @@ def judge(
     Args:
         edges: pre and post ids, weight; other columns are kept.
         ids: (N,) of the neurons, in the order of the matrices.
-        evidence: in the model's own units; `se` is given in those of `edges.weight`.
+        evidence: in the model's own units; `se` is given in those of the column.
         coupling: what coupling adds on test, as `evaluation.compare` says; None where unknown.
         calibrated: on known networks about as few called edges were false as q says.
         flags: (N, N) str, artefacts that an edge may be, "" for none.
@@ -145,7 +148,10 @@ def judge(
         q = np.full_like(q, np.nan)
     row = pd.Index(ids)
     post, pre = row.get_indexer(edges["post"]), row.get_indexer(edges["pre"])
-    unit = _unit(edges["weight"].to_numpy(float), weight[post, pre])
+    unit = _unit(edges[evidence.tested].to_numpy(float), weight[post, pre])
+    hypothesis = evidence.hypothesis
+    if evidence.tested != WEIGHT:
+        hypothesis = f"of the column {evidence.tested!r}: {hypothesis}"
     agree = (np.sign(halves) == np.sign(weight)).mean(axis=(0, 1))  # (N, N) share of halves
     flags = np.full(weight.shape, "", dtype=object) if flags is None else flags
     table = edges.assign(
@@ -156,7 +162,8 @@ def judge(
         flags=flags[post, pre],
     )
     table.attrs = edges.attrs | {
-        "null_hypothesis": evidence.hypothesis,
+        "null_hypothesis": hypothesis,
+        "tested": evidence.tested,
         "smallest_p": least,
         "withheld": withheld,
     }
@@ -164,7 +171,8 @@ def judge(
     called = q <= LEVEL
     summary = {
         "null": evidence.kind,
-        "hypothesis": evidence.hypothesis,
+        "tested": evidence.tested,
+        "hypothesis": hypothesis,
         "num_surrogates": len(evidence.null),
         "num_half_samples": 2 * len(halves),
         "rule": RULE,
@@ -206,8 +214,8 @@ def _why_withheld(
         )
     if not calibrated:
         return (
-            "on networks with known wiring most edges that this model called were false "
-            "(benchmarks/calibration.py); p stays"
+            "on networks with known wiring it has not been shown that few of the edges that this "
+            "model would call are false (benchmarks/calibration.py); p stays"
         )
     return ""
 
