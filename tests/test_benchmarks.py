@@ -75,9 +75,12 @@ def test_models_trained_side_by_side_end_where_each_would_alone(script):
 
 
 def test_toy_systems(script):
-    page = script("netformer_toys").run("--systems", "2", "--epochs", "1")
-    assert page.count("| NetFormer |") == 4
-    assert "temporal r" in page
+    page = script("netformer_toys").run("--seeds", "2", "--others", "2", "--epochs", "1")
+    assert page.count("| NetFormer, 2 seeds |") == 4
+    assert page.count("| 2 other systems: NetFormer |") == 4
+    # Least squares of the published systems, as published beside NetFormer's scores.
+    for scores in ("1.000 | 1.000", "0.907 | 0.894", "0.935 | 0.883", "0.650 | 0.682"):
+        assert f"| OLS | {scores} |" in page
 
 
 def test_a_task_that_is_not_in_the_shared_data_is_taken(script, monkeypatch, tmp_path):

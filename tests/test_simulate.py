@@ -219,7 +219,7 @@ def agreement(weights, truth):
     ("address", "least"),
     [
         ("sample:toy?kind=linear-static", 0.98),
-        ("sample:toy?kind=tanh-static&seed=1", 0.8),
+        ("sample:toy?kind=tanh-static&noise=0.01", 0.8),
         ("sample:network?kind=linear&steps=4000", 0.95),
         ("sample:network?kind=rate", 0.9),
         ("sample:constrained?neurons=100&steps=20000", 0.8),
@@ -232,13 +232,20 @@ def test_least_squares_finds_the_planted_network(address, least):
     assert agreement(found.T, truth.coupling) < least / 2
 
 
-def test_weights_of_a_moving_toy_swing_about_their_mean():
+def test_weights_of_a_moving_toy_follow_its_state():
     _, still = sample("sample:toy?kind=linear-static")
     _, truth = sample("sample:toy?kind=linear-moving")
     assert still.couplings is None
-    apart = ~np.eye(5, dtype=bool)
-    swing = truth.couplings.std(axis=0)[apart] / np.abs(truth.coupling)[apart]
-    assert np.allclose(swing, 0.5 / np.sqrt(2), atol=0.1)
+    moved = truth.couplings - truth.couplings[0]
+    driven = (truth.rates - truth.rates[0])[:, :, None] * np.array([-1, 1, -1, 2, -1])
+    assert np.allclose(moved, driven, atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_toy_that_runs_away_is_drawn_again(seed):
+    for kind in ("linear-moving", "tanh-moving"):
+        _, truth = sample(f"sample:toy?kind={kind}&seed={seed}")
+        assert np.abs(truth.rates).max() < 10
 
 
 def test_a_stimulus_explains_what_looks_like_coupling():
@@ -255,7 +262,7 @@ def test_a_stimulus_explains_what_looks_like_coupling():
 def test_plasticity_sorts_the_synapses_of_the_stdp_neuron():
     recording, truth = sample("sample:stdp?steps=40000")
     voltage = recording.activity.data[:, 0]
-    assert voltage.max() < -55  # it is reset where it would cross the threshold
+    assert voltage.max() <= -55  # it is reset where it would cross the threshold, float32
     assert 5 < truth.latents.mean() / 0.001 < 100  # Hz
     assert truth.edge_weights[0].std() < 1e-3 < truth.edge_weights[-1].std()
     assert truth.edge_weights.min() >= 0

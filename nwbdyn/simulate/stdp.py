@@ -3,7 +3,8 @@
 100 independent Poisson inputs at 50 Hz drive a leaky integrate-and-fire neuron through excitatory
 conductances g_j. Pairs of spikes change them: a synapse that was active before the neuron fired
 grows, one that is active after it shrinks (additive, with soft limits 0 and G_MOST as walls). Steps
-of 1 ms; the constants are those of NetFormer's simulation (Lu et al. 2025), after Song et al. 2000.
+of 1 ms, Euler's method for every decay; the constants are those of NetFormer's simulation (Lu et
+al. 2025), after Song et al. 2000. `simulate(spikes)` takes input spikes as they are given.
 The recording's first column is the membrane voltage (mV), the others are input spikes, 0 or 1.
 """
 
@@ -20,6 +21,7 @@ STEP = 0.001  # seconds
 INPUT_RATE = 50.0  # Hz
 MEMBRANE, SYNAPSE, REFRACTORY = 0.010, 0.005, 0.002  # seconds
 THRESHOLD, REST, REVERSAL = -55.0, -75.0, 0.0  # mV; REST is the reset, too
+START = -65.0  # mV
 G_START, G_MOST = 0.014, 0.024  # of the leak conductance
 POTENTIATION = 0.008  # of G_MOST, per pair
 DEPRESSION = 1.1 * POTENTIATION
@@ -38,7 +40,7 @@ class Stdp(Parameters):
         """The recording and what was planted in it."""
         random = np.random.default_rng(self.seed)
         spikes = random.random((self.steps, self.inputs)) < INPUT_RATE * STEP
-        voltage, weights, fired = _simulate(spikes)
+        voltage, weights, fired = simulate(spikes)
         time = np.arange(self.steps) * STEP
         values = np.concatenate([voltage[:, None], spikes], axis=1).astype(np.float32)
         kinds = ["postsynaptic"] + ["input"] * self.inputs
@@ -64,32 +66,35 @@ class Stdp(Parameters):
         )
 
 
-def _simulate(spikes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Voltage (num_steps,), conductances (num_steps, num_inputs), own spikes (num_steps,)."""
+def simulate(spikes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What inputs (num_steps, num_inputs), bool, do; those of a step act on the next voltage.
+
+    Returns:
+        Voltage (num_steps,), conductances (num_steps, num_inputs), own spikes (num_steps,).
+    """
     num_steps, num_inputs = spikes.shape
-    voltage = np.full(num_steps, REST)
+    voltage = np.empty(num_steps)
     weights = np.empty((num_steps, num_inputs), dtype=np.float32)
     fired = np.zeros(num_steps, dtype=bool)
     g = np.full(num_inputs, G_START)
     before, after, conductance = np.zeros(num_inputs), 0.0, 0.0  # traces of inputs, own spikes
-    keep, decay = np.exp(-STEP / PLASTICITY), np.exp(-STEP / SYNAPSE)
+    keep, decay = 1 - STEP / PLASTICITY, 1 - STEP / SYNAPSE
     rest_until = 0
-    now = REST
+    now = START
     for t in range(num_steps):
         arrived = spikes[t]
-        conductance = decay * conductance + g[arrived].sum()
+        before *= keep
+        before[arrived] += t > 0  # the published traces start a step late
         if t < rest_until:
             now = REST
-        else:
-            now += STEP / MEMBRANE * (REST - now + conductance * (REVERSAL - now))
-        before *= keep
-        after *= keep
-        g[arrived] = np.maximum(g[arrived] - DEPRESSION * G_MOST * after, 0)
-        before[arrived] += 1
-        if now >= THRESHOLD:
+        elif now >= THRESHOLD:
             fired[t] = True
             now, rest_until = REST, t + 1 + round(REFRACTORY / STEP)
             g = np.minimum(g + POTENTIATION * G_MOST * before, G_MOST)
             after += 1
         voltage[t], weights[t] = now, g
+        conductance = decay * conductance + g[arrived].sum()
+        g[arrived] = np.maximum(g[arrived] - DEPRESSION * G_MOST * after, 0)
+        after *= keep
+        now += STEP / MEMBRANE * (REST - now + conductance * (REVERSAL - now))
     return voltage, weights, fired
