@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtri, stdtrit
 
 Sums = tuple[np.ndarray, ...]  # each (..., N), sums over bins of one term
 
@@ -25,6 +26,7 @@ class Score:
     terms: Callable[..., tuple[np.ndarray, ...]]  # arrays (num_bins, N) -> terms (num_bins, N)
     neuron: Callable[..., np.ndarray]  # sums (..., N) -> score of each neuron (..., N)
     total: Callable[..., np.ndarray]  # sums (..., N) -> score (...)
+    most: float = np.inf  # that it can be
 
     def __call__(self, true: np.ndarray, *predictions: np.ndarray) -> float:
         terms = _terms(self, true, *predictions)
@@ -45,18 +47,25 @@ def block_interval(
     seed: int = 0,
     level: float = 0.95,
 ) -> tuple[float, float]:
-    """Percentile interval of a score, drawing whole blocks of bins with replacement.
+    """Symmetric interval of a score, drawing whole blocks of bins with replacement.
+
+    Scores such as R2 are ratios, which come out lower on few blocks, and on drawn ones lower
+    again: percentiles of the draws then miss the truth, and even the score itself. The interval
+    is the score plus or minus what `level` of the draws stay within (Hall 1988, "On symmetric
+    bootstrap confidence intervals"), widened by Student's t for few blocks.
+    `benchmarks/intervals.py` measures how often either holds the truth.
 
     Args:
         true, predictions: what `score` is called with, (num_bins, N).
         blocks: (num_bins,) the number of the block each bin belongs to; see `time_blocks`.
-        level: share of the resamples inside the interval.
+        level: chance that it holds what an endless test would give.
 
     Returns:
         (low, high); (nan, nan) with fewer than two blocks, which hold no spread to measure.
     """
     draws = _resampled(score, true, predictions, blocks, num_resamples, seed)
-    return _percentiles(draws, level)
+    low, high = _around(score(true, *predictions), draws, level, len(np.unique(blocks)))
+    return low, min(high, score.most)
 
 
 def difference_interval(
@@ -77,7 +86,8 @@ def difference_interval(
     both = np.where(np.isfinite(prediction) & np.isfinite(reference), true, np.nan)
     ours = _resampled(score, both, (prediction,), blocks, num_resamples, seed)
     theirs = _resampled(score, both, (reference,), blocks, num_resamples, seed)
-    return _percentiles(ours - theirs, level)
+    difference = score(both, prediction) - score(both, reference)
+    return _around(difference, ours - theirs, level, len(np.unique(blocks)))
 
 
 def two_way_interval(
@@ -102,7 +112,7 @@ def two_way_interval(
     weights = np.random.default_rng(seed + 1).multinomial(
         num_neurons, np.full(num_neurons, 1 / num_neurons), size=num_resamples
     )
-    draws = np.zeros(num_resamples)
+    draws, value = np.zeros(num_resamples), 0.0
     for values, sign in ((prediction, 1), (reference, -1)):
         if values is None:
             continue
@@ -110,7 +120,8 @@ def two_way_interval(
         if not sums:
             return np.nan, np.nan
         draws = draws + sign * bits_per_spike.total(*(part * weights for part in sums))
-    return _percentiles(draws, level)
+        value += sign * bits_per_spike(true, values)
+    return _around(value, draws, level, min(num_neurons, len(np.unique(blocks))))
 
 
 def time_blocks(num_bins: int, length: int) -> np.ndarray:
@@ -229,6 +240,7 @@ r2 = Score(
     lambda true, prediction: (np.ones_like(true), true, true**2, (true - prediction) ** 2),
     _r2_neuron,
     lambda *sums: _mean(_r2_neuron(*sums)),
+    most=1.0,
 )
 """1 - error / variance about the neuron's mean over the bins given, averaged over neurons.
 
@@ -243,6 +255,7 @@ pearson = Score(
     ),
     _pearson_neuron,
     lambda *sums: _mean(_pearson_neuron(*sums)),
+    most=1.0,
 )
 """Correlation over bins, averaged over neurons; 0 for a constant prediction."""
 
@@ -254,6 +267,7 @@ skill = Score(
     ),
     _skill_neuron,
     _skill_total,
+    most=1.0,
 )
 """1 - (1 - R2) / (1 - R2 of the reference): the share of the reference's error that is removed.
 
@@ -411,12 +425,15 @@ def _drawn_sums(
     return tuple(draws @ np.add.reduceat(term[order], starts, axis=0) for term in terms)
 
 
-def _percentiles(draws: np.ndarray, level: float) -> tuple[float, float]:
+def _around(value: float, draws: np.ndarray, level: float, num_units: int) -> tuple[float, float]:
+    """value plus or minus what `level` of the draws stay within, wider for few units drawn."""
     draws = draws[np.isfinite(draws)]
-    if not draws.size:
+    if not draws.size or num_units < 2:
         return np.nan, np.nan
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    upper = (1 + level) / 2
+    few = stdtrit(num_units - 1, upper) / ndtri(upper) * np.sqrt(num_units / (num_units - 1))
+    half = few * np.quantile(np.abs(draws - value), level)
+    return float(value - half), float(value + half)
 
 
 def _pairs(

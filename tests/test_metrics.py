@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.stats import poisson, spearmanr
 from sklearn.metrics import average_precision_score, r2_score, roc_auc_score
 
@@ -99,6 +100,11 @@ def test_a_negative_rate_and_a_wrong_shape_are_refused():
         metrics.r2(np.ones((2, 1)), np.ones((3, 1)))
 
 
+def few(units: int) -> float:
+    """How much wider an interval of few units is: Student's t against the normal."""
+    return stats.t.ppf(0.975, units - 1) / stats.norm.ppf(0.975) * np.sqrt(units / (units - 1))
+
+
 def test_the_block_bootstrap_agrees_with_drawing_the_blocks_one_by_one(activity):
     true, prediction = activity
     blocks = metrics.time_blocks(200, 20)
@@ -111,7 +117,25 @@ def test_the_block_bootstrap_agrees_with_drawing_the_blocks_one_by_one(activity)
     for draw in draws:
         rows = np.concatenate([np.flatnonzero(blocks == b) for b in np.repeat(np.arange(10), draw)])
         scores.append(metrics.pearson(true[rows], prediction[rows]))
-    np.testing.assert_allclose([low, high], np.quantile(scores, [0.025, 0.975]), atol=1e-12)
+    score = metrics.pearson(true, prediction)
+    half = few(10) * np.quantile(np.abs(np.array(scores) - score), 0.95)
+    np.testing.assert_allclose([low, high], [score - half, min(score + half, 1)], atol=1e-12)
+
+
+def test_an_interval_holds_its_own_score_where_percentiles_do_not():
+    """Rare events: most drawn recordings have few, whose R2 is far below that of the whole."""
+    rng = np.random.default_rng(0)
+    true = 0.1 * rng.normal(size=(200, 30))
+    event = rng.integers(0, 10, 30) * 20 + 5
+    for neuron, first in enumerate(event):
+        true[first : first + 10, neuron] += 3
+    prediction = np.where(true > 1, true, 0.3)
+    blocks = metrics.time_blocks(200, 20)
+    draws = metrics._resampled(metrics.r2, true, (prediction,), blocks, 1000, 0)
+    score = metrics.r2(true, prediction)
+    assert np.quantile(draws, 0.975) < score
+    low, high = metrics.block_interval(metrics.r2, true, prediction, blocks=blocks)
+    assert low < score < high <= 1
 
 
 def test_the_interval_of_a_difference_sees_the_better_prediction(activity):
@@ -148,8 +172,10 @@ def test_the_interval_over_neurons_and_blocks_is_that_of_drawing_both():
         neurons = rng.integers(0, 6, 6)
         draws.append(metrics.bits_per_spike(true[rows][:, neurons], guess[rows][:, neurons]))
     found = metrics.two_way_interval(true, guess, blocks=blocks, num_resamples=2000)
-    # each end of both is known to about .01
-    assert found == pytest.approx(np.quantile(draws, [0.025, 0.975]), abs=0.03)
+    score = metrics.bits_per_spike(true, guess)
+    half = few(6) * np.quantile(np.abs(np.array(draws) - score), 0.95)
+    # each half is known to about .01
+    assert found == pytest.approx((score - half, score + half), abs=0.03)
     trials_alone = metrics.block_interval(metrics.bits_per_spike, true, guess, blocks=blocks)
     assert np.ptp(found) > np.ptp(trials_alone)
     same = metrics.two_way_interval(true, guess, guess, blocks=blocks)
