@@ -6,7 +6,7 @@ edges, cell types and time courses; one matrix per window is made on request onl
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from nwbdyn import optional
+from nwbdyn.contributions import CONTRIBUTIONS, MULTIPLIED, NEEDED
 from nwbdyn.errors import ResultsError
 from nwbdyn.forms import FORMS, Form
 from nwbdyn.recording import Neurons
@@ -30,12 +31,16 @@ class Connectivity:
     `form` says what `arrays` (NumPy, or lazy while a file is open) hold:
     - "netformer": activity (num_bins, N) as the model saw it, last (num_windows,) the row of
       `activity` each window ends at, embedding (N, E), query (P, H + E), key (P, H + E) and, with
-      layer norm, norm_gain (H + E,) and norm_bias (H + E,); attributes: context H, scale. The
-      matrix at any window is computed on demand;
-    - "gain": A (N, N), g (num_windows, N): J(t) = g(t)[:, None] * A;
+      layer norm, norm_gain (H + E,) and norm_bias (H + E,); attributes: context H, scale,
+      raw_values. The matrix at any window is computed on demand;
+    - "gain": A (N, N), g (num_windows, N): J(t) = g(t)[:, None] * A; and the activity x (num_bins,
+      N) that A is multiplied with, last (num_windows,) the row of it each window ends at;
     - "attention": maps (num_windows, num_layers, N_in, N_in), row-stochastic, acausal; the first
-      layer answers, deeper columns are mixtures of neurons;
+      layer answers, deeper columns are mixtures of neurons. y (num_bins, N_in), what the first map
+      is multiplied with, in the bins that lie in a window; owner (num_bins, 2) that window and the
+      bin's place in it; attribute: bin_width;
     - "static": weight (N, N); "dense": weight (num_windows, N, N).
+    `contributions` has the forms of `nwbdyn.contributions` over the same arrays.
     """
 
     form: str
@@ -207,6 +212,43 @@ class Connectivity:
             attrs={"measure": self.measure},
         )
 
+    def contributions(self) -> "Connectivity":
+        """What each neuron adds to each other: M_ij(t) = A_ij(t) y_j(t), as another connectivity.
+
+        Signed, evaluated from A and y when it is asked for, and answering everything that A itself
+        answers. y is, for "netformer", the newest value (covariates send, too, and are not in it);
+        for "gain", the activity x, with raw A: the sum over senders is the input current; for
+        "attention", the normalised stream in the first layer, one matrix per bin, not per window.
+
+        Raises:
+            ResultsError: a form without contributions, or a fit that did not keep what they need.
+        """
+        if self.form not in NEEDED:
+            raise ResultsError(
+                f"Connectivity of the form {self.form!r} has no contributions; these have: "
+                f"{', '.join(NEEDED)}."
+            )
+        kept = {**self.arrays, **self.attributes}
+        missing = [name for name in NEEDED[self.form] if name not in kept]
+        if missing:
+            raise ResultsError(
+                f"Contributions need {', '.join(missing)}, which this fit did not keep: it is of "
+                "an earlier version. Fit again."
+            )
+        time, window = self.time, self.window
+        if self.form == "attention":
+            owner, bin_width = np.asarray(self.arrays["owner"]), float(self.attributes["bin_width"])
+            time = self.time[owner[:, 0]] + self.window[0] + (owner[:, 1] + 0.5) * bin_width
+            window = (-bin_width / 2, bin_width / 2)
+        return replace(
+            self,
+            form=f"{self.form} contributions",
+            time=time,
+            window=window,
+            measure=f"contribution: coupling times the {MULTIPLIED[self.form]}",
+            tested=None,
+        )
+
     def sorted_rows(self) -> np.ndarray:
         """(N,) rows by cell type, then region, then as recorded; unlabelled neurons last."""
         keys: list[np.ndarray] = [np.arange(len(self.neurons))]
@@ -311,11 +353,12 @@ class Connectivity:
 
     @cached_property
     def _evaluator(self) -> Form:
-        if self.form not in FORMS:
+        known = FORMS | CONTRIBUTIONS
+        if self.form not in known:
             raise ResultsError(
-                f"Unknown form {self.form!r} of connectivity; known: {', '.join(FORMS)}."
+                f"Unknown form {self.form!r} of connectivity; known: {', '.join(known)}."
             )
-        return FORMS[self.form](self.arrays, self.attributes)
+        return known[self.form](self.arrays, self.attributes)
 
     def _table(self, matrix: np.ndarray, k: int | None) -> pd.DataFrame:
         post, pre = np.nonzero(~np.eye(len(matrix), dtype=bool))

@@ -115,15 +115,21 @@ class NetFormerForm:
             stop = min(start + size, int(np.searchsorted(last, last[start] + 2 * size)))
             block = slice(start, max(stop, start + 1))
             tokens = self._tokens(last[block], embedding, neurons)
-            yield block, tokens @ self._query.T, tokens @ self._key.T
+            yield block, tokens @ self._query.T, self._keys(tokens, windows[block], neurons)
             start = block.stop
+
+    def _keys(
+        self, tokens: np.ndarray, windows: np.ndarray, neurons: np.ndarray | None
+    ) -> np.ndarray:
+        """(B, n, P) keys of the senders."""
+        return tokens @ self._key.T
 
     def _tokens(
         self, last: np.ndarray, embedding: np.ndarray, neurons: np.ndarray | None
     ) -> np.ndarray:
         """(B, n, H + E): history, newest last, beside the embedding; normalised if the model is."""
         first = int(last[0]) - self._context + 1
-        activity = _columns(self._activity, slice(first, int(last[-1]) + 1), neurons)
+        activity = columns(self._activity, slice(first, int(last[-1]) + 1), neurons)
         history = np.lib.stride_tricks.sliding_window_view(activity, self._context, axis=0)
         shape = (len(last), len(embedding), self._context + embedding.shape[1])
         tokens = np.empty(shape, np.float32)
@@ -164,7 +170,7 @@ class GainForm:
         return series
 
     def groups(self, windows: np.ndarray, member: np.ndarray) -> np.ndarray:
-        received = _without_diagonal(self._weight) @ member  # (N, K)
+        received = without_diagonal(self._weight) @ member  # (N, K)
         pairs = member[:, :, None] * received[:, None, :]  # (N, K, K)
         sums = np.empty((len(windows), *pairs.shape[1:]), np.float32)
         for block, gains in self._gains(windows):
@@ -182,7 +188,7 @@ class GainForm:
             block = slice(start, int(np.searchsorted(windows, last)))
             first = int(windows[start])
             rows = slice(first, int(windows[block.stop - 1]) + 1)
-            yield block, _columns(self._gain, rows, neurons)[windows[block] - first]
+            yield block, columns(self._gain, rows, neurons)[windows[block] - first]
             start = block.stop
 
 
@@ -203,7 +209,7 @@ class StaticForm:
         return np.repeat(self._weight[post, pre][None], len(windows), axis=0)
 
     def groups(self, windows: np.ndarray, member: np.ndarray) -> np.ndarray:
-        sums = member.T @ _without_diagonal(self._weight) @ member
+        sums = member.T @ without_diagonal(self._weight) @ member
         return np.repeat(sums[None], len(windows), axis=0)
 
 
@@ -234,7 +240,7 @@ class DenseForm:
 
     def groups(self, windows: np.ndarray, member: np.ndarray) -> np.ndarray:
         return np.stack(
-            [member.T @ _without_diagonal(self._matrix(int(window))) @ member for window in windows]
+            [member.T @ without_diagonal(self._matrix(int(window))) @ member for window in windows]
         )
 
     def _matrix(self, window: int) -> np.ndarray:
@@ -251,14 +257,14 @@ FORMS: dict[str, type[Form]] = {
 }
 
 
-def _columns(array: Array, rows: slice, columns: np.ndarray | None) -> np.ndarray:
-    """`array[rows][:, columns]`, reading a few columns of a file one by one."""
-    if columns is None:
+def columns(array: Array, rows: slice, chosen: np.ndarray | None) -> np.ndarray:
+    """`array[rows][:, chosen]`, reading a few columns of a file one by one; None takes all."""
+    if chosen is None:
         return np.asarray(array[rows])
-    if isinstance(array, np.ndarray) or len(columns) > 16:
-        return np.asarray(array[rows])[:, columns]
-    return np.stack([array[rows, int(column)] for column in columns], axis=1)
+    if isinstance(array, np.ndarray) or len(chosen) > 16:
+        return np.asarray(array[rows])[:, chosen]
+    return np.stack([array[rows, int(column)] for column in chosen], axis=1)
 
 
-def _without_diagonal(matrix: np.ndarray) -> np.ndarray:
+def without_diagonal(matrix: np.ndarray) -> np.ndarray:
     return matrix * (1 - np.eye(len(matrix), dtype=matrix.dtype))

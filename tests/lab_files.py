@@ -215,15 +215,21 @@ def connectivity_of(
             "norm_bias": np.zeros(width, np.float32),
         }
         attributes = {"context": CONTEXT, "scale": width**-0.5, "necessity": 0.25}
+        attributes["raw_values"] = False
     elif form == "gain":
         arrays = {
             "A": draw.normal(size=(NUM_NEURONS, NUM_NEURONS)).astype(np.float32),
             "g": draw.normal(size=(len(last), NUM_NEURONS)).astype(np.float32),
+            "activity": draw.normal(size=(NUM_TIMES, NUM_NEURONS)).astype(np.float32),
+            "last": last,
         }
     elif form == "attention":  # maps among the held-in neurons only
         neurons = neurons.take(np.array([0, 1, 2, 4]))
         maps = draw.dirichlet(np.ones(4), size=(len(last), 2, 4))
-        arrays = {"maps": maps.astype(np.float16)}
+        owner = np.stack([np.arange(len(last)), np.full(len(last), CONTEXT - 1)], axis=1)
+        sent = draw.normal(size=(len(last), 4)).astype(np.float16)
+        arrays = {"maps": maps.astype(np.float16), "y": sent, "owner": owner}
+        attributes = {"bin_width": BIN}
     elif form == "static":
         arrays = {"weight": draw.normal(size=(NUM_NEURONS, NUM_NEURONS)).astype(np.float32)}
     else:

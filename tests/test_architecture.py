@@ -43,7 +43,11 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "optional": (WORDS, set()),
     "forms": (RECORDING, {"numpy"}),
-    "connectivity": (RECORDING | {"forms", "optional"}, {"numpy", "pandas", "xarray"}),
+    "contributions": (RECORDING | {"forms"}, {"numpy"}),
+    "connectivity": (
+        RECORDING | {"contributions", "forms", "optional"},
+        {"numpy", "pandas", "xarray"},
+    ),
     "runs.results": (
         RECORDING | {"optional", "connectivity", "tensors.splits", "runs.run_directory"},
         {"numpy", "pandas"},
@@ -94,6 +98,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         RECORDING | {"tensors.binning", "tensors.splits", "metrics", "baselines"},
         {"numpy", "pandas"},
     ),
+    "scoring.draws": ({"baselines", "scoring.evaluation", "metrics"}, {"numpy"}),
     "scoring.held_out": (
         {"baselines", "scoring.evaluation", "metrics", "tensors.windows"},
         {"numpy"},

@@ -44,7 +44,7 @@ def test_a_constant_trace_is_left_out_of_the_scores_and_harms_nobody(model, opti
     [("netformer", {}), ("synapsnet", SMALL), ("stndt", SMALL_STNDT)],
 )
 def test_a_silent_unit_harms_nobody(model, options):
-    made = fit(without_spikes(units(), 4), model, epochs=1, options=options)
+    made = fit(without_spikes(units(), 4), model, epochs=1, options=options, draws=1)
     metric = made.metrics["primary"]["metric"]
     assert np.isfinite(made.metrics["model"]["test"][metric])
     for baseline in made.metrics["baselines"].values():
@@ -98,7 +98,7 @@ def test_counts_above_all_that_training_saw_give_finite_rates(model, options):
     activity = replace(
         calm.activity, times=np.concatenate(each), index=np.cumsum([len(t) for t in each])
     )
-    made = fit(replace(calm, activity=activity), model, epochs=1, options=options)
+    made = fit(replace(calm, activity=activity), model, epochs=1, options=options, draws=1)
     values = made.predictions.values
     metric = made.metrics["primary"]["metric"]
     assert np.isfinite(made.metrics["model"]["test"][metric])

@@ -111,7 +111,8 @@ def test_a_recording_of_another_layout_has_no_such_scores(reach):
     recording, _ = reach
     table = recording.neurons.table.drop(columns="heldout")
     other = replace(recording, neurons=replace(recording.neurons, table=table))
-    found = fit(other, "stndt", bin_width=0.05, options=SMALL | {"context": 10, "updates": 4})
+    options = SMALL | {"context": 10, "updates": 4}
+    found = fit(other, "stndt", bin_width=0.05, options=options, draws=1)
     assert "benchmark" not in found.metrics
 
 

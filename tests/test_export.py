@@ -163,7 +163,36 @@ def test_the_exact_matrix_at_any_time_follows_from_the_stored_factors(source, tm
         time = group["timestamps"][window]
         details = json.loads(group["details"].asstr()[()])
     np.testing.assert_allclose(matrix, fit.connectivity.at(time), rtol=1e-4, atol=1e-5)
-    assert details == ({"necessity": 0.25} if form == "netformer" else {})
+    known = {
+        "netformer": {"necessity": 0.25, "raw_values": False},
+        "attention": {"bin_width": lab_files.BIN},
+    }
+    assert details == known.get(form, {})
+
+
+@pytest.mark.parametrize("form", ["netformer", "gain", "attention"])
+def test_contributions_at_any_time_follow_from_the_stored_factors(source, tmp_path, form):
+    fit = lab_files.fit_of(source, form=form)
+    sent = fit.connectivity.contributions()
+    path, row = export(fit, tmp_path / "out.nwb"), 17
+    with h5py.File(path) as file:
+        group = file[f"processing/population_dynamics/{name_of(fit)}_factors"]
+        if form == "netformer":
+            last, context = group["last"][row], int(group.attrs["context"])
+            history = group["activity"][last - context + 1 : last + 1].T
+            z = np.concatenate([history, group["embedding"][:]], axis=1).astype(float)
+            z = (z - z.mean(1, keepdims=True)) / np.sqrt(z.var(1, keepdims=True) + 1e-5)
+            coupling = fit.connectivity.at(sent.time[row]).to_numpy()
+            matrix = coupling * z[:, context - 1]  # the norm's gain is 1 and its bias 0 here
+        elif form == "gain":
+            matrix = group["A"][:] * group["activity"][group["last"][row]]
+        else:
+            matrix = group["maps"][group["owner"][row, 0], 0] * group["y"][row]
+    np.testing.assert_allclose(matrix, sent.at(sent.time[row]), rtol=1e-3, atol=1e-5)
+    with nwbdyn.open_results(path) as again:
+        reopened = again.connectivity.contributions()
+        assert (reopened.measure, reopened.window) == (sent.measure, sent.window)
+        np.testing.assert_allclose(reopened.mean(), sent.mean(), rtol=1e-5, atol=1e-6)
 
 
 def test_input_currents_lie_on_the_same_clock_and_say_what_they_are(source, tmp_path):

@@ -172,7 +172,7 @@ def test_influence_of_a_linear_network_is_its_weights():
 
 
 def test_a_co_smoothing_fit_is_scored_on_held_out_units_only():
-    made = fit(units(), "stndt", epochs=3, options=SMALL_STNDT)
+    made = fit(units(), "stndt", epochs=3, options=SMALL_STNDT, draws=1)
     assert made.predictions.held_out.sum() == 5
     assert made.split["held_out"] == made.neurons.ids[made.predictions.held_out].tolist()
     assert set(made.metrics["model"]["test"]) == {"co_bps"}
@@ -190,7 +190,7 @@ def test_a_co_smoothing_fit_is_scored_on_held_out_units_only():
 
 
 def test_co_bps_of_a_fit_is_what_its_definition_says():
-    made = fit(units(), "stndt", epochs=2, options=SMALL_STNDT)
+    made = fit(units(), "stndt", epochs=2, options=SMALL_STNDT, draws=1)
     held_out = np.flatnonzero(made.predictions.held_out)
     test = np.isfinite(made.predictions.values[:, held_out[0]]) & (made.predictions.labels == 2)
     edges = np.append(made.predictions.time[test] - 0.01, made.predictions.time[test][-1] + 0.01)
@@ -211,7 +211,8 @@ def test_rates_of_slow_units_start_at_their_mean():
     slow = replace(
         slow, activity=replace(slow.activity, times=slow.activity.times[kept], index=index)
     )
-    made = fit(slow, "stndt", epochs=1, options=SMALL_STNDT | {"learning_rate": 1e-6})
+    options = SMALL_STNDT | {"learning_rate": 1e-6}
+    made = fit(slow, "stndt", epochs=1, options=options, draws=1)
     assert made.metrics["model"]["train"]["co_bps"] > -0.2
 
 
@@ -315,13 +316,14 @@ def test_a_fit_leaves_the_callers_random_numbers_alone():
 def test_a_resumed_run_ends_like_one_that_was_never_stopped(
     model, recording, options, after, tmp_path
 ):
-    whole = fit(recording, model, epochs=5, options=options)
+    asked = {"epochs": 5, "options": options, "draws": 1}
+    whole = fit(recording, model, **asked)
     run = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
-        fit(recording, model, epochs=5, options=options, run=run, report=interrupt_after(after))
+        fit(recording, model, **asked, run=run, report=interrupt_after(after))
     with pytest.raises(ResultsError, match="incomplete"):
         results.load(run)
-    resumed = fit(recording, model, epochs=5, options=options, run=run, resume=True)
+    resumed = fit(recording, model, **asked, run=run, resume=True)
     assert_same_fit(resumed, whole)
     assert len(run_directory.read_history(run)) == 5
 
@@ -564,13 +566,13 @@ def test_a_recording_too_short_for_the_context_is_refused():
             "ecephys/human_mtl_dandi000207_sub-4_ses-4.nwb",
             "stndt",
             {"layers": 1},
-            {"bin_width": 0.1},
+            {"bin_width": 0.1, "draws": 1},
         ),
         (
             "ecephys/rat_hippocampus_nelpy_linear-track.nwb",
             "stndt",
             {"layers": 1},
-            {"bin_width": 0.1},
+            {"bin_width": 0.1, "draws": 1},
         ),
         (
             "ecephys/rat_hippocampus_nelpy_linear-track.nwb",

@@ -8,6 +8,10 @@ import pytest
 from nwbdyn import simulate
 from nwbdyn.errors import DataError
 from nwbdyn.fitting import fit
+from nwbdyn.learning import problem
+from nwbdyn.metrics import bits_per_spike
+from nwbdyn.scoring import draws as draws_room
+from nwbdyn.scoring import verdict
 
 OPTIONS = {
     "context": 20,
@@ -19,15 +23,15 @@ OPTIONS = {
 }
 
 
-def spiking(num_units, **columns):
+def spiking(num_units, trials=40, **columns):
     """Units of the simulated reaches, without the file's own choice of held-out units."""
-    recording, _ = simulate.sample(f"sample:reach?neurons={num_units}&trials=40")
+    recording, _ = simulate.sample(f"sample:reach?neurons={num_units}&trials={trials}")
     table = recording.neurons.table.drop(columns="heldout").assign(**columns)
     return replace(recording, neurons=replace(recording.neurons, table=table))
 
 
-def fitted(recording, **options):
-    return fit(recording, "stndt", bin_width=0.05, options=OPTIONS, **options)
+def fitted(recording, draws=1, **choices):
+    return fit(recording, "stndt", bin_width=0.05, options=OPTIONS, draws=draws, **choices)
 
 
 def gain(true, rate):
@@ -77,20 +81,97 @@ def test_few_windows_teach_a_read_out_less_than_all_of_them(reach):
     assert smoothing["mean"] < whole
 
 
-def test_draws_of_held_out_neurons_are_averaged(tmp_path):
-    made = fitted(spiking(24), draws=2, run=tmp_path / "run")
-    found = made.metrics["draws"]
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """Two draws, in a run directory."""
+    return fitted(spiking(24, trials=90), draws=2, run=tmp_path_factory.mktemp("drawn") / "run")
+
+
+@pytest.fixture(scope="module")
+def second():
+    """The second of these draws, as a fit of its own."""
+    return fitted(spiking(24, trials=90), seed=1)
+
+
+def test_draws_of_held_out_neurons_are_averaged(drawn, second):
+    found = drawn.metrics["draws"]
     assert found["num_draws"] == 2
-    first, second = found["model"]["co_bps"]["values"]
-    assert first == pytest.approx(made.metrics["model"]["test"]["co_bps"])
-    alone = fitted(spiking(24), seed=1)
-    assert second == pytest.approx(alone.metrics["model"]["test"]["co_bps"])
-    assert found["model"]["co_bps"]["mean"] == pytest.approx((first + second) / 2)
-    both = {str(neuron) for fit_ in (made, alone) for neuron in fit_.metrics["held_out"]["neurons"]}
-    assert set(found["per_neuron"]) == both
-    assert (tmp_path / "run/draw-1/metrics.json").exists()
-    again = fitted(spiking(24), draws=2, run=tmp_path / "run", resume=True)
-    assert again.metrics["draws"]["model"] == found["model"]
+    one, other = found["model"]["co_bps"]["values"]
+    assert one == pytest.approx(drawn.metrics["model"]["test"]["co_bps"])
+    assert other == pytest.approx(second.metrics["model"]["test"]["co_bps"])
+    assert found["model"]["co_bps"]["mean"] == pytest.approx((one + other) / 2)
+    both = [one_.metrics["held_out"]["neurons"] for one_ in (drawn, second)]
+    assert set(found["per_neuron"]) == {str(neuron) for some in both for neuron in some}
+    assert found["num_neurons"] == len(set(both[0]) | set(both[1]))
+
+
+def test_the_mean_over_draws_is_in_its_interval_and_says_who_won(drawn):
+    found = drawn.metrics["draws"]
+    low, high = found["intervals"]["model"]
+    assert low < found["model"]["co_bps"]["mean"] < high
+    low, high = found["intervals"]["difference"]
+    assert low < found["difference"]["co_bps"]["mean"] < high
+    assert found["beats"] is (low > 0)
+    first, *rest = verdict.sentences(drawn.metrics, "stndt")
+    assert "over 2 draws of held-out neurons" in first
+    assert f"{low:+.3f} to {high:+.3f}" in first
+    assert any("Over 2 draws" in sentence for sentence in rest)
+
+
+def test_the_interval_draws_a_neuron_in_all_its_draws_and_a_block_in_all_of_them():
+    """Against a loop over resamples that scores every draw from its resampled counts."""
+    draw = np.random.default_rng(3)
+    bins, blocks = 120, np.repeat(np.arange(12), 10)
+    counts = {neuron: draw.poisson(1.0, bins).astype(float) for neuron in range(6)}
+    parts, rates = [], []
+    for held_out in ([0, 1, 2, 3], [2, 3, 4, 5]):
+        true = np.stack([counts[neuron] for neuron in held_out], axis=1)
+        rate = np.clip(true * 0.3 + draw.uniform(0.4, 1.2, true.shape), 0.05, None)
+        rates.append((held_out, true, rate))
+        sums = draws_room._block_sums(true, rate, blocks, 12)
+        parts.append(draws_room.Draw({}, np.array(held_out), np.arange(12), sums, None))
+    low, high = draws_room._intervals(parts)["model"]
+    chance, means = np.random.default_rng(9), []
+    for _ in range(2000):
+        chosen = chance.integers(0, 12, 12)
+        rows = np.concatenate([np.flatnonzero(blocks == block) for block in chosen])
+        neurons = chance.integers(0, 6, 6)
+        scores = []
+        for held_out, true, rate in rates:
+            columns = [held_out.index(neuron) for neuron in neurons if neuron in held_out]
+            if columns:
+                scores.append(bits_per_spike(true[rows][:, columns], rate[rows][:, columns]))
+        means.append(np.mean(scores))
+    # two Monte Carlo estimates of a quantile, from 1,000 and 2,000 resamples
+    tolerance = 0.15 * (high - low)
+    assert np.quantile(means, [0.025, 0.975]) == pytest.approx([low, high], abs=tolerance)
+
+
+def test_a_stopped_fit_goes_on_with_the_draws_that_are_done(drawn):
+    run = drawn.run
+    (run / "metrics.json").unlink()
+    done = (run / "draw-1/metrics.json").stat().st_mtime_ns
+    again = fitted(spiking(24, trials=90), draws=2, run=run, resume=True)
+    assert again.metrics["draws"] == drawn.metrics["draws"]
+    assert (run / "draw-1/metrics.json").stat().st_mtime_ns == done
+    fitted(spiking(24), run=run, overwrite=True)
+    assert not (run / "draw-1").exists()
+
+
+def test_five_draws_are_the_default_where_the_file_does_not_say(monkeypatch):
+    asked = problem.num_draws
+    assert asked(None, co_smoothing=True, stated=False) == 5
+    assert asked(1, co_smoothing=True, stated=False) == 1
+    assert asked(None, co_smoothing=True, stated=True) == 1
+    assert asked(5, co_smoothing=False, stated=False) == 1
+    monkeypatch.setattr(problem, "DRAWS", 2)
+    made = fitted(spiking(24), draws=None)
+    assert made.metrics["draws"]["num_draws"] == 2
+    assert made.environment["asked"]["draws"] == 2
+
+
+def test_a_single_draw_is_told_so(reach):
+    assert any("One draw of held-out" in said for said in verdict.sentences(reach.metrics, "stndt"))
 
 
 def test_a_file_that_says_which_neurons_are_held_out_is_fitted_once():
@@ -98,6 +179,21 @@ def test_a_file_that_says_which_neurons_are_held_out_is_fitted_once():
     made = fitted(recording, draws=5)
     assert "draws" not in made.metrics
     assert "one-draw" in [note.code for note in made.notes]
+    plain = fitted(recording, draws=None)
+    assert "draws" not in plain.metrics
+    assert "one-draw" not in [note.code for note in plain.notes]
+    assert not any("draw" in said for said in verdict.sentences(plain.metrics, "stndt"))
+
+
+def test_no_draw_holds_out_a_unit_whose_channel_it_also_sees():
+    channel = np.repeat(np.arange(16), 2)[:32]
+    recording = spiking(32, channel=channel)
+    for seed in range(5):
+        split = problem.pose(recording, "stndt", seed=seed, bin_width=0.05, options=OPTIONS).split
+        seen, unseen = set(channel[split.held_in]), set(channel[~split.held_in])
+        assert not seen & unseen
+        assert (~split.held_in).sum() == 8
+        assert "no channel shared" in split.rule
 
 
 def test_five_units_are_held_out_of_ten_and_fewer_are_refused():

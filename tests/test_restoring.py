@@ -22,7 +22,7 @@ from nwbdyn.runs.restoring import lesion, restore
     ],
 )
 def test_a_restored_model_predicts_what_the_fit_holds(model, recording, options, tmp_path):
-    made = fit(recording, model, epochs=1, options=options)
+    made = fit(recording, model, epochs=1, options=options, draws=1)
     loaded = nwbdyn.load(made.save(tmp_path / "run"))
     restored = restore(loaded, recording)
     again = readout.predict(restored.model, restored.problem.windows)

@@ -51,8 +51,7 @@ Examples:
 @click.option(
     "--draws",
     type=click.IntRange(min=1),
-    default=1,
-    help="Fits with other neurons held out; 5 make a fair mean.",
+    help="Draws of held-out neurons to average.  [default: 5, 1 where the file says which]",
 )
 @click.option(
     "--null",
@@ -229,7 +228,7 @@ def _check_joint(choices: dict[str, Any]) -> None:
     for name, default in (
         ("folds", None),
         ("targets", None),
-        ("draws", 1),
+        ("draws", None),
         ("null", None),
         ("states", None),
         ("sweep", None),

@@ -145,12 +145,14 @@ def _bytes(summary: dict[str, Any]) -> str:
 def _cost_in_words(cost: dict[str, Any]) -> str:
     if "impossible" in cost:
         return cost["impossible"]
+    draws = cost["draws"]
+    several = f", for each of {draws} draws of held-out neurons (--draws 1 trains one)"
     return (
         f"{cost['model']}: about {terminal.size(cost['memory'])} of memory; at most "
         f"{cost['updates']:,} updates of "
         f"{terminal.milliseconds(1000 * cost['seconds_per_update'])} each, timed "
         f"here on noise ({cost['device']}): {terminal.duration(cost['seconds'])}, without "
-        "validation and baselines"
+        f"validation and baselines{several if draws > 1 else ''}"
     )
 
 

@@ -111,7 +111,6 @@ def say_cost(
     from nwbdyn.opening import open_source
 
     sweep = choices.get("sweep")
-    repeats = choices["seeds"] + (choices.get("folds") or 0) + choices.get("draws", 1) - 1
     length = {} if choices["epochs"] is None else {"epochs": choices["epochs"], "updates": None}
     try:
         with open_source(sessions[0][0], **opened) as recording:
@@ -120,6 +119,7 @@ def say_cost(
                 model,
                 options={**choices["options"], **length},
                 bin_width=choices["bin_width"],
+                draws=choices.get("draws"),
                 device=None if choices["device"] == "auto" else choices["device"],
             )
     except NwbdynError:
@@ -128,7 +128,7 @@ def say_cost(
         found,
         recordings=len(sessions),
         points=1 if sweep is None else len(space.points(sweep)),
-        repeats=repeats,
+        repeats=choices["seeds"] * found.draws + (choices.get("folds") or 0),
     )
     for line in lines:
         click.echo(line, err=True)

@@ -15,7 +15,7 @@ import torch
 
 from nwbdyn import models
 from nwbdyn.errors import DataError
-from nwbdyn.learning.problem import Problem, pose
+from nwbdyn.learning.problem import Problem, num_draws, pose
 from nwbdyn.learning.training import train
 from nwbdyn.models.base import CO_SMOOTHING
 from nwbdyn.recording import Recording, SpikeTimes, Traces
@@ -42,7 +42,8 @@ class Cost:
     updates: int  # of the longest training
     seconds_per_update: float  # on this machine, now
     device: str
-    trainings: int = 1  # of a fit: candidates of a choice, and one without coupling
+    trainings: int = 1  # of one draw: candidates of a choice, and one without coupling
+    draws: int = 1  # of held-out neurons
 
     @property
     def seconds(self) -> float:
@@ -56,6 +57,7 @@ def estimate(
     *,
     options: Mapping[str, object] = {},
     bin_width: float | None = None,
+    draws: int | None = None,
     device: torch.device | str | None = None,
 ) -> Cost:
     """The cost of a fit; no activity is read.
@@ -65,6 +67,7 @@ def estimate(
     Args:
         options: fields of the model's Config; by default its own.
         bin_width: seconds; by default the frames of traces, and the model's own for spikes.
+        draws: of held-out neurons; by default as `fitting.fit` takes them.
         device: where it would train; by default on a GPU where there is one.
 
     Raises:
@@ -87,6 +90,7 @@ def estimate(
         seconds_per_update=_seconds_per_update(problem, device),
         device=device.type,
         trainings=num_candidates + bool(getattr(problem.config, "coupling", False)),
+        draws=num_draws(draws, co_smoothing=co_smoothing, stated=problem.held_out_stated),
     )
 
 
@@ -97,7 +101,7 @@ def advice(cost: Cost, *, recordings: int = 1, points: int = 1, repeats: int = 1
         cost: of one recording.
         recordings: how many there are.
         points: of a sweep.
-        repeats: further seeds, folds and draws, each a fit of its own.
+        repeats: how many fits a recording takes: seeds of every draw, and folds.
 
     Returns:
         Nothing for a fit of less than WORTH_SAYING seconds.

@@ -27,6 +27,7 @@ from nwbdyn.tensors.windows import Windows
 
 SESSION = "0"  # the key of the one session of a fit
 HELD_OUT_SHARE = 0.25  # of the neurons, where the file does not say which are held out
+DRAWS = 5  # of them, over which a score is averaged
 _AT_LEAST_ONE = ("epochs", "updates", "batch_size", "patience", "validate_every")
 
 
@@ -268,6 +269,19 @@ def pose(
         fold=fold,
         tried=tuple(configs) if len(configs) > 1 else (),
     )
+
+
+def num_draws(asked: int | None, *, co_smoothing: bool, stated: bool) -> int:
+    """Draws of held-out neurons that a fit takes.
+
+    Args:
+        asked: None for the default.
+        co_smoothing: whether the model predicts held-out neurons.
+        stated: whether the file says which they are.
+    """
+    if not co_smoothing or stated:
+        return 1
+    return DRAWS if asked is None else asked
 
 
 def configure(

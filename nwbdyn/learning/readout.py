@@ -84,6 +84,10 @@ def connectivity(model: Model, windows: Windows) -> Connectivity:
     if model.target == CO_SMOOTHING:
         half = (spec.context + spec.forward) * binned.bin_width / 2
         held_in = windows.split.held_in
+        sent = {}
+        if "y" in arrays:
+            sent = _on_clock(windows, first, arrays.pop("y")[..., held_in])
+            attributes["bin_width"] = binned.bin_width
         return Connectivity(
             form=model.form,
             time=binned.time[first] - binned.bin_width / 2 + half,
@@ -91,11 +95,12 @@ def connectivity(model: Model, windows: Windows) -> Connectivity:
             neurons=binned.neurons.take(held_in),
             measure=MEASURES[model.form],
             causal=False,
-            arrays={name: values[..., held_in, :][..., held_in] for name, values in arrays.items()},
+            arrays={name: values[..., held_in, :][..., held_in] for name, values in arrays.items()}
+            | sent,
             attributes=attributes,
         )
     last = first + spec.context - 1
-    if model.form == "netformer":
+    if model.form in ("netformer", "gain"):
         arrays |= {"activity": windows.inputs, "last": last}
     return Connectivity(
         form=model.form,
@@ -256,18 +261,31 @@ def _parameters(
 
 
 def _read_outs(model: Model, windows: Windows, num_windows: int) -> dict[str, np.ndarray]:
-    """The time-resolved parts of the form, one row per window, split after split."""
+    """The time-resolved parts of the form, one row per window, split after split.
+
+    `y` is kept wherever a model tells it: its contributions need it.
+    """
     wanted = {"gain": ("g",), "attention": ("maps",), "dense": ("weight",)}.get(model.form, ())
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
-    if not wanted:
-        return {}
+    parts: dict[str, list[np.ndarray]] = {}
     for split in SPLITS_WITH_WINDOWS:
         for batch in windows.batches(split, model.config.batch_size):
             read = model.read_out(batch)
-            for name in wanted:
+            names = (*wanted, "y") if "y" in read else wanted
+            if not names:
+                return {}
+            for name in names:
                 values = read[name]
                 if name == "maps":
                     size = 2 * num_windows * values[0].numel()
                     values = (values[:, :1] if size > MOST_MAP_BYTES else values).half()
-                parts[name].append(values.cpu().numpy())
+                elif name == "y" and model.form == "attention":
+                    values = values[:, 0].half()  # (B, T, N) of the first layer, like its maps
+                parts.setdefault(name, []).append(values.cpu().numpy())
     return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def _on_clock(windows: Windows, first: np.ndarray, sent: np.ndarray) -> dict[str, np.ndarray]:
+    """y (num_windows, T, N) of the windows that begin at `first`, in the bins they speak for."""
+    owners = windows.owners(first)
+    owners = owners[owners[:, 0] >= 0]
+    return {"y": sent[owners[:, 0], owners[:, 1]], "owner": owners}

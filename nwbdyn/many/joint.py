@@ -29,7 +29,7 @@ from nwbdyn.recording import Note, Recording
 from nwbdyn.runs import results, run_directory
 from nwbdyn.runs.results import Fit
 from nwbdyn.scoring import evaluation
-from nwbdyn.scoring.summary import summarise
+from nwbdyn.scoring.summary import score, summarise
 from nwbdyn.tensors.pooling import PooledWindows
 from nwbdyn.tensors.windows import Windows
 
@@ -306,6 +306,7 @@ def _each_session(
         fitted = summarise(
             problem,
             trained,
+            score(problem, trained, report=place.report),
             without,
             comparators=comparators,
             effective_windows=effective_windows,

@@ -214,8 +214,17 @@ class NetFormer(base.Model):
             "key": key,
             "context": torch.tensor(self.config.history),
             "scale": torch.tensor(self.scale, dtype=torch.float64),
+            # Without a layer norm on the values, the newest value is the activity itself.
+            "raw_values": torch.tensor(self.norm_out is None),
         }
         return {name: value.detach() for name, value in parameters.items()}
+
+    @torch.no_grad()
+    def read_out(self, batch: base.Batch) -> dict[str, Tensor]:
+        """The newest values y (B, N), where a static A keeps no tokens that would give them."""
+        if self.norm_out is None or not self.config.static:
+            return {}
+        return {"y": self._tokens(batch)[1][:, : batch.activity.shape[2], -1]}
 
     def embeddings(self) -> Tensor:
         return self.embedding.detach()

@@ -170,7 +170,7 @@ def factors(
     arrays: dict[str, Any] = {}
     for key, value in connectivity.arrays.items():
         stored = "weights" if (connectivity.form, key) == ("dense", "weight") else key
-        growing = stored in ("activity", "g", "maps", "weights")
+        growing = stored in ("activity", "g", "maps", "y", "weights")
         array = _narrowed(value, precision) if growing else np.asarray(value)
         arrays[stored] = storage.compressed(array)
     settings = dict(connectivity.attributes)

@@ -31,6 +31,8 @@ FACTORS = (  # arrays of ConnectivityFactors, as `Connectivity.arrays` calls the
     "A",
     "g",
     "maps",
+    "y",
+    "owner",
     "weight",
     "weights",
 )

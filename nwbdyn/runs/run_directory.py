@@ -11,14 +11,15 @@
       metrics.json         scores of model and baselines; written last, so it marks a complete run
 
 With several seeds each trains in a folder `seed-<seed>` of its own, and each fold of a
-cross-validation is a run of its own in `fold-<k>`, each further draw of held-out neurons in
-`draw-<k>`. Couplings of surrogates and of halves of the data are kept in `refits` as NumPy arrays,
-which hold no objects. Options that validation chooses are tried in `choice-<k>`; networks that are
-compared are in `comparator-<k>`; a model that is trained once more for the benchmark's test trials
-does so in `refit-<seed>`. One model over several recordings leaves a run of its own for each, in a
-folder named after the file, and beside them the weights and a table of scores. A file is written
-beside its place, synced and renamed, so that whoever stops the program at any moment leaves the old
-file or the new one. This room knows names and bytes; `results` knows what they mean.
+cross-validation is a run of its own in `fold-<k>`. Each further draw of held-out neurons is in
+`draw-<k>`, with the sums that its scores are made of and without results. Couplings of surrogates
+and of halves of the data are kept in `refits` as NumPy arrays, which hold no objects. Options that
+validation chooses are tried in `choice-<k>`; networks that are compared are in `comparator-<k>`; a
+model that is trained once more for the benchmark's test trials does so in `refit-<seed>`. One model
+over several recordings leaves a run of its own for each, in a folder named after the file, and
+beside them the weights and a table of scores. A file is written beside its place, synced and
+renamed, so that whoever stops the program at any moment leaves the old file or the new one. This
+room knows names and bytes; `results` knows what they mean.
 """
 
 import json
@@ -37,8 +38,9 @@ CONFIG, HISTORY, CHECKPOINT = "config.json", "history.jsonl", "checkpoint.pt"
 WEIGHTS, RESULTS = "weights.safetensors", "results.h5"
 PROVENANCE, METRICS = "provenance.json", "metrics.json"
 SUBMISSION = "submission.h5"
+SUMS = "sums.npz"  # of a draw of held-out neurons
 REFITS = "refits"  # folder
-FILES = (CONFIG, HISTORY, CHECKPOINT, WEIGHTS, RESULTS, PROVENANCE, SUBMISSION, METRICS)
+FILES = (CONFIG, HISTORY, CHECKPOINT, WEIGHTS, RESULTS, PROVENANCE, SUBMISSION, SUMS, METRICS)
 _PARTIAL = ".partial"
 
 
@@ -273,7 +275,7 @@ def _first_difference(before: Any, now: Any, name: str = "") -> tuple[str, Any, 
 def _clear(path: Path) -> None:
     members = [
         folder
-        for name in ("seed-*", "refit-*")
+        for name in ("seed-*", "refit-*", "draw-*/seed-*")
         for folder in path.glob(name)
         if (folder / CHECKPOINT).exists()
     ]

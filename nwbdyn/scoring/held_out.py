@@ -1,9 +1,9 @@
 """Held-out neurons one by one: what each adds to a co-smoothing score, and how far it carries.
 
 The pooled score and its interval over trials are `evaluation`'s. Here stand the score of every
-held-out neuron, the interval over neurons and trials together, the few-shot score, which asks how
-well a neuron that the read-out saw in a few windows only can be read from a model's rates of the
-others, and what several draws of held-out neurons say together.
+held-out neuron, the interval over neurons and trials together, and the few-shot score, which asks
+how well a neuron that the read-out saw in a few windows only can be read from a model's rates of
+the others. What several draws of held-out neurons say together is in `draws`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ import numpy as np
 from nwbdyn import metrics
 from nwbdyn.baselines import Baseline, smoothed
 from nwbdyn.baselines.regression import best_poisson, log_scaled
-from nwbdyn.scoring.evaluation import Task, over_folds
+from nwbdyn.scoring.evaluation import Task
 from nwbdyn.tensors.windows import Windows
 
 SHOTS = 20  # training windows that a few-shot read-out sees
@@ -110,33 +110,6 @@ def few_shot(
         "num_draws": RESAMPLES,
         "model": spread.pop("model"),
         "baselines": spread,
-    }
-
-
-def over_draws(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Means over draws of held-out neurons, and every neuron's mean over the draws that held it.
-
-    Args:
-        parts: the metrics of one fit per draw, each with "held_out".
-
-    Returns:
-        What `evaluation.over_folds` returns, "num_draws" for "num_folds", and "per_neuron": {id:
-        {"model", "num_draws"}}.
-    """
-    summary = over_folds(parts)
-    per_neuron: dict[str, list[float]] = {}
-    for part in parts:
-        held_out = part["held_out"]
-        for neuron, value in zip(held_out["neurons"], held_out["model"], strict=True):
-            if value is not None and np.isfinite(value):  # a silent neuron has no score
-                per_neuron.setdefault(str(neuron), []).append(value)
-    return {
-        "num_draws": summary.pop("num_folds"),
-        **summary,
-        "per_neuron": {
-            neuron: {"model": float(np.mean(values)), "num_draws": len(values)}
-            for neuron, values in per_neuron.items()
-        },
     }
 
 

@@ -5,6 +5,7 @@ once.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,13 +26,54 @@ from nwbdyn.runs import provenance
 from nwbdyn.runs.results import Fit, Predictions
 from nwbdyn.scoring import averaging, blocks, evaluation, held_out, importance, rollout
 from nwbdyn.scoring.averaging import Average
-from nwbdyn.scoring.evaluation import Contest, Task
+from nwbdyn.scoring.evaluation import SCORED, Contest, Task
 from nwbdyn.scoring.rollout import HORIZONS
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What trained models predict, and how well."""
+
+    task: Task
+    predictions: tuple[np.ndarray, ...]  # (num_bins, N) of each model
+    mean: Average  # of those that count
+    rivals: Mapping[str, Baseline]
+    metrics: dict[str, Any]  # of `evaluation.evaluate`; co-smoothing: with "held_out"
+
+
+def score(
+    problem: Problem,
+    trained: Sequence[Trained],
+    *,
+    splits: Sequence[str] = SCORED,
+    report: Report,
+) -> Scored:
+    """The scores of the mean prediction beside its baselines.
+
+    Args:
+        trained: one model per seed.
+        splits: whose bins are predicted; validation and test at least.
+        report: told how far baselines and roll-out are.
+    """
+    task = task_of(problem)
+    predictions = tuple(
+        readout.predict(member.model, problem.windows, splits=splits) for member in trained
+    )
+    mean = averaging.average(task, predictions, [member.seed for member in trained])
+    first = Contest(problem.horizon, mean.prediction, _baselines(problem, report))
+    further = _further(problem, trained, report)
+    metrics = evaluation.evaluate(task, [first, *further], model=problem.name)
+    if problem.co_smoothing:
+        best = metrics["primary"]["baseline"]
+        found = held_out.scores(task, mean.prediction, first.baselines, best)
+        metrics["held_out"] = found | {"stated": problem.held_out_stated}
+    return Scored(task, predictions, mean, first.baselines, metrics)
 
 
 def summarise(
     problem: Problem,
     trained: Sequence[Trained],
+    scored: Scored,
     without: np.ndarray | None,
     *,
     comparators: Mapping[str, Trained] = {},
@@ -47,19 +89,18 @@ def summarise(
 
     Args:
         trained: one model per seed.
+        scored: what `score` said of them, on every split.
         without: (num_bins, N) predictions of the first seed's model fitted without coupling, for
             models that have such a thing.
         comparators: name -> another model of the same windows, to score beside it.
         effective_windows: test windows that the predictive influence is averaged over, at most.
         folds: number of folds that are fitted beside this, for the record.
-        report: told how far baselines, roll-out and read-out are.
+        report: told how far the read-out is.
     """
     windows, binned = problem.windows, problem.binned
     best = _best(trained)
-    predictions = [readout.predict(member.model, windows) for member in trained]
-    task = task_of(problem)
-    mean = averaging.average(task, predictions, [member.seed for member in trained])
-    metrics = _metrics(problem, task, trained, predictions, mean, without, report)
+    task, mean = scored.task, scored.mean
+    metrics = _metrics(problem, trained, scored, without)
     if comparators:
         others = {
             name: readout.predict(other.model, windows) for name, other in comparators.items()
@@ -158,24 +199,15 @@ def task_of(problem: Problem) -> Task:
 
 
 def _metrics(
-    problem: Problem,
-    task: Task,
-    trained: Sequence[Trained],
-    predictions: Sequence[np.ndarray],
-    mean: Average,
-    without: np.ndarray | None,
-    report: Report,
+    problem: Problem, trained: Sequence[Trained], scored: Scored, without: np.ndarray | None
 ) -> dict[str, Any]:
-    """Scores of the mean prediction and of the baselines, and what stands beside them.
+    """The scores, and what stands beside them.
 
     Args:
-        predictions: of each seed.
-        mean: of those that count.
-        without: of the first seed's model without coupling.
+        without: predictions of the first seed's model without coupling.
     """
-    first = Contest(problem.horizon, mean.prediction, _baselines(problem, report))
-    further = _further(problem, trained, report)
-    metrics = evaluation.evaluate(task, [first, *further], model=problem.name)
+    task, mean, predictions = scored.task, scored.mean, scored.predictions
+    metrics = dict(scored.metrics)
     if len(trained) > 1:
         metrics["seeds"] = {
             str(member.seed): evaluation.scores(task, prediction)
@@ -186,15 +218,13 @@ def _metrics(
     if without is not None:
         metrics["coupling"] = evaluation.compare(task, predictions[0], without)
     if problem.co_smoothing:
-        best = metrics["primary"]["baseline"]
-        metrics["held_out"] = held_out.scores(task, first.prediction, first.baselines, best)
         metrics["few_shot"] = held_out.few_shot(
-            task, problem.windows, first.prediction, first.baselines
+            task, problem.windows, mean.prediction, scored.rivals
         )
         averaged = [trained[number].model for number in mean.members]
-        scored = benchmark.evaluate(problem, averaged, first.baselines)
-        if scored is not None:
-            metrics["benchmark"] = scored
+        benchmarked = benchmark.evaluate(problem, averaged, scored.rivals)
+        if benchmarked is not None:
+            metrics["benchmark"] = benchmarked
     if problem.model_class.ablations:
         best_model = _best(trained).model
         metrics["necessity"] = _necessity(problem, _best(trained), task)

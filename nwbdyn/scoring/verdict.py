@@ -24,7 +24,12 @@ def sentences(metrics: dict[str, Any], model: str) -> list[str]:
 
 
 def winner(metrics: dict[str, Any], model: str) -> str:
-    """One sentence: did the model beat its best baseline on the primary metric?"""
+    """One sentence: did the model beat its best baseline on the primary metric?
+
+    Over all draws of held-out neurons, where there are several.
+    """
+    if metrics.get("draws") is not None and metrics["draws"].get("intervals"):
+        return _winner_over_draws(metrics["draws"], model)
     primary = metrics["primary"]
     metric, split, baseline = primary["metric"], primary["split"], primary["baseline"]
     own = metrics["model"][split][metric]
@@ -167,17 +172,38 @@ def _dynamics(found: dict[str, Any] | None) -> list[str]:
     ]
 
 
+def _winner_over_draws(draws: dict[str, Any], model: str) -> str:
+    metric, number = draws["metric"], draws["num_draws"]
+    own = draws["model"][metric]["mean"]
+    over = f"over {number} draws of held-out neurons"
+    difference = draws["intervals"].get("difference")
+    if difference is None:
+        return f"{model}: {metric} {own:.3f} {over} on {draws['split']}; no baseline was scored."
+    other = own - draws["difference"][metric]["mean"]
+    scores = (
+        f"{metric} {own:.3f} against {other:.3f} on {draws['split']} {over}, difference "
+        f"{difference[0]:+.3f} to {difference[1]:+.3f}"
+    )
+    if draws["beats"]:
+        return f"{model} beats the best baseline: {scores}."
+    said = "loses to" if difference[1] < 0 else "does not beat"
+    return f"{model} {said} the best baseline: {scores}."
+
+
 def _held_out(found: dict[str, Any] | None, draws: dict[str, Any] | None) -> list[str]:
     """How far the held-out neurons' score would move with other trials and other neurons."""
     if found is None:
         return []
+    if draws is not None:
+        spread, ends = draws["model"][found["metric"]], draws.get("intervals", {}).get("model")
+        shown = f", {span(ends)} over trials and neurons" if ends else ""
+        return [
+            f"Over {draws['num_draws']} draws of held-out neurons: {found['metric']} "
+            f"{spread['mean']:.3f} +- {spread['sd']:.3f} (sd){shown}."
+        ]
     ends = span(found["intervals"]["model"])
     held = f"{found['num_neurons']} neurons held out"
     lines = [f"{found['metric']} over trials and {held}: {ends}."] if ends else []
-    if draws is not None:
-        spread = draws["model"][found["metric"]]
-        lines.append(
-            f"Over {draws['num_draws']} draws of held-out neurons: {spread['mean']:.3f} +- "
-            f"{spread['sd']:.3f} (sd)."
-        )
+    if found.get("stated") is False:
+        lines.append("One draw of held-out neurons: it says as much of them as of the model.")
     return lines

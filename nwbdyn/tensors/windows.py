@@ -174,15 +174,29 @@ class Windows:
             one that observed it, of those the one in which it lies farthest from an edge. A trial's
             window says nothing of bins that belong to another split or were not observed.
         """
-        starts = np.asarray(starts)
         if isinstance(predictions, Tensor):
             predictions = predictions.detach().cpu().numpy()
         if self.binned.quantity != COUNTS:
             predictions = predictions * self.sd + self.mean
         stitched = np.full(self.binned.values.shape, np.nan, dtype=np.float32)
+        window, place = self.owners(starts).T
+        reached = window >= 0
+        stitched[reached] = predictions[window[reached], place[reached]]
+        return stitched
+
+    def owners(self, starts: np.ndarray) -> np.ndarray:
+        """(num_bins, 2) int: the window that speaks for each bin and the bin's place in it, or -1.
+
+        Args:
+            starts: (num_windows,) first bins; which window speaks is told at `stitch`.
+        """
+        starts = np.asarray(starts)
+        owners = np.full((self.binned.num_bins, 2), -1, dtype=np.int64)
+        number = np.arange(len(starts))
         if self.target == NEXT:
-            stitched[starts + self.spec.context] = predictions[:, 0]
-            return stitched
+            owners[starts + self.spec.context, 0] = number
+            owners[starts + self.spec.context, 1] = 0
+            return owners
         own = self._own_labels(starts)
         places = np.arange(self.length)
         from_edge = np.minimum(places, self.spec.context - 1 - places)  # < 0: after the observed
@@ -190,8 +204,9 @@ class Windows:
             bins = starts + position
             labels = self.split.labels[bins]
             written = self.binned.valid[bins] & ((labels == own) | (labels == GAP))
-            stitched[bins[written]] = predictions[written, position]
-        return stitched
+            owners[bins[written], 0] = number[written]
+            owners[bins[written], 1] = position
+        return owners
 
     def _batch(self, starts: Tensor, label: int, generator: torch.Generator | None) -> Batch:
         observed, num_neurons = self.spec.context, self.binned.num_neurons

@@ -17,7 +17,7 @@ from pynwb.spec import (
     export_spec,
 )
 
-NAME, VERSION = "ndx-population-dynamics", "0.1.0"
+NAME, VERSION = "ndx-population-dynamics", "0.2.0"
 ANY_FLOAT = None  # "numeric" leaves out float16, which the large arrays may be
 SPEC_FOLDER = Path(__file__).resolve().parents[2] / "spec"
 
@@ -296,7 +296,9 @@ connectivity_factors = NWBGroupSpec(
         "centred, divided by sqrt(variance + 1e-5), multiplied by norm_gain and shifted by "
         "norm_bias; A_ij = scale (query z_i) . (key z_j). form 'gain': J_ij = g[t, i] A[i, j]. "
         "form 'attention': maps[t, 0, i, j]. form 'static': weight[i, j]. form 'dense': "
-        "weights[t, i, j]."
+        "weights[t, i, j]. Contributions are A_ij x_j for 'netformer', x_j the newest value in z_j "
+        "(details: raw_values, the newest activity), A[i, j] activity[last[t], j] for 'gain', "
+        "maps[owner[b, 0], 0, i, j] y[b, j] in bin b for 'attention'."
     ),
     attributes=[
         text("form", "'netformer', 'gain', 'attention', 'static' or 'dense'."),
@@ -316,12 +318,15 @@ connectivity_factors = NWBGroupSpec(
         scalar_text("details", "What else the model says of its couplings, as JSON."),
         array(
             "activity",
-            "netformer: activity as the model saw it.",
+            "netformer, gain: activity as the model saw it.",
             ("num_bins", "num_neurons"),
             dtype=ANY_FLOAT,
         ),
         array(
-            "last", "netformer: row of activity each window ends at.", ("num_windows",), dtype="int"
+            "last",
+            "netformer, gain: row of activity each window ends at.",
+            ("num_windows",),
+            dtype="int",
         ),
         array("embedding", "netformer: vector of each neuron.", ("num_neurons", "dimension")),
         array("query", "netformer: query map.", ("projection", "feature")),
@@ -331,6 +336,19 @@ connectivity_factors = NWBGroupSpec(
         array("A", "gain: adjacency.", ("post", "pre")),
         array("g", "gain: gain of each receiver.", ("num_windows", "num_neurons"), dtype=ANY_FLOAT),
         array("maps", "attention: maps.", ("num_windows", "layer", "post", "pre"), dtype=ANY_FLOAT),
+        array(
+            "y",
+            "What a matrix is multiplied with. attention: in the bins that lie in a window; "
+            "netformer: at each window, where activity does not give it.",
+            ("num_bins", "num_neurons"),
+            dtype=ANY_FLOAT,
+        ),
+        array(
+            "owner",
+            "attention: window of each row of y, and the place of the bin in it.",
+            ("num_bins", "window_and_place"),
+            dtype="int",
+        ),
         array("weight", "static: matrix.", ("post", "pre")),
         array(
             "weights",

@@ -29,6 +29,8 @@ def test_every_object_comes_back_with_its_type_and_contents(path):
     check_contents(path)
 
 
+# pynwb says so where the installed extension is newer than the file's; that is what is tried.
+@pytest.mark.filterwarnings("ignore:Ignoring the following cached namespace")
 @pytest.mark.parametrize("path", sorted(FILES.glob("*.nwb")), ids=lambda path: path.stem)
 def test_a_file_of_every_version_keeps_reading(path):
     check_contents(path)
