@@ -64,7 +64,7 @@ def block_interval(
         (low, high); (nan, nan) with fewer than two blocks, which hold no spread to measure.
     """
     draws = _resampled(score, true, predictions, blocks, num_resamples, seed)
-    low, high = _around(score(true, *predictions), draws, level, len(np.unique(blocks)))
+    low, high = around(score(true, *predictions), draws, level, len(np.unique(blocks)))
     return low, min(high, score.most)
 
 
@@ -87,7 +87,7 @@ def difference_interval(
     ours = _resampled(score, both, (prediction,), blocks, num_resamples, seed)
     theirs = _resampled(score, both, (reference,), blocks, num_resamples, seed)
     difference = score(both, prediction) - score(both, reference)
-    return _around(difference, ours - theirs, level, len(np.unique(blocks)))
+    return around(difference, ours - theirs, level, len(np.unique(blocks)))
 
 
 def two_way_interval(
@@ -121,7 +121,25 @@ def two_way_interval(
             return np.nan, np.nan
         draws = draws + sign * bits_per_spike.total(*(part * weights for part in sums))
         value += sign * bits_per_spike(true, values)
-    return _around(value, draws, level, min(num_neurons, len(np.unique(blocks))))
+    return around(value, draws, level, min(num_neurons, len(np.unique(blocks))))
+
+
+def around(value: float, draws: np.ndarray, level: float, num_units: int) -> tuple[float, float]:
+    """The interval of a score from its resamples: see `block_interval`.
+
+    Args:
+        value: the score.
+        draws: (num_resamples,) the score of drawn units; NaN is left out.
+        level: chance that it holds what an endless test would give.
+        num_units: that were drawn from; the interval is wider for few.
+    """
+    draws = draws[np.isfinite(draws)]
+    if not draws.size or num_units < 2:
+        return np.nan, np.nan
+    upper = (1 + level) / 2
+    few = stdtrit(num_units - 1, upper) / ndtri(upper) * np.sqrt(num_units / (num_units - 1))
+    half = few * np.quantile(np.abs(draws - value), level)
+    return float(value - half), float(value + half)
 
 
 def time_blocks(num_bins: int, length: int) -> np.ndarray:
@@ -423,17 +441,6 @@ def _drawn_sums(
     starts = np.searchsorted(block[order], np.arange(len(names)))
     terms = _terms(score, true, *predictions)
     return tuple(draws @ np.add.reduceat(term[order], starts, axis=0) for term in terms)
-
-
-def _around(value: float, draws: np.ndarray, level: float, num_units: int) -> tuple[float, float]:
-    """value plus or minus what `level` of the draws stay within, wider for few units drawn."""
-    draws = draws[np.isfinite(draws)]
-    if not draws.size or num_units < 2:
-        return np.nan, np.nan
-    upper = (1 + level) / 2
-    few = stdtrit(num_units - 1, upper) / ndtri(upper) * np.sqrt(num_units / (num_units - 1))
-    half = few * np.quantile(np.abs(draws - value), level)
-    return float(value - half), float(value + half)
 
 
 def _pairs(

@@ -120,9 +120,12 @@ def _intervals(draws: Sequence[Draw]) -> dict[str, list[float]]:
         ours.append(_scores(draw.model, times, kept))
         if draw.baseline is not None:
             theirs.append(_scores(draw.baseline, times, kept))
-    found = {"model": _percentiles(np.array(ours))}
+    number = min(len(neurons), len(blocks))
+    found = {"model": _around_mean(_wholes(draws, "model"), np.array(ours), number)}
     if len(theirs) == len(ours):
-        found["difference"] = _percentiles(np.array(ours) - np.array(theirs))
+        differences = _wholes(draws, "model") - _wholes(draws, "baseline")
+        resampled = np.array(ours) - np.array(theirs)
+        found["difference"] = _around_mean(differences, resampled, number)
     return found
 
 
@@ -144,7 +147,14 @@ def _scores(sums: np.ndarray, times: np.ndarray, kept: np.ndarray) -> np.ndarray
     return metrics.bits_per_spike.total(*(times @ part * kept for part in sums))
 
 
-def _percentiles(scores: np.ndarray) -> list[float]:
-    """95 % of the means over draws; a resample without a spike in a draw leaves that draw out."""
-    scores = scores[:, np.isfinite(scores).any(axis=0)]
-    return np.quantile(np.nanmean(scores, axis=0), [0.025, 0.975]).tolist()
+def _wholes(draws: Sequence[Draw], which: str) -> np.ndarray:
+    """(num_draws,) bits per spike of each draw, nothing resampled."""
+    total = metrics.bits_per_spike.total
+    return np.array([total(*draw.arrays[which].sum(axis=1)) for draw in draws])
+
+
+def _around_mean(wholes: np.ndarray, resampled: np.ndarray, num_units: int) -> list[float]:
+    """95 % of the mean over draws; a resample without a spike in a draw leaves that draw out."""
+    resampled = resampled[:, np.isfinite(resampled).any(axis=0)]
+    means = np.nanmean(resampled, axis=0)
+    return list(metrics.around(float(wholes.mean()), means, 0.95, num_units))
