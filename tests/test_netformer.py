@@ -74,7 +74,8 @@ def oracle(model: NetFormer, batch: Batch) -> tuple[Tensor, Tensor]:
     A = scale * torch.einsum("pd,bid,pe,bje->bij", model.query, seen[:, :N], model.key, seen)
     if not config.coupling:
         A = A * torch.cat([torch.eye(N), torch.ones(N, A.shape[2] - N)], dim=1)
-    u = v[:, :N] + torch.einsum("bij,bjh->bih", A, v)
+    kept = torch.ones(N) if model.retention is None else model.retention[batch.neuron_ids]
+    u = kept[:, None] * v[:, :N] + torch.einsum("bij,bjh->bih", A, v)
     if config.layer_norm and not config.raw_values:
         u = layer_norm(u, model.norm_out)
     linear = u[..., -1]
@@ -85,6 +86,8 @@ VARIANTS = {
     "paper": (TRACES, PAPER),
     "covariates": (replace(TRACES, num_covariates=2), PAPER),
     "raw values": (TRACES, PAPER | {"raw_values": True}),
+    "retention": (TRACES, PAPER | {"retention": True}),
+    "raw values, retention": (TRACES, PAPER | {"raw_values": True, "retention": True}),
     "no layer norm": (TRACES, PAPER | {"layer_norm": False}),
     "no layer norm, H = 1": (TRACES, PAPER | {"layer_norm": False, "history": 1, "scale": 1.0}),
     "tanh": (TRACES, PAPER | {"layer_norm": False, "link": "tanh", "projection": 3}),
@@ -304,6 +307,17 @@ def test_constants_start_at_the_mean_through_the_link():
     model.initialise([batch])
     mean = (batch.target * batch.valid).sum(dim=(0, 1)) / batch.valid.sum(dim=(0, 1))
     torch.testing.assert_close(model.baseline.exp().detach(), mean)
+
+
+def test_what_a_neuron_keeps_starts_at_its_autoregression_of_order_one():
+    model = make(**PAPER | {"raw_values": True, "retention": True})
+    batch = make_batch(model, num_windows=50)
+    model.initialise([batch, batch])
+    for neuron in range(6):
+        counts = batch.valid[:, 0, neuron]
+        newest, target = batch.activity[counts, -1, neuron], batch.target[counts, 0, neuron]
+        expected = torch.linalg.lstsq(newest[:, None], target[:, None]).solution[0, 0]
+        torch.testing.assert_close(model.retention[neuron].detach(), expected)
 
 
 @pytest.mark.parametrize(

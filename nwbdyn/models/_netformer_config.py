@@ -58,7 +58,8 @@ class NetFormerConfig(base.Config):
     link: str = "identity"  # the prediction is "identity", "tanh" or exp ("log") of the linear part
     loss: str = "mse"  # "mse", "gaussian" (with a variance per neuron) or "poisson"
     baseline: bool = False  # a learned constant per neuron before the link
-    start: float = 1.0  # factor on the initial query map; small = start at copy-last
+    retention: bool = False  # a learned factor per neuron on what it keeps of its own newest bin
+    start: float = 1.0  # factor on the initial query map; small = start without coupling
     dropout: float = 0.0  # chance that a token is heard by nobody
     queries: tuple[int, ...] | None = None  # global ids of the neurons to predict; None: all
     ridge: float | None = 0.0  # shrinks A off its diagonal, see `_size`; None: by validation

@@ -72,6 +72,7 @@ class NetFormer(base.Model):
             nn.LayerNorm(history) if config.layer_norm and not config.raw_values else None
         )
         self.baseline = nn.Parameter(torch.zeros(layout.num_global)) if config.baseline else None
+        self.retention = nn.Parameter(torch.ones(layout.num_global)) if config.retention else None
         if config.loss == "gaussian":
             self.log_variance = nn.Parameter(torch.zeros(layout.num_global))
         if config.type_weight:
@@ -121,7 +122,7 @@ class NetFormer(base.Model):
         num_neurons = batch.activity.shape[2]
         seen, values = self._tokens(batch)
         heard = self._drop(values, batch)
-        u = values[:, :num_neurons] + self._received(seen, heard, num_neurons)  # (B, N, C)
+        u = self._kept(values, batch) + self._received(seen, heard, num_neurons)  # (B, N, C)
         linear = (u if self.norm_out is None else self.norm_out(u))[..., -1][:, None]  # (B, 1, N)
         if self.baseline is not None:
             linear = linear + self.baseline[batch.neuron_ids]
@@ -162,16 +163,26 @@ class NetFormer(base.Model):
         return total
 
     def initialise(self, train: Iterable[base.Batch]) -> None:
-        """Count the windows; start the constants at the mean target, seen through the link."""
+        """Count the windows; start the constants at the mean target, seen through the link.
+
+        What a neuron keeps of itself starts at its first-order autoregression.
+        """
         num_windows = 0
         total = torch.zeros_like(self.embedding.data[:, 0])
-        count = torch.zeros_like(total)
+        count, product, square = (torch.zeros_like(total) for _ in range(3))
         for batch in train:
             num_windows += batch.num_windows
+            newest = batch.activity[:, -1:] * batch.valid
+            product.index_add_(
+                0, batch.neuron_ids, (newest * batch.target).sum(dim=(0, 1)).to(total)
+            )
+            square.index_add_(0, batch.neuron_ids, (newest**2).sum(dim=(0, 1)).to(total))
             targets = (batch.target * batch.valid).sum(dim=(0, 1)).to(total)
             total.index_add_(0, batch.neuron_ids, targets)
             count.index_add_(0, batch.neuron_ids, batch.valid.sum(dim=(0, 1)).to(total))
         self.ridge = (self.config.ridge or 0.0) / max(1, num_windows)
+        if self.retention is not None and self.config.link == "identity":
+            self.retention.data.copy_(product / square.clamp(min=1e-12))
         if self.baseline is None:
             return
         mean = total / count.clamp(min=1)
@@ -235,7 +246,7 @@ class NetFormer(base.Model):
         Raises:
             ValueError: they are of other sizes.
         """
-        per_neuron = ("embedding", "baseline", "log_variance")
+        per_neuron = ("embedding", "baseline", "retention", "log_variance")
         shared = {k: v for k, v in self.named_parameters() if k not in per_neuron}
         for name, parameter in shared.items():
             given = state.get(name)
@@ -273,7 +284,7 @@ class NetFormer(base.Model):
         gradient = torch.zeros_like(value_step)
         gradient[..., -1] = 1.0
         if self.norm_out is not None:
-            u = values[:, :num_neurons] + self._received(seen, values, num_neurons)
+            u = self._kept(values, batch) + self._received(seen, values, num_neurons)
             gradient = _back_through_norm(self.norm_out, u, gradient)
         if self.config.link == "tanh":
             gradient = gradient * (1 - self(batch).prediction.mT ** 2)
@@ -288,7 +299,8 @@ class NetFormer(base.Model):
             jacobian *= own
             heard[..., :num_neurons] *= own
         through_query = (((step @ self.query.T) @ keys.mT) * heard).sum(-1)
-        diagonal = (gradient * value_step).sum(-1) + self.scale * through_query
+        kept = gradient * self._kept(value_step, batch)
+        diagonal = kept.sum(-1) + self.scale * through_query
         return self.scale * jacobian + torch.diag_embed(diagonal)
 
     # --- parts ---
@@ -317,6 +329,11 @@ class NetFormer(base.Model):
         if self.norm_out is not None:
             return seen, tokens[..., :history]
         return seen, raw[..., history - 1 : history].contiguous()
+
+    def _kept(self, values: Tensor, batch: base.Batch) -> Tensor:
+        """(B, N, C): what the neurons keep of their own values."""
+        own = values[:, : len(batch.neuron_ids)]
+        return own if self.retention is None else own * self.retention[batch.neuron_ids][:, None]
 
     def _drop(self, values: Tensor, batch: base.Batch) -> Tensor:
         """Values with whole tokens silenced: an entry-wise dropout of A would have to form A."""
