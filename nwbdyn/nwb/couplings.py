@@ -22,6 +22,7 @@ from pynwb.image import ImageSeries
 from nwbdyn.connectivity import Connectivity
 from nwbdyn.nwb import storage
 from nwbdyn.nwb.heat_map import heat_map
+from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Note
 from nwbdyn.runs.results import Fit
 
@@ -55,23 +56,29 @@ class Couplings:
     notes: tuple[Note, ...]  # what was left out
 
 
-def summarise(fit: Fit, *, dense: bool) -> Couplings:
-    """Evaluate what will be written.
+def summarise(fit: Fit, *, dense: bool, report: Report = silent) -> Couplings:
+    """Evaluate what will be written, telling `report` which step is next.
 
     Raises:
         ResultsError: `dense`, and the matrices would be too large.
     """
     connectivity, notes = fit.connectivity, list[Note]()
+    report(Progress("evaluating", 0, 3, "steps"))
     movie = connectivity.to_xarray() if dense else None
     matrix, averaged = _mean_matrix(fit) if len(fit.edges) else (None, "")
     edges = _strongest(fit)
+    report(Progress("evaluating", 1, 3, "steps"))
+    weights = _weights_over_time(connectivity, edges, notes)
+    report(Progress("evaluating", 2, 3, "steps"))
+    types = _types_over_time(connectivity, notes)
+    report(Progress("evaluating", 3, 3, "steps"))
     return Couplings(
         matrix=matrix,
         averaged=averaged,
         edges=edges,
         kept_share=_kept_share(edges, fit, matrix),
-        weights=_weights_over_time(connectivity, edges, notes),
-        types=_types_over_time(connectivity, notes),
+        weights=weights,
+        types=types,
         movie=movie,
         notes=tuple(notes),
     )

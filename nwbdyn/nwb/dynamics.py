@@ -16,6 +16,7 @@ from pynwb.core import NWBContainer
 from nwbdyn.errors import ConfigError
 from nwbdyn.nwb import couplings, storage
 from nwbdyn.nwb.model_run import model_run, name_of
+from nwbdyn.progress import Report, silent
 from nwbdyn.recording import Note
 from nwbdyn.runs.results import Fit
 from nwbdyn.tensors.splits import SPLITS
@@ -55,13 +56,18 @@ def results(
     in_file: InFile = InFile(),
     detail: Detail = Detail(),
     notes: tuple[Note, ...] = (),
+    report: Report = silent,
 ) -> list[NWBContainer]:
-    """Every object of a fit, in an order in which each points at earlier ones only."""
+    """Every object of a fit, in an order in which each points at earlier ones only.
+
+    `report` is told how far the couplings are evaluated, and then, while pynwb writes what is
+    returned, how many bytes of the large arrays are in the file.
+    """
     name = name_of(fit)
-    summary = couplings.summarise(fit, dense=detail.dense)
+    summary = couplings.summarise(fit, dense=detail.dense, report=report)
     run = model_run(fit, notes=(*notes, *summary.notes))
     neurons = neuron_table(fit, f"{name}_neurons", in_file)
-    return [
+    made = [
         run,
         neurons,
         predicted_activity(fit, f"{name}_predictions", run, neurons, in_file),
@@ -69,6 +75,8 @@ def results(
         *input_currents(fit, f"{name}_currents", neurons, detail.precision),
         factors(fit, f"{name}_factors", run, neurons, detail.precision),
     ]
+    storage.tell(made, report)
+    return made
 
 
 def most_bytes(fit: Fit, detail: Detail) -> int:

@@ -58,7 +58,7 @@ def copy(source: Path, target: Path, report: Report) -> None:
             report(Progress("copying", done, total, "bytes"))
 
 
-def append(fit: Fit, path: Path, detail: Detail) -> None:
+def append(fit: Fit, path: Path, detail: Detail, report: Report) -> None:
     """Add the results of `fit` to the file at `path`, which is a copy.
 
     Raises:
@@ -76,7 +76,7 @@ def append(fit: Fit, path: Path, detail: Detail) -> None:
                 "Export without --enrich: the results then stand alone."
             ) from error
         with io:
-            _add(fit, nwbfile, detail)
+            _add(fit, nwbfile, detail, report)
             io.write(nwbfile)
 
 
@@ -125,7 +125,7 @@ def _restore(before: h5py.HLObject, after: h5py.HLObject) -> None:
                 _restore(before[name], after[name])
 
 
-def _add(fit: Fit, nwbfile: NWBFile, detail: Detail) -> None:
+def _add(fit: Fit, nwbfile: NWBFile, detail: Detail, report: Report) -> None:
     if MODULE in nwbfile.processing:
         module = nwbfile.processing[MODULE]
     else:
@@ -138,7 +138,7 @@ def _add(fit: Fit, nwbfile: NWBFile, detail: Detail) -> None:
             f"{fit.source.name} has {taken[0]!r} in {MODULE!r} already. Export "
             "without --enrich: the results then stand alone."
         )
-    for item in results(fit, in_file=_in_file(fit, nwbfile), detail=detail):
+    for item in results(fit, in_file=_in_file(fit, nwbfile), detail=detail, report=report):
         module.add(item)
 
 

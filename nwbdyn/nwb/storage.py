@@ -1,14 +1,19 @@
 """How arrays, clocks, tables and pointers are laid down in an exported file."""
 
+from collections.abc import Iterable
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 from hdmf.backends.hdf5 import H5DataIO
 from hdmf.common import DynamicTable, DynamicTableRegion, VectorData
+from pynwb.core import NWBContainer
 
 from nwbdyn.connectivity import Connectivity
 from nwbdyn.errors import ResultsError
+from nwbdyn.nwb.blocks import BLOCK, Blocks
+from nwbdyn.progress import Progress, Report
 from nwbdyn.recording import Neurons
 
 CHUNK = (512, 32)  # times, columns: 64 kB, for one time and for one column alike
@@ -18,14 +23,34 @@ Column: TypeAlias = np.ndarray | DynamicTableRegion
 
 
 def compressed(array: np.ndarray) -> np.ndarray | H5DataIO:
-    """gzip and shuffle; a small array as it is."""
+    """gzip and shuffle; a small array as it is, a large one in blocks (see `tell`)."""
     if array.size < 1024:  # a filter would cost more bytes than it saves
         return array
     if array.ndim <= 2:
         chunks = tuple(min(n, c) for n, c in zip(array.shape, CHUNK, strict=False))
     else:
         chunks = (1,) * (array.ndim - 2) + array.shape[-2:]  # one matrix
-    return H5DataIO(array, compression="gzip", shuffle=True, chunks=chunks)
+    data = Blocks(array, chunks) if array.nbytes > BLOCK else array
+    return H5DataIO(data, compression="gzip", shuffle=True, chunks=chunks)
+
+
+def tell(objects: Iterable[NWBContainer], report: Report) -> None:
+    """Have `report` told while the large arrays of these objects are written, in bytes."""
+    blocks = [
+        value.data
+        for item in objects
+        for value in item.fields.values()
+        if isinstance(value, H5DataIO) and isinstance(value.data, Blocks)
+    ]
+    written = [0] * len(blocks)
+    total = sum(array.num_bytes for array in blocks)
+
+    def told(number: int, num_bytes: int) -> None:
+        written[number] = num_bytes
+        report(Progress("writing", sum(written), total, "bytes"))
+
+    for number, array in enumerate(blocks):
+        array.told = partial(told, number)
 
 
 def clock(time: np.ndarray) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from nwbdyn.nwb import enrich as enrichment
 from nwbdyn.nwb.dynamics import Detail
 from nwbdyn.nwb.model_run import name_of
 from nwbdyn.nwb.results import run_names
-from nwbdyn.progress import Progress, Report, silent
+from nwbdyn.progress import Report, silent
 from nwbdyn.runs import results, run_directory
 from nwbdyn.runs.results import Fit
 
@@ -126,10 +126,8 @@ def _write_derivative(
     module = nwbfile.create_processing_module(
         name=dynamics.MODULE, description=dynamics.MODULE_DESCRIPTION
     )
-    report(Progress("exporting", 0, 2, "steps"))
-    for item in dynamics.results(fit, detail=detail, notes=notes):
+    for item in dynamics.results(fit, detail=detail, notes=notes, report=report):
         module.add(item)
-    report(Progress("exporting", 1, 2, "steps"))
     path.parent.mkdir(parents=True, exist_ok=True)
     with run_directory.replacing(path) as partial:
         h5py.File(partial, "w").close()
@@ -137,17 +135,14 @@ def _write_derivative(
         # pynwb gets an open file because it warns about names that do not end in .nwb.
         with h5py.File(partial, "r+") as file, NWBHDF5IO(file=file, mode="w") as io:
             io.write(nwbfile)
-    report(Progress("exporting", 2, 2, "steps"))
 
 
 def _write_enriched(fit: Fit, path: Path, source: Path, detail: Detail, report: Report) -> None:
     with run_directory.replacing(path) as partial:
         enrichment.copy(source, partial, report)
         _reserve(partial, dynamics.most_bytes(fit, detail))
-        report(Progress("exporting", 0, 1, "steps"))
-        enrichment.append(fit, partial, detail)
+        enrichment.append(fit, partial, detail, report)
         enrichment.restore(source, partial)
-    report(Progress("exporting", 1, 1, "steps"))
 
 
 def _reserve(path: Path, num_bytes: int) -> None:

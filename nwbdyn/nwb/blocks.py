@@ -1,0 +1,50 @@
+"""A large array that is written a block at a time, so that whoever waits hears how far it is."""
+
+from collections.abc import Callable
+
+import numpy as np
+from hdmf.data_utils import AbstractDataChunkIterator, DataChunk
+
+BLOCK = 16 * 2**20  # bytes, about
+
+
+class Blocks(AbstractDataChunkIterator):
+    """An array as hdmf takes it, once: in blocks of whole chunks along its first axis."""
+
+    def __init__(self, array: np.ndarray, chunks: tuple[int, ...]) -> None:
+        """The blocks of `array`, which is stored in chunks of the shape `chunks`."""
+        self._array, self._chunks = array, chunks
+        self._rows = max(1, BLOCK // (array[:1].nbytes * chunks[0])) * chunks[0]
+        self._start = 0
+        self.told: Callable[[int], None] = lambda num_bytes: None  # how many bytes are written
+
+    @property
+    def num_bytes(self) -> int:
+        return self._array.nbytes
+
+    def __iter__(self) -> "Blocks":
+        return self
+
+    def __next__(self) -> DataChunk:
+        # hdmf asks for the next block when the one before is in the file
+        self.told(self._array[: self._start].nbytes)
+        if self._start >= len(self._array):
+            raise StopIteration
+        stop = min(self._start + self._rows, len(self._array))
+        place = (slice(self._start, stop), *(slice(0, n) for n in self._array.shape[1:]))
+        self._start = stop
+        return DataChunk(self._array[place], selection=place)
+
+    def recommended_chunk_shape(self) -> tuple[int, ...]:
+        return self._chunks
+
+    def recommended_data_shape(self) -> tuple[int, ...]:
+        return self._array.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._array.dtype
+
+    @property
+    def maxshape(self) -> tuple[int, ...]:
+        return self._array.shape
