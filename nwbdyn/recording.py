@@ -124,6 +124,11 @@ class Neurons:
     table_path: str | None = None  # path of the NWB table inside the file
     table_object_id: str | None = None
     cell_type_source: str | None = None  # where cell_type was found, e.g. "units/cell_type"
+    overlaps: np.ndarray | None = field(default=None, repr=False, compare=False)
+    # (P, 3) rows of two ROIs whose masks have points in common, and the share of the smaller mask;
+    # None where no mask was read
+    micrometres: np.ndarray | None = field(default=None, repr=False, compare=False)
+    # (2 or 3,) of one unit of x, y (z), where that is stated
 
     def __len__(self) -> int:
         return len(self.table)
@@ -136,7 +141,15 @@ class Neurons:
     def take(self, rows: np.ndarray) -> "Neurons":
         """The neurons at `rows` (positions or a boolean mask), in that order."""
         positions = np.arange(len(self))[rows]
-        return replace(self, table=self.table.iloc[positions].reset_index(drop=True))
+        overlaps = self.overlaps
+        if overlaps is not None:
+            place = np.full(len(self), -1)
+            place[positions] = np.arange(len(positions))
+            pairs = place[overlaps[:, :2].astype(int)]
+            kept = (pairs >= 0).all(axis=1)
+            overlaps = np.column_stack([pairs[kept], overlaps[kept, 2]])
+        table = self.table.iloc[positions].reset_index(drop=True)
+        return replace(self, table=table, overlaps=overlaps)
 
 
 @dataclass(frozen=True)

@@ -268,6 +268,37 @@ def test_positions_are_the_weighted_centres_of_the_masks(tmp_path):
         assert recording.neurons.table[["x", "y"]].iloc[1].isna().all()
 
 
+def test_masks_that_have_points_in_common_are_known(tmp_path):
+    point = np.dtype([("x", "<u4"), ("y", "<u4"), ("weight", "<f4")])
+    points = [
+        *[
+            (0, 0, 1),
+            (0, 1, 1),
+            (0, 1, 1),
+            (1, 0, 1),
+            (1, 1, 0),
+        ],  # one point twice, one of weight 0
+        *[(1, 1, 1), (0, 1, 0.5)],
+        *[(0, 1, 1), (5, 5, 1), (6, 5, 1)],
+    ]
+    with nwb(tmp_path / "a.nwb") as file:
+        cells = rois(file, num_rois=3)
+        cells["pixel_mask"] = np.array(points, point)
+        cells["pixel_mask_index"] = np.array([5, 7, 10], np.uint8)
+        cells.attrs["colnames"] = np.array(["quality", "pixel_mask"], dtype=TEXT)
+        plane = file.require_group("imaging")
+        spacing = plane.create_dataset("grid_spacing", data=[2e-6, 3e-6])
+        spacing.attrs["unit"] = "meters"
+        cells["imaging_plane"] = plane
+        traces(file, rois=cells, data=made(NUM_FRAMES, 3))
+    with opened(tmp_path / "a.nwb") as recording:
+        neurons = recording.neurons
+        pairs = {(int(a), int(b)): share for a, b, share in neurons.overlaps}
+        assert pairs == {(0, 1): 1 / 2, (0, 2): 1 / 3, (1, 2): 1 / 2}
+        assert neurons.take(np.array([2, 0])).overlaps.tolist() == [[1, 0, pytest.approx(1 / 3)]]
+        np.testing.assert_allclose(neurons.micrometres, [2, 3], rtol=1e-6)
+
+
 def test_planes_with_their_own_clocks_hold_their_last_frame(tmp_path):
     with nwb(tmp_path / "a.nwb") as file:
         upper, lower = rois(file, "upper", 2), rois(file, "lower", 2)

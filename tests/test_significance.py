@@ -1,5 +1,7 @@
 """Edge statistics: p against a pooled null, q by hand, errors from halves, when to say nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -223,6 +225,16 @@ def test_close_rois_are_flagged_and_the_unit_is_said():
     assert text[0, 1] == "close ROIs"
     assert (text != "").sum() == 2
     assert "taken as micrometres" in notes[0].reason
+
+
+def test_overlapping_rois_are_flagged_whatever_the_unit():
+    place = {"x": [0.0, 10.0, 100.0, 200.0], "y": [0.0, 10.0, 0.0, 0.0]}
+    neurons = Neurons(pd.DataFrame({"id": range(4), **place}), "roi")
+    masked = replace(neurons, overlaps=np.array([[2, 3, 0.1]]), micrometres=np.array([3.0, 3.0]))
+    text, notes = artefacts.flags(masked, residual())
+    assert text[2, 3] == text[3, 2] == "overlapping ROIs"
+    assert (text != "").sum() == 2  # 0 and 1 are 42 um apart
+    assert "imaging plane's grid" in notes[0].reason
 
 
 def test_positions_in_metres_flag_nobody():

@@ -244,10 +244,16 @@ def _neurons(
         return Neurons(pd.DataFrame({"id": np.arange(num_rois)}), "roi"), {}
     path = path_of(segmentation)
     table = roi_table.read(contents, segmentation)
-    frame = table.frame.iloc[rows].reset_index(drop=True)
-    if frame["id"].duplicated().any():
+    neurons = Neurons(
+        table.frame,
+        "roi",
+        path,
+        attribute(segmentation, "object_id"),
+        overlaps=table.overlaps,
+        micrometres=table.micrometres,
+    ).take(rows)
+    if neurons.table["id"].duplicated().any():
         contents.note("duplicate-ids", f"{path}/id", "several ROIs share an id")
-    neurons = Neurons(frame, "roi", path, attribute(segmentation, "object_id"))
     return neurons, table.descriptions
 
 

@@ -80,7 +80,22 @@ def stack_neurons(planes: list[tuple[Found, Neurons]]) -> Neurons:
     if table["id"].duplicated().any():
         table = table.assign(id=table["plane"] + "/" + table["id"].astype(str))
     paths = ", ".join(neurons.table_path or found.path for found, neurons in planes)
-    return Neurons(table, "roi", paths)
+    first = np.cumsum([0, *(len(neurons) for _, neurons in planes)])
+    known = [neurons.overlaps for _, neurons in planes]
+    shifted = [
+        pairs + np.array([start, start, 0])
+        for start, pairs in zip(first, known, strict=False)
+        if pairs is not None
+    ]
+    stated = [neurons.micrometres for _, neurons in planes if neurons.micrometres is not None]
+    alike = len(stated) == len(planes) and all(np.array_equal(one, stated[0]) for one in stated)
+    return Neurons(
+        table,
+        "roi",
+        paths,
+        overlaps=np.concatenate(shifted) if len(shifted) == len(planes) else None,
+        micrometres=stated[0] if alike else None,
+    )
 
 
 def name_of(found: Found, neurons: Neurons) -> str:

@@ -13,14 +13,14 @@ from nwbdyn.recording import Neurons, Note
 CLOSE = 20.0  # micrometres between the centres of two ROIs
 COINCIDENT = 0.3  # correlation of what is left over in the same bin
 SAME_CHANNEL, ADJACENT_CHANNEL = "same channel", "adjacent channel"
-CLOSE_ROIS, COINCIDENCE = "close ROIs", "coincidence"
+OVERLAP, CLOSE_ROIS, COINCIDENCE = "overlapping ROIs", "close ROIs", "coincidence"
 
 
 def flags(neurons: Neurons, residual: np.ndarray | None) -> tuple[np.ndarray, tuple[Note, ...]]:
     """What each pair of neurons is flagged for, comma-separated, and what could not be told.
 
     Args:
-        neurons: with `channel` of units, or x, y and z of ROIs, where the file has them.
+        neurons: with `channel` of units, or masks and x, y and z of ROIs, where the file has them.
         residual: (n, N) recorded minus predicted in training bins; NaN is left out. Two neurons
             whose residuals correlate by COINCIDENT or more coincide beyond what the past explains.
             None where predictions saw the bin itself, and nothing can be told.
@@ -43,6 +43,8 @@ def flags(neurons: Neurons, residual: np.ndarray | None) -> tuple[np.ndarray, tu
     elif neurons.kind == "roi" and {"x", "y"} <= set(neurons.table):
         close, told = _close(neurons)
         found, notes = {CLOSE_ROIS: close} | found, (*notes, *told)
+    if neurons.overlaps is not None:
+        found = {OVERLAP: _overlapping(neurons)} | found
     text = np.full((len(neurons), len(neurons)), "", dtype=object)
     for words, pairs in found.items():
         pairs = pairs & ~np.eye(len(neurons), dtype=bool)
@@ -50,21 +52,35 @@ def flags(neurons: Neurons, residual: np.ndarray | None) -> tuple[np.ndarray, tu
     return text, notes
 
 
+def _overlapping(neurons: Neurons) -> np.ndarray:
+    """(N, N) bool, masks that have a point in common."""
+    assert neurons.overlaps is not None  # flags
+    first, second = neurons.overlaps[:, :2].astype(int).T
+    shared = np.zeros((len(neurons), len(neurons)), dtype=bool)
+    shared[first, second] = shared[second, first] = True
+    return shared
+
+
 def _close(neurons: Neurons) -> tuple[np.ndarray, tuple[Note, ...]]:
     """(N, N) bool, centres closer than CLOSE; nobody where positions cannot be in micrometres."""
     axes = [axis for axis in ("x", "y", "z") if axis in neurons.table]
     place = neurons.table[axes].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    size = neurons.micrometres
+    stated = size is not None and len(size) >= len(axes)
+    if size is not None and stated:
+        place = place * size[: len(axes)]
     apart = np.sqrt(np.square(place[:, None] - place).sum(axis=-1))
     others = ~np.eye(len(neurons), dtype=bool) & np.isfinite(apart)
     if not others.any():
         return np.zeros(apart.shape, dtype=bool), ()
-    if np.median(apart[others]) < CLOSE:
+    if not stated and np.median(apart[others]) < CLOSE:
         reason = (
             f"half of all ROIs lie within {np.median(apart[others]):.3g} of each other in the "
             "file's unit, which is then not micrometres; close ROIs are not flagged"
         )
         return np.zeros(apart.shape, dtype=bool), (Note("positions-unit", "edges", reason),)
-    reason = f"ROIs within {CLOSE:g} are flagged as close; the file's unit is taken as micrometres"
+    unit = "is that of the imaging plane's grid" if stated else "is taken as micrometres"
+    reason = f"ROIs within {CLOSE:g} um are flagged as close; the unit of positions {unit}"
     return apart < CLOSE, (Note("positions-unit", "edges", reason),)
 
 

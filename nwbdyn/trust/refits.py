@@ -16,11 +16,11 @@ import torch
 
 from nwbdyn import metrics
 from nwbdyn.errors import ConfigError
-from nwbdyn.learning import readout
+from nwbdyn.learning import influence, readout
 from nwbdyn.learning.ensembles import Member, train_all
 from nwbdyn.learning.members import Workplace
 from nwbdyn.learning.problem import SESSION, Problem
-from nwbdyn.learning.readout import INFLUENCE_WINDOWS, MOST_NEURONS
+from nwbdyn.learning.readout import MOST_NEURONS
 from nwbdyn.learning.training import Trained, train
 from nwbdyn.models.base import CO_SMOOTHING, Model
 from nwbdyn.nlb.alignment import first_bins
@@ -84,7 +84,7 @@ def with_edge_statistics(
     null: Null,
     place: Workplace,
     *,
-    effective_windows: int = INFLUENCE_WINDOWS,
+    effective_windows: int = influence.NUM_WINDOWS,
 ) -> Fit:
     """The fit, with what refits say of its edges in `edges` and in metrics["edges"].
 
@@ -121,7 +121,7 @@ def collect(
     place: Workplace,
     *,
     seed: int,
-    effective_windows: int = INFLUENCE_WINDOWS,
+    effective_windows: int = influence.NUM_WINDOWS,
 ) -> Evidence:
     """Train on every surrogate and half-sample.
 
@@ -159,7 +159,7 @@ def collect(
 
 
 def matrix(
-    model: Model, windows: Windows, *, effective_windows: int = INFLUENCE_WINDOWS
+    model: Model, windows: Windows, *, effective_windows: int = influence.NUM_WINDOWS
 ) -> np.ndarray:
     """(N, N) float64 [post, pre] what is tested, in the model's own units.
 
@@ -167,7 +167,7 @@ def matrix(
     mean predictive influence over at most `effective_windows` test windows.
     """
     if model.target == CO_SMOOTHING:
-        return readout.influence(model, windows, num_windows=effective_windows)
+        return influence.read(model, windows, num_windows=effective_windows).mean
     return readout.connectivity(model, windows).mean().to_numpy().astype(np.float64)
 
 
@@ -282,25 +282,32 @@ def matrices(
 
     Args:
         name: of the refits, in the run directory and to who watches.
-        windows_of: the windows of refits by their numbers, TOGETHER of them at a time.
+        windows_of: the windows of refits by their numbers, TOGETHER of them at a time at most.
         seed: of every refit.
         read: from a trained model and its windows; by default their mean matrix.
     """
     folder = place.folder(run_directory.REFITS)
-    made: dict[int, np.ndarray] = {}
     files = {} if folder is None else {k: folder / f"{name}-{k}.npy" for k in range(number)}
-    for k, file in files.items():
-        if place.resume and file.exists():
-            made[k] = np.load(file, allow_pickle=False)
+
+    def kept() -> dict[int, np.ndarray]:
+        there = {k: file for k, file in files.items() if place.resume and file.exists()}
+        return {k: np.load(file, allow_pickle=False) for k, file in there.items()}
+
+    def refitted(numbers: Sequence[int]) -> dict[int, np.ndarray]:
+        windows = windows_of(numbers)
+        refits = zip(_models(problem, windows, seed), windows, strict=True)
+        return {k: read(*refit) for k, refit in zip(numbers, refits, strict=True)}
+
+    made = place.team.agree(kept)
     left = [k for k in range(number) if k not in made]
-    for chunk in (left[first : first + TOGETHER] for first in range(0, len(left), TOGETHER)):
+    together = TOGETHER * place.team.size
+    for chunk in (left[first : first + together] for first in range(0, len(left), together)):
         place.report(Progress(name, len(made), number, "refits"))
-        windows = windows_of(chunk)
-        for k, one, model in zip(chunk, windows, _models(problem, windows, seed), strict=True):
-            made[k] = read(model, one)
-            if k in files:
-                with run_directory.replacing(files[k]) as partial, partial.open("wb") as opened:
-                    np.save(opened, made[k], allow_pickle=False)
+        new = place.team.divide(chunk, refitted)
+        for k in chunk if files else ():
+            with run_directory.replacing(files[k]) as unfinished, unfinished.open("wb") as opened:
+                np.save(opened, new[k], allow_pickle=False)
+        made |= new
     place.report(Progress(name, number, number, "refits"))
     return np.stack([made[k] for k in range(number)])
 
