@@ -109,7 +109,7 @@ class System:
         layout = Layout({"0": ids}, {"0": (True,) * len(ids)}, self.binned.bin_width, "dff")
         config = model_class.configure(layout, **options)
         windows = Windows(self.binned, self.split, model_class.windows(config, layout))
-        candidates = model_class.candidates(config, len(windows.starts("train")))
+        candidates = model_class.candidates(config, layout, len(windows.starts("train")))
         members = [Member(each, windows, seed=0) for each in candidates]
         fits = train_all(model_class, layout, members, device=torch.device("cpu"))
         fitted = min(fits, key=lambda each: each.best)

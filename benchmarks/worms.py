@@ -122,7 +122,7 @@ def fit(
     layout = Layout({"0": ids}, {"0": (True,) * len(ids)}, binned.bin_width, binned.quantity)
     config = model_class.configure(layout, **options)
     windows = Windows(binned, split, model_class.windows(config, layout))
-    candidates = model_class.candidates(config, len(windows.starts("train")))
+    candidates = model_class.candidates(config, layout, len(windows.starts("train")))
     members = [Member(each, windows, seed=0) for each in candidates]
     fits = train_all(model_class, layout, members, device=torch.device("cpu"))
     model = min(fits, key=lambda found: found.best).model

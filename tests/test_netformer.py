@@ -320,6 +320,21 @@ def test_what_a_neuron_keeps_starts_at_its_autoregression_of_order_one():
         torch.testing.assert_close(model.retention[neuron].detach(), expected)
 
 
+def test_long_recordings_get_a_coupling_of_full_rank():
+    ids = tuple(range(100))
+    layout = replace(TRACES, neuron_ids={"0": ids}, held_in={"0": (True,) * 100})
+    config = NetFormer.configure(layout)
+    short = NetFormer.candidates(config, layout, 1000)
+    assert {(one.embedding, one.retention) for one in short} == {(30, False)}
+    long = NetFormer.candidates(config, layout, 1001)
+    assert [(one.embedding, one.retention, one.ridge) for one in long] == [
+        (100, True, 0.0),
+        (100, True, 3e3),
+    ]
+    given = NetFormer.configure(layout, embedding=12, retention=False, ridge=1.0)
+    assert NetFormer.candidates(given, layout, 1001) == (given,)
+
+
 @pytest.mark.parametrize(
     ("layout", "options", "words"),
     [

@@ -249,11 +249,11 @@ def test_options_that_contradict_the_data_are_refused(layout, options, words):
 
 def test_a_penalty_left_open_is_left_to_validation_where_traces_are_short():
     open_config = SynapsNet.configure(TRACES, l1=None)
-    found = [config.l1 for config in SynapsNet.candidates(open_config, 500)]
+    found = [config.l1 for config in SynapsNet.candidates(open_config, TRACES, 500)]
     assert found == [0.0, 1.0, 5.0, 20.0]
-    assert [config.l1 for config in SynapsNet.candidates(open_config, 5000)] == [0.0]
+    assert [config.l1 for config in SynapsNet.candidates(open_config, TRACES, 5000)] == [0.0]
     given = SynapsNet.configure(TRACES, l1=0.3)
-    assert SynapsNet.candidates(given, 500) == (given,)
+    assert SynapsNet.candidates(given, TRACES, 500) == (given,)
 
 
 def simulate(num_neurons: int, num_bins: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

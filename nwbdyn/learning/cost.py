@@ -77,7 +77,9 @@ def estimate(
     model_class = models.load(model)
     num_bins, bin_width = _bins(recording, bin_width, model_class.spike_bin_width)
     problem = _stand_in(recording, model, num_bins, bin_width, device, options)
-    num_candidates = len(model_class.candidates(problem.config, _num_windows(problem, num_bins)))
+    candidates = model_class.candidates(
+        problem.config, problem.layout, _num_windows(problem, num_bins)
+    )
     co_smoothing = model_class.target == CO_SMOOTHING
     held = num_bins * len(recording.neurons) * np.dtype(np.float32).itemsize
     return Cost(
@@ -89,7 +91,7 @@ def estimate(
         updates=_updates(problem, num_bins),
         seconds_per_update=_seconds_per_update(problem, device),
         device=device.type,
-        trainings=num_candidates + bool(getattr(problem.config, "coupling", False)),
+        trainings=len(candidates) + bool(getattr(problem.config, "coupling", False)),
         draws=num_draws(draws, co_smoothing=co_smoothing, stated=problem.held_out_stated),
     )
 

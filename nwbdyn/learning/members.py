@@ -132,7 +132,8 @@ def candidates(problem: Posed, tried: Sequence[BaseConfig] = ()) -> tuple[BaseCo
     """
     num_windows = len(problem.windows.starts("train"))
     each = [
-        problem.model_class.candidates(config, num_windows) for config in tried or [problem.config]
+        problem.model_class.candidates(config, problem.layout, num_windows)
+        for config in tried or [problem.config]
     ]
     return tuple(dict.fromkeys(config for some in each for config in some))
 

@@ -140,7 +140,9 @@ class Model(nn.Module):
         return cls.Config(**options)  # type: ignore[arg-type]
 
     @classmethod
-    def candidates(cls, config: BaseConfig, num_windows: int) -> tuple[BaseConfig, ...]:
+    def candidates(
+        cls, config: BaseConfig, layout: Layout, num_windows: int
+    ) -> tuple[BaseConfig, ...]:
         """Configs that validation chooses from before the fit; most models leave nothing open.
 
         Args:

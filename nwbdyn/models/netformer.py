@@ -17,7 +17,6 @@ constant per neuron, raw values, a ridge on A, dropout of whole tokens, and two 
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -26,7 +25,14 @@ from torch.nn import functional as F
 from torch.optim import lr_scheduler
 
 from nwbdyn.models import base
-from nwbdyn.models._netformer_config import PRESETS, NetFormerConfig, check, defaults, ridges
+from nwbdyn.models._netformer_config import (
+    PRESETS,
+    NetFormerConfig,
+    candidates,
+    check,
+    defaults,
+    full_embedding,
+)
 
 LINKS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda linear: linear,
@@ -54,16 +60,15 @@ class NetFormer(base.Model):
     def __init__(self, config: NetFormerConfig, layout: base.Layout) -> None:
         super().__init__(config, layout)
         check(config, layout)
-        history, width = config.history, config.history + config.embedding
+        embedding = config.embedding or full_embedding(layout)
+        history, width = config.history, config.history + embedding
         projection = config.projection or width
         bound = width**-0.5
         self.scale = bound if config.scale is None else config.scale
         self.dropout, self.type_weight = config.dropout, config.type_weight
         self.ridge = config.ridge or 0.0  # `initialise` divides it by the number of windows
-        self.embedding = nn.Parameter(torch.randn(layout.num_global, config.embedding))
-        self.covariate_embedding = nn.Parameter(
-            torch.randn(layout.num_covariates, config.embedding)
-        )
+        self.embedding = nn.Parameter(torch.randn(layout.num_global, embedding))
+        self.covariate_embedding = nn.Parameter(torch.randn(layout.num_covariates, embedding))
         self.query = nn.Parameter(torch.empty(projection, width).uniform_(-bound, bound))
         self.key = nn.Parameter(torch.empty(projection, width).uniform_(-bound, bound))
         self.query.data *= config.start
@@ -103,11 +108,11 @@ class NetFormer(base.Model):
         return config
 
     @classmethod
-    def candidates(cls, config: base.Config, num_windows: int) -> tuple[base.Config, ...]:
+    def candidates(
+        cls, config: base.Config, layout: base.Layout, num_windows: int
+    ) -> tuple[base.Config, ...]:
         assert isinstance(config, NetFormerConfig)
-        if config.ridge is not None:
-            return (config,)
-        return tuple(replace(config, ridge=size) for size in ridges(num_windows))
+        return candidates(config, layout, num_windows)
 
     @classmethod
     def stacks(cls, config: base.Config) -> bool:

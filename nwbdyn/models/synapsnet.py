@@ -100,7 +100,9 @@ class SynapsNet(base.Model):
         return config
 
     @classmethod
-    def candidates(cls, config: base.Config, num_windows: int) -> tuple[base.Config, ...]:
+    def candidates(
+        cls, config: base.Config, layout: base.Layout, num_windows: int
+    ) -> tuple[base.Config, ...]:
         """Penalties to choose from, where the L1 is left open and the recording is short.
 
         Not the default: on a worm of 800 frames and 141 neurons the validation error fell from .354
