@@ -1,8 +1,11 @@
 """Cell types and regions: means over pairs, errors over animals, sessions and neurons."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from nwbdyn.connectivity import Connectivity
 from nwbdyn.errors import ResultsError
@@ -134,3 +137,37 @@ def test_flagged_edges_can_be_left_out():
 def test_neurons_without_labels_cannot_be_grouped():
     with pytest.raises(ResultsError, match="No neuron has a 'location'"):
         groups.between(session(COUPLED, TYPES), "location")
+
+
+def test_pairs_in_states_are_one_family_of_tests():
+    made = session(COUPLED, TYPES)
+    # windows at 0 and 1 s, .5 s long to either side
+    table = pd.DataFrame(
+        {"start_time": [-0.5, 0.5], "stop_time": [0.5, 1.5], "state": ["rest", "run"]}
+    )
+    found = groups.between(made, states=table)
+    alone = groups.between(made)
+    assert found["state"].tolist() == ["rest"] * 4 + ["run"] * 4
+    assert not found["supported"].any()
+    for name in ("rest", "run"):
+        part = found[found["state"] == name].reset_index(drop=True)
+        assert part["weight"].tolist() == pytest.approx(alone["weight"].tolist())  # a constant one
+    p = np.concatenate([alone["p_within_animal"]] * 2)
+    expected = stats.false_discovery_control(p)
+    assert found["q_within_animal"].to_numpy() == pytest.approx(expected)
+    told = replace(made, metrics={"states": {"supported": True}})
+    assert groups.between(told, states=table)["supported"].all()
+    with pytest.raises(ResultsError, match="1 tables of states for 2 fits"):
+        groups.between([made, made], states=table)
+
+
+def test_means_are_kept_with_and_without_flagged_edges():
+    made = session(COUPLED, TYPES)
+    flagged = (made.edges["post"] == 0) & (made.edges["pre"] == 6)
+    made = replace(made, edges=made.edges.assign(flags=np.where(flagged, "close ROIs", "")))
+    table = groups.with_groups(made).groups
+    weight = made.connectivity.mean().to_numpy()[:6, 6:]
+    found = row(table, "E", "I")
+    assert found["weight"] == pytest.approx(weight.mean())
+    assert found["weight_unflagged"] == pytest.approx(weight.ravel()[1:].mean())
+    assert row(table, "I", "E")["weight_unflagged"] == row(table, "I", "E")["weight"]

@@ -2,11 +2,13 @@
 
 Edges are no sample: N neurons give N^2 edges and no more than N independent things. The bootstrap
 draws what was sampled, animals, then sessions within them, then neurons within those, never edges.
-With one animal, or one session, nothing can be said beyond it, and the columns' names say so.
+With one animal nothing can be said beyond it, and the columns' names say so. A difference between
+states is one only where `state_null` supports it, and a column says whether it does.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -16,14 +18,6 @@ from nwbdyn.runs.results import Fit
 from nwbdyn.trust.significance import benjamini_hochberg
 
 FEWEST = 3  # neurons of a type, below which a session says nothing of it
-
-
-def with_groups(fitted: Fit) -> Fit:
-    """The fit with a table of its pairs of cell types, where its neurons have types."""
-    table = fitted.connectivity.neurons.table
-    if "cell_type" not in table or not table["cell_type"].notna().any():
-        return fitted
-    return replace(fitted, groups=between(fitted))
 
 
 @dataclass(frozen=True)
@@ -36,10 +30,23 @@ class Sampled:
     flagged: np.ndarray  # (N, N) bool, edges that may be artefacts
 
 
+def with_groups(fitted: Fit) -> Fit:
+    """The fit with a table of its pairs of cell types, where its neurons have types.
+
+    As `between` makes it, and `weight_unflagged`: the mean without edges flagged as artefacts.
+    """
+    table = fitted.connectivity.neurons.table
+    if "cell_type" not in table or not table["cell_type"].notna().any():
+        return fitted
+    unflagged = between(fitted, with_flagged=False)["weight"]
+    return replace(fitted, groups=between(fitted).assign(weight_unflagged=unflagged))
+
+
 def between(
     fits: Fit | Sequence[Fit],
     column: str = "cell_type",
     *,
+    states: pd.DataFrame | Sequence[pd.DataFrame] | None = None,
     with_flagged: bool = True,
     num_resamples: int = 1000,
     seed: int = 0,
@@ -54,26 +61,60 @@ def between(
     Args:
         fits: one per session.
         column: of the neuron table; "location" gives regions.
+        states: for each session a table of start_time, stop_time and state, as
+            `states.of_recording` gives it: means over the windows inside each state.
         with_flagged: False leaves edges out that the fit flags as possible artefacts.
 
     Returns:
         One row per pair: post, pre (the types), num_animals, num_sessions, num_post, num_pre (the
         neurons), weight, low and high (95 %), p (two-sided, from the resamples' share beyond 0) and
-        q (Benjamini and Hochberg over pairs). With one animal low, high, p and q end in
-        "_within_animal". NaN where no session has enough neurons.
+        q (Benjamini and Hochberg over all rows). With one animal low, high, p and q end in
+        "_within_animal". NaN where no session has enough neurons. With states one row per pair and
+        state, and two columns more: state; supported, True where every fit says that differences
+        over state are (see `state_null`).
 
     Raises:
-        ResultsError: no neuron has a label.
+        ResultsError: no neuron has a label, as many tables of states as sessions are not given, or
+            no window lies inside a state.
     """
-    sessions = [
-        _sampled(fit, column, with_flagged=with_flagged)
-        for fit in ([fits] if isinstance(fits, Fit) else fits)
-    ]
-    types = sorted({label for one in sessions for label in one.label} - {""})
+    fits = [fits] if isinstance(fits, Fit) else list(fits)
+    types = sorted({label for fit in fits for label in _labels(fit, column)} - {""})
     if not types:
         raise ResultsError(
             f"No neuron has a {column!r}. Use another column, or give types with --cell-types."
         )
+    resample = partial(_pairs, types=types, num_resamples=num_resamples, seed=seed)
+    sampled = partial(_sampled, column=column, with_flagged=with_flagged)
+    if states is None:
+        table = resample([sampled(fit) for fit in fits])
+    else:
+        tables = [states] if isinstance(states, pd.DataFrame) else list(states)
+        if len(tables) != len(fits):
+            raise ResultsError(
+                f"{len(tables)} tables of states for {len(fits)} fits; give one each."
+            )
+        told = [fit.metrics.get("states") for fit in fits]
+        supported = all(isinstance(one, dict) and one["supported"] for one in told)
+        parts = []
+        for name in sorted({name for one in tables for name in one["state"]}):
+            windows = [
+                (fit, one[one["state"] == name]) for fit, one in zip(fits, tables, strict=True)
+            ]
+            there = [sampled(fit, mask=mask) for fit, mask in windows if len(mask)]
+            parts.append(resample(there).assign(state=name, supported=supported))
+        table = pd.concat(parts, ignore_index=True)
+    table["q"] = benjamini_hochberg(table["p"].to_numpy())
+    if len({_animal(fit) for fit in fits}) == 1:
+        table = table.rename(
+            columns={name: f"{name}_within_animal" for name in ("low", "high", "p", "q")}
+        )
+    return table
+
+
+def _pairs(
+    sessions: Sequence[Sampled], types: Sequence[str], num_resamples: int, seed: int
+) -> pd.DataFrame:
+    """The rows of `between` for some sessions, without q."""
     if len(sessions) > 1:
         sessions = [_unit(one) for one in sessions]
     animals = sorted({one.animal for one in sessions})
@@ -102,30 +143,36 @@ def between(
                     "p": p,
                 }
             )
-    table = pd.DataFrame(rows)
-    table["q"] = benjamini_hochberg(table["p"].to_numpy())
-    if len(animals) == 1:
-        table = table.rename(
-            columns={name: f"{name}_within_animal" for name in ("low", "high", "p", "q")}
-        )
-    return table
+    return pd.DataFrame(rows)
 
 
-def _sampled(fit: Fit, column: str, *, with_flagged: bool) -> Sampled:
+def _sampled(
+    fit: Fit, column: str, *, with_flagged: bool, mask: pd.DataFrame | None = None
+) -> Sampled:
     neurons = fit.connectivity.neurons
-    label = np.full(len(neurons), "", dtype=object)
-    if column in neurons.table:
-        values = neurons.table[column]
-        label = values.astype(object).where(values.notna(), "").astype(str).to_numpy(dtype=object)
     flagged = np.zeros((len(neurons),) * 2, dtype=bool)
     if not with_flagged and "flags" in fit.edges:
         row = pd.Index(neurons.ids)
         found = fit.edges[fit.edges["flags"] != ""]
         flagged[row.get_indexer(found["post"]), row.get_indexer(found["pre"])] = True
+    weight = fit.connectivity.mean(mask).to_numpy().astype(np.float64)
+    return Sampled(weight, _labels(fit, column), _animal(fit), flagged)
+
+
+def _labels(fit: Fit, column: str) -> np.ndarray:
+    """(N,) str, "" where a neuron has none."""
+    neurons = fit.connectivity.neurons
+    if column not in neurons.table:
+        return np.full(len(neurons), "", dtype=object)
+    values = neurons.table[column]
+    return values.astype(object).where(values.notna(), "").astype(str).to_numpy(dtype=object)
+
+
+def _animal(fit: Fit) -> str:
+    """The subject's id; without one, every recording is another animal."""
     subject = fit.session.get("subject")
     animal = subject.get("subject_id", "") if isinstance(subject, dict) else ""
-    weight = fit.connectivity.mean().to_numpy().astype(np.float64)
-    return Sampled(weight, label, animal or fit.source.uri, flagged)
+    return animal or fit.source.uri
 
 
 def _unit(one: Sampled) -> Sampled:
