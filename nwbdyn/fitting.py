@@ -16,10 +16,9 @@ import torch
 
 from nwbdyn import opening
 from nwbdyn.errors import ConfigError
-from nwbdyn.learning import adopting, comparing, distributed, members, repeats
+from nwbdyn.learning import adopting, comparing, distributed, influence, members, repeats
 from nwbdyn.learning.members import Engine, Workplace
 from nwbdyn.learning.problem import num_draws, pose
-from nwbdyn.learning.readout import INFLUENCE_WINDOWS
 from nwbdyn.many import space
 from nwbdyn.nlb import benchmark, submitting
 from nwbdyn.progress import Report, silent
@@ -60,7 +59,7 @@ def fit(
     states: str | None = None,
     adopt: Path | str | None = None,
     comparators: bool = False,
-    effective_windows: int = INFLUENCE_WINDOWS,
+    effective_windows: int = influence.NUM_WINDOWS,
     engine: Engine | None = None,
     run: Path | str | None = None,
     resume: bool = False,

@@ -150,6 +150,7 @@ def fit_of(path: Path, *, form: str = "netformer", seed: int = 0) -> Fit:
         device="cpu",
         embeddings=draw.normal(size=(NUM_NEURONS, 2)).astype(np.float32),
         currents=np.where(np.isnan(values), values, 2 * values) if form == "gain" else None,
+        influence=connectivity_of(neurons, time, "dense", draw) if form == "gain" else None,
         environment={"fitted_at": "2025-01-01T00:00:00+00:00", "threads": 1},
         weights={"key": np.ones((2, 2), np.float32)},
     )

@@ -147,6 +147,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         RECORDING | {"connectivity", "models", "tensors.splits", "tensors.windows"},
         {"numpy", "pandas", "torch"},
     ),
+    "learning.influence": (
+        RECORDING | {"connectivity", "models", "tensors.windows"},
+        {"numpy", "torch"},
+    ),
     "learning.cost": (
         RECORDING | {"models", "learning.problem", "learning.training"},
         {"numpy", "torch"},

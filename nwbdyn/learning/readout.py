@@ -5,7 +5,6 @@ matrix is scaled to unit root mean square before it is averaged, because seeds a
 better than on its size.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,7 +14,6 @@ import torch
 
 from nwbdyn.connectivity import Connectivity
 from nwbdyn.models.base import CO_SMOOTHING, Batch, Model
-from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Neurons
 from nwbdyn.tensors.splits import GAP, SPLITS
 from nwbdyn.tensors.windows import Windows
@@ -23,8 +21,6 @@ from nwbdyn.tensors.windows import Windows
 SPLITS_WITH_WINDOWS = SPLITS[:GAP]
 MOST_NEURONS = 5000  # above, no N x N matrix is made
 MOST_EDGES = 100_000  # rows of an edge table
-INFLUENCE_WINDOWS = 200  # that the mean influence is taken over
-INFLUENCE_NUMBERS = 2**25  # entries of the influence matrices that are held at once
 MOST_MAP_BYTES = 256 * 2**20  # above, only the first layer's attention maps are kept
 
 MEASURES = {
@@ -128,42 +124,6 @@ def currents(connectivity: Connectivity, windows: Windows) -> np.ndarray | None:
     return values
 
 
-def influence(
-    model: Model,
-    windows: Windows,
-    *,
-    num_windows: int = INFLUENCE_WINDOWS,
-    report: Report = silent,
-) -> np.ndarray:
-    """(N, N) mean predictive influence [post, pre] over evenly spaced test windows.
-
-    Rows and columns are those of the model's connectivity.
-
-    Args:
-        num_windows: at most.
-        report: told the number of windows before the first, and how far it is and how long the
-            rest will take after each batch of them.
-    """
-    every = windows.starts("test")
-    picked = np.unique(np.linspace(0, len(every) - 1, num_windows).astype(int))
-    wanted = torch.as_tensor(every[picked])
-    num_neurons = windows.binned.num_neurons
-    size = max(1, min(model.config.batch_size, INFLUENCE_NUMBERS // num_neurons**2))
-    total = np.zeros((num_neurons, num_neurons))
-    done, begun = 0, time.monotonic()
-    report(Progress("influence", 0, len(wanted), "windows"))
-    for batch in windows.batches("test", size):
-        chosen = torch.isin(batch.start_bin.cpu(), wanted).to(batch.start_bin.device)
-        if chosen.any():
-            total += model.influence(_only(batch, chosen)).double().sum(0).cpu().numpy()
-            done += int(chosen.sum())
-            left = (time.monotonic() - begun) / done * (len(wanted) - done)
-            report(Progress("influence", done, len(wanted), "windows", {"seconds left": left}))
-    mean = total / len(wanted)
-    kept = windows.split.held_in if model.target == CO_SMOOTHING else slice(None)
-    return mean[kept][:, kept]
-
-
 def edges(
     matrices: Sequence[np.ndarray], neurons: Neurons, influences: Sequence[np.ndarray] = ()
 ) -> pd.DataFrame:
@@ -171,7 +131,7 @@ def edges(
 
     Args:
         matrices: (N, N) [post, pre], one per seed. A single one keeps its scale.
-        influences: likewise, see `influence`; none where the model has none.
+        influences: likewise, see `learning.influence`; none where the model has none.
 
     Returns:
         pre, post (ids), pre_cell_type, post_cell_type, weight, sign; seed_sd (of the scaled
@@ -232,18 +192,6 @@ def _silenced(batch: Batch, columns: torch.Tensor | None) -> Batch:
     if columns is None or not len(columns):
         return batch
     return replace(batch, activity=batch.activity.index_fill(2, columns, 0.0))
-
-
-def _only(batch: Batch, chosen: torch.Tensor) -> Batch:
-    """Some windows of a batch; `chosen` is (B,) bool."""
-    return replace(
-        batch,
-        activity=batch.activity[chosen],
-        target=batch.target[chosen],
-        valid=batch.valid[chosen],
-        covariates=batch.covariates[chosen],
-        start_bin=batch.start_bin[chosen],
-    )
 
 
 def _parameters(

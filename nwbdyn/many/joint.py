@@ -16,11 +16,10 @@ import pandas as pd
 
 from nwbdyn.errors import ConfigError, DataError
 from nwbdyn.fitting import device_called, opened
-from nwbdyn.learning import adopting, comparing, members, readout
+from nwbdyn.learning import adopting, comparing, influence, members, readout
 from nwbdyn.learning.adopting import Adopted
 from nwbdyn.learning.members import Workplace
 from nwbdyn.learning.problem import SESSION, Problem, cell_types, configure, pose
-from nwbdyn.learning.readout import INFLUENCE_WINDOWS
 from nwbdyn.learning.training import Trained
 from nwbdyn.many import identity, scaling
 from nwbdyn.models.base import BaseConfig, Layout, Model
@@ -87,7 +86,7 @@ def fit_joint(
     covariates: Sequence[str] = (),
     adopt: Path | str | None = None,
     comparators: bool = False,
-    effective_windows: int = INFLUENCE_WINDOWS,
+    effective_windows: int = influence.NUM_WINDOWS,
     run: Path | str | None = None,
     resume: bool = False,
     overwrite: bool = False,

@@ -13,6 +13,7 @@ from ndx_population_dynamics import ConnectivityFactors, ModelRun, NeuronTable, 
 from pynwb.base import TimeSeries
 from pynwb.core import NWBContainer
 
+from nwbdyn.connectivity import Connectivity
 from nwbdyn.errors import ConfigError
 from nwbdyn.nwb import couplings, storage
 from nwbdyn.nwb.model_run import model_run, name_of
@@ -73,8 +74,12 @@ def results(
         predicted_activity(fit, f"{name}_predictions", run, neurons, in_file),
         *couplings.objects(fit, summary, name, run, neurons),
         *input_currents(fit, f"{name}_currents", neurons, detail.precision),
-        factors(fit, f"{name}_factors", run, neurons, detail.precision),
+        factors(fit, fit.connectivity, f"{name}_factors", run, neurons, detail.precision),
     ]
+    if fit.influence is not None:
+        made.append(
+            factors(fit, fit.influence, f"{name}_influence", run, neurons, detail.precision)
+        )
     storage.tell(made, report)
     return made
 
@@ -85,6 +90,7 @@ def most_bytes(fit: Fit, detail: Detail) -> int:
     series = min(couplings.SERIES_BYTES, 4 * rows * fit.connectivity.num_windows)
     arrays = fit.predictions.values.nbytes + fit.connectivity.stored_bytes + 2 * series
     arrays += 0 if fit.currents is None else fit.currents.nbytes
+    arrays += 0 if fit.influence is None else fit.influence.stored_bytes
     movie = fit.connectivity.dense_bytes if detail.dense else 0
     return arrays + movie + 200 * rows + 16 * len(fit.predictions.time) + OVERHEAD
 
@@ -171,10 +177,14 @@ def input_currents(
 
 
 def factors(
-    fit: Fit, name: str, run: ModelRun, neurons: NeuronTable, precision: str
+    fit: Fit,
+    connectivity: Connectivity,
+    name: str,
+    run: ModelRun,
+    neurons: NeuronTable,
+    precision: str,
 ) -> ConnectivityFactors:
-    """The arrays of the connectivity: the exact matrix at any time follows."""
-    connectivity = fit.connectivity
+    """The arrays of a connectivity of the fit: the exact matrix at any time follows."""
     arrays: dict[str, Any] = {}
     for key, value in connectivity.arrays.items():
         stored = "weights" if (connectivity.form, key) == ("dense", "weight") else key

@@ -131,6 +131,11 @@ def _fit(file: h5py.File, name: str, files: ExitStack) -> Fit:
             if f"{name}_currents" in module
             else None
         ),
+        influence=(
+            _connectivity(module[f"{name}_influence"], neurons, None)
+            if f"{name}_influence" in module
+            else None
+        ),
         notes=tuple(Note(**note) for note in _json(record, "notes")),
         files=files,
     )
@@ -183,7 +188,9 @@ def _predictions(series: h5py.Group, neurons: Neurons, table: h5py.Group) -> Pre
     )
 
 
-def _connectivity(factors: h5py.Group, neurons: Neurons, edges: pd.DataFrame) -> Connectivity:
+def _connectivity(
+    factors: h5py.Group, neurons: Neurons, edges: pd.DataFrame | None
+) -> Connectivity:
     attributes = _json(factors, "details")
     for name, kind in (("context", int), ("scale", float)):
         if name in factors.attrs:

@@ -100,6 +100,7 @@ class Fit:
     )
     embeddings: np.ndarray | None = None  # (N, E)
     currents: np.ndarray | None = None  # (num_bins, N) A x(t), x the activity the model saw
+    influence: Connectivity | None = None  # C_ij(t) in test windows, alike for every model
     trials: pd.DataFrame | None = None  # of aligned windows: first_bin, and the recording's columns
     notes: tuple[Note, ...] = ()
     run: Path | None = field(default=None, compare=False)  # where it is saved
@@ -231,12 +232,10 @@ def _arrays(fit: Fit) -> dict[str, object]:
         "predictions": {
             name: value for name, value in _present(fit.predictions).items() if name != "neurons"
         },
-        "connectivity": _present(replace(fit.connectivity, tested=None))
-        | {
-            "window": np.array(fit.connectivity.window, dtype=np.float64),
-            "neurons": _present(fit.connectivity.neurons),
-        },
+        "connectivity": _coupling_arrays(fit.connectivity),
     }
+    if fit.influence is not None:
+        tree["influence"] = _coupling_arrays(fit.influence)
     if fit.groups is not None:
         tree["groups"] = fit.groups
     if fit.embeddings is not None:
@@ -246,6 +245,18 @@ def _arrays(fit: Fit) -> dict[str, object]:
     if fit.trials is not None:
         tree["trials"] = fit.trials
     return tree
+
+
+def _coupling_arrays(connectivity: Connectivity) -> dict[str, Any]:
+    return _present(replace(connectivity, tested=None)) | {
+        "window": np.array(connectivity.window, dtype=np.float64),
+        "neurons": _present(connectivity.neurons),
+    }
+
+
+def _coupling(tree: dict[str, Any], tested: pd.DataFrame | None = None) -> Connectivity:
+    neurons, window = Neurons(**tree.pop("neurons")), tuple(tree.pop("window").tolist())
+    return Connectivity(**tree, neurons=neurons, window=window, tested=tested)
 
 
 def _read_arrays(path: Path, without: Collection[str]) -> dict[str, Any]:
@@ -261,14 +272,12 @@ def _read_arrays(path: Path, without: Collection[str]) -> dict[str, Any]:
     except (OSError, SafetensorError) as error:
         raise ResultsError(f"Run {path} is damaged ({error}). Fit again.") from error
     neurons = Neurons(**tree["neurons"])
-    connectivity = tree["connectivity"]
-    connectivity["neurons"] = Neurons(**connectivity["neurons"])
-    connectivity["window"] = tuple(connectivity["window"].tolist())
     return {
         "neurons": neurons,
         "edges": tree["edges"],
         "predictions": Predictions(neurons=neurons, **tree["predictions"]),
-        "connectivity": Connectivity(**connectivity, tested=tree["edges"]),
+        "connectivity": _coupling(tree["connectivity"], tree["edges"]),
+        "influence": _coupling(tree["influence"]) if "influence" in tree else None,
         "groups": tree.get("groups"),
         "embeddings": tree.get("embeddings"),
         "currents": tree.get("currents"),

@@ -15,9 +15,10 @@ import torch
 from nwbdyn import baselines
 from nwbdyn.baselines import Baseline
 from nwbdyn.connectivity import Connectivity
-from nwbdyn.learning import comparing, readout
+from nwbdyn.learning import comparing, influence, readout
+from nwbdyn.learning.influence import Influence
 from nwbdyn.learning.problem import Problem
-from nwbdyn.learning.readout import INFLUENCE_WINDOWS, MOST_NEURONS
+from nwbdyn.learning.readout import MOST_NEURONS
 from nwbdyn.learning.training import Trained
 from nwbdyn.nlb import benchmark
 from nwbdyn.progress import Progress, Report
@@ -28,6 +29,7 @@ from nwbdyn.scoring import averaging, blocks, evaluation, held_out, importance, 
 from nwbdyn.scoring.averaging import Average
 from nwbdyn.scoring.evaluation import SCORED, Contest, Task
 from nwbdyn.scoring.rollout import HORIZONS
+from nwbdyn.tensors.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def summarise(
     without: np.ndarray | None,
     *,
     comparators: Mapping[str, Trained] = {},
-    effective_windows: int = INFLUENCE_WINDOWS,
+    effective_windows: int = influence.NUM_WINDOWS,
     folds: int | None,
     report: Report,
 ) -> Fit:
@@ -108,7 +110,8 @@ def summarise(
         metrics["comparators"] = comparing.compare(task, problem.name, mean.prediction, others)
     report(Progress("connectivity", 0, len(trained), "models"))
     couplings = [readout.connectivity(member.model, windows) for member in trained]
-    edges, told = _edges(problem, trained, couplings, effective_windows, report)
+    influences = _influences(trained, windows, effective_windows, report)
+    edges, told = _edges(couplings, influences)
     report(Progress("connectivity", len(trained), len(trained), "models"))
     embeddings = best.model.embeddings()
     rows = list(problem.layout.neuron_ids[windows.session])
@@ -143,6 +146,7 @@ def summarise(
         device=_named(windows.device),
         embeddings=None if embeddings is None else embeddings.cpu().numpy()[rows],
         currents=readout.currents(coupling, windows),
+        influence=influences[trained.index(best)].over_time if influences else None,
         trials=_trials(problem),
         notes=(*problem.notes, *(Note("model", problem.name, n) for n in best.model.notes), *told),
         weights={
@@ -154,12 +158,22 @@ def summarise(
     )
 
 
+def _influences(
+    trained: Sequence[Trained], windows: Windows, num_windows: int, report: Report
+) -> list[Influence]:
+    """Of every model; none where one's says nothing, or where no matrix can be made."""
+    if windows.binned.num_neurons > MOST_NEURONS:
+        return []
+    if not all(member.model.influences for member in trained):
+        return []
+    return [
+        influence.read(member.model, windows, num_windows=num_windows, report=report)
+        for member in trained
+    ]
+
+
 def _edges(
-    problem: Problem,
-    trained: Sequence[Trained],
-    couplings: Sequence[Connectivity],
-    effective_windows: int,
-    report: Report,
+    couplings: Sequence[Connectivity], influences: Sequence[Influence]
 ) -> tuple[pd.DataFrame, tuple[Note, ...]]:
     """The edge table, and what has to be said of it."""
     neurons = couplings[0].neurons
@@ -170,15 +184,8 @@ def _edges(
         )
         none = readout.edges([np.zeros((0, 0))], neurons.take(np.zeros(0, int)))
         return none, (Note("too-many-neurons", "edges", reason),)
-    influences = []
-    if all(member.model.influences for member in trained):
-        influences = [
-            readout.influence(
-                member.model, problem.windows, num_windows=effective_windows, report=report
-            )
-            for member in trained
-        ]
-    return readout.edges([c.mean().to_numpy() for c in couplings], neurons, influences), ()
+    means = [coupling.mean().to_numpy() for coupling in couplings]
+    return readout.edges(means, neurons, [found.mean for found in influences]), ()
 
 
 def task_of(problem: Problem) -> Task:

@@ -1,0 +1,112 @@
+"""Predictive influence over time: the one read-out that means the same for every model.
+
+C_ij(t) is what one more unit of input of neuron j, in the last bin that is seen, does to the
+prediction of neuron i; see `Model.influence`. It is causal, and it is taken in test windows, spread
+evenly, because a transformer needs a backward pass per neuron and window.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from nwbdyn.connectivity import Connectivity
+from nwbdyn.models.base import CO_SMOOTHING, Batch, Model
+from nwbdyn.progress import Progress, Report, silent
+from nwbdyn.recording import COUNTS
+from nwbdyn.tensors.windows import Windows
+
+NUM_WINDOWS = 200  # that the mean influence is taken over
+KEPT_BYTES = 64 * 2**20  # of the matrices that are kept over time, in half precision
+BATCH_NUMBERS = 2**25  # entries of the influence matrices that are held at once
+
+
+@dataclass(frozen=True)
+class Influence:
+    """Rows and columns are those of the model's connectivity."""
+
+    mean: np.ndarray  # (N, N) float64 [post, pre] over test windows
+    over_time: Connectivity  # "dense": the matrices of as many of these as KEPT_BYTES hold
+
+
+def read(
+    model: Model,
+    windows: Windows,
+    *,
+    num_windows: int = NUM_WINDOWS,
+    report: Report = silent,
+) -> Influence:
+    """The influence in evenly spaced test windows.
+
+    Args:
+        num_windows: at most.
+        report: told the number of windows before the first, and how far it is and how long the
+            rest will take after each batch of them.
+    """
+    every = windows.starts("test")
+    picked = every[_spread(len(every), num_windows)]
+    held_in = windows.split.held_in
+    rows = np.flatnonzero(held_in) if model.target == CO_SMOOTHING else np.arange(len(held_in))
+    number = max(1, KEPT_BYTES // (2 * len(rows) ** 2))
+    kept = picked[_spread(len(picked), number)]
+    size = max(1, min(model.config.batch_size, BATCH_NUMBERS // len(held_in) ** 2))
+    total = np.zeros((len(rows), len(rows)))
+    matrices = np.empty((len(kept), len(rows), len(rows)), np.float16)
+    done, begun = 0, time.monotonic()
+    report(Progress("influence", 0, len(picked), "windows"))
+    for batch in windows.batches("test", size):
+        starts = batch.start_bin.cpu().numpy()
+        chosen = np.isin(starts, picked)
+        if not chosen.any():
+            continue
+        found = model.influence(_only(batch, chosen)).float().cpu().numpy()
+        found = found[:, rows[:, None], rows]
+        total += found.sum(axis=0, dtype=np.float64)
+        at = np.isin(starts[chosen], kept)
+        matrices[np.searchsorted(kept, starts[chosen][at])] = found[at]
+        done += int(chosen.sum())
+        left = (time.monotonic() - begun) / done * (len(picked) - done)
+        report(Progress("influence", done, len(picked), "windows", {"seconds left": left}))
+    return Influence(total / len(picked), _over_time(model, windows, rows, kept, matrices))
+
+
+def _over_time(
+    model: Model, windows: Windows, rows: np.ndarray, starts: np.ndarray, matrices: np.ndarray
+) -> Connectivity:
+    """The matrices on the session clock, each at the last bin that its window shows."""
+    binned, spec = windows.binned, windows.spec
+    seen = spec.context
+    if model.target == CO_SMOOTHING and not spec.forward:
+        seen -= 1  # the last bin is predicted, and everything from it on unseen
+    counts = binned.quantity == COUNTS
+    change = "log rate" if counts else "next value"
+    unit = "spike" if model.target == CO_SMOOTHING else "unit"
+    return Connectivity(
+        form="dense",
+        time=binned.time[starts + seen - 1],
+        window=(-(seen - 0.5) * binned.bin_width, 0.5 * binned.bin_width),
+        neurons=binned.neurons.take(rows),
+        measure=f"predictive influence: {change} of the receiver per {unit} of the sender's input",
+        causal=True,
+        arrays={"weight": matrices},
+    )
+
+
+def _spread(number: int, most: int) -> np.ndarray:
+    """At most so many positions among `number`, evenly spaced."""
+    return np.unique(np.linspace(0, number - 1, min(number, most)).astype(int))
+
+
+def _only(batch: Batch, chosen: Sequence[bool] | np.ndarray) -> Batch:
+    """Some windows of a batch; `chosen` is (B,) bool."""
+    flags = torch.as_tensor(chosen, device=batch.activity.device)
+    return replace(
+        batch,
+        activity=batch.activity[flags],
+        target=batch.target[flags],
+        valid=batch.valid[flags],
+        covariates=batch.covariates[flags],
+        start_bin=batch.start_bin[flags],
+    )

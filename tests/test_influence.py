@@ -1,0 +1,95 @@
+"""Predictive influence over time: the same question to every model, answered in test windows."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from test_contributions import netformer, stndt, synapsnet
+
+import nwbdyn
+from nwbdyn import fitting, simulate
+from nwbdyn.learning import influence, readout
+from nwbdyn.runs import results
+
+HALF = {"rtol": 2e-3, "atol": 1e-5}  # matrices over time are kept in half precision
+
+
+def test_synapsnets_influence_is_its_gain_weighted_coupling():
+    model, windows = synapsnet()
+    found = influence.read(model, windows).over_time
+    coupling = readout.connectivity(model, windows)
+    apart = ~np.eye(6, dtype=bool)
+    assert found.num_windows == len(windows.starts("test"))
+    for time in found.time[::5]:
+        one, other = found.at(time).to_numpy(), coupling.at(time).to_numpy()
+        np.testing.assert_allclose(one[apart], other[apart], **HALF)
+
+
+def test_netformers_influence_is_the_derivative_of_the_prediction_in_the_newest_bin():
+    model, windows = netformer(layer_norm=True)
+    found = influence.read(model, windows).over_time
+    batch = next(iter(windows.batches("test", 4)))
+
+    def predicted(newest):
+        activity = torch.cat([batch.activity[:, :-1], newest[:, None]], dim=1)
+        return model(replace(batch, activity=activity)).prediction[:, 0].sum(0)
+
+    jacobian = torch.autograd.functional.jacobian(predicted, batch.activity[:, -1])
+    for number, last in enumerate((batch.start_bin + 3).tolist()):
+        matrix = found.at(windows.binned.time[last])
+        np.testing.assert_allclose(matrix, jacobian[:, number], **HALF)
+    assert found.causal
+
+
+def test_stndts_influence_stops_at_the_last_bin_that_its_window_shows():
+    model, windows = stndt()
+    found = influence.read(model, windows).over_time
+    batch = next(iter(windows.batches("test", 1)))
+    held_in = windows.split.held_in
+    matrix = found.at(found.time[0]).to_numpy()
+    np.testing.assert_allclose(matrix, model.influence(batch)[0][held_in][:, held_in], **HALF)
+    start = int(batch.start_bin)
+    # 12 bins without forward ones: the last is predicted, the one before it is the last seen
+    assert found.time[0] == windows.binned.time[start + 10]
+    changed = replace(batch, activity=batch.activity.clone())
+    changed.activity[:, 11:] = 9.0
+    assert torch.equal(model.influence(changed), model.influence(batch))
+
+
+def test_the_mean_is_over_all_windows_and_as_many_are_kept_as_there_is_room_for(monkeypatch):
+    model, windows = synapsnet()
+    whole = influence.read(model, windows, num_windows=12)
+    every = whole.over_time.to_xarray()
+    assert len(every.time) == 12
+    np.testing.assert_allclose(every.mean("time"), whole.mean, **HALF)
+    monkeypatch.setattr(influence, "KEPT_BYTES", 5 * 2 * 6**2)
+    few = influence.read(model, windows, num_windows=12)
+    np.testing.assert_array_equal(few.mean, whole.mean)
+    assert few.over_time.num_windows == 5
+    for time in few.over_time.time:
+        np.testing.assert_array_equal(few.over_time.at(time), whole.over_time.at(time))
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [("netformer", {"history": 3, "ridge": 0.0}), ("synapsnet", {"updates": 20, "hidden": 8})],
+)
+def test_a_fit_holds_it_beside_the_models_own_form_and_so_does_its_run(model, options, tmp_path):
+    recording, _ = simulate.sample("sample:network?neurons=6&steps=400")
+    made = fitting.fit(
+        recording, model, epochs=1, options=options, effective_windows=20, run=tmp_path / "run"
+    )
+    assert made.influence.num_windows == 20
+    assert "predictive influence" in made.influence.measure
+    mean = made.influence.mean()
+    edges = made.edges
+    expected = [mean.sel(post=i, pre=j) for i, j in zip(edges["post"], edges["pre"], strict=True)]
+    np.testing.assert_allclose(edges["influence"], expected, **HALF)
+    loaded = results.load(tmp_path / "run")
+    np.testing.assert_array_equal(loaded.influence.to_xarray(), made.influence.to_xarray())
+    assert loaded.influence.measure == made.influence.measure
+    with nwbdyn.open_results(nwbdyn.export(made, tmp_path / "out.nwb")) as back:
+        np.testing.assert_array_equal(back.influence.to_xarray(), made.influence.to_xarray())
+        np.testing.assert_array_equal(back.influence.time, made.influence.time)
+        assert back.influence.measure == made.influence.measure
