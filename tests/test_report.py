@@ -303,6 +303,15 @@ def test_the_paper_of_the_model_is_cited(fit):
     assert "DANDI:000140" in dict(words.citations(replace(fit, source=dandi)))["data"]
 
 
+def test_a_matrix_that_is_never_negative_is_not_called_red_and_blue(fit, trials):
+    assert "red positive" in words.colours(fit)
+    assert "none is negative" in words.colours(trials)
+    assert "past helps to predict" in words.meaning(fit)
+    assert "attends" in words.meaning(trials)
+    for told in (fit, trials):
+        assert "not a test for a synapse" in page.render(told)
+
+
 def test_the_slider_is_small_however_long_the_recording(fit):
     told = slider.frames(fit)
     assert len(told) < 4 / 3 * slider.MOST_FRAMES * slider.MOST_ROWS**2 + 5000

@@ -86,6 +86,8 @@ def render(
         uri=fit.source.uri,
         verdict=verdict.winner(metrics, fit.model),
         trust=words.trust(fit),
+        meaning=words.meaning(fit),
+        colours=words.colours(fit),
         sections=_drawn(sections.of_fit(fit, states, by), fit, report),
         scoreboard=words.scoreboard(fit),
         benchmark=words.benchmark(fit),

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from nwbdyn.recording import COUNTS
-from nwbdyn.report import figures
+from nwbdyn.report import figures, words
 from nwbdyn.report.figures.space import has_positions
 from nwbdyn.report.figures.trials import condition_columns, conditions
 from nwbdyn.runs.results import Fit
@@ -184,7 +184,7 @@ def _connectivity(fit: Fit) -> list[Picture]:
         Picture(
             "Mean matrix",
             f"Mean over time of: {connectivity.measure}. Rows receive, columns send, sorted by "
-            f"cell type and region; red positive, blue negative; the diagonal is left out.{dots}",
+            f"cell type and region; {words.colours(fit)}; the diagonal is left out.{dots}",
             figures.connectivity,
         ),
         Picture(

@@ -54,6 +54,29 @@ def trust(fit: Fit) -> list[str]:
     return said
 
 
+def meaning(fit: Fit) -> str:
+    """What a weight of this model says, and what it does not."""
+    if fit.connectivity.form == "attention":
+        said = (
+            "A weight says how much the model attends to one neuron's activity, before and after, "
+            "when it describes another's."
+        )
+    else:
+        said = (
+            "A weight says how much one neuron's past helps to predict another, given everything "
+            "else the model saw."
+        )
+    return (
+        f"{said} It is not a test for a synapse: common input and unrecorded neurons can make it."
+    )
+
+
+def colours(fit: Fit) -> str:
+    """What the colours of a matrix of weights mean."""
+    signed = not len(fit.edges) or bool((fit.edges["weight"] < 0).any())
+    return "red positive, blue negative" if signed else "the darker, the stronger; none is negative"
+
+
 def scoreboard(fit: Fit) -> list[dict[str, Any]]:
     """One table per metric, the primary one first: model and baselines, validation and test."""
     metrics: dict[str, Any] = fit.metrics
