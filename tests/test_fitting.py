@@ -460,7 +460,8 @@ def test_a_checkpoint_half_written_leaves_the_one_before(tmp_path):
 def test_nothing_in_a_run_directory_executes_when_it_is_read(tmp_path):
     run = tmp_path / "run"
     fit(imaging(), "netformer", epochs=1, options=LINEAR, run=run)
-    expected = {*run_directory.FILES, "without-coupling"} - {run_directory.SUBMISSION}
+    others = {run_directory.SUBMISSION, run_directory.SUMS}
+    expected = {*run_directory.FILES, "without-coupling"} - others
     assert {path.name for path in run.iterdir()} == expected
     assert read_checkpoint(run)["epoch"] == 1  # torch.load(weights_only=True)
     for name in ("config.json", "provenance.json", "metrics.json"):
