@@ -39,6 +39,7 @@ LINKS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
     "log": torch.exp,
 }
+MOST_ENTRIES = 30_000  # of A, up to which the ridge sees all windows of a batch
 
 
 class NetFormer(base.Model):
@@ -367,8 +368,11 @@ class NetFormer(base.Model):
 
         The loss adds `ridge` times this over the number of training windows: in a linear model with
         one constant A, that is ridge regression with this penalty. Where A is larger than a
-        projection it is not formed: sum A^2 = s^2 tr[(sum q q^T)(sum k k^T)].
+        projection it is not formed: sum A^2 = s^2 tr[(sum q q^T)(sum k k^T)]. From MOST_ENTRIES of A
+        on, where this costs more than everything else, every fourth window stands for all.
         """
+        if num_neurons * seen.shape[1] >= MOST_ENTRIES:
+            seen = seen[::4]
         queries = self.scale * _rows(seen[:, :num_neurons], self.query)
         keys = _rows(seen, self.key)
         if keys.shape[1] < keys.shape[2]:
