@@ -20,6 +20,8 @@ from nwbdyn.cli import main
 from nwbdyn.learning import cost
 from nwbdyn.learning.members import candidates
 from nwbdyn.learning.problem import pose
+from nwbdyn.trust import refits
+from nwbdyn.trust.surrogates import Null
 
 NOISE = np.random.default_rng(0).normal(size=(8000, 12)).astype(np.float32)
 
@@ -123,6 +125,7 @@ def test_a_model_that_fits_and_one_that_does_not(file):
     assert inspected(file, "--model", "netformer")["cost"]["updates"] > 0
     page = CliRunner().invoke(main, ["inspect", str(file), "--model", "netformer"]).output
     assert "netformer: about 500.0 MB of memory; at most" in page
+    assert "--null shift:20 trains it 30 times more:" in " ".join(page.split())
     assert page.splitlines()[-1].endswith("--model netformer")
     assert "impossible" in inspected(file, "--model", "stndt")["cost"]
     unknown = CliRunner().invoke(main, ["inspect", str(file), "--model", "netfromer"])
@@ -140,6 +143,11 @@ def test_what_is_said_before_a_fit_counts_every_training():
     assert "60 x" in first
     assert "--engine ray" in hint
     assert "--where" in cost.advice(replace(found, memory=10**18))[1]
+    assert "35 x" in cost.advice(found, refits=refits.count(Null("shift", 20)))[0]
+    assert (
+        "110 x"
+        in cost.advice(found, refits=refits.count(Null("shift", 20), states=True), recordings=2)[0]
+    )
 
 
 def test_options_that_were_given_are_what_is_timed(traces_of_noise):

@@ -113,12 +113,17 @@ def _cost(recording: "Recording", model: str) -> dict[str, Any]:
     from dataclasses import asdict
 
     from nwbdyn.learning.cost import estimate
+    from nwbdyn.trust import refits
+    from nwbdyn.trust.significance import LEVEL
+    from nwbdyn.trust.surrogates import SHIFT, Null
 
     try:
         cost = estimate(recording, model)
     except DataError as error:
         return {"model": model, "impossible": str(error)}
-    return asdict(cost) | {"seconds": cost.seconds}
+    null = Null(SHIFT, round(1 / LEVEL))
+    more = {"null": str(null), "null_trainings": refits.count(null)}
+    return asdict(cost) | {"seconds": cost.seconds} | more
 
 
 def _field(name: str, text: str) -> list[str]:
@@ -147,12 +152,14 @@ def _cost_in_words(cost: dict[str, Any]) -> str:
         return cost["impossible"]
     draws = cost["draws"]
     several = f", for each of {draws} draws of held-out neurons (--draws 1 trains one)"
+    again = cost["null_trainings"]
     return (
         f"{cost['model']}: about {terminal.size(cost['memory'])} of memory; at most "
         f"{cost['updates']:,} updates of "
         f"{terminal.milliseconds(1000 * cost['seconds_per_update'])} each, timed "
         f"here on noise ({cost['device']}): {terminal.duration(cost['seconds'])}, without "
-        f"validation and baselines{several if draws > 1 else ''}"
+        f"validation and baselines{several if draws > 1 else ''}. --null {cost['null']} trains "
+        f"it {again} times more: {terminal.duration(again * cost['seconds'])} at most"
     )
 
 

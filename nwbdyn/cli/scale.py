@@ -26,7 +26,7 @@ _OPTIONS = (
         type=click.Choice(["ray"]),
         help="Many fits at once: recordings, a sweep, seeds.",
     ),
-    click.option("--address", "cluster", metavar="HOST:PORT", help="Of a running Ray cluster."),
+    click.option("--cluster", metavar="HOST:PORT", help="A running Ray cluster."),
     click.option(
         "--cpus-per-fit",
         type=click.FloatRange(min=0, min_open=True),
@@ -42,7 +42,7 @@ _OPTIONS = (
     click.option("--asha", is_flag=True, help="Give up candidates of a sweep that lag behind."),
 )
 _NEEDS_ENGINE = (
-    ("cluster", "--address"),
+    ("cluster", "--cluster"),
     ("cpus_per_fit", "--cpus-per-fit"),
     ("gpus_per_fit", "--gpus-per-fit"),
     ("asha", "--asha"),
@@ -74,7 +74,7 @@ def take_engine(choices: dict[str, Any]) -> "Ray | None":
     from nwbdyn.many.cluster import Ray
 
     return Ray(
-        address=given["cluster"],
+        cluster=given["cluster"],
         cpus=given["cpus_per_fit"] or 1,
         gpus=given["gpus_per_fit"] or 0,
         asha=given["asha"],
@@ -109,10 +109,14 @@ def say_cost(
     from nwbdyn.learning import cost
     from nwbdyn.many import space
     from nwbdyn.opening import open_source
+    from nwbdyn.trust import refits
+    from nwbdyn.trust.surrogates import Null
 
+    null = choices.get("null")
     sweep = choices.get("sweep")
     length = {} if choices["epochs"] is None else {"epochs": choices["epochs"], "updates": None}
     try:
+        asked = None if null is None else Null.parse(null)
         with open_source(sessions[0][0], **opened) as recording:
             found = cost.estimate(
                 recording,
@@ -129,6 +133,7 @@ def say_cost(
         recordings=len(sessions),
         points=1 if sweep is None else len(space.points(sweep)),
         repeats=choices["seeds"] * found.draws + (choices.get("folds") or 0),
+        refits=0 if asked is None else refits.count(asked, states=bool(choices.get("states"))),
     )
     for line in lines:
         click.echo(line, err=True)

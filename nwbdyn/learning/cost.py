@@ -96,7 +96,9 @@ def estimate(
     )
 
 
-def advice(cost: Cost, *, recordings: int = 1, points: int = 1, repeats: int = 1) -> list[str]:
+def advice(
+    cost: Cost, *, recordings: int = 1, points: int = 1, repeats: int = 1, refits: int = 0
+) -> list[str]:
     """What to say before a fit that takes long: one line, and what would shorten it.
 
     Args:
@@ -104,11 +106,12 @@ def advice(cost: Cost, *, recordings: int = 1, points: int = 1, repeats: int = 1
         recordings: how many there are.
         points: of a sweep.
         repeats: how many fits a recording takes: seeds of every draw, and folds.
+        refits: trainings that a null takes beside these (`trust.refits.count`).
 
     Returns:
         Nothing for a fit of less than WORTH_SAYING seconds.
     """
-    trainings = cost.trainings * points * repeats * recordings
+    trainings = (cost.trainings * points * repeats + refits) * recordings
     seconds = trainings * cost.seconds
     if seconds < WORTH_SAYING:
         return []

@@ -77,6 +77,15 @@ def check(problem: Problem, null: Null) -> None:
         )
 
 
+def count(null: Null, *, states: bool = False) -> int:
+    """How many trainings a null takes beside the fit itself.
+
+    Args:
+        states: with the simulations for differences between states.
+    """
+    return null.number + 2 * HALF_PAIRS + (null.number if states else 0)
+
+
 def with_edge_statistics(
     fitted: Fit,
     problem: Problem,
@@ -84,15 +93,15 @@ def with_edge_statistics(
     null: Null,
     place: Workplace,
     *,
-    effective_windows: int = influence.NUM_WINDOWS,
+    influence_windows: int = influence.NUM_WINDOWS,
 ) -> Fit:
     """The fit, with what refits say of its edges in `edges` and in metrics["edges"].
 
     Args:
-        effective_windows: test windows that a predictive influence is averaged over, at most.
+        influence_windows: test windows that a predictive influence is averaged over, at most.
     """
     evidence = collect(
-        problem, trained, null, place, seed=fitted.seed, effective_windows=effective_windows
+        problem, trained, null, place, seed=fitted.seed, influence_windows=influence_windows
     )
     neurons = fitted.connectivity.neurons
     flags, told = artefacts.flags(neurons, _left_over(fitted, problem))
@@ -121,16 +130,16 @@ def collect(
     place: Workplace,
     *,
     seed: int,
-    effective_windows: int = influence.NUM_WINDOWS,
+    influence_windows: int = influence.NUM_WINDOWS,
 ) -> Evidence:
     """Train on every surrogate and half-sample.
 
     Args:
         trained: the models of the recording itself, one per seed.
         seed: of the surrogates, the halves and every refit.
-        effective_windows: as for `with_edge_statistics`.
+        influence_windows: as for `with_edge_statistics`.
     """
-    read = partial(matrix, effective_windows=effective_windows)
+    read = partial(matrix, influence_windows=influence_windows)
     make, hypothesis = _recipe(problem, null)
 
     def surrogate(numbers: Sequence[int]) -> list[Windows]:
@@ -159,15 +168,15 @@ def collect(
 
 
 def matrix(
-    model: Model, windows: Windows, *, effective_windows: int = influence.NUM_WINDOWS
+    model: Model, windows: Windows, *, influence_windows: int = influence.NUM_WINDOWS
 ) -> np.ndarray:
     """(N, N) float64 [post, pre] what is tested, in the model's own units.
 
     The mean coupling over every window; of a co-smoothing model, whose maps are no couplings, the
-    mean predictive influence over at most `effective_windows` test windows.
+    mean predictive influence over at most `influence_windows` test windows.
     """
     if model.target == CO_SMOOTHING:
-        return influence.read(model, windows, num_windows=effective_windows).mean
+        return influence.read(model, windows, num_windows=influence_windows).mean
     return readout.connectivity(model, windows).mean().to_numpy().astype(np.float64)
 
 
