@@ -1,6 +1,7 @@
 """NetFormer on task-trained networks: published numbers beside ours, seed by seed.
 
-    python benchmarks/netformer_tasks.py [FOLDER] [--forms paper oracle] [--seeds K] [--epochs N]
+    python benchmarks/netformer_tasks.py [FOLDER] [--forms paper oracle] [--tasks NAME …]
+        [--seeds K] [--epochs N]
 
 FOLDER holds one folder per task and network (PerceptualDecisionMaking/rnn4, GoNogo/rnn8,
 DelayComparison/…) with hidden activity and inputs of 1,000 trials and the true recurrent weights.
@@ -11,8 +12,10 @@ trials only: its test trials are copies of training trials, and its R2 says noth
 generalisation.
 
 "oracle link" replaces the paper's form by x(k+1) = tanh(x(k) + A x(k) + U s(k+1) + b), which is how
-the networks work; nobody knows that of a brain. Its form and course are chosen among STATES and
-COURSES by the loss on trials 720-799 of models trained on the trials before; then all 800 train.
+the networks work; nobody knows that of a brain. Its form, loss and course are chosen among STATES,
+LOSSES and COURSES by the squared error of the activity on trials 720-799 of models trained on the
+trials before; then all 800 train. The loss "before tanh" compares the linear part with arctanh of
+the target: there, units near saturation count as much as any.
 --choice-share shortens the trainings that choose.
 """
 
@@ -21,12 +24,13 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import stacked
 import torch
-from machine import publish, table
+from machine import finished, publish, table
 from scipy import stats
 
 from nwbdyn.metrics import agreement, r2
@@ -48,6 +52,7 @@ PUBLISHED = {  # Spearman, Pearson, R2: means over 5 seeds
 }
 ORACLE: dict[str, object] = {"history": 1, "layer_norm": False, "link": "tanh", "baseline": True}
 STATES = {"A(t)": False, "constant A": True}  # queries and keys see the activity, or do not
+LOSSES = {"activity": "tanh", "before tanh": "identity"}  # the link while training
 COURSES: dict[str, Callable[[float], float]] = {
     "constant rate": lambda done: 1.0,
     "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
@@ -91,11 +96,20 @@ def windows(folder: Path, history: int, trials: slice) -> tuple[Batch, Layout]:
 
 
 def fit(
-    folder: Path, config: Config, num_seeds: int, course: str, num_trials: int = NUM_TRAIN
+    folder: Path,
+    config: Config,
+    num_seeds: int,
+    course: str,
+    *,
+    loss: str | None = None,
+    num_trials: int = NUM_TRAIN,
 ) -> list[NetFormer]:
     """One trained model per seed."""
     training, layout = windows(folder, config.history, slice(num_trials))
-    models = stacked.seeded(lambda: NetFormer(config, layout), range(num_seeds))
+    while_training = replace(config, link=LOSSES[loss]) if loss else config
+    if while_training.link != config.link:
+        training = replace(training, target=training.target.double().atanh().float())
+    models = stacked.seeded(lambda: NetFormer(while_training, layout), range(num_seeds))
     for model in models:
         model.initialise([training])
     stacked.train(
@@ -106,7 +120,14 @@ def fit(
         learning_rate=config.learning_rate,
         factor=COURSES[course],
     )
-    return models
+    return [_with(config, model) for model in models]
+
+
+def _with(config: Config, model: NetFormer) -> NetFormer:
+    """The model's weights under another link."""
+    other = NetFormer(config, model.layout)
+    other.load_state_dict(model.state_dict())
+    return other.eval()
 
 
 @torch.no_grad()
@@ -114,22 +135,27 @@ def error(model: NetFormer, batch: Batch) -> float:
     return float(((model(batch).prediction - batch.target) ** 2).mean())
 
 
-def choose(folder: Path, config: Config, share: float) -> tuple[Config, str, list[Row]]:
-    """The form and course with the lowest loss on the trials kept for choosing, and all of them."""
+def choose(folder: Path, config: Config, share: float) -> tuple[Config, str, str, list[Row]]:
+    """Form, loss and course with the lowest error on the trials kept for choosing, and all rows."""
     held, _ = windows(folder, config.history, slice(NUM_FIT, NUM_TRAIN))
-    found: list[tuple[float, Config, str]] = []
+    found: list[tuple[float, Config, str, str]] = []
     rows: list[Row] = []
-    for state, static in STATES.items():
-        for course in COURSES:
-            candidate = replace(config, static=static)
-            short = replace(candidate, epochs=max(1, round(share * config.epochs)))
-            models = fit(folder, short, CHOICE_SEEDS, course, NUM_FIT)
-            loss = float(np.mean([error(model, held) for model in models]))
-            found.append((loss, candidate, course))
-            rows.append([folder.parent.name, state, course, f"{loss:.2e}"])
-            print(rows[-1], flush=True)
-    _, chosen, course = min(found, key=lambda each: each[0])
-    return chosen, course, rows
+    for (state, static), loss, course in product(STATES.items(), LOSSES, COURSES):
+        candidate = replace(config, static=static)
+        short = replace(candidate, epochs=max(1, round(share * config.epochs)))
+        part = f"{folder.parent.name}-{state}-{loss}-{course}-{share:g}-{config.epochs}"
+        mean = finished(part.replace(" ", "-"), judge, folder, short, course, loss, held)["error"]
+        found.append((mean, candidate, loss, course))
+        rows.append([folder.parent.name, state, loss, course, f"{mean:.2e}"])
+        print(rows[-1], flush=True)
+    _, chosen, loss, course = min(found, key=lambda each: each[0])
+    return chosen, loss, course, rows
+
+
+def judge(folder: Path, config: Config, course: str, loss: str, held: Batch) -> dict[str, float]:
+    """Mean error of CHOICE_SEEDS models on the trials kept for choosing."""
+    models = fit(folder, config, CHOICE_SEEDS, course, loss=loss, num_trials=NUM_FIT)
+    return {"error": float(np.mean([error(model, held) for model in models]))}
 
 
 def unit(matrix: np.ndarray) -> np.ndarray:
@@ -205,6 +231,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=default)
     parser.add_argument("--forms", nargs="+", default=["paper", "oracle"])
+    parser.add_argument("--tasks", nargs="+", default=list(PRESET), choices=list(PRESET))
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--oracle-seeds", type=int, default=5)
     parser.add_argument("--choice-share", type=float, default=1.0)
@@ -216,6 +243,8 @@ def main() -> None:
     oracle: list[Row] = []
     choices: list[Row] = []
     for folder in tasks(chosen.folder):
+        if folder.parent.name not in chosen.tasks:
+            continue
         preset = PRESET[folder.parent.name]
         _, layout = windows(folder, 1, slice(1))
         if "paper" in chosen.forms:
@@ -226,16 +255,16 @@ def main() -> None:
             publish("netformer_tasks", table(HEADER, paper))
         if "oracle" in chosen.forms:
             config = NetFormer.configure(layout, preset=preset, **{**ORACLE, **length})
-            config, course, tried = choose(folder, config, chosen.choice_share)
+            config, loss, course, tried = choose(folder, config, chosen.choice_share)
             choices += tried
-            models = fit(folder, config, chosen.oracle_seeds, course)
+            models = fit(folder, config, chosen.oracle_seeds, course, loss=loss)
             oracle += summarise(preset, "oracle link", models, folder)
             publish(
                 "netformer_oracle",
-                f"{table(HEADER, oracle)}\n\nLoss on trials {NUM_FIT}-{NUM_TRAIN - 1} (mean of "
-                f"{CHOICE_SEEDS} seeds, {chosen.choice_share:.0%} of the epochs), by which form "
-                "and course were chosen:\n\n"
-                + table(["task", "form", "learning rate", "loss"], choices),
+                f"{table(HEADER, oracle)}\n\nSquared error on trials {NUM_FIT}-{NUM_TRAIN - 1} "
+                f"(mean of {CHOICE_SEEDS} seeds, {chosen.choice_share:.0%} of the epochs), by "
+                "which form, loss and course were chosen:\n\n"
+                + table(["task", "form", "loss", "learning rate", "error"], choices),
             )
 
 
