@@ -17,7 +17,8 @@ from nwbdyn.errors import ConfigError
 from nwbdyn.fitting import fit
 from nwbdyn.learning.distributed import ALONE, join, share
 from nwbdyn.learning.problem import pose
-from nwbdyn.runs import results
+from nwbdyn.runs import results, run_directory
+from nwbdyn.trust import refits
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
 
@@ -141,3 +142,24 @@ def test_a_fit_by_two_processes_is_written_and_told_once(tmp_path):
     again = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
     assert again.returncode == 1
     assert again.stderr.count("--overwrite") == 1
+
+
+@pytest.mark.slow
+def test_processes_divide_the_refits_of_a_null(tmp_path):
+    path = archive.resolve("sample:cortex?neurons=6&duration=60")[0].path
+    asked = ["fit", str(path), "--model", "synapsnet", "--epochs", "2", "--device", "cpu"]
+    asked += ["--null", "shift:3", "--set", "hidden=4", "--set", "embedding=2", "--seed", "3"]
+    made = {}
+    for devices in ("1", "2"):
+        run = tmp_path / devices
+        command = [sys.executable, "-m", "nwbdyn", *asked, "--devices", devices, "-o", str(run)]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+        assert done.returncode == 0, done.stderr
+        folder = run / run_directory.REFITS
+        made[devices] = {file.name: np.load(file) for file in sorted(folder.glob("*.npy"))}
+    assert len(made["1"]) == 3 + 2 * refits.HALF_PAIRS
+    assert made["1"].keys() == made["2"].keys()
+    for name, matrix in made["1"].items():
+        # Float32, in programs of other numbers of members.
+        np.testing.assert_allclose(made["2"][name], matrix, rtol=1e-3, atol=1e-5)

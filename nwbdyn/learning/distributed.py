@@ -2,7 +2,8 @@
 
 Every process runs the same fit. Each takes its share of the windows of every batch, and after the
 backward pass all hold the gradient of the whole batch, so their weights stay equal. The first
-process alone validates, writes and speaks, and tells the others what it found.
+process alone validates, writes and speaks, and tells the others what it found. Refits on surrogates
+and half-samples are many and small: every process makes its share of them by itself.
 
 Where a loss is a mean over windows, as of the models of the next bin without dropout, the result is
 that of one process, but for the order in which numbers are added. Masks, dropout and contrasts
@@ -14,7 +15,7 @@ nwbdyn[multi-gpu]`.
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -41,6 +42,10 @@ class Team(Protocol):
         """True for the process that writes and speaks."""
 
     @property
+    def size(self) -> int:
+        """How many processes there are."""
+
+    @property
     def device(self) -> torch.device | None:
         """Of this process; None leaves the choice to the fit."""
 
@@ -56,11 +61,20 @@ class Team(Protocol):
     def agree(self, find: Callable[[], Found]) -> Found:
         """What the leading process finds; an error there is raised everywhere."""
 
+    def divide(
+        self, jobs: Sequence[int], work: Callable[[Sequence[int]], Mapping[int, Found]]
+    ) -> dict[int, Found]:
+        """What `work` finds of every job, each done by one process and told to all.
+
+        An error in one process is raised everywhere.
+        """
+
 
 class Alone:
     """One process: what a fit is unless it is asked for more."""
 
     leads = True
+    size = 1
     device = None
 
     def losses(self, model: Model) -> Callable[[Batch], Tensor]:
@@ -75,6 +89,11 @@ class Alone:
     def agree(self, find: Callable[[], Found]) -> Found:
         return find()
 
+    def divide(
+        self, jobs: Sequence[int], work: Callable[[Sequence[int]], Mapping[int, Found]]
+    ) -> dict[int, Found]:
+        return dict(work(jobs))
+
 
 ALONE = Alone()
 
@@ -85,12 +104,12 @@ class Together:
     def __init__(self, fabric: "Fabric") -> None:
         self._fabric = fabric
         self._generator = torch.Generator(fabric.device)
-        self.leads = fabric.global_rank == 0
+        self.leads, self.size = fabric.global_rank == 0, fabric.world_size
         self.device = fabric.device
 
     def losses(self, model: Model) -> Callable[[Batch], Tensor]:
         wrapped = self._fabric.setup_module(_Loss(model))
-        rank, size = self._fabric.global_rank, self._fabric.world_size
+        rank, size = self._fabric.global_rank, self.size
 
         def loss(batch: Batch) -> Tensor:
             mine, weight = share(batch, rank, size, self._generator)
@@ -120,6 +139,24 @@ class Together:
         if isinstance(found, NwbdynError):
             raise found
         return found  # type: ignore[return-value]
+
+    def divide(
+        self, jobs: Sequence[int], work: Callable[[Sequence[int]], Mapping[int, Found]]
+    ) -> dict[int, Found]:
+        own = jobs[self._fabric.global_rank :: self.size]
+        mine: Mapping[int, Found] | NwbdynError
+        try:
+            mine = work(own) if own else {}
+        except NwbdynError as error:
+            mine = error
+        each: list[Mapping[int, Found] | NwbdynError] = [{}] * self.size
+        torch.distributed.all_gather_object(each, mine)
+        found: dict[int, Found] = {}
+        for one in each:
+            if isinstance(one, NwbdynError):
+                raise one
+            found |= one
+        return found
 
 
 class _Loss(nn.Module):
