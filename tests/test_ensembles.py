@@ -17,7 +17,8 @@ from nwbdyn.runs import run_directory
 from nwbdyn.tensors.windows import Windows
 
 CPU = torch.device("cpu")
-NETFORMER = {"history": 4, "layer_norm": True, "raw_values": False}
+NETFORMER = {"history": 4, "embedding": 8, "layer_norm": True, "raw_values": False}
+SMALL = {"netformer": {"history": 4, "embedding": 8}, "synapsnet": {"hidden": 8, "embedding": 4}}
 TENSORS = ("_values", "_inputs", "_mean", "_sd", "_covariates")
 
 
@@ -97,20 +98,25 @@ def assert_equal_fits(found: list[Trained], wanted: list[Trained], relative: flo
         ),
         (
             "netformer",
-            {"updates": 200, "schedule": "cyclic", "loss": "gaussian", "baseline": True},
+            SMALL["netformer"]
+            | {"updates": 200, "schedule": "cyclic", "loss": "gaussian", "baseline": True},
             [{}, {"clip_norm": 0.1}, {"patience": 1, "learning_rate": 0.03}],
         ),
         (
             "synapsnet",
-            {"updates": 200},
+            SMALL["synapsnet"] | {"updates": 200},
             [{}, {"learning_rate": 0.02, "l1": 0.01}, {"weight_decay": 0.3, "clip_norm": None}],
         ),
         (
             "synapsnet",
-            {"updates": 200, "decoder": "gru", "hidden": 8, "batch_size": 128},
+            SMALL["synapsnet"] | {"updates": 200, "decoder": "gru", "batch_size": 128},
             [{}, {"learning_rate": 0.02}],
         ),
-        ("synapsnet", {"updates": 200, "coupling": False}, [{}, {"weight_decay": 0.3}]),
+        (
+            "synapsnet",
+            SMALL["synapsnet"] | {"updates": 200, "coupling": False},
+            [{}, {"weight_decay": 0.3}],
+        ),
     ],
 )
 def test_200_updates_of_a_member_are_those_of_its_own_fit(double, model, options, changes):
@@ -127,7 +133,7 @@ def test_200_updates_of_a_member_are_those_of_its_own_fit(double, model, options
 
 @pytest.mark.parametrize("model", ["netformer", "synapsnet"])
 def test_members_on_windows_of_their_own_equal_their_own_fits(double, model):
-    problem = posed(model, updates=200)
+    problem = posed(model, updates=200, **SMALL[model])
     members = [
         Member(problem.config, windows_in_double(problem, moved), seed=0) for moved in (0, 40, 90)
     ]
@@ -203,7 +209,7 @@ def in_folders(problem: Problem, root, number: int, **changes: object) -> list[M
 @pytest.mark.parametrize("model", ["netformer", "synapsnet"])
 @pytest.mark.parametrize("every", [1, 3])
 def test_an_interrupted_stack_resumes_to_the_same_weights(model, every, tmp_path):
-    problem = posed(model, epochs=6, updates=None, validate_every=every)
+    problem = posed(model, epochs=6, updates=None, validate_every=every, **SMALL[model])
     whole = together(problem, in_folders(problem, tmp_path / "whole", 3))
     members = in_folders(problem, tmp_path / "run", 3)
     with pytest.raises(KeyboardInterrupt):

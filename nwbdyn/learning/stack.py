@@ -142,7 +142,8 @@ class Stack:
             for columns, gradient in zip(self._columns.values(), gradients, strict=True)
         ]
         stopped = [k for k in range(len(self.loops)) if k not in running]
-        before = [tensor[stopped] for tensor in (self._values, self._mean, self._square)]
+        rows = (self._values, self._mean, self._square) if stopped else ()
+        before = [tensor[stopped] for tensor in rows]
         self._step(
             torch.cat(
                 [
@@ -156,8 +157,8 @@ class Stack:
         for columns, values in zip(self._columns.values(), unused, strict=True):
             if values is not None:
                 self._values[:, columns] = values
-        for tensor, rows in zip((self._values, self._mean, self._square), before, strict=True):
-            tensor[stopped] = rows
+        for tensor, kept in zip(rows, before, strict=True):
+            tensor[stopped] = kept
         return losses.tolist()
 
     @torch.no_grad()
@@ -176,7 +177,7 @@ class Stack:
         limit, kept, new, old, root, epsilon, size = (
             torch.tensor(settings, dtype=torch.float64).T[..., None].to(gradient)
         )  # each (K, 1)
-        if not bool(limit.isinf().all()):
+        if any(loop.config.clip_norm is not None for loop in self.loops):
             norm = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
             gradient = gradient * (limit / (norm + 1e-6)).clamp(max=1.0)
         self._values *= kept

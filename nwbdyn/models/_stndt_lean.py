@@ -45,7 +45,8 @@ def threshold_of(rate: float) -> tuple[int, float]:
 
 def kept(words: Tensor, threshold: int, dtype: torch.dtype) -> Tensor:
     """1 where an element is kept, 0 where it is dropped."""
-    return torch.ge(words, threshold, out=torch.empty(words.shape, dtype=dtype))
+    out = torch.empty(words.shape, dtype=dtype, device=words.device)
+    return torch.ge(words, threshold, out=out)
 
 
 @dataclass(frozen=True)

@@ -47,15 +47,13 @@ def mask(
         started = start < 1 - (1 - ratio) ** (1 / span)
         masked = started.unfold(1, span, 1).any(-1).expand(counts.shape)
         limit = 2**16
-    corrupted = counts.clone(memory_format=torch.contiguous_format)
-    flat, chosen = corrupted.view(-1), masked.flatten().nonzero()[:, 0]
-    fate = (words.view(-1)[chosen] + (2**15 + 0.5)) / limit  # uniform below 1
-    flat[chosen[fate < token_ratio]] = 0
-    rest = fate >= token_ratio
-    chance = (fate[rest] - token_ratio) / max(1 - token_ratio, 1e-9)  # uniform below 1
-    random = chance < random_ratio
-    integers = chance[random] / max(random_ratio, 1e-9) * counts.max()
-    flat[chosen[rest][random]] = integers.floor_().to(counts.dtype)
+    # Whole tensors instead of chosen elements: a GPU would have to wait for their number.
+    fate = (words + (2**15 + 0.5)) / limit  # uniform below 1 where masked
+    chance = (fate - token_ratio) / max(1 - token_ratio, 1e-9)  # uniform below 1 of what is left
+    random = masked & (chance >= 0) & (chance < random_ratio)
+    integers = (chance / max(random_ratio, 1e-9) * counts.max()).floor_().to(counts.dtype)
+    corrupted = counts.masked_fill(masked & (chance < 0), 0)
+    corrupted = torch.where(random, integers, corrupted)
     return corrupted, masked
 
 

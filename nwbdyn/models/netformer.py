@@ -334,7 +334,8 @@ class NetFormer(base.Model):
         )
         if self.norm_out is not None:
             return seen, tokens[..., :history]
-        return seen, raw[..., history - 1 : history].contiguous()
+        # From the batch, not from `raw`: there is no gradient to keep.
+        return seen, torch.cat([batch.activity[:, -1], batch.covariates[:, -1]], dim=1)[..., None]
 
     def _kept(self, values: Tensor, batch: base.Batch) -> Tensor:
         """(B, N, C): what the neurons keep of their own values."""
@@ -373,14 +374,16 @@ class NetFormer(base.Model):
         """
         if num_neurons * seen.shape[1] >= MOST_ENTRIES:
             seen = seen[::4]
-        queries = self.scale * _rows(seen[:, :num_neurons], self.query)
+        queries = _rows(seen[:, :num_neurons], self.scale * self.query)
         keys = _rows(seen, self.key)
         if keys.shape[1] < keys.shape[2]:
-            squares = ((queries @ keys.mT) ** 2).sum(dim=(1, 2))
+            attention = queries @ keys.mT
+            itself = attention.diagonal(dim1=1, dim2=2)
+            squares = (attention**2).sum(dim=(1, 2))
         else:
+            itself = (queries * keys[:, :num_neurons]).sum(-1)
             squares = ((queries.mT @ queries) * (keys.mT @ keys)).sum(dim=(1, 2))
-        itself = ((queries * keys[:, :num_neurons]).sum(-1) ** 2).sum(-1)
-        return (squares - itself).mean() / num_neurons
+        return (squares - (itself**2).sum(-1)).mean() / num_neurons
 
     def _type_penalty(self, seen: Tensor, neuron_ids: Tensor) -> Tensor:
         """Mean of GaussianNLL(A_ij | C, sigma^2 of their types) over windows and pairs i != j.

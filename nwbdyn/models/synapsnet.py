@@ -295,7 +295,7 @@ MODEL = SynapsNet
 
 
 class _MLP(nn.Module):
-    """Decoder over the flattened window. The first layer is applied part by part, and added."""
+    """Decoder over the flattened window. The parts of the first layer are added."""
 
     def __init__(self, config: SynapsNetConfig, num_covariates: int) -> None:
         super().__init__()
@@ -315,21 +315,23 @@ class _MLP(nn.Module):
         )
 
     def forward(self, own: Tensor, current: Tensor, behaviour: Tensor, identity: Tensor) -> Tensor:
-        hidden = _rows(self.own, own.mT) + _rows(self.current, current.mT)  # (B, N, h)
-        hidden = hidden + self.identity(identity)
+        # One product over flattened rows: in a stack of models it is one per model, too.
+        rows = torch.cat([own, current], dim=1).mT.flatten(0, 1)  # (B N, 2 W)
+        hidden = rows @ torch.cat([self.own.weight, self.current.weight], dim=1).T
+        hidden = hidden.unflatten(0, (len(own), -1)) + (self.identity(identity) + self.own.bias)
         if self.behaviour is not None:
             hidden = hidden + self.behaviour(behaviour.flatten(1))[:, None]
-        return self.rest(hidden)[..., 0]
+        *inner, last = self.rest
+        assert isinstance(last, nn.Linear)
+        for layer in inner:
+            hidden = layer(hidden)
+        # As a product with one column, its gradient would take nine times as long in a stack.
+        return (hidden * last.weight[0]).sum(-1) + last.bias  # (B, N)
 
     @torch.no_grad()
     def turn_current(self) -> None:
         """Make f(I) what f(-I) was."""
         self.current.weight.neg_()
-
-
-def _rows(linear: nn.Linear, x: Tensor) -> Tensor:
-    """(B, N, h): the layer on every row of x (B, N, W), as one product in a stack of models too."""
-    return linear(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
 class _GRU(nn.Module):

@@ -220,7 +220,7 @@ class Windows:
             aimed = bins
             activity, covariates = self._scaled(self._inputs[bins]), self._covariates[bins]
             activity[..., observed:, :] = covariates[..., observed:, :] = 0
-            activity[..., ~self._held_in] = 0
+            activity.masked_fill_(~self._held_in, 0)
         target = self._values[aimed]
         if self.binned.quantity != COUNTS:
             target = (target - self._mean) / self._sd
