@@ -241,3 +241,25 @@ def test_a_fit_that_is_refused_says_why_on_the_page(script, data):
     page = script("recordings").run(str(data), "--only", "thalamus")
     assert "co-smoothing needs 5 held-out and 5 held-in" in page
     assert "Exit code 1." in page
+
+
+def test_without_a_gpu_there_is_nothing_to_measure(script):
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    gpu = script("gpu")
+    with pytest.raises(SystemExit, match="No CUDA device"):
+        gpu.run()
+
+
+@pytest.mark.slow
+def test_every_part_of_the_gpu_benchmark_runs_dry(script, monkeypatch, capsys, tmp_path):
+    gpu = script("gpu")
+    arguments = ["gpu.py", "--dry-run", "--rounds", "1", "--seeds", "2"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    gpu.main()
+    told = capsys.readouterr().out
+    assert "these numbers mean nothing" in told
+    assert told.count("| ratio |") == 2
+    assert "Validation co-bps of 2 seeds" in told
+    assert "an epoch of" in told
+    assert not (tmp_path / "gpu.md").exists()

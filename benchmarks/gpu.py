@@ -1,0 +1,250 @@
+"""What one GPU makes of it: seeds as one program, STNDTs, bf16 and a compiler, 50,000 neurons.
+
+    python benchmarks/gpu.py [--parts NAME …] [--rounds R] [--dry-run]
+
+Without a CUDA device it says so and ends with status 1. `--dry-run` goes through every part on the
+CPU, at sizes that mean nothing, prints and publishes nothing: it shows that the script runs.
+
+seeds: 32 seeds of NetFormer and of SynapsNet as one stacked program, over one fit.
+ensemble: 16 small STNDTs as `train_all` trains them, over one fit.
+precision: updates of STNDT with bf16 and torch.compile over those in float32, and the validation
+co-bps of both after equal training on a simulated recording, `--seeds` seeds each.
+large: an epoch of NetFormer over 50,000 neurons, with its peak memory.
+
+Both sides of a ratio take turns, `--rounds` times after one to warm up; seconds are medians of wall
+time, waited for until the device is done.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from statistics import mean, median, stdev
+
+import numpy as np
+import pandas as pd
+import torch
+from machine import publish, table
+from stndt_speed import SHAPES, batch_of, model_of
+from stndt_spikes import RECIPE
+from torch import Tensor
+
+from nwbdyn import metrics
+from nwbdyn.learning.ensembles import Member, train_all
+from nwbdyn.learning.problem import Problem, pose
+from nwbdyn.learning.readout import predict
+from nwbdyn.learning.training import Loop, train
+from nwbdyn.models.stndt import STNDT
+from nwbdyn.recording import Neurons, Recording, Source, Traces
+from nwbdyn.simulate import sample
+
+SEEDS, STNDTS = 32, 16
+NETFORMER = {"ridge": 3e3}
+LARGE = {"history": 59, "embedding": 30, "ridge": 0.0, "batch_size": 8}
+
+
+class Compiled(STNDT):
+    """STNDT with its encoder in bf16 and compiled in training; the loss stays float32."""
+
+    backend = "inductor"
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*arguments)  # type: ignore[arg-type]
+        for layer in self.layers:
+            layer.lean = False  # blocks for a CPU, closed to the compiler
+        self._program = torch.compile(super()._encode, backend=self.backend)
+
+    def _log_rate(self, counts: Tensor, generator: object, *choices: object) -> Tensor:
+        if not self.training:
+            return super()._log_rate(counts, generator, *choices)  # type: ignore[arg-type]
+        with torch.autocast(counts.device.type, torch.bfloat16):
+            # The compiler takes no generator; dropout draws from torch's own.
+            return self._program(counts, None, *choices).float()
+
+
+def noise(num_neurons: int, num_frames: int) -> Recording:
+    """Traces of noise at 10 Hz."""
+    data = np.random.default_rng(0).normal(size=(num_frames, num_neurons)).astype(np.float32)
+    return Recording(
+        session_id="noise",
+        neurons=Neurons(pd.DataFrame({"id": np.arange(num_neurons)}), "roi"),
+        activity=Traces(data, np.arange(num_frames) / 10, "dff"),
+        source=Source("noise", "noise"),
+    )
+
+
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    """Until the device is done."""
+    begun = time.perf_counter()
+    work()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - begun
+
+
+def in_turns(
+    one: Callable[[], object], other: Callable[[], object], rounds: int, device: torch.device
+) -> tuple[float, float]:
+    """Median seconds of both."""
+    spent: tuple[list[float], list[float]] = ([], [])
+    for _ in range(rounds + 1):
+        for work, each in zip((one, other), spent, strict=True):
+            each.append(seconds(work, device))
+    return median(spent[0][1:]), median(spent[1][1:])
+
+
+def many_over_one(
+    problem: Problem, number: int, rounds: int, device: torch.device, *, stack: bool | None
+) -> list[object]:
+    """Seconds of one fit and of `number` fits, and their ratio."""
+    windows = problem.windows.to(device)
+
+    def alone() -> None:
+        train(problem.model_class, problem.config, problem.layout, windows, seed=0, device=device)
+
+    def together() -> None:
+        members = [Member(problem.config, windows, seed) for seed in range(number)]
+        train_all(problem.model_class, problem.layout, members, device=device, stack=stack)
+
+    one, many = in_turns(alone, together, rounds, device)
+    return [f"{one:.2f}", f"{many:.2f}", f"{many / one:.1f} x"]
+
+
+def seeds(device: torch.device, rounds: int, dry: bool) -> str:
+    rows = []
+    number = 3 if dry else SEEDS
+    for model, options in (("netformer", NETFORMER), ("synapsnet", {})):
+        for num_neurons in (5,) if dry else (14, 50, 100):
+            more = {"epochs": 1 if dry else 5, "updates": None, "patience": 1000}
+            recording = noise(num_neurons, 120 if dry else 2000)
+            problem = pose(recording, model, seed=0, options={**options, **more})
+            found = many_over_one(problem, number, rounds, device, stack=True)
+            rows.append([model, num_neurons, *found])
+            print(rows[-1], flush=True)
+    return "Seeds as one program.\n\n" + table(
+        ["model", "neurons", "one fit, s", f"{number} seeds, s", "ratio"], rows
+    )
+
+
+def spiking(dry: bool, **options: object) -> Problem:
+    recording, _ = sample("sample:reach?trials=20" if dry else "sample:reach")
+    small = {"layers": 1, "updates": 3} if dry else {}
+    return pose(recording, "stndt", seed=0, bin_width=0.02, options={**RECIPE, **options, **small})
+
+
+def ensemble(device: torch.device, rounds: int, dry: bool) -> str:
+    problem = spiking(dry, updates=100)
+    number = 2 if dry else STNDTS
+    found = many_over_one(problem, number, rounds, device, stack=None)
+    header = ["model", "one fit, s", f"{number} fits, s", "ratio"]
+    return "An ensemble of STNDTs, trained as `train_all` does.\n\n" + table(
+        header, [["stndt, simulated reaches", *found]]
+    )
+
+
+def update_of(model: STNDT, name: str, windows: int, device: torch.device) -> Callable[[], None]:
+    """One training update of STNDT in a benchmark's shape."""
+    batch = batch_of(SHAPES[name], windows)
+    tensors = {key: value for key, value in vars(batch).items() if isinstance(value, Tensor)}
+    moved = {key: value.to(device) for key, value in tensors.items()}
+    batch = type(batch)(**moved, generator=torch.Generator(device).manual_seed(0))
+    optimiser = torch.optim.AdamW(model.to(device).parameters(), lr=1e-3)
+
+    def update() -> None:
+        optimiser.zero_grad()
+        model.loss(batch, model(batch)).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 200.0)
+        optimiser.step()
+
+    return update
+
+
+def precision(device: torch.device, rounds: int, dry: bool, num_seeds: int) -> str:
+    Compiled.backend = "eager" if dry else "inductor"
+    rows = []
+    for name in ("Area2_Bump",) if dry else SHAPES:
+        plain = model_of(SHAPES[name])
+        fast = Compiled(plain.config, plain.layout)
+        fast.load_state_dict(plain.state_dict())
+        works = [update_of(model, name, 2 if dry else 64, device) for model in (plain, fast)]
+        slow, quick = in_turns(works[0], works[1], rounds if dry else 10 * rounds, device)
+        rows.append([name, f"{1e3 * slow:.2f}", f"{1e3 * quick:.2f}", f"{slow / quick:.1f} x"])
+        print(rows[-1], flush=True)
+    header = ["shape", "float32, ms", "bf16 + compile, ms", "faster"]
+    problem = spiking(dry, updates=600)
+    scores = {
+        model_class.__name__: [
+            co_bps(problem, model_class, seed, device) for seed in range(num_seeds)
+        ]
+        for model_class in (STNDT, Compiled)
+    }
+    told = [f"{name} {mean(found):.3f} (sd {stdev(found):.3f})" for name, found in scores.items()]
+    return (
+        "One update of STNDT.\n\n"
+        + table(header, rows)
+        + f"\n\nValidation co-bps of {num_seeds} seeds: {', '.join(told)}."
+    )
+
+
+def co_bps(problem: Problem, model_class: type[STNDT], seed: int, device: torch.device) -> float:
+    """Of held-out units in validation bins, after a whole training."""
+    windows = problem.windows.to(device)
+    fitted = train(model_class, problem.config, problem.layout, windows, seed=seed, device=device)
+    rates = predict(fitted.model, windows)
+    rows = problem.split.bins("val") & problem.counted & problem.binned.valid
+    rows &= np.isfinite(rates).all(axis=1)
+    held_out = problem.held_out
+    counts = problem.binned.values[rows][:, held_out].astype(float)
+    return metrics.bits_per_spike(counts, rates[rows][:, held_out].astype(float))
+
+
+def large(device: torch.device, dry: bool) -> str:
+    num_neurons = 200 if dry else 50_000
+    options = {**LARGE, "epochs": 1, "updates": None}
+    problem = pose(noise(num_neurons, 400 if dry else 2000), "netformer", seed=0, options=options)
+    windows = problem.windows.to(device)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    loop = Loop(problem.model_class, problem.config, problem.layout, windows, seed=0, device=device)
+    taken = seconds(loop.epoch_of_updates, device)
+    told = ""
+    if device.type == "cuda":
+        total = torch.cuda.get_device_properties(device).total_memory
+        told = f", {torch.cuda.max_memory_allocated(device) / 1e9:.1f} of {total / 1e9:.0f} GB"
+    return (
+        f"NetFormer, {num_neurons:,} neurons, batch of {problem.config.batch_size}: an epoch of "
+        f"{loop.step} updates and validation in {taken:.1f} s{told}."
+    )
+
+
+def main() -> None:
+    parts: dict[str, Callable[[], str]] = {
+        "seeds": lambda: seeds(device, chosen.rounds, chosen.dry_run),
+        "ensemble": lambda: ensemble(device, chosen.rounds, chosen.dry_run),
+        "precision": lambda: precision(device, chosen.rounds, chosen.dry_run, chosen.seeds),
+        "large": lambda: large(device, chosen.dry_run),
+    }
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--parts", nargs="+", choices=parts, default=list(parts))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5, help="of the trainings behind co-bps")
+    parser.add_argument("--dry-run", action="store_true", help="on the CPU, small; no numbers")
+    chosen = parser.parse_args()
+    if not (torch.cuda.is_available() or chosen.dry_run):
+        sys.exit(
+            "No CUDA device is available here, so there is nothing to measure. Run this where "
+            "there is one, or pass --dry-run to see that it runs."
+        )
+    device = torch.device("cpu" if chosen.dry_run else "cuda")
+    torch.manual_seed(0)
+    text = "\n\n".join(parts[name]() for name in chosen.parts)
+    if chosen.dry_run:
+        print("A dry run on the CPU: these numbers mean nothing.\n\n" + text)
+        return
+    publish("gpu", f"On one {torch.cuda.get_device_name(device)}.\n\n{text}")
+
+
+if __name__ == "__main__":
+    main()
