@@ -49,7 +49,7 @@ SYSTEMS = {  # neurons, steps, runs
 }
 BAR = ("rate", "ca", "poisson", "hetero")  # the systems that the specification sets a bar for
 SCORES = ("r", "AUROC", "precision at k", "prediction", "skill")
-OURS = ("SynapsNet A", "SynapsNet effective")
+OURS = ("SynapsNet A", "SynapsNet g A")
 Scores = dict[str, float]
 
 
@@ -75,7 +75,7 @@ class Trial:
         return self.binned.quantity == "counts"
 
     def synapsnet(self, updates: Sequence[int]) -> tuple[dict[str, Scores], str]:
-        """Scores of A and of its effective form with what validation chooses, and a note."""
+        """Scores of A and of mean gain times A with what validation chooses, and a note."""
         ids = tuple(range(self.binned.num_neurons))
         layout = Layout(
             neuron_ids={"0": ids},
@@ -98,10 +98,10 @@ class Trial:
         raw = model.adjacency("0").detach().numpy()
         # In source units: what one more unit of j does to i (counts: to the log rate).
         unit = 1 / self.sd if self.counts else self.sd[:, None] / self.sd
-        effective = model.effective().numpy() * unit
+        coupling = model.mean_coupling().numpy() * unit
         found = {
             "SynapsNet A": self.scores(raw, prediction),
-            "SynapsNet effective": self.scores(effective, prediction),
+            "SynapsNet g A": self.scores(coupling, prediction),
         }
         losses = "; ".join(
             ", ".join(f"{fits[number, l1].best:.4f}" for l1 in L1) for number in updates
@@ -236,7 +236,7 @@ def main() -> None:
                 ]
             )
             header = ["system", "method", *SCORES, "lowest r", "runs"]
-            labels = ["system", "seed", "r of A", "r of effective", "best reference", "fit"]
+            labels = ["system", "seed", "r of A", "r of g A", "best reference", "fit"]
             publish(
                 "synapsnet",
                 "Mean ± sd over runs.\n\n"

@@ -39,7 +39,7 @@ class Connectivity:
       layer answers, deeper columns are mixtures of neurons. y (num_bins, N_in), what the first map
       is multiplied with, in the bins that lie in a window; owner (num_bins, 2) that window and the
       bin's place in it; attribute: bin_width;
-    - "static": weight (N, N); "dense": weight (num_windows, N, N).
+    - "static": weight (N, N); "dense": weights (num_windows, N, N).
     `contributions` has the forms of `nwbdyn.contributions` over the same arrays.
     """
 

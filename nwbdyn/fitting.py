@@ -59,7 +59,7 @@ def fit(
     states: str | None = None,
     adopt: Path | str | None = None,
     comparators: bool = False,
-    effective_windows: int = influence.NUM_WINDOWS,
+    influence_windows: int = influence.NUM_WINDOWS,
     engine: Engine | None = None,
     run: Path | str | None = None,
     resume: bool = False,
@@ -113,7 +113,7 @@ def fit(
             and not trained; its options and the width of its bins hold where none are given here.
         comparators: also train two networks without a learned coupling on the same windows, and
             score the model against them (see `comparing`). A next-bin model only.
-        effective_windows: test windows that the predictive influence is averaged over, at most. It
+        influence_windows: test windows that the predictive influence is averaged over, at most. It
             is dear for stndt, and only there (with `causal_mask_ratio`) worth reducing.
         sweep: settings to try, as a table or a YAML file (see `nwbdyn.many.space`). All are trained
             with the first seed, and the one that does best on validation is fitted and scored.
@@ -227,7 +227,7 @@ def fit(
             scored,
             uncoupled,
             comparators=others,
-            effective_windows=effective_windows,
+            influence_windows=influence_windows,
             folds=folds,
             report=report,
         )
@@ -238,7 +238,7 @@ def fit(
             fitted = replace(fitted, environment=fitted.environment | {"asked": asked})
         if surrogates is not None:
             fitted = refits.with_edge_statistics(
-                fitted, problem, trained, surrogates, place, effective_windows=effective_windows
+                fitted, problem, trained, surrogates, place, influence_windows=influence_windows
             )
             constant = identifiability.train_static(problem, trained[0], place)
             fitted = identifiability.with_dynamics(fitted, problem, trained[0], constant)

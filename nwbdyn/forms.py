@@ -216,13 +216,13 @@ class StaticForm:
 class DenseForm:
     """One stored matrix per window.
 
-    Arrays: `weight` (num_windows, N, N), or `maps` (num_windows, num_layers, N, N), of which the
+    Arrays: `weights` (num_windows, N, N), or `maps` (num_windows, num_layers, N, N), of which the
     first layer is read: deeper columns are mixtures of neurons.
     """
 
     def __init__(self, arrays: Mapping[str, Array], attributes: Mapping[str, object]) -> None:
         self._layered = "maps" in arrays
-        self._stored = arrays["maps" if self._layered else "weight"]
+        self._stored = arrays["maps" if self._layered else "weights"]
         self.num_neurons = self._stored.shape[-1]
 
     def matrices(self, windows: np.ndarray) -> np.ndarray:

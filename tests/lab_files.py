@@ -235,7 +235,7 @@ def connectivity_of(
         arrays = {"weight": draw.normal(size=(NUM_NEURONS, NUM_NEURONS)).astype(np.float32)}
     else:
         weight = draw.normal(size=(len(last), NUM_NEURONS, NUM_NEURONS)).astype(np.float32)
-        arrays = {"weight": weight}
+        arrays = {"weights": weight}
     return Connectivity(
         form=form,
         time=time[last],

@@ -101,7 +101,7 @@ def test_a_sweep_over_ray_takes_what_one_process_takes(asha, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--address", "auto"], "--engine ray"),
+        (["--cluster", "auto"], "--engine ray"),
         (["--gpus-per-fit", "0.5"], "--engine ray"),
         (["--asha"], "--engine ray"),
         (["--engine", "ray", "--asha"], "--sweep"),

@@ -64,7 +64,7 @@ def static() -> Connectivity:
 
 
 def dense() -> Connectivity:
-    arrays = {"weight": np.random.default_rng(4).normal(size=(4, 6, 6))}
+    arrays = {"weights": np.random.default_rng(4).normal(size=(4, 6, 6))}
     return Connectivity("dense", np.arange(4.0), (-1, 0), neurons(), "z per z", True, arrays)
 
 
@@ -95,7 +95,7 @@ def by_hand(connectivity: Connectivity) -> np.ndarray:
                 elif connectivity.form == "static":
                     out[w, i, j] = arrays["weight"][i, j]
                 else:
-                    out[w, i, j] = arrays["weight"][w, i, j]
+                    out[w, i, j] = arrays["weights"][w, i, j]
     return out
 
 

@@ -303,7 +303,7 @@ def test_half_precision_halves_what_grows_with_time_and_stays_valid(source, tmp_
     path = export(fit, tmp_path / "out.nwb", precision="float16")
     assert not validate(path=str(path))
     with nwbdyn.open_results(path) as back:
-        name = {"netformer": "activity", "gain": "g", "dense": "weight"}[form]
+        name = {"netformer": "activity", "gain": "g", "dense": "weights"}[form]
         assert back.connectivity.arrays[name].dtype == np.float16
         # float16 keeps 11 bits; an entry sums some ten products of order one
         found, wanted = (f.connectivity.at(15.0) for f in (back, fit))

@@ -22,7 +22,7 @@ def dense(weight: np.ndarray) -> Connectivity:
         neurons=neurons(weight.shape[1]),
         measure="made",
         causal=True,
-        arrays={"weight": weight.astype(np.float32)},
+        arrays={"weights": weight.astype(np.float32)},
     )
 
 

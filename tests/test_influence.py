@@ -78,7 +78,7 @@ def test_the_mean_is_over_all_windows_and_as_many_are_kept_as_there_is_room_for(
 def test_a_fit_holds_it_beside_the_models_own_form_and_so_does_its_run(model, options, tmp_path):
     recording, _ = simulate.sample("sample:network?neurons=6&steps=400")
     made = fitting.fit(
-        recording, model, epochs=1, options=options, effective_windows=20, run=tmp_path / "run"
+        recording, model, epochs=1, options=options, influence_windows=20, run=tmp_path / "run"
     )
     assert made.influence.num_windows == 20
     assert "predictive influence" in made.influence.measure

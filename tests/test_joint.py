@@ -321,7 +321,7 @@ def test_a_folder_is_fitted_jointly_from_the_command_line(tmp_path):
     refused = CliRunner().invoke(main, [*call, "--folds", "3"])
     assert refused.exit_code == 2
     assert "--joint cannot go with --folds" in refused.output
-    later = ["fit", str(folder / "mouse1.nwb"), "--model", "synapsnet", "--from", str(run)]
+    later = ["fit", str(folder / "mouse1.nwb"), "--model", "synapsnet", "--adopt", str(run)]
     new = CliRunner().invoke(main, [*later, "-o", str(tmp_path / "new")])
     assert new.exit_code == 0, new.output
     assert nwbdyn.load(tmp_path / "new").config["hidden"] == 8

@@ -183,7 +183,7 @@ def test_the_predictive_influence_of_stndt_is_tested(tmp_path):
         "stndt",
         null="shift:2",
         options=MASKED,
-        effective_windows=4,
+        influence_windows=4,
         run=tmp_path / "run",
     )
     edges = made.edges

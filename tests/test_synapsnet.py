@@ -133,7 +133,7 @@ def test_turning_the_sign_changes_no_prediction_and_makes_gains_positive(layout,
     assert (gain > 0).double().mean() > 0.5
     torch.testing.assert_close(model.mean_gain, gain.mean(0))
     torch.testing.assert_close(model.sign_agreement, (gain > 0).double().mean(0))
-    torch.testing.assert_close(model.effective(), gain.mean(0)[:, None] * -A)
+    torch.testing.assert_close(model.mean_coupling(), gain.mean(0)[:, None] * -A)
 
 
 def test_a_starts_from_the_ridge_regression_of_the_next_bin_on_the_last():
@@ -299,7 +299,7 @@ def test_a_planted_wiring_is_found_with_its_sign_and_direction(seed):
     trained = train(SynapsNet, config, layout, windows, seed=seed, device=torch.device("cpu"))
     model = trained.model
     assert isinstance(model, SynapsNet)
-    found = metrics.agreement(model.effective().numpy(), wiring)
+    found = metrics.agreement(model.mean_coupling().numpy(), wiring)
     # 700 training bins of 12 neurons; the spec's full-size bar is .95 at 1,400 of 30
     assert found["pearson"] > 0.9
     assert found["direction"] > 0.3

@@ -102,9 +102,9 @@ with style.house():
 # ## On a cluster
 #
 # `pip install nwbdyn[ray]`, and the same call with an engine: `scaling.fit_each(…,
-# engine=cluster.Ray(address="head:6379", cpus=2, gpus=0.25))`, or
+# engine=cluster.Ray(cluster="head:6379", cpus=2, gpus=0.25))`, or
 #
-#     nwbdyn fit dandi:000140 --model stndt --all --engine ray --address head:6379 \
+#     nwbdyn fit dandi:000140 --model stndt --all --engine ray --cluster head:6379 \
 #         --cpus-per-fit 2 --gpus-per-fit 0.25 -o /shared/runs/all
 #
 # Run directories are the same whatever engine wrote them, so that any other can go on. All nodes

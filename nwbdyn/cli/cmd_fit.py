@@ -105,15 +105,14 @@ Examples:
     "--neuron-id", metavar="COLUMN", help="With --joint: the same entry is the same neuron."
 )
 @click.option(
-    "--from",
-    "adopt",
+    "--adopt",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="RUN",
     help="Keep what sessions share of this run, and fit the rest.",
 )
 @scale.options
 @click.option(
-    "--effective-windows",
+    "--influence-windows",
     type=click.IntRange(min=1),
     default=200,
     show_default=True,

@@ -90,7 +90,7 @@ def _over_time(
         neurons=binned.neurons.take(rows),
         measure=f"predictive influence: {change} of the receiver per {unit} of the sender's input",
         causal=True,
-        arrays={"weight": matrices},
+        arrays={"weights": matrices},
     )
 
 

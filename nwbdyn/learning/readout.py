@@ -213,7 +213,7 @@ def _read_outs(model: Model, windows: Windows, num_windows: int) -> dict[str, np
 
     `y` is kept wherever a model tells it: its contributions need it.
     """
-    wanted = {"gain": ("g",), "attention": ("maps",), "dense": ("weight",)}.get(model.form, ())
+    wanted = {"gain": ("g",), "attention": ("maps",), "dense": ("weights",)}.get(model.form, ())
     parts: dict[str, list[np.ndarray]] = {}
     for split in SPLITS_WITH_WINDOWS:
         for batch in windows.batches(split, model.config.batch_size):

@@ -37,7 +37,7 @@ class Ray:
     """The engine called "ray".
 
     Args:
-        address: of a running cluster, as `ray.init` takes it; None starts Ray on this machine.
+        cluster: the address of a running one, as `ray.init` takes it; None starts Ray on this machine.
         cpus: cores of one job.
         gpus: GPUs of one job; a fraction lets jobs share one.
         asha: give up candidates of a sweep that lag behind others (Li et al., "A System for
@@ -45,7 +45,7 @@ class Ray:
             finished when, so two such sweeps may choose differently.
     """
 
-    address: str | None = None
+    cluster: str | None = None
     cpus: float = 1
     gpus: float = 0
     asha: bool = False
@@ -151,12 +151,12 @@ class Ray:
         os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C is ours: it says how to resume
         ray = optional.engine("ray", "ray")
         quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-        if self.address is None:
+        if self.cluster is None:
             quiet["include_dashboard"] = False
         try:
-            ray.init(self.address, **quiet)
+            ray.init(self.cluster, **quiet)
         except Exception as error:  # Ray raises many kinds, a bare Exception among them
-            where = "on this machine" if self.address is None else f"at {self.address!r}"
+            where = "on this machine" if self.cluster is None else f"at {self.cluster!r}"
             first = str(error).strip().partition("\n")[0]
             raise ConfigError(f"Ray could not be reached {where}: {first}") from error
         try:

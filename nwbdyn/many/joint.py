@@ -86,7 +86,7 @@ def fit_joint(
     covariates: Sequence[str] = (),
     adopt: Path | str | None = None,
     comparators: bool = False,
-    effective_windows: int = influence.NUM_WINDOWS,
+    influence_windows: int = influence.NUM_WINDOWS,
     run: Path | str | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -155,7 +155,7 @@ def fit_joint(
         trained = members.train_each(joint, every_seed, place)
         uncoupled = members.train_uncoupled(joint, seed, place)
         others = comparing.train_comparators(joint, seed, place) if comparators else {}
-        fits = _each_session(joint, trained, uncoupled, others, effective_windows, asked, place)
+        fits = _each_session(joint, trained, uncoupled, others, influence_windows, asked, place)
     if run is not None:
         _write(run, joint, trained, asked, fits)
     return fits
@@ -288,7 +288,7 @@ def _each_session(
     trained: Sequence[Trained],
     uncoupled: Trained | None,
     comparators: Mapping[str, Trained],
-    effective_windows: int,
+    influence_windows: int,
     asked: Mapping[str, Any],
     place: Workplace,
 ) -> dict[str, Fit]:
@@ -308,7 +308,7 @@ def _each_session(
             score(problem, trained, report=place.report),
             without,
             comparators=comparators,
-            effective_windows=effective_windows,
+            influence_windows=influence_windows,
             folds=None,
             report=place.report,
         )

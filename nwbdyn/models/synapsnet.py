@@ -227,7 +227,7 @@ class SynapsNet(base.Model):
         """(B, W, N) input currents I(t) = A x(t)."""
         return batch.activity @ self.adjacency(batch.session).T
 
-    def effective(self, session: str | None = None) -> Tensor:
+    def mean_coupling(self, session: str | None = None) -> Tensor:
         """(N, N) mean gain times A: unlike A, comparable between receivers. After `finish`."""
         session = session or next(iter(self.layout.neuron_ids))
         gain = self.mean_gain[list(self.layout.neuron_ids[session])]

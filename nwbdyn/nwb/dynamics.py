@@ -187,10 +187,9 @@ def factors(
     """The arrays of a connectivity of the fit: the exact matrix at any time follows."""
     arrays: dict[str, Any] = {}
     for key, value in connectivity.arrays.items():
-        stored = "weights" if (connectivity.form, key) == ("dense", "weight") else key
-        growing = stored in ("activity", "g", "maps", "y", "weights")
+        growing = key in ("activity", "g", "maps", "y", "weights")
         array = _narrowed(value, precision) if growing else np.asarray(value)
-        arrays[stored] = storage.compressed(array)
+        arrays[key] = storage.compressed(array)
     settings = dict(connectivity.attributes)
     if "context" in settings:
         arrays["context"] = int(settings.pop("context"))

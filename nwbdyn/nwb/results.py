@@ -196,7 +196,7 @@ def _connectivity(
         if name in factors.attrs:
             attributes[name] = kind(factors.attrs[name])
     arrays = {
-        "weight" if name == "weights" else name: _array(factors[name])
+        name: _array(factors[name])
         for name in FACTORS
         if name in factors
     }

@@ -79,7 +79,7 @@ def summarise(
     without: np.ndarray | None,
     *,
     comparators: Mapping[str, Trained] = {},
-    effective_windows: int = influence.NUM_WINDOWS,
+    influence_windows: int = influence.NUM_WINDOWS,
     folds: int | None,
     report: Report,
 ) -> Fit:
@@ -95,7 +95,7 @@ def summarise(
         without: (num_bins, N) predictions of the first seed's model fitted without coupling, for
             models that have such a thing.
         comparators: name -> another model of the same windows, to score beside it.
-        effective_windows: test windows that the predictive influence is averaged over, at most.
+        influence_windows: test windows that the predictive influence is averaged over, at most.
         folds: number of folds that are fitted beside this, for the record.
         report: told how far the read-out is.
     """
@@ -110,7 +110,7 @@ def summarise(
         metrics["comparators"] = comparing.compare(task, problem.name, mean.prediction, others)
     report(Progress("connectivity", 0, len(trained), "models"))
     couplings = [readout.connectivity(member.model, windows) for member in trained]
-    influences = _influences(trained, windows, effective_windows, report)
+    influences = _influences(trained, windows, influence_windows, report)
     edges, told = _edges(couplings, influences)
     report(Progress("connectivity", len(trained), len(trained), "models"))
     embeddings = best.model.embeddings()
