@@ -113,7 +113,7 @@ def candidates(
 
     In longer ones, A of rank 30 and a neuron that always keeps all of its activity hold the model
     back. On simulated recordings that no benchmark reports, validation chose `retention`, a full
-    embedding, and either of two ridges (benchmarks/NOTES.md).
+    embedding, and either of two ridges (benchmarks/README.md).
     """
     long = num_windows > SHORT
     embedding = full_embedding(layout) if long else NetFormerConfig.embedding
