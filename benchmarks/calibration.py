@@ -2,8 +2,8 @@
 
     python benchmarks/calibration.py independent [--recordings K] [--model NAME]
     python benchmarks/calibration.py planted [--recordings K] [--first-seed S] [--system rate]
-                                             [--model NAME] [--neurons N]
-    python benchmarks/calibration.py states [--recordings K]
+                                             [--model NAME] [--neurons N] [--embedding E]
+    python benchmarks/calibration.py states [--recordings K] [--frames T]
 
 `independent`: neurons (8, each an AR(1) of its own) with nothing in common: any edge is false.
 `planted`: networks of 30 neurons (14 for netformer) with sparse wiring. Each recording is fitted
@@ -12,11 +12,13 @@ and refitted as `nwbdyn fit --null shift:20` does, and every rule of pooling the
 surrogates, halves and rules, its penalty as chosen on the recording itself. `as reported` is the
 rule in use, with q withheld where coupling adds nothing on test, and for a model whose edges are
 not calibrated. The rule was chosen on seeds 0 to 2 of `rate`; other seeds and other
-systems test it. In `hetero` neurons differ in their memory, in `hidden` half of the neurons are not
+systems test it. NetFormer's A has no more dimensions than its embedding, which is half as large
+again as the number of neurons here; that, and its ridge (by validation), were chosen on the same
+seeds. In `hetero` neurons differ in their memory, in `hidden` half of the neurons are not
 recorded and three slow latents drive all.
 
 `states`: W is constant, and what drives the neurons from outside has another covariance in each of
-two states. Whoever finds that coupling differs between the states is wrong.
+two states; whoever finds that coupling differs between them is wrong. In `changed` it does differ.
 """
 
 import argparse
@@ -39,7 +41,7 @@ from nwbdyn.scoring import evaluation
 from nwbdyn.scoring.summary import task_of
 from nwbdyn.simulate import sample
 from nwbdyn.simulate.network import RADIUS, balanced
-from nwbdyn.trust import identifiability, refits, significance
+from nwbdyn.trust import identifiability, refits, resampled, significance, state_null
 from nwbdyn.trust.significance import LEVEL, RULE, RULES, Evidence
 from nwbdyn.trust.surrogates import Null
 
@@ -52,15 +54,16 @@ LINEAR = {
     **{"history": 1, "layer_norm": False, "raw_values": False, "ridge": 300.0},
     **{"epochs": 30, "batch_size": 128, "learning_rate": 0.01, "embedding": 10},
 }  # NetFormer without layer norm: x + A(x) x
+SHORTER = {**LINEAR, "ridge": 0.0, "epochs": 20, "batch_size": 64, "learning_rate": 0.02}
 OPTIONS = {  # by model and part; NetFormer with 14 neurons, up to which many fits are one program
     ("synapsnet", "independent"): SMALL,
     ("synapsnet", "planted"): LARGE,
     ("netformer", "independent"): LINEAR,
-    ("netformer", "planted"): LINEAR,
+    ("netformer", "planted"): {**LINEAR, "ridge": 30.0},
 }
 NEURONS = {"synapsnet": 30, "netformer": 14}  # of a planted network
 STEP = 0.05  # seconds
-STATES = 200  # steps that a state lasts
+STATES, FRAMES = 100, 1000  # steps that a state lasts, and a recording that has some
 
 
 def traces(values: np.ndarray, seed: int) -> Recording:
@@ -98,7 +101,7 @@ def judged(problem: Problem, seed: int) -> tuple[Evidence, np.ndarray, str]:
         ids,
         evidence,
         coupling=coupling,
-        calibrated=problem.model_class.edges_calibrated,
+        uncalibrated=problem.model_class.uncalibrated(problem.config, problem.layout),
     )
     hits = table[table["q"] <= LEVEL]
     reported = np.zeros(evidence.weight.shape, dtype=bool)
@@ -119,14 +122,14 @@ def through_the_same_null(problem: Problem, seed: int) -> Evidence:
 
     own = posed(problem.binned)
     penalty = vector.ridge(problem.binned, own, autoregression.best(own))[1].penalty
-    make, words = refits._recipe(problem, NULL)
+    make, words = resampled.recipe(problem, NULL)
     null = []
     for k in range(NULL.number):
         shifted = posed(make(np.random.default_rng([seed, k, 0])))
         null.append(weights(shifted, shifted.train))
     halves = []
     for k in range(refits.HALF_PAIRS):
-        half = refits.half_of_blocks(problem, np.random.default_rng([seed, k, 1]))
+        half = resampled.half_of_blocks(problem, np.random.default_rng([seed, k, 1]))
         rows = (own.train[half[own.train]], own.train[~half[own.train]])
         halves.append([weights(own, part) for part in rows])
     return Evidence(weights(own, own.train), np.stack(null), np.array(halves), NULL.kind, words)
@@ -168,16 +171,19 @@ def alone(model: str, number: int) -> None:
     publish(_page(model, "independent"), "\n\n".join(page))
 
 
-def planted(model: str, system: str, seeds: range, neurons: int) -> None:
+def planted(model: str, system: str, seeds: range, neurons: int, embedding: int | None) -> None:
     """False discoveries and power of every rule on a kind of network, and who ranks edges best."""
     begun = time.process_time()
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     ranks: dict[str, list[float]] = {}
+    options = OPTIONS[model, "planted"]
+    if model == "netformer":
+        options = options | {"embedding": embedding or 3 * neurons // 2}
     for seed in seeds:
         address = f"sample:network?kind={system}&seed={seed}&neurons={neurons}"
         recording, truth = sample(address)
         wiring = truth.coupling
-        problem = pose(recording, model, seed=seed, options=OPTIONS[model, "planted"])
+        problem = pose(recording, model, seed=seed, options=options)
         evidence, reported, _ = judged(problem, seed)
         var = through_the_same_null(problem, seed)
         for rule in RULES:
@@ -198,22 +204,26 @@ def planted(model: str, system: str, seeds: range, neurons: int) -> None:
     page = [
         f"{len(seeds)} networks of {neurons} neurons, 2,000 frames, `{system}`, seeds "
         f"{seeds[0]} to {seeds[-1]}: false discoveries among the edges called, and share of the "
-        f"true edges that are called. {_origin(system, seeds)} AUROC of |weight|: {auroc}.",
+        f"true edges that are called. {_origin(system, seeds)} AUROC of |weight|: {auroc}."
+        + (f" Embedding: {options['embedding']}." if model == "netformer" else ""),
         table(["null pooled", model, "VAR ridge"], rows),
         f"{time.process_time() - begun:.0f} s of CPU in all.",
     ]
     name = system + ("_picked" if _picked(system, seeds) else "")
     size = "" if neurons == NEURONS[model] else f"_{neurons}"
+    size += "" if embedding is None else f"_embedding_{embedding}"
     publish(_page(model, name) + size, "\n\n".join(page))
 
 
-def states(number: int) -> None:
+def states(number: int, steps: int) -> None:
+    """How often a difference between states is reported where there is none, and where there is."""
     begun = time.process_time()
     rows = []
-    for link in ("linear", "tanh"):
-        over_static, over_var, shares = [], [], []
+    for link in ("linear", "tanh", "changed"):
+        found: dict[str, list[bool]] = {}
         for seed in range(number):
-            problem = pose(driven_by_state(link, seed), "netformer", seed=seed, options=LINEAR)
+            recording, table_of_states = driven_by_state(link, seed, steps=steps)
+            problem = pose(recording, "netformer", seed=seed, options=SHORTER)
             place = Workplace()
             (trained,) = members.train_each(problem, [seed], place)
             refit = identifiability.train_static(problem, trained, place)
@@ -223,42 +233,65 @@ def states(number: int) -> None:
             rivals = baselines.next_bin(problem.binned, problem.split, context=context)
             ours = readout.predict(trained.model, problem.windows)
             var = evaluation.compare(task_of(problem), ours, rivals["VAR ridge"].prediction)
-            over_static.append(identifiability.above_zero(static))
-            over_var.append(identifiability.above_zero(var))
-            coupling = readout.connectivity(trained.model, problem.windows)
-            weight = coupling.mean().to_numpy()
-            pairs = readout.edges([weight], coupling.neurons)
-            shares.append(1 - identifiability.static_share(coupling, pairs))
-            print(link, seed, static["adds"], var["adds"], flush=True)
-        both = np.logical_and(over_static, over_var)
-        rows.append(
-            [link, f"{np.mean(shares):.2f}", *map(_share, (over_static, over_var, both.tolist()))]
-        )
+            p = state_null.compare(
+                problem, trained, refit, table_of_states, place, number=NULL.number
+            )
+            than = [identifiability.above_zero(static), identifiability.above_zero(var)]
+            for name, flag in zip(
+                ("static", "var", "p", "reported"),
+                (*than, p <= LEVEL, all(than) and p <= LEVEL),
+                strict=True,
+            ):
+                found.setdefault(name, []).append(flag)
+            print(link, seed, static["adds"], var["adds"], p, flush=True)
+        rows.append([link, *map(_share, found.values())])
     page = [
-        f"{number} recordings of each kind, 10 neurons, 2,000 frames, netformer: constant W, and a "
-        "drive whose covariance changes with the state. Share of recordings in which A(t) is "
-        "better on test, with an interval above 0, and that would report a change (both).",
-        table(
-            ["system", "share of A(t) that changes", "than constant A", "than VAR", "reported"],
-            rows,
-        ),
+        f"{number} recordings of each kind, 6 neurons, {steps:,} frames, two states, netformer. "
+        "`linear`, `tanh`: constant W, and a drive whose covariance changes with the state. "
+        "`changed`: no such drive; what one neuron sends changes sign with the state. Share of "
+        "recordings in which A(t) is better on test, with an interval above 0; in which the states "
+        f"differ at p <= {LEVEL} of {NULL.number} simulations; that report a difference (all "
+        "three).",
+        table(["system", "than constant A", "than VAR", "p <= .05", "reported"], rows),
         f"{time.process_time() - begun:.0f} s of CPU in all.",
     ]
-    publish("calibration_states", "\n\n".join(page))
+    size = "" if steps == FRAMES else f"_{steps}"
+    publish(f"calibration_states{size}", "\n\n".join(page))
 
 
-def driven_by_state(link: str, seed: int, *, neurons: int = 10, steps: int = 2000) -> Recording:
-    """x' = .4 x + .6 phi(W x) + .3 noise + L(state) z, z white, two states that take turns."""
+def driven_by_state(
+    kind: str, seed: int, *, neurons: int = 6, steps: int
+) -> tuple[Recording, pd.DataFrame]:
+    """Two states that take turns, and when; x' = .4 x + .6 phi(W x) + .3 noise + L(state) z.
+
+    z is white. `changed`: y' = W(state) y + .3 noise is seen beside a mean that tells the state.
+    """
     draw = np.random.default_rng(seed)
-    weight = balanced(neurons, RADIUS["rate" if link == "tanh" else "linear"], draw)
-    loading = 0.5 * draw.normal(size=(2, neurons, 2)) * np.array([1.0, 2.0])[:, None, None]
-    respond = np.tanh if link == "tanh" else np.positive
-    x = np.zeros((steps + 100, neurons))
-    for t in range(1, len(x)):
-        drive = loading[t // STATES % 2] @ draw.normal(size=2)
-        noise = 0.3 * draw.normal(size=neurons)
-        x[t] = 0.4 * x[t - 1] + 0.6 * respond(weight @ x[t - 1]) + noise + drive
-    return traces(x[100:], seed)
+    state = np.arange(steps) // STATES % 2
+    x = np.zeros((steps, neurons))
+    if kind == "changed":
+        weight = np.tile(0.3 * np.eye(neurons), (2, 1, 1))
+        weight[:, [2, 3], 0] = [[0.6], [-0.6]]
+        for t in range(1, steps):
+            x[t] = weight[state[t]] @ x[t - 1] + 0.3 * draw.normal(size=neurons)
+        x[:, [2, 3]] += 1.5 * (2 * state - 1)[:, None]
+    else:
+        weight = balanced(neurons, RADIUS["rate" if kind == "tanh" else "linear"], draw)
+        loading = 0.5 * draw.normal(size=(2, neurons, 2)) * np.array([1.0, 2.0])[:, None, None]
+        respond = np.tanh if kind == "tanh" else np.positive
+        for t in range(1, steps):
+            drive = loading[state[t]] @ draw.normal(size=2)
+            noise = 0.3 * draw.normal(size=neurons)
+            x[t] = 0.4 * x[t - 1] + 0.6 * respond(weight @ x[t - 1]) + noise + drive
+    first = np.arange(0, steps, STATES)
+    table_of_states = pd.DataFrame(
+        {
+            "start_time": (first - 0.5) * STEP,
+            "stop_time": (first + STATES - 0.5) * STEP,
+            "state": np.where(state[first] == 1, "run", "rest"),
+        }
+    )
+    return traces(x, seed), table_of_states
 
 
 def _picked(system: str, seeds: range) -> bool:
@@ -308,10 +341,13 @@ if __name__ == "__main__":
         part.add_argument("--recordings", type=int, default=number)
         if name != "states":
             part.add_argument("--model", choices=("synapsnet", "netformer"), default="synapsnet")
+        if name == "states":
+            part.add_argument("--frames", type=int, default=FRAMES)
         if name == "planted":
             part.add_argument("--system", default="rate", help="a kind of sample:network")
             part.add_argument("--first-seed", type=int, default=PICKED[1].stop)
             part.add_argument("--neurons", type=int, help="default: 30, for netformer 14")
+            part.add_argument("--embedding", type=int, help="netformer; default: 1.5 per neuron")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     if chosen.part == "independent":
@@ -320,6 +356,6 @@ if __name__ == "__main__":
         first = chosen.first_seed
         seeds = range(first, first + chosen.recordings)
         neurons = chosen.neurons or NEURONS[chosen.model]
-        planted(chosen.model, chosen.system, seeds, neurons)
+        planted(chosen.model, chosen.system, seeds, neurons, chosen.embedding)
     else:
-        states(chosen.recordings)
+        states(chosen.recordings, chosen.frames)

@@ -176,6 +176,7 @@ ANYTHING = {
     "many.sweeping",
     "learning.ensembles",
     "trust.refits",
+    "trust.resampled",
     "trust.identifiability",
     "trust.state_null",
     "runs.reproducing",

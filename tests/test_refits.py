@@ -17,7 +17,7 @@ from nwbdyn.learning.problem import pose
 from nwbdyn.recording import Recording
 from nwbdyn.runs import results, run_directory
 from nwbdyn.scoring import verdict
-from nwbdyn.trust import refits
+from nwbdyn.trust import refits, resampled
 from nwbdyn.trust.surrogates import Null
 
 QUICK = {
@@ -212,10 +212,10 @@ def test_what_is_tested_of_stndt_is_the_influence_over_test_windows():
 
 def test_windows_that_move_about_stay_in_their_half():
     problem = pose(units(poisson_spikes(12, 120.0)), "stndt", seed=0, options=MASKED)
-    half = refits.half_of_blocks(problem, np.random.default_rng(0))
+    half = resampled.half_of_blocks(problem, np.random.default_rng(0))
     length = problem.windows.length
     for chosen in (half, ~half):
-        windows = refits.windows_over(problem, problem.binned, targets=chosen)
+        windows = resampled.windows_over(problem, problem.binned, targets=chosen)
         for generator in (None, torch.Generator().manual_seed(0)):
             starts = windows.ordered("train", generator).numpy()
             assert chosen[starts[:, None] + np.arange(length)].all()
@@ -227,16 +227,16 @@ def test_aligned_trials_fall_into_one_half_each():
     recording = units(poisson_spikes(12, 120.0), trials=table)
     problem = pose(recording, "stndt", seed=0, options=MASKED, trials="trials")
     assert problem.aligned is not None
-    half = refits.half_of_blocks(problem, np.random.default_rng(0))
+    half = resampled.half_of_blocks(problem, np.random.default_rng(0))
     parts = [
-        refits.windows_over(problem, problem.binned, targets=chosen).starts("train")
+        resampled.windows_over(problem, problem.binned, targets=chosen).starts("train")
         for chosen in (half, ~half)
     ]
     whole = problem.windows.starts("train")
     assert np.array_equal(np.sort(np.concatenate(parts)), np.sort(whole))
-    make, words = refits._recipe(problem, Null("trials", 2))
+    make, words = resampled.recipe(problem, Null("trials", 2))
     shuffled = make(np.random.default_rng(0))
-    windows = refits.windows_over(problem, shuffled)
+    windows = resampled.windows_over(problem, shuffled)
     kept = windows.starts("train")  # none that reaches into the gap between two splits
     assert set(kept) < set(whole)
     assert len(kept) == len(whole) - 1
@@ -255,9 +255,9 @@ def test_windows_that_overlap_cannot_be_shuffled():
 
 def test_halves_of_the_blocks_share_no_target_and_leave_none_out():
     problem = pose(traces(EDGES), "synapsnet", seed=0, options=QUICK)
-    half = refits.half_of_blocks(problem, np.random.default_rng(0))
+    half = resampled.half_of_blocks(problem, np.random.default_rng(0))
     parts = [
-        refits.windows_over(problem, problem.binned, targets=chosen).starts("train")
+        resampled.windows_over(problem, problem.binned, targets=chosen).starts("train")
         for chosen in (half, ~half)
     ]
     whole = problem.windows.starts("train")
@@ -267,15 +267,28 @@ def test_halves_of_the_blocks_share_no_target_and_leave_none_out():
 
 def test_a_half_keeps_the_scale_of_the_whole():
     problem = pose(traces(EDGES), "synapsnet", seed=0, options=QUICK)
-    half = refits.half_of_blocks(problem, np.random.default_rng(0))
-    windows = refits.windows_over(problem, problem.binned, targets=half)
+    half = resampled.half_of_blocks(problem, np.random.default_rng(0))
+    windows = resampled.windows_over(problem, problem.binned, targets=half)
     assert np.array_equal(windows.mean, problem.windows.mean)
     assert np.array_equal(windows.sd, problem.windows.sd)
 
 
 def test_surrogates_differ_by_number_and_repeat_by_seed():
     problem = pose(traces(EDGES), "synapsnet", seed=0, options=QUICK)
-    draw, _ = refits._recipe(problem, Null("shift", 2))
+    draw, _ = resampled.recipe(problem, Null("shift", 2))
     first, again, other = (draw(np.random.default_rng([0, k, 0])).values for k in (0, 0, 1))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize(("width", "given"), [({"embedding": 8}, False), ({"embedding": 9}, True)])
+def test_edges_of_netformer_have_a_q_where_its_maps_are_wide(width, given):
+    problem = pose(traces(EDGES), "netformer", seed=0, options=width)
+    why = problem.model_class.uncalibrated(problem.config, problem.layout)
+    assert (why == "") is given
+    assert given or "--set embedding=9" in why
+
+
+def test_a_new_model_has_no_q_until_a_benchmark_allows_it():
+    problem = pose(units(poisson_spikes(12, 60.0)), "stndt", seed=0)
+    assert "has not been shown" in problem.model_class.uncalibrated(problem.config, problem.layout)

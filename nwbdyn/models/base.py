@@ -152,6 +152,20 @@ class Model(nn.Module):
         return (config,)
 
     @classmethod
+    def uncalibrated(cls, config: BaseConfig, layout: Layout) -> str:
+        """Why the edges of such a model have a p and no q; "" where they may have one.
+
+        They may where about as many of the edges that are called on networks with known wiring are
+        false as q says (`benchmarks/calibration.py`).
+        """
+        if cls.edges_calibrated:
+            return ""
+        return (
+            "on networks with known wiring it has not been shown that few of the edges that this "
+            "model would call are false (benchmarks/calibration.py); p stays"
+        )
+
+    @classmethod
     def stacks(cls, config: BaseConfig) -> bool:
         """True when many members can train as one program (`nwbdyn.learning.ensembles`).
 

@@ -12,10 +12,11 @@ No softmax, no value map, no output layer. A is time-resolved because q and k se
 row = receiver. It is never formed in training: A v = s Z (Wq^T (Wk (Z^T V))), memory O(B N d).
 
 Beyond the paper: covariates as tokens that are heard and not predicted, link functions with a
-constant per neuron, raw values, a ridge on A, dropout of whole tokens, and two comparison models
-(`static`, `coupling`).
+constant per neuron, raw values, a factor per neuron on what it keeps of its own v_i (`retention`), a
+ridge on A, dropout of whole tokens, and two comparison models (`static`, `coupling`).
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import ClassVar
 
@@ -33,6 +34,8 @@ from nwbdyn.models._netformer_config import (
     defaults,
     full_embedding,
 )
+
+CALIBRATED = 1.5  # width of queries and keys per neuron, from which on edges may have a q
 
 LINKS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda linear: linear,
@@ -114,6 +117,20 @@ class NetFormer(base.Model):
     ) -> tuple[base.Config, ...]:
         assert isinstance(config, NetFormerConfig)
         return candidates(config, layout, num_windows)
+
+    @classmethod
+    def uncalibrated(cls, config: base.Config, layout: base.Layout) -> str:
+        """A product of thin maps blurs every edge into others; wide ones were calibrated."""
+        assert isinstance(config, NetFormerConfig)
+        assert config.embedding is not None  # candidates
+        width = min(config.embedding, config.projection or config.embedding)
+        least = math.ceil(CALIBRATED * layout.num_global)
+        if width >= least:
+            return ""
+        return (
+            f"A is a product of maps {width} wide; for {layout.num_global} neurons it takes "
+            f"{least} before few of the edges called are false (--set embedding={least}); p stays"
+        )
 
     @classmethod
     def stacks(cls, config: base.Config) -> bool:

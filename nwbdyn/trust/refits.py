@@ -1,39 +1,36 @@
 """The same model trained again, on surrogates and on halves of the data: what `significance` needs.
 
-A surrogate is a recording without coupling (see `surrogates`). A half-sample is a random half of
-the training blocks, its complement the other half; scaling stays that of the whole, so that weights
-keep their units. Every refit has the options of the fit it is compared with. Each matrix is kept in
-the run directory, so that an interrupted run goes on where it was.
+Every refit has the options of the fit it is compared with. Sessions of a joint fit are drawn anew
+together and refitted together; what is read is kept apart. Each matrix is kept in the run
+directory, so that an interrupted run goes on where it was.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from typing import TypeVar
 
 import numpy as np
-import pandas as pd
 import torch
 
-from nwbdyn import metrics
 from nwbdyn.errors import ConfigError
 from nwbdyn.learning import influence, readout
 from nwbdyn.learning.ensembles import Member, train_all
-from nwbdyn.learning.members import Workplace
-from nwbdyn.learning.problem import SESSION, Problem
+from nwbdyn.learning.members import Posed, Workplace
+from nwbdyn.learning.problem import Problem
 from nwbdyn.learning.readout import MOST_NEURONS
 from nwbdyn.learning.training import Trained, train
 from nwbdyn.models.base import CO_SMOOTHING, Model
-from nwbdyn.nlb.alignment import first_bins
 from nwbdyn.progress import Progress
-from nwbdyn.recording import COUNTS
 from nwbdyn.runs import run_directory
 from nwbdyn.runs.results import Fit
-from nwbdyn.scoring import blocks
-from nwbdyn.tensors.binning import Binned
+from nwbdyn.tensors.pooling import PooledWindows
 from nwbdyn.tensors.windows import Windows
-from nwbdyn.trust import artefacts, significance, surrogates
+from nwbdyn.trust import artefacts, resampled, significance
 from nwbdyn.trust.significance import INFLUENCE, WEIGHT, Evidence
 from nwbdyn.trust.surrogates import SHIFT, TRIALS, Null
+
+AnyWindows = Windows | PooledWindows
+Cut = TypeVar("Cut", bound=AnyWindows)
 
 HALF_PAIRS = 5  # pairs of complementary halves: ten refits
 TOGETHER = 10  # refits that are in memory at a time
@@ -56,7 +53,7 @@ def check(problem: Problem, null: Null) -> None:
                 "on one side of a bin hidden: add --set causal_mask_ratio=0.2."
             )
     if null.kind == TRIALS:
-        if _trials(problem) is None:
+        if resampled.trials(problem) is None:
             raise ConfigError(
                 "--null trials:K shuffles trials, and windows have to stay inside them: name the "
                 f"interval table with --trials, or use --null {SHIFT}:{null.number}."
@@ -103,6 +100,11 @@ def with_edge_statistics(
     evidence = collect(
         problem, trained, null, place, seed=fitted.seed, influence_windows=influence_windows
     )
+    return with_evidence(fitted, problem, evidence)
+
+
+def with_evidence(fitted: Fit, problem: Problem, evidence: Evidence) -> Fit:
+    """The fit, with what refits that were made already say of its edges."""
     neurons = fitted.connectivity.neurons
     flags, told = artefacts.flags(neurons, _left_over(fitted, problem))
     coupling = fitted.metrics.get("coupling")
@@ -111,7 +113,7 @@ def with_edge_statistics(
         neurons.ids,
         evidence,
         coupling=coupling if isinstance(coupling, dict) else None,
-        calibrated=problem.model_class.edges_calibrated,
+        uncalibrated=problem.model_class.uncalibrated(problem.config, problem.layout),
         flags=flags,
     )
     return replace(
@@ -132,39 +134,95 @@ def collect(
     seed: int,
     influence_windows: int = influence.NUM_WINDOWS,
 ) -> Evidence:
-    """Train on every surrogate and half-sample.
+    """Train on every surrogate and half-sample of a recording; arguments as for `collect_each`."""
+    (evidence,) = collect_each(
+        {problem.windows.session: problem},
+        problem,
+        trained,
+        null,
+        place,
+        seed=seed,
+        influence_windows=influence_windows,
+    ).values()
+    return evidence
+
+
+def collect_each(
+    problems: Mapping[str, Problem],
+    posed: Posed,
+    trained: Sequence[Trained],
+    null: Null,
+    place: Workplace,
+    *,
+    seed: int,
+    influence_windows: int = influence.NUM_WINDOWS,
+) -> dict[str, Evidence]:
+    """Train on every surrogate and half-sample of some sessions; session -> what that says of it.
 
     Args:
-        trained: the models of the recording itself, one per seed.
+        problems: session -> its bins, split and windows.
+        posed: what one model is trained on: that problem, or all of them together.
+        trained: the models of the recordings themselves, one per seed.
         seed: of the surrogates, the halves and every refit.
         influence_windows: as for `with_edge_statistics`.
     """
-    read = partial(matrix, influence_windows=influence_windows)
-    make, hypothesis = _recipe(problem, null)
+    made = {name: resampled.recipe(problem, null) for name, problem in problems.items()}
 
-    def surrogate(numbers: Sequence[int]) -> list[Windows]:
+    def surrogate(numbers: Sequence[int]) -> list[AnyWindows]:
         draws = [np.random.default_rng([seed, number, 0]) for number in numbers]
-        return [windows_over(problem, make(draw)) for draw in draws]
+        return [
+            _together(
+                [
+                    resampled.windows_over(problem, made[name][0](draw))
+                    for name, problem in problems.items()
+                ]
+            )
+            for draw in draws
+        ]
 
-    chosen: list[np.ndarray] = []
+    chosen: list[list[np.ndarray]] = []
     for number in range(HALF_PAIRS):
-        half = half_of_blocks(problem, np.random.default_rng([seed, number, 1]))
-        chosen += [half, ~half]
+        draw = np.random.default_rng([seed, number, 1])
+        half = [resampled.half_of_blocks(problem, draw) for problem in problems.values()]
+        chosen += [half, [~one for one in half]]
 
-    def half_sample(numbers: Sequence[int]) -> list[Windows]:
-        return [windows_over(problem, problem.binned, targets=chosen[k]) for k in numbers]
+    def half_sample(numbers: Sequence[int]) -> list[AnyWindows]:
+        return [
+            _together(
+                [
+                    resampled.windows_over(problem, problem.binned, targets=targets)
+                    for problem, targets in zip(problems.values(), chosen[k], strict=True)
+                ]
+            )
+            for k in numbers
+        ]
 
-    weight = np.mean([read(member.model, problem.windows) for member in trained], axis=0)
-    drawn = matrices(problem, "null", surrogate, null.number, seed, place, read=read)
-    halves = matrices(problem, "half", half_sample, 2 * HALF_PAIRS, seed, place, read=read)
-    return Evidence(
-        weight=weight,
-        null=drawn,
-        halves=halves.reshape(HALF_PAIRS, 2, *weight.shape),
-        kind=null.kind,
-        hypothesis=hypothesis,
-        tested=INFLUENCE if problem.co_smoothing else WEIGHT,
-    )
+    def read(model: Model, windows: AnyWindows) -> np.ndarray:
+        if isinstance(windows, Windows):
+            return matrix(model, windows, influence_windows=influence_windows)
+        return np.concatenate([matrix(model, one).ravel() for one in windows.sessions])
+
+    drawn = matrices(posed, "null", surrogate, null.number, seed, place, read=read)
+    halves = matrices(posed, "half", half_sample, 2 * HALF_PAIRS, seed, place, read=read)
+    found: dict[str, Evidence] = {}
+    first = 0
+    for name, problem in problems.items():
+        own = [
+            matrix(member.model, problem.windows, influence_windows=influence_windows)
+            for member in trained
+        ]
+        size, shape = own[0].size, own[0].shape
+        part = slice(first, first + size)
+        found[name] = Evidence(
+            weight=np.mean(own, axis=0),
+            null=drawn.reshape(len(drawn), -1)[:, part].reshape(-1, *shape),
+            halves=halves.reshape(len(halves), -1)[:, part].reshape(HALF_PAIRS, 2, *shape),
+            kind=null.kind,
+            hypothesis=made[name][1],
+            tested=INFLUENCE if problem.co_smoothing else WEIGHT,
+        )
+        first += size
+    return found
 
 
 def matrix(
@@ -180,93 +238,6 @@ def matrix(
     return readout.connectivity(model, windows).mean().to_numpy().astype(np.float64)
 
 
-def half_of_blocks(problem: Problem, random: np.random.Generator) -> np.ndarray:
-    """(num_bins,) bool, the bins of a random half of the blocks that hold training bins.
-
-    Blocks are trials where there are some, else stretches that are independent of each other (see
-    `scoring.blocks`) and long enough for the model's windows.
-    """
-    binned, context = problem.binned, problem.spec.context
-    rows = problem.split.bins("train") & binned.valid
-    if problem.trials is not None or problem.aligned is not None:
-        block = blocks.make(binned, problem.split, trials=True, context=context)
-    else:
-        length = context
-        if problem.co_smoothing:
-            length = 3 * problem.windows.length  # a window moves about within its block
-        if binned.quantity == COUNTS:
-            length = max(length, round(blocks.SLOWEST_RATES / binned.bin_width))
-        else:
-            length = max(length, 2 * blocks.memory(binned.values[rows]))
-        block = metrics.time_blocks(binned.num_bins, length)
-    names = np.unique(block[rows])
-    half = random.permutation(names)[: (len(names) + 1) // 2]
-    return np.isin(block, half)
-
-
-def _recipe(problem: Problem, null: Null) -> tuple[Callable[[np.random.Generator], Binned], str]:
-    """What draws one surrogate, and what that makes true."""
-    binned, split, least = problem.binned, problem.split, problem.spec.context
-    if problem.co_smoothing:
-        least = problem.windows.length
-    if null.kind == SHIFT:
-        words = surrogates.shift_hypothesis(least, binned.bin_width)
-        return lambda random: surrogates.shift(binned, split, least=least, random=random), words
-    found = _trials(problem)
-    assert found is not None  # check
-    table, starts, stops = found
-    column = surrogates.condition_column(table)
-    condition = None if column is None else table[column].to_numpy()
-    return (
-        lambda random: surrogates.shuffle_trials(
-            binned, split, starts=starts, stops=stops, condition=condition, random=random
-        ),
-        surrogates.trials_hypothesis(column),
-    )
-
-
-def _trials(problem: Problem) -> tuple[pd.DataFrame, np.ndarray, np.ndarray] | None:
-    """The trials in time order, the first bin of each and the bin after its last."""
-    binned = problem.binned
-    if problem.aligned is not None:
-        order = np.argsort(problem.aligned.starts)
-        starts = problem.aligned.starts[order]
-        return problem.aligned.trials.iloc[order], starts, starts + problem.windows.length
-    if problem.co_smoothing or problem.trials is None or binned.trials is None:
-        return None
-    table = binned.trials
-    starts, stops = (
-        first_bins(binned, table[name].to_numpy(float)) for name in ("start_time", "stop_time")
-    )
-    return table, starts, stops
-
-
-def windows_over(problem: Problem, binned: Binned, *, targets: np.ndarray | None = None) -> Windows:
-    """The problem's windows over other bins; of the training ones those with these targets.
-
-    Windows of a co-smoothing model are targets as a whole: a trial belongs to the targets with its
-    first bin, and windows that move about stay among them.
-    """
-    starts = None if problem.aligned is None else problem.aligned.starts
-    if targets is not None and problem.co_smoothing and starts is None:
-        left_out = problem.split.bins("train") & ~targets
-        binned = replace(binned, valid=binned.valid & ~left_out)
-    elif targets is not None:
-        kept = problem.windows.starts("train")
-        kept = kept[targets[kept if problem.co_smoothing else kept + problem.spec.context]]
-        others = [problem.windows.starts(name) for name in ("val", "test")]
-        starts = np.concatenate([kept, *others])
-    return Windows(
-        binned,
-        problem.split,
-        problem.spec,
-        starts=starts,
-        session=SESSION,
-        device=problem.windows.device,
-        target=problem.model_class.target,
-    )
-
-
 def _left_over(fitted: Fit, problem: Problem) -> np.ndarray | None:
     """(n, N) recorded minus predicted in training bins; None where the model saw what it says."""
     if problem.co_smoothing:
@@ -278,14 +249,14 @@ def _left_over(fitted: Fit, problem: Problem) -> np.ndarray | None:
 
 
 def matrices(
-    problem: Problem,
+    problem: Posed,
     name: str,
-    windows_of: Callable[[Sequence[int]], list[Windows]],
+    windows_of: Callable[[Sequence[int]], Sequence[Cut]],
     number: int,
     seed: int,
     place: Workplace,
     *,
-    read: Callable[[Model, Windows], np.ndarray] = matrix,
+    read: Callable[[Model, Cut], np.ndarray],
 ) -> np.ndarray:
     """(number, …) what is read from as many refits, or is in the run directory already.
 
@@ -293,7 +264,7 @@ def matrices(
         name: of the refits, in the run directory and to who watches.
         windows_of: the windows of refits by their numbers, TOGETHER of them at a time at most.
         seed: of every refit.
-        read: from a trained model and its windows; by default their mean matrix.
+        read: from a trained model and its windows.
     """
     folder = place.folder(run_directory.REFITS)
     files = {} if folder is None else {k: folder / f"{name}-{k}.npy" for k in range(number)}
@@ -321,7 +292,11 @@ def matrices(
     return np.stack([made[k] for k in range(number)])
 
 
-def _models(problem: Problem, windows: Sequence[Windows], seed: int) -> list[Model]:
+def _together(sessions: Sequence[Windows]) -> AnyWindows:
+    return sessions[0] if len(sessions) == 1 else PooledWindows(sessions)
+
+
+def _models(problem: Posed, windows: Sequence[AnyWindows], seed: int) -> list[Model]:
     """The problem's model trained on each of these, together where that is faster."""
     device = problem.windows.device
     if problem.adopted is None:

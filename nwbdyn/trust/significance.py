@@ -119,7 +119,7 @@ def judge(
     evidence: Evidence,
     *,
     coupling: dict[str, Any] | None,
-    calibrated: bool = True,
+    uncalibrated: str = "",
     flags: np.ndarray | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any], tuple[Note, ...]]:
     """The edge table with se, half_split_agreement, p, q and flags; its summary; what to note.
@@ -134,7 +134,7 @@ def judge(
         ids: (N,) of the neurons, in the order of the matrices.
         evidence: in the model's own units; `se` is given in those of the column.
         coupling: what coupling adds on test, as `evaluation.compare` says; None where unknown.
-        calibrated: on known networks about as few called edges were false as q says.
+        uncalibrated: why edges of this model have no q, see `models.base`; "" where they may.
         flags: (N, N) str, artefacts that an edge may be, "" for none.
     """
     weight, halves = evidence.weight, evidence.halves
@@ -143,7 +143,8 @@ def judge(
     p = pooled_p(weight, evidence.null, se=se)
     q = benjamini_hochberg(p)
     least = smallest_p(len(evidence.null), num_neurons)
-    withheld = _why_withheld(len(evidence.null), num_neurons, least, coupling, calibrated)
+    withheld = _why_withheld(len(evidence.null), num_neurons, least, coupling)
+    withheld = withheld or uncalibrated
     if withheld:
         q = np.full_like(q, np.nan)
     row = pd.Index(ids)
@@ -197,7 +198,6 @@ def _why_withheld(
     num_neurons: int,
     least: float,
     coupling: dict[str, Any] | None,
-    calibrated: bool,
 ) -> str:
     """Why no q is given; "" where it is."""
     low = None if coupling is None else least_gain(coupling)
@@ -211,11 +211,6 @@ def _why_withheld(
         return (
             f"with {num_surrogates} surrogates the smallest p is {least:.2g}, and one edge of "
             f"{num_edges} reaches q = {least * num_edges:.2g} at best; {round(1 / LEVEL)} suffice"
-        )
-    if not calibrated:
-        return (
-            "on networks with known wiring it has not been shown that few of the edges that this "
-            "model would call are false (benchmarks/calibration.py); p stays"
         )
     return ""
 

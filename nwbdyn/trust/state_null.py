@@ -26,7 +26,7 @@ from nwbdyn.recording import Note
 from nwbdyn.runs.results import Fit
 from nwbdyn.scoring import blocks, rollout
 from nwbdyn.tensors.windows import Windows
-from nwbdyn.trust import refits, states
+from nwbdyn.trust import refits, resampled, states
 from nwbdyn.trust.significance import LEVEL
 
 FEWEST = round(1 / LEVEL) - 1  # simulations, below which no p reaches LEVEL
@@ -145,7 +145,7 @@ def compare(
         draws = [np.random.default_rng([own.seed, k, 2]) for k in numbers]
         sources = np.stack([draw_residuals(residual, state, draw) for draw in draws])
         values = simulate(refit.model, problem.windows, residual, sources)
-        return [refits.windows_over(problem, replace(binned, values=one)) for one in values]
+        return [resampled.windows_over(problem, replace(binned, values=one)) for one in values]
 
     def by_state(model: Model, windows: Windows) -> np.ndarray:
         coupling = readout.connectivity(model, windows)
