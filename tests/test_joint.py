@@ -18,6 +18,7 @@ from nwbdyn.progress import Progress
 from nwbdyn.recording import Covariate, Recording, Source
 from nwbdyn.runs import results, run_directory
 from nwbdyn.scoring import evaluation
+from nwbdyn.trust import refits, resampled
 
 SMALL = {"context": 4, "hidden": 8, "updates": 30, "batch_size": 32}  # of SynapsNet
 
@@ -336,3 +337,31 @@ def test_several_seeds_of_a_joint_fit_are_averaged_session_by_session(tmp_path):
         np.testing.assert_allclose(fitted.predictions.values, mean, atol=1e-4)
         assert set(fitted.metrics["seeds"]) == {"0", "1"}
         assert fitted.edges["seed_sd"].notna().all()
+
+
+# --- edges against a null ---
+
+
+def test_a_null_is_drawn_in_all_sessions_at_once_and_tested_in_each(tmp_path):
+    run = tmp_path / "run"
+    fits = fit_joint(days(), "synapsnet", options=SMALL, null="shift:2", run=run)
+    kept = sorted((run / run_directory.REFITS).glob("*.npy"))
+    assert len(kept) == 2 + 2 * refits.HALF_PAIRS
+    assert len(np.load(kept[0])) == 4 * 4 + 3 * 3  # of both days
+    for name, size in (("monday", 4), ("tuesday", 3)):
+        edges = fits[name].edges
+        assert len(edges) == size * (size - 1)
+        assert edges[["p", "se", "half_split_agreement"]].notna().all(axis=None)
+        assert edges["p"].min() >= edges.attrs["smallest_p"] == 1 / (1 + 2 * size * (size - 1))
+        assert results.load(run / name).edges.attrs["null_hypothesis"]
+        assert fits[name].metrics["edges"]["num_surrogates"] == 2
+
+
+def test_surrogates_of_a_joint_fit_are_those_of_each_session():
+    joint = pose_jointly(days(), "synapsnet", seed=0, options=SMALL)
+    windows = resampled.windows_over(joint.problems["tuesday"], joint.problems["tuesday"].binned)
+    assert windows.session == "tuesday"
+    whole = joint.problems["tuesday"].windows
+    ours, theirs = (next(one.batches("val", 8)) for one in (windows, whole))
+    assert torch.equal(ours.neuron_ids, theirs.neuron_ids)
+    assert torch.equal(ours.activity, theirs.activity)

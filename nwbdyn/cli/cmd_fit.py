@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nwbdyn.cli import options, scale, terminal
+from nwbdyn.cli.grouped import Grouped
 from nwbdyn.cli.plan import ask_above_limit, print_plan
 from nwbdyn.errors import ConfigError, NwbdynError
 from nwbdyn.progress import Report
@@ -27,7 +28,23 @@ Examples:
 """
 
 
-@click.command("fit", epilog=EXAMPLES)
+SECTIONS = {  # of the help: heading -> names of options
+    "Model": ("model", "config", "settings", "bin_width", "epochs", "seed", "adopt"),
+    "Recording": (
+        *("where", "quantity", "plane", "spike_time_unit", "cell_types", "cell_type_column"),
+        *("trials", "covariates", "events", "instance", "take_all"),
+    ),
+    "How far to trust it": (
+        *("null", "states", "seeds", "folds", "draws", "comparators", "influence_windows"),
+        "targets",
+    ),
+    "Many fits": ("sweep", "joint", "neuron_id", "engine", "asha", "cluster"),
+    "Where it runs": ("device", "devices", "nodes", "cpus_per_fit", "gpus_per_fit"),
+    "Output": ("run", "resume", "overwrite", "quiet", "log_format"),
+}
+
+
+@click.command("fit", cls=Grouped, sections=SECTIONS, epilog=EXAMPLES)
 @options.address
 @options.model(required=True, help="What is fitted")
 @click.option(
@@ -224,18 +241,19 @@ def command(
 
 def _check_joint(choices: dict[str, Any]) -> None:
     """Refuse what a joint fit has no use for; take it out where it was not given."""
-    for name, default in (
-        ("folds", None),
-        ("targets", None),
-        ("draws", None),
-        ("null", None),
-        ("states", None),
-        ("sweep", None),
-        ("devices", 1),
-        ("nodes", 1),
+    several = "fit each recording alone with it"
+    for name, default, instead in (
+        ("folds", None, several),
+        ("targets", None, "the benchmark asks for one session"),
+        ("draws", None, "no neurons are held out of it"),
+        ("null", None, f"surrogates are of one recording; {several}"),
+        ("states", None, f"they are tested beside a null; {several}"),
+        ("sweep", None, "fit each setting with --set"),
+        ("devices", 1, "it trains in one process"),
+        ("nodes", 1, "it trains in one process"),
     ):
         if choices.pop(name) != default:
-            raise click.UsageError(f"--joint cannot go with --{name}; leave one out.")
+            raise click.UsageError(f"--joint cannot go with --{name}: {instead}.")
 
 
 def _fit_jointly(

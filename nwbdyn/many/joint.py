@@ -31,6 +31,9 @@ from nwbdyn.scoring import evaluation
 from nwbdyn.scoring.summary import score, summarise
 from nwbdyn.tensors.pooling import PooledWindows
 from nwbdyn.tensors.windows import Windows
+from nwbdyn.trust import groups, identifiability, refits
+from nwbdyn.trust.significance import Evidence
+from nwbdyn.trust.surrogates import Null
 
 WIDTHS_AGREE = 0.05  # largest difference between bin widths, as a share of the first
 
@@ -71,6 +74,14 @@ class Joint:
         }
 
 
+@dataclass(frozen=True)
+class Tested:
+    """What refits of all sessions together say."""
+
+    evidence: Mapping[str, Evidence]  # session -> its edges
+    constant: Trained | None  # the model with a constant A, where it has another
+
+
 def fit_joint(
     recordings: Sequence[Recording | str],
     model: str,
@@ -86,6 +97,7 @@ def fit_joint(
     covariates: Sequence[str] = (),
     adopt: Path | str | None = None,
     comparators: bool = False,
+    null: str | None = None,
     influence_windows: int = influence.NUM_WINDOWS,
     run: Path | str | None = None,
     resume: bool = False,
@@ -102,6 +114,8 @@ def fit_joint(
             recordings are one neuron. Without an entry or a column every neuron is another, and so
             are neurons that share an entry within a recording, with a note.
         adopt: as for `nwbdyn.fit`: these sessions join an earlier fit, whose weights stay.
+        null: as for `nwbdyn.fit`. Surrogates and halves are drawn in all sessions at once, and one
+            model is refitted to them; each session's edges are tested by themselves.
         run: run directory; each session's own is a folder inside it.
 
     All other arguments are those of `nwbdyn.fit`.
@@ -143,6 +157,11 @@ def fit_joint(
             asked["adopted"] = adopted.asked
         if comparators:
             asked["comparators"] = True
+        surrogates = None if null is None else Null.parse(null)
+        if surrogates is not None:
+            for problem in joint.problems.values():
+                refits.check(problem, surrogates)
+            asked["null"] = str(surrogates)
         if len(configs) > 1:
             asked["by_validation"] = members.left_open(joint, configs)
         else:
@@ -155,7 +174,15 @@ def fit_joint(
         trained = members.train_each(joint, every_seed, place)
         uncoupled = members.train_uncoupled(joint, seed, place)
         others = comparing.train_comparators(joint, seed, place) if comparators else {}
-        fits = _each_session(joint, trained, uncoupled, others, influence_windows, asked, place)
+        tested = None
+        if surrogates is not None:
+            tested = Tested(
+                refits.collect_each(joint.problems, joint, trained, surrogates, place, seed=seed),
+                identifiability.train_static(joint, trained[0], place),
+            )
+        fits = _each_session(
+            joint, trained, uncoupled, others, tested, influence_windows, asked, place
+        )
     if run is not None:
         _write(run, joint, trained, asked, fits)
     return fits
@@ -288,6 +315,7 @@ def _each_session(
     trained: Sequence[Trained],
     uncoupled: Trained | None,
     comparators: Mapping[str, Trained],
+    tested: Tested | None,
     influence_windows: int,
     asked: Mapping[str, Any],
     place: Workplace,
@@ -312,8 +340,14 @@ def _each_session(
             folds=None,
             report=place.report,
         )
+        if tested is not None:
+            fitted = refits.with_evidence(fitted, problem, tested.evidence[name])
+            fitted = identifiability.with_dynamics(fitted, problem, trained[0], tested.constant)
+            fitted = groups.with_groups(fitted)
         together = {"joint": {"sessions": list(joint.problems), "neuron_id": joint.neuron_id}}
-        extra = {k: v for k, v in asked.items() if k in ("adopted", "comparators")} | together
+        extra = {
+            k: v for k, v in asked.items() if k in ("adopted", "comparators", "null")
+        } | together
         fitted = replace(
             fitted,
             notes=(*fitted.notes, *joint.notes),

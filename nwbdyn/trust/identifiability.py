@@ -15,7 +15,7 @@ import pandas as pd
 
 from nwbdyn.connectivity import Connectivity
 from nwbdyn.learning import readout
-from nwbdyn.learning.members import Workplace
+from nwbdyn.learning.members import Posed, Workplace
 from nwbdyn.learning.problem import Problem
 from nwbdyn.learning.training import Trained, train
 from nwbdyn.progress import Progress
@@ -93,7 +93,7 @@ def static_share(connectivity: Connectivity, edges: pd.DataFrame) -> float | Non
     return constant / whole if whole > 0 else None
 
 
-def train_static(problem: Problem, own: Trained, place: Workplace) -> Trained | None:
+def train_static(problem: Posed, own: Trained, place: Workplace) -> Trained | None:
     """The same model, seed and data, with a constant A.
 
     None for a model whose A is constant anyway, or that was fitted without coupling.
