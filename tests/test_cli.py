@@ -260,3 +260,15 @@ def test_a_resumed_folder_of_another_model_is_not_taken_for_this_one(tmp_path, c
     other = run(*common, *QUICK, "--set", "embedding=3", "--resume")
     assert other.exit_code == 1
     assert "embedding" in other.output
+
+
+def test_a_fit_that_learned_nothing_after_its_first_epoch_says_so():
+    config = {"learning_rate": 0.01}
+    epochs = [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0, "validation": 0.5}]
+    assert verdict.of_training(epochs, config) == []  # one validation says nothing
+    worse = [*epochs, {"epoch": 4, "loss": 0.5, "validation": 0.6}]
+    (said,) = verdict.of_training(worse, config)
+    assert "2 of 4" in said
+    assert "now 0.01" in said
+    better = [*worse, {"epoch": 6, "loss": 0.4, "validation": 0.4}]
+    assert verdict.of_training(better, config) == []

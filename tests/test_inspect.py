@@ -55,6 +55,24 @@ def test_a_wrong_option_of_a_model_is_said_once_before_any_file_is_opened(folder
         assert not (tmp_path / "run").exists()
 
 
+def test_the_cost_is_that_of_the_options_which_are_repeated_in_the_command():
+    sample = "sample:cortex?neurons=8&duration=90"
+    page = ("inspect", sample, "--model", "netformer")
+    shorter = run(*page, "--set", "epochs=1", "--set", "history=2", "-q")
+    assert shorter.exit_code == 0, shorter.output
+    assert shorter.output.rstrip().endswith("--model netformer --set epochs=1 --set history=2")
+    cost = {
+        name: json.loads(run(*page, "--json", *more).stdout)["cost"]["updates"]
+        for name, more in {"default": (), "one": ("--set", "epochs=1")}.items()
+    }
+    assert cost["default"] >= 10 * cost["one"]
+    alone = run("inspect", sample, "--set", "epochs=1")
+    assert alone.exit_code == 2
+    assert "pass --model NAME" in alone.output
+    wrong = run(*page, "--set", "epoch=1")
+    assert "no option 'epoch'" in wrong.output
+
+
 def test_a_single_file_that_cannot_be_read_is_an_error(folder):
     done = run("inspect", folder / "a-broken.nwb")
     assert done.exit_code == 1

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from nwbdyn import archive, models
 from nwbdyn.cli import main, terminal
+from nwbdyn.cli.grouped import REST
 from nwbdyn.progress import Progress
 
 VERBS = sorted(
@@ -53,6 +54,20 @@ def test_help_keeps_to_80_columns_and_explains_every_option(verb):
         command = main.get_command(click.Context(main), verb)
         options = [p for p in command.params if isinstance(p, click.Option)]
         assert [option.opts for option in options if not option.help] == []
+
+
+def test_every_option_of_fit_is_listed_once_under_a_heading():
+    command = main.get_command(click.Context(main), "fit")
+    named = [name for names in command.sections.values() for name in names]
+    assert sorted(named) == sorted(p.name for p in command.params if isinstance(p, click.Option))
+    shown = run("fit", "--help").output
+    starts = [shown.index(f"\n{heading}:\n") for heading in (*command.sections, REST)]
+    assert starts == sorted(starts)
+    rest = shown[starts[-1] : shown.index("Examples:")].splitlines()
+    assert [line.split() for line in rest if line.strip()] == [
+        ["Other", "options:"],
+        ["-h,", "--help", "Show", "this", "message", "and", "exit."],
+    ]
 
 
 @pytest.mark.parametrize("verb", ["fit", "inspect"])

@@ -1,5 +1,7 @@
 """Couplings against a known wiring: scored on named neurons, beside simple methods and a null."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -157,3 +159,9 @@ def test_the_command_line_scores_a_sample_and_a_table_of_edges(tmp_path, fitted,
     done = CliRunner().invoke(main, call)
     assert done.exit_code == 0, done.output
     assert "1 names in the wiring that no neuron has: 7." in done.stdout
+    quiet = CliRunner().invoke(main, [*call, "--quiet"])
+    assert done.stdout.startswith(quiet.stdout)  # the table without its sentences
+    assert len(quiet.stdout.splitlines()) < len(done.stdout.splitlines()) - 2
+    logged = CliRunner().invoke(main, [*call, "--log-format", "jsonl"])
+    last = json.loads(logged.stderr.splitlines()[-1])
+    assert (last["stage"], last["done"], last["total"]) == ("shuffling", 20, 20)

@@ -32,10 +32,20 @@ Examples:
 @options.address
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @options.model(help="Also say what fitting this model would take")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="With --model: a model option."
+)
 @options.opening
 @options.instance
+@options.quiet
 def command(
-    address: str, as_json: bool, model: str | None, instance: str | None, **opened: Any
+    address: str,
+    as_json: bool,
+    model: str | None,
+    settings: tuple[str, ...],
+    instance: str | None,
+    quiet: bool,
+    **opened: Any,
 ) -> None:
     """Show what the recording at ADDRESS holds, without reading its large arrays.
 
@@ -46,17 +56,18 @@ def command(
     from nwbdyn.nwb.summary import summarise
     from nwbdyn.opening import open_source
 
-    _check_model(model)
+    chosen = options.pairs(settings, "--set")
+    _check_model(model, chosen)
     sources = archive.resolve(address, instance=instance)
     summaries: list[dict[str, Any]] = []
-    with terminal.watch(quiet=as_json) as report:
+    with terminal.watch(quiet=quiet or as_json) as report:
         for source in sources:
             try:
                 with open_source(source, report=report, **opened) as recording:
                     summary = summarise(recording)
                     if model is not None:
-                        summary["cost"] = _cost(recording, model)
-                    summary["fit"] = _fit_command(summary)
+                        summary["cost"] = _cost(recording, model, chosen)
+                    summary["fit"] = _fit_command(summary, settings)
             except NwbdynError as error:
                 if len(sources) == 1 or isinstance(error, ConfigError):
                     raise
@@ -102,14 +113,21 @@ def page(summary: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _check_model(name: str | None) -> None:
+def _check_model(name: str | None, chosen: dict[str, object]) -> None:
     from nwbdyn import models
 
-    if name is not None and name not in models.names():
+    if name is None:
+        if chosen:
+            raise click.UsageError("--set sets options of a model; pass --model NAME, too.")
+        return
+    if name not in models.names():
         raise ConfigError(f"No model named '{name}'. Choose from: {', '.join(models.names())}.")
+    from nwbdyn.learning import problem
+
+    problem.check_options(name, models.load(name), chosen)
 
 
-def _cost(recording: "Recording", model: str) -> dict[str, Any]:
+def _cost(recording: "Recording", model: str, chosen: dict[str, object]) -> dict[str, Any]:
     from dataclasses import asdict
 
     from nwbdyn.learning.cost import estimate
@@ -118,7 +136,7 @@ def _cost(recording: "Recording", model: str) -> dict[str, Any]:
     from nwbdyn.trust.surrogates import SHIFT, Null
 
     try:
-        cost = estimate(recording, model)
+        cost = estimate(recording, model, options=chosen)
     except DataError as error:
         return {"model": model, "impossible": str(error)}
     null = Null(SHIFT, round(1 / LEVEL))
@@ -279,8 +297,11 @@ def _why_no_fit(summary: dict[str, Any]) -> str:
     )
 
 
-def _fit_command(summary: dict[str, Any]) -> str | None:
-    """The command that fits a model which takes such a recording; None where none does."""
+def _fit_command(summary: dict[str, Any], settings: tuple[str, ...]) -> str | None:
+    """The command that fits a model which takes such a recording; None where none does.
+
+    `settings` belong to the model that was asked about.
+    """
     from nwbdyn.tensors.splits import FEWEST_HELD_OUT
 
     if _num_usable(summary) < FEWEST_NEURONS:
@@ -290,7 +311,10 @@ def _fit_command(summary: dict[str, Any]) -> str | None:
     model = "stndt" if co_smoothing and enough else "netformer"
     if "cost" in summary and "impossible" not in summary["cost"]:
         model = summary["cost"]["model"]
+    else:
+        settings = ()
     words = ["nwbdyn", "fit", str(summary["source"]["uri"]), "--model", model]
+    words += [word for setting in settings for word in ("--set", setting)]
     for name, value in summary["chosen"].items():
         if not name.endswith("_digest"):
             words += [f"--{name.replace('_', '-')}", value]

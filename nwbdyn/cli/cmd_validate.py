@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nwbdyn.cli import terminal
+from nwbdyn.cli import options, terminal
 
 if TYPE_CHECKING:
     from nwbdyn.scoring.validating import Validation
@@ -42,6 +42,7 @@ Examples:
     help="Shuffles of the names, for the null.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the shuffles.")
+@options.quiet
 def command(
     run: Path,
     edges: Path | None,
@@ -50,24 +51,29 @@ def command(
     within: str | None,
     shuffles: int,
     seed: int,
+    quiet: bool,
 ) -> None:
     """Score the couplings of RUN against a known wiring, beside simple methods and a null."""
     from nwbdyn.runs.results import load
     from nwbdyn.scoring.validating import validate
 
-    found = validate(
-        load(run),
-        edges,
-        name_column=name_column,
-        directed=not undirected,
-        within=within,
-        shuffles=shuffles,
-        seed=seed,
-    )
-    terminal.say(_shown(found, shuffles))
+    fit = load(run)
+    with terminal.watch(quiet=quiet) as report:
+        found = validate(
+            fit,
+            edges,
+            name_column=name_column,
+            directed=not undirected,
+            within=within,
+            shuffles=shuffles,
+            seed=seed,
+            report=report,
+        )
+    click.echo(_table(found))
+    terminal.say(_sentences(found, shuffles), quiet=quiet)
 
 
-def _shown(found: "Validation", shuffles: int) -> str:
+def _table(found: "Validation") -> str:
     scores = list(found.table.columns)
     rows = [
         [name, *(_number(value) for value in row)]
@@ -75,7 +81,10 @@ def _shown(found: "Validation", shuffles: int) -> str:
     ]
     rows.append(["shuffled, 97.5 %", *(_number(found.null["high"][name]) for name in scores)])
     rows.append(["p of the model", *(_number(found.null["p"][name]) for name in scores)])
-    table = terminal.table(["", *(_SHORT.get(name, name) for name in scores)], rows)
+    return terminal.table(["", *(_SHORT.get(name, name) for name in scores)], rows)
+
+
+def _sentences(found: "Validation", shuffles: int) -> str:
     kind = "directed" if found.directed else "undirected"
     said = [
         f"{found.num_edges} of {found.num_pairs} {kind} pairs of {found.num_neurons} neurons are "
@@ -92,7 +101,7 @@ def _shown(found: "Validation", shuffles: int) -> str:
         )
         if names
     ]
-    return "\n".join([table, "", *(textwrap.fill(line, terminal.WIDTH) for line in said)])
+    return "\n".join(["", *(textwrap.fill(line, terminal.WIDTH) for line in said)])
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -36,6 +36,7 @@ def of_fit(fit: Fit) -> str:
         for name, by_split in scores.items()
     ]
     sentences = verdict.sentences(metrics, fit.model)
+    sentences += verdict.of_training(fit.history, fit.config)
     wrapped = [textwrap.fill(sentence, terminal.WIDTH) for sentence in sentences]
     table = terminal.table(header, rows)
     lines = [*of_sweep(fit), table, "", *wrapped, *of_benchmark(metrics, fit.model)]

@@ -34,6 +34,7 @@ def trust(fit: Fit) -> list[str]:
     """Sentences beside the verdict: coupling, held-out neurons, maps, seeds."""
     metrics: dict[str, Any] = fit.metrics
     said = verdict.sentences(metrics, fit.model)[1:]
+    said += verdict.of_training(fit.history, fit.config)
     needed = metrics.get("necessity")
     if needed is not None and needed["loss"]:
         losses = ", ".join(f"{loss:+.3f} ({maps})" for maps, loss in needed["loss"].items())

@@ -16,6 +16,7 @@ import pandas as pd
 
 from nwbdyn import baselines, metrics
 from nwbdyn.errors import ConfigError, DataError
+from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.runs.results import Fit
 from nwbdyn.tensors.binning import Binned
 from nwbdyn.tensors.splits import Split
@@ -51,6 +52,7 @@ def validate(
     within: str | None = None,
     shuffles: int = SHUFFLES,
     seed: int = 0,
+    report: Report = silent,
 ) -> Validation:
     """Compare the couplings of a fit with a known wiring.
 
@@ -64,6 +66,7 @@ def validate(
         within: column of the fit's neurons; names are shuffled among neurons of the same entry.
         shuffles: of the names.
         seed: of the shuffles.
+        report: told how many shuffles are scored.
 
     Returns:
         The scores are those of `metrics.agreement`. Sign accuracy is NaN where the wiring has no
@@ -102,10 +105,11 @@ def validate(
     ).T
     groups = np.zeros(len(rows)) if within is None else _column(neurons.table, within)[rows]
     first = next(iter(estimates))
-    drawn = [
-        _scores(estimates[first][np.ix_(order, order)], truth, pairs, directed, signed)
-        for order in _orders(groups, shuffles, seed)
-    ]
+    drawn = []
+    for order in _orders(groups, shuffles, seed):
+        shuffled = estimates[first][np.ix_(order, order)]
+        drawn.append(_scores(shuffled, truth, pairs, directed, signed))
+        report(Progress("shuffling", len(drawn), shuffles, "shuffles"))
     return Validation(
         table=table,
         null=_null(table.loc[first], pd.DataFrame(drawn)),

@@ -1,6 +1,6 @@
 """What a fit's scores come down to, in sentences that the terminal and the report both say."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -16,6 +16,7 @@ def sentences(metrics: dict[str, Any], model: str) -> list[str]:
         *_ensemble(metrics.get("ensemble")),
         *_coupling(metrics.get("coupling")),
         *_comparators(metrics.get("comparators"), model),
+        *_agreement(metrics.get("agreement")),
         *_edges(metrics),
         *_dynamics(metrics.get("dynamics")),
         *([of_states(metrics["states"])] if metrics.get("states") else []),
@@ -48,6 +49,22 @@ def winner(metrics: dict[str, Any], model: str) -> str:
     if known and interval[1] < 0:
         return f"{model} loses to the best baseline: {scores}."
     return f"{model} does not beat the best baseline: {scores}."
+
+
+def of_training(history: Sequence[Mapping[str, float]], config: Mapping[str, object]) -> list[str]:
+    """A sentence where nothing was learned after the first validation, and what to try."""
+    validated = [row for row in history if row.get("validation") is not None]
+    if len(validated) < 2:
+        return []
+    best = min(validated, key=lambda row: row["validation"])
+    if best is not validated[0]:
+        return []
+    rate = config["learning_rate"]
+    return [
+        f"The best epoch on validation was the first that was tried, {best['epoch']:.0f} of "
+        f"{history[-1]['epoch']:.0f}: nothing was learned after it. Try a smaller learning rate, "
+        f"--set learning_rate=X (now {rate:g})."
+    ]
 
 
 def of_states(found: dict[str, Any]) -> str:
@@ -128,6 +145,21 @@ def _comparators(told: dict[str, Any] | None, model: str) -> list[str]:
     return lines
 
 
+def _agreement(told: dict[str, Any] | None) -> list[str]:
+    """How far couplings agree between seeds, and between halves of the windows of one."""
+    if told is None:
+        return []
+    lines = []
+    for name, words in (("coupling", "Mean couplings"), ("influence", "Predictive influences")):
+        found = told.get(name, {})
+        if found.get("seeds") is not None:
+            lines.append(f"{words} of two seeds agree at r = {found['seeds']:.2f}.")
+    halves = told["coupling"]["windows"]
+    if halves is not None:
+        lines.append(f"Mean maps of odd and even windows agree at r = {halves:.2f}.")
+    return lines
+
+
 def _edges(metrics: dict[str, Any]) -> list[str]:
     """Which edges may be read; nothing of a model whose edges are no couplings."""
     tested, coupling = metrics.get("edges"), metrics.get("coupling")
@@ -199,7 +231,8 @@ def _held_out(found: dict[str, Any] | None, draws: dict[str, Any] | None) -> lis
         shown = f", {span(ends)} over trials and neurons" if ends else ""
         return [
             f"Over {draws['num_draws']} draws of held-out neurons: {found['metric']} "
-            f"{spread['mean']:.3f} +- {spread['sd']:.3f} (sd){shown}."
+            f"{spread['mean']:.3f} +- {spread['sd']:.3f} (sd){shown}. Predictions and the table of "
+            "scores are those of the first draw."
         ]
     ends = span(found["intervals"]["model"])
     held = f"{found['num_neurons']} neurons held out"
