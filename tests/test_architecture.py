@@ -98,6 +98,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         RECORDING | {"tensors.binning", "tensors.splits", "metrics", "baselines"},
         {"numpy", "pandas"},
     ),
+    "scoring.agreement": ({"connectivity", "metrics"}, {"numpy"}),
     "scoring.draws": ({"baselines", "scoring.evaluation", "metrics"}, {"numpy"}),
     "scoring.held_out": (
         {"baselines", "scoring.evaluation", "metrics", "tensors.windows"},

@@ -371,3 +371,16 @@ def test_an_optimiser_comes_with_the_schedule_that_was_asked_for():
     for schedule in ("constant", "plateau", "step", "cyclic"):
         _, scheduler = make(**PAPER, schedule=schedule).optimiser(100, 10)
         assert (scheduler is None) == (schedule == "constant")
+
+
+def test_layer_norms_that_turn_signs_are_told():
+    model = make(**PAPER)
+    model.finish([])
+    assert model.notes == ()
+    model.norm_out.weight.data[6] = -0.5
+    model.finish([])
+    assert "a positive coupling lowers the prediction" in model.notes[0]
+    raw = make(**PAPER | {"raw_values": True})
+    raw.norm_in.weight.data[6] = -0.5
+    raw.finish([])
+    assert raw.notes == ()

@@ -242,7 +242,8 @@ def pose(
         raise DataError(
             f"{recording.source.name} has {int(binned.valid.sum())} usable bins of "
             f"{binned.bin_width:g} s, too few for a context of {spec.context}: nothing is left to "
-            "train on. Ask the model for a shorter one, or pass a smaller --bin-width."
+            f"train on. Ask for a shorter one with --set {_context_field(config)}=BINS, or pass a "
+            "smaller --bin-width."
         )
     windows = Windows(
         binned,
@@ -330,6 +331,11 @@ def _check_value(name: str, model_class: type[Model], option: str, value: object
         raise ConfigError(f"{name}: {option} is {value!r}; it takes {expected}.")
     if option in _AT_LEAST_ONE and isinstance(value, int) and value < 1:
         raise ConfigError(f"{name}: {option} is {value}; it is at least 1.")
+
+
+def _context_field(config: BaseConfig) -> str:
+    """The option that says how many bins a window holds."""
+    return "history" if hasattr(config, "history") else "context"
 
 
 def _check_quantity(recording: Recording, name: str, model_class: type[Model]) -> None:

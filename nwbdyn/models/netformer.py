@@ -231,6 +231,19 @@ class NetFormer(base.Model):
             )
         return optimiser, None
 
+    @torch.no_grad()
+    def finish(self, train: Iterable[base.Batch]) -> None:
+        """Say so where the layer norms turn signs: then A_ij > 0 lowers the prediction."""
+        if self.norm_out is None or self.norm_in is None:
+            return
+        newest = self.config.history - 1
+        turned = float(self.norm_in.weight[newest] * self.norm_out.weight[newest])
+        if turned <= 0:
+            self.notes = (
+                f"the layer norms multiply the newest value by {turned:.3g}: a positive coupling "
+                "lowers the prediction; read the signs of the influence instead",
+            )
+
     def connectivity(self, session: str | None = None) -> dict[str, Tensor]:
         """What `nwbdyn.connectivity` needs to evaluate A at any window (form "netformer")."""
         ids = self.layout.neuron_ids[session or next(iter(self.layout.neuron_ids))]

@@ -25,7 +25,7 @@ from nwbdyn.progress import Progress, Report
 from nwbdyn.recording import Note, Recording
 from nwbdyn.runs import provenance
 from nwbdyn.runs.results import Fit, Predictions
-from nwbdyn.scoring import averaging, blocks, evaluation, held_out, importance, rollout
+from nwbdyn.scoring import agreement, averaging, blocks, evaluation, held_out, importance, rollout
 from nwbdyn.scoring.averaging import Average
 from nwbdyn.scoring.evaluation import SCORED, Contest, Task
 from nwbdyn.scoring.rollout import HORIZONS
@@ -110,12 +110,18 @@ def summarise(
         metrics["comparators"] = comparing.compare(task, problem.name, mean.prediction, others)
     report(Progress("connectivity", 0, len(trained), "models"))
     couplings = [readout.connectivity(member.model, windows) for member in trained]
+    coupling = couplings[trained.index(best)]
     influences = _influences(trained, windows, influence_windows, report)
-    edges, told = _edges(couplings, influences)
+    over_time = influences[trained.index(best)].over_time if influences else None
+    edges, told = _no_edges(coupling)
+    if not told:
+        matrices = [each.mean().to_numpy() for each in couplings]
+        means = [found.mean for found in influences]
+        edges = readout.edges(matrices, coupling.neurons, means)
+        metrics["agreement"] = agreement.told(matrices, coupling, means, over_time)
     report(Progress("connectivity", len(trained), len(trained), "models"))
     embeddings = best.model.embeddings()
     rows = list(problem.layout.neuron_ids[windows.session])
-    coupling = couplings[trained.index(best)]
     described = problem.described()
     seeds = [member.seed for member in trained]
     return Fit(
@@ -146,7 +152,7 @@ def summarise(
         device=_named(windows.device),
         embeddings=None if embeddings is None else embeddings.cpu().numpy()[rows],
         currents=readout.currents(coupling, windows),
-        influence=influences[trained.index(best)].over_time if influences else None,
+        influence=over_time,
         trials=_trials(problem),
         notes=(*problem.notes, *(Note("model", problem.name, n) for n in best.model.notes), *told),
         weights={
@@ -172,20 +178,17 @@ def _influences(
     ]
 
 
-def _edges(
-    couplings: Sequence[Connectivity], influences: Sequence[Influence]
-) -> tuple[pd.DataFrame, tuple[Note, ...]]:
-    """The edge table, and what has to be said of it."""
-    neurons = couplings[0].neurons
-    if len(neurons) > MOST_NEURONS:
-        reason = (
-            f"no edge table: a matrix of {len(neurons)} x {len(neurons)} is not made. The "
-            "connectivity answers by cell type, by edge and at single times"
-        )
-        none = readout.edges([np.zeros((0, 0))], neurons.take(np.zeros(0, int)))
-        return none, (Note("too-many-neurons", "edges", reason),)
-    means = [coupling.mean().to_numpy() for coupling in couplings]
-    return readout.edges(means, neurons, [found.mean for found in influences]), ()
+def _no_edges(coupling: Connectivity) -> tuple[pd.DataFrame, tuple[Note, ...]]:
+    """An edge table without edges, and why there can be none; no reason where there can."""
+    neurons = coupling.neurons
+    none = readout.edges([np.zeros((0, 0))], neurons.take(np.zeros(0, int)))
+    if len(neurons) <= MOST_NEURONS:
+        return none, ()
+    reason = (
+        f"no edge table: a matrix of {len(neurons)} x {len(neurons)} is not made. The "
+        "connectivity answers by cell type, by edge and at single times"
+    )
+    return none, (Note("too-many-neurons", "edges", reason),)
 
 
 def task_of(problem: Problem) -> Task:

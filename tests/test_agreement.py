@@ -1,0 +1,70 @@
+"""Agreement of couplings between seeds and between halves of their windows."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_contributions import stndt
+
+from nwbdyn import fitting, simulate
+from nwbdyn.connectivity import Connectivity
+from nwbdyn.learning import readout
+from nwbdyn.recording import Neurons
+from nwbdyn.scoring import agreement, verdict
+
+
+def coupling(matrices, form="dense"):
+    neurons = Neurons(pd.DataFrame({"id": np.arange(matrices.shape[1])}), "unit")
+    time = np.arange(float(len(matrices)))
+    return Connectivity(form, time, (-1.0, 0.0), neurons, "z per z", True, {"weights": matrices})
+
+
+def test_seeds_agree_as_their_off_diagonal_entries_correlate():
+    draw = np.random.default_rng(0)
+    means = [draw.normal(size=(5, 5)) for _ in range(3)]
+    apart = ~np.eye(5, dtype=bool)
+    pairs = [
+        np.corrcoef(means[a][apart], means[b][apart])[0, 1] for a, b in [(0, 1), (0, 2), (1, 2)]
+    ]
+    assert agreement.of_seeds(means) == pytest.approx(np.mean(pairs))
+    assert agreement.of_seeds(means[:1]) is None
+    assert agreement.of_seeds([np.zeros((5, 5)), means[0]]) is None
+
+
+def test_halves_are_the_odd_and_the_even_windows():
+    matrices = np.random.default_rng(1).normal(size=(9, 4, 4)).astype(np.float32)
+    apart = ~np.eye(4, dtype=bool)
+    odd, even = matrices[1::2].mean(0)[apart], matrices[::2].mean(0)[apart]
+    assert agreement.of_halves(coupling(matrices)) == pytest.approx(
+        np.corrcoef(odd, even)[0, 1], abs=1e-5
+    )
+    assert agreement.of_halves(coupling(matrices[:3])) is None
+
+
+def test_attention_is_split_by_windows_and_overlapping_windows_are_not():
+    model, windows = stndt()
+    maps = readout.connectivity(model, windows)
+    found = agreement.told([maps.mean().to_numpy()], maps, [], None)
+    assert found["coupling"]["seeds"] is None
+    assert -1 <= found["coupling"]["windows"] <= 1
+    assert "influence" not in found
+
+
+def test_a_fit_of_two_seeds_tells_how_far_they_agree():
+    recording, _ = simulate.sample("sample:network?neurons=6&steps=400")
+    options = {"updates": 20, "hidden": 8}
+    made = fitting.fit(recording, "synapsnet", seeds=2, options=options)
+    each = [fitting.fit(recording, "synapsnet", seed=seed, options=options) for seed in (0, 1)]
+    apart = ~np.eye(6, dtype=bool)
+
+    def agree(couplings):
+        one, other = (coupling.mean().to_numpy()[apart] for coupling in couplings)
+        return np.corrcoef(one, other)[0, 1]
+
+    found = made.metrics["agreement"]
+    assert found["coupling"]["windows"] is None  # windows of a next-bin model overlap
+    expected = agree([one.connectivity for one in each])
+    assert found["coupling"]["seeds"] == pytest.approx(expected, abs=1e-5)
+    expected = agree([one.influence for one in each])
+    assert found["influence"]["seeds"] == pytest.approx(expected, abs=1e-3)  # half precision
+    said = verdict.sentences(made.metrics, "synapsnet")
+    assert any(line.startswith("Mean couplings of two seeds agree at r = ") for line in said)
