@@ -26,17 +26,26 @@ QUICK = {
 }
 
 
-def two_states() -> Recording:
-    """A constant linear system at 10 Hz; a common drive is four times as strong in one state."""
-    draw = np.random.default_rng(0)
+def two_states(*, changes: bool) -> Recording:
+    """A linear system at 10 Hz in which the sign of what neuron 0 sends changes with the state.
+
+    Without `changes` its coupling is constant, and one common drive is four times as strong in one
+    state.
+    """
+    draw = np.random.default_rng(int(changes))  # found in 3 of 4 such recordings: power is no 1
     state = np.arange(NUM_FRAMES) // LENGTH % 2
-    weight = 0.3 * np.eye(NUM_NEURONS)
-    weight[1, 0] = 0.4
+    weight = np.tile(0.3 * np.eye(NUM_NEURONS), (2, 1, 1))
+    weight[:, 1, 0] = 0.4
     loading = 0.3 * draw.normal(size=NUM_NEURONS) * np.array([[1.0], [4.0]])
+    if changes:
+        weight[:, [2, 3], 0] = [[1.2], [-1.2]]
+        loading[:] = 0
     x = np.zeros((NUM_FRAMES, NUM_NEURONS))
     for t in range(1, NUM_FRAMES):
         noise = 0.3 * draw.normal(size=NUM_NEURONS)
-        x[t] = weight @ x[t - 1] + noise + loading[state[t]] * draw.normal()
+        x[t] = weight[state[t]] @ x[t - 1] + noise + loading[state[t]] * draw.normal()
+    if changes:
+        x[:, [2, 3]] += 1.5 * (2 * state - 1)[:, None]  # activity tells the state
     recording = rois(x, np.arange(NUM_FRAMES) / 10)
     first = np.arange(0, NUM_FRAMES, LENGTH)
     recording.intervals["behaviour"] = pd.DataFrame(
@@ -59,8 +68,12 @@ def p_of(recording: Recording) -> float:
     return state_null.compare(problem, own, refit, table, Workplace(), number=state_null.FEWEST)
 
 
+def test_a_coupling_that_differs_between_states_can_be_told_from_a_constant_one():
+    assert p_of(two_states(changes=True)) == pytest.approx(1 / 20)
+
+
 def test_a_drive_that_differs_between_states_is_not_taken_for_coupling():
-    assert p_of(two_states()) > 0.05
+    assert p_of(two_states(changes=False)) > 0.05
 
 
 def test_p_counts_simulations_that_differ_as_much():
@@ -96,7 +109,7 @@ def test_residuals_that_last_are_drawn_in_runs():
 
 
 def test_a_simulation_with_its_own_residuals_is_the_recording():
-    problem = pose(two_states(), "netformer", seed=0, options={**QUICK, "epochs": 1})
+    problem = pose(two_states(changes=False), "netformer", seed=0, options={**QUICK, "epochs": 1})
     (own,) = members.train_each(problem, [0], Workplace())
     refit = identifiability.train_static(problem, own, Workplace())
     assert refit is not None
@@ -119,7 +132,7 @@ def test_a_simulation_with_its_own_residuals_is_the_recording():
 
 def test_a_fit_says_what_its_states_support():
     made = fit(
-        two_states(),
+        two_states(changes=False),
         "netformer",
         null="shift:19",
         states="behaviour:state",
@@ -140,7 +153,7 @@ def test_a_difference_that_stands_is_said():
 
 
 def test_what_cannot_be_asked_is_refused():
-    recording = two_states()
+    recording = two_states(changes=False)
     with pytest.raises(ConfigError, match="Add --null shift:20"):
         fit(recording, "netformer", states="behaviour")
     with pytest.raises(ConfigError, match="has no A"):
