@@ -130,6 +130,55 @@ def test_the_scores_figure_shows_every_method(fit):
     assert names == {fit.model, *fit.metrics["baselines"]}
 
 
+def test_the_scores_figure_shows_the_scores_of_the_metrics(fit):
+    axes = figures.scores(fit)
+    metric, split = fit.metrics["primary"]["metric"], fit.metrics["primary"]["split"]
+    scores = {fit.model: fit.metrics["model"], **fit.metrics["baselines"]}
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    drawn = {}
+    for line in axes.lines:
+        if len(line.get_xdata()) == 1:  # a longer one is an interval
+            drawn[names[int(line.get_ydata()[0])]] = line.get_xdata()[0]
+    assert drawn == {name: by_split[split][metric] for name, by_split in scores.items()}
+
+
+def test_predictions_are_drawn_beside_what_was_recorded(fit):
+    from nwbdyn.report.figures.activity import chosen
+
+    told = fit.predictions
+    for panel, (_, neuron, _) in zip(figures.predictions(fit), chosen(fit), strict=True):
+        for line, values in zip(panel.lines, (told.recorded, told.values), strict=True):
+            rows = np.searchsorted(told.time, line.get_xdata())
+            assert (told.labels[rows] == 2).all()  # test
+            np.testing.assert_array_equal(line.get_ydata(), values[rows, neuron])
+
+
+def test_the_course_of_two_cell_types_is_their_mean_weight(fit):
+    axes = figures.cell_types_over_time(fit)
+    course = fit.connectivity.by_cell_type()
+    for line in axes.lines[:-1]:  # the last is zero
+        pre, post = line.get_label().split(" → ")
+        expected = course.sel(pre_type=pre, post_type=post).to_series().rolling(4, min_periods=1)
+        np.testing.assert_allclose(line.get_ydata(), expected.mean(), rtol=1e-4, atol=1e-7)
+    sizes = abs(course).mean("time").to_numpy().ravel()
+    strongest = np.abs(axes.lines[0].get_ydata()).max()
+    assert strongest >= np.nanmax(sizes) * 0.99
+
+
+def test_the_cross_correlogram_shows_the_median_over_neurons(currents):
+    from nwbdyn.report.figures.currents import lagged
+
+    axes = figures.cross_correlogram(currents)
+    median = lagged(currents).median()
+    np.testing.assert_array_equal(axes.lines[0].get_xdata(), median.index)
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), median)
+
+
+def test_every_figure_is_tested_here():
+    text = Path(__file__).read_text("utf-8")
+    assert [name for name in figures.__all__ if f"figures.{name}(" not in text] == []
+
+
 def test_the_learning_curve_marks_the_lowest_validation_loss(fit):
     axes = figures.learning_curve(fit)
     right = next(other for other in axes.figure.axes if other is not axes)
