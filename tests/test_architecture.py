@@ -149,7 +149,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"numpy", "pandas", "torch"},
     ),
     "learning.influence": (
-        RECORDING | {"connectivity", "models", "tensors.windows"},
+        RECORDING | {"connectivity", "models", "tensors.splits", "tensors.windows"},
         {"numpy", "torch"},
     ),
     "learning.cost": (

@@ -9,8 +9,10 @@ from test_contributions import netformer, stndt, synapsnet
 
 import nwbdyn
 from nwbdyn import fitting, simulate
+from nwbdyn.errors import ConfigError
 from nwbdyn.learning import influence, readout
 from nwbdyn.runs import results
+from nwbdyn.runs.restoring import influence_at
 
 HALF = {"rtol": 2e-3, "atol": 1e-5}  # matrices over time are kept in half precision
 
@@ -93,3 +95,31 @@ def test_a_fit_holds_it_beside_the_models_own_form_and_so_does_its_run(model, op
         np.testing.assert_array_equal(back.influence.to_xarray(), made.influence.to_xarray())
         np.testing.assert_array_equal(back.influence.time, made.influence.time)
         assert back.influence.measure == made.influence.measure
+
+
+@pytest.mark.parametrize("make", [lambda: netformer(layer_norm=True), synapsnet, stndt])
+def test_it_is_there_at_any_time_of_the_session(make):
+    model, windows = make()
+    every = influence.read(model, windows).over_time
+    near = every.time[[0, 2]] + 0.001
+    found = influence.at(model, windows, [*near, near[0], windows.binned.time[40]])
+    assert found.num_windows == 3
+    assert found.time[1:].tolist() == every.time[[0, 2]].tolist()
+    assert abs(found.time[0] - windows.binned.time[40]) < 12 * windows.binned.bin_width
+    for time in every.time[[0, 2]]:
+        np.testing.assert_allclose(found.at(time), every.at(time), **HALF)
+
+
+def test_a_fit_is_asked_at_any_time_and_one_that_was_not_trained_for_it_says_so():
+    address = "sample:network?neurons=6&steps=400"
+    made = fitting.fit(address, "synapsnet", options={"updates": 20, "hidden": 8})
+    time = made.connectivity.time[11]
+    matrix = influence_at(made, [time]).at(time).to_numpy()
+    apart = ~np.eye(6, dtype=bool)
+    np.testing.assert_allclose(matrix[apart], made.connectivity.at(time).to_numpy()[apart], **HALF)
+    options = {"context": 20, "layers": 1, "feedforward": 8, "updates": 2}
+    reach = fitting.fit(
+        "sample:reach?neurons=20&trials=24", "stndt", bin_width=0.05, options=options
+    )
+    with pytest.raises(ConfigError, match="causal_mask_ratio"):
+        influence_at(reach, [5.0])

@@ -17,7 +17,9 @@ import pandas as pd
 import torch
 
 from nwbdyn import metrics
+from nwbdyn.connectivity import Connectivity
 from nwbdyn.errors import ConfigError, ResultsError
+from nwbdyn.learning import influence
 from nwbdyn.learning.problem import Problem, pose
 from nwbdyn.models.base import Model, Output
 from nwbdyn.progress import silent
@@ -66,6 +68,31 @@ def restore(fit: Fit, recording: Recording | str | None = None) -> Restored:
     model = problem.model_class(problem.config, problem.layout)
     model.load_state_dict({name: torch.as_tensor(value) for name, value in fit.weights.items()})
     return Restored(problem, model.eval())
+
+
+def influence_at(
+    fit: Fit, times: Sequence[float], *, recording: Recording | str | None = None
+) -> Connectivity:
+    """The predictive influence at any moments of the session, where `Fit.influence` has some only.
+
+    Args:
+        times: seconds on the session clock.
+        recording: as for `restore`.
+
+    Returns:
+        One matrix for the window nearest to each of the times; times that share one share it.
+
+    Raises:
+        ConfigError: a model whose influence says nothing: STNDT without `causal_mask_ratio`.
+        ResultsError, AddressError, ReadError: as `restore`.
+    """
+    restored = restore(fit, recording)
+    if not restored.model.influences:
+        raise ConfigError(
+            f"This {fit.model} was not trained for its predictive influence. Fit it with --set "
+            "causal_mask_ratio=0.2."
+        )
+    return influence.at(restored.model, restored.problem.windows, times)
 
 
 def lesion(
