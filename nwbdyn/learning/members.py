@@ -140,9 +140,13 @@ def candidates(problem: Posed, tried: Sequence[BaseConfig] = ()) -> tuple[BaseCo
 
 def left_open(problem: Posed, configs: Sequence[BaseConfig]) -> list[str]:
     """Names of the options in which the candidates differ from what was asked."""
-    asked = asdict(problem.config)
+    return _differing(problem.config, configs)
+
+
+def _differing(from_: BaseConfig, configs: Sequence[BaseConfig]) -> list[str]:
+    reference = asdict(from_)
     tried = [asdict(config) for config in configs]
-    return [name for name in asked if any(config[name] != asked[name] for config in tried)]
+    return [name for name in reference if any(one[name] != reference[name] for one in tried)]
 
 
 def settle(
@@ -167,7 +171,7 @@ def choose(
     """
     if len(configs) == 1:
         return Choice(_posed(problem, configs[0]))
-    names = left_open(problem, configs)
+    names = _differing(configs[0], configs)
     posed = _each_posed(problem, configs)
     place.report(Progress("choosing", 0, len(configs), "candidates"))
     found = _attempt(
