@@ -9,6 +9,7 @@ from nwbdyn import simulate
 from nwbdyn.errors import DataError
 from nwbdyn.fitting import fit
 from nwbdyn.learning import problem
+from nwbdyn.many import scaling
 from nwbdyn.metrics import bits_per_spike
 from nwbdyn.scoring import draws as draws_room
 from nwbdyn.scoring import verdict
@@ -111,7 +112,7 @@ def test_the_mean_over_draws_is_in_its_interval_and_says_who_won(drawn):
     assert low < found["model"]["co_bps"]["mean"] < high
     low, high = found["intervals"]["difference"]
     assert low < found["difference"]["co_bps"]["mean"] < high
-    assert found["beats"] is (low > 0)
+    assert found["beats"] is drawn.metrics["beats_baseline"] is (low > 0)
     first, *rest = verdict.sentences(drawn.metrics, "stndt")
     assert "over 2 draws of held-out neurons" in first
     assert f"{low:+.3f} to {high:+.3f}" in first
@@ -147,6 +148,13 @@ def test_the_interval_draws_a_neuron_in_all_its_draws_and_a_block_in_all_of_them
     half = np.quantile(np.abs(np.array(means) - whole), 0.95) * 2.571 / 1.960 * np.sqrt(6 / 5)
     # two Monte Carlo estimates of a quantile, from 1,000 and 2,000 resamples
     assert [low, high] == pytest.approx([whole - half, whole + half], abs=0.15 * half)
+
+
+def test_a_table_of_recordings_shows_the_mean_over_draws(drawn):
+    outcome = scaling._fitted((drawn.source,), drawn.run)
+    found, best = drawn.metrics["draws"], drawn.metrics["primary"]["baseline"]
+    assert outcome.value == pytest.approx(found["model"]["co_bps"]["mean"])
+    assert outcome.baseline_value == pytest.approx(found["baselines"][best]["co_bps"]["mean"])
 
 
 def test_a_stopped_fit_goes_on_with_the_draws_that_are_done(drawn):

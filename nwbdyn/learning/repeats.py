@@ -47,6 +47,8 @@ def with_draws(
 ) -> Fit:
     """The fit, with the mean of its test scores over draws of held-out neurons (`draws.together`).
 
+    Whether it beats its baselines is then what that mean says.
+
     Args:
         scored: the scores of the fit, the first draw.
         again: poses the same problem with another `seed`.
@@ -60,7 +62,9 @@ def with_draws(
         folder = None if place.run is None else place.run / f"draw-{k}"
         found.append(_draw(again(seed=own[0]), own, replace(place, run=folder)))
     place.report(Progress("draws", number, number, "draws of held-out neurons"))
-    return replace(fitted, metrics=fitted.metrics | {"draws": draws.together(found)})
+    told = draws.together(found)
+    more = {"draws": told, "beats_baseline": told["beats"]}
+    return replace(fitted, metrics=fitted.metrics | more)
 
 
 def _draw(problem: Problem, seeds: Sequence[int], place: Workplace) -> Draw:

@@ -176,14 +176,20 @@ def _fitted(session: Session, folder: Path) -> Outcome:
     metrics = json.loads((folder / run_directory.METRICS).read_text(encoding="utf-8"))
     primary = metrics["primary"]
     metric, split, baseline = primary["metric"], primary["split"], primary["baseline"]
+    value = metrics["model"][split][metric]
+    other = metrics["baselines"][baseline][split][metric] if baseline else None
+    if "draws" in metrics:  # of held-out neurons: their mean
+        drawn = metrics["draws"]
+        value = drawn["model"][metric]["mean"]
+        other = drawn["baselines"][baseline][metric]["mean"] if baseline else None
     return Outcome(
         session[0].uri,
         str(folder),
         FITTED,
         metric=metric,
-        value=metrics["model"][split][metric],
+        value=value,
         baseline=baseline or "",
-        baseline_value=metrics["baselines"][baseline][split][metric] if baseline else None,
+        baseline_value=other,
     )
 
 
