@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import two_processes
 from click.testing import CliRunner
 from test_fitting import LINEAR, imaging
 
@@ -20,7 +21,7 @@ from nwbdyn.learning.problem import pose
 from nwbdyn.runs import results, run_directory
 from nwbdyn.trust import refits
 
-SCRIPT = Path(__file__).with_name("two_processes.py")
+SCRIPT = Path(two_processes.__file__)
 
 # Weights of 40 updates in float64, whose batches were added up in another order: each update errs
 # by some 2**-53 of a sum of 33 windows, and updates add up.
@@ -58,8 +59,20 @@ def together(tmp_path_factory) -> dict[str, np.ndarray]:
     return numbers(2, tmp_path_factory.mktemp("two") / "two.npz")
 
 
-def test_two_processes_learn_what_one_learns(together, tmp_path):
-    alone = numbers(1, tmp_path / "one.npz")
+@pytest.fixture
+def as_in_the_script():
+    """What `two_processes.main` sets for its process, undone."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+    torch.set_default_dtype(torch.float32)
+    torch.use_deterministic_algorithms(False)
+
+
+def test_two_processes_learn_what_one_learns(together, as_in_the_script, tmp_path):
+    two_processes.main(1, tmp_path / "one.npz")
+    alone = dict(np.load(tmp_path / "one.npz"))
     assert len(alone["losses"]) > 1
     assert_same(together, alone)
 

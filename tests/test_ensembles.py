@@ -109,11 +109,6 @@ def assert_equal_fits(found: list[Trained], wanted: list[Trained], relative: flo
         ),
         (
             "synapsnet",
-            SMALL["synapsnet"] | {"updates": 200, "decoder": "gru", "batch_size": 128},
-            [{}, {"learning_rate": 0.02}],
-        ),
-        (
-            "synapsnet",
             SMALL["synapsnet"] | {"updates": 200, "coupling": False},
             [{}, {"weight_decay": 0.3}],
         ),
@@ -174,9 +169,15 @@ def test_members_that_cannot_share_a_program_are_trained_all_the_same(double):
     assert_equal_fits(together(problem, members), each_alone(problem, members))
 
 
-def test_stndt_trains_one_member_after_another():
-    options = {"context": 10, "layers": 1, "feedforward": 8, "batch_size": 8, "updates": 10}
-    problem = posed("stndt", units(), **options)
+@pytest.mark.parametrize(
+    ("model", "recording", "options"),
+    [
+        ("stndt", units, {"context": 10, "layers": 1, "feedforward": 8, "batch_size": 8}),
+        ("synapsnet", imaging, SMALL["synapsnet"] | {"decoder": "gru", "batch_size": 128}),
+    ],
+)
+def test_what_does_not_stack_trains_one_member_after_another(model, recording, options):
+    problem = posed(model, recording(), **options, updates=10)
     members = [Member(problem.config, problem.windows, seed) for seed in range(2)]
     found = together(problem, members)
     for one, other in zip(found, each_alone(problem, members), strict=True):
