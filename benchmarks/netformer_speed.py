@@ -36,6 +36,7 @@ from nwbdyn.recording import Neurons, Recording, Source, Traces
 STEPS = ((527, 32), (1000, 32), (5000, 4))  # neurons, windows of a batch
 MEMORY = (500, 1000, 2000, 4000)  # neurons, in batches of 4
 LARGEST = 20_000  # neurons, in batches of 4
+FRAMES = (2_000, 20_000)  # of recordings of 50 neurons
 OPTIONS = {"history": 59, "embedding": 30, "layer_norm": True, "raw_values": False, "ridge": 0.0}
 
 
@@ -144,16 +145,21 @@ def peak(form: str, num_neurons: int, num_steps: int) -> dict[str, float]:
     return {"MB": machine.peak() - before, "seconds": seconds[-1]}
 
 
-def elsewhere(form: str, num_neurons: int, num_steps: int = 1) -> dict[str, float]:
-    """`peak` in a process of its own."""
-    command = [sys.executable, __file__, "--peak", form, str(num_neurons), str(num_steps)]
+def elsewhere(*arguments: object) -> dict[str, float]:
+    """What `peak` or `epoch` tells, in a process of its own."""
+    command = [sys.executable, __file__, *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     return json.loads(done.stdout)
 
 
-def epoch_seconds(num_frames: int) -> float:
-    """CPU seconds of one pass over the training windows of a recording of 50 neurons."""
+def epoch(num_frames: int) -> dict[str, float]:
+    """CPU seconds of one pass over the training windows of a recording of 50 neurons.
+
+    Of these the loader's, which gathers the same windows once more; and MB at the peak above the
+    process with the recording.
+    """
+    torch.set_num_threads(1)
     data = np.random.default_rng(0).normal(size=(num_frames, 50)).astype(np.float32)
     recording = Recording(
         session_id="noise",
@@ -164,7 +170,16 @@ def epoch_seconds(num_frames: int) -> float:
     made = pose(recording, "netformer", seed=0, options=OPTIONS | {"epochs": 10})
     cpu = torch.device("cpu")
     loop = Loop(made.model_class, made.config, made.layout, made.windows, seed=0, device=cpu)
-    return cpu_seconds(loop.epoch_of_updates)
+
+    def load() -> None:
+        for _ in made.windows.batches("train", made.config.batch_size, loop.generator):
+            pass
+
+    before = machine.forget_peak()
+    loop.epoch_of_updates()  # warms up
+    megabytes = machine.peak() - before
+    seconds = median(cpu_seconds(loop.epoch_of_updates) for _ in range(3))
+    return {"seconds": seconds, "loader": cpu_seconds(load), "MB": megabytes}
 
 
 def cell_type_seconds(num_neurons: int = 527, num_types: int = 4) -> float:
@@ -200,12 +215,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--most-neurons", type=int, default=LARGEST)
     parser.add_argument("--peak", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--epoch", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     if arguments.peak:
         form, num_neurons, num_steps = arguments.peak
         print(json.dumps(peak(form, int(num_neurons), int(num_steps))))
+        return
+    if arguments.epoch:
+        print(json.dumps(epoch(arguments.epoch)))
         return
     difference = largest_difference()
     print(f"largest difference of predictions: {difference:.1e}", flush=True)
@@ -214,11 +233,13 @@ def main() -> None:
     held = []
     for num_neurons in MEMORY:
         if num_neurons <= arguments.most_neurons:
-            megabytes = [elsewhere(form, num_neurons)["MB"] for form in ("textbook", "here")]
+            megabytes = [
+                elsewhere("--peak", form, num_neurons, 1)["MB"] for form in ("textbook", "here")
+            ]
             held.append([str(num_neurons), *(f"{value:.0f}" for value in megabytes)])
             print(held[-1], flush=True)
-    large = elsewhere("here", LARGEST, 3)
-    short, long = (median(epoch_seconds(n) for _ in range(3)) for n in (2_000, 20_000))
+    large = elsewhere("--peak", "here", LARGEST, 3)
+    short, long = (elsewhere("--epoch", frames) for frames in FRAMES)
     text = (
         f"NetFormer, H 59, E 30, float32, one thread; median of {arguments.rounds} steps. With the "
         f"same weights both forms predict the same to {difference:.1e}.\n\n"
@@ -229,7 +250,10 @@ def main() -> None:
         f"{large['MB']:.0f} MB.\n\nMeans over pairs of 4 cell types, 527 neurons: "
         f"{1e3 * cell_type_seconds():.3f} ms a window given queries and keys, "
         f"{1e3 * stored_cell_type_seconds():.2f} ms from the stored form.\n\nAn epoch over 50 "
-        f"neurons: {short:.2f} CPU s for 2,000 frames, {long:.2f} for 20,000: {long / short:.1f} x."
+        f"neurons: {short['seconds']:.2f} CPU s for {FRAMES[0]:,} frames, {long['seconds']:.2f} "
+        f"for {FRAMES[1]:,}: {long['seconds'] / short['seconds']:.1f} x. Peak above the process "
+        f"with the recording: {short['MB']:.0f} and {long['MB']:.0f} MB. The loader takes "
+        f"{100 * long['loader'] / long['seconds']:.0f} % of an epoch."
     )
     publish("netformer_speed", text)
 
