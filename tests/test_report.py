@@ -352,6 +352,20 @@ def test_the_paper_of_the_model_is_cited(fit):
     assert "DANDI:000140" in dict(words.citations(replace(fit, source=dandi)))["data"]
 
 
+def test_a_half_without_a_neighbour_takes_its_row_alone():
+    def layout(*titles, movie=False):
+        pictures = [
+            sections.Picture(title, "", figures.scores, wide=title == "wide") for title in titles
+        ]
+        return page.layout(pictures, movie=movie)
+
+    assert layout("a", "b", "wide", "c") == ["half", "half", "wide", "lone"]
+    assert layout("a", "wide", "b", "c") == ["lone", "wide", "half", "half"]
+    assert layout(sections.MATRIX, "wide") == ["lone", "wide"]
+    assert layout(sections.MATRIX, "a", "b", movie=True) == ["half", "half", "half"]
+    assert layout("wide", "wide") == ["wide", "wide"]
+
+
 def test_a_matrix_that_is_never_negative_is_not_called_red_and_blue(fit, trials):
     assert "red positive" in words.colours(fit)
     assert "none is negative" in words.colours(trials)
@@ -546,6 +560,21 @@ def test_states_of_the_recording_are_shown_on_request(fit, tmp_path):
     assert "no interval table 'running'; it has: behavioral_state." in wrong.output
     wrong = CliRunner().invoke(main, [*again, "behavioral_state:speed"])
     assert "such columns of behavioral_state: state." in wrong.output
+
+
+def test_lines_between_groups_stay_dark_on_the_light_matrix_in_dark_mode(fit):
+    axes = figures.connectivity(fit)
+    assert len(axes.lines) >= 2
+    assert {line.get_color() for line in axes.lines} == {style.ON_MATRIX}
+    assert style.ON_MATRIX not in page.PAGE_COLOURS
+
+
+def test_a_late_clock_begins_at_its_offset(fit):
+    late = replace(fit, connectivity=replace(fit.connectivity, time=fit.connectivity.time + 1e6))
+    axes = figures.cell_types_over_time(late)
+    first = np.floor(late.connectivity.time[0])
+    assert axes.get_xlabel() == f"time (s) after {first:.0f} s"
+    assert axes.lines[0].get_xdata()[0] < 1
 
 
 def test_no_two_baselines_share_a_colour_in_dark_mode():

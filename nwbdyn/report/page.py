@@ -16,7 +16,7 @@ import pandas as pd
 from nwbdyn.errors import ResultsError
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.report import sections, slider, style, words
-from nwbdyn.report.sections import Draw, Section
+from nwbdyn.report.sections import Draw, Picture, Section
 from nwbdyn.runs import run_directory
 from nwbdyn.runs.results import Fit
 from nwbdyn.scoring import verdict
@@ -80,6 +80,8 @@ def render(
         lstrip_blocks=True,
     )
     metrics: dict[str, Any] = fit.metrics
+    movie = slider.frames(fit)
+    planned = sections.of_fit(fit, states, by)
     return environment.get_template("page.html.jinja").render(
         title=f"{fit.model} on {fit.source.name}",
         subtitle=words.subtitle(fit),
@@ -88,10 +90,10 @@ def render(
         trust=words.trust(fit),
         meaning=words.meaning(fit),
         colours=words.colours(fit),
-        sections=_drawn(sections.of_fit(fit, states, by), fit, report),
+        sections=_drawn(planned, fit, report, movie=movie is not None),
         scoreboard=words.scoreboard(fit),
         benchmark=words.benchmark(fit),
-        slider=slider.frames(fit),
+        slider=movie,
         change=sections.of_change(fit),
         provenance=words.provenance(fit),
         citations=words.citations(fit),
@@ -99,21 +101,24 @@ def render(
     )
 
 
-def _drawn(planned: Sequence[Section], fit: Fit, report: Report) -> list[dict[str, Any]]:
-    """The sections with their figures as SVG."""
+def _drawn(
+    planned: Sequence[Section], fit: Fit, report: Report, *, movie: bool
+) -> list[dict[str, Any]]:
+    """The sections with their figures as SVG; with `movie` the slider follows the mean matrix."""
     total = sum(len(section.pictures) for section in planned)
     drawn: list[dict[str, Any]] = []
     done = 0
     for section in planned:
         pictures = []
-        for picture in section.pictures:
+        layouts = layout(section.pictures, movie=movie)
+        for picture, place in zip(section.pictures, layouts, strict=True):
             report(Progress("drawing", done, total, "figures"))
             svg = _svg(picture.draw, fit)
             pictures.append(
                 {
                     "title": picture.title,
                     "caption": picture.caption,
-                    "wide": picture.wide,
+                    "layout": place,
                     "svg": svg,
                 }
             )
@@ -121,6 +126,22 @@ def _drawn(planned: Sequence[Section], fit: Fit, report: Report) -> list[dict[st
         drawn.append({"title": section.title, "pictures": pictures})
     report(Progress("drawing", done, total, "figures"))
     return drawn
+
+
+def layout(pictures: Sequence[Picture], *, movie: bool) -> list[str]:
+    """ "wide", "half", or "lone" (a half without a neighbour, which takes the whole row)."""
+    layouts: list[str] = []
+    waiting = False  # a half waits for its neighbour
+    for picture in pictures:
+        if picture.wide and waiting:
+            layouts[-1] = "lone"
+        waiting = not picture.wide and not waiting
+        if movie and picture.title == sections.MATRIX:
+            waiting = not waiting
+        layouts.append("wide" if picture.wide else "half")
+    if waiting:
+        layouts[-1] = "lone"
+    return layouts
 
 
 def _svg(draw: Draw, fit: Fit) -> str:

@@ -19,6 +19,7 @@ from nwbdyn.report.figures.trials import condition_columns, conditions
 from nwbdyn.runs.results import Fit
 from nwbdyn.scoring import verdict
 
+MATRIX = "Mean matrix"  # the slider comes after it
 Draw = Callable[[Fit], Axes | tuple[Axes, ...]]
 
 
@@ -182,7 +183,7 @@ def _connectivity(fit: Fit) -> list[Picture]:
     dots = " Dots: q < .05 against the null." if marked else ""
     found = [
         Picture(
-            "Mean matrix",
+            MATRIX,
             f"Mean over time of: {connectivity.measure}. Rows receive, columns send, sorted by "
             f"cell type and region; {words.colours(fit)}; the diagonal is left out.{dots}",
             figures.connectivity,

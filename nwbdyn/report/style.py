@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 INK = "#3a3a3b"  # text, axes, recorded activity
+ON_MATRIX = "#222222"  # lines and dots on a heat map, which is light in dark mode, too
 MODEL = "#d55e00"  # vermilion: the model
 BASELINE = "#0072b2"  # blue: baselines
 QUIET = "#999999"  # spikes, training loss: what stands behind

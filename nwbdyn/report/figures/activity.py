@@ -89,6 +89,12 @@ def population(fit: Fit) -> tuple[Axes, ...]:
     return axes
 
 
+def session_clock(time: np.ndarray) -> tuple[np.ndarray, str]:
+    """Seconds as they are drawn, and the label of the axis: a late clock begins at its offset."""
+    start = np.floor(time[0]) if len(time) and time[0] > LONG_CLOCK else 0.0
+    return time - start, f"time (s) after {start:.0f} s" if start else "time (s)"
+
+
 def recorded_of(fit: Fit) -> np.ndarray:
     """(num_bins, N) what was recorded, NaN where it was not."""
     recorded = fit.predictions.recorded
@@ -158,8 +164,7 @@ def _clock(fit: Fit, bins: np.ndarray) -> _Clock:
     time, width = fit.predictions.time[bins], fit.predictions.bin_width
     apart = np.flatnonzero(np.diff(bins) > 1) + 1
     if not len(apart):
-        start = np.floor(time[0]) if len(time) and time[0] > LONG_CLOCK else 0.0
-        label = f"time (s) after {start:.0f} s" if start else "time (s)"
-        return _Clock(time - start, np.zeros(0), label)
+        since, label = session_clock(time)
+        return _Clock(since, np.zeros(0), label)
     joined = (np.arange(len(bins)) + 0.5) * width
     return _Clock(joined, joined[apart] - width / 2, "seconds of test data, stretch after stretch")

@@ -1,11 +1,14 @@
 """The couplings of a fit: the mean matrix, cell types, their course over time and state."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 
 from nwbdyn.report import style
+from nwbdyn.report.figures.activity import session_clock
 from nwbdyn.runs.results import Fit
 
 MOST_NEURONS = 400  # rows of a heat map; larger networks show the strongest
@@ -33,11 +36,12 @@ def connectivity(fit: Fit, axes: Axes | None = None) -> Axes:
         image = axes.imshow(matrix, cmap=cmap, vmin=low, vmax=high, interpolation="nearest")
         figure = axes.get_figure()
         assert figure is not None
-        figure.colorbar(image, ax=axes, label="weight", shrink=0.8)
+        bar = figure.colorbar(image, ax=axes, label="weight", shrink=0.8)
+        bar.formatter.set_powerlimits((-2, 3))  # type: ignore[attr-defined]
         pre, post = significant(fit, order)
         if len(pre):
             size = max(0.5, min(16, 4000 / len(order) ** 2))
-            axes.scatter(pre, post, s=size, color="black", linewidths=0, gid="significant")
+            axes.scatter(pre, post, s=size, color=style.ON_MATRIX, linewidths=0, gid="significant")
         axes.set_xlabel("presynaptic (sends)")
         axes.set_ylabel("postsynaptic (receives)")
         _name_groups(axes, labels_of(fit)[order].tolist())
@@ -97,7 +101,8 @@ def cell_types_over_time(fit: Fit, axes: Axes | None = None) -> Axes:
     types = course["post_type"].to_numpy()
     columns = pd.MultiIndex.from_product([types, types], names=["post", "pre"])
     flat = course.to_numpy().reshape(len(course), -1)
-    pairs = pd.DataFrame(flat, index=course["time"].to_numpy(), columns=columns)
+    time, label = session_clock(course["time"].to_numpy())
+    pairs = pd.DataFrame(flat, index=time, columns=columns)
     pairs = pairs.dropna(axis="columns", how="all")
     strongest = pairs.abs().mean().sort_values(ascending=False).index[:MOST_COURSES]
     step = max(1, len(pairs) // MOST_POINTS)
@@ -107,7 +112,7 @@ def cell_types_over_time(fit: Fit, axes: Axes | None = None) -> Axes:
             smooth = pairs[(post, pre)].rolling(max(1, 4 * step), min_periods=1).mean()[::step]
             axes.plot(smooth.index, smooth, color=colour, label=f"{pre} → {post}")
         axes.axhline(0, color=style.INK, linewidth=0.5)
-        axes.set_xlabel("time (s)")
+        axes.set_xlabel(label)
         axes.set_ylabel("mean weight")
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return axes
@@ -130,7 +135,8 @@ def cell_types_by_state(
     axes = style.panels(1, len(names), size=(style.HALF * len(names), 3.4))
     for panel, name, mean in zip(axes, names, means, strict=True):
         _pair_matrix(mean, panel, high=high)
-        panel.set_title(str(name), loc="left")
+        with style.house():
+            panel.set_title(str(name))
     return axes
 
 
@@ -140,7 +146,7 @@ def weights(fit: Fit, axes: Axes | None = None) -> Axes:
     with style.house():
         axes.hist(fit.edges["weight"], bins=80, color=style.MODEL, log=True)
         axes.axvline(0, color=style.INK, linewidth=0.5)
-        axes.set_xlabel("weight")
+        axes.set_xlabel(f"weight{scale_of_edges(fit)}")
         axes.set_ylabel("edges")
     return axes
 
@@ -167,6 +173,12 @@ def importance(fit: Fit) -> pd.Series:
     """Neuron id -> mean attention it receives in the first layer, over every window."""
     received = fit.connectivity.mean().to_numpy().mean(axis=0)
     return pd.Series(received, index=fit.connectivity.neurons.ids)
+
+
+def scale_of_edges(fit: Fit) -> str:
+    """What to say behind the weights of the edge table: those of several seeds are scaled."""
+    seeds: Any = fit.environment.get("seeds", [fit.seed])
+    return f" (mean of {len(seeds)} seeds, each of rms 1)" if len(seeds) > 1 else ""
 
 
 def labels_of(fit: Fit) -> np.ndarray:
@@ -199,8 +211,8 @@ def _name_groups(axes: Axes, labels: list[str]) -> None:
     axes.set_yticks(middles, names)
     axes.tick_params(length=0)
     for _, start, _ in groups[1:]:
-        axes.axhline(start - 0.5, color=style.INK, linewidth=0.4)
-        axes.axvline(start - 0.5, color=style.INK, linewidth=0.4)
+        axes.axhline(start - 0.5, color=style.ON_MATRIX, linewidth=0.4)
+        axes.axvline(start - 0.5, color=style.ON_MATRIX, linewidth=0.4)
 
 
 def _pair_matrix(mean: xr.DataArray, axes: Axes | None, *, high: float | None = None) -> Axes:
@@ -220,7 +232,7 @@ def _pair_matrix(mean: xr.DataArray, axes: Axes | None, *, high: float | None = 
                     ha="center",
                     va="center",
                     fontsize=8,
-                    color="white" if abs(value) > 0.6 * high else "#222222",
+                    color="white" if abs(value) > 0.6 * high else style.ON_MATRIX,
                 )
         axes.set_xticks(range(len(types)), types, rotation=45, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(types)), types)

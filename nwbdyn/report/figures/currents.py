@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from nwbdyn.report import style
-from nwbdyn.report.figures.activity import chosen, recorded_of
+from nwbdyn.report.figures.activity import chosen, recorded_of, session_clock
 from nwbdyn.runs.results import Fit
 from nwbdyn.tensors.splits import TEST
 
@@ -17,7 +17,7 @@ def currents(fit: Fit) -> tuple[Axes, ...]:
     """Input current and recorded activity of three neurons on test, both z-scored there."""
     known = np.isfinite(_currents_of(fit)).any(axis=1)
     bins = np.flatnonzero((fit.predictions.labels == TEST) & known)[:MOST_FRAMES]
-    time = fit.predictions.time[bins]
+    time, label = session_clock(fit.predictions.time[bins])
     axes = style.panels(3, 1, size=(style.WIDE, 4.0), share_x=True)
     with style.house():
         for panel, (word, neuron, _) in zip(axes, chosen(fit), strict=True):
@@ -33,7 +33,7 @@ def currents(fit: Fit) -> tuple[Axes, ...]:
             panel.set_title(f"{word}: neuron {fit.neurons.ids[neuron]}")
             panel.set_ylabel("sd")
         axes[0].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
-        axes[-1].set_xlabel("time (s)")
+        axes[-1].set_xlabel(label)
     return axes
 
 

@@ -64,7 +64,7 @@ def horizons(fit: Fit, axes: Axes | None = None) -> Axes:
         axes.axhline(0, color=style.INK, linewidth=0.5)
         axes.set_xlabel("bins ahead")
         axes.set_ylabel(f"{metric} on {split}")
-        axes.legend(loc="best", fontsize=8)
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
     return axes
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from nwbdyn.report import style
-from nwbdyn.report.figures.coupling import labels_of
+from nwbdyn.report.figures.coupling import labels_of, scale_of_edges
 from nwbdyn.runs.results import Fit
 
 
@@ -37,7 +37,7 @@ def distance(fit: Fit, axes: Axes | None = None) -> Axes:
         axes.plot(middle["apart"], middle["weight"], "o-", color=style.MODEL, markersize=4)
         axes.set_ylim(0)
         axes.set_xlabel("distance (the file's unit)")
-        axes.set_ylabel("|weight|")
+        axes.set_ylabel(f"|weight|{scale_of_edges(fit)}")
     return axes
 
 
