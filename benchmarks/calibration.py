@@ -3,7 +3,8 @@
     python benchmarks/calibration.py independent [--recordings K] [--model NAME]
     python benchmarks/calibration.py planted [--recordings K] [--first-seed S] [--system rate]
                                              [--model NAME] [--neurons N] [--embedding E]
-    python benchmarks/calibration.py states [--recordings K] [--frames T]
+                                             [--defaults]
+    python benchmarks/calibration.py states [--recordings K] [--frames T] [--kinds KIND …]
 
 `independent`: neurons (8, each an AR(1) of its own) with nothing in common: any edge is false.
 `planted`: networks of 30 neurons (14 for netformer) with sparse wiring. Each recording is fitted
@@ -23,6 +24,7 @@ two states; whoever finds that coupling differs between them is wrong. In `chang
 
 import argparse
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -54,6 +56,7 @@ LINEAR = {
     **{"history": 1, "layer_norm": False, "raw_values": False, "ridge": 300.0},
     **{"epochs": 30, "batch_size": 128, "learning_rate": 0.01, "embedding": 10},
 }  # NetFormer without layer norm: x + A(x) x
+DEFAULTS = {"epochs": 30, "batch_size": 128, "learning_rate": 0.005}  # NetFormer's own, but short
 SHORTER = {**LINEAR, "ridge": 0.0, "epochs": 20, "batch_size": 64, "learning_rate": 0.02}
 OPTIONS = {  # by model and part; NetFormer with 14 neurons, up to which many fits are one program
     ("synapsnet", "independent"): SMALL,
@@ -63,6 +66,7 @@ OPTIONS = {  # by model and part; NetFormer with 14 neurons, up to which many fi
 }
 NEURONS = {"synapsnet": 30, "netformer": 14}  # of a planted network
 STEP = 0.05  # seconds
+KINDS = ("linear", "tanh", "changed")  # of `states`
 STATES, FRAMES = 100, 1000  # steps that a state lasts, and a recording that has some
 
 
@@ -171,19 +175,22 @@ def alone(model: str, number: int) -> None:
     publish(_page(model, "independent"), "\n\n".join(page))
 
 
-def planted(model: str, system: str, seeds: range, neurons: int, embedding: int | None) -> None:
+def planted(
+    model: str, system: str, seeds: range, neurons: int, embedding: int | None, own: bool
+) -> None:
     """False discoveries and power of every rule on a kind of network, and who ranks edges best."""
     begun = time.process_time()
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     ranks: dict[str, list[float]] = {}
     options = OPTIONS[model, "planted"]
     if model == "netformer":
-        options = options | {"embedding": embedding or 3 * neurons // 2}
+        options = (DEFAULTS if own else options) | {"embedding": embedding or 3 * neurons // 2}
     for seed in seeds:
         address = f"sample:network?kind={system}&seed={seed}&neurons={neurons}"
         recording, truth = sample(address)
         wiring = truth.coupling
         problem = pose(recording, model, seed=seed, options=options)
+        problem = members.settle(problem, members.candidates(problem), seed, Workplace())
         evidence, reported, _ = judged(problem, seed)
         var = through_the_same_null(problem, seed)
         for rule in RULES:
@@ -205,21 +212,23 @@ def planted(model: str, system: str, seeds: range, neurons: int, embedding: int 
         f"{len(seeds)} networks of {neurons} neurons, 2,000 frames, `{system}`, seeds "
         f"{seeds[0]} to {seeds[-1]}: false discoveries among the edges called, and share of the "
         f"true edges that are called. {_origin(system, seeds)} AUROC of |weight|: {auroc}."
-        + (f" Embedding: {options['embedding']}." if model == "netformer" else ""),
+        + (f" Embedding: {options['embedding']}." if model == "netformer" else "")
+        + (" All other options but the length of training are the package's own." if own else ""),
         table(["null pooled", model, "VAR ridge"], rows),
         f"{time.process_time() - begun:.0f} s of CPU in all.",
     ]
     name = system + ("_picked" if _picked(system, seeds) else "")
     size = "" if neurons == NEURONS[model] else f"_{neurons}"
     size += "" if embedding is None else f"_embedding_{embedding}"
+    size += "_defaults" if own else ""
     publish(_page(model, name) + size, "\n\n".join(page))
 
 
-def states(number: int, steps: int) -> None:
+def states(number: int, steps: int, kinds: Sequence[str]) -> None:
     """How often a difference between states is reported where there is none, and where there is."""
     begun = time.process_time()
     rows = []
-    for link in ("linear", "tanh", "changed"):
+    for link in kinds:
         found: dict[str, list[bool]] = {}
         for seed in range(number):
             recording, table_of_states = driven_by_state(link, seed, steps=steps)
@@ -343,11 +352,13 @@ if __name__ == "__main__":
             part.add_argument("--model", choices=("synapsnet", "netformer"), default="synapsnet")
         if name == "states":
             part.add_argument("--frames", type=int, default=FRAMES)
+            part.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
         if name == "planted":
             part.add_argument("--system", default="rate", help="a kind of sample:network")
             part.add_argument("--first-seed", type=int, default=PICKED[1].stop)
             part.add_argument("--neurons", type=int, help="default: 30, for netformer 14")
             part.add_argument("--embedding", type=int, help="netformer; default: 1.5 per neuron")
+            part.add_argument("--defaults", action="store_true", help="netformer as it comes")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     if chosen.part == "independent":
@@ -356,6 +367,6 @@ if __name__ == "__main__":
         first = chosen.first_seed
         seeds = range(first, first + chosen.recordings)
         neurons = chosen.neurons or NEURONS[chosen.model]
-        planted(chosen.model, chosen.system, seeds, neurons, chosen.embedding)
+        planted(chosen.model, chosen.system, seeds, neurons, chosen.embedding, chosen.defaults)
     else:
-        states(chosen.recordings, chosen.frames)
+        states(chosen.recordings, chosen.frames, chosen.kinds)
