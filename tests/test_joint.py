@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from test_fitting import LINEAR, assert_same_fit, imaging, interrupt_after, units
 
 import nwbdyn
-from nwbdyn.cli import main
+from nwbdyn.cli import main, scoreboard
 from nwbdyn.errors import ConfigError, DataError, FitError, ResultsError
 from nwbdyn.fitting import fit
 from nwbdyn.many.joint import fit_joint, pose_jointly
@@ -337,6 +337,15 @@ def test_several_seeds_of_a_joint_fit_are_averaged_session_by_session(tmp_path):
         np.testing.assert_allclose(fitted.predictions.values, mean, atol=1e-4)
         assert set(fitted.metrics["seeds"]) == {"0", "1"}
         assert fitted.edges["seed_sd"].notna().all()
+        apart = ~np.eye(len(fitted.neurons), dtype=bool)
+        each = [alone[name].connectivity.mean().to_numpy()[apart] for alone in (one, two)]
+        agree = np.corrcoef(each)[0, 1]
+        assert fitted.metrics["agreement"]["coupling"]["seeds"] == pytest.approx(agree, abs=1e-4)
+    table = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    told = [fitted.metrics["agreement"]["coupling"]["seeds"] for fitted in both.values()]
+    assert list(table["seeds_agree"].values()) == pytest.approx(told)
+    said = " ".join(scoreboard.of_joint(table, "synapsnet").split())
+    assert f"two seeds agree at r = {min(told):.2f} to {max(told):.2f}" in said
 
 
 # --- edges against a null ---

@@ -92,6 +92,16 @@ def of_joint(metrics: Mapping[str, Any], model: str) -> str:
             f"{paired['num_sessions']} recordings, by {paired['mean']:+.3f} on average (sign-flip "
             f"test p = {paired['p']:.2g})."
         )
+    for name, found in metrics.get("comparators", {}).items():
+        sentences.append(
+            f"Against a network with {name}: {found['mean']:+.3f} on average, above it in "
+            f"{found['num_above']} of {found['num_sessions']} (p = {found['p']:.2g})."
+        )
+    agreeing = [r for r in metrics.get("seeds_agree", {}).values() if r is not None]
+    if agreeing:
+        sentences.append(
+            f"Mean couplings of two seeds agree at r = {min(agreeing):.2f} to {max(agreeing):.2f}."
+        )
     return "\n".join([table, "", textwrap.fill(" ".join(sentences), terminal.WIDTH)])
 
 

@@ -386,4 +386,11 @@ def _write(
     }
     if compared:
         table["comparators"] = comparing.over_sessions(compared)
+    table["seeds_agree"] = {name: _seeds_agree(fitted) for name, fitted in fits.items()}
     run_directory.write_json(run, run_directory.METRICS, table)
+
+
+def _seeds_agree(fitted: Fit) -> float | None:
+    """Correlation between two seeds' mean couplings of a session; None where it is not known."""
+    told: Any = fitted.metrics.get("agreement", {"coupling": {"seeds": None}})
+    return told["coupling"]["seeds"]
