@@ -37,7 +37,7 @@ def connectivity(fit: Fit, axes: Axes | None = None) -> Axes:
         figure = axes.get_figure()
         assert figure is not None
         bar = figure.colorbar(image, ax=axes, label="weight", shrink=0.8)
-        bar.formatter.set_powerlimits((-2, 3))  # type: ignore[attr-defined]
+        bar.formatter.set_powerlimits((-3, 3))  # type: ignore[attr-defined]
         pre, post = significant(fit, order)
         if len(pre):
             size = max(0.5, min(16, 4000 / len(order) ** 2))
