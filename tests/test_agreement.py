@@ -44,7 +44,7 @@ def test_attention_is_split_by_windows_and_overlapping_windows_are_not():
     model, windows = stndt()
     maps = readout.connectivity(model, windows)
     found = agreement.told([maps.mean().to_numpy()], maps, [], None)
-    assert found["coupling"]["seeds"] is None
+    assert (found["of"], found["coupling"]["seeds"]) == ("maps", None)
     assert -1 <= found["coupling"]["windows"] <= 1
     assert "influence" not in found
 

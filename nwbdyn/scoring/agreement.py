@@ -56,12 +56,14 @@ def told(
         influence: of the seed that is kept, over time.
 
     Returns:
-        "coupling" and, with influences, "influence": each {"seeds", "windows"}; None where there is
-        one seed, or windows that overlap or are few.
+        "of": what the model's own form is, "couplings" or "maps"; "coupling" and, with influences,
+        "influence": each {"seeds", "windows"}, None where there is one seed, or windows that
+        overlap or are few.
     """
-    apart = coupling.form == "attention"
-    found = {
-        "coupling": {"seeds": of_seeds(means), "windows": of_halves(coupling) if apart else None}
+    maps = coupling.form == "attention"
+    found: dict[str, Any] = {
+        "of": "maps" if maps else "couplings",
+        "coupling": {"seeds": of_seeds(means), "windows": of_halves(coupling) if maps else None},
     }
     if influence is not None:
         found["influence"] = {"seeds": of_seeds(influences), "windows": of_halves(influence)}

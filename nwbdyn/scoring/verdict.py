@@ -150,13 +150,14 @@ def _agreement(told: dict[str, Any] | None) -> list[str]:
     if told is None:
         return []
     lines = []
-    for name, words in (("coupling", "Mean couplings"), ("influence", "Predictive influences")):
+    own = f"Mean {told['of']}"
+    for name, words in (("coupling", own), ("influence", "Mean predictive influences")):
         found = told.get(name, {})
         if found.get("seeds") is not None:
             lines.append(f"{words} of two seeds agree at r = {found['seeds']:.2f}.")
     halves = told["coupling"]["windows"]
     if halves is not None:
-        lines.append(f"Mean maps of odd and even windows agree at r = {halves:.2f}.")
+        lines.append(f"{own} of odd and even windows agree at r = {halves:.2f}.")
     return lines
 
 
