@@ -146,7 +146,7 @@ def weights(fit: Fit, axes: Axes | None = None) -> Axes:
     with style.house():
         axes.hist(fit.edges["weight"], bins=80, color=style.MODEL, log=True)
         axes.axvline(0, color=style.INK, linewidth=0.5)
-        axes.set_xlabel(f"weight{scale_of_edges(fit)}")
+        axes.set_xlabel(f"weight {scale_of_edges(fit)}".strip())
         axes.set_ylabel("edges")
     return axes
 
@@ -178,7 +178,7 @@ def importance(fit: Fit) -> pd.Series:
 def scale_of_edges(fit: Fit) -> str:
     """What to say behind the weights of the edge table: those of several seeds are scaled."""
     seeds: Any = fit.environment.get("seeds", [fit.seed])
-    return f" (mean of {len(seeds)} seeds, each of rms 1)" if len(seeds) > 1 else ""
+    return f"(mean of {len(seeds)} seeds, each of rms 1)" if len(seeds) > 1 else ""
 
 
 def labels_of(fit: Fit) -> np.ndarray:

@@ -37,7 +37,7 @@ def distance(fit: Fit, axes: Axes | None = None) -> Axes:
         axes.plot(middle["apart"], middle["weight"], "o-", color=style.MODEL, markersize=4)
         axes.set_ylim(0)
         axes.set_xlabel("distance (the file's unit)")
-        axes.set_ylabel(f"|weight|{scale_of_edges(fit)}")
+        axes.set_ylabel(f"|weight|\n{scale_of_edges(fit)}".strip())
     return axes
 
 
