@@ -121,6 +121,7 @@ def test_only_edges_with_a_small_q_carry_a_dot(fit):
     order = fit.connectivity.sorted_rows()
     ids = fit.connectivity.neurons.ids[order]
     (dot,) = axes.collections[0].get_offsets()
+    assert to_rgb(axes.collections[0].get_edgecolor()[0]) == (1, 1, 1)  # seen on dark cells, too
     assert (ids[int(dot[0])], ids[int(dot[1])]) == (edges["pre"][2], edges["post"][2])
 
 

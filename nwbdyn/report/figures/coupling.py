@@ -41,7 +41,15 @@ def connectivity(fit: Fit, axes: Axes | None = None) -> Axes:
         pre, post = significant(fit, order)
         if len(pre):
             size = max(0.5, min(16, 4000 / len(order) ** 2))
-            axes.scatter(pre, post, s=size, color=style.ON_MATRIX, linewidths=0, gid="significant")
+            axes.scatter(
+                pre,
+                post,
+                s=size,
+                color=style.ON_MATRIX,
+                edgecolors="white",  # so that a dot shows on the darkest cells
+                linewidths=min(0.6, size / 10),
+                gid="significant",
+            )
         axes.set_xlabel("presynaptic (sends)")
         axes.set_ylabel("postsynaptic (receives)")
         _name_groups(axes, labels_of(fit)[order].tolist())
