@@ -26,9 +26,7 @@ from nwbdyn.recording import Note, Recording
 from nwbdyn.runs import results, run_directory
 from nwbdyn.runs.results import Fit
 from nwbdyn.scoring.summary import score, summarise
-from nwbdyn.trust import groups, identifiability, refits, state_null
-from nwbdyn.trust import states as behaviour
-from nwbdyn.trust.surrogates import Null
+from nwbdyn.trust.questions import Questions
 
 DEVICES = ("auto", "cpu", "cuda")
 _UNUSED_TEST = "the benchmark does not ask this model about this layout; it is not used"
@@ -176,32 +174,23 @@ def fit(
         drawn = num_draws(draws, co_smoothing=problem.co_smoothing, stated=problem.held_out_stated)
         submission = submitting.Submission(test, targets)
         submission.check(problem, run)
-        configs = members.candidates(problem, problem.tried)
-        asked = submission.asked
-        if points is not None:
-            asked["sweep"] = list(points)
-        surrogates = None if null is None else Null.parse(null)
-        if surrogates is not None:
-            refits.check(problem, surrogates)
-            asked["null"] = str(surrogates)
-        intervals = None
-        if states is not None:
-            if surrogates is None:
-                raise ConfigError("states are tested beside a null. Add --null shift:20.")
-            intervals = behaviour.of_recording(recording, states)
-            state_null.check(problem, intervals, surrogates.number)
-            asked["states"] = states
-        if adopted is not None:
-            asked["adopted"] = adopted.asked
+        questions = Questions.parse(recording, null, states)
+        questions.check(problem)
         if comparators:
             comparing.check(problem)
-            asked["comparators"] = True
-        if drawn > 1:
-            asked["draws"] = drawn
-        if len(configs) > 1:
-            asked["by_validation"] = members.left_open(problem, configs)
-        else:
+        configs = members.candidates(problem, problem.tried)
+        if len(configs) == 1:
             problem = replace(problem, config=configs[0])
+        more: dict[str, Any] = {
+            "sweep": points and list(points),
+            "adopted": adopted and adopted.asked,
+            "comparators": comparators,
+            "draws": drawn if drawn > 1 else None,
+            "by_validation": members.left_open(problem, configs) if len(configs) > 1 else None,
+        }
+        asked = (
+            submission.asked | questions.asked | {name: one for name, one in more.items() if one}
+        )
         every_seed = list(range(seed, seed + seeds))
         described = problem.described() | {"seed": seed, "seeds": every_seed, "folds": folds}
 
@@ -236,23 +225,9 @@ def fit(
             fitted = replace(fitted, metrics=fitted.metrics | listed)
         if asked:
             fitted = replace(fitted, environment=fitted.environment | {"asked": asked})
-        if surrogates is not None:
-            fitted = refits.with_edge_statistics(
-                fitted, problem, trained, surrogates, place, influence_windows=influence_windows
-            )
-            constant = identifiability.train_static(problem, trained[0], place)
-            fitted = identifiability.with_dynamics(fitted, problem, trained[0], constant)
-            if intervals is not None and constant is not None:
-                fitted = state_null.with_states(
-                    fitted,
-                    problem,
-                    trained[0],
-                    constant,
-                    intervals,
-                    place,
-                    number=surrogates.number,
-                )
-            fitted = groups.with_groups(fitted)
+        fitted = questions.answer(
+            fitted, problem, trained, place, influence_windows=influence_windows
+        )
         if submission:
             ensemble: Any = fitted.metrics.get("ensemble", {"seeds": every_seed})
             averaged = [member for member in trained if member.seed in ensemble["seeds"]]

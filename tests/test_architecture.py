@@ -176,6 +176,7 @@ ANYTHING = {
     "many.cluster",
     "many.sweeping",
     "learning.ensembles",
+    "trust.questions",
     "trust.refits",
     "trust.resampled",
     "trust.identifiability",
