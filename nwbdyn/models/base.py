@@ -233,7 +233,8 @@ class Model(nn.Module):
     def read_out(self, batch: Batch) -> dict[str, Tensor]:
         """Time-resolved parts of the native connectivity form, one row per window, detached.
 
-        Empty where the parameters and the activity are enough.
+        Empty where the parameters and the activity are enough. `y` is what the coupling multiplies,
+        where contributions need it: (B, N), or (B, layers, T, N) beside attention maps.
         """
         return {}
 
