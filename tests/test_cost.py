@@ -58,6 +58,16 @@ def test_spikes_are_counted_in_the_models_own_bins():
     assert estimated.num_bins == math.ceil(100 / estimated.bin_width)
 
 
+def test_draws_of_held_out_units_are_counted_unless_the_file_holds_some_out():
+    spikes = poisson_spikes(16, 100.0, rate=5.0)
+    recording = spiking(spikes, intervals=[(0.0, 100.0)])
+    assert cost.estimate(recording, "stndt").draws == 5
+    assert cost.estimate(recording, "stndt", draws=1).draws == 1
+    stated = spiking(spikes, intervals=[(0.0, 100.0)], heldout=np.arange(16) < 5)
+    assert cost.estimate(stated, "stndt").draws == 1
+    assert cost.estimate(recording, "netformer").draws == 1
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read in /proc")
 def test_memory_is_of_the_right_size():
