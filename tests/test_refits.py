@@ -164,7 +164,8 @@ def test_q_of_some_windows_is_refused(fitted):
 def test_trials_are_shuffled_where_a_table_is_named():
     table = trial_table(np.arange(0, 69, 2.0), 1.9, cond=np.tile([1, 2], 18)[:35])
     recording = traces(EDGES, trials=table)
-    made = fit(recording, "synapsnet", null="trials:2", trials="trials", options=QUICK)
+    short = QUICK | {"updates": 10}
+    made = fit(recording, "synapsnet", null="trials:2", trials="trials", options=short)
     assert "by cond" in made.edges.attrs["null_hypothesis"]
     with pytest.raises(ConfigError, match="name the interval table with --trials"):
         fit(recording, "synapsnet", null="trials:2", options=QUICK)
