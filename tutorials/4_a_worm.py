@@ -26,7 +26,7 @@ WORM = DATA / "ophys" / "celegans_dag2023_2022-07-26-31.nwb"
 WIRING = DATA / "truth" / "celegans_connectome_white_1986_whole.json"
 
 recording = nwbdyn.open(str(WORM))
-print(f"{len(recording.neurons)} ROIs; {len(recording.notes)} notes, such as:")
+print(f"{len(recording.neurons)} ROIs; the reader noted, first of all:")
 for note in recording.notes[:3]:
     print(f"  {note.where}: {note.reason}")
 recording.neurons.table.iloc[:5, :8]

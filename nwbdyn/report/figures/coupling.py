@@ -36,7 +36,7 @@ def connectivity(fit: Fit, axes: Axes | None = None) -> Axes:
         image = axes.imshow(matrix, cmap=cmap, vmin=low, vmax=high, interpolation="nearest")
         figure = axes.get_figure()
         assert figure is not None
-        bar = figure.colorbar(image, ax=axes, label="weight", shrink=0.8)
+        bar = figure.colorbar(image, ax=axes, label="weight", location="top", shrink=0.8, aspect=35)
         bar.formatter.set_powerlimits((-3, 3))  # type: ignore[attr-defined]
         pre, post = significant(fit, order)
         if len(pre):
