@@ -42,6 +42,19 @@ def trials():
     return nwbdyn.fit("sample:reach?neurons=24&trials=40", "stndt", options=options)
 
 
+@pytest.fixture(scope="module")
+def rendered(request):
+    """The page of a fit by its name here, drawn once."""
+    pages: dict[str, str] = {}
+
+    def of(model: str) -> str:
+        if model not in pages:
+            pages[model] = page.render(request.getfixturevalue(model))
+        return pages[model]
+
+    return of
+
+
 @pytest.fixture(autouse=True)
 def _close_figures():
     yield
@@ -52,8 +65,8 @@ def titles(fit) -> set[str]:
     return {picture.title for section in sections.of_fit(fit) for picture in section.pictures}
 
 
-def test_the_page_asks_the_network_for_nothing(fit):
-    text = page.render(fit)
+def test_the_page_asks_the_network_for_nothing(rendered):
+    text = rendered("fit")
     attributes = re.findall(r'(?:src|href|action)="([^"]*)"', text)
     assert all(value.startswith(("#", "data:")) for value in attributes)
     assert "url(http" not in text
@@ -61,8 +74,8 @@ def test_the_page_asks_the_network_for_nothing(fit):
 
 
 @pytest.mark.parametrize("model", ["fit", "currents", "trials"])
-def test_every_figure_has_an_alternative_text_and_ids_are_unique(model, request):
-    text = page.render(request.getfixturevalue(model))
+def test_every_figure_has_an_alternative_text_and_ids_are_unique(model, rendered):
+    text = rendered(model)
     ids: list[str] = []
     pictures = 0
 
@@ -395,8 +408,9 @@ def test_a_name_in_the_file_cannot_inject_markup(fit):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 @pytest.mark.parametrize("model", ["fit", "currents", "trials"])
-def test_a_browser_renders_the_page_without_a_console_message(model, request, tmp_path):
-    path = page.write(request.getfixturevalue(model), tmp_path / "report.html")
+def test_a_browser_renders_the_page_without_a_console_message(model, rendered, tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text(rendered(model), encoding="utf-8")
     done = subprocess.run(
         [
             CHROMIUM,
