@@ -54,10 +54,10 @@ class System:
         _, truth = sample(f"sample:toy?{options}")
         self.x = truth.rates[SKIPPED:]
         assert truth.coupling is not None
-        steps = (len(self.x), *truth.coupling.shape)
-        moving = truth.couplings
-        constant = moving is None
-        self.weights = np.broadcast_to(truth.coupling, steps) if constant else moving[SKIPPED:]
+        if truth.couplings is None:
+            self.weights = np.broadcast_to(truth.coupling, (len(self.x), 5, 5))
+        else:
+            self.weights = truth.couplings[SKIPPED:]
 
     def windows(self, steps: slice) -> Batch:
         """The steps whose next step is known."""

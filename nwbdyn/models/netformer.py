@@ -12,8 +12,8 @@ No softmax, no value map, no output layer. A is time-resolved because q and k se
 row = receiver. It is never formed in training: A v = s Z (Wq^T (Wk (Z^T V))), memory O(B N d).
 
 Beyond the paper: covariates as tokens that are heard and not predicted, link functions with a
-constant per neuron, raw values, a factor per neuron on what it keeps of its own v_i (`retention`), a
-ridge on A, dropout of whole tokens, and two comparison models (`static`, `coupling`).
+constant per neuron, raw values, a factor per neuron on what it keeps of its own v_i (`retention`),
+a ridge on A, dropout of whole tokens, and two comparison models (`static`, `coupling`).
 """
 
 import math
@@ -399,8 +399,8 @@ class NetFormer(base.Model):
 
         The loss adds `ridge` times this over the number of training windows: in a linear model with
         one constant A, that is ridge regression with this penalty. Where A is larger than a
-        projection it is not formed: sum A^2 = s^2 tr[(sum q q^T)(sum k k^T)]. From MOST_ENTRIES of A
-        on, where this costs more than everything else, every fourth window stands for all.
+        projection it is not formed: sum A^2 = s^2 tr[(sum q q^T)(sum k k^T)]. From MOST_ENTRIES of
+        A on, where this costs more than everything else, every fourth window stands for all.
         """
         if num_neurons * seen.shape[1] >= MOST_ENTRIES:
             seen = seen[::4]
