@@ -3,9 +3,9 @@
     python benchmarks/recordings.py [FOLDER] [--only NAME …] [--options KEY=VALUE …]
 
 FOLDER holds ophys/ and ecephys/. Every line is the command line as a user types it, with its output
-as it came, single runs, of one draw of held-out units. The human recording is fitted with fewer
-layers and updates than the default. The four units of the thalamus recording are too few to hold
-any out, and the fit has to say so.
+as it came, single runs. The human recording is fitted with fewer layers and updates than the
+default. The four units of the thalamus recording are too few to hold any out, and the fit has to
+say so.
 """
 
 import argparse
@@ -22,11 +22,11 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "worm": ("ophys/celegans_dag2023_2022-07-26-31.nwb", "netformer", ()),
     "worm45": ("ophys/celegans_dag2023_2022-07-27-45.nwb", "netformer", ()),
     "mouse": ("ophys/mouse_v1_2p_neuronsxnets_24617.nwb", "synapsnet", ("--set", "updates=500")),
-    "rat": ("ecephys/rat_hippocampus_nelpy_linear-track.nwb", "stndt", ("--draws", "1")),
+    "rat": ("ecephys/rat_hippocampus_nelpy_linear-track.nwb", "stndt", ()),
     "human": (
         "ecephys/human_mtl_dandi000207_sub-4_ses-4.nwb",
         "stndt",
-        ("--set", "layers=2", "--set", "updates=500", "--draws", "1"),
+        ("--set", "layers=2", "--set", "updates=500"),
     ),
     "thalamus": ("ecephys/mouse_thalamus_dandi000009_anm00239123.nwb", "stndt", ()),
 }
