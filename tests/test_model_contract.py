@@ -11,6 +11,7 @@ from small import poisson_spikes, rois, units
 
 from nwbdyn import fitting, models
 from nwbdyn.cli import main
+from nwbdyn.errors import ConfigError
 from nwbdyn.forms import FORMS
 from nwbdyn.models import base
 from nwbdyn.models.base import CO_SMOOTHING, NEXT, Layout, Model
@@ -51,11 +52,6 @@ class Toy(base.Model):
 
     def connectivity(self, session=None):
         return {"weight": self.weight.detach()}
-
-    def influence(self, batch):
-        own = torch.eye(len(self.weight))
-        return (self.weight.detach() + own).expand(batch.num_windows, -1, -1)
-
 
 MODEL = Toy
 '''
@@ -115,8 +111,7 @@ def test_a_model_says_what_it_is(name):
     assert issubclass(model.Config, base.Config)
     assert model.paper
     assert inspect.getdoc(model)
-    for required in ("windows", "forward", "loss", "influence"):
-        assert getattr(model, required) is not getattr(Model, required), required
+    assert model.missing() == []
 
 
 @every_case
@@ -197,6 +192,19 @@ def test_read_outs_are_detached_and_labelled_by_neuron(name, quantity):
     assert embeddings is None or len(embeddings) == model.layout.num_global
 
 
+@pytest.mark.parametrize(
+    ("name", "quantity"), [case for case in CASES if models.load(case[0]).target == NEXT]
+)
+def test_influence_is_the_derivative_of_the_prediction(name, quantity):
+    model, windows = posed(name, quantity)
+    model.initialise(windows.batches("train", 8))
+    model.eval()
+    batch = next(windows.batches("train", 3))
+    own, derived = model.influence(batch), Model.influence(model, batch)
+    torch.testing.assert_close(own, derived, rtol=1e-3, atol=1e-5)
+    assert not derived.requires_grad
+
+
 @every_case
 def test_a_state_that_is_saved_and_loaded_gives_the_same_predictions(name, quantity, tmp_path):
     model, windows = posed(name, quantity)
@@ -230,6 +238,27 @@ def test_a_new_file_in_the_folder_is_a_model_that_can_be_fitted(toy):
     assert matrix.shape == (4, 4)
     assert np.any(matrix)
     assert np.isfinite(fitted.metrics["model"]["test"]["r2"])
+    one = np.eye(4, dtype=bool)
+    shown = fitted.influence.mean().to_numpy()
+    np.testing.assert_allclose(shown[~one], matrix[~one], rtol=1e-2, atol=1e-4)  # half precision
+    np.testing.assert_allclose(shown[one], 1 + matrix[one], rtol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "instead", "told"),
+    [
+        ("def loss", "def lose", "Toy in .* does not define loss;"),
+        ('paper = "none"', "", "Toy in .* does not define paper;"),
+        ("base.NEXT", "base.CO_SMOOTHING", "Toy in .* does not define influence;"),
+        ("MODEL = Toy", "", "names no model"),
+    ],
+)
+def test_a_model_that_is_not_whole_is_refused_before_it_is_trained(
+    toy, tmp_path, left_out, instead, told
+):
+    (tmp_path / "toy.py").write_text(TOY.replace(left_out, instead))
+    with pytest.raises(ConfigError, match=told):
+        models.load(toy)
 
 
 def test_the_command_line_offers_a_new_model_with_no_other_edit(toy):

@@ -69,10 +69,6 @@ class LowRank(base.Model):
     def connectivity(self, session=None):
         return {"weight": self.weight.detach()}
 
-    def influence(self, batch):
-        own = torch.eye(len(self.weight))
-        return (self.weight.detach() + own).expand(batch.num_windows, -1, -1)
-
 
 MODEL = LowRank
 '''
@@ -84,7 +80,7 @@ models.names()
 # %% [markdown]
 # It says what it takes (`quantities`), what it predicts (`target`) and the form of its
 # connectivity. Everything else is there: windows, splits, training, early stopping, baselines,
-# intervals, files.
+# intervals, the predictive influence (the derivative of `forward`), files.
 
 # %%
 fits = {

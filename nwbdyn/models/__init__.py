@@ -3,6 +3,7 @@
 A file whose name starts with an underscore is a part of a model, not a model.
 """
 
+from difflib import get_close_matches
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
@@ -23,8 +24,19 @@ def load(name: str) -> type["Model"]:
     """The model class called `name`.
 
     Raises:
-        ConfigError: there is no such model.
+        ConfigError: there is no such model, or its file leaves out what a model has to say.
     """
     if name not in names():
-        raise ConfigError(f"No model named {name!r}. Choose from: {', '.join(names())}.")
-    return import_module(f"{__name__}.{name}").MODEL
+        near = get_close_matches(name, names(), n=1)
+        meant = f"; did you mean {near[0]}?" if near else "."
+        raise ConfigError(f"No model named {name!r}{meant} Choose from: {', '.join(names())}.")
+    module = import_module(f"{__name__}.{name}")
+    if not hasattr(module, "MODEL"):
+        raise ConfigError(f"{module.__file__} names no model. End it with MODEL = <the class>.")
+    missing = module.MODEL.missing()
+    if missing:
+        raise ConfigError(
+            f"{module.MODEL.__name__} in {module.__file__} does not define {', '.join(missing)}; "
+            "nwbdyn.models.base.Model says what each is."
+        )
+    return module.MODEL

@@ -6,7 +6,7 @@ batch; connectivity is [..., post, pre].
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import torch
@@ -107,13 +107,14 @@ BaseConfig = Config  # inside a Model, `Config` is the model's own
 class Model(nn.Module):
     """A model of what the neurons of a recording say about one another.
 
-    Subclasses set the class variables, build themselves from (config, layout) and define `forward`
-    and `loss`. The hooks below have defaults that suit most models.
+    Subclasses set the class variables, build themselves from (config, layout) and define `windows`,
+    `forward` and `loss`, and `influence` too where neurons are held out. The hooks below have
+    defaults that suit most models.
     """
 
     quantities: ClassVar[frozenset[str]]  # what it can be fitted to
     target: ClassVar[str]  # NEXT or CO_SMOOTHING
-    form: ClassVar[str]  # native connectivity: "netformer", "gain" or "attention"
+    form: ClassVar[str]  # native connectivity, a name in `nwbdyn.forms.FORMS`
     Config: ClassVar[type[BaseConfig]]
     paper: ClassVar[str]  # one-line citation
     spike_bin_width: ClassVar[float] = 0.020  # seconds, where nobody asks for another
@@ -128,6 +129,16 @@ class Model(nn.Module):
         super().__init__()
         self.config = config
         self.layout = layout
+
+    @classmethod
+    def missing(cls) -> list[str]:
+        """What a model has to say or define, and this class does not."""
+        said = ("quantities", "target", "form", "Config", "paper")
+        missing = [name for name in said if not hasattr(cls, name)]
+        defined = ["windows", "forward", "loss"]
+        if getattr(cls, "target", NEXT) == CO_SMOOTHING:
+            defined.append("influence")
+        return missing + [name for name in defined if getattr(cls, name) is getattr(Model, name)]
 
     @classmethod
     def configure(cls, layout: Layout, **options: object) -> BaseConfig:
@@ -243,10 +254,19 @@ class Model(nn.Module):
         to the prediction of neuron `post`, everything later than that bin unseen. Detached.
 
         The one read-out that means the same for every model: traces in target units per input
-        unit; spikes as change of the log rate. The diagonal is a neuron's own history. Every model
-        has it.
+        unit; spikes as change of the log rate. The diagonal is a neuron's own history. By default
+        that of a next-bin model is the derivative of `forward`, one backward pass per neuron;
+        another model defines its own.
         """
-        raise NotImplementedError
+        with torch.enable_grad():
+            activity = batch.activity.detach().requires_grad_()
+            output = self(replace(batch, activity=activity))
+            said = output.prediction if output.log_rate is None else output.log_rate
+            rows = [
+                torch.autograd.grad(said[:, -1, post].sum(), activity, retain_graph=True)[0][:, -1]
+                for post in range(said.shape[2])
+            ]
+        return torch.stack(rows, dim=1)
 
     @property
     def influences(self) -> bool:
