@@ -53,7 +53,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"numpy", "pandas"},
     ),
     "runs.run_directory": (WORDS, set()),
-    "runs.results_file": (set(), {"numpy", "pandas", "h5py"}),
+    "runs.results_file": ({"runs.run_directory"}, {"numpy", "pandas", "h5py"}),
     "simulate": (RECORDING | {"metrics", "simulate"}, {"numpy", "pandas", "scipy"}),
     "archive": (RECORDING, set()),
     "streaming": (RECORDING | {"archive", "cache"}, {"requests", "urllib3"}),

@@ -219,6 +219,17 @@ def test_what_is_not_a_run_is_named(tmp_path):
         run_directory.prepare(tmp_path / "absent", resume=True)
 
 
+def test_what_is_no_run_says_where_one_comes_from(tmp_path):
+    (tmp_path / "worm.nwb").write_text("")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(
+        ResultsError, match=r"worm.nwb is a file, .* `nwbdyn fit .*worm.nwb --model"
+    ):
+        results.load(tmp_path / "worm.nwb")
+    with pytest.raises(ResultsError, match=r"no config.json. Name the folder that `nwbdyn fit`"):
+        results.load(tmp_path / "folder")
+
+
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
     target = tmp_path / "metrics.json"
     target.write_text("old")

@@ -1,5 +1,6 @@
 """Where a training stands, in one file of the run directory; reading it executes nothing."""
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,14 @@ def read_checkpoint(folder: Path, device: torch.device | str = "cpu") -> dict[st
 
 
 def write_checkpoint(state: Mapping[str, Any], folder: Path) -> None:
-    """Write it into the run, atomically."""
+    """Write it into the run, atomically.
+
+    By way of memory, because torch says of a full disk only that some stream failed.
+    """
+    content = io.BytesIO()
+    torch.save(state, content)
     with run_directory.replacing(folder / run_directory.CHECKPOINT) as partial:
-        torch.save(state, partial)
+        partial.write_bytes(content.getbuffer())
 
 
 def owned(value: Any) -> Any:

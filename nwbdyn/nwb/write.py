@@ -4,10 +4,7 @@ The recording's own file is never written to. What is written grows beside its p
 one step, so that whoever stops the program finds the old file there, or the whole new one.
 """
 
-import errno
 import logging
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -131,7 +128,7 @@ def _write_derivative(
     path.parent.mkdir(parents=True, exist_ok=True)
     with run_directory.replacing(path) as partial:
         h5py.File(partial, "w").close()
-        _reserve(partial, dynamics.most_bytes(fit, detail))
+        run_directory.reserve(partial, dynamics.most_bytes(fit, detail))
         # pynwb gets an open file because it warns about names that do not end in .nwb.
         with h5py.File(partial, "r+") as file, NWBHDF5IO(file=file, mode="w") as io:
             io.write(nwbfile)
@@ -140,24 +137,9 @@ def _write_derivative(
 def _write_enriched(fit: Fit, path: Path, source: Path, detail: Detail, report: Report) -> None:
     with run_directory.replacing(path) as partial:
         enrichment.copy(source, partial, report)
-        _reserve(partial, dynamics.most_bytes(fit, detail))
+        run_directory.reserve(partial, dynamics.most_bytes(fit, detail))
         enrichment.append(fit, partial, detail, report)
         enrichment.restore(source, partial)
-
-
-def _reserve(path: Path, num_bytes: int) -> None:
-    """Make sure that a file can grow by this much; it is cut to its true size when it is closed.
-
-    The HDF5 library may take the whole process down when the disk runs full under it.
-
-    Raises:
-        OSError: there is no room.
-    """
-    if hasattr(os, "posix_fallocate"):
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), path.stat().st_size, num_bytes)
-    elif shutil.disk_usage(path.parent).free < num_bytes:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _refuse(path: Path, sources: list[Path | None], *, overwrite: bool) -> None:

@@ -12,15 +12,24 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from nwbdyn.runs import run_directory
+
 Tree = Mapping[str, "np.ndarray | pd.DataFrame | str | int | float | bool | Tree"]
 
+ENTRY_BYTES = 4096  # of a name, its type and its place
 _TABLE = "columns"  # attribute of a group that is a table: its column names, as JSON
 _ATTRIBUTES = "attributes"  # the table's own `attrs`, as JSON
 
 
 def write(path: Path, tree: Tree) -> None:
-    """Write `tree` as a new HDF5 file; numbers are compressed with gzip and shuffle."""
-    with h5py.File(path, "w") as file:
+    """Write `tree` as a new HDF5 file; numbers are compressed with gzip and shuffle.
+
+    Raises:
+        OSError: there is no room for it, were it not compressed.
+    """
+    h5py.File(path, "w").close()
+    run_directory.reserve(path, _most_bytes(tree))
+    with h5py.File(path, "r+") as file:
         _write_group(file, tree)
 
 
@@ -28,6 +37,22 @@ def read(path: Path, *, without: Collection[str] = ()) -> dict:
     """The tree that `write` wrote, in memory, without the branches at these paths ("/a/b")."""
     with h5py.File(path, "r") as file:
         return _read_group(file, without)
+
+
+def _most_bytes(tree: Tree) -> int:
+    """Of the file, about: numbers as they are, and for each entry a place in the file's lists."""
+    total = ENTRY_BYTES
+    for value in tree.values():
+        if isinstance(value, pd.DataFrame):
+            total += ENTRY_BYTES * (1 + value.shape[1])
+            total += int(value.memory_usage(index=False, deep=True).sum())
+        elif isinstance(value, np.ndarray):
+            total += ENTRY_BYTES + value.nbytes + value.nbytes // 16
+        elif isinstance(value, Mapping):
+            total += _most_bytes(value)
+        else:
+            total += ENTRY_BYTES + len(str(value))
+    return total
 
 
 def _write_group(group: h5py.Group, tree: Tree) -> None:

@@ -22,9 +22,11 @@ renamed, so that whoever stops the program at any moment leaves the old file or 
 room knows names and bytes; `results` knows what they mean.
 """
 
+import errno
 import json
 import math
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -137,10 +139,18 @@ def sessions_in(path: Path) -> list[str]:
 
 
 def _check_holds(path: Path, needed: tuple[str, ...]) -> None:
+    if path.is_file():
+        raise ResultsError(
+            f"{path} is a file, not a run directory. `nwbdyn fit {path} --model NAME` makes one of "
+            "a recording; name the folder that it prints."
+        )
     if not path.is_dir():
         raise ResultsError(f"No run directory {path}. `nwbdyn fit ADDRESS -o {path}` makes one.")
     if not is_started(path):
-        raise ResultsError(f"{path} is not a run directory: it has no {CONFIG}.")
+        raise ResultsError(
+            f"{path} is not a run directory: it has no {CONFIG}. Name the folder that `nwbdyn fit` "
+            "printed last."
+        )
     check_format(path)
     missing = [name for name in needed if not (path / name).exists()]
     if missing:
@@ -208,7 +218,7 @@ def read_json(path: Path, name: str) -> dict[str, object]:
 
 def append_history(path: Path, record: Mapping[str, float]) -> None:
     """Add one epoch to the run's history."""
-    with (path / HISTORY).open("a", encoding="utf-8") as file:
+    with _room_for(path / HISTORY), (path / HISTORY).open("a", encoding="utf-8") as file:
         file.write(json.dumps(plain(record), allow_nan=False) + "\n")
 
 
@@ -250,15 +260,50 @@ def plain(value: object) -> object:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to; it takes the place of `path` once the block ends without an error."""
+    """A path to write to; it takes the place of `path` once the block ends without an error.
+
+    Raises:
+        ResultsError: the disk is full. Whatever was at `path` is still there.
+    """
     partial = path.with_name(path.name + _PARTIAL)
     try:
-        yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        with _room_for(path):
+            yield partial
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def reserve(path: Path, num_bytes: int) -> None:
+    """Make sure that an HDF5 file can grow by this much; closing it cuts it to its true size.
+
+    The HDF5 library may take the whole process down when the disk runs full under it.
+
+    Raises:
+        OSError: there is no room.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), path.stat().st_size, num_bytes)
+    elif shutil.disk_usage(path.parent).free < num_bytes:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@contextmanager
+def _room_for(path: Path) -> Iterator[None]:
+    """Say in one line that the disk is full; HDF5 says it in a text of its own."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        if not full and os.strerror(errno.ENOSPC) not in str(error):
+            raise
+        raise ResultsError(
+            f"Cannot write {path}: the disk is full. Free some room there, or pass -o with a path "
+            "on another disk; a fit goes on with --resume where it stopped."
+        ) from error
 
 
 def _first_difference(before: Any, now: Any, name: str = "") -> tuple[str, Any, Any] | None:
