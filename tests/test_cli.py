@@ -1,6 +1,7 @@
 """The command line as a person meets it: one line per mistake, exit codes, nothing half-written."""
 
 import json
+import re
 from pathlib import Path
 
 import h5py
@@ -206,6 +207,41 @@ def test_the_verdict_says_who_won(beats, interval, word):
         "beats_baseline": beats,
     }
     assert word in verdict.winner(metrics, "netformer")
+
+
+@pytest.mark.parametrize(
+    ("beats", "others", "told"),
+    [
+        (True, {"AR": 0.6}, "validation chose: .*; AR scores higher on test, 0.600."),
+        (True, {"AR": 0.6, "VAR": 0.7}, "validation chose: .*; 2 score higher .* 0.700 of VAR."),
+        (True, {"AR": 0.45}, "beats the best baseline: .*, difference .0.100 to .0.200."),
+        (None, {"AR": 0.6}, "netformer: r2 0.500 .*; AR scores higher on test, 0.600."),
+    ],
+)
+def test_baselines_that_score_higher_than_the_one_that_validation_chose_are_named(
+    beats, others, told
+):
+    scores = {"AR(1)": 0.4} | others
+    metrics = {
+        "model": {"test": {"r2": 0.5}},
+        "baselines": {name: {"test": {"r2": value}} for name, value in scores.items()},
+        "intervals": {"difference": {"test": {"r2": [0.1, 0.2]}}},
+        "primary": {"metric": "r2", "split": "test", "horizon": 1, "baseline": "AR(1)"},
+        "beats_baseline": beats,
+    }
+    assert re.search(told + "$", verdict.winner(metrics, "netformer"))
+    draws = {
+        "metric": "r2",
+        "split": "test",
+        "num_draws": 5,
+        "model": {"r2": {"mean": 0.5}},
+        "baselines": {name: {"r2": {"mean": value}} for name, value in scores.items()},
+        "difference": {"r2": {"mean": 0.1}},
+        "intervals": {"model": [0.4, 0.6], "difference": [0.1, 0.2]},
+        "beats": True,
+    }
+    said = verdict.winner(metrics | {"draws": draws}, "stndt")
+    assert ("validation chose" in said) == (max(scores.values()) > 0.5)
 
 
 def test_an_upload_is_rehearsed_first_and_sent_when_told(tmp_path, cortex, monkeypatch):

@@ -42,10 +42,12 @@ def winner(metrics: dict[str, Any], model: str) -> str:
     known = interval is not None and all(end is not None for end in interval)
     if known:
         scores += f", difference {interval[0]:+.3f} to {interval[1]:+.3f}"
+    every = {name: found[split].get(metric) for name, found in metrics["baselines"].items()}
+    higher = _higher(every, own, split)
     if metrics.get("beats_baseline") is None:
-        return f"{model}: {scores}."
+        return f"{model}: {scores}{higher}."
     if metrics["beats_baseline"]:
-        return f"{model} beats the best baseline: {scores}."
+        return f"{_beats(model, higher)}: {scores}{higher}."
     if known and interval[1] < 0:
         return f"{model} loses to the best baseline: {scores}."
     return f"{model} does not beat the best baseline: {scores}."
@@ -205,6 +207,21 @@ def _dynamics(found: dict[str, Any] | None) -> list[str]:
     ]
 
 
+def _beats(model: str, higher: str) -> str:
+    return f"{model} beats the {'baseline that validation chose' if higher else 'best baseline'}"
+
+
+def _higher(baselines: Mapping[str, float | None], own: float, split: str) -> str:
+    """The baselines that validation passed over and that score higher than the model, or ""."""
+    found = {name: value for name, value in baselines.items() if value is not None and value > own}
+    if not found:
+        return ""
+    highest = max(found, key=lambda name: found[name])
+    if len(found) == 1:
+        return f"; {highest} scores higher on {split}, {found[highest]:.3f}"
+    return f"; {len(found)} score higher on {split}, up to {found[highest]:.3f} of {highest}"
+
+
 def _winner_over_draws(draws: dict[str, Any], model: str) -> str:
     metric, number = draws["metric"], draws["num_draws"]
     own = draws["model"][metric]["mean"]
@@ -218,7 +235,9 @@ def _winner_over_draws(draws: dict[str, Any], model: str) -> str:
         f"{difference[0]:+.3f} to {difference[1]:+.3f}"
     )
     if draws["beats"]:
-        return f"{model} beats the best baseline: {scores}."
+        every = {name: found[metric]["mean"] for name, found in draws["baselines"].items()}
+        higher = _higher(every, own, draws["split"])
+        return f"{_beats(model, higher)}: {scores}{higher}."
     said = "loses to" if difference[1] < 0 else "does not beat"
     return f"{model} {said} the best baseline: {scores}."
 
