@@ -152,16 +152,24 @@ def test_blocks_last_twice_as_long_as_the_signal_remembers():
     assert blocks.memory(np.ones((100, 2))) == 1
 
 
+def of_fold(ours: float | None, theirs: float) -> dict[str, object]:
+    return {
+        "model": {"test": {"r2": ours}},
+        "baselines": {"AR": {"test": {"r2": theirs}}},
+        "best_baseline": {"r2": "AR"},
+    }
+
+
 def test_over_folds_gives_mean_and_spread():
-    parts = [
-        {
-            "model": {"test": {"r2": ours}},
-            "baselines": {"AR": {"test": {"r2": theirs}}},
-            "best_baseline": {"r2": "AR"},
-        }
-        for ours, theirs in ((0.5, 0.4), (0.7, 0.5))
-    ]
+    parts = [of_fold(0.5, 0.4), of_fold(0.7, 0.5)]
     summary = evaluation.over_folds(parts)
     assert summary["model"]["r2"]["mean"] == pytest.approx(0.6)
     assert summary["model"]["r2"]["sd"] == pytest.approx(np.sqrt(0.02))
     assert summary["difference"]["r2"]["values"] == pytest.approx([0.1, 0.2])
+
+
+def test_a_fold_whose_score_a_run_keeps_as_null_leaves_no_mean():
+    summary = evaluation.over_folds([of_fold(0.5, 0.4), of_fold(None, 0.5)])
+    assert np.isnan(summary["model"]["r2"]["mean"])
+    assert np.isnan(summary["difference"]["r2"]["mean"])
+    assert summary["baselines"]["AR"]["r2"]["mean"] == pytest.approx(0.45)

@@ -128,9 +128,9 @@ def over_folds(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """
     return {
         "num_folds": len(parts),
-        "model": _spread([part["model"]["test"] for part in parts]),
+        "model": _spread([_scores(part["model"]) for part in parts]),
         "baselines": {
-            name: _spread([part["baselines"][name]["test"] for part in parts])
+            name: _spread([_scores(part["baselines"][name]) for part in parts])
             for name in parts[0]["baselines"]
         },
         "difference": _spread([_differences(part) for part in parts]),
@@ -153,8 +153,8 @@ def over_sessions(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     sessions: dict[str, dict[str, Any]] = {}
     for name, part in parts.items():
         best = part["primary"]["baseline"]
-        model = part["model"][split][metric]
-        other = None if best is None else part["baselines"][best][split][metric]
+        model = _scores(part["model"], split)[metric]
+        other = None if best is None else _scores(part["baselines"][best], split)[metric]
         sessions[name] = {
             "model": model,
             "baseline": other,
@@ -164,6 +164,7 @@ def over_sessions(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
             "beats": part["beats_baseline"],
         }
     differences = [row["difference"] for row in sessions.values() if row["difference"] is not None]
+    differences = [one for one in differences if np.isfinite(one)]
     return {
         "metric": metric,
         "split": split,
@@ -333,10 +334,15 @@ def _named(values: Mapping[str, Any], suffix: str) -> dict[str, Any]:
     return {f"{metric}{suffix}": value for metric, value in values.items()}
 
 
+def _scores(scores: Mapping[str, Any], split: str = "test") -> dict[str, float]:
+    """metric -> score; one that is not defined is null in a run directory, and NaN again here."""
+    return {metric: np.nan if one is None else one for metric, one in scores[split].items()}
+
+
 def _differences(part: Mapping[str, Any]) -> dict[str, float]:
     """metric -> the model's test score minus that of its best baseline."""
     return {
-        metric: part["model"]["test"][metric] - part["baselines"][name]["test"][metric]
+        metric: _scores(part["model"])[metric] - _scores(part["baselines"][name])[metric]
         for metric, name in part["best_baseline"].items()
         if name is not None
     }
