@@ -83,7 +83,8 @@ def _holds(table: pd.DataFrame, condition: str) -> np.ndarray:
         held = table.eval(condition, engine="python")
     except (NameError, SyntaxError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise ConfigError(
-            f"The condition {condition!r} cannot be used ({error}). {_asked_for(table)}"
+            f"The condition {condition!r} cannot be used ({getattr(error, 'msg', error)}). "
+            f"{_asked_for(table)}"
         ) from error
     if not isinstance(held, pd.Series) or not pd.api.types.is_bool_dtype(held):
         raise ConfigError(

@@ -179,6 +179,19 @@ def test_an_asset_of_an_archive_by_its_address(tmp_path, cortex, monkeypatch):
         refused(run("inspect", "dandi:000001/sub-b.nwb", "--instance", served.api), "sub-b.nwb")
 
 
+def test_every_verb_is_told_in_one_whole_line():
+    verbs = run("--help").output.partition("Commands:")[2]
+    assert "fit " in verbs
+    assert "..." not in verbs
+
+
+def test_a_model_that_is_left_out_or_misspelt_is_offered(cortex):
+    left_out = run("fit", cortex)
+    assert left_out.exit_code == 2
+    assert "Missing option '--model'. Choose from: netformer" in left_out.output
+    refused(run("fit", cortex, "--model", "netfromer"), "did you mean netformer?")
+
+
 def test_no_network_says_so():
     refused(run("inspect", "dandi:000001", "--instance", "http://127.0.0.1:9/api"), "127.0.0.1:9")
 

@@ -59,6 +59,11 @@ def test_what_are_no_trials_is_refused_with_the_next_step(recording, name, said)
     assert said in str(caught.value)
 
 
+def test_a_recording_without_tables_says_that_there_is_nothing_to_align_to():
+    with pytest.raises(DataError, match="no interval table 'led', and no other"):
+        with_trials(units(poisson_spikes(3, 20), intervals=[(0.0, 20.0)]), "led")
+
+
 def test_windows_of_a_model_are_cut_around_the_column(recording):
     starts = np.arange(2.0, 118.0, 2.0)
     trials = pd.DataFrame({"start_time": starts, "stop_time": starts + 1.5, "cue": starts + 0.5})

@@ -11,7 +11,7 @@ Examples:
 """
 
 
-@click.command("cache", epilog=EXAMPLES)
+@click.command("cache", epilog=EXAMPLES, short_help="What streaming keeps on this disk.")
 @click.option("--clear", is_flag=True, help="Remove what streaming keeps.")
 def command(clear: bool) -> None:
     """Show where the bytes of streamed files are kept, how many, and the limit.

@@ -22,7 +22,9 @@ Examples:
 """
 
 
-@click.command("export", epilog=EXAMPLES)
+@click.command(
+    "export", epilog=EXAMPLES, short_help="Write results as an NWB file that any NWB tool can open."
+)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="NWB file to write.")
 @click.option("--enrich", is_flag=True, help="Write a copy of the source with the results added.")

@@ -19,7 +19,9 @@ Examples:
 """
 
 
-@click.command("fetch", epilog=EXAMPLES)
+@click.command(
+    "fetch", epilog=EXAMPLES, short_help="Put recordings on this disk, without their raw data."
+)
 @options.address
 @click.option(
     "-o",

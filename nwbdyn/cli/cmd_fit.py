@@ -11,7 +11,7 @@ import click
 from nwbdyn.cli import options, scale, terminal
 from nwbdyn.cli.grouped import Grouped
 from nwbdyn.cli.plan import ask_above_limit, print_plan
-from nwbdyn.errors import ConfigError, NwbdynError
+from nwbdyn.errors import NwbdynError
 from nwbdyn.progress import Report
 
 if TYPE_CHECKING:
@@ -44,7 +44,13 @@ SECTIONS = {  # of the help: heading -> names of options
 }
 
 
-@click.command("fit", cls=Grouped, sections=SECTIONS, epilog=EXAMPLES)
+@click.command(
+    "fit",
+    cls=Grouped,
+    sections=SECTIONS,
+    epilog=EXAMPLES,
+    short_help="Fit a model to every recording, beside its baselines.",
+)
 @options.address
 @options.model(required=True, help="What is fitted")
 @click.option(
@@ -170,8 +176,7 @@ def command(
     from nwbdyn.runs import run_directory
     from nwbdyn.runs.results import load
 
-    if model not in models.names():
-        raise ConfigError(f"No model named '{model}'. Choose from: {', '.join(models.names())}.")
+    model_class = models.load(model)
     engine = scale.take_engine(choices)
     if choices["sweep"] is not None:
         choices["sweep"] = space.read(choices["sweep"])
@@ -182,7 +187,7 @@ def command(
     elif neuron_id is not None:
         raise click.UsageError("--neuron-id says which neurons a --joint fit shares; pass --joint.")
     model_options = options.config_file(config) | options.pairs(settings, "--set")
-    problem.check_options(model, models.load(model), model_options)
+    problem.check_options(model, model_class, model_options)
     sources = archive.resolve(address, instance=instance)
     sessions = archive.sessions(sources)
     seed = choices["seed"]

@@ -28,7 +28,11 @@ Examples:
 """
 
 
-@click.command("inspect", epilog=EXAMPLES)
+@click.command(
+    "inspect",
+    epilog=EXAMPLES,
+    short_help="What a recording holds, and what a fit of it would take.",
+)
 @options.address
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 @options.model(help="Also say what fitting this model would take")
@@ -196,7 +200,13 @@ def _column(column: dict[str, Any]) -> str:
         return f"({column['different']} different)"
     if "min" not in column:
         return "(unknown)"
-    return f"({column['min']:.3g} to {column['max']:.3g}, median {column['median']:.3g})"
+    least, middle, most = (_number(column[name]) for name in ("min", "median", "max"))
+    return f"({least} in all)" if least == most else f"({least} to {most}, median {middle})"
+
+
+def _number(value: float) -> str:
+    """Three digits, and all of those before the point."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
 
 
 def _session(summary: dict[str, Any]) -> str:

@@ -21,7 +21,9 @@ Examples:
 """
 
 
-@click.command("report", epilog=EXAMPLES)
+@click.command(
+    "report", epilog=EXAMPLES, short_help="One HTML page about a fit: scores, figures, provenance."
+)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "-o",

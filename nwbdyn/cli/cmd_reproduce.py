@@ -18,7 +18,9 @@ Examples:
 """
 
 
-@click.command("reproduce", epilog=EXAMPLES)
+@click.command(
+    "reproduce", epilog=EXAMPLES, short_help="Fit again from an exported file alone, and compare."
+)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--run", metavar="NAME", help="Which results, where FILE holds several.")
 @click.option("--source", metavar="ADDRESS", help="The recording, where it has moved.")

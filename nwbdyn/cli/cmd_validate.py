@@ -22,7 +22,7 @@ Examples:
 """
 
 
-@click.command("validate", epilog=EXAMPLES)
+@click.command("validate", epilog=EXAMPLES, short_help="Score couplings against a known wiring.")
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--edges",

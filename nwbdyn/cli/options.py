@@ -41,10 +41,18 @@ def _complete_model(
     return [name for name in models.names() if name.startswith(incomplete)]
 
 
+class _ModelName(click.types.StringParamType):
+    """A word; where it is missing, the models that are there are named."""
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
+        return f"Choose from: {', '.join(models.names())}."
+
+
 def model(*, help: str, required: bool = False) -> Callable[..., Callable[..., object]]:
     """Add --model; its help lists the models that are there."""
     return click.option(
         "--model",
+        type=_ModelName(),
         required=required,
         metavar="NAME",
         shell_complete=_complete_model,

@@ -86,7 +86,9 @@ def export(
         else:
             _write_derivative(fit, path, subject, detail, report)
     except OSError as error:
-        raise ResultsError(f"Cannot write {path}: {error}.") from error
+        raise ResultsError(
+            f"Cannot write {path}: {error}. Pass -o with a file in a folder that can be written to."
+        ) from error
     return path
 
 

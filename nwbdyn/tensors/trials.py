@@ -79,7 +79,11 @@ def _table_and_column(found: dict[str, pd.DataFrame], name: str, file: str) -> t
             return table, "start_time"
         if name.startswith(f"{table}."):
             return table, name.removeprefix(f"{table}.")
-    there = ", ".join(sorted(found)) or "none"
+    if not found:
+        raise DataError(
+            f"{file} has no interval table {name!r}, and no other to align to; leave out --trials."
+        )
+    there = ", ".join(sorted(found))
     raise DataError(f"{file} has no interval table {name!r}; it has: {there}.")
 
 
