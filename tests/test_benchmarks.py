@@ -252,6 +252,8 @@ def test_without_a_gpu_there_is_nothing_to_measure(script):
 
 
 @pytest.mark.slow
+# torch.compile looks at the gradient of every tensor, and hides its own warning only by a filter
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 def test_every_part_of_the_gpu_benchmark_runs_dry(script, monkeypatch, capsys, tmp_path):
     gpu = script("gpu")
     arguments = ["gpu.py", "--dry-run", "--rounds", "1", "--seeds", "2"]
