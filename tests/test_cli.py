@@ -192,6 +192,24 @@ def test_a_model_that_is_left_out_or_misspelt_is_offered(cortex):
     refused(run("fit", cortex, "--model", "netfromer"), "did you mean netformer?")
 
 
+@pytest.mark.parametrize("verb", ["fit", "export"])
+def test_ctrl_c_before_anything_is_there_says_to_run_it_again(verb, cortex, tmp_path, monkeypatch):
+    def stopped(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nwbdyn.many.scaling.fit_session", stopped)
+    monkeypatch.setattr("nwbdyn.runs.results.load", stopped)
+    asked = {
+        "fit": (cortex, "--model", "netformer", "-o", tmp_path / "run"),
+        "export": (tmp_path / "run",),
+    }
+    result = run(verb, *asked[verb])
+    assert result.exit_code == 130
+    assert result.stderr == (
+        "\nStopped. No file was left half written; the same command starts again.\n"
+    )
+
+
 def test_no_network_says_so():
     refused(run("inspect", "dandi:000001", "--instance", "http://127.0.0.1:9/api"), "127.0.0.1:9")
 

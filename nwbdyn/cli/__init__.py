@@ -23,12 +23,16 @@ class Verbs(click.Group):
         return import_module(f"nwbdyn.cli.cmd_{name}").command
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run a verb; our own errors become one line on stderr and exit code 1."""
+        """Run a verb; our own errors become one line on stderr and exit code 1, Ctrl-C 130."""
         try:
             return super().invoke(ctx)
         except NwbdynError as error:
             click.echo(f"nwbdyn: {error}", err=True)
             ctx.exit(1)
+        except KeyboardInterrupt:
+            again = "the same command starts again"
+            click.echo(f"\nStopped. No file was left half written; {again}.", err=True)
+            ctx.exit(130)
 
 
 # the order in which people need them

@@ -221,6 +221,8 @@ def command(
             raise
         sys.exit(1)  # the process that speaks says why
     except KeyboardInterrupt:
+        if not run.exists():
+            raise
         again = _command_line(resume=True)
         click.echo(f"\nStopped. What was done is in {run}; go on with:\n  {again}", err=True)
         sys.exit(130)
