@@ -37,7 +37,7 @@ class Ray:
     """The engine called "ray".
 
     Args:
-        cluster: the address of a running one, as `ray.init` takes it; None starts Ray on this machine.
+        cluster: the address of a running one, as `ray.init` takes it; None starts Ray here.
         cpus: cores of one job.
         gpus: GPUs of one job; a fraction lets jobs share one.
         asha: give up candidates of a sweep that lag behind others (Li et al., "A System for

@@ -195,11 +195,7 @@ def _connectivity(
     for name, kind in (("context", int), ("scale", float)):
         if name in factors.attrs:
             attributes[name] = kind(factors.attrs[name])
-    arrays = {
-        name: _array(factors[name])
-        for name in FACTORS
-        if name in factors
-    }
+    arrays = {name: _array(factors[name]) for name in FACTORS if name in factors}
     return Connectivity(
         form=factors.attrs["form"],
         time=factors["timestamps"][()],
