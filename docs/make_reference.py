@@ -170,8 +170,9 @@ def _wrapped(text: str) -> list[str]:
 
 def _fields(item: type) -> str:
     """The fields of a dataclass as they are written, with what stands behind them."""
-    source = inspect.getsource(item)
-    body = source[source.index('"""', source.index('"""') + 3) + 3 :]
+    body = inspect.getsource(item).partition(":\n")[2]
+    if body.lstrip().startswith('"""'):
+        body = body.split('"""', 2)[2]
     lines = []
     for line in body.splitlines():
         if line.startswith(("    def ", "    @", "    async ")):

@@ -36,6 +36,7 @@ from nwbdyn.models import base
 @dataclass(frozen=True)
 class LowRankConfig(base.Config):
     rank: int = 4  # channels
+    coupling: bool = True  # off in the refit that says what coupling adds
 
 
 class LowRank(base.Model):
@@ -44,6 +45,7 @@ class LowRank(base.Model):
     form = "static"
     Config = LowRankConfig
     paper = "this tutorial"
+    config: LowRankConfig
 
     def __init__(self, config, layout):
         super().__init__(config, layout)
@@ -61,7 +63,8 @@ class LowRank(base.Model):
 
     def forward(self, batch):
         newest = batch.activity[:, -1:]  # (B, 1, N)
-        return base.Output(newest + newest @ self.weight.T)
+        heard = newest @ self.weight.T
+        return base.Output(newest + self.config.coupling * heard)
 
     def loss(self, batch, output):
         return F.mse_loss(output.prediction[batch.valid], batch.target[batch.valid])
@@ -88,7 +91,7 @@ fits = {
     for rank in (1, 4, 8)
 }
 for rank, fit in fits.items():
-    print(f"rank {rank}: {verdict.winner(fit.metrics, fit.model)}")
+    print(f"rank {rank}: {' '.join(verdict.sentences(fit.metrics, fit.model)[:2])}")
 
 # %%
 best = max(fits, key=lambda rank: fits[rank].metrics["model"]["val"]["r2"])
