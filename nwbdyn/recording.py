@@ -114,6 +114,9 @@ class LazyArray:
 
 Array = np.ndarray | LazyArray
 
+# columns of NWB tables that may hold the names of single cells
+LABELS = ("neuron_label", "neuron_name", "cell_label", "ID_labels", "label", "unit_name", "name")
+
 
 @dataclass(frozen=True)
 class Neurons:
@@ -137,6 +140,18 @@ class Neurons:
     def ids(self) -> np.ndarray:
         """(num_neurons,) the `id` column."""
         return self.table["id"].to_numpy()
+
+    @property
+    def names(self) -> list[str]:
+        """What a person calls each neuron: "AVAL (12)", or its id where it has no label."""
+        for column in LABELS:
+            labels = self.table.get(column, pd.Series(dtype=str))
+            texts = [one.strip() if isinstance(one, str) else "" for one in labels]
+            given = [text for text in texts if text]
+            if given and len(set(given)) > len(given) / 2:  # else it names kinds, such as "good"
+                pairs = zip(self.ids, texts, strict=True)
+                return [f"{text} ({one})" if text else str(one) for one, text in pairs]
+        return [str(one) for one in self.ids]
 
     def take(self, rows: np.ndarray) -> "Neurons":
         """The neurons at `rows` (positions or a boolean mask), in that order."""

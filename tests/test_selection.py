@@ -81,3 +81,15 @@ def test_a_condition_that_no_neuron_satisfies_is_refused(spikes):
 def test_a_condition_that_makes_no_sense_is_refused_with_the_columns(spikes, condition):
     with pytest.raises(ConfigError, match=r"Compare columns .* there are: id, quality, rate"):
         where(spikes, condition)
+
+
+def test_a_neuron_goes_by_its_label_where_the_table_names_cells():
+    table = pd.DataFrame({"id": [3, 4, 5], "neuron_label": ["AVAL", " ", np.nan]})
+    assert Neurons(table, "roi").names == ["AVAL (3)", "4", "5"]
+
+
+def test_a_column_that_names_kinds_or_numbers_names_no_cell():
+    kinds = pd.DataFrame({"id": [3, 4, 5, 6], "label": ["good", "mua", "good", "mua"]})
+    numbers = pd.DataFrame({"id": [3, 4], "label": [17, 18]})
+    assert Neurons(kinds, "unit").names == ["3", "4", "5", "6"]
+    assert Neurons(numbers, "unit").names == ["3", "4"]

@@ -49,7 +49,7 @@ def predictions(fit: Fit) -> tuple[Axes, ...]:
                 panel.plot(time, values, color=style.MODEL, label="predicted")
                 panel.set_ylabel(WORDS.get(predicted.quantity, predicted.quantity))
             clock.mark(panel)
-            panel.set_title(f"{word}: neuron {fit.neurons.ids[neuron]}, {score}")
+            panel.set_title(f"{word}: neuron {fit.neurons.names[neuron]}, {score}")
         axes[0].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
         axes[-1].set_xlabel(clock.label)
     return axes

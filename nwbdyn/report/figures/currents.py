@@ -30,7 +30,7 @@ def currents(fit: Fit) -> tuple[Axes, ...]:
                 color=style.CATEGORIES[2],
                 label="input current",
             )
-            panel.set_title(f"{word}: neuron {fit.neurons.ids[neuron]}")
+            panel.set_title(f"{word}: neuron {fit.neurons.names[neuron]}")
             panel.set_ylabel("sd")
         axes[0].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
         axes[-1].set_xlabel(label)

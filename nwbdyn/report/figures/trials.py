@@ -36,7 +36,7 @@ def rasters(fit: Fit) -> tuple[Axes, ...]:
             raster.eventplot(
                 [np.repeat(time, row) for row in counts], linewidths=0.6, colors=style.INK
             )
-            raster.set_title(f"{word}: neuron {fit.neurons.ids[neuron]}, {score}")
+            raster.set_title(f"{word}: neuron {fit.neurons.names[neuron]}, {score}")
             raster.set_ylim(len(counts) - 0.4, -0.6)
             for values, colour, name in (
                 (recorded, style.INK, "recorded"),
@@ -92,7 +92,7 @@ def psths(fit: Fit, *, columns: Sequence[str] | None = None) -> tuple[Axes, ...]
                 predicted = _mean(fit.predictions.values[bins[condition.test], neuron]) / width
                 panel.plot(time, _smooth(predicted, width), color=style.MODEL, label="predicted")
                 _shade_unseen(panel, time, observed)
-            line[0].set_ylabel(f"{word}: {fit.neurons.ids[neuron]}\nspikes / s")
+            line[0].set_ylabel(f"{word}: {fit.neurons.names[neuron]}\nspikes / s")
             line[0].set_ylim(0)
         for panel, condition in zip(axes, found, strict=False):
             count = f"{len(condition.trials)} trials, {len(condition.test)} test"
