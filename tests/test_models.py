@@ -13,7 +13,9 @@ def test_an_unknown_model_is_named_beside_those_that_are_there():
     with pytest.raises(ConfigError) as refusal:
         models.load("netfromer")
     listed = ", ".join(models.names())
-    assert str(refusal.value) == f"No model named 'netfromer'. Choose from: {listed}."
+    assert str(refusal.value) == (
+        f"No model named 'netfromer'; did you mean netformer? Choose from: {listed}."
+    )
 
 
 def test_the_contract_and_private_parts_are_not_models(tmp_path, monkeypatch):

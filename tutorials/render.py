@@ -1,8 +1,12 @@
 """Run every tutorial and write it as a notebook with its figures: `make notebooks`.
 
 python tutorials/render.py FOLDER [TUTORIAL.py …]
+
+A tutorial on real recordings finds them in NWBDYN_DATA, or in ../shared/data beside the project;
+where they are not there it is left out, and said to be.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -11,6 +15,7 @@ import nbformat
 from nbclient import NotebookClient
 
 HERE = Path(__file__).resolve().parent
+DATA = Path(os.environ.get("NWBDYN_DATA", HERE.parents[1] / "shared" / "data"))
 MOST_SECONDS = 1200  # of one cell, on a slow machine
 
 
@@ -25,8 +30,12 @@ def render(path: Path, folder: Path) -> Path:
 
 def main(folder: Path, paths: list[Path]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    os.environ["NWBDYN_DATA"] = str(DATA)
     for path in paths or sorted(HERE.glob("[0-9]_*.py")):
-        print(render(path, folder), flush=True)
+        if "NWBDYN_DATA" in path.read_text("utf-8") and not DATA.is_dir():
+            print(f"{path.name} is left out: no recordings in {DATA}. Set NWBDYN_DATA.", flush=True)
+        else:
+            print(render(path, folder), flush=True)
 
 
 if __name__ == "__main__":
