@@ -65,6 +65,6 @@ def test_a_fit_of_two_seeds_tells_how_far_they_agree():
     expected = agree([one.connectivity for one in each])
     assert found["coupling"]["seeds"] == pytest.approx(expected, abs=1e-5)
     expected = agree([one.influence for one in each])
-    assert found["influence"]["seeds"] == pytest.approx(expected, abs=1e-3)  # half precision
+    assert found["influence"]["seeds"] == pytest.approx(expected, abs=1e-5)
     said = verdict.sentences(made.metrics, "synapsnet")
     assert any(line.startswith("Mean couplings of two seeds agree at r = ") for line in said)

@@ -240,8 +240,8 @@ def test_a_new_file_in_the_folder_is_a_model_that_can_be_fitted(toy):
     assert np.isfinite(fitted.metrics["model"]["test"]["r2"])
     one = np.eye(4, dtype=bool)
     shown = fitted.influence.mean().to_numpy()
-    np.testing.assert_allclose(shown[~one], matrix[~one], rtol=1e-2, atol=1e-4)  # half precision
-    np.testing.assert_allclose(shown[one], 1 + matrix[one], rtol=1e-2)
+    np.testing.assert_allclose(shown[~one], matrix[~one], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(shown[one], 1 + matrix[one], rtol=1e-4)
 
 
 @pytest.mark.parametrize(

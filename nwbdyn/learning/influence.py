@@ -20,7 +20,7 @@ from nwbdyn.tensors.splits import GAP, SPLITS
 from nwbdyn.tensors.windows import Windows
 
 NUM_WINDOWS = 200  # that the mean influence is taken over
-KEPT_BYTES = 64 * 2**20  # of the matrices that are kept over time, in half precision
+KEPT_BYTES = 64 * 2**20  # of the matrices over time; entries of 1e-5 take single precision
 BATCH_NUMBERS = 2**25  # entries of the influence matrices that are held at once
 
 
@@ -49,10 +49,10 @@ def read(
     every = windows.starts("test")
     picked = every[_spread(len(every), num_windows)]
     rows = _rows(model, windows)
-    number = max(1, KEPT_BYTES // (2 * len(rows) ** 2))
+    number = max(1, KEPT_BYTES // (4 * len(rows) ** 2))
     kept = picked[_spread(len(picked), number)]
     total = np.zeros((len(rows), len(rows)))
-    matrices = np.empty((len(kept), len(rows), len(rows)), np.float16)
+    matrices = np.empty((len(kept), len(rows), len(rows)), np.float32)
     done, begun = 0, time.monotonic()
     report(Progress("influence", 0, len(picked), "windows"))
     for starts, found in _matrices(model, windows, "test", picked):

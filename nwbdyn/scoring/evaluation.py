@@ -128,9 +128,9 @@ def over_folds(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """
     return {
         "num_folds": len(parts),
-        "model": _spread([_scores(part["model"]) for part in parts]),
+        "model": _spread([_read_back(part["model"]) for part in parts]),
         "baselines": {
-            name: _spread([_scores(part["baselines"][name]) for part in parts])
+            name: _spread([_read_back(part["baselines"][name]) for part in parts])
             for name in parts[0]["baselines"]
         },
         "difference": _spread([_differences(part) for part in parts]),
@@ -153,8 +153,8 @@ def over_sessions(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     sessions: dict[str, dict[str, Any]] = {}
     for name, part in parts.items():
         best = part["primary"]["baseline"]
-        model = _scores(part["model"], split)[metric]
-        other = None if best is None else _scores(part["baselines"][best], split)[metric]
+        model = _read_back(part["model"], split)[metric]
+        other = None if best is None else _read_back(part["baselines"][best], split)[metric]
         sessions[name] = {
             "model": model,
             "baseline": other,
@@ -334,7 +334,7 @@ def _named(values: Mapping[str, Any], suffix: str) -> dict[str, Any]:
     return {f"{metric}{suffix}": value for metric, value in values.items()}
 
 
-def _scores(scores: Mapping[str, Any], split: str = "test") -> dict[str, float]:
+def _read_back(scores: Mapping[str, Any], split: str = "test") -> dict[str, float]:
     """metric -> score; one that is not defined is null in a run directory, and NaN again here."""
     return {metric: np.nan if one is None else one for metric, one in scores[split].items()}
 
@@ -342,7 +342,7 @@ def _scores(scores: Mapping[str, Any], split: str = "test") -> dict[str, float]:
 def _differences(part: Mapping[str, Any]) -> dict[str, float]:
     """metric -> the model's test score minus that of its best baseline."""
     return {
-        metric: _scores(part["model"])[metric] - _scores(part["baselines"][name])[metric]
+        metric: _read_back(part["model"])[metric] - _read_back(part["baselines"][name])[metric]
         for metric, name in part["best_baseline"].items()
         if name is not None
     }
