@@ -310,13 +310,14 @@ def test_a_folder_is_fitted_jointly_from_the_command_line(tmp_path):
         path = archive.resolve(f"sample:cortex?neurons=6&duration=40&seed={seed}")[0].path
         (folder / f"mouse{seed}.nwb").write_bytes(path.read_bytes())
     run = tmp_path / "run"
-    quick = ["--set", "updates=20", "--set", "hidden=8"]
+    quick = ["--set", "updates=20", "--set", "hidden=8", "--null", "shift:2"]
     call = ["fit", str(folder), "--model", "synapsnet", "--joint", "-o", str(run), *quick]
     done = CliRunner().invoke(main, call)
     assert done.exit_code == 0, done.output
     assert "mouse1" in done.stdout
     assert "over 2 recordings" in done.stdout
     assert done.stdout.splitlines()[-1] == str(run)
+    assert nwbdyn.load(run / "mouse0").edges["p"].notna().all()
     page = CliRunner().invoke(main, ["report", str(run / "mouse0")])
     assert page.exit_code == 0, page.output
     refused = CliRunner().invoke(main, [*call, "--folds", "3"])
