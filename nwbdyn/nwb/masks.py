@@ -1,7 +1,6 @@
 """Where ROIs lie, from their masks: the centre of each, and which of them lie on one another.
 
-Masks that list points are read, up to a size. Masks that are pictures are not: their bytes would
-outweigh everything else that is read of a file.
+Masks list points, or are pictures (see `pictures`). Of a remote file they are read up to a size.
 """
 
 import re
@@ -11,12 +10,13 @@ import h5py
 import numpy as np
 
 from nwbdyn.errors import ReadError
-from nwbdyn.nwb import tables
-from nwbdyn.nwb.objects import HDF5_ERRORS, Contents, attribute, has, path_of
+from nwbdyn.nwb import pictures, ranges, tables
+from nwbdyn.nwb.objects import HDF5_ERRORS, Contents, attribute, one_line, path_of
+from nwbdyn.nwb.pictures import MOST_POINTS
 
 POINTS = ("pixel_mask", "voxel_mask")  # lists of points
-PICTURES = ("image_mask",)  # one picture per ROI, never read
-MAX_BYTES = 4 * 2**20
+PICTURES = ("image_mask",)  # one picture per ROI
+MOST_STORED = 32 * 2**20  # bytes that travel from a remote file
 AXES = ("x", "y", "z")
 MICROMETRES = (  # what a unit is called, and how many micrometres it is
     (re.compile(r"(?i)^(m|met(er|re)s?)$"), 1e6),
@@ -24,6 +24,7 @@ MICROMETRES = (  # what a unit is called, and how many micrometres it is
     (re.compile(r"(?i)^([uµμ]m|micromet(er|re)s?|microns?)$"), 1.0),
 )
 PLAUSIBLE = (0.05, 100.0)  # micrometres from pixel to pixel
+SAME_PLACE = 1.0  # pixels between a stated centre and that of the mask
 
 
 @dataclass(frozen=True)
@@ -36,35 +37,77 @@ class Masks:
 
 
 def read(contents: Contents, segmentation: h5py.Group, num_rois: int) -> Masks | None:
-    """The masks of an ROI table; None, noted, where they are not read or are placeholders."""
-    for name in POINTS:
+    """The masks of an ROI table; None where there are none, and noted where they are not usable."""
+    for name in (*POINTS, *PICTURES):
         dataset = contents.dataset(segmentation, name)
-        if dataset is None or dataset.dtype.names is None or dataset.ndim != 1:
+        if dataset is None:
             continue
         where = path_of(dataset)
-        if dataset.dtype.itemsize * len(dataset) > MAX_BYTES:
-            reason = "masks are too large to be read: centres and overlaps are not known"
-            contents.note("no-positions", where, reason)
-            continue
-        index = tables.ends(contents, segmentation, name, len(dataset))
-        if index is None or len(index) != num_rois:
-            continue
         try:
-            points = contents.part(dataset, ())
+            reader = _listed if name in POINTS else _pictured
+            found = reader(contents, segmentation, dataset, num_rois)
         except (*HDF5_ERRORS, ReadError) as error:
-            contents.note("corrupted-object", where, str(error))
+            contents.note("corrupted-object", where, one_line(error))
             continue
-        axes = [axis for axis in AXES if axis in (points.dtype.names or ())]
-        place = np.stack([points[axis] for axis in axes], axis=1)
-        found = Masks(place, points["weight"].astype(np.float64), index)
-        if all(_is_one_value(centre) for centre in centres(found).T):
+        if isinstance(found, str):
+            contents.note("masks-unread", where, f"{found}; overlaps of ROIs are not known")
+        elif all(_is_one_value(centre) for centre in centres(found).T):
             contents.note("no-positions", where, "all masks have the same centre: placeholders")
-            return None
-        return found
-    if has(segmentation, "image_mask"):
-        reason = "masks are pictures and are not read: positions and overlaps are not known"
-        contents.note("no-positions", f"{path_of(segmentation)}/image_mask", reason)
+        else:
+            return found
     return None
+
+
+def _listed(
+    contents: Contents, segmentation: h5py.Group, dataset: h5py.Dataset, num_rois: int
+) -> Masks | str:
+    """Masks that list points, or why they are not read."""
+    if dataset.dtype.names is None or dataset.ndim != 1:
+        return "are not lists of points"
+    why = _why_not(contents, dataset)
+    if not why and len(dataset) > MOST_POINTS:
+        why = f"list {len(dataset):,} points, {MOST_POINTS:,} at most"
+    if why:
+        return why
+    ends = tables.ends(contents, segmentation, dataset.name.rpartition("/")[2], len(dataset))
+    if ends is None or len(ends) != num_rois:
+        return f"are not those of the {num_rois} ROIs"
+    points = contents.part(dataset, ())
+    place = np.stack([points[axis] for axis in AXES if axis in dataset.dtype.names], axis=1)
+    return Masks(place, points["weight"].astype(np.float64), ends)
+
+
+def _pictured(
+    contents: Contents, segmentation: h5py.Group, dataset: h5py.Dataset, num_rois: int
+) -> Masks | str:
+    """Masks that are pictures, or why they are not read."""
+    if dataset.ndim not in (3, 4) or dataset.dtype.kind not in "biuf":
+        return "are not pictures"
+    if len(dataset) != num_rois:
+        return f"are {len(dataset)} pictures of {num_rois} ROIs"
+    why = pictures.why_not(dataset) or _why_not(contents, dataset)
+    if why:
+        return why
+    found = pictures.points(contents, dataset)
+    if found is None:
+        return f"mark more than {MOST_POINTS:,} points"
+    owner, place, weight = found
+    return Masks(place, weight, np.cumsum(np.bincount(owner, minlength=num_rois)))
+
+
+def _why_not(contents: Contents, dataset: h5py.Dataset) -> str:
+    """Why masks are not fetched, "" where they are or need not be."""
+    if not contents.watched.is_remote:
+        return ""
+    size = ranges.stored(dataset)
+    if size is None:  # as much as they would take unpacked
+        size = int(np.prod(dataset.shape, dtype=float)) * dataset.dtype.itemsize
+    if size <= MOST_STORED:
+        return ""
+    return (
+        f"take {size / 2**20:,.0f} MB of a remote file, {MOST_STORED // 2**20} at most; run "
+        "nwbdyn fetch and open the copy to have them"
+    )
 
 
 def centres(masks: Masks) -> np.ndarray:
@@ -92,16 +135,19 @@ def overlaps(masks: Masks) -> np.ndarray:
         np.unique(number * len(masks.ends) + owner[counted]), max(1, len(masks.ends))
     )
     size = np.bincount(owner, minlength=len(masks.ends))
-    pairs: list[np.ndarray] = []
+    pairs, counts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for step in range(1, len(masks.ends)):
         same = number[step:] == number[:-step]  # of those who share a point
         if not same.any():
             break
-        pairs.append(np.column_stack([owner[:-step][same], owner[step:][same]]))
-    if not pairs:
-        return np.zeros((0, 3))
-    both, shared = np.unique(np.concatenate(pairs), axis=0, return_counts=True)
-    return np.column_stack([both, shared / size[both].min(axis=1)])
+        pair = owner[:-step][same] * len(masks.ends) + owner[step:][same]
+        pair, count = np.unique(pair, return_counts=True)
+        pairs.append(pair)
+        counts.append(count)
+    both, place = np.unique(np.concatenate(pairs), return_inverse=True)
+    shared = np.bincount(place, weights=np.concatenate(counts), minlength=len(both))
+    rows = np.column_stack(np.divmod(both, max(1, len(masks.ends))))
+    return np.column_stack([rows, shared / size[rows].min(axis=1)])
 
 
 def spacing(segmentation: h5py.Group) -> np.ndarray | None:
@@ -117,6 +163,20 @@ def spacing(segmentation: h5py.Group) -> np.ndarray | None:
     found = np.asarray(dataset[()], dtype=np.float64) * size
     plausible = (found >= PLAUSIBLE[0]) & (found <= PLAUSIBLE[1])
     return found if plausible.all() else None
+
+
+def in_their_unit(masks: Masks, place: np.ndarray) -> bool:
+    """Whether stated centres are in the pixels of the masks, most lying where their mask does.
+
+    Args:
+        place: (num_rois, 2 or 3).
+    """
+    own = centres(masks)
+    if own.shape[1] < place.shape[1]:
+        return False
+    apart = np.abs(own[:, : place.shape[1]] - place).max(axis=1)
+    known = np.isfinite(apart)
+    return bool(known.any() and np.median(apart[known]) <= SAME_PLACE)
 
 
 def _is_one_value(values: np.ndarray) -> bool:

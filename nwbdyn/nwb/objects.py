@@ -34,6 +34,7 @@ class WatchedFile:
         self._file = file
         self.error: Exception | None = None
         self.size = file.seek(0, 2)  # bytes
+        self.is_remote = hasattr(file, "prefetch")
 
     def read(self, size: int = -1) -> bytes:
         try:
@@ -166,14 +167,20 @@ class Contents:
                 self.note("corrupted-object", path_of(group), reason)
         return [name for name in listed if _is_text(name)]
 
-    def part(self, dataset: h5py.Dataset, key: Any) -> np.ndarray:
+    def part(self, dataset: h5py.Dataset, key: Any, *, expect: bool = True) -> np.ndarray:
         """The part of a dataset that `key` names, in the machine's byte order.
+
+        Args:
+            dataset: of this file.
+            key: as h5py takes it.
+            expect: False where a remote file knows already that these values will be wanted.
 
         Raises:
             ReadError: HDF5 cannot give the values (a damaged chunk, a filter that is not there).
         """
         try:
-            self.watched.expect(dataset, key)
+            if expect:
+                self.watched.expect(dataset, key)
             stored = np.asarray(dataset[key])
         except (OSError, RuntimeError) as error:
             self.check_stream()

@@ -28,7 +28,8 @@ class Rois:
 def read(contents: Contents, segmentation: h5py.Group) -> Rois:
     """Rows of the ROI table with x, y (z) where known and suite2p's `iscell` as two columns.
 
-    Masks are read where nothing else says where ROIs lie.
+    Masks say which ROIs overlap, and where they lie where no column does. The grid of the imaging
+    plane is the unit of positions that are in the masks' pixels.
     """
     pairs = _two_axis_columns(contents, segmentation)
     table = tables.read(contents, segmentation, skip=(*POINTS, *PICTURES, *pairs))
@@ -42,20 +43,28 @@ def read(contents: Contents, segmentation: h5py.Group) -> Rois:
             added |= {"iscell": stored[:, 0] > 0.5, "iscell_probability": stored[:, 1]}
         else:
             added |= dict(zip(AXES, stored.T, strict=False))
-    found = None
-    if "x" not in added and "x" not in table.frame:
-        found = masks.read(contents, segmentation, len(table.frame))
-    if found is not None:
-        added |= dict(zip(AXES, masks.centres(found).T, strict=False))
+    found = masks.read(contents, segmentation, len(table.frame))
+    frame = table.frame.assign(**added)
+    stated = [axis for axis in AXES if axis in frame] if "x" in frame else []
+    if found is not None and not stated:
+        frame = frame.assign(**dict(zip(AXES, masks.centres(found).T, strict=False)))
     location = _location(segmentation)
-    if location and "location" not in table.frame:
-        added["location"] = location
+    if location and "location" not in frame:
+        frame = frame.assign(location=location)
+    micrometres = None
+    if found is not None and (not stated or masks.in_their_unit(found, _numbers(frame[stated]))):
+        micrometres = masks.spacing(segmentation)
     return Rois(
-        frame=table.frame.assign(**added),
+        frame=frame,
         descriptions=table.descriptions,
         overlaps=None if found is None else masks.overlaps(found),
-        micrometres=None if found is None else masks.spacing(segmentation),
+        micrometres=micrometres,
     )
+
+
+def _numbers(frame: pd.DataFrame) -> np.ndarray:
+    """(num_rois, num_columns) float; NaN where a value is not a number."""
+    return frame.apply(pd.to_numeric, errors="coerce").to_numpy(float)
 
 
 def _two_axis_columns(contents: Contents, segmentation: h5py.Group) -> dict[str, np.ndarray | None]:

@@ -79,7 +79,8 @@ def open_contents(file: "BinaryIO | Store", source: Source) -> Contents:
 def _open_zarr(store: "Store", source: Source, file_name: str) -> Contents:
     from nwbdyn.nwb.zarr_view import Unwatched, ZarrFile
 
-    contents = Contents(ZarrFile(store), file_name, Unwatched(source.size))
+    watched = Unwatched(source.size, is_remote=source.path is None)
+    contents = Contents(ZarrFile(store), file_name, watched)
     _check_is_nwb(contents)
     _Walk(contents).run()
     return contents

@@ -27,9 +27,10 @@ UNKNOWN_SIZE = 2**40  # bytes; of a store that nobody has added up
 class Unwatched(WatchedFile):
     """What stands where a file is watched: a store raises its errors itself."""
 
-    def __init__(self, size: int | None) -> None:
+    def __init__(self, size: int | None, *, is_remote: bool) -> None:
         self.error = None
         self.size = size if size is not None else UNKNOWN_SIZE
+        self.is_remote = is_remote
 
     def expect(self, dataset: h5py.Dataset, key: Any) -> None:
         """Nothing: an index fetches all its chunks together."""
