@@ -23,7 +23,7 @@ from nwbdyn.many import space
 from nwbdyn.nlb import benchmark, submitting
 from nwbdyn.progress import Report, silent
 from nwbdyn.recording import Note, Recording
-from nwbdyn.runs import results, run_directory
+from nwbdyn.runs import lock, results, run_directory
 from nwbdyn.runs.results import Fit
 from nwbdyn.scoring.summary import score, summarise
 from nwbdyn.trust.questions import Questions
@@ -129,7 +129,7 @@ def fit(
         ConfigError: an unknown model, option, device or fold.
         DataError: a recording that this model cannot be fitted to.
         FitError: training failed, or `resume` found another fit.
-        ResultsError: `run` is occupied.
+        ResultsError: `run` is occupied, or another process writes there.
     """
     team = distributed.join(device, devices, nodes)
     if team is not distributed.ALONE and (test_recording or targets or engine):
@@ -198,6 +198,7 @@ def fit(
             """The run directory, where it holds this very fit already."""
             if run is None:
                 return None
+            files.enter_context(lock.held(run, resume=resume, report=report))
             ended = run_directory.begin(run, described | asked, resume=resume, overwrite=overwrite)
             return run if ended else None
 
@@ -265,9 +266,9 @@ def fit(
                 **choices,
             )
             fitted = repeats.with_draws(fitted, scored, again, drawn, every_seed, place)
-    if run is not None:
-        results.write(fitted, run)
-        fitted = replace(fitted, run=run)
+        if run is not None:
+            results.write(fitted, run)
+            fitted = replace(fitted, run=run)
     return fitted
 
 

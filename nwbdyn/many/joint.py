@@ -25,7 +25,7 @@ from nwbdyn.many import identity, scaling
 from nwbdyn.models.base import BaseConfig, Layout, Model
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Note, Recording
-from nwbdyn.runs import results, run_directory
+from nwbdyn.runs import lock, results, run_directory
 from nwbdyn.runs.results import Fit
 from nwbdyn.scoring import evaluation
 from nwbdyn.scoring.summary import score, summarise
@@ -166,6 +166,8 @@ def fit_joint(
             asked["by_validation"] = members.left_open(joint, configs)
         else:
             joint = replace(joint, config=configs[0])
+        if run is not None:
+            files.enter_context(lock.held(run, resume=resume, report=report))
         if run is not None and run_directory.begin(
             run, joint.described() | asked, resume=resume, overwrite=overwrite
         ):
@@ -183,8 +185,8 @@ def fit_joint(
         fits = _each_session(
             joint, trained, uncoupled, others, tested, influence_windows, asked, place
         )
-    if run is not None:
-        _write(run, joint, trained, asked, fits)
+        if run is not None:
+            _write(run, joint, trained, asked, fits)
     return fits
 
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from nwbdyn.errors import DataError, NwbdynError, ReadError
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Source
-from nwbdyn.runs import run_directory
+from nwbdyn.runs import lock, run_directory
 
 FITTED, SKIPPED, FAILED = "fitted", "skipped", "failed"
 SUMMARY = "summary.json"
@@ -98,32 +98,35 @@ def fit_each(
 
     Returns:
         One Outcome per session, in order.
+
+    Raises:
+        ResultsError: another process writes to `run`.
     """
     opened = dict(opened or {})
     choices = {"options": dict(options or {}), **fit_options}
-    run.mkdir(parents=True, exist_ok=True)
     asked = _digest({"model": model, "opened": opened, "choices": choices})
-    earlier = _earlier(run, asked) if resume else set()
-    outcomes: dict[str, Outcome] = {}
-    jobs = []
-    for session, name in zip(sessions, run_names(sessions), strict=True):
-        folder = run / name
-        if str(folder) in earlier and _is_kept(session, folder):
-            outcomes[str(folder)] = replace(_fitted(session, folder), asked=asked)
-            continue
-        again = {"resume": resume and run_directory.is_started(folder)}
-        jobs.append(Job(session, model, folder, opened, choices | again))
-    order = [str(run / name) for name in run_names(sessions)]
+    with lock.held(run, report=report):
+        earlier = _earlier(run, asked) if resume else set()
+        outcomes: dict[str, Outcome] = {}
+        jobs = []
+        for session, name in zip(sessions, run_names(sessions), strict=True):
+            folder = run / name
+            if str(folder) in earlier and _is_kept(session, folder):
+                outcomes[str(folder)] = replace(_fitted(session, folder), asked=asked)
+                continue
+            again = {"resume": resume and run_directory.is_started(folder)}
+            jobs.append(Job(session, model, folder, opened, choices | again))
+        order = [str(run / name) for name in run_names(sessions)]
 
-    def told(outcome: Outcome) -> None:
-        outcomes[outcome.run] = replace(outcome, asked=asked)
-        _write(run / SUMMARY, [asdict(outcomes[name]) for name in order if name in outcomes])
-        report(Progress("recordings", len(outcomes), len(order), "fits"))
+        def told(outcome: Outcome) -> None:
+            outcomes[outcome.run] = replace(outcome, asked=asked)
+            _write(run / SUMMARY, [asdict(outcomes[name]) for name in order if name in outcomes])
+            report(Progress("recordings", len(outcomes), len(order), "fits"))
 
-    (engine or Here(report)).fit_each(jobs, run, told)
-    found = [outcomes[name] for name in order]
-    _write(run / SUMMARY, [asdict(outcome) for outcome in found])
-    return found
+        (engine or Here(report)).fit_each(jobs, run, told)
+        found = [outcomes[name] for name in order]
+        _write(run / SUMMARY, [asdict(outcome) for outcome in found])
+        return found
 
 
 def attempt(job: Job, report: Report = silent) -> Outcome:

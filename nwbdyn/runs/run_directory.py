@@ -9,6 +9,7 @@
       provenance.json      source, digest, versions, seed, device, git state
       submission.h5        rates for a Neural Latents data set, where these were asked for
       metrics.json         scores of model and baselines; written last, so it marks a complete run
+      lock.json            the process that writes here, while it does (see `lock`)
 
 With several seeds each trains in a folder `seed-<seed>` of its own, and each fold of a
 cross-validation is a run of its own in `fold-<k>`. Each further draw of held-out neurons is in
@@ -42,8 +43,31 @@ PROVENANCE, METRICS = "provenance.json", "metrics.json"
 SUBMISSION = "submission.h5"
 SUMS = "sums.npz"  # of a draw of held-out neurons
 REFITS = "refits"  # folder
+LOCK = "lock.json"
 FILES = (CONFIG, HISTORY, CHECKPOINT, WEIGHTS, RESULTS, PROVENANCE, SUBMISSION, SUMS, METRICS)
 _PARTIAL = ".partial"
+
+
+def make(path: Path, *, resume: bool = False) -> None:
+    """Make `path` a folder, with its parents, where it is none.
+
+    Args:
+        resume: an earlier run is expected there, so it is one.
+
+    Raises:
+        ResultsError: it cannot be made or written to, or is a file.
+        FitError: `resume` was given and there is nothing.
+    """
+    if path.exists() and not path.is_dir():
+        raise ResultsError(f"{path} is a file, and a run needs a folder. Choose another path.")
+    if path.is_dir() and not os.access(path, os.W_OK):
+        raise ResultsError(f"{path} cannot be written to. Pass -o with another folder.")
+    if resume and not path.is_dir():
+        raise FitError(_nothing_to_resume(path))
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResultsError(f"Cannot make {path}: {error}. Pass -o with another folder.") from error
 
 
 def prepare(path: Path, *, resume: bool = False, overwrite: bool = False) -> None:
@@ -59,30 +83,29 @@ def prepare(path: Path, *, resume: bool = False, overwrite: bool = False) -> Non
             or the folder cannot be made or written to.
         FitError: `resume` was given and there is nothing to resume.
     """
-    if path.exists() and not path.is_dir():
-        raise ResultsError(f"{path} is a file, and a run needs a folder. Choose another path.")
-    if path.is_dir() and not os.access(path, os.W_OK):
-        raise ResultsError(f"{path} cannot be written to. Pass -o with another folder.")
-    occupied = path.is_dir() and any(item.suffix != _PARTIAL for item in path.iterdir())
+    make(path, resume=resume)
+    occupied = any(
+        item.suffix != _PARTIAL and not item.name.startswith(LOCK) for item in path.iterdir()
+    )
     if resume:
-        if not is_started(path) and (occupied or not path.is_dir()):
-            raise FitError(f"No run to resume in {path}. Leave out --resume to start one there.")
         if is_started(path):
             check_format(path)
+        elif occupied:
+            raise FitError(_nothing_to_resume(path))
+    elif occupied and not is_started(path):
+        if overwrite:
+            raise ResultsError(f"{path} is not a run directory, so it is not overwritten.")
+        raise ResultsError(f"{path} holds other files. Choose an empty or new folder.")
     elif occupied and not overwrite:
         state = "a finished run" if is_complete(path) else "an unfinished run"
-        if not is_started(path):
-            raise ResultsError(f"{path} holds other files. Choose an empty or new folder.")
         advice = "" if is_complete(path) else ", --resume to continue it"
         raise ResultsError(f"{path} holds {state}. Pass --overwrite to replace it{advice}.")
     elif occupied:
-        if not is_started(path):
-            raise ResultsError(f"{path} is not a run directory, so it is not overwritten.")
         _clear(path)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResultsError(f"Cannot make {path}: {error}. Pass -o with another folder.") from error
+
+
+def _nothing_to_resume(path: Path) -> str:
+    return f"No run to resume in {path}. Leave out --resume to start one there."
 
 
 def begin(
@@ -218,7 +241,7 @@ def read_json(path: Path, name: str) -> dict[str, object]:
 
 def append_history(path: Path, record: Mapping[str, float]) -> None:
     """Add one epoch to the run's history."""
-    with _room_for(path / HISTORY), (path / HISTORY).open("a", encoding="utf-8") as file:
+    with room_for(path / HISTORY), (path / HISTORY).open("a", encoding="utf-8") as file:
         file.write(json.dumps(plain(record), allow_nan=False) + "\n")
 
 
@@ -267,7 +290,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     partial = path.with_name(path.name + _PARTIAL)
     try:
-        with _room_for(path):
+        with room_for(path):
             yield partial
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
@@ -292,7 +315,7 @@ def reserve(path: Path, num_bytes: int) -> None:
 
 
 @contextmanager
-def _room_for(path: Path) -> Iterator[None]:
+def room_for(path: Path) -> Iterator[None]:
     """Say in one line that the disk is full; HDF5 says it in a text of its own."""
     try:
         yield
