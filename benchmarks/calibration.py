@@ -3,7 +3,7 @@
     python benchmarks/calibration.py independent [--recordings K] [--model NAME]
     python benchmarks/calibration.py planted [--recordings K] [--first-seed S] [--system rate]
                                              [--model NAME] [--neurons N] [--embedding E]
-                                             [--defaults]
+                                             [--defaults | --unset]
     python benchmarks/calibration.py states [--recordings K] [--frames T] [--kinds KIND …]
 
 `independent`: neurons (8, each an AR(1) of its own) with nothing in common: any edge is false.
@@ -15,8 +15,9 @@ rule in use, with q withheld where coupling adds nothing on test, and for a mode
 not calibrated. The rule was chosen on seeds 0 to 2 of `rate`; other seeds and other
 systems test it. NetFormer's A has no more dimensions than its embedding, which is half as large
 again as the number of neurons here; that, and its ridge (by validation), were chosen on the same
-seeds. In `hetero` neurons differ in their memory, in `hidden` half of the neurons are not
-recorded and three slow latents drive all.
+seeds. `--defaults` leaves it all other options, `--unset` the length of training as well: the fits
+of `nwbdyn fit --model netformer`. A page is written after every network. In `hetero` neurons differ
+in their memory, in `hidden` half of the neurons are not recorded and three slow latents drive all.
 
 `states`: W is constant, and what drives the neurons from outside has another covariance in each of
 two states; whoever finds that coupling differs between them is wrong. In `changed` it does differ.
@@ -39,7 +40,7 @@ from nwbdyn.learning import members, readout
 from nwbdyn.learning.members import Workplace
 from nwbdyn.learning.problem import Problem, pose
 from nwbdyn.recording import Neurons, Recording, Source, Traces
-from nwbdyn.scoring import evaluation
+from nwbdyn.scoring import evaluation, verdict
 from nwbdyn.scoring.summary import task_of
 from nwbdyn.simulate import sample
 from nwbdyn.simulate.network import RADIUS, balanced
@@ -176,15 +177,18 @@ def alone(model: str, number: int) -> None:
 
 
 def planted(
-    model: str, system: str, seeds: range, neurons: int, embedding: int | None, own: bool
+    model: str,
+    system: str,
+    seeds: range,
+    neurons: int,
+    options: dict[str, object],
+    words: str,
+    page_name: str,
 ) -> None:
     """False discoveries and power of every rule on a kind of network, and who ranks edges best."""
     begun = time.process_time()
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     ranks: dict[str, list[float]] = {}
-    options = OPTIONS[model, "planted"]
-    if model == "netformer":
-        options = (DEFAULTS if own else options) | {"embedding": embedding or 3 * neurons // 2}
     for seed in seeds:
         address = f"sample:network?kind={system}&seed={seed}&neurons={neurons}"
         recording, truth = sample(address)
@@ -203,25 +207,22 @@ def planted(
             if name.startswith("VAR"):
                 ranks.setdefault(name, []).append(_auroc(rival.coupling, wiring))
         print(system, seed, found[model, "as reported"][-1], flush=True)
-    rows = [
-        [rule, *(_pair(found.get((name, rule))) for name in (model, "VAR ridge"))]
-        for rule in (*RULES, "as reported")
-    ]
-    auroc = ", ".join(f"{name} {np.mean(values):.3f}" for name, values in ranks.items())
-    page = [
-        f"{len(seeds)} networks of {neurons} neurons, 2,000 frames, `{system}`, seeds "
-        f"{seeds[0]} to {seeds[-1]}: false discoveries among the edges called, and share of the "
-        f"true edges that are called. {_origin(system, seeds)} AUROC of |weight|: {auroc}."
-        + (f" Embedding: {options['embedding']}." if model == "netformer" else "")
-        + (" All other options but the length of training are the package's own." if own else ""),
-        table(["null pooled", model, "VAR ridge"], rows),
-        f"{time.process_time() - begun:.0f} s of CPU in all.",
-    ]
-    name = system + ("_picked" if _picked(system, seeds) else "")
-    size = "" if neurons == NEURONS[model] else f"_{neurons}"
-    size += "" if embedding is None else f"_embedding_{embedding}"
-    size += "_defaults" if own else ""
-    publish(_page(model, name) + size, "\n\n".join(page))
+        rows = [
+            [rule, *(_pair(found.get((name, rule))) for name in (model, "VAR ridge"))]
+            for rule in (*RULES, "as reported")
+        ]
+        auroc = ", ".join(f"{name} {np.mean(values):.3f}" for name, values in ranks.items())
+        done = range(seeds[0], seed + 1)
+        page = [
+            f"{_count(done)} of {neurons} neurons, 2,000 frames, `{system}`, seeds {done[0]} to "
+            f"{done[-1]}: false discoveries among the edges called, and share of the true edges "
+            f"that are called. {_origin(system, seeds)} AUROC of |weight|: {auroc}."
+            + (f" Embedding: {problem.config.embedding}." if model == "netformer" else "")
+            + words,
+            table(["null pooled", model, "VAR ridge"], rows),
+            f"{time.process_time() - begun:.0f} s of CPU in all.",
+        ]
+        publish(page_name, "\n\n".join(page))
 
 
 def states(number: int, steps: int, kinds: Sequence[str]) -> None:
@@ -245,7 +246,7 @@ def states(number: int, steps: int, kinds: Sequence[str]) -> None:
             p = state_null.compare(
                 problem, trained, refit, table_of_states, place, number=NULL.number
             )
-            than = [identifiability.above_zero(static), identifiability.above_zero(var)]
+            than = [verdict.above_zero(static), verdict.above_zero(var)]
             for name, flag in zip(
                 ("static", "var", "p", "reported"),
                 (*than, p <= LEVEL, all(than) and p <= LEVEL),
@@ -308,6 +309,10 @@ def _picked(system: str, seeds: range) -> bool:
     return system == PICKED[0] and bool(set(seeds) & set(PICKED[1]))
 
 
+def _count(seeds: range) -> str:
+    return "1 network" if len(seeds) == 1 else f"{len(seeds)} networks"
+
+
 def _origin(system: str, seeds: range) -> str:
     chosen = f"The rule in use, `{RULE}`, was chosen on seeds 0 to {PICKED[1][-1]} of `{PICKED[0]}`"
     if _picked(system, seeds):
@@ -358,7 +363,9 @@ if __name__ == "__main__":
             part.add_argument("--first-seed", type=int, default=PICKED[1].stop)
             part.add_argument("--neurons", type=int, help="default: 30, for netformer 14")
             part.add_argument("--embedding", type=int, help="netformer; default: 1.5 per neuron")
-            part.add_argument("--defaults", action="store_true", help="netformer as it comes")
+            own = part.add_mutually_exclusive_group()
+            own.add_argument("--defaults", action="store_true", help="netformer's, but short")
+            own.add_argument("--unset", action="store_true", help="netformer, no option set")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     if chosen.part == "independent":
@@ -367,6 +374,22 @@ if __name__ == "__main__":
         first = chosen.first_seed
         seeds = range(first, first + chosen.recordings)
         neurons = chosen.neurons or NEURONS[chosen.model]
-        planted(chosen.model, chosen.system, seeds, neurons, chosen.embedding, chosen.defaults)
+        name = chosen.system + ("_picked" if _picked(chosen.system, seeds) else "")
+        page_name = _page(chosen.model, name)
+        options, words = OPTIONS[chosen.model, "planted"], ""
+        page_name += "" if neurons == NEURONS[chosen.model] else f"_{neurons}"
+        if chosen.embedding is not None:
+            page_name += f"_embedding_{chosen.embedding}"
+        if chosen.model == "netformer":
+            wide = {"embedding": chosen.embedding or 3 * neurons // 2}
+            options = (DEFAULTS if chosen.defaults else options) | wide
+        if chosen.defaults:
+            words = " All other options but the length of training are the package's own."
+            page_name += "_defaults"
+        if chosen.unset:
+            options = {}
+            words = f" No option is set: this is `nwbdyn fit --model {chosen.model}`."
+            page_name += "_unset"
+        planted(chosen.model, chosen.system, seeds, neurons, options, words, page_name)
     else:
         states(chosen.recordings, chosen.frames, chosen.kinds)

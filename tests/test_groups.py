@@ -155,8 +155,36 @@ def test_pairs_in_states_are_one_family_of_tests():
     p = np.concatenate([alone["p_within_animal"]] * 2)
     expected = stats.false_discovery_control(p)
     assert found["q_within_animal"].to_numpy() == pytest.approx(expected)
-    told = replace(made, metrics={"states": {"supported": True}})
-    assert groups.between(told, states=table)["supported"].all()
+    assert found["p_states"].isna().all()
+    assert set(found["why_not"]) == {"not asked (fit --null --states)"}
+
+
+def test_a_table_of_states_says_what_the_fits_say_of_them():
+    table = pd.DataFrame(
+        {"start_time": [-0.5, 0.5], "stop_time": [0.5, 1.5], "state": ["rest", "run"]}
+    )
+    made = session(COUPLED, TYPES)
+    known, doubted = (
+        replace(made, metrics={"states": {"p": p, "supported": not why_not, "why_not": why_not}})
+        for p, why_not in ((0.04, ""), (0.05, "A(t) does not beat VAR"))
+    )
+    for fits, p, why_not in (
+        ([known], 0.04, ""),
+        ([known, doubted], 0.05, "A(t) does not beat VAR"),
+        ([doubted, doubted], 0.05, "A(t) does not beat VAR"),
+    ):
+        found = groups.between(fits, states=[table] * len(fits))
+        assert (found["supported"] == (not why_not)).all()
+        assert (found["p_states"] == p).all()
+        assert (found["why_not"] == why_not).all()
+    found = groups.between([known, made], states=[table, table])
+    assert found["p_states"].isna().all()
+    assert not found["supported"].any()
+
+
+def test_every_session_needs_its_states():
+    made = session(COUPLED, TYPES)
+    table = pd.DataFrame({"start_time": [-0.5], "stop_time": [0.5], "state": ["rest"]})
     with pytest.raises(ResultsError, match="1 tables of states for 2 fits"):
         groups.between([made, made], states=table)
 

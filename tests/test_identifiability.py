@@ -45,16 +45,41 @@ def test_a_coupling_of_zero_has_no_share():
     assert identifiability.static_share(dense(np.zeros((4, 2, 2))), ALL) is None
 
 
+LESS = {**ADDS, "adds": -0.01, "interval": [-0.03, 0.01]}
+UNKNOWN = {**ADDS, "interval": None}
+
+
 @pytest.mark.parametrize(
-    ("static", "words"),
+    ("static", "baseline", "beats", "said"),
     [
-        ({**ADDS, "interval": [-0.01, 0.03]}, "does not beat a refit with a constant A on test"),
-        ({**ADDS, "interval": None}, "too few blocks for an interval"),
-        (ADDS, "does not beat VAR ridge"),
+        (
+            *(ADDS, LESS, False),
+            "A(t) beats a refit with a constant A (r2 +0.020, +0.010 to +0.030) on test, but not "
+            "VAR ridge (r2 -0.010, -0.030 to +0.010)",
+        ),
+        (
+            *(LESS, ADDS, True),
+            "A(t) beats VAR ridge (r2 +0.020, +0.010 to +0.030) on test, but not a refit with a "
+            "constant A (r2 -0.010, -0.030 to +0.010)",
+        ),
+        (
+            *(UNKNOWN, LESS, None),
+            "A(t) beats neither a refit with a constant A (r2 +0.020, too few blocks for an "
+            "interval) nor VAR ridge (r2 -0.010, -0.030 to +0.010) on test",
+        ),
     ],
 )
-def test_why_a_change_is_not_supported_is_said(static, words):
-    assert words in identifiability.why_not({"static": static, "baseline": "VAR ridge"})
+def test_which_condition_a_change_fails_is_said_with_its_numbers(static, baseline, beats, said):
+    found = {"static": static, "against_baseline": baseline, "baseline": "VAR ridge"}
+    found |= {"beats_baseline": beats, "supported": False}
+    assert verdict.unbeaten(found) == said
+    (sentence,) = verdict._dynamics(found)
+    assert said in sentence
+
+
+def test_a_run_of_an_earlier_version_says_which_condition_failed():
+    found = {"static": LESS, "baseline": "VAR ridge", "beats_baseline": True}
+    assert "beats VAR ridge on test, but not a refit with a constant A" in verdict.unbeaten(found)
 
 
 def test_a_supported_change_is_said_with_its_share():
@@ -70,6 +95,13 @@ def test_a_constant_network_does_not_support_a_change():
     )
     found = made.metrics["dynamics"]
     assert found["supported"] is False
+    primary, board = made.metrics["primary"], made.metrics["baselines"]
+    other = board[primary["baseline"]]["test"]["r2"]
+    assert found["against_baseline"]["adds"] == made.metrics["model"]["test"]["r2"] - other
+    assert (
+        found["against_baseline"]["interval"]
+        == (made.metrics["intervals"]["difference"]["test"]["r2"])
+    )
     assert found["static_share"] + found["state_share"] == pytest.approx(1.0)
     assert 0 <= found["stable_over_halves"] <= 1
     assert found["stable_over_seeds"] is None

@@ -486,9 +486,11 @@ def test_cell_types_have_intervals_where_they_were_tested(fit):
     assert "Pairs of types with intervals" in titles(tested)
 
 
-@pytest.mark.parametrize(("supported", "word"), [(False, "Not supported"), (True, "worse")])
+@pytest.mark.parametrize(("supported", "word"), [(False, "but not a refit"), (True, "worse")])
 def test_a_course_over_time_says_whether_it_is_supported(fit, supported, word):
-    told = replace(fit, metrics=fit.metrics | {"dynamics": {"supported": supported}})
+    compared = {"metric": "r2", "split": "test", "adds": 0.01, "interval": [-0.02, 0.03]}
+    found = {"static": compared, "baseline": "VAR", "beats_baseline": True, "supported": supported}
+    told = replace(fit, metrics=fit.metrics | {"dynamics": found})
     captions = [p.caption for s in sections.of_fit(told) for p in s.pictures if p.wide]
     assert any(word in caption for caption in captions)
 

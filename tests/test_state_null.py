@@ -143,7 +143,9 @@ def test_a_fit_says_what_its_states_support():
     assert found["supported"] is False
     assert "states-alike" in [note.code for note in made.notes]
     said = verdict.sentences(made.metrics, "netformer")
-    assert any("between rest, run are not supported" in line for line in said)
+    (line,) = (line for line in said if "between rest, run are not supported" in line)
+    assert f"p = {found['p']:.2g}" in line
+    assert verdict.unbeaten(made.metrics["dynamics"]) in line  # whatever p says
     assert made.environment["asked"]["states"] == "behaviour:state"
 
 

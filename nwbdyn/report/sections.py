@@ -67,7 +67,7 @@ def of_change(fit: Fit) -> str:
     """What may be said of differences over time."""
     dynamics: dict[str, Any] = fit.metrics.get("dynamics") or {}  # type: ignore[assignment]
     if dynamics.get("supported") is False:
-        return "Not supported: a refit with constant coupling predicts as well."
+        return f"Not supported: {verdict.unbeaten(dynamics)}."
     if dynamics.get("supported"):
         return "A refit with constant coupling predicts worse."
     return "What changes follows activity, and need not be a change of coupling."

@@ -84,6 +84,29 @@ def of_states(found: dict[str, Any]) -> str:
     return f"Differences of coupling {between} are not supported: {found['why_not']}."
 
 
+def unbeaten(found: dict[str, Any]) -> str:
+    """What A(t) fails to beat on test and what it beats, where a change of it is not supported.
+
+    Args:
+        found: metrics["dynamics"].
+    """
+    static, baseline = found["static"], found.get("against_baseline")
+    refit = f"a refit with a constant A ({_gain(static)})"
+    best = found["baseline"] or "a baseline"
+    best += f" ({_gain(baseline)})" if baseline is not None else ""
+    if above_zero(static):
+        return f"A(t) beats {refit} on {static['split']}, but not {best}"
+    if found["beats_baseline"]:
+        return f"A(t) beats {best} on {static['split']}, but not {refit}"
+    return f"A(t) beats neither {refit} nor {best} on {static['split']}"
+
+
+def above_zero(compared: dict[str, Any]) -> bool:
+    """True when the interval of what is added lies above 0; False without an interval."""
+    ends = compared["interval"]
+    return bool(ends and None not in ends and ends[0] > 0)
+
+
 def least_gain(coupling: dict[str, Any]) -> float | None:
     """What coupling adds at least: the interval's lower end, or the value where there is none.
 
@@ -193,18 +216,20 @@ def _dynamics(found: dict[str, Any] | None) -> list[str]:
     """Whether coupling may be said to change; nothing where it was not asked."""
     if found is None or found["supported"] is None:
         return []
-    static = found["static"]
-    ends = span(static["interval"])
-    scores = f"{static['metric']} {static['adds']:+.3f}" + (f", {ends}" if ends else "")
     if found["supported"]:
         return [
-            f"Coupling that changes beats a refit with a constant one ({scores}); "
+            f"Coupling that changes beats a refit with a constant one ({_gain(found['static'])}); "
             f"{found['state_share']:.0%} of its mean square changes over time."
         ]
-    return [
-        "Differences of coupling over time and state are not supported: against a refit with a "
-        f"constant one {scores}; the best baseline is {found['baseline']}."
-    ]
+    return [f"Differences of coupling over time and state are not supported: {unbeaten(found)}."]
+
+
+def _gain(compared: dict[str, Any]) -> str:
+    """What is added and its interval: "r2 +0.020, +0.010 to +0.030"."""
+    ends = compared["interval"]
+    known = ends and None not in ends
+    span = f"{ends[0]:+.3f} to {ends[1]:+.3f}" if known else "too few blocks for an interval"
+    return f"{compared['metric']} {compared['adds']:+.3f}, {span}"
 
 
 def _beats(model: str, higher: str) -> str:

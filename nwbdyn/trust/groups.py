@@ -3,12 +3,13 @@
 Edges are no sample: N neurons give N^2 edges and no more than N independent things. The bootstrap
 draws what was sampled, animals, then sessions within them, then neurons within those, never edges.
 With one animal nothing can be said beyond it, and the columns' names say so. A difference between
-states is one only where `state_null` supports it, and a column says whether it does.
+states is one only where `state_null` supports it, and columns say whether it does and why not.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -70,8 +71,9 @@ def between(
         neurons), weight, low and high (95 %), p (two-sided, from the resamples' share beyond 0) and
         q (Benjamini and Hochberg over all rows). With one animal low, high, p and q end in
         "_within_animal". NaN where no session has enough neurons. With states one row per pair and
-        state, and two columns more: state; supported, True where every fit says that differences
-        over state are (see `state_null`).
+        state, and four columns more: state; supported, True where every fit says that differences
+        over state are (see `state_null`); p_states, the largest p of these fits that any coupling
+        differs between states, NaN where one was not asked; why_not, what they say against it.
 
     Raises:
         ResultsError: no neuron has a label, as many tables of states as sessions are not given, or
@@ -93,15 +95,14 @@ def between(
             raise ResultsError(
                 f"{len(tables)} tables of states for {len(fits)} fits; give one each."
             )
-        told = [fit.metrics.get("states") for fit in fits]
-        supported = all(isinstance(one, dict) and one["supported"] for one in told)
+        tested = _tested(fits)
         parts = []
         for name in sorted({name for one in tables for name in one["state"]}):
             windows = [
                 (fit, one[one["state"] == name]) for fit, one in zip(fits, tables, strict=True)
             ]
             there = [sampled(fit, mask=mask) for fit, mask in windows if len(mask)]
-            parts.append(resample(there).assign(state=name, supported=supported))
+            parts.append(resample(there).assign(state=name, **tested))
         table = pd.concat(parts, ignore_index=True)
     table["q"] = benjamini_hochberg(table["p"].to_numpy())
     if len({_animal(fit) for fit in fits}) == 1:
@@ -109,6 +110,17 @@ def between(
             columns={name: f"{name}_within_animal" for name in ("low", "high", "p", "q")}
         )
     return table
+
+
+def _tested(fits: Sequence[Fit]) -> dict[str, object]:
+    """What the fits say together of differences over state, for columns of `between`."""
+    told: list[Any] = [fit.metrics.get("states") for fit in fits]
+    reasons = ["not asked (fit --null --states)" if one is None else one["why_not"] for one in told]
+    return {
+        "supported": not any(reasons),
+        "p_states": float(np.max([np.nan if one is None else one["p"] for one in told])),
+        "why_not": "; ".join(dict.fromkeys(reason for reason in reasons if reason)),
+    }
 
 
 def _pairs(

@@ -7,6 +7,7 @@ again with an A that cannot see the activity, and both predict the test blocks. 
 better there, and better than the best baseline, differences over time and state are not supported.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +22,7 @@ from nwbdyn.learning.training import Trained, train
 from nwbdyn.progress import Progress
 from nwbdyn.recording import Note
 from nwbdyn.runs.results import Fit
-from nwbdyn.scoring import evaluation
+from nwbdyn.scoring import evaluation, verdict
 from nwbdyn.scoring.summary import task_of
 
 MOST_WINDOWS = 500  # evenly spaced, over which the variance of edges is taken
@@ -33,7 +34,8 @@ def with_dynamics(fitted: Fit, problem: Problem, own: Trained, refit: Trained | 
 
     "static_share" and "state_share" of the mean square of A(t) over edges, which add up to 1;
     "static": what A(t) adds on test to the refit, as `evaluation.compare` says, None for a model
-    whose A is constant anyway; "baseline": the best one; "beats_baseline": as for the fit;
+    whose A is constant anyway; "baseline": the best one; "against_baseline": what the fit adds on
+    test to that, as for "static", None without one; "beats_baseline": as for the fit;
     "supported": True, False, or None where there is no such refit; "stable_over_seeds" and
     "stable_over_halves": share of edges with one sign throughout, None where not known.
 
@@ -49,29 +51,29 @@ def with_dynamics(fitted: Fit, problem: Problem, own: Trained, refit: Trained | 
         "state_share": None if share is None else 1 - share,
         "static": static,
         "baseline": fitted.metrics["primary"]["baseline"],  # type: ignore[index]
+        "against_baseline": against_baseline(fitted.metrics),
         "beats_baseline": beats,
-        "supported": None if static is None else bool(above_zero(static) and beats),
+        "supported": None if static is None else bool(verdict.above_zero(static) and beats),
         "stable_over_seeds": _stable(fitted.edges, "sign_agreement"),
         "stable_over_halves": _stable(fitted.edges, "half_split_agreement"),
     }
     notes = fitted.notes
     if found["supported"] is False:
-        reason = f"differences over time and state are not supported: {why_not(found)}"
+        reason = f"differences over time and state are not supported: {verdict.unbeaten(found)}"
         notes = (*notes, Note("static-suffices", "connectivity", reason))
     return replace(fitted, metrics=fitted.metrics | {"dynamics": found}, notes=notes)
 
 
-def why_not(found: dict[str, Any]) -> str:
-    """Why differences over time are not supported, in words; `found` is metrics["dynamics"]."""
-    static = found["static"]
-    if not above_zero(static):
-        ends = static["interval"]
-        span = f", {ends[0]:+.3f} to {ends[1]:+.3f}" if ends else ", too few blocks for an interval"
-        return (
-            f"A(t) does not beat a refit with a constant A on {static['split']} "
-            f"({static['metric']} {static['adds']:+.3f}{span})"
-        )
-    return f"the fit does not beat {found['baseline'] or 'a baseline'}"
+def against_baseline(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a fit adds on test to its best baseline, as `evaluation.compare` says it."""
+    primary = metrics["primary"]
+    metric, split, name = primary["metric"], primary["split"], primary["baseline"]
+    if name is None:
+        return None
+    own, other = metrics["model"][split][metric], metrics["baselines"][name][split][metric]
+    interval = metrics["intervals"]["difference"].get(split, {}).get(metric)
+    compared = {"metric": metric, "split": split, "with": own, "without": other}
+    return compared | {"adds": own - other, "interval": interval}
 
 
 def static_share(connectivity: Connectivity, edges: pd.DataFrame) -> float | None:
@@ -121,12 +123,6 @@ def against_static(problem: Problem, own: Trained, refit: Trained) -> dict[str, 
     """What A(t) adds on test to the refit with a constant A, as `evaluation.compare` says it."""
     ours, theirs = (readout.predict(one.model, problem.windows) for one in (own, refit))
     return evaluation.compare(task_of(problem), ours, theirs)
-
-
-def above_zero(static: dict[str, Any]) -> bool:
-    """True when the interval of what is added lies above 0; False without an interval."""
-    ends = static["interval"]
-    return bool(ends and None not in ends and ends[0] > 0)
 
 
 def _stable(edges: pd.DataFrame, column: str) -> float | None:
