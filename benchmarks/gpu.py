@@ -6,7 +6,7 @@ Without a CUDA device it says so and ends with status 1. `--dry-run` goes throug
 CPU, at sizes that mean nothing, prints and publishes nothing: it shows that the script runs.
 
 seeds: 32 seeds of NetFormer and of SynapsNet as one stacked program, over one fit.
-ensemble: 16 small STNDTs as `train_all` trains them, over one fit.
+ensemble: 16 small STNDTs as one stacked program, over one fit.
 precision: updates of STNDT with bf16 and torch.compile over those in float32, and the validation
 co-bps of both after equal training on a simulated recording, `--seeds` seeds each.
 large: an epoch of NetFormer over 50,000 neurons, with its peak memory.
@@ -93,10 +93,8 @@ def in_turns(
     return median(spent[0][1:]), median(spent[1][1:])
 
 
-def many_over_one(
-    problem: Problem, number: int, rounds: int, device: torch.device, *, stack: bool | None
-) -> list[object]:
-    """Seconds of one fit and of `number` fits, and their ratio."""
+def many_over_one(problem: Problem, number: int, rounds: int, device: torch.device) -> list[object]:
+    """Seconds of one fit and of `number` fits as one program, and their ratio."""
     windows = problem.windows.to(device)
 
     def alone() -> None:
@@ -104,7 +102,7 @@ def many_over_one(
 
     def together() -> None:
         members = [Member(problem.config, windows, seed) for seed in range(number)]
-        train_all(problem.model_class, problem.layout, members, device=device, stack=stack)
+        train_all(problem.model_class, problem.layout, members, device=device, stack=True)
 
     one, many = in_turns(alone, together, rounds, device)
     return [f"{one:.2f}", f"{many:.2f}", f"{many / one:.1f} x"]
@@ -118,7 +116,7 @@ def seeds(device: torch.device, rounds: int, dry: bool) -> str:
             more = {"epochs": 1 if dry else 5, "updates": None, "patience": 1000}
             recording = noise(num_neurons, 120 if dry else 2000)
             problem = pose(recording, model, seed=0, options={**options, **more})
-            found = many_over_one(problem, number, rounds, device, stack=True)
+            found = many_over_one(problem, number, rounds, device)
             rows.append([model, num_neurons, *found])
             print(rows[-1], flush=True)
     return "Seeds as one program.\n\n" + table(
@@ -135,9 +133,9 @@ def spiking(dry: bool, **options: object) -> Problem:
 def ensemble(device: torch.device, rounds: int, dry: bool) -> str:
     problem = spiking(dry, updates=100)
     number = 2 if dry else STNDTS
-    found = many_over_one(problem, number, rounds, device, stack=None)
+    found = many_over_one(problem, number, rounds, device)
     header = ["model", "one fit, s", f"{number} fits, s", "ratio"]
-    return "An ensemble of STNDTs, trained as `train_all` does.\n\n" + table(
+    return "An ensemble of STNDTs as one program.\n\n" + table(
         header, [["stndt, simulated reaches", *found]]
     )
 

@@ -24,7 +24,7 @@ from nwbdyn.learning.ensembles import Member, most_together, train_all
 from nwbdyn.learning.problem import Problem, pose
 from nwbdyn.learning.training import train
 from nwbdyn.models.base import Model
-from nwbdyn.recording import Neurons, Recording, Source, Traces
+from nwbdyn.recording import Neurons, Recording, Source, SpikeTimes, Traces
 
 CPU = torch.device("cpu")
 NUM_FRAMES = 1000
@@ -41,6 +41,7 @@ class Case:
     options: dict[str, object] = field(default_factory=dict)
 
 
+STNDT = {"context": 50, "layers": 2, "feedforward": 32}
 TASK = {"preset": "task_pdm"}
 CASES = (
     Case("NetFormer, task preset", "netformer", 7, 6, TASK),
@@ -49,6 +50,8 @@ CASES = (
     Case("NetFormer, traces", "netformer", 14, 4, {"ridge": 3e3}),
     Case("SynapsNet", "synapsnet", 7, 6),
     Case("SynapsNet", "synapsnet", 14, 6),
+    Case("STNDT, batches of 16", "stndt", 12, 4, STNDT | {"batch_size": 16}),
+    Case("STNDT, batches of 56", "stndt", 12, 4, STNDT | {"batch_size": 56}),
     Case("NetFormer, traces", "netformer", 50, 1, {"ridge": 3e3}),
     Case("SynapsNet", "synapsnet", 50, 2),
     Case("NetFormer, traces", "netformer", 150, 1, {"ridge": 3e3}),
@@ -66,9 +69,29 @@ def noise(num_neurons: int) -> Recording:
     )
 
 
+def spikes(num_neurons: int) -> Recording:
+    """Spikes at 10 Hz, four bins of 20 ms for every frame of `noise`."""
+    seconds = 0.08 * NUM_FRAMES
+    times = [
+        np.sort(rng.uniform(0, seconds, round(10 * seconds)))
+        for rng in map(np.random.default_rng, range(num_neurons))
+    ]
+    return Recording(
+        session_id="spikes",
+        neurons=Neurons(pd.DataFrame({"id": np.arange(num_neurons)}), "unit"),
+        activity=SpikeTimes(
+            np.concatenate(times),
+            np.cumsum([len(each) for each in times]),
+            intervals=np.array([[0.0, seconds]]),
+        ),
+        source=Source("spikes", "spikes"),
+    )
+
+
 def problem_of(case: Case) -> Problem:
     options = case.options | {"epochs": case.epochs, "updates": None, "patience": 1000}
-    return pose(noise(case.num_neurons), case.model, seed=0, options=options)
+    recording = (spikes if case.model == "stndt" else noise)(case.num_neurons)
+    return pose(recording, case.model, seed=0, options=options)
 
 
 def fused(model_class: type[Model]) -> type[Model]:
@@ -158,7 +181,7 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true", help="print the rows, publish nothing")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    equal = [largest_difference(case) for case in CASES if case.num_neurons == 7]
+    equal = [largest_difference(case) for case in CASES if case.num_neurons <= 12]
     print(f"largest relative difference of weights in float64: {max(equal):.1e}", flush=True)
     assert max(equal) < 1e-8
     rows = []
@@ -172,7 +195,8 @@ def main() -> None:
     header += [f"{number} seeds / {number} fits" for number in arguments.seeds]
     text = (
         "CPU time of K seeds as one program over K times that of one fit (fused AdamW), one thread,"
-        f" {NUM_FRAMES} frames of noise; median of {arguments.rounds} rounds. Weights of both ways "
+        f" {NUM_FRAMES} frames of noise (STNDT: spikes, in windows of 50 bins); median "
+        f"of {arguments.rounds} rounds. Weights of both ways "
         f"in float64 differ by at most {max(equal):.1e} of the largest. The last column is what "
         "`train_all` does unasked.\n\n"
     )

@@ -7,10 +7,11 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
 
 from nwbdyn import models
-from nwbdyn.models.base import Batch, Layout
+from nwbdyn.models.base import Batch, Layout, Model
 
 NUM_NEURONS = 8
 CASES = [
@@ -42,8 +43,8 @@ def batch_on(device: str, bins: int, targets: int, covariates: int) -> Batch:
     return replace(batch, **moved)
 
 
-@pytest.mark.parametrize(("name", "quantity", "options"), CASES)
-def test_an_update_stays_on_its_device(name, quantity, options):
+def on_meta(name: str, quantity: str, options: dict) -> tuple[Model, Batch]:
+    """A model and a batch for it, on the device without data."""
     co_smoothing = name == "stndt"
     layout = Layout(
         {"0": tuple(range(NUM_NEURONS))},
@@ -60,8 +61,13 @@ def test_an_update_stays_on_its_device(name, quantity, options):
     spec = model_class.windows(config, layout)
     bins = spec.context + spec.forward
     targets = bins if co_smoothing else 1
-    model.to("meta")
-    batch = batch_on("meta", bins, targets, layout.num_covariates)
+    return model.to("meta"), batch_on("meta", bins, targets, layout.num_covariates)
+
+
+@pytest.mark.parametrize(("name", "quantity", "options"), CASES)
+def test_an_update_stays_on_its_device(name, quantity, options):
+    co_smoothing = name == "stndt"
+    model, batch = on_meta(name, quantity, options)
     for training in (True, False):
         model.train(training)
         output = model(batch)
@@ -73,3 +79,27 @@ def test_an_update_stays_on_its_device(name, quantity, options):
     model.after_update(1)
     assert model.influence(batch).device.type == "meta"
     assert all(value.device.type == "meta" for value in model.read_out(batch).values())
+
+
+class Loss(nn.Module):
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self.model.loss(batch, self.model(batch))
+
+
+@pytest.mark.parametrize(
+    ("name", "quantity", "options"), [case for case in CASES if case[2].get("decoder") != "gru"]
+)
+def test_an_update_of_members_as_one_program_stays_on_its_device(name, quantity, options):
+    model, batch = on_meta(name, quantity, options)
+    program = Loss(model.train())
+    tensors = {**dict(program.named_parameters()), **dict(program.named_buffers())}
+    rows = {key: torch.stack([value.detach()] * 3) for key, value in tensors.items()}
+    trained = [rows[key].requires_grad_() for key, _ in program.named_parameters()]
+    losses = vmap(lambda own: functional_call(program, own, (batch,)), randomness="same")(rows)
+    assert losses.shape == (3,)
+    found = torch.autograd.grad(losses.sum(), trained, allow_unused=True)
+    assert all(gradient.device.type == "meta" for gradient in found if gradient is not None)

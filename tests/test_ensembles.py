@@ -18,7 +18,11 @@ from nwbdyn.tensors.windows import Windows
 
 CPU = torch.device("cpu")
 NETFORMER = {"history": 4, "embedding": 8, "layer_norm": True, "raw_values": False}
-SMALL = {"netformer": {"history": 4, "embedding": 8}, "synapsnet": {"hidden": 8, "embedding": 4}}
+SMALL = {
+    "netformer": {"history": 4, "embedding": 8},
+    "synapsnet": {"hidden": 8, "embedding": 4},
+    "stndt": {"context": 10, "layers": 1, "feedforward": 8, "batch_size": 8},
+}
 TENSORS = ("_values", "_inputs", "_mean", "_sd", "_covariates")
 
 
@@ -31,7 +35,8 @@ def double():
 
 
 def posed(model: str, recording=None, **options: object) -> Problem:
-    return pose(recording or imaging(), model, seed=0, options=options)
+    recording = recording or (units() if model == "stndt" else imaging())
+    return pose(recording, model, seed=0, options=options)
 
 
 def windows_in_double(problem: Problem, moved: int = 0) -> Windows:
@@ -112,6 +117,23 @@ def assert_equal_fits(found: list[Trained], wanted: list[Trained], relative: flo
             SMALL["synapsnet"] | {"updates": 200, "coupling": False},
             [{}, {"weight_decay": 0.3}],
         ),
+        (
+            "stndt",
+            SMALL["stndt"] | {"updates": 200, "heads": 2},
+            [{}, {"learning_rate": 0.01, "warmup": 0.3, "weight_decay": 0.1, "clip_norm": 0.5}],
+        ),
+        (
+            "stndt",
+            SMALL["stndt"]
+            | {"updates": 200, "contrast": "none", "attend_back": 0, "attend_forward": -1}
+            | {"mask_mode": "timestep", "mask_span": 4, "mask_span_start": 0.2},
+            [{}, {"patience": 1, "learning_rate": 0.03}],
+        ),
+        (
+            "stndt",
+            SMALL["stndt"] | {"updates": 200, "contrast": "prediction", "causal_mask_ratio": 0.3},
+            [{}, {"contrast_weight": 0.5, "start_at_mean": False}],
+        ),
     ],
 )
 def test_200_updates_of_a_member_are_those_of_its_own_fit(double, model, options, changes):
@@ -136,6 +158,16 @@ def test_members_on_windows_of_their_own_equal_their_own_fits(double, model):
     assert_equal_fits(found, each_alone(problem, members))
     first, second = (state(one.model) for one in found[:2])
     assert any(not torch.equal(first[name], second[name]) for name in first)
+
+
+def test_co_smoothing_without_held_out_neurons_is_stacked_too(double):
+    problem = posed("stndt", **{**SMALL["stndt"], "layers": 2}, updates=30)
+    split = replace(problem.split, held_in=np.ones(12, dtype=bool))
+    layout = replace(problem.layout, held_in=dict.fromkeys(problem.layout.held_in, (True,) * 12))
+    problem = replace(problem, split=split, layout=layout)
+    windows = windows_in_double(problem)
+    members = [Member(problem.config, windows, seed) for seed in range(2)]
+    assert_equal_fits(together(problem, members), each_alone(problem, members))
 
 
 def test_counts_are_stacked_too(double):
@@ -169,15 +201,8 @@ def test_members_that_cannot_share_a_program_are_trained_all_the_same(double):
     assert_equal_fits(together(problem, members), each_alone(problem, members))
 
 
-@pytest.mark.parametrize(
-    ("model", "recording", "options"),
-    [
-        ("stndt", units, {"context": 10, "layers": 1, "feedforward": 8, "batch_size": 8}),
-        ("synapsnet", imaging, SMALL["synapsnet"] | {"decoder": "gru", "batch_size": 128}),
-    ],
-)
-def test_what_does_not_stack_trains_one_member_after_another(model, recording, options):
-    problem = posed(model, recording(), **options, updates=10)
+def test_what_does_not_stack_trains_one_member_after_another():
+    problem = posed("synapsnet", **SMALL["synapsnet"], decoder="gru", batch_size=128, updates=10)
     members = [Member(problem.config, problem.windows, seed) for seed in range(2)]
     found = together(problem, members)
     for one, other in zip(found, each_alone(problem, members), strict=True):
@@ -207,7 +232,7 @@ def in_folders(problem: Problem, root, number: int, **changes: object) -> list[M
     return members
 
 
-@pytest.mark.parametrize("model", ["netformer", "synapsnet"])
+@pytest.mark.parametrize("model", SMALL)
 @pytest.mark.parametrize("every", [1, 3])
 def test_an_interrupted_stack_resumes_to_the_same_weights(model, every, tmp_path):
     problem = posed(model, epochs=6, updates=None, validate_every=every, **SMALL[model])

@@ -5,8 +5,9 @@ Seeds of a fit, surrogates of a recording, points of a sweep: every member equal
 schedule, early stop and checkpoints, so that either way of training goes on where the other was
 stopped.
 
-STNDT trains one member after another. Its blocks for the CPU write their gradients by hand and fill
-the cache with one member's windows, so there is nothing left for a stack to save.
+Alone on a CPU, STNDT takes blocks that write their gradients by hand and fill the cache with its
+windows; in a program it takes plain ones, with the same random numbers. What a program saves there
+is calls, so only very small ones share it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,12 +20,14 @@ from torch import Tensor
 from nwbdyn.errors import FitError
 from nwbdyn.learning.stack import Stack
 from nwbdyn.learning.training import Loop, Trained, out_of_memory, own_randomness, train
-from nwbdyn.models.base import BaseConfig, Config, Layout, Model
+from nwbdyn.models.base import CO_SMOOTHING, BaseConfig, Config, Layout, Model
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.tensors.pooling import PooledWindows
 from nwbdyn.tensors.windows import Windows
 
 MOST_MEMBERS = 32  # of one program
+_SMALL = 10_000  # numbers in a batch of co-smoothing windows: so few, and a CPU's time is in calls
+_LARGE = 2**24  # numbers in those of a whole program on a GPU: more fill it, and its memory
 
 
 @dataclass(frozen=True)
@@ -217,11 +220,20 @@ def most_together(member: Member, layout: Layout, device: torch.device) -> int:
     """How many members like this one `train_all` puts into one program; 1 where that gains nothing.
 
     On a CPU, measured by `benchmarks/stacked_seeds.py`: up to 14 tokens a program of 8 takes about
-    half the time of 8 fits, from 50 on it takes as long as they do. On a GPU nothing was measured;
-    a call costs more there, so larger models are put together.
+    half the time of 8 fits, from 50 on it takes as long as they do. To co-smoothing models every
+    bin of a window is a token: there the size of a batch counts. On a GPU nothing was measured; a
+    call costs more there, so larger models are put together.
     """
+    windows, cuda = member.windows, device.type == "cuda"
+    assert isinstance(windows, Windows)
+    if windows.target == CO_SMOOTHING:
+        batch = min(member.config.batch_size, len(windows.starts("train")))
+        size = batch * windows.length * layout.num_global
+        if cuda:
+            return min(MOST_MEMBERS, max(1, _LARGE // size))
+        return MOST_MEMBERS if size <= _SMALL else 1
     tokens = layout.num_global + layout.num_covariates
-    return MOST_MEMBERS if tokens <= (100 if device.type == "cuda" else 14) else 1
+    return MOST_MEMBERS if tokens <= (100 if cuda else 14) else 1
 
 
 def _shape(model_class: type[Model], member: Member) -> object:

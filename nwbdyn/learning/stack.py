@@ -19,7 +19,7 @@ from torch.func import functional_call, vmap
 from nwbdyn.errors import FitError
 from nwbdyn.learning.training import Loop
 from nwbdyn.learning.validation_loss import batch_loss
-from nwbdyn.models.base import Batch, Model
+from nwbdyn.models.base import Batch, Model, Random
 from nwbdyn.tensors.windows import Windows
 
 _SHARED = ("held_in", "neuron_ids")  # tensors of a batch that have no axis of windows
@@ -40,6 +40,7 @@ class Stack:
         self.loops = list(loops)
         self.errors: dict[int, FitError] = {}  # position -> why this loop cannot go on
         self._model = loops[0].model
+        self._model.transparent = True
         for loop in self.loops:
             _check(loop)
             loop.optimiser.step()  # moves nothing; a scheduler warns where it has not seen a step
@@ -100,6 +101,7 @@ class Stack:
 
     def release(self) -> None:
         """Give every loop tensors of its own again."""
+        self._model.transparent = False
         for loop in self.loops:
             for tensor in (*loop.model.parameters(), *loop.model.buffers()):
                 tensor.data = tensor.data.clone()
@@ -325,10 +327,24 @@ class _MemberBatch(Batch):
     generators: Sequence[torch.Generator] = ()
     member: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.long))
 
+    @property
+    def random(self) -> Random:
+        return _MemberRandom(self)
+
+
+class _MemberRandom(Random):
+    """What each member draws from its own generator, as one member sees it inside the program."""
+
+    def __init__(self, batch: _MemberBatch) -> None:
+        device = batch.activity.device
+        self._each = [Random(one, device) for one in batch.generators]
+        self._member = batch.member
+
     def uniform(self, *shape: int) -> Tensor:
-        device = self.activity.device
-        drawn = [torch.rand(shape, generator=one, device=device) for one in self.generators]
-        return torch.stack(drawn)[self.member]
+        return torch.stack([one.uniform(*shape) for one in self._each])[self._member]
+
+    def words(self, *shape: int) -> Tensor:
+        return torch.stack([one.words(*shape) for one in self._each])[self._member]
 
 
 def _of_one_session(loop: Loop) -> Windows:

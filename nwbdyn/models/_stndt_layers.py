@@ -7,15 +7,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nwbdyn.models import _stndt_lean as lean
+from nwbdyn.models.base import Random
 
 
-def dropout(x: Tensor, rate: float, generator: torch.Generator | None) -> Tensor:
-    """Zero each element with probability `rate` (in steps of 2^-16) and rescale the rest."""
-    if rate == 0:
-        return x
+def dropout(x: Tensor, rate: float, random: Random | None) -> Tensor:
+    """Zero each element with probability `rate` (in steps of 2^-16) and rescale the rest.
+
+    Without random numbers, as in evaluation, all is kept.
+    """
+    return x if random is None or rate == 0 else _dropped(x, rate, random.words(*x.shape))
+
+
+def _dropped(x: Tensor, rate: float, words: Tensor) -> Tensor:
     threshold, factor = lean.threshold_of(rate)
-    words = lean.random_words(x.shape, generator, x.device)
-    return x * lean.kept(words, threshold, x.dtype).mul_(factor)
+    return (x * factor).masked_fill(words < threshold, 0)
 
 
 def position_code(length: int, width: int) -> Tensor:
@@ -37,6 +42,7 @@ class TemporalAttention(nn.Module):
     """
 
     hidden_bins: Tensor
+    place: Tensor
 
     def __init__(
         self, bins: int, neurons: int, heads: int, rate: float, *, back: int, forward: int
@@ -56,15 +62,21 @@ class TemporalAttention(nn.Module):
         if forward >= 0:
             seen &= offset <= forward
         self.register_buffer("hidden_bins", ~seen, persistent=False)
+        self.band = lean.Band.of(bins, back, forward)
+        self.register_buffer("place", self.band.places(), persistent=False)
 
-    def forward(self, a: Tensor, generator: torch.Generator | None) -> Tensor:
+    def forward(self, a: Tensor, random: Random | None) -> Tensor:
         batch, bins, neurons = a.shape
         split = self.project(a).view(batch, bins, 3, self.heads, neurons // self.heads)
         query, key, value = split.permute(2, 0, 3, 1, 4)  # each (B, H, T, N / H)
         scores = query @ key.mT / math.sqrt(neurons / self.heads)
         weights = scores.masked_fill(self.hidden_bins, -math.inf).softmax(-1)
-        if self.training:
-            weights = dropout(weights, self.rate, generator)
+        if random is not None and self.rate:
+            # One word for every key in a query's block of the band, as the lean block draws them.
+            words = random.words(self.heads, batch, *self.band.bias.shape)
+            place = self.place.expand(self.heads, batch, bins, bins)
+            words = words.view(self.heads, batch, bins, -1).gather(-1, place)
+            weights = _dropped(weights, self.rate, words.transpose(0, 1))
         mixed = (weights @ value).transpose(1, 2).reshape(batch, bins, neurons)
         return self.mix(mixed)
 
@@ -103,17 +115,13 @@ class FeedForward(nn.Module):
         self.widen = nn.Linear(neurons, width)
         self.narrow = nn.Linear(width, neurons)
 
-    def forward(self, h: Tensor, generator: torch.Generator | None) -> Tensor:
+    def forward(self, h: Tensor, random: Random | None) -> Tensor:
         inner = F.relu(self.widen(self.norm(h)))
-        if self.training:
-            inner = dropout(inner, self.rate, generator)
-        return self.narrow(inner)
+        return self.narrow(dropout(inner, self.rate, random))
 
 
 class Layer(nn.Module):
     """One layer of the published encoder: time, feed-forward, neurons, feed-forward; pre-norm."""
-
-    lean = True  # train on a CPU with the blocks of _stndt_lean
 
     def __init__(
         self,
@@ -134,11 +142,10 @@ class Layer(nn.Module):
         self.map = SpatialMap(bins, heads)
         self.norm_value = nn.LayerNorm(neurons)
         self.after_space = FeedForward(neurons, width, rate)
-        self.band = lean.Band.of(bins, back, forward)
 
-    def attention(self, s: Tensor) -> Tensor:
-        """(B, N, N) the spatial map of s (B, N, T)."""
-        if not self.is_lean(s):
+    def attention(self, s: Tensor, *, is_lean: bool = False) -> Tensor:
+        """(B, N, N) the spatial map of s (B, N, T); `is_lean` takes the block of _stndt_lean."""
+        if not is_lean:
             return self.map(s)
         norm, project = self.map.norm, self.map.project
         return lean.Map.apply(
@@ -146,22 +153,23 @@ class Layer(nn.Module):
         )
 
     def forward(
-        self, h: Tensor, map: Tensor, generator: torch.Generator | None
+        self, h: Tensor, map: Tensor, random: Random | None, *, is_lean: bool = False
     ) -> tuple[Tensor, Tensor | None]:
-        """The stream after this layer (B, T, N), and in evaluation y, what the map mixed."""
-        if self.is_lean(h):
-            return self._lean(h, map, generator), None
-        h = h + self._drop(self.time(self.norm_time(h), generator), generator)
-        h = h + self._drop(self.after_time(h, generator), generator)
+        """The stream after this layer (B, T, N), and of the plain layer y, what the map mixed.
+
+        Args:
+            random: for dropout; None drops nothing.
+            is_lean: take the blocks of _stndt_lean, for training on a CPU.
+        """
+        if is_lean:
+            return self._lean(h, map, random), None
+        h = h + dropout(self.time(self.norm_time(h), random), self.rate, random)
+        h = h + dropout(self.after_time(h, random), self.rate, random)
         y = self.norm_value(h)
-        h = h + self._drop(y @ map.mT, generator)
-        return h + self._drop(self.after_space(h, generator), generator), y
+        h = h + dropout(y @ map.mT, self.rate, random)
+        return h + dropout(self.after_space(h, random), self.rate, random), y
 
-    def is_lean(self, x: Tensor) -> bool:
-        """Whether x goes through the lean blocks: in training, on a CPU."""
-        return self.lean and self.training and x.device.type == "cpu"
-
-    def _lean(self, h: Tensor, map: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _lean(self, h: Tensor, map: Tensor, random: Random | None) -> Tensor:
         norm, project, mix = self.norm_time, self.time.project, self.time.mix
         h = lean.Time.apply(
             h,
@@ -172,16 +180,16 @@ class Layer(nn.Module):
             mix.weight,
             mix.bias,
             self.time.heads,
-            self.band,
+            self.time.band,
             self.rate,
-            generator,
+            random,
         )
-        h = self._lean_feed(h, self.after_time, generator)
+        h = self._lean_feed(h, self.after_time, random)
         norm = self.norm_value
-        h = lean.Space.apply(h, map, norm.weight, norm.bias, self.rate, generator)
-        return self._lean_feed(h, self.after_space, generator)
+        h = lean.Space.apply(h, map, norm.weight, norm.bias, self.rate, random)
+        return self._lean_feed(h, self.after_space, random)
 
-    def _lean_feed(self, h: Tensor, feed: FeedForward, generator: torch.Generator | None) -> Tensor:
+    def _lean_feed(self, h: Tensor, feed: FeedForward, random: Random | None) -> Tensor:
         norm, widen, narrow = feed.norm, feed.widen, feed.narrow
         return lean.Feed.apply(
             h,
@@ -192,8 +200,5 @@ class Layer(nn.Module):
             narrow.weight,
             narrow.bias,
             self.rate,
-            generator,
+            random,
         )
-
-    def _drop(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
-        return dropout(x, self.rate, generator) if self.training else x

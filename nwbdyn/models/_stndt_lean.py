@@ -8,8 +8,8 @@ What the plain layers leave on the table there, and these do not:
 - of an activation only what the gradient reads is kept;
 - some windows at a time stay in the cache.
 
-Gradients are written out by hand below each block. `Layer.lean` turns these blocks off, for
-machinery that has to look inside (`torch.func`, `torch.compile`).
+Gradients are written out by hand below each block, closed to machinery that has to look inside
+(`torch.func`, `torch.compile`). The plain layers draw the same random numbers, in the same order.
 """
 
 import math
@@ -21,20 +21,19 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from nwbdyn.models.base import Random
+
 _ROW = 8  # floats; rows of products start at multiples of this
 _EPSILON = 1e-5  # of every layer norm
 _BLOCK = 30  # queries that share one stretch of keys, at least
 _CACHED = 2.5e6  # bytes of one (B, T, N) activation that leave its neighbours in the cache
 
 
-def random_words(
-    shape: tuple[int, ...], generator: torch.Generator | None, device: torch.device
-) -> Tensor:
-    """16 random bits per element, int16; four elements share one draw."""
-    numel = math.prod(shape)
-    words = torch.empty((numel + 3) // 4, dtype=torch.int64, device=device)
-    words.random_(-(2**63), None, generator=generator)
-    return words.view(torch.int16)[:numel].view(shape)
+def words_for(rate: float, random: Random, *shape: int) -> Tensor:
+    """16 random bits per element; of a rate of 0 nothing is drawn, and all elements are kept."""
+    if rate == 0:
+        return torch.zeros((), dtype=torch.int16).expand(shape)
+    return random.words(*shape)
 
 
 def threshold_of(rate: float) -> tuple[int, float]:
@@ -75,6 +74,15 @@ class Band:
         key = query[:, :1] + torch.arange(-before, size + after)
         seen = (key - query >= -back) & (key - query <= forward) & (key >= 0) & (key < bins)
         return cls(size, before, after, torch.where(seen, 0.0, -math.inf))
+
+    def places(self) -> Tensor:
+        """(T, T) long, [query, key]: where a key lies in the stretch that its query's block sees.
+
+        Keys that the stretch does not reach take its nearest end.
+        """
+        bins = torch.arange(len(self.bias) * self.size)
+        first = bins // self.size * self.size - self.back  # of the stretch, (T,)
+        return (bins - first[:, None]).clamp(0, self.bias.shape[2] - 1)
 
     def queries(self, rows: Tensor, columns: slice) -> Tensor:
         """(num_blocks, size, width) of the rows (R, any)."""
@@ -136,7 +144,7 @@ class Time(Function):
         heads: int,
         band: Band,
         rate: float,
-        generator: torch.Generator | None,
+        random: Random,
     ) -> Tensor:
         threshold, factor = threshold_of(rate)
         a, mean, scale = _norm(h, gain, shift)
@@ -147,7 +155,7 @@ class Time(Function):
         torch.addmm(project_bias, a.flatten(0, 1), project.T, out=qkv[:, : 3 * neurons])
         mixed = _rows(h, neurons)
         bias = band.bias.to(h.dtype)
-        words = random_words((heads, num_rows // band.size, *bias.shape[1:]), generator, h.device)
+        words = words_for(rate, random, heads, num_rows // band.size, *bias.shape[1:])
         weights = []
         for head in range(heads):
             q, k, v = _head(neurons, heads, head)
@@ -160,7 +168,7 @@ class Time(Function):
             mask = kept(words[head], threshold, h.dtype).mul_(attention)
             heard = _scaled(mask, band.keys(joint, v), factor)
             band.queries(mixed.flatten(0, 1), q).copy_(heard)
-        out_words = random_words(h.shape, generator, h.device)
+        out_words = words_for(rate, random, *h.shape)
         out = _add_kept(h, _product(mixed, mix, mix_bias), out_words, rate)
         ctx.save_for_backward(
             h, a, gain, shift, project, mix, mean, scale, joint, mixed, words, out_words, *weights
@@ -215,14 +223,14 @@ class Feed(Function):
         narrow: Tensor,  # (N, F)
         narrow_bias: Tensor,
         rate: float,
-        generator: torch.Generator | None,
+        random: Random,
     ) -> Tensor:
         threshold, factor = threshold_of(rate)
         a, mean, scale = _norm(h, gain, shift)
         inner = _product(a, widen, widen_bias).relu_()
         # Dropped and negative are both 0 from here on: the gradient needs no mask.
-        inner *= kept(random_words(inner.shape, generator, h.device), threshold, h.dtype)
-        words = random_words(h.shape, generator, h.device)
+        inner *= kept(words_for(rate, random, *inner.shape), threshold, h.dtype)
+        words = words_for(rate, random, *h.shape)
         out = _add_kept(h, _product(inner, narrow * factor, narrow_bias), words, rate)
         ctx.save_for_backward(h, a, gain, shift, widen, narrow, mean, scale, inner, words)
         ctx.rate = rate
@@ -255,10 +263,10 @@ class Space(Function):
         gain: Tensor,
         shift: Tensor,
         rate: float,
-        generator: torch.Generator | None,
+        random: Random,
     ) -> Tensor:
         y, mean, scale = _norm(h, gain, shift)
-        words = random_words(h.shape, generator, h.device)
+        words = words_for(rate, random, *h.shape)
         out = _add_kept(h, torch.bmm(y, map.mT), words, rate)
         ctx.save_for_backward(h, y, map, gain, shift, mean, scale, words)
         ctx.rate = rate

@@ -3,20 +3,21 @@
 import torch
 from torch import Tensor
 
-from nwbdyn.models._stndt_lean import random_words
+from nwbdyn.models.base import Random
 
 MODES = ("full", "timestep")
 
 
 def mask(
     counts: Tensor,
-    generator: torch.Generator | None,
+    random: Random,
     *,
     ratio: float,
     token_ratio: float,
     random_ratio: float,
     mode: str = "full",
-    span: int = 1,
+    span: int | Tensor = 1,
+    longest: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Corrupt the visible counts of some windows.
 
@@ -28,43 +29,47 @@ def mask(
         counts: (B, T, N) visible counts only: held-in neurons, observed bins.
         mode: "full" masks single elements, "timestep" whole bins of a window.
         span: bins that are masked together, from a random start.
+        longest: the largest that `span` may be, where it is a tensor.
 
     Returns:
         The corrupted counts and the masked elements, bool; both (B, T, N).
     """
     batch, bins, neurons = counts.shape
-    words = random_words(counts.shape, generator, counts.device)
+    if longest is None:
+        assert isinstance(span, int)
+        longest = span
+    words = random.words(*counts.shape)
     limit = round(ratio * 2**16)
-    if mode == "full" and span == 1:
+    if mode == "full" and longest == 1:
         masked = words < limit - 2**15  # and how far below decides the rest: no second draw
     else:
         # A start with probability 1 - (1 - ratio)^(1/span) at every bin that reaches an element
         # masks it with probability `ratio`, at the edges too.
-        width = neurons if mode == "full" else 1
-        start = torch.rand(
-            (batch, bins + span - 1, width), generator=generator, device=counts.device
-        )
+        start = random.uniform(batch, bins + longest - 1, neurons if mode == "full" else 1)
         started = start < 1 - (1 - ratio) ** (1 / span)
-        masked = started.unfold(1, span, 1).any(-1).expand(counts.shape)
+        reaching = [  # by number of bins that the start lies back
+            started[:, longest - 1 - back : longest - 1 - back + bins] & (span > back)
+            for back in range(longest)
+        ]
+        masked = torch.stack(reaching).any(0).expand(counts.shape)
         limit = 2**16
     # Whole tensors instead of chosen elements: a GPU would have to wait for their number.
     fate = (words + (2**15 + 0.5)) / limit  # uniform below 1 where masked
     chance = (fate - token_ratio) / max(1 - token_ratio, 1e-9)  # uniform below 1 of what is left
-    random = masked & (chance >= 0) & (chance < random_ratio)
+    replaced = masked & (chance >= 0) & (chance < random_ratio)
     integers = (chance / max(random_ratio, 1e-9) * counts.max()).floor_().to(counts.dtype)
     corrupted = counts.masked_fill(masked & (chance < 0), 0)
-    corrupted = torch.where(random, integers, corrupted)
+    corrupted = torch.where(replaced, integers, corrupted)
     return corrupted, masked
 
 
 def hide_one_side(
     num_windows: int,
     bins: int,
-    generator: torch.Generator | None,
+    random: Random,
     *,
     ratio: float,
     reach: int,
-    device: torch.device,
 ) -> tuple[Tensor, Tensor]:
     """Choose a share `ratio` of windows to hide from a random bin on, or with equal odds up to one.
 
@@ -78,9 +83,9 @@ def hide_one_side(
     Returns:
         Which bins are hidden, and which of these are out of reach; both (B, T) bool.
     """
-    chosen, cut, side = torch.rand(3, num_windows, 1, generator=generator, device=device)
+    chosen, cut, side = random.uniform(3, num_windows, 1)
     # Bins from the cut on are hidden, or those before it: how far into the hidden side a bin is.
-    depth = torch.arange(bins, device=device) - (1 + (cut * (bins - 1)).floor())  # (B, T)
+    depth = torch.arange(bins, device=cut.device) - (1 + (cut * (bins - 1)).floor())  # (B, T)
     depth = torch.where(side < 0.5, depth, -1 - depth)
     hidden = (depth >= 0) & (chosen < ratio)
     return hidden, hidden & (depth >= reach)

@@ -5,6 +5,7 @@ It sees tensors and a `Layout`, never a recording, a file or the command line. T
 batch; connectivity is [..., post, pre].
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
@@ -49,6 +50,24 @@ class WindowSpec:
     time_constant: float = 0.1  # seconds, of the exponential
 
 
+class Random:
+    """Random numbers off one generator (torch's own where it is None), on one device."""
+
+    def __init__(self, generator: torch.Generator | None, device: torch.device | str) -> None:
+        self._generator, self._device = generator, torch.device(device)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Numbers from [0, 1)."""
+        return torch.rand(shape, generator=self._generator, device=self._device)
+
+    def words(self, *shape: int) -> Tensor:
+        """16 random bits per element, int16; four elements share one draw."""
+        numel = math.prod(shape)
+        words = torch.empty((numel + 3) // 4, dtype=torch.int64, device=self._device)
+        words.random_(-(2**63), None, generator=self._generator)
+        return words.view(torch.int16)[:numel].view(shape)
+
+
 @dataclass(frozen=True)
 class Batch:
     """Some windows of one session.
@@ -72,9 +91,14 @@ class Batch:
     def num_windows(self) -> int:
         return self.activity.shape[0]
 
+    @property
+    def random(self) -> Random:
+        """Random numbers off this batch's generator."""
+        return Random(self.generator, self.activity.device)
+
     def uniform(self, *shape: int) -> Tensor:
         """Random numbers from [0, 1) off this batch's generator."""
-        return torch.rand(shape, generator=self.generator, device=self.activity.device)
+        return self.random.uniform(*shape)
 
 
 @dataclass(frozen=True)
@@ -124,6 +148,7 @@ class Model(nn.Module):
     numbers: ClassVar[tuple[str, ...]] = ()  # read as attributes of the model; 0 in all or in none
     apart: ClassVar[tuple[str, ...]] = ()  # never read by forward and loss
     notes: tuple[str, ...] = ()  # what differs from what was asked, for the run's notes
+    transparent: bool = False  # torch.func looks inside: no gradient may be written by hand
 
     def __init__(self, config: BaseConfig, layout: Layout) -> None:
         super().__init__()
@@ -181,7 +206,7 @@ class Model(nn.Module):
         """True when many members can train as one program (`nwbdyn.learning.ensembles`).
 
         Then AdamW trains it, and `forward` and `loss` run under torch.vmap: no shape and no branch
-        depends on a tensor's value, all randomness is `batch.uniform`, and members differ in
+        depends on a tensor's value, all randomness is `batch.random`, and members differ in
         nothing but parameters, buffers, `numbers` and `apart`.
         """
         return False

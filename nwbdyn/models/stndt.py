@@ -48,6 +48,8 @@ class STNDT(base.Model):
     Config: ClassVar[type[base.Config]] = Config
     paper = "Le & Shlizerman, STNDT, NeurIPS 2022, arXiv 2206.04727"
     ablations = MAPS[1:]
+    numbers = ("contrast_weight",)
+    apart = ("warmup", "start_at_mean")
 
     config: Options
     notes: tuple[str, ...]  # what differs from what was asked, for the run's notes
@@ -87,6 +89,7 @@ class STNDT(base.Model):
             scale = 0.67 * config.layers**-0.25
             for linear in (layer.time.mix, layer.after_time.widen, layer.after_time.narrow):
                 linear.weight.mul_(scale)
+        self.contrast_weight = config.contrast_weight
         self.layers = nn.ModuleList(copy.deepcopy(layer) for _ in range(config.layers))
         self.norm = nn.LayerNorm(neurons)
         self.decode = nn.Linear(neurons, neurons)
@@ -102,6 +105,7 @@ class STNDT(base.Model):
         unseen = ~flags.expand(bins, neurons).clone()
         unseen[self.observed :] = True
         self.register_buffer("unseen", unseen, persistent=False)  # (T, N) zero in every input
+        self.sees_all = not bool(unseen.any())
         first, *_, last = chosen = flags.nonzero()[:, 0].tolist() * 2
         joined = all(held_in[first : last + 1])
         # The held-in columns: a slice, where they are side by side, is a view and not a copy.
@@ -115,6 +119,10 @@ class STNDT(base.Model):
     def configure(cls, layout: base.Layout, **options: object) -> Options:
         """The Config for these data; `preset` names one of PRESETS, other options win over it."""
         return configured(layout, options)
+
+    @classmethod
+    def stacks(cls, config: base.Config) -> bool:
+        return True
 
     @classmethod
     def windows(cls, config: base.Config, layout: base.Layout) -> base.WindowSpec:
@@ -150,15 +158,15 @@ class STNDT(base.Model):
         if not self.training:
             log_rate = self._log_rate(batch.activity.clamp(max=self.ceiling), None, maps)
             return base.Output(prediction=log_rate.exp(), log_rate=log_rate)
-        config, generator = self.config, batch.generator
+        config, random = self.config, batch.random
         visible = batch.activity[:, : self.observed, self.columns]
-        corrupted, masked = self._mask(visible, generator, self._span(generator))
+        corrupted, masked = self._mask(visible, random, self._span(random))
         far = torch.zeros_like(self.unseen[:, :1]).expand(len(visible), -1, 1)  # (B, T, 1)
         if config.causal_mask_ratio:
             hidden, far = self._hide_one_side(batch)
             corrupted = corrupted.masked_fill(hidden, 0)
             masked = masked | hidden
-        log_rate = self._log_rate(self._among_zeros(corrupted, batch), generator, maps)
+        log_rate = self._log_rate(self._among_zeros(corrupted, batch), random, maps)
         scored = (self._among_zeros(masked, batch) | self.unseen) & ~far
         needed = {"scored": scored} | self._contrasted(visible, batch, maps)
         return base.Output(prediction=log_rate.exp(), log_rate=log_rate, hidden=needed)
@@ -172,7 +180,7 @@ class STNDT(base.Model):
         scored = output.hidden.get("scored")
         if scored is None:
             scored = self.unseen.expand(batch.target.shape)
-            if not self.unseen.any():
+            if self.sees_all:
                 output, scored = self._masked_again(batch)
         assert output.log_rate is not None
         weight = (scored & batch.valid).to(output.log_rate.dtype)
@@ -181,7 +189,7 @@ class STNDT(base.Model):
         for name in ("time_products", "neuron_products", "rate_products"):
             if name in output.hidden:
                 term = contrast(output.hidden[name], self.config.contrast_temperature)
-                loss = loss + self.config.contrast_weight * term
+                loss = loss + self.contrast_weight * term
         return loss
 
     def optimiser(
@@ -277,18 +285,19 @@ class STNDT(base.Model):
         return jacobian(log_rate, counts, near) * batch.held_in
 
     def _mask(
-        self, visible: Tensor, generator: torch.Generator | None, span: int = 1
+        self, visible: Tensor, random: base.Random, span: int | Tensor = 1
     ) -> tuple[Tensor, Tensor]:
         """Visible counts (B, T, N) corrupted as the Config says, and where."""
         config = self.config
         return mask(
             visible,
-            generator,
+            random,
             ratio=config.mask_ratio,
             token_ratio=config.mask_token,
             random_ratio=config.mask_random,
             mode=config.mask_mode,
             span=span,
+            longest=1 if isinstance(span, int) else config.mask_span,
         )
 
     def _hide_one_side(self, batch: base.Batch) -> tuple[Tensor, Tensor]:
@@ -297,10 +306,9 @@ class STNDT(base.Model):
         hidden, far = hide_one_side(
             batch.num_windows,
             self.observed,
-            batch.generator,
+            batch.random,
             ratio=config.causal_mask_ratio,
             reach=config.influence_lags,
-            device=batch.activity.device,
         )
         ahead = batch.activity.shape[1] - self.observed
         beyond = hidden[:, -1:].expand(-1, ahead)  # forward bins follow what is hidden
@@ -319,7 +327,7 @@ class STNDT(base.Model):
             return {}
         views, _ = mask(
             torch.cat([visible, visible]),
-            batch.generator,
+            batch.random,
             ratio=config.contrast_ratio,
             token_ratio=config.contrast_token,
             random_ratio=config.contrast_random,
@@ -327,7 +335,7 @@ class STNDT(base.Model):
         if config.contrast == "prediction":
             whole = replace(batch, activity=torch.cat([batch.activity, batch.activity]))
             counts = self._among_zeros(views, whole)
-            rates = self._log_rate(counts, batch.generator, maps).flatten(1)
+            rates = self._log_rate(counts, batch.random, maps).flatten(1)
             return {"rate_products": rates @ rates.T}
         time, neurons = self.embed_time, self.embed_neurons
         bins, num_neurons = self.unseen.shape
@@ -342,69 +350,64 @@ class STNDT(base.Model):
 
     def _masked_again(self, batch: base.Batch) -> tuple[base.Output, Tensor]:
         """A prediction from masked held-in counts, the same mask at every call."""
-        seeded = torch.Generator(batch.activity.device).manual_seed(0)
+        device = batch.activity.device
+        seeded = base.Random(torch.Generator(device).manual_seed(0), device)
         visible = batch.activity[:, : self.observed, self.columns]
         counts, masked = self._mask(visible, seeded)
         log_rate = self._log_rate(self._among_zeros(counts, batch), None, "learned")
         output = base.Output(prediction=log_rate.exp(), log_rate=log_rate)
         return output, self._among_zeros(masked, batch)
 
-    def _span(self, generator: torch.Generator | None) -> int:
+    def _span(self, random: base.Random) -> int | Tensor:
         """Bins masked together in this update: 1, or with growing probability up to mask_span."""
         config = self.config
         if config.mask_span <= 1:
             return 1
         ramp = max(config.mask_span_end - config.mask_span_start, 1e-9)
-        chance = (float(self.progress) - config.mask_span_start) / ramp
-        draw, width = torch.rand(2, generator=generator, device=self.progress.device).tolist()
-        return 1 + int(width * config.mask_span) if draw < chance else 1
+        chance = (self.progress - config.mask_span_start) / ramp
+        draw, width = random.uniform(2)
+        return torch.where(draw < chance, 1 + (width * config.mask_span).floor(), 1)
 
     def _log_rate(
         self,
         counts: Tensor,
-        generator: torch.Generator | None,
+        random: base.Random | None,
         maps: str,
         kept: list[tuple[Tensor, Tensor]] | None = None,
     ) -> Tensor:
         """(B, T, N) log expected counts per bin; `kept` receives each layer's map and y."""
-        if maps == "shuffled" or not self._is_lean(counts):
-            return self._encode(counts, generator, maps, kept)
-        parts = [self._encode(part, generator, maps) for part in cache_sized(counts)]
+        if maps == "shuffled" or random is None or counts.device.type != "cpu":
+            return self._encode(counts, random, maps, kept)
+        parts = [self._encode(part, random, maps) for part in cache_sized(counts)]
         return torch.cat(parts)
 
     def _encode(
         self,
         counts: Tensor,
-        generator: torch.Generator | None,
+        random: base.Random | None,
         maps: str,
         kept: list[tuple[Tensor, Tensor]] | None = None,
     ) -> Tensor:
         _, bins, neurons = counts.shape
-        affine = Affine.apply if self._is_lean(counts) else F.linear
+        training_on_cpu = random is not None and counts.device.type == "cpu"
+        is_lean = training_on_cpu and not self.transparent
+        affine = Affine.apply if is_lean else F.linear
         time, space = self.embed_time, self.embed_neurons
         # Scaling the weights is cheaper than scaling what comes out.
         root = neurons**0.5, bins**0.5
         h = affine(counts, time.weight * root[0], time.bias * root[0]) + self.time_code
         s = affine(counts.mT, space.weight * root[1], space.bias * root[1]) + self.neuron_code
-        if self.training:
-            h = dropout(h, self.config.dropout_embedding, generator)
-            s = dropout(s, self.config.dropout_embedding, generator)
+        h = dropout(h, self.config.dropout_embedding, random)
+        s = dropout(s, self.config.dropout_embedding, random)
         for number, layer in enumerate(self.layers):
             assert isinstance(layer, Layer)
-            map = self._replace(layer.attention(s), maps, number)
-            h, y = layer(h, map, generator)
+            map = self._replace(layer.attention(s, is_lean=is_lean), maps, number)
+            h, y = layer(h, map, random, is_lean=is_lean)
             s = h.mT
             if kept is not None and y is not None:
                 kept.append((map, y))
-        h = self.norm(h)
-        if self.training:
-            h = dropout(h, self.config.dropout_rates, generator)
+        h = dropout(self.norm(h), self.config.dropout_rates, random)
         return affine(h, self.decode.weight, self.decode.bias)
-
-    def _is_lean(self, counts: Tensor) -> bool:
-        first = self.layers[0]
-        assert isinstance(first, Layer)
-        return first.is_lean(counts)
 
     def _replace(self, map: Tensor, maps: str, layer: int) -> Tensor:
         if maps == "learned":
