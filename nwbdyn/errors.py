@@ -14,6 +14,9 @@ Each message is one line with the value, what was expected and what to do next.
 The command line catches this tree only; anything else is a bug and keeps its traceback.
 """
 
+from collections.abc import Collection
+from difflib import get_close_matches
+
 
 class NwbdynError(Exception):
     """Base of every error that nwbdyn raises on purpose."""
@@ -49,3 +52,14 @@ class FitError(NwbdynError):
 
 class ResultsError(NwbdynError):
     """A run directory or an output file cannot be read, written or overwritten."""
+
+
+def not_among(name: str, names: Collection[str]) -> str:
+    """How a sentence about a name that is not there goes on: the nearest one, and which there are.
+
+    Args:
+        names: those that are there.
+    """
+    near = get_close_matches(name, names, n=1)
+    meant = f"; did you mean {near[0]}?" if near else "."
+    return f"{meant} Choose from: {', '.join(sorted(names))}."

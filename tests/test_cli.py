@@ -49,7 +49,8 @@ def test_help_ends_with_two_examples(verb):
 
 def test_an_unknown_model_lists_what_there_is(tmp_path):
     path = write_imaging(tmp_path / "a.nwb")
-    refused(run("fit", path, "--model", "netfromer"), "'netfromer'", "netformer", "stndt")
+    result = run("fit", path, "--model", "netfromer")
+    refused(result, "'netfromer'; did you mean netformer?", "stndt", code=2)
 
 
 def test_a_missing_file_is_one_line(tmp_path):
@@ -82,9 +83,18 @@ def test_traces_are_refused_by_a_model_of_spikes(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_an_unknown_option_is_named_with_those_there_are(tmp_path, cortex):
+def test_an_unknown_option_is_named_with_the_nearest_and_those_there_are(tmp_path, cortex):
     result = run("fit", cortex, "--model", "netformer", "--set", "histroy=3", "-o", tmp_path / "r")
-    refused(result, "histroy", "history")
+    refused(result, "'histroy'; did you mean history?", "learning_rate", code=2)
+    result = run("inspect", cortex, "--model", "netformer", "--set", "histroy=3")
+    refused(result, "'histroy'; did you mean history?", code=2)
+    refused(run("inspect", cortex, "--model", "stdnt"), "did you mean stndt?", code=2)
+
+
+def test_a_misspelt_verb_is_guessed():
+    result = run("inspekt", "sample:cortex")
+    assert result.exit_code == 2
+    assert "No command 'inspekt'; did you mean inspect? Choose from: cache, export" in result.output
 
 
 def test_a_setting_without_a_value_is_a_usage_error(tmp_path):
@@ -189,7 +199,7 @@ def test_a_model_that_is_left_out_or_misspelt_is_offered(cortex):
     left_out = run("fit", cortex)
     assert left_out.exit_code == 2
     assert "Missing option '--model'. Choose from: netformer" in left_out.output
-    refused(run("fit", cortex, "--model", "netfromer"), "did you mean netformer?")
+    refused(run("fit", cortex, "--model", "netfromer"), "did you mean netformer?", code=2)
 
 
 @pytest.mark.parametrize("verb", ["fit", "export"])

@@ -139,7 +139,7 @@ def test_a_model_that_fits_and_one_that_does_not(file):
     assert page.splitlines()[-1].endswith("--model netformer")
     assert "impossible" in inspected(file, "--model", "stndt")["cost"]
     unknown = CliRunner().invoke(main, ["inspect", str(file), "--model", "netfromer"])
-    assert unknown.exit_code == 1
+    assert unknown.exit_code == 2
     assert "Choose from" in unknown.stderr
 
 

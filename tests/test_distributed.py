@@ -1,8 +1,10 @@
 """One fit over several processes equals the fit of one."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -149,12 +151,35 @@ def test_a_fit_by_two_processes_is_written_and_told_once(tmp_path):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
     assert done.returncode == 0, done.stderr
+    assert not done.stderr
     assert done.stdout.count("persistence") == 1
     assert done.stdout.splitlines()[-1] == str(tmp_path / "run")
     assert len(results.load(tmp_path / "run").history) == 3
     again = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
     assert again.returncode == 1
     assert again.stderr.count("--overwrite") == 1
+
+
+@pytest.mark.slow
+def test_processes_that_are_interrupted_say_so_once(tmp_path):
+    run = tmp_path / "run"
+    asked = ["fit", "sample:cortex?neurons=6&duration=60", "--model", "synapsnet", "--device"]
+    asked += ["cpu", "--devices", "2", "--set", "updates=100000", "--set", "patience=100000"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nwbdyn", *asked, "-o", str(run)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    )
+    while not (run / run_directory.HISTORY).exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert said.count("go on with:") == 1
+    assert run_directory.read_history(run)
 
 
 @pytest.mark.slow

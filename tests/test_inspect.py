@@ -50,7 +50,7 @@ def test_a_wrong_option_of_a_model_is_said_once_before_any_file_is_opened(folder
     arguments = ("fit", folder, "--model", "netformer", "-o", tmp_path / "run")
     for setting, said in (("epoch=3", "no option 'epoch'"), ("epochs=many", "epochs is 'many'")):
         done = run(*arguments, "--set", setting)
-        assert done.exit_code == 1
+        assert done.exit_code == 2
         assert done.output.count(said) == 1
         assert not (tmp_path / "run").exists()
 
@@ -80,8 +80,8 @@ def test_a_single_file_that_cannot_be_read_is_an_error(folder):
 
 
 def test_a_condition_that_makes_no_sense_stops_at_once(folder):
-    assert run("inspect", folder, "--where", "quality ==").exit_code == 1
-    assert run("inspect", folder, "--model", "netfromer").exit_code == 1
+    assert run("inspect", folder, "--where", "quality ==").exit_code == 2
+    assert run("inspect", folder, "--model", "netfromer").exit_code == 2
 
 
 @pytest.mark.parametrize(

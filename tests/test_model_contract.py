@@ -263,5 +263,5 @@ def test_a_model_that_is_not_whole_is_refused_before_it_is_trained(
 
 def test_the_command_line_offers_a_new_model_with_no_other_edit(toy):
     result = CliRunner().invoke(main, ["fit", "nothing.nwb", "--model", "toi"])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "toy" in result.output

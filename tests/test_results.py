@@ -266,4 +266,22 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_it_is_cleared(tmp_
     monkeypatch.setattr(run_directory.os, "access", lambda *_: False)  # root may always write
     with pytest.raises(ResultsError, match="cannot be written to"):
         run_directory.prepare(tmp_path, overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        ({"seeds": [0, 1]}, {"seeds": [0, 1, 2]}, r"\[0, 1, 2\]. Resume with --seeds 2, or"),
+        ({"seed": 3}, {"seed": 0}, "with --seed 3, or start again with --overwrite or another -o"),
+        ({"config": {"hidden": 8}}, {"config": {"hidden": 9}}, "with --set hidden=8, or"),
+        ({"config": {"l1": None}}, {"config": {"l1": 0.1}}, "with --set l1=null, or"),
+        ({"comparators": True}, {}, "with --comparators, or"),
+        ({}, {"folds": 4}, "with no --folds, or"),
+        ({"source": {"uri": "a"}}, {"source": {"uri": "b"}}, "with the same recording and"),
+    ],
+)
+def test_a_resumed_fit_of_other_choices_names_the_option_to_go_on_with(before, now, said, tmp_path):
+    run_directory.begin(tmp_path, before)
+    with pytest.raises(FitError, match=said):
+        run_directory.begin(tmp_path, now, resume=True)
     assert (tmp_path / run_directory.CONFIG).exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from nwbdyn import __version__
-from nwbdyn.errors import NwbdynError
+from nwbdyn.errors import ConfigError, NwbdynError, not_among
 
 
 class Verbs(click.Group):
@@ -22,13 +22,25 @@ class Verbs(click.Group):
             return None
         return import_module(f"nwbdyn.cli.cmd_{name}").command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Guess what a misspelt verb was meant to be."""
+        verbs = self.list_commands(ctx)
+        if args[0] not in verbs and not ctx.resilient_parsing:
+            ctx.fail(f"No command {args[0]!r}{not_among(args[0], verbs)}")
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> object:
-        """Run a verb; our own errors become one line on stderr and exit code 1, Ctrl-C 130."""
+        """Run a verb; our own errors become one line on stderr and exit code 1, Ctrl-C 130.
+
+        An unknown model, option or value ends with 2, like every other wrong command line.
+        """
         try:
             return super().invoke(ctx)
         except NwbdynError as error:
             click.echo(f"nwbdyn: {error}", err=True)
-            ctx.exit(1)
+            ctx.exit(2 if isinstance(error, ConfigError) else 1)
         except KeyboardInterrupt:
             again = "the same command starts again"
             click.echo(f"\nStopped. No file was left half written; {again}.", err=True)

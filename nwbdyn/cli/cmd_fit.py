@@ -70,7 +70,7 @@ SECTIONS = {  # of the help: heading -> names of options
     help="Of the weights, the order of batches and the held-out neurons.",
 )
 @click.option("--seeds", type=click.IntRange(min=1), default=1, help="Fits with other seeds.")
-@click.option("--folds", type=click.IntRange(min=2), help="Cross-validate over interleaved blocks.")
+@click.option("--folds", type=click.IntRange(min=3), help="Cross-validate over interleaved blocks.")
 @click.option(
     "--draws",
     type=click.IntRange(min=1),
@@ -216,11 +216,13 @@ def command(
             else:
                 opened, choices = choices.pop("opened"), choices | {"engine": engine}
                 scaling.fit_session(Job(sessions[0], model, run, opened, choices), report)
-    except NwbdynError:
-        if speaks:
+    except NwbdynError as error:
+        if speaks or scale.is_of_one_process(error):
             raise
         sys.exit(1)  # the process that speaks says why
     except KeyboardInterrupt:
+        if not speaks:
+            sys.exit(130)
         if not run.exists():
             raise
         again = _command_line(resume=True)

@@ -124,11 +124,10 @@ def _check_model(name: str | None, chosen: dict[str, object]) -> None:
         if chosen:
             raise click.UsageError("--set sets options of a model; pass --model NAME, too.")
         return
-    if name not in models.names():
-        raise ConfigError(f"No model named '{name}'. Choose from: {', '.join(models.names())}.")
+    model_class = models.load(name)
     from nwbdyn.learning import problem
 
-    problem.check_options(name, models.load(name), chosen)
+    problem.check_options(name, model_class, chosen)
 
 
 def _cost(recording: "Recording", model: str, chosen: dict[str, object]) -> dict[str, Any]:

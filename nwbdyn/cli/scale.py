@@ -100,6 +100,13 @@ def join(choices: dict[str, Any], *, alone: str | None) -> bool:
     return distributed.join(choices["device"], choices["devices"], choices["nodes"]).leads
 
 
+def is_of_one_process(error: NwbdynError) -> bool:
+    """True where the other processes of a team do not know of this error: its memory ran out."""
+    import torch
+
+    return isinstance(error.__cause__, torch.OutOfMemoryError)
+
+
 def say_cost(
     sessions: "Sequence[Session]", model: str, opened: dict[str, Any], choices: dict[str, Any]
 ) -> None:

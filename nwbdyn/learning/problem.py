@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from nwbdyn import models, nlb
-from nwbdyn.errors import ConfigError, DataError
+from nwbdyn.errors import ConfigError, DataError, not_among
 from nwbdyn.learning.adopting import Adopted
 from nwbdyn.models.base import CO_SMOOTHING, BaseConfig, Layout, Model, WindowSpec
 from nwbdyn.nlb import Aligned
@@ -306,9 +306,7 @@ def check_options(name: str, model_class: type[Model], options: Mapping[str, obj
     allowed = {item.name for item in fields(model_class.Config)} | {"preset"}
     for option, value in options.items():
         if option not in allowed:
-            raise ConfigError(
-                f"{name} has no option {option!r}. Choose from: {', '.join(sorted(allowed))}."
-            )
+            raise ConfigError(f"{name} has no option {option!r}{not_among(option, allowed)}")
         _check_value(name, model_class, option, value)
 
 

@@ -8,12 +8,13 @@ need to reach these folders: on several nodes they lie on a shared file system.
 Ray is not a dependency: `pip install nwbdyn[ray]`.
 """
 
+import io
 import json
 import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -140,7 +141,8 @@ class Ray:
                 ),
             )
             try:
-                tuner.fit()
+                with redirect_stdout(io.StringIO()):  # Ray greets there, however quiet it is to be
+                    tuner.fit()
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
 

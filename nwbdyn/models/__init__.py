@@ -3,12 +3,11 @@
 A file whose name starts with an underscore is a part of a model, not a model.
 """
 
-from difflib import get_close_matches
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING
 
-from nwbdyn.errors import ConfigError
+from nwbdyn.errors import ConfigError, not_among
 
 if TYPE_CHECKING:
     from nwbdyn.models.base import Model
@@ -27,9 +26,7 @@ def load(name: str) -> type["Model"]:
         ConfigError: there is no such model, or its file leaves out what a model has to say.
     """
     if name not in names():
-        near = get_close_matches(name, names(), n=1)
-        meant = f"; did you mean {near[0]}?" if near else "."
-        raise ConfigError(f"No model named {name!r}{meant} Choose from: {', '.join(names())}.")
+        raise ConfigError(f"No model named {name!r}{not_among(name, names())}")
     module = import_module(f"{__name__}.{name}")
     if not hasattr(module, "MODEL"):
         raise ConfigError(f"{module.__file__} names no model. End it with MODEL = <the class>.")

@@ -208,8 +208,33 @@ def check_same(path: Path, asked: Mapping[str, object]) -> None:
         name, before, now = difference
         raise FitError(
             f"The run in {path} was started with {name} = {before!r}, now it is {now!r}. Resume "
-            "with the same choices, or pass --overwrite to start again."
+            f"with {_as_asked(name, before)}, or start again with --overwrite or another -o."
         )
+
+
+def _as_asked(name: str, value: Any) -> str:
+    """What on a command line makes a decision what it was."""
+    part, _, option = name.partition(".")
+    if part == "config":
+        return f"--set {option}={json.dumps(value)}"
+    if name == "seeds":
+        return f"--seeds {len(value)}"
+    if name not in _OPTIONS:
+        return "the same recording and choices"
+    given = "" if value is True else f" {value}"
+    return f"no {_OPTIONS[name]}" if value is None else f"{_OPTIONS[name]}{given}"
+
+
+_OPTIONS = {  # what a run was asked for -> the option that says so
+    "model": "--model",
+    "seed": "--seed",
+    "split.seed": "--seed",
+    "folds": "--folds",
+    "draws": "--draws",
+    "null": "--null",
+    "states": "--states",
+    "comparators": "--comparators",
+}
 
 
 def stamped(asked: Mapping[str, object]) -> dict[str, object]:
