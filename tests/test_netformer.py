@@ -320,16 +320,35 @@ def test_what_a_neuron_keeps_starts_at_its_autoregression_of_order_one():
         torch.testing.assert_close(model.retention[neuron].detach(), expected)
 
 
+def of_size(num_neurons):
+    """A layout of so many neurons."""
+    ids = tuple(range(num_neurons))
+    return replace(TRACES, neuron_ids={"0": ids}, held_in={"0": (True,) * num_neurons})
+
+
+@pytest.mark.parametrize(
+    ("num_neurons", "embedding", "has_q"),
+    [
+        *[(6, 30, True), (20, 30, True), (30, 45, True), (31, 47, True), (152, 228, True)],
+        *[(153, 229, False), (200, 200, False), (1000, 89, False), (20_000, 30, False)],
+    ],
+)
+def test_long_recordings_get_an_embedding_that_q_was_calibrated_for(num_neurons, embedding, has_q):
+    layout = of_size(num_neurons)
+    for one in NetFormer.candidates(NetFormer.configure(layout), layout, 1001):
+        assert one.embedding == embedding
+        assert (NetFormer.uncalibrated(one, layout) == "") == has_q
+
+
 def test_long_recordings_get_a_coupling_of_full_rank():
-    ids = tuple(range(100))
-    layout = replace(TRACES, neuron_ids={"0": ids}, held_in={"0": (True,) * 100})
+    layout = of_size(100)
     config = NetFormer.configure(layout)
     short = NetFormer.candidates(config, layout, 1000)
     assert {(one.embedding, one.retention) for one in short} == {(30, False)}
     long = NetFormer.candidates(config, layout, 1001)
     assert [(one.embedding, one.retention, one.ridge) for one in long] == [
-        (100, True, 0.0),
-        (100, True, 3e3),
+        (150, True, 0.0),
+        (150, True, 3e3),
     ]
     given = NetFormer.configure(layout, embedding=12, retention=False, ridge=1.0)
     assert NetFormer.candidates(given, layout, 1001) == (given,)

@@ -1,5 +1,6 @@
 """Options of NetFormer: the published experiments by name, defaults by kind of data, checks."""
 
+import math
 from dataclasses import dataclass, replace
 
 from nwbdyn.models import base
@@ -113,7 +114,7 @@ def candidates(
 
     In longer ones, A of rank 30 and a neuron that always keeps all of its activity hold the model
     back. On simulated recordings that no benchmark reports, validation chose `retention`, a full
-    embedding, and either of two ridges (benchmarks/README.md).
+    embedding and more, and either of two ridges (benchmarks/README.md).
     """
     long = num_windows > SHORT
     embedding = full_embedding(layout) if long else NetFormerConfig.embedding
@@ -128,12 +129,15 @@ def candidates(
 
 
 def full_embedding(layout: base.Layout) -> int:
-    """E for an A of full rank: one number per neuron, up to 200 neurons.
+    """E for an A of full rank: half as many numbers again as there are neurons, up to 152 neurons.
 
-    Beyond, N E^2 and with it the cost of an update stay what they are at 200, down to E = 30.
+    Validation preferred that to one number per neuron on simulated recordings that no benchmark
+    reports (benchmarks/README.md), and edges need it to have a q. Beyond, N E^2 and with it the
+    cost of an update stay what they are at 200 neurons and E = 200, down to E = 30.
     """
     num_neurons = layout.num_global
-    return max(30, min(num_neurons, round((200**3 / num_neurons) ** 0.5)))
+    affordable = round((200**3 / num_neurons) ** 0.5)
+    return max(30, min(math.ceil(1.5 * num_neurons), affordable))
 
 
 def check(config: NetFormerConfig, layout: base.Layout) -> None:
