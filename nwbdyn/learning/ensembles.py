@@ -211,7 +211,9 @@ def _groups(
         alike.setdefault(k if alone else _shape(model_class, member), []).append(k)
     groups = []
     for positions in alike.values():
-        most = len(positions) if stack else most_together(members[positions[0]], layout, device)
+        most = len(positions)
+        if most > 1 and not stack:
+            most = most_together(members[positions[0]], layout, device)
         groups += [positions[k : k + most] for k in range(0, len(positions), most)]
     return groups
 
