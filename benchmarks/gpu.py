@@ -7,18 +7,19 @@ CPU, at sizes that mean nothing, prints and publishes nothing: it shows that the
 
 seeds: 32 seeds of NetFormer and of SynapsNet as one stacked program, over one fit.
 ensemble: 16 small STNDTs as one stacked program, over one fit.
-precision: updates of STNDT with bf16 and torch.compile over those in float32, and the validation
-co-bps of both after equal training on a simulated recording, `--seeds` seeds each.
+precision: updates of STNDT in float32 over those with `compile`, with `precision=bf16`, and with both;
+validation co-bps of each after equal training on a simulated recording, `--seeds` seeds.
 large: an epoch of NetFormer over 50,000 neurons, with its peak memory.
 
-Both sides of a ratio take turns, `--rounds` times after one to warm up; seconds are medians of wall
+The sides of a ratio take turns, `--rounds` times after one to warm up; seconds are medians of wall
 time, waited for until the device is done.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from statistics import mean, median, stdev
 
 import numpy as np
@@ -40,26 +41,13 @@ from nwbdyn.simulate import sample
 
 SEEDS, STNDTS = 32, 16
 NETFORMER = {"ridge": 3e3}
+PRECISIONS: dict[str, dict[str, object]] = {  # options of STNDT
+    "float32": {},
+    "compile": {"compile": True},
+    "bf16": {"precision": "bf16"},
+    "bf16 + compile": {"precision": "bf16", "compile": True},
+}
 LARGE = {"history": 59, "embedding": 30, "ridge": 0.0, "batch_size": 8}
-
-
-class Compiled(STNDT):
-    """STNDT with its encoder in bf16 and compiled in training; the loss stays float32."""
-
-    backend = "inductor"
-
-    def __init__(self, *arguments: object) -> None:
-        super().__init__(*arguments)  # type: ignore[arg-type]
-        for layer in self.layers:
-            layer.lean = False  # blocks for a CPU, closed to the compiler
-        self._program = torch.compile(super()._encode, backend=self.backend)
-
-    def _log_rate(self, counts: Tensor, generator: object, *choices: object) -> Tensor:
-        if not self.training:
-            return super()._log_rate(counts, generator, *choices)  # type: ignore[arg-type]
-        with torch.autocast(counts.device.type, torch.bfloat16):
-            # The compiler takes no generator; dropout draws from torch's own.
-            return self._program(counts, None, *choices).float()
 
 
 def noise(num_neurons: int, num_frames: int) -> Recording:
@@ -83,14 +71,14 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
 
 
 def in_turns(
-    one: Callable[[], object], other: Callable[[], object], rounds: int, device: torch.device
-) -> tuple[float, float]:
-    """Median seconds of both."""
-    spent: tuple[list[float], list[float]] = ([], [])
+    works: Sequence[Callable[[], object]], rounds: int, device: torch.device
+) -> list[float]:
+    """Median seconds of each."""
+    spent: list[list[float]] = [[] for _ in works]
     for _ in range(rounds + 1):
-        for work, each in zip((one, other), spent, strict=True):
+        for work, each in zip(works, spent, strict=True):
             each.append(seconds(work, device))
-    return median(spent[0][1:]), median(spent[1][1:])
+    return [median(each[1:]) for each in spent]
 
 
 def many_over_one(problem: Problem, number: int, rounds: int, device: torch.device) -> list[object]:
@@ -104,7 +92,7 @@ def many_over_one(problem: Problem, number: int, rounds: int, device: torch.devi
         members = [Member(problem.config, windows, seed) for seed in range(number)]
         train_all(problem.model_class, problem.layout, members, device=device, stack=True)
 
-    one, many = in_turns(alone, together, rounds, device)
+    one, many = in_turns((alone, together), rounds, device)
     return [f"{one:.2f}", f"{many:.2f}", f"{many / one:.1f} x"]
 
 
@@ -158,36 +146,42 @@ def update_of(model: STNDT, name: str, windows: int, device: torch.device) -> Ca
 
 
 def precision(device: torch.device, rounds: int, dry: bool, num_seeds: int) -> str:
-    Compiled.backend = "eager" if dry else "inductor"
+    if dry:
+        STNDT.compiler = "eager"  # traced only: writing programs takes a minute
     rows = []
     for name in ("Area2_Bump",) if dry else SHAPES:
         plain = model_of(SHAPES[name])
-        fast = Compiled(plain.config, plain.layout)
-        fast.load_state_dict(plain.state_dict())
-        works = [update_of(model, name, 2 if dry else 64, device) for model in (plain, fast)]
-        slow, quick = in_turns(works[0], works[1], rounds if dry else 10 * rounds, device)
-        rows.append([name, f"{1e3 * slow:.2f}", f"{1e3 * quick:.2f}", f"{slow / quick:.1f} x"])
+        works = []
+        for options in PRECISIONS.values():
+            model = STNDT(replace(plain.config, **options), plain.layout)
+            model.load_state_dict(plain.state_dict())
+            works.append(update_of(model.train(), name, 2 if dry else 64, device))
+        slow, *others = in_turns(works, rounds if dry else 10 * rounds, device)
+        faster = [f"{1e3 * one:.2f} ({slow / one:.1f} x)" for one in others]
+        rows.append([name, f"{1e3 * slow:.2f}", *faster])
         print(rows[-1], flush=True)
-    header = ["shape", "float32, ms", "bf16 + compile, ms", "faster"]
     problem = spiking(dry, updates=600)
     scores = {
-        model_class.__name__: [
-            co_bps(problem, model_class, seed, device) for seed in range(num_seeds)
+        way: [
+            co_bps(problem.with_config(replace(problem.config, **options)), seed, device)
+            for seed in range(num_seeds)
         ]
-        for model_class in (STNDT, Compiled)
+        for way, options in PRECISIONS.items()
     }
-    told = [f"{name} {mean(found):.3f} (sd {stdev(found):.3f})" for name, found in scores.items()]
+    told = [f"{way} {mean(found):.3f} (sd {stdev(found):.3f})" for way, found in scores.items()]
     return (
-        "One update of STNDT.\n\n"
-        + table(header, rows)
+        "One update of STNDT, ms (and how much faster than in float32).\n\n"
+        + table(["shape", *PRECISIONS], rows)
         + f"\n\nValidation co-bps of {num_seeds} seeds: {', '.join(told)}."
     )
 
 
-def co_bps(problem: Problem, model_class: type[STNDT], seed: int, device: torch.device) -> float:
+def co_bps(problem: Problem, seed: int, device: torch.device) -> float:
     """Of held-out units in validation bins, after a whole training."""
     windows = problem.windows.to(device)
-    fitted = train(model_class, problem.config, problem.layout, windows, seed=seed, device=device)
+    fitted = train(
+        problem.model_class, problem.config, problem.layout, windows, seed=seed, device=device
+    )
     rates = predict(fitted.model, windows)
     rows = problem.split.bins("val") & problem.counted & problem.binned.valid
     rows &= np.isfinite(rates).all(axis=1)

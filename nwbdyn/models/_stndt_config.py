@@ -6,6 +6,7 @@ from nwbdyn.models import base
 from nwbdyn.models._stndt_masks import MODES
 
 CONTRASTS = ("embedding", "prediction", "none")
+PRECISIONS = ("float32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,9 @@ class Config(base.Config):
     contrast_token: float = 0.5
     contrast_random: float = 0.5
 
+    precision: str = "float32"  # "bf16": products of the training's encoder, for speed on a GPU
+    compile: bool = False  # train the encoder through torch.compile, likewise
+
 
 _PAPER = {
     "start_at_mean": False,
@@ -90,7 +94,7 @@ def configured(layout: base.Layout, options: dict[str, object]) -> Config:
     if preset is not None and preset not in PRESETS:
         raise ValueError(f"no preset {preset!r}; choose from: {', '.join(PRESETS)}")
     config = Config(**(PRESETS.get(str(preset), {}) | options))  # type: ignore[arg-type]
-    for name, choices in (("mask_mode", MODES), ("contrast", CONTRASTS)):
+    for name, choices in (("mask_mode", MODES), ("contrast", CONTRASTS), ("precision", PRECISIONS)):
         value = getattr(config, name)
         if value not in choices:
             raise ValueError(f"{name} is {value!r}; choose from: {', '.join(choices)}")

@@ -16,8 +16,10 @@ themselves: judge them by what the score loses when they are replaced (`forward(
 
 import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -25,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from nwbdyn.models import base
+from nwbdyn.models._stndt_compiled import TorchsOwn, check_compiler
 from nwbdyn.models._stndt_config import PRESETS, Config, configured
 from nwbdyn.models._stndt_contrast import contrast, embedded_products
 from nwbdyn.models._stndt_influence import jacobian, silenced
@@ -50,6 +53,7 @@ class STNDT(base.Model):
     ablations = MAPS[1:]
     numbers = ("contrast_weight",)
     apart = ("warmup", "start_at_mean")
+    compiler: ClassVar[str] = "inductor"  # backend of torch.compile
 
     config: Options
     notes: tuple[str, ...]  # what differs from what was asked, for the run's notes
@@ -122,7 +126,8 @@ class STNDT(base.Model):
 
     @classmethod
     def stacks(cls, config: base.Config) -> bool:
-        return True
+        assert isinstance(config, Options)
+        return not config.compile  # the compiler sees no member of a stack
 
     @classmethod
     def windows(cls, config: base.Config, layout: base.Layout) -> base.WindowSpec:
@@ -136,7 +141,12 @@ class STNDT(base.Model):
 
         With `start_at_mean` every rate starts at the neuron's mean. From one spike per bin a unit
         of 1 Hz would spend the whole training on its way down.
+
+        Raises:
+            ConfigError: `compile` on a machine without a compiler.
         """
+        if self.config.compile:
+            check_compiler(self.progress.device)
         largest = 0.0
         spikes, bins = torch.zeros_like(self.decode.bias), torch.zeros_like(self.decode.bias)
         for batch in train:
@@ -376,10 +386,20 @@ class STNDT(base.Model):
         kept: list[tuple[Tensor, Tensor]] | None = None,
     ) -> Tensor:
         """(B, T, N) log expected counts per bin; `kept` receives each layer's map and y."""
-        if maps == "shuffled" or random is None or counts.device.type != "cpu":
-            return self._encode(counts, random, maps, kept)
-        parts = [self._encode(part, random, maps) for part in cache_sized(counts)]
-        return torch.cat(parts)
+        if random is None:
+            return self._encode(counts, None, maps, kept)
+        encode, config = self._encode, self.config
+        if config.compile:
+            encode, random = self._compiled, TorchsOwn(counts.device)
+        whole = maps == "shuffled" or counts.device.type != "cpu"
+        parts = (counts,) if whole else cache_sized(counts)
+        with _products_in(config.precision, counts.device):
+            log_rate = torch.cat([encode(part, random, maps) for part in parts])
+        return log_rate.to(counts.dtype)
+
+    @cached_property
+    def _compiled(self) -> Callable[..., Tensor]:
+        return torch.compile(self._encode, backend=self.compiler)
 
     def _encode(
         self,
@@ -389,8 +409,7 @@ class STNDT(base.Model):
         kept: list[tuple[Tensor, Tensor]] | None = None,
     ) -> Tensor:
         _, bins, neurons = counts.shape
-        training_on_cpu = random is not None and counts.device.type == "cpu"
-        is_lean = training_on_cpu and not self.transparent
+        is_lean = random is not None and self._is_lean(counts)
         affine = Affine.apply if is_lean else F.linear
         time, space = self.embed_time, self.embed_neurons
         # Scaling the weights is cheaper than scaling what comes out.
@@ -408,6 +427,11 @@ class STNDT(base.Model):
                 kept.append((map, y))
         h = dropout(self.norm(h), self.config.dropout_rates, random)
         return affine(h, self.decode.weight, self.decode.bias)
+
+    def _is_lean(self, counts: Tensor) -> bool:
+        """Whether blocks with gradients of their own, in float32, can stand for the plain ones."""
+        plain = self.transparent or self.config.compile or self.config.precision != "float32"
+        return counts.device.type == "cpu" and not plain
 
     def _replace(self, map: Tensor, maps: str, layer: int) -> Tensor:
         if maps == "learned":
@@ -428,6 +452,13 @@ class STNDT(base.Model):
 def _bins(config: Options, layout: base.Layout) -> tuple[int, int]:
     """Observed and forward bins of a window."""
     return layout.trial_bins or (config.context, config.forward)
+
+
+def _products_in(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """Products and attention in `precision`; sums over rows, softmax and norms stay float32."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
 
 
 def _common_divisor(bins: int, neurons: int, most: int) -> int:
