@@ -7,7 +7,7 @@ CPU, at sizes that mean nothing, prints and publishes nothing: it shows that the
 
 seeds: 32 seeds of NetFormer and of SynapsNet as one stacked program, over one fit.
 ensemble: 16 small STNDTs as one stacked program, over one fit.
-precision: updates of STNDT in float32 over those with `compile`, with `precision=bf16`, and with both;
+precision: updates of STNDT in float32 over those with `compile`, `precision=bf16` and both; the
 validation co-bps of each after equal training on a simulated recording, `--seeds` seeds.
 large: an epoch of NetFormer over 50,000 neurons, with its peak memory.
 
