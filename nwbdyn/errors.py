@@ -4,7 +4,8 @@
     ├── AddressError     an address that names nothing: wrong id, version, path or file
     ├── ArchiveError     the archive could not be reached, said no, or rejected an upload
     ├── StreamError      bytes of a remote file did not arrive as they should
-    ├── ReadError        a file that is not NWB, or holds no activity
+    ├── ReadError        a file that is not NWB, or is damaged
+    │   └── NoActivityError   an NWB file that holds nothing of what is to be fitted
     ├── DataError        a recording that cannot be fitted as asked
     ├── ConfigError      an unknown model, option or value
     ├── FitError         training stopped: loss not finite, resume impossible
@@ -35,7 +36,11 @@ class StreamError(NwbdynError):
 
 
 class ReadError(NwbdynError):
-    """A file is not NWB, or holds neither spike times nor ROI traces."""
+    """A file is not NWB, or is damaged, or holds no activity."""
+
+
+class NoActivityError(ReadError):
+    """An NWB file holds no spike times and no ROI traces, or none of those that were asked for."""
 
 
 class DataError(NwbdynError):

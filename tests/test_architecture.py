@@ -169,6 +169,7 @@ ANYTHING = {
     "learning.comparing",
     "fitting",
     "many.joint",
+    "many.sessions",
     "learning.members",
     "learning.repeats",
     "scoring.summary",

@@ -79,6 +79,14 @@ def test_two_processes_learn_what_one_learns(together, as_in_the_script, tmp_pat
     assert_same(together, alone)
 
 
+def test_two_processes_learn_one_model_of_two_recordings_as_one_does(as_in_the_script, tmp_path):
+    together = numbers(2, tmp_path / "two.npz", "joint")
+    two_processes.main(1, tmp_path / "one.npz", joint=True)
+    alone = dict(np.load(tmp_path / "one.npz"))
+    assert {"A.0", "A.1"} <= alone.keys()
+    assert_same(together, alone)
+
+
 @pytest.mark.slow
 def test_two_processes_that_were_stopped_go_on_to_the_same_end(together, tmp_path):
     run = tmp_path / "run"
@@ -133,13 +141,17 @@ def test_more_gpus_than_there_are_is_one_line():
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(["--engine", "ray"], "--engine"), (["--joint"], "--joint")],
+    [(["--engine", "ray"], "--engine many models at once"), ([], "or --joint to fit one")],
 )
 def test_devices_train_one_model(arguments, said, tmp_path):
-    asked = ["fit", "sample:cortex?neurons=6&duration=60", "--model", "netformer"]
-    result = CliRunner().invoke(main, [*asked, "--devices", "2", *arguments])
+    path = archive.resolve("sample:cortex?neurons=6&duration=60")[0].path
+    for name in ("a.nwb", "b.nwb"):
+        (tmp_path / name).write_bytes(path.read_bytes())
+    asked = ["fit", str(tmp_path), "--model", "netformer", "--devices", "2"]
+    result = CliRunner().invoke(main, [*asked, *arguments, "-o", str(tmp_path / "run")])
     assert result.exit_code == 2
     assert said in result.output
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow

@@ -13,7 +13,8 @@ import nwbdyn
 from nwbdyn.cli import main, scoreboard
 from nwbdyn.errors import ConfigError, DataError, FitError, ResultsError
 from nwbdyn.fitting import fit
-from nwbdyn.many.joint import fit_joint, pose_jointly
+from nwbdyn.many.joint import fit_joint
+from nwbdyn.many.sessions import pose_jointly
 from nwbdyn.progress import Progress
 from nwbdyn.recording import Covariate, Recording, Source
 from nwbdyn.runs import results, run_directory
@@ -347,6 +348,50 @@ def test_several_seeds_of_a_joint_fit_are_averaged_session_by_session(tmp_path):
     assert list(table["seeds_agree"].values()) == pytest.approx(told)
     said = " ".join(scoreboard.of_joint(table, "synapsnet").split())
     assert f"two seeds agree at r = {min(told):.2f} to {max(told):.2f}" in said
+
+
+# --- a sweep ---
+
+
+def test_validation_of_all_sessions_takes_one_setting_of_a_sweep(tmp_path):
+    asked = {"options": LINEAR | {"history": 8}, "epochs": 3, "neuron_id": "uid"}
+    space = {"grid": {"history": [2, 8], "learning_rate": [1e-2, 1e-9]}}
+    run = tmp_path / "run"
+    fits = fit_joint(days(), "netformer", **asked, sweep=space, run=run)
+    table = json.loads((run / "metrics.json").read_text())["candidates"]
+    assert [row["options"] for row in table] == [
+        {"history": bins, "learning_rate": rate} for bins in (2, 8) for rate in (1e-2, 1e-9)
+    ]
+    (taken,) = (row for row in table if row["chosen"])
+    assert taken["validation"] == min(row["validation"] for row in table)
+    for name, fitted in fits.items():
+        assert fitted.metrics["candidates"] == table
+        assert fitted.config["history"] == taken["options"]["history"]
+        plain = fit_joint(days(), "netformer", **asked)[name]  # sees back by eight bins
+        assert fitted.split == plain.split
+        assert fitted.metrics["baselines"].keys() == plain.metrics["baselines"].keys()
+    again = fit_joint(days(), "netformer", **asked, sweep=space, run=run, resume=True)
+    for name, fitted in fits.items():
+        assert_same_fit(again[name], fitted)
+    said = scoreboard.of_joint(json.loads((run / "metrics.json").read_text()), "n", swept=True)
+    assert said.startswith("candidate")
+
+
+def test_candidates_of_a_joint_sweep_are_judged_on_the_same_bins_of_every_session():
+    among = ({"history": 2}, {"history": 8})
+    joint = pose_jointly(days(), "netformer", seed=0, neuron_id="uid", options=LINEAR, among=among)
+    for config in joint.tried:
+        other = joint.with_config(config)
+        for name, problem in other.problems.items():
+            wide = joint.problems[name].windows
+            np.testing.assert_array_equal(
+                problem.windows.starts("val") + problem.spec.context,
+                wide.starts("val") + wide.spec.context,
+            )
+            assert problem.windows.session == name
+            batches = [next(one.batches("val", 8)) for one in (problem.windows, wide)]
+            assert torch.equal(batches[0].neuron_ids, batches[1].neuron_ids)
+            assert torch.equal(batches[0].target, batches[1].target)
 
 
 # --- edges against a null ---

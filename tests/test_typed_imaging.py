@@ -9,7 +9,8 @@ import pytest
 from nwb_files import nwb, rois, table, traces
 
 import nwbdyn
-from nwbdyn.many.joint import fit_joint, pose_jointly
+from nwbdyn.many.joint import fit_joint
+from nwbdyn.many.sessions import pose_jointly
 
 TYPES = ("EC-Cux2", "EC-Rorb", "Pvalb-Tac1", "Pvalb-Vipr2", "Sst-Calb2", "Vip-Cp", "EC-Cux2", "")
 PROBABILITY = (0.9, 0.8, 0.95, 0.4, 0.7, 0.99, 0.9, 0.0)

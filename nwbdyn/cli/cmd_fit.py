@@ -180,8 +180,6 @@ def command(
     engine = scale.take_engine(choices)
     if choices["sweep"] is not None:
         choices["sweep"] = space.read(choices["sweep"])
-    if joint and engine is not None:
-        raise click.UsageError("--joint trains one model; it cannot go with --engine.")
     if joint:
         _check_joint(choices)
     elif neuron_id is not None:
@@ -197,8 +195,7 @@ def command(
     opened, choices = options.split_opening(choices)
     choices |= {"options": model_options, "opened": opened, "covariates": (*covariates, *events)}
     choices |= {"resume": resume, "overwrite": overwrite}
-    alone = "--joint" if joint else "a folder of recordings" if several else None
-    speaks = scale.join(choices, alone=alone or ("--engine" if engine else None))
+    speaks = scale.join(choices, engine=engine, many=several and not joint)
     quiet = quiet or not speaks
     if several or (sources[0].dandiset_id and not quiet):
         print_plan(sources, quiet=quiet)
@@ -208,7 +205,8 @@ def command(
     try:
         with terminal.watch(quiet=quiet) as report:
             if joint:
-                _fit_jointly(sessions, model, run, neuron_id=neuron_id, report=report, **choices)
+                choices |= {"neuron_id": neuron_id, "engine": engine}
+                _fit_jointly(sessions, model, run, report=report, **choices)
             elif several:
                 outcomes = scaling.fit_each(
                     sessions, model, run=run, report=report, engine=engine, **choices
@@ -232,7 +230,8 @@ def command(
         return
     if joint:
         table = run_directory.read_json(run, run_directory.METRICS)
-        terminal.say(scoreboard.of_joint(table, model), quiet=quiet)
+        swept = choices["sweep"] is not None
+        terminal.say(scoreboard.of_joint(table, model, swept=swept), quiet=quiet)
         click.echo(str(run))
         return
     if several:
@@ -251,16 +250,13 @@ def command(
 def _check_joint(choices: dict[str, Any]) -> None:
     """Refuse what a joint fit has no use for; take it out where it was not given."""
     several = "fit each recording alone with it"
-    for name, default, instead in (
-        ("folds", None, several),
-        ("targets", None, "the benchmark asks for one session"),
-        ("draws", None, "no neurons are held out of it"),
-        ("states", None, f"each recording has its own; {several}"),
-        ("sweep", None, "fit each setting with --set"),
-        ("devices", 1, "it trains in one process"),
-        ("nodes", 1, "it trains in one process"),
+    for name, instead in (
+        ("folds", several),
+        ("targets", "the benchmark asks for one session"),
+        ("draws", "no neurons are held out of it"),
+        ("states", f"each recording has its own; {several}"),
     ):
-        if choices.pop(name) != default:
+        if choices.pop(name) is not None:
             raise click.UsageError(f"--joint cannot go with --{name}: {instead}.")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nwbdyn.cli import options, terminal
-from nwbdyn.errors import ConfigError, DataError, NwbdynError
+from nwbdyn.errors import ConfigError, DataError, NoActivityError, NwbdynError
 
 if TYPE_CHECKING:
     from nwbdyn.recording import Recording
@@ -53,10 +53,12 @@ def command(
 ) -> None:
     """Show what the recording at ADDRESS holds, without reading its large arrays.
 
-    With --model, a few updates of that model are timed here, on noise of the recording's size. Of
-    several files, one that cannot be read is listed with the reason, and the exit code is 3.
+    With --model, a few updates of that model are timed here, on noise of the recording's size.
+    Several files end with a table of all. One that holds nothing to fit is listed with the reason,
+    and so is one that cannot be read, which makes the exit code 3.
     """
     from nwbdyn import archive
+    from nwbdyn.cli import overview
     from nwbdyn.nwb.summary import summarise
     from nwbdyn.opening import open_source
 
@@ -64,6 +66,7 @@ def command(
     _check_model(model, chosen)
     sources = archive.resolve(address, instance=instance)
     summaries: list[dict[str, Any]] = []
+    fitted_with: list[str | None] = []
     with terminal.watch(quiet=quiet or as_json) as report:
         for source in sources:
             try:
@@ -71,28 +74,34 @@ def command(
                     summary = summarise(recording)
                     if model is not None:
                         summary["cost"] = _cost(recording, model, chosen)
-                    summary["fit"] = _fit_command(summary, settings)
+                    able = _model(summary)
+                    summary["fit"] = able and _fit_command(summary, able, settings)
             except NwbdynError as error:
                 if len(sources) == 1 or isinstance(error, ConfigError):
                     raise
-                summary = {"source": {"uri": source.uri, "size": source.size}, "error": str(error)}
+                told = "skipped" if isinstance(error, NoActivityError) else "error"
+                able = None
+                summary = {"source": {"uri": source.uri, "size": source.size}, told: str(error)}
             summaries.append(summary)
+            fitted_with.append(able)
     if as_json:
         click.echo(json.dumps(summaries[0] if len(summaries) == 1 else summaries, indent=2))
     else:
-        click.echo("\n\n".join(page(summary) for summary in summaries))
-    num_failed = sum("error" in summary for summary in summaries)
-    if num_failed:
-        sys.exit(1 if num_failed == len(summaries) else EXIT_SOME_FAILED)
+        pages = [page(summary) for summary in summaries]
+        pages += [overview.table(summaries, fitted_with)] if len(sources) > 1 else []
+        click.echo("\n\n".join(pages))
+    if not any("neurons" in summary for summary in summaries):
+        sys.exit(1)
+    if any("error" in summary for summary in summaries):
+        sys.exit(EXIT_SOME_FAILED)
 
 
 def page(summary: dict[str, Any]) -> str:
     """The page for one recording, at most 80 columns wide."""
     source = summary["source"]
     lines = [str(source["uri"]), "=" * min(len(str(source["uri"])), terminal.WIDTH)]
-    if "error" in summary:
-        wrapped = textwrap.wrap(summary["error"], terminal.WIDTH, break_on_hyphens=False)
-        return "\n".join([*lines, *wrapped])
+    if reason := summary.get("error") or summary.get("skipped"):
+        return "\n".join([*lines, *textwrap.wrap(reason, terminal.WIDTH, break_on_hyphens=False)])
     neurons, activity = summary["neurons"], summary["activity"]
     lines += _field("session", _session(summary))
     lines += _field("subject", _subject(summary["subject"]))
@@ -306,21 +315,26 @@ def _why_no_fit(summary: dict[str, Any]) -> str:
     )
 
 
-def _fit_command(summary: dict[str, Any], settings: tuple[str, ...]) -> str | None:
-    """The command that fits a model which takes such a recording; None where none does.
-
-    `settings` belong to the model that was asked about.
-    """
+def _model(summary: dict[str, Any]) -> str | None:
+    """A model which takes such a recording: the one that was asked about, where that can be."""
     from nwbdyn.tensors.splits import FEWEST_HELD_OUT
 
     if _num_usable(summary) < FEWEST_NEURONS:
         return None
+    if _can_be_fitted_as_asked(summary):
+        return str(summary["cost"]["model"])
     co_smoothing = summary["activity"]["quantity"] == "counts"
     enough = _num_usable(summary) >= 2 * FEWEST_HELD_OUT
-    model = "stndt" if co_smoothing and enough else "netformer"
-    if "cost" in summary and "impossible" not in summary["cost"]:
-        model = summary["cost"]["model"]
-    else:
+    return "stndt" if co_smoothing and enough else "netformer"
+
+
+def _can_be_fitted_as_asked(summary: dict[str, Any]) -> bool:
+    return "cost" in summary and "impossible" not in summary["cost"]
+
+
+def _fit_command(summary: dict[str, Any], model: str, settings: tuple[str, ...]) -> str:
+    """The command that fits; `settings` belong to the model that was asked about."""
+    if not _can_be_fitted_as_asked(summary):
         settings = ()
     words = ["nwbdyn", "fit", str(summary["source"]["uri"]), "--model", model]
     words += [word for setting in settings for word in ("--set", setting)]

@@ -81,20 +81,28 @@ def take_engine(choices: dict[str, Any]) -> "Ray | None":
     )
 
 
-def join(choices: dict[str, Any], *, alone: str | None) -> bool:
+def join(choices: dict[str, Any], *, engine: "Ray | None", many: bool) -> bool:
     """Start or join the processes that fit together; True in the one that writes and speaks.
 
     Args:
-        alone: an option, or a kind of fit, that is for one process.
+        many: each of several recordings is to be fitted on its own.
 
     Raises:
-        click.UsageError: several processes were asked for, and `alone` does not go with these.
+        click.UsageError: several processes were asked for, and an engine, or many fits.
     """
     launched = "TORCHELASTIC_RUN_ID" in os.environ
     if choices.get("devices", 1) * choices.get("nodes", 1) == 1 and not launched:
         return True
-    if alone is not None:
-        raise click.UsageError(f"--devices trains one model; {alone} takes --engine ray, or one.")
+    if engine is not None:
+        raise click.UsageError(
+            "--devices trains one model on several devices, --engine many models at once. Leave "
+            "one of them out."
+        )
+    if many:
+        raise click.UsageError(
+            "--devices trains one model, and these are several recordings. Pass --engine ray to "
+            "fit several at once, or --joint to fit one model to all."
+        )
     from nwbdyn.learning import distributed
 
     return distributed.join(choices["device"], choices["devices"], choices["nodes"]).leads

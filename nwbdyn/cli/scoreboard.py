@@ -48,7 +48,10 @@ def of_sweep(fit: Fit) -> list[str]:
     asked: Any = fit.environment.get("asked", {})
     if "sweep" not in asked:
         return []
-    candidates: Any = fit.metrics["candidates"]
+    return _candidates(fit.metrics["candidates"])
+
+
+def _candidates(candidates: Any) -> list[str]:
     ranked = sorted(candidates, key=lambda row: (row["validation"] is None, row["validation"]))
     rows = [
         [
@@ -68,8 +71,12 @@ def of_sweep(fit: Fit) -> list[str]:
     return [table, *tail, ""]
 
 
-def of_joint(metrics: Mapping[str, Any], model: str) -> str:
-    """One row per session that shares a model, and how often it beats the best baseline."""
+def of_joint(metrics: Mapping[str, Any], model: str, *, swept: bool = False) -> str:
+    """One row per session that shares a model, and how often it beats the best baseline.
+
+    Args:
+        swept: its settings are those of a sweep, whose candidates stand above.
+    """
     rows = [
         [
             name,
@@ -102,7 +109,8 @@ def of_joint(metrics: Mapping[str, Any], model: str) -> str:
         sentences.append(
             f"Mean couplings of two seeds agree at r = {min(agreeing):.2f} to {max(agreeing):.2f}."
         )
-    return "\n".join([table, "", textwrap.fill(" ".join(sentences), terminal.WIDTH)])
+    above = _candidates(metrics["candidates"]) if swept else []
+    return "\n".join([*above, table, "", textwrap.fill(" ".join(sentences), terminal.WIDTH)])
 
 
 def of_benchmark(metrics: dict[str, Any], model: str) -> list[str]:

@@ -6,7 +6,7 @@ Each trains in a folder of its own inside the run, so that an interrupted fit go
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ class Posed(Protocol):
     def windows(self) -> Windows | PooledWindows: ...
     @property
     def adopted(self) -> Adopted | None: ...
+    def with_config(self, config: BaseConfig) -> Self: ...
 
 
 AnyPosed = TypeVar("AnyPosed", bound=Posed)
@@ -52,7 +53,7 @@ class Candidate:
     model_class: type[Model]
     config: BaseConfig
     layout: Layout
-    windows: Windows  # on the CPU
+    windows: Windows | PooledWindows  # on the CPU
     seed: int
     folder: Path | None
     adopted: Mapping[str, Tensor] | None = None
@@ -149,13 +150,6 @@ def _differing(from_: BaseConfig, configs: Sequence[BaseConfig]) -> list[str]:
     return [name for name in reference if any(one[name] != reference[name] for one in tried)]
 
 
-def settle(
-    problem: AnyPosed, configs: Sequence[BaseConfig], seed: int, place: Workplace
-) -> AnyPosed:
-    """The problem with the candidate that does best on validation."""
-    return choose(problem, configs, seed, place).problem
-
-
 def choose(
     problem: AnyPosed, configs: Sequence[BaseConfig], seed: int, place: Workplace
 ) -> Choice[AnyPosed]:
@@ -170,7 +164,7 @@ def choose(
         FitError: every candidate failed.
     """
     if len(configs) == 1:
-        return Choice(_posed(problem, configs[0]))
+        return Choice(problem.with_config(configs[0]))
     names = _differing(configs[0], configs)
     posed = _each_posed(problem, configs)
     place.report(Progress("choosing", 0, len(configs), "candidates"))
@@ -203,16 +197,9 @@ def _each_posed(problem: AnyPosed, configs: Sequence[BaseConfig]) -> list[AnyPos
     for config in configs:
         spec = problem.model_class.windows(config, problem.layout)
         if spec not in by_spec:
-            by_spec[spec] = _posed(problem, config)
+            by_spec[spec] = problem.with_config(config)
         posed.append(replace(by_spec[spec], config=config))
     return posed
-
-
-def _posed(problem: AnyPosed, config: BaseConfig) -> AnyPosed:
-    """The problem with another Config."""
-    if isinstance(problem, Problem):
-        return problem.with_config(config)  # type: ignore[return-value]
-    return replace(problem, config=config)
 
 
 def train_each(
@@ -283,21 +270,18 @@ def _attempt(
 
 def _portable(problem: Posed, members: Sequence[Member]) -> list[Candidate]:
     """The members in values that another process can take."""
-    candidates = []
-    for member in members:
-        assert isinstance(member.windows, Windows)  # joint fits take no engine
-        candidates.append(
-            Candidate(
-                model_class=problem.model_class,
-                config=member.config,
-                layout=problem.layout,
-                windows=member.windows.to("cpu"),
-                seed=member.seed,
-                folder=None if member.folder is None else member.folder.absolute(),
-                adopted=member.adopted,
-            )
+    return [
+        Candidate(
+            model_class=problem.model_class,
+            config=member.config,
+            layout=problem.layout,
+            windows=member.windows.to("cpu"),
+            seed=member.seed,
+            folder=None if member.folder is None else member.folder.absolute(),
+            adopted=member.adopted,
         )
-    return candidates
+        for member in members
+    ]
 
 
 def _one_program(

@@ -126,7 +126,8 @@ class Problem:
             self.split,
             spec,
             starts=np.concatenate(scored) - spec.context,
-            session=SESSION,
+            session=self.windows.session,
+            neuron_ids=self.layout.neuron_ids[self.windows.session],
             device=self.windows.device,
             target=self.model_class.target,
         )

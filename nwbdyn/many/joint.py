@@ -7,79 +7,38 @@ of its own, and beside these stand the weights of the whole and a table of the s
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from nwbdyn.errors import ConfigError, DataError
+from nwbdyn.errors import ConfigError
 from nwbdyn.fitting import device_called, opened
-from nwbdyn.learning import adopting, comparing, influence, members, readout
-from nwbdyn.learning.adopting import Adopted
-from nwbdyn.learning.members import Workplace
-from nwbdyn.learning.problem import SESSION, Problem, cell_types, configure, pose
+from nwbdyn.learning import adopting, comparing, distributed, influence, members, readout
+from nwbdyn.learning.members import Engine, Workplace
 from nwbdyn.learning.training import Trained
-from nwbdyn.many import identity, scaling
-from nwbdyn.models.base import BaseConfig, Layout, Model
+from nwbdyn.many import space
+from nwbdyn.many.sessions import Joint, pose_jointly
 from nwbdyn.progress import Progress, Report, silent
-from nwbdyn.recording import Note, Recording
+from nwbdyn.recording import Recording
 from nwbdyn.runs import lock, results, run_directory
 from nwbdyn.runs.results import Fit
 from nwbdyn.scoring import evaluation
 from nwbdyn.scoring.summary import score, summarise
-from nwbdyn.tensors.pooling import PooledWindows
-from nwbdyn.tensors.windows import Windows
 from nwbdyn.trust import groups, identifiability, refits
 from nwbdyn.trust.significance import Evidence
 from nwbdyn.trust.surrogates import Null
 
-WIDTHS_AGREE = 0.05  # largest difference between bin widths, as a share of the first
-
 
 @dataclass(frozen=True)
-class Joint:
-    """Several recordings as one model will see them."""
+class Beside:
+    """What was trained beside the model, to compare it with."""
 
-    problems: Mapping[str, Problem]  # session -> its own bins, split and windows
-    model_class: type[Model]
-    config: BaseConfig
-    layout: Layout  # of all sessions
-    windows: PooledWindows
-    neuron_id: str | None  # column that says which neurons are the same
-    notes: tuple[Note, ...]
-    adopted: Adopted | None = None
-
-    @property
-    def num_shared(self) -> int:
-        """Neurons that more than one session holds."""
-        rows = np.concatenate([np.array(ids) for ids in self.layout.neuron_ids.values()])
-        return int((np.bincount(rows) > 1).sum())
-
-    def described(self) -> dict[str, Any]:
-        """The decisions, in plain values."""
-        each = {name: problem.described() for name, problem in self.problems.items()}
-        first = next(iter(self.problems.values()))
-        shared = ("bin_width", "quantity", "covariates", "trials", "context", "inputs")
-        return {
-            "model": first.name,
-            "config": asdict(self.config),
-            "binning": {name: first.described()["binning"][name] for name in shared},
-            "neuron_id": self.neuron_id,
-            "sessions": {
-                name: {part: described[part] for part in ("binning", "split", "source")}
-                for name, described in each.items()
-            },
-        }
-
-
-@dataclass(frozen=True)
-class Tested:
-    """What refits of all sessions together say."""
-
-    evidence: Mapping[str, Evidence]  # session -> its edges
-    constant: Trained | None  # the model with a constant A, where it has another
+    uncoupled: Trained | None  # the model without coupling, where it has such an option
+    comparators: Mapping[str, Trained]
+    evidence: Mapping[
+        str, Evidence
+    ]  # session -> what refits say of its edges; empty without a null
+    constant: Trained | None  # with a null: the model with a constant A, where it has another
 
 
 def fit_joint(
@@ -92,6 +51,8 @@ def fit_joint(
     bin_width: float | None = None,
     epochs: int | None = None,
     device: str = "auto",
+    devices: int = 1,
+    nodes: int = 1,
     options: Mapping[str, object] = {},
     trials: str | None = None,
     covariates: Sequence[str] = (),
@@ -99,6 +60,8 @@ def fit_joint(
     comparators: bool = False,
     null: str | None = None,
     influence_windows: int = influence.NUM_WINDOWS,
+    sweep: Mapping[str, object] | Path | str | None = None,
+    engine: Engine | None = None,
     run: Path | str | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -110,12 +73,15 @@ def fit_joint(
         recordings: at least two, as `nwbdyn.fit` takes them; of one quantity and about one bin
             width, with as many covariates each.
         model: a model of the next bin.
+        devices, nodes: as for `nwbdyn.fit`. The first process alone scores, writes and returns the
+            fits; the others train, and return none.
         neuron_id: column of the neurons' tables. Neurons of one subject with the same entry in two
             recordings are one neuron. Without an entry or a column every neuron is another, and so
             are neurons that share an entry within a recording, with a note.
         adopt: as for `nwbdyn.fit`: these sessions join an earlier fit, whose weights stay.
         null: as for `nwbdyn.fit`. Surrogates and halves are drawn in all sessions at once, and one
             model is refitted to them; each session's edges are tested by themselves.
+        sweep: as for `nwbdyn.fit`: validation bins of all sessions together take one setting.
         run: run directory; each session's own is a folder inside it.
 
     All other arguments are those of `nwbdyn.fit`.
@@ -128,14 +94,19 @@ def fit_joint(
         DataError: recordings that do not fit together, or one that the model cannot be fitted to.
         FitError, ResultsError: as `nwbdyn.fit`.
     """
+    team = distributed.join(device, devices, nodes)
+    if team is not distributed.ALONE and engine is not None:
+        raise ConfigError("Several devices train one model; they take no engine.")
+    report = report if team.leads else silent
+    run = Path(run) if run is not None and team.leads else None
     if seeds < 1:
         raise ConfigError(f"seeds is {seeds}; at least 1 fit is needed.")
-    run = Path(run) if run is not None else None
-    place = Workplace(run, resume=resume, report=report)
+    place = Workplace(run, resume=resume, report=report, engine=engine, team=team)
     adopted = None if adopt is None else adopting.read(adopt, model)
     if adopted is not None:
         options = {**adopted.options, **options}
         bin_width = bin_width or adopted.bin_width
+    points = None if sweep is None else space.points(sweep)
     training_length = {} if epochs is None else {"epochs": epochs, "updates": None}
     with ExitStack() as files:
         joint = pose_jointly(
@@ -145,48 +116,62 @@ def fit_joint(
             seed=seed,
             bin_width=bin_width,
             options={**options, **training_length},
+            among=({},) if points is None else points,
             trials=trials,
             covariates=covariates,
-            device=device_called(device),
+            device=team.device or device_called(device),
         )
         joint = replace(joint, adopted=adopted)
-        configs = members.candidates(joint)
-        every_seed = list(range(seed, seed + seeds))
-        asked: dict[str, Any] = {"seed": seed, "seeds": every_seed}
-        if adopted is not None:
-            asked["adopted"] = adopted.asked
-        if comparators:
-            asked["comparators"] = True
+        configs = members.candidates(joint, joint.tried)
+        if len(configs) == 1:
+            joint = joint.with_config(configs[0])
         surrogates = None if null is None else Null.parse(null)
         if surrogates is not None:
             for problem in joint.problems.values():
                 refits.check(problem, surrogates)
-            asked["null"] = str(surrogates)
-        if len(configs) > 1:
-            asked["by_validation"] = members.left_open(joint, configs)
-        else:
-            joint = replace(joint, config=configs[0])
-        if run is not None:
+        every_seed = list(range(seed, seed + seeds))
+        more: dict[str, Any] = {
+            "sweep": points and list(points),
+            "adopted": adopted and adopted.asked,
+            "comparators": comparators,
+            "null": surrogates and str(surrogates),
+            "by_validation": members.left_open(joint, configs) if len(configs) > 1 else None,
+        }
+        asked: dict[str, Any] = {"seed": seed, "seeds": every_seed}
+        asked |= {name: one for name, one in more.items() if one}
+
+        def complete() -> Path | None:
+            """The run directory, where it holds this very fit already."""
+            if run is None:
+                return None
             files.enter_context(lock.held(run, resume=resume, report=report))
-        if run is not None and run_directory.begin(
-            run, joint.described() | asked, resume=resume, overwrite=overwrite
-        ):
-            return load_sessions(run)
-        joint = members.settle(joint, configs, seed, place)
-        trained = members.train_each(joint, every_seed, place)
+            described = joint.described() | asked
+            ended = run_directory.begin(run, described, resume=resume, overwrite=overwrite)
+            return run if ended else None
+
+        there = team.agree(complete)
+        if there is not None:
+            return load_sessions(there)
+        choice = members.choose(joint, configs, seed, place)
+        joint = choice.problem
+        trained = members.train_each(joint, every_seed, place, first=choice.trained)
         uncoupled = members.train_uncoupled(joint, seed, place)
-        others = comparing.train_comparators(joint, seed, place) if comparators else {}
-        tested = None
+        evidence: Mapping[str, Evidence] = {}
         if surrogates is not None:
-            tested = Tested(
-                refits.collect_each(joint.problems, joint, trained, surrogates, place, seed=seed),
-                identifiability.train_static(joint, trained[0], place),
+            evidence = refits.collect_each(
+                joint.problems, joint, trained, surrogates, place, seed=seed
             )
-        fits = _each_session(
-            joint, trained, uncoupled, others, tested, influence_windows, asked, place
+        if not team.leads:
+            return {}
+        beside = Beside(
+            uncoupled,
+            comparing.train_comparators(joint, seed, place) if comparators else {},
+            evidence,
+            identifiability.train_static(joint, trained[0], place) if evidence else None,
         )
+        fits = _each_session(joint, trained, beside, influence_windows, asked, choice.table, place)
         if run is not None:
-            _write(run, joint, trained, asked, fits)
+            _write(run, joint, trained, asked, choice.table, fits)
     return fits
 
 
@@ -199,127 +184,13 @@ def load_sessions(run: Path | str) -> dict[str, Fit]:
     return {name: results.load(Path(run) / name) for name in run_directory.sessions_in(Path(run))}
 
 
-def pose_jointly(
-    recordings: Sequence[Recording],
-    model: str,
-    *,
-    neuron_id: str | None = None,
-    options: Mapping[str, object] = {},
-    **choices: Any,
-) -> Joint:
-    """Bin, split and cut each recording, and number the neurons of all; see `problem.pose`.
-
-    Raises:
-        ConfigError, DataError: as `fit_joint`.
-    """
-    if len(recordings) < 2:
-        raise DataError(
-            f"{len(recordings)} recording is no joint fit; it takes two or more. Leave out --joint."
-        )
-    names = scaling.run_names([(recording.source,) for recording in recordings])
-    alone = [pose(recording, model, options=options, **choices) for recording in recordings]
-    _check_alike(names, alone)
-    rows = identity.global_rows(dict(zip(names, alone, strict=True)), neuron_id)
-    layout = replace(
-        alone[0].layout,
-        neuron_ids={name: tuple(rows[name].tolist()) for name in names},
-        held_in={
-            name: problem.layout.held_in[SESSION]
-            for name, problem in zip(names, alone, strict=True)
-        },
-        bin_width=float(np.median([problem.binned.bin_width for problem in alone])),
-        cell_types=_cell_types(alone, list(rows.values())),
-    )
-    model_class = alone[0].model_class
-    config = configure(model, model_class, layout, options)
-    problems = {
-        name: replace(
-            problem,
-            layout=layout,
-            config=config,
-            windows=Windows(
-                problem.binned,
-                problem.split,
-                problem.spec,
-                session=name,
-                neuron_ids=rows[name].tolist(),
-                device=problem.windows.device,
-                target=model_class.target,
-            ),
-        )
-        for name, problem in zip(names, alone, strict=True)
-    }
-    joint = Joint(
-        problems=problems,
-        model_class=model_class,
-        config=config,
-        layout=layout,
-        windows=PooledWindows([problem.windows for problem in problems.values()]),
-        neuron_id=neuron_id,
-        notes=(),
-    )
-    return replace(joint, notes=_notes(joint))
-
-
-def _check_alike(names: Sequence[str], problems: Sequence[Problem]) -> None:
-    """Refuse recordings that one model cannot see as the same kind of thing."""
-    first = problems[0].binned
-    for name, problem in zip(names, problems, strict=True):
-        binned = problem.binned
-        if binned.quantity != first.quantity:
-            raise DataError(
-                f"{names[0]} holds {first.quantity}, {name} holds {binned.quantity}; one model "
-                "takes one kind. Pass --quantity, or narrow the address."
-            )
-        if abs(binned.bin_width - first.bin_width) > WIDTHS_AGREE * first.bin_width:
-            raise DataError(
-                f"A bin lasts {first.bin_width:.4g} s in {names[0]} and {binned.bin_width:.4g} s "
-                f"in {name}. Pass --bin-width."
-            )
-        given, wanted = binned.covariates.shape[1], first.covariates.shape[1]
-        if given != wanted:
-            raise DataError(
-                f"The covariates of {names[0]} have {wanted} channels, those of {name} {given}; "
-                "name signals that all recordings have alike."
-            )
-
-
-def _cell_types(problems: Sequence[Problem], rows: Sequence[np.ndarray]) -> tuple[int, ...] | None:
-    """The number of each neuron's type over all sessions; the first session that knows it says."""
-    labels = np.full(1 + max(int(row.max()) for row in rows), "", dtype=object)
-    for problem, row in zip(problems, rows, strict=True):
-        table = problem.binned.neurons.table
-        if "cell_type" in table:
-            own = table["cell_type"].fillna("").astype(str).to_numpy(dtype=object)
-            labels[row] = np.where(labels[row] == "", own, labels[row])
-    return cell_types(pd.DataFrame({"cell_type": labels}))
-
-
-def _notes(joint: Joint) -> tuple[Note, ...]:
-    notes = []
-    for name, problem in joint.problems.items() if joint.neuron_id else ():
-        repeated = identity.repeated(
-            [identity.entry(value) for value in problem.binned.neurons.table[joint.neuron_id]]
-        )
-        if repeated:
-            reason = f"{', '.join(repeated)}: several neurons of {name} each, so none is identified"
-            notes.append(Note("ambiguous-id", str(joint.neuron_id), reason))
-    if joint.num_shared:
-        return tuple(notes)
-    reason = "no neuron is in two recordings: they share the model's common weights only"
-    if joint.neuron_id is None:
-        reason += "; --neuron-id names a column that says which neurons are the same"
-    return (*notes, Note("no-neuron-in-common", joint.neuron_id or "neurons", reason))
-
-
 def _each_session(
     joint: Joint,
     trained: Sequence[Trained],
-    uncoupled: Trained | None,
-    comparators: Mapping[str, Trained],
-    tested: Tested | None,
+    beside: Beside,
     influence_windows: int,
     asked: Mapping[str, Any],
+    candidates: Sequence[Mapping[str, Any]],
     place: Workplace,
 ) -> dict[str, Fit]:
     """What the model says of each session; one that is written already is read."""
@@ -330,25 +201,29 @@ def _each_session(
         if folder is not None and run_directory.is_complete(folder):
             fits[name] = results.load(folder)
             continue
-        without = None if uncoupled is None else readout.predict(uncoupled.model, problem.windows)
-        problem = replace(problem, config=joint.config)
+        without = None
+        if beside.uncoupled is not None:
+            without = readout.predict(beside.uncoupled.model, problem.windows)
         fitted = summarise(
             problem,
             trained,
             score(problem, trained, report=place.report),
             without,
-            comparators=comparators,
+            comparators=beside.comparators,
             influence_windows=influence_windows,
             folds=None,
             report=place.report,
         )
-        if tested is not None:
-            fitted = refits.with_evidence(fitted, problem, tested.evidence[name])
-            fitted = identifiability.with_dynamics(fitted, problem, trained[0], tested.constant)
+        if beside.evidence:
+            fitted = refits.with_evidence(fitted, problem, beside.evidence[name])
+            fitted = identifiability.with_dynamics(fitted, problem, trained[0], beside.constant)
             fitted = groups.with_groups(fitted)
+        if candidates:
+            listed = {"candidates": list(candidates)}
+            fitted = replace(fitted, metrics=fitted.metrics | listed)
         together = {"joint": {"sessions": list(joint.problems), "neuron_id": joint.neuron_id}}
         extra = {
-            k: v for k, v in asked.items() if k in ("adopted", "comparators", "null")
+            k: v for k, v in asked.items() if k in ("adopted", "comparators", "null", "sweep")
         } | together
         fitted = replace(
             fitted,
@@ -367,6 +242,7 @@ def _write(
     joint: Joint,
     trained: Sequence[Trained],
     asked: Mapping[str, Any],
+    candidates: Sequence[Mapping[str, Any]],
     fits: Mapping[str, Fit],
 ) -> None:
     """The run's own files: the Config as it was chosen, all weights, the table of scores."""
@@ -381,6 +257,8 @@ def _write(
         partial.write_bytes(save(state))
     table = evaluation.over_sessions({name: fitted.metrics for name, fitted in fits.items()})
     table["num_shared_neurons"] = joint.num_shared
+    if candidates:
+        table["candidates"] = list(candidates)
     compared: dict[str, Any] = {
         name: fitted.metrics["comparators"]
         for name, fitted in fits.items()

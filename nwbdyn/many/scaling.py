@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
-from nwbdyn.errors import DataError, NwbdynError, ReadError
+from nwbdyn.errors import DataError, NoActivityError, NwbdynError
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Source
 from nwbdyn.runs import lock, run_directory
@@ -139,7 +139,7 @@ def attempt(job: Job, report: Report = silent) -> Outcome:
     try:
         fit_session(job, report)
         return _fitted(job.session, job.run)
-    except (ReadError, DataError) as error:
+    except (NoActivityError, DataError) as error:
         return Outcome(uri, str(job.run), SKIPPED, str(error))
     except NwbdynError as error:
         return Outcome(uri, str(job.run), FAILED, str(error))

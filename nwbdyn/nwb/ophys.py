@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from nwbdyn.errors import ReadError
+from nwbdyn.errors import NoActivityError
 from nwbdyn.nwb import objects, planes, roi_table, series, tables
 from nwbdyn.nwb.objects import Contents, Found, attribute, has, path_of
 from nwbdyn.recording import TRACE_QUANTITIES, LazyArray, Neurons, Traces
@@ -83,7 +83,7 @@ def read(
         plane: name of one ROI table, or None for all.
 
     Raises:
-        ReadError: there is no such plane; it names those that are there.
+        NoActivityError: there is no such plane; it names those that are there.
     """
     by_quantity: dict[str, list[Found]] = {name: [] for name in TRACE_QUANTITIES}
     for found in contents.of_type("RoiResponseSeries"):
@@ -133,7 +133,7 @@ def _of_plane(contents: Contents, chosen: list[Plane], name: str | None) -> list
         return chosen
     names = [planes.name_of(plane.found, plane.neurons) for plane in chosen]
     if name not in names:
-        raise ReadError(
+        raise NoActivityError(
             f"{contents.file_name} has no plane named {name!r}; it has: {', '.join(names)}."
         )
     return [plane for plane, own in zip(chosen, names, strict=True) if own == name]

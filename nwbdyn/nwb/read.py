@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from nwbdyn.errors import ConfigError, ReadError
+from nwbdyn.errors import ConfigError, NoActivityError, ReadError
 from nwbdyn.nwb import (
     behavior,
     cell_types,
@@ -62,7 +62,8 @@ def read(
             where they are, whatever they look like.
 
     Raises:
-        ReadError: no NWB; no spike times and no ROI traces; times that are not seconds.
+        ReadError: no NWB, or damaged; times that are not seconds.
+        NoActivityError: no spike times and no ROI traces.
         ConfigError: an unknown quantity or unit.
     """
     if quantity is not None and quantity not in QUANTITIES:
@@ -151,7 +152,8 @@ def _activity(
             if numbered_series is not None:
                 neurons, traces = numbered_series
                 return neurons, traces, {}, None
-    raise ReadError(_nothing_to_fit(contents, quantity))
+    damaged = any(note.code == "corrupted-object" for note in contents.notes)
+    raise (ReadError if damaged else NoActivityError)(_nothing_to_fit(contents, quantity))
 
 
 def _nothing_to_fit(contents: Contents, quantity: str | None) -> str:

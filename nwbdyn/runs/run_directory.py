@@ -201,8 +201,9 @@ def check_same(path: Path, asked: Mapping[str, object]) -> None:
     settled: Any = asked.get("by_validation", ())
     for name in settled:
         started["config"][name] = wanted["config"][name] = None  # type: ignore[index]
-    for name in ("context", "inputs") if settled else ():  # they follow from the config
-        started["binning"][name] = wanted["binning"][name] = None  # type: ignore[index]
+    for described in (started, wanted) if settled else ():
+        for binning in _binnings(described):
+            binning |= {"context": None, "inputs": None}  # they follow from the config
     difference = _first_difference(started, wanted)
     if difference is not None:
         name, before, now = difference
@@ -210,6 +211,11 @@ def check_same(path: Path, asked: Mapping[str, object]) -> None:
             f"The run in {path} was started with {name} = {before!r}, now it is {now!r}. Resume "
             f"with {_as_asked(name, before)}, or start again with --overwrite or another -o."
         )
+
+
+def _binnings(described: Any) -> list[dict[str, Any]]:
+    """Of a run, and of every recording that shares its model."""
+    return [part["binning"] for part in (described, *described.get("sessions", {}).values())]
 
 
 def _as_asked(name: str, value: Any) -> str:

@@ -31,6 +31,10 @@ class PooledWindows:
     def device(self) -> torch.device:
         return self.sessions[0].device
 
+    def to(self, device: torch.device | str) -> "PooledWindows":
+        """The same windows, with the recordings' tensors on another device."""
+        return PooledWindows([windows.to(device) for windows in self.sessions])
+
     def starts(self, name: str) -> np.ndarray:
         """(num_windows,) first bins on each session's own clock, session after session."""
         return np.concatenate([windows.starts(name) for windows in self.sessions])
