@@ -1,0 +1,45 @@
+"""Many recordings in one table, as `inspect` ends with: what each holds, and what may be fitted."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from nwbdyn.cli import terminal
+
+UNREADABLE, NOTHING = "cannot be read", "nothing to fit"
+_COLUMNS = ("recording", "neurons", "activity", "length", "trials", "odd", "fit with")
+
+
+def table(summaries: Sequence[dict[str, Any]], models: Sequence[str | None]) -> str:
+    """One row per recording, and how many can be fitted.
+
+    Args:
+        summaries: as `nwb.summary.summarise` makes them; "error" for a file that cannot be read,
+            "skipped" for one that holds no activity.
+        models: what each would be fitted with; None where nothing can be.
+    """
+    rows = [_row(one, model) for one, model in zip(summaries, models, strict=True)]
+    parts = [f"{sum(model is not None for model in models)} of {len(rows)} can be fitted"]
+    for words, key in ((UNREADABLE, "error"), (NOTHING, "skipped")):
+        if number := sum(key in one for one in summaries):
+            parts.append(f"{number} {words}" if key == "error" else f"{number} hold {words}")
+    return f"{terminal.table(_COLUMNS, rows)}\n{', '.join(parts)}."
+
+
+def _row(summary: dict[str, Any], model: str | None) -> tuple[str, ...]:
+    name = str(summary["source"]["uri"]).rsplit("/", 1)[-1]
+    if "error" in summary:
+        return (name, *[""] * 5, UNREADABLE)
+    if "skipped" in summary:
+        return (name, *[""] * 5, NOTHING)
+    neurons, length = summary["neurons"], summary["clock"]["duration"]
+    return (
+        name,
+        f"{neurons['count']} {'units' if neurons['kind'] == 'unit' else 'ROIs'}",
+        "spikes"
+        if summary["activity"]["quantity"] == "counts"
+        else summary["activity"]["quantity"],
+        "" if length is None else terminal.duration(length),
+        "" if summary["trials"] is None else str(summary["trials"]["rows"]),
+        str(len(summary["notes"]) or ""),
+        model or NOTHING,
+    )
