@@ -194,7 +194,7 @@ def planted(
         recording, truth = sample(address)
         wiring = truth.coupling
         problem = pose(recording, model, seed=seed, options=options)
-        problem = members.settle(problem, members.candidates(problem), seed, Workplace())
+        problem = members.choose(problem, members.candidates(problem), seed, Workplace()).problem
         evidence, reported, _ = judged(problem, seed)
         var = through_the_same_null(problem, seed)
         for rule in RULES:
@@ -390,6 +390,7 @@ if __name__ == "__main__":
             options = {}
             words = f" No option is set: this is `nwbdyn fit --model {chosen.model}`."
             page_name += "_unset"
+        page_name += "" if first <= PICKED[1].stop else f"_from_{first}"
         planted(chosen.model, chosen.system, seeds, neurons, options, words, page_name)
     else:
         states(chosen.recordings, chosen.frames, chosen.kinds)
