@@ -162,10 +162,10 @@ def test_a_folder_gives_one_run_per_recording_and_a_summary(tmp_path, cortex):
     write_units(folder / "spikes.nwb")
     (folder / "broken.nwb").write_text("not a recording")
     result = run("fit", folder, "--model", "netformer", "-o", tmp_path / "runs", *QUICK)
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 3, result.output
     summary = pd.read_json(tmp_path / "runs" / "summary.json").set_index("uri")
     assert summary["status"].value_counts()["fitted"] >= 1
-    assert summary[summary["run"].str.endswith("broken")]["status"].item() == "skipped"
+    assert summary[summary["run"].str.endswith("broken")]["status"].item() == "failed"
     assert (tmp_path / "runs" / "good" / "metrics.json").exists()
 
 

@@ -46,6 +46,36 @@ def test_a_file_that_cannot_be_read_is_listed_and_the_others_are_shown(folder):
     assert ["error" in summary for summary in listed] == [True, False, False, False, False]
 
 
+def test_many_recordings_end_with_a_table_of_all(folder):
+    *_, last = run("inspect", folder).stdout.rstrip("\n").split("\n\n")
+    assert [line.split() for line in last.splitlines() if "---" not in line] == [
+        ["recording", "neurons", "activity", "length", "trials", "odd", "fit", "with"],
+        ["a-broken.nwb", "cannot", "be", "read"],
+        ["b-units.nwb", "12", "units", "spikes", "60", "s", "2", "stndt"],
+        ["c-traces.nwb", "5", "ROIs", "dff", "4", "s", "netformer"],
+        ["d-alone.nwb", "2", "units", "spikes", "1", "s", "1", "nothing", "to", "fit"],
+        ["e-few.nwb", "3", "units", "spikes", "1", "s", "netformer"],
+        ["3", "of", "5", "can", "be", "fitted,", "1", "cannot", "be", "read."],
+    ]
+    assert all(len(line) <= 80 for line in last.splitlines())
+
+
+def test_a_recording_of_no_neurons_is_told_from_a_file_that_cannot_be_read(tmp_path):
+    with nwb(tmp_path / "video.nwb"):
+        pass
+    with nwb(tmp_path / "traces.nwb") as file:
+        traces(file, rois=rois(file))
+    done = run("inspect", tmp_path)
+    assert done.exit_code == 0
+    assert "1 of 2 can be fitted, nothing to fit in 1." in done.stdout
+    listed = json.loads(run("inspect", tmp_path, "--json").stdout)
+    assert "neither units" in listed[1]["skipped"]
+    (tmp_path / "traces.nwb").unlink()
+    with nwb(tmp_path / "images.nwb"):
+        pass
+    assert run("inspect", tmp_path).exit_code == 1
+
+
 def test_a_wrong_option_of_a_model_is_said_once_before_any_file_is_opened(folder, tmp_path):
     arguments = ("fit", folder, "--model", "netformer", "-o", tmp_path / "run")
     for setting, said in (("epoch=3", "no option 'epoch'"), ("epochs=many", "epochs is 'many'")):

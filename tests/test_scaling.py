@@ -5,10 +5,18 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from nwb_files import nwb
 
 from nwbdyn import archive
 from nwbdyn.cli import main
-from nwbdyn.errors import DataError, FitError, ResultsError
+from nwbdyn.errors import (
+    DataError,
+    FitError,
+    NoActivityError,
+    NwbdynError,
+    ReadError,
+    ResultsError,
+)
 from nwbdyn.many import scaling
 from nwbdyn.many.scaling import FAILED, FITTED, SKIPPED, Job
 
@@ -37,11 +45,15 @@ def fit_all(folder: Path, run: Path, **choices: object) -> list[scaling.Outcome]
 
 
 def test_a_session_that_fails_leaves_the_others_alone(folder, tmp_path):
+    with nwb(folder / "video.nwb"):
+        pass
     outcomes = fit_all(folder, tmp_path / "runs")
-    assert [outcome.status for outcome in outcomes] == [FITTED, FITTED, SKIPPED]
+    statuses = [FITTED, FITTED, FAILED, SKIPPED]  # the last is a recording, but of no neurons
+    assert [outcome.status for outcome in outcomes] == statuses
     assert "broken.nwb" in outcomes[2].reason
+    assert "neither units with spike times nor ROI traces" in outcomes[3].reason
     summary = json.loads((tmp_path / "runs" / "summary.json").read_text())
-    assert [row["status"] for row in summary] == [FITTED, FITTED, SKIPPED]
+    assert [row["status"] for row in summary] == statuses
     assert outcomes[0].value == outcomes[1].value  # the same recording, the same seed
 
 
@@ -79,7 +91,7 @@ def test_a_recording_that_was_replaced_is_not_taken_for_the_one_that_was_fitted(
     other = archive.resolve("sample:cortex?neurons=7&duration=60")[0].path.read_bytes()
     (folder / "b.nwb").write_bytes(other)
     outcomes = fit_all(folder, run, resume=True)
-    assert [outcome.status for outcome in outcomes] == [FITTED, FAILED, SKIPPED]
+    assert [outcome.status for outcome in outcomes] == [FITTED, FAILED, FAILED]
     assert "--overwrite" in outcomes[1].reason
 
 
@@ -88,14 +100,16 @@ def test_runs_of_other_choices_are_not_kept(folder, tmp_path):
     fit_all(folder, run)
     for _ in range(2):  # the refusal is not taken for a fit of these choices either
         outcomes = fit_all(folder, run, resume=True, seed=1)
-        assert [outcome.status for outcome in outcomes] == [FAILED, FAILED, SKIPPED]
-    assert [o.status for o in fit_all(folder, run, resume=True)] == [FITTED, FITTED, SKIPPED]
+        assert [outcome.status for outcome in outcomes] == [FAILED] * 3
+    assert [o.status for o in fit_all(folder, run, resume=True)] == [FITTED, FITTED, FAILED]
 
 
 @pytest.mark.parametrize(
     ("error", "status"),
     [
         (DataError("too short"), SKIPPED),
+        (NoActivityError("holds no units"), SKIPPED),
+        (ReadError("damaged"), FAILED),
         (FitError("not finite"), FAILED),
         (ResultsError("occupied"), FAILED),
         (ValueError("nobody foresaw this"), FAILED),
@@ -115,7 +129,7 @@ def test_whatever_goes_wrong_becomes_an_outcome(error, status, tmp_path, recordi
     assert outcome.status == status
     assert str(error) in outcome.reason
     traceback = tmp_path / "runs" / "a.error.txt"
-    foreseen = isinstance(error, DataError | FitError | ResultsError)
+    foreseen = isinstance(error, NwbdynError)
     assert traceback.exists() is not foreseen
     if not foreseen:
         assert str(traceback) in outcome.reason
@@ -125,7 +139,11 @@ def test_whatever_goes_wrong_becomes_an_outcome(error, status, tmp_path, recordi
 def test_the_exit_code_says_how_many_could_be_fitted(folder, tmp_path):
     arguments = ["fit", str(folder), "--model", "netformer", "--epochs", "1", "--set", "ridge=1e3"]
     arguments += ["--set", "history=4", "-o", str(tmp_path / "runs")]
-    assert CliRunner().invoke(main, arguments).exit_code == 0
+    assert CliRunner().invoke(main, arguments).exit_code == 3
+    (folder / "broken.nwb").unlink()
+    with nwb(folder / "video.nwb"):
+        pass
+    assert CliRunner().invoke(main, [*arguments, "--resume"]).exit_code == 0
     (tmp_path / "runs" / "b" / "metrics.json").unlink()
     (tmp_path / "runs" / "b" / "config.json").write_text('{"format": 99}')
     some = CliRunner().invoke(main, [*arguments, "--resume"])

@@ -19,9 +19,10 @@ def table(summaries: Sequence[dict[str, Any]], models: Sequence[str | None]) -> 
     """
     rows = [_row(one, model) for one, model in zip(summaries, models, strict=True)]
     parts = [f"{sum(model is not None for model in models)} of {len(rows)} can be fitted"]
-    for words, key in ((UNREADABLE, "error"), (NOTHING, "skipped")):
-        if number := sum(key in one for one in summaries):
-            parts.append(f"{number} {words}" if key == "error" else f"{number} hold {words}")
+    if unreadable := sum("error" in one for one in summaries):
+        parts.append(f"{unreadable} {UNREADABLE}")
+    if without := sum("skipped" in one for one in summaries):
+        parts.append(f"{NOTHING} in {without}")
     return f"{terminal.table(_COLUMNS, rows)}\n{', '.join(parts)}."
 
 
