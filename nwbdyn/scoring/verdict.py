@@ -54,11 +54,18 @@ def winner(metrics: dict[str, Any], model: str) -> str:
 
 
 def of_training(history: Sequence[Mapping[str, float]], config: Mapping[str, object]) -> list[str]:
-    """A sentence where nothing was learned after the first validation, and what to try."""
+    """A sentence where training was too fast or too short, and what to try.
+
+    Too fast: nothing was learned after the first validation. Too short: it ended at its limit, and
+    the last tenth of it brought more than a twentieth of what was gained since the first
+    validation.
+    """
     validated = [row for row in history if row.get("validation") is not None]
     if len(validated) < 2:
         return []
     best = min(validated, key=lambda row: row["validation"])
+    if best is validated[-1]:
+        return _of_its_end(validated, config)
     if best is not validated[0]:
         return []
     rate = config["learning_rate"]
@@ -67,6 +74,25 @@ def of_training(history: Sequence[Mapping[str, float]], config: Mapping[str, obj
         f"{history[-1]['epoch']:.0f}: nothing was learned after it. Try a smaller learning rate, "
         f"--set learning_rate=X (now {rate:g})."
     ]
+
+
+def _of_its_end(
+    validated: Sequence[Mapping[str, float]], config: Mapping[str, object]
+) -> list[str]:
+    first, last = validated[0], validated[-1]
+    before = [row for row in validated if row["updates"] <= (1 - _END) * last["updates"]]
+    gained = first["validation"] - last["validation"]
+    if not before or before[-1]["validation"] - last["validation"] <= _MUCH * gained:
+        return []
+    unit = "epochs" if config.get("updates") is None else "updates"
+    limit: Any = config[unit]
+    return [
+        f"Validation still improved when training ended, at its limit of {limit:,} {unit}. Train "
+        f"longer, --set {unit}={2 * limit}."
+    ]
+
+
+_END, _MUCH = 0.1, 0.05  # of a course; of what was gained in it
 
 
 def of_states(found: dict[str, Any]) -> str:
