@@ -6,6 +6,7 @@ What does not fit together is refused here, with the value, what was expected an
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from hashlib import sha256
+from importlib import import_module
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
@@ -304,17 +305,21 @@ def check_options(name: str, model_class: type[Model], options: Mapping[str, obj
     Raises:
         ConfigError: an unknown option, or a value of another type.
     """
-    allowed = {item.name for item in fields(model_class.Config)} | {"preset"}
+    presets = getattr(import_module(model_class.__module__), "PRESETS", {})
+    allowed = {item.name for item in fields(model_class.Config)} | (
+        {"preset"} if presets else set()
+    )
     for option, value in options.items():
         if option not in allowed:
             raise ConfigError(f"{name} has no option {option!r}{not_among(option, allowed)}")
-        _check_value(name, model_class, option, value)
+        if option != "preset":
+            _check_value(name, model_class, option, value)
+        elif value is not None and str(value) not in presets:
+            raise ConfigError(f"{name} has no preset {value!r}{not_among(str(value), presets)}")
 
 
 def _check_value(name: str, model_class: type[Model], option: str, value: object) -> None:
     """Refuse a value of another type than the field's, or a number that makes no sense."""
-    if option == "preset":
-        return
     hint = get_type_hints(model_class.Config)[option]
     kinds = tuple(getattr(kind, "__origin__", kind) for kind in get_args(hint) or (hint,))
     if list in map(type, (value,)) and tuple in kinds:
