@@ -127,6 +127,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "many.identity": (WORDS | {"learning.problem"}, {"numpy", "pandas"}),
     "learning.distributed": (WORDS | {"models", "optional"}, {"numpy", "torch"}),
+    "learning.memory": (set(), {"torch"}),
     "learning.checkpoint": ({"errors", "runs.run_directory"}, {"torch"}),
     "learning.validation_loss": ({"models", "tensors.pooling", "tensors.windows"}, {"torch"}),
     "learning.training": (
@@ -134,6 +135,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         | {
             "learning.checkpoint",
             "learning.distributed",
+            "learning.memory",
             "models",
             "tensors.pooling",
             "runs.run_directory",

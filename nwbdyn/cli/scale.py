@@ -110,9 +110,9 @@ def join(choices: dict[str, Any], *, engine: "Ray | None", many: bool) -> bool:
 
 def is_of_one_process(error: NwbdynError) -> bool:
     """True where the other processes of a team do not know of this error: its memory ran out."""
-    import torch
+    from nwbdyn.learning import memory
 
-    return isinstance(error.__cause__, torch.OutOfMemoryError)
+    return error.__cause__ is not None and memory.ran_out(error.__cause__)
 
 
 def say_cost(

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from nwbdyn.errors import FitError
+from nwbdyn.learning import memory
 from nwbdyn.learning.stack import Stack
-from nwbdyn.learning.training import Loop, Trained, out_of_memory, own_randomness, train
+from nwbdyn.learning.training import Loop, Trained, own_randomness, train
 from nwbdyn.models.base import CO_SMOOTHING, BaseConfig, Config, Layout, Model
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.tensors.pooling import PooledWindows
@@ -153,9 +154,11 @@ def _train_together(
         for loop in loops:
             loop.save_last_epoch()
         raise
-    except torch.OutOfMemoryError as error:
-        alone = out_of_memory(members[0].config.batch_size)
-        raise FitError(f"{alone} {len(members)} fits trained at once: fewer need less.") from error
+    except (RuntimeError, MemoryError) as error:
+        if not memory.ran_out(error):
+            raise
+        batch_size = members[0].config.batch_size
+        raise FitError(memory.advice(batch_size, together=len(members))) from error
     return [errors.get(id(one)) or one.trained() for one in loops]
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from nwbdyn.errors import FitError
+from nwbdyn.learning import memory
 from nwbdyn.learning.checkpoint import owned, read_checkpoint, write_checkpoint
 from nwbdyn.learning.distributed import ALONE, Team
 from nwbdyn.learning.validation_loss import validation_loss
@@ -69,7 +70,8 @@ def train(
         report: told after every epoch, with loss, validation loss, best so far and seconds left.
 
     Raises:
-        FitError: a loss that is not finite, or a checkpoint of another model or configuration.
+        FitError: a loss that is not finite, a checkpoint of another model or configuration, or too
+            little memory.
         KeyboardInterrupt: as it came, once the last whole epoch is saved.
     """
     with own_randomness(seed, device):
@@ -93,17 +95,11 @@ def train(
         except KeyboardInterrupt:
             loop.save_last_epoch()
             raise
-        except torch.OutOfMemoryError as error:
-            raise FitError(out_of_memory(config.batch_size)) from error
+        except (RuntimeError, MemoryError) as error:
+            if not memory.ran_out(error):
+                raise
+            raise FitError(memory.advice(config.batch_size)) from error
         return loop.trained()
-
-
-def out_of_memory(batch_size: int) -> str:
-    """What to say, and to do about it."""
-    return (
-        f"The device ran out of memory with batches of {batch_size} windows. Set batch_size to "
-        f"{max(1, batch_size // 2)} or less, or pass --device cpu."
-    )
 
 
 class Loop:

@@ -1,0 +1,24 @@
+"""Memory that ran out, on a GPU or a CPU: what says so, and what to do about it."""
+
+import torch
+
+
+def ran_out(error: BaseException) -> bool:
+    """True for the errors of torch and NumPy that say so; on a CPU torch has no kind of its own."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+
+
+def advice(batch_size: int, *, together: int = 1) -> str:
+    """What to say where training needs more than there is.
+
+    Args:
+        batch_size: in windows.
+        together: fits that train as one program.
+    """
+    said = f"The memory is too small for batches of {batch_size} windows. "
+    if batch_size > 1:
+        said += f"Set batch_size to {batch_size // 2} or less, "
+    said += "choose fewer neurons with --where, or train on another --device."
+    return said if together == 1 else f"{said} {together} fits trained at once: fewer need less."
