@@ -105,17 +105,24 @@ COUPLED = {name: case for name, case in VARIANTS.items() if "coupling" not in ca
 coupled = pytest.mark.parametrize(("layout", "options"), COUPLED.values(), ids=list(COUPLED.keys()))
 
 
+WAYS = {"through tokens": {}, "through a formed A": {"ridge": 5.0, "embedding": 9}}
+ways = pytest.mark.parametrize("way", WAYS.values(), ids=list(WAYS.keys()))
+
+
+@ways
 @variants
-def test_the_fused_form_is_the_written_out_attention(layout, options):
-    model = make(layout, **options)
+def test_the_fused_form_is_the_written_out_attention(layout, options, way):
+    model = make(layout, **{**options, **way})
     batch = make_batch(model)
+    assert model._forms_attention(batch) is bool(way)
     expected = LINK[model.config.link](oracle(model, batch)[0])
     torch.testing.assert_close(model(batch).prediction[:, 0], expected)
 
 
+@ways
 @variants
-def test_the_fused_form_has_the_gradients_of_the_written_out_attention(layout, options):
-    model = make(layout, **options)
+def test_the_fused_form_has_the_gradients_of_the_written_out_attention(layout, options, way):
+    model = make(layout, **{**options, **way})
     batch = make_batch(model)
     weight = torch.randn(batch.target[:, 0].shape, dtype=torch.float64)
     used = [p for p in model.parameters() if p.numel()]
@@ -132,14 +139,15 @@ def test_the_fused_form_has_the_gradients_of_the_written_out_attention(layout, o
             torch.testing.assert_close(mine, plain)
 
 
-def test_in_float32_the_two_forms_differ_by_rounding():
+@pytest.mark.parametrize("way", [{"embedding": 30}, {"embedding": 200, "ridge": 5.0}])
+def test_in_float32_the_two_forms_differ_by_rounding(way):
     layout = Layout(
         neuron_ids={"0": tuple(range(200))},
         held_in={"0": (True,) * 200},
         bin_width=0.25,
         quantity="dff",
     )
-    model = make(layout, history=59, embedding=30, layer_norm=True, raw_values=False)
+    model = make(layout, history=59, layer_norm=True, raw_values=False, **way)
     batch = make_batch(model)
     exact, _ = oracle(model, batch)
     single = replace(batch, activity=batch.activity.float(), covariates=batch.covariates.float())
@@ -271,10 +279,12 @@ def test_the_cell_type_constraint_in_closed_form_is_the_mean_over_pairs():
     torch.testing.assert_close(model.loss(batch, model(batch)), expected)
 
 
-def test_the_ridge_is_the_summed_square_of_a_off_its_diagonal_per_receiver():
-    layout = replace(TRACES, num_covariates=2)
-    model, free = make(layout, **PAPER | {"ridge": 10.0}), make(layout, **PAPER)
+@pytest.mark.parametrize("embedding", [1, 4])
+def test_the_ridge_is_the_summed_square_of_a_off_its_diagonal_per_receiver(embedding):
+    layout, options = replace(TRACES, num_covariates=2), PAPER | {"embedding": embedding}
+    model, free = make(layout, **options | {"ridge": 10.0}), make(layout, **options)
     batch = make_batch(model, num_windows=4)
+    assert model._forms_attention(batch) is (embedding == 4)
     model.initialise([batch, batch])  # 8 windows
     _, A = oracle(model, batch)
     off = A * (1 - torch.eye(6, 8))

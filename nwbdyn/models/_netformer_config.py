@@ -64,7 +64,7 @@ class NetFormerConfig(base.Config):
     start: float = 1.0  # factor on the initial query map; small = start without coupling
     dropout: float = 0.0  # chance that a token is heard by nobody
     queries: tuple[int, ...] | None = None  # global ids of the neurons to predict; None: all
-    ridge: float | None = 0.0  # shrinks A off its diagonal, see `_size`; None: by validation
+    ridge: float | None = 0.0  # shrinks A off its diagonal; None: by validation
     type_weight: float = 0.0  # w of the cell-type constraint
     inputs: str = "zscore"  # see models.base.WindowSpec
     schedule: str = "plateau"  # of the learning rate: "constant", "plateau", "step" or "cyclic"

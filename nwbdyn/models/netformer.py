@@ -9,7 +9,8 @@ With x_i the last H steps of neuron i and e_i its embedding:
     A_ij = s q_i . k_j            u_i = v_i + sum_j A_ij v_j            yhat_i = LN2(u_i)[H - 1]
 
 No softmax, no value map, no output layer. A is time-resolved because q and k see the activity;
-row = receiver. It is never formed in training: A v = s Z (Wq^T (Wk (Z^T V))), memory O(B N d).
+row = receiver. In training it is formed only where there are fewer tokens than one is wide, and
+then without the tokens (`_netformer_parts`). Else A v = s Z (Wq^T (Wk (Z^T V))), memory O(B N d).
 
 Beyond the paper: covariates as tokens that are heard and not predicted, link functions with a
 constant per neuron, raw values, a factor per neuron on what it keeps of its own v_i (`retention`),
@@ -34,6 +35,9 @@ from nwbdyn.models._netformer_config import (
     defaults,
     full_embedding,
 )
+from nwbdyn.models._netformer_norms import back_through, through
+from nwbdyn.models._netformer_parts import parts, rows
+from nwbdyn.models._netformer_penalties import size_of_attention, size_through_tokens, type_penalty
 
 CALIBRATED = 1.5  # width of queries and keys per neuron, from which on edges may have a q
 
@@ -42,7 +46,6 @@ LINKS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
     "log": torch.exp,
 }
-MOST_ENTRIES = 30_000  # of A, up to which the ridge sees all windows of a batch
 
 
 class NetFormer(base.Model):
@@ -142,20 +145,16 @@ class NetFormer(base.Model):
         return base.WindowSpec(context=config.history, inputs=config.inputs)
 
     def forward(self, batch: base.Batch) -> base.Output:
-        num_neurons = batch.activity.shape[2]
-        seen, values = self._tokens(batch)
-        heard = self._drop(values, batch)
-        u = self._kept(values, batch) + self._received(seen, heard, num_neurons)  # (B, N, C)
+        if self._forms_attention(batch):
+            received, values, hidden = self._through_attention(batch)
+        else:
+            received, values, hidden = self._through_tokens(batch)
+        u = self._kept(values, batch) + received  # (B, N, C)
         linear = (u if self.norm_out is None else self.norm_out(u))[..., -1][:, None]  # (B, 1, N)
         if self.baseline is not None:
             linear = linear + self.baseline[batch.neuron_ids]
         if self.config.queries is not None:
             linear = linear.masked_fill(~self.queried[batch.neuron_ids], torch.nan)
-        hidden = {}
-        if self.config.ridge:
-            hidden["size"] = self._size(seen, num_neurons)
-        if self.config.type_weight:
-            hidden["type_penalty"] = self._type_penalty(seen[:, :num_neurons], batch.neuron_ids)
         return base.Output(
             prediction=LINKS[self.config.link](linear),
             log_rate=linear if self.config.link == "log" else None,
@@ -310,7 +309,7 @@ class NetFormer(base.Model):
         seen, values = self._tokens(batch)
         unit = torch.zeros_like(seen[:, :num_neurons])
         unit[..., newest] = 1.0
-        step = unit if self.norm_in is None else _through_norm(self.norm_in, self._raw(batch), unit)
+        step = unit if self.norm_in is None else through(self.norm_in, self._raw(batch), unit)
         value_step = torch.ones_like(values[:, :num_neurons])
         if self.norm_out is not None:
             value_step = step[..., : newest + 1]
@@ -321,7 +320,7 @@ class NetFormer(base.Model):
         gradient[..., -1] = 1.0
         if self.norm_out is not None:
             u = self._kept(values, batch) + self._received(seen, values, num_neurons)
-            gradient = _back_through_norm(self.norm_out, u, gradient)
+            gradient = back_through(self.norm_out, u, gradient)
         if self.config.link == "tanh":
             gradient = gradient * (1 - self(batch).prediction.mT ** 2)
 
@@ -341,12 +340,17 @@ class NetFormer(base.Model):
 
     # --- parts ---
 
-    def _raw(self, batch: base.Batch) -> Tensor:
-        """(B, M, d) history beside embedding; neurons first, covariates after them."""
+    def _halves(self, batch: base.Batch) -> tuple[Tensor, Tensor]:
+        """Histories (B, M, H) and embeddings (M, E) of the tokens; covariates after neurons."""
         history, embedding = batch.activity.mT, self.embedding[batch.neuron_ids]
         if batch.covariates.shape[-1]:
             history = torch.cat([history, batch.covariates.mT], dim=1)
             embedding = torch.cat([embedding, self.covariate_embedding])
+        return history, embedding
+
+    def _raw(self, batch: base.Batch) -> Tensor:
+        """(B, M, d) history beside embedding."""
+        history, embedding = self._halves(batch)
         return torch.cat([history, embedding.expand(len(history), -1, -1)], dim=2)
 
     def _normed(self, tokens: Tensor) -> Tensor:
@@ -364,8 +368,11 @@ class NetFormer(base.Model):
         )
         if self.norm_out is not None:
             return seen, tokens[..., :history]
-        # From the batch, not from `raw`: there is no gradient to keep.
-        return seen, torch.cat([batch.activity[:, -1], batch.covariates[:, -1]], dim=1)[..., None]
+        return seen, self._newest(batch)
+
+    def _newest(self, batch: base.Batch) -> Tensor:
+        """(B, M, 1) newest values, from the batch: tokens would keep a gradient."""
+        return torch.cat([batch.activity[:, -1], batch.covariates[:, -1]], dim=1)[..., None]
 
     def _kept(self, values: Tensor, batch: base.Batch) -> Tensor:
         """(B, N, C): what the neurons keep of their own values."""
@@ -379,87 +386,70 @@ class NetFormer(base.Model):
         chance = batch.uniform(*values.shape[:2], 1)
         return values * (chance >= self.dropout) / (1 - self.dropout)
 
+    @property
+    def _mixing(self) -> Tensor:
+        """(d, d) M = s Wq^T Wk: A = Z M Z^T."""
+        return self.scale * self.query.T @ self.key
+
+    def _forms_attention(self, batch: base.Batch) -> bool:
+        """True where the ridge asks for A, A is smaller than the tokens, and nothing needs them."""
+        num_tokens = batch.activity.shape[2] + batch.covariates.shape[2]
+        small = num_tokens < self.query.shape[1]
+        return bool(self.config.ridge) and small and not self.config.type_weight
+
+    def _through_attention(self, batch: base.Batch) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """What the neurons receive (B, N, C), the values (B, M, C), and the terms of the loss."""
+        num_neurons = batch.activity.shape[2]
+        history, embedding = self._halves(batch)
+        seen = parts(
+            torch.zeros_like(history[:1]) if self.config.static else history,
+            embedding,
+            self.norm_in,
+        )
+        attention = seen.attention(self._mixing, num_neurons)
+        values = self._newest(batch)
+        if self.norm_out is not None:
+            moving = parts(history, embedding, self.norm_in) if self.config.static else seen
+            values = moving.values(self.config.history)
+        weight = attention
+        if not self.config.coupling:
+            own = torch.eye(num_neurons, attention.shape[2], device=attention.device)
+            own[:, num_neurons:] = 1  # covariates are heard all the same
+            weight = attention * own.to(attention)
+        hidden = {"size": size_of_attention(attention)}
+        return weight @ self._drop(values, batch), values, hidden
+
+    def _through_tokens(self, batch: base.Batch) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """The same as `_through_attention`, without forming A."""
+        num_neurons = batch.activity.shape[2]
+        seen, values = self._tokens(batch)
+        hidden = {}
+        if self.config.ridge:
+            hidden["size"] = size_through_tokens(seen, num_neurons, self._mixing)
+        if self.config.type_weight:
+            hidden["type_penalty"] = type_penalty(
+                self.scale * rows(seen[:, :num_neurons], self.query),
+                rows(seen[:, :num_neurons], self.key),
+                self.cell_type[batch.neuron_ids],
+                self.type_mean,
+                self.type_log_variance,
+            )
+        return self._received(seen, self._drop(values, batch), num_neurons), values, hidden
+
     def _received(self, seen: Tensor, heard: Tensor, num_neurons: int) -> Tensor:
         """(B, N, C): sum over tokens j of A_ij v_j, without forming A."""
         neurons, senders, sent = seen[:, :num_neurons], seen, heard
         if not self.config.coupling:
             senders, sent = seen[:, num_neurons:], heard[:, num_neurons:]
-        context = _rows(_rows(sent.mT @ senders, self.key), self.query.T)  # (B, C, d)
+        context = rows(rows(sent.mT @ senders, self.key), self.query.T)  # (B, C, d)
         if context.shape[1] == 1:  # one value per token: a product of matrices is slower
             received = (neurons * context).sum(-1, keepdim=True)
         else:
             received = neurons @ context.mT
         if not self.config.coupling:
-            own = (_rows(neurons, self.query) * _rows(neurons, self.key)).sum(-1, keepdim=True)
+            own = (rows(neurons, self.query) * rows(neurons, self.key)).sum(-1, keepdim=True)
             received = received + own * heard[:, :num_neurons]
         return self.scale * received
 
-    def _size(self, seen: Tensor, num_neurons: int) -> Tensor:
-        """Mean over windows and receivers of the sum of A_ij^2 over senders j != i.
-
-        The loss adds `ridge` times this over the number of training windows: in a linear model with
-        one constant A, that is ridge regression with this penalty. Where A is larger than a
-        projection it is not formed: sum A^2 = s^2 tr[(sum q q^T)(sum k k^T)]. From MOST_ENTRIES of
-        A on, where this costs more than everything else, every fourth window stands for all.
-        """
-        if num_neurons * seen.shape[1] >= MOST_ENTRIES:
-            seen = seen[::4]
-        queries = _rows(seen[:, :num_neurons], self.scale * self.query)
-        keys = _rows(seen, self.key)
-        if keys.shape[1] < keys.shape[2]:
-            attention = queries @ keys.mT
-            itself = attention.diagonal(dim1=1, dim2=2)
-            squares = (attention**2).sum(dim=(1, 2))
-        else:
-            itself = (queries * keys[:, :num_neurons]).sum(-1)
-            squares = ((queries.mT @ queries) * (keys.mT @ keys)).sum(dim=(1, 2))
-        return (squares - (itself**2).sum(-1)).mean() / num_neurons
-
-    def _type_penalty(self, seen: Tensor, neuron_ids: Tensor) -> Tensor:
-        """Mean of GaussianNLL(A_ij | C, sigma^2 of their types) over windows and pairs i != j.
-
-        Sums of A and of A^2 over a pair of types need sums over neurons only:
-        sum A = s (sum q)(sum k), sum A^2 = s^2 tr[(sum q q^T)(sum k k^T)].
-        """
-        types = self.cell_type[neuron_ids]
-        member = F.one_hot(types.clamp(min=0), len(self.type_mean)) * (types >= 0)[:, None]
-        member = member.to(seen)  # (N, K)
-        queries, keys = self.scale * _rows(seen, self.query), _rows(seen, self.key)
-        itself = (queries * keys).sum(-1)  # (B, N) the diagonal of A, left out below
-        total = (member.T @ queries) @ (member.T @ keys).mT  # (B, K, K)
-        total = total - torch.diag_embed(itself @ member)
-        spread = [torch.einsum("nk,bnp,bnr->bkpr", member, x, x) for x in (queries, keys)]
-        squares = torch.einsum("bkpr,blpr->bkl", *spread)
-        squares = squares - torch.diag_embed(itself**2 @ member)
-        size = member.sum(0)
-        pairs = torch.outer(size, size) - torch.diag(size)
-        mean, log_variance = self.type_mean, self.type_log_variance
-        error = squares - 2 * mean * total + mean**2 * pairs
-        nll = 0.5 * (log_variance * pairs + error * torch.exp(-log_variance))
-        return nll.sum() / (len(seen) * pairs.sum())
-
 
 MODEL = NetFormer
-
-
-def _rows(x: Tensor, weight: Tensor) -> Tensor:
-    """(B, M, p): W x for every row of x (B, M, d), as one product in a stack of models too."""
-    return (x.flatten(0, 1) @ weight.T).unflatten(0, x.shape[:2])
-
-
-def _through_norm(norm: nn.LayerNorm, x: Tensor, step: Tensor) -> Tensor:
-    """How the output of a layer norm at x moves when x moves by `step`."""
-    x = x[:, : step.shape[1]]
-    deviation = torch.sqrt(x.var(-1, unbiased=False, keepdim=True) + norm.eps)
-    normed = (x - x.mean(-1, keepdim=True)) / deviation
-    along = (normed * step).mean(-1, keepdim=True)
-    return norm.weight * (step - step.mean(-1, keepdim=True) - normed * along) / deviation
-
-
-def _back_through_norm(norm: nn.LayerNorm, x: Tensor, gradient: Tensor) -> Tensor:
-    """The gradient in x, given the gradient in the output of a layer norm at x."""
-    deviation = torch.sqrt(x.var(-1, unbiased=False, keepdim=True) + norm.eps)
-    normed = (x - x.mean(-1, keepdim=True)) / deviation
-    gradient = norm.weight * gradient
-    along = (normed * gradient).mean(-1, keepdim=True)
-    return (gradient - gradient.mean(-1, keepdim=True) - normed * along) / deviation
