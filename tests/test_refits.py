@@ -282,6 +282,20 @@ def test_surrogates_differ_by_number_and_repeat_by_seed():
     assert not np.array_equal(first, other)
 
 
+def test_halves_start_from_seeds_of_their_own():
+    frozen = {"start": 1.0, "learning_rate": 1e-9, "epochs": 1, "ridge": 0.0, "static": True}
+    problem = pose(traces(EDGES), "netformer", seed=0, options=frozen | {"embedding": 9})
+    trained = members.train_each(problem, [0], Workplace())
+    found = refits.collect(problem, trained, Null("shift", 2), Workplace(), seed=0)
+    # nothing was learned, so what a matrix holds is its start
+    for one in found.null:
+        np.testing.assert_allclose(one, found.weight, atol=1e-5)
+    starts = found.halves.reshape(-1, found.weight.size)
+    apart = np.abs(starts[:, None] - starts).max(axis=-1)
+    assert apart[~np.eye(len(starts), dtype=bool)].min() > 0.1
+    assert np.abs(starts - found.weight.ravel()).max(axis=1).min() > 0.1
+
+
 @pytest.mark.parametrize(("width", "given"), [({"embedding": 8}, False), ({"embedding": 9}, True)])
 def test_edges_of_netformer_have_a_q_where_its_maps_are_wide(width, given):
     problem = pose(traces(EDGES), "netformer", seed=0, options=width)

@@ -1,6 +1,8 @@
 """The same model trained again, on surrogates and on halves of the data: what `significance` needs.
 
-Every refit has the options of the fit it is compared with. Sessions of a joint fit are drawn anew
+Every refit has the options of the fit it is compared with. Halves start at random, each from a seed
+of its own: where the start leaves traces in a matrix, as between thin maps, refits from one seed
+would agree on them, and the standard error would not know. Sessions of a joint fit are drawn anew
 together and refitted together; what is read is kept apart. Each matrix is kept in the run
 directory, so that an interrupted run goes on where it was.
 """
@@ -163,7 +165,7 @@ def collect_each(
         problems: session -> its bins, split and windows.
         posed: what one model is trained on: that problem, or all of them together.
         trained: the models of the recordings themselves, one per seed.
-        seed: of the surrogates, the halves and every refit.
+        seed: of the draws and of the refits on surrogates; those on halves take the following ones.
         influence_windows: as for `with_edge_statistics`.
     """
     made = {name: resampled.recipe(problem, null) for name, problem in problems.items()}
@@ -202,8 +204,9 @@ def collect_each(
             return matrix(model, windows, influence_windows=influence_windows)
         return np.concatenate([matrix(model, one).ravel() for one in windows.sessions])
 
-    drawn = matrices(posed, "null", surrogate, null.number, seed, place, read=read)
-    halves = matrices(posed, "half", half_sample, 2 * HALF_PAIRS, seed, place, read=read)
+    own_seeds = range(seed + 1, seed + 1 + 2 * HALF_PAIRS)
+    drawn = matrices(posed, "null", surrogate, [seed] * null.number, place, read=read)
+    halves = matrices(posed, "half", half_sample, own_seeds, place, read=read)
     found: dict[str, Evidence] = {}
     first = 0
     for name, problem in problems.items():
@@ -252,20 +255,20 @@ def matrices(
     problem: Posed,
     name: str,
     windows_of: Callable[[Sequence[int]], Sequence[Cut]],
-    number: int,
-    seed: int,
+    seeds: Sequence[int],
     place: Workplace,
     *,
     read: Callable[[Model, Cut], np.ndarray],
 ) -> np.ndarray:
-    """(number, …) what is read from as many refits, or is in the run directory already.
+    """(len(seeds), …) what is read from refits, or is in the run directory already.
 
     Args:
         name: of the refits, in the run directory and to who watches.
         windows_of: the windows of refits by their numbers, TOGETHER of them at a time at most.
-        seed: of every refit.
+        seeds: of the refits.
         read: from a trained model and its windows.
     """
+    number = len(seeds)
     folder = place.folder(run_directory.REFITS)
     files = {} if folder is None else {k: folder / f"{name}-{k}.npy" for k in range(number)}
 
@@ -275,7 +278,8 @@ def matrices(
 
     def refitted(numbers: Sequence[int]) -> dict[int, np.ndarray]:
         windows = windows_of(numbers)
-        refits = zip(_models(problem, windows, seed), windows, strict=True)
+        models = _models(problem, windows, [seeds[k] for k in numbers])
+        refits = zip(models, windows, strict=True)
         return {k: read(*refit) for k, refit in zip(numbers, refits, strict=True)}
 
     made = place.team.agree(kept)
@@ -296,11 +300,12 @@ def _together(sessions: Sequence[Windows]) -> AnyWindows:
     return sessions[0] if len(sessions) == 1 else PooledWindows(sessions)
 
 
-def _models(problem: Posed, windows: Sequence[AnyWindows], seed: int) -> list[Model]:
+def _models(problem: Posed, windows: Sequence[AnyWindows], seeds: Sequence[int]) -> list[Model]:
     """The problem's model trained on each of these, together where that is faster."""
     device = problem.windows.device
+    each = list(zip(windows, seeds, strict=True))
     if problem.adopted is None:
-        members = [Member(problem.config, one, seed) for one in windows]
+        members = [Member(problem.config, one, seed) for one, seed in each]
         trained = train_all(problem.model_class, problem.layout, members, device=device)
     else:
         trained = [
@@ -313,6 +318,6 @@ def _models(problem: Posed, windows: Sequence[AnyWindows], seed: int) -> list[Mo
                 device=device,
                 adopted=problem.adopted.state,
             )
-            for one in windows
+            for one, seed in each
         ]
     return [one.model for one in trained]

@@ -157,9 +157,9 @@ def compare(
         masks = [table[table["state"] == name] for name in states.names(table)]
         return np.stack([coupling.mean(mask).to_numpy().astype(np.float64) for mask in masks])
 
-    drawn = refits.matrices(
-        problem, "state", simulated, number, own.seed, place, read=by_state
-    )  # (K, S, N, N)
+    seeds = [own.seed] * number
+    drawn = refits.matrices(problem, "state", simulated, seeds, place, read=by_state)
+    # (K, S, N, N)
     return difference_p(by_state(own.model, problem.windows), drawn)
 
 
