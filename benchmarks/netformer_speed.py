@@ -6,7 +6,8 @@ The textbook form below is the published equation in plain torch. Given the same
 it has to give the same prediction first. Then whole steps (forward, backward, fused AdamW) of both
 take turns on one thread; times are CPU time of the process, medians over rounds, because that does
 not count what other programs take. Peak memory comes from processes of their own, above what each
-held before the model was made.
+held before the model was made. Epochs over a recording and over one of ten times its length take
+turns, too, as do steps with a ridge through tokens and through a formed A.
 """
 
 import argparse
@@ -36,7 +37,8 @@ from nwbdyn.recording import Neurons, Recording, Source, Traces
 STEPS = ((527, 32), (1000, 32), (5000, 4))  # neurons, windows of a batch
 MEMORY = (500, 1000, 2000, 4000)  # neurons, in batches of 4
 LARGEST = 20_000  # neurons, in batches of 4
-FRAMES = (2_000, 20_000)  # of recordings of 50 neurons
+FRAMES = (5_000, 50_000)  # of recordings of 50 neurons
+RIDGED = (14, 30, 60, 100, 200)  # neurons, in batches of 32, with the defaults of long recordings
 OPTIONS = {"history": 59, "embedding": 30, "layer_norm": True, "raw_values": False, "ridge": 0.0}
 
 
@@ -68,27 +70,30 @@ class Textbook(nn.Module):
         self.load_state_dict({name: state[name] for name in self.state_dict()})
 
 
+def layout_of(num_neurons: int) -> Layout:
+    return Layout({"0": tuple(range(num_neurons))}, {"0": (True,) * num_neurons}, 0.1, "dff")
+
+
 def model_of(num_neurons: int) -> NetFormer:
-    layout = Layout({"0": tuple(range(num_neurons))}, {"0": (True,) * num_neurons}, 0.1, "dff")
+    layout = layout_of(num_neurons)
     return NetFormer(NetFormer.configure(layout, **OPTIONS), layout)
 
 
-def batch_of(num_neurons: int, num_windows: int) -> Batch:
-    activity = torch.randn(num_windows, OPTIONS["history"], num_neurons)
+def batch_of(num_neurons: int, num_windows: int, history: int = OPTIONS["history"]) -> Batch:
+    activity = torch.randn(num_windows, history, num_neurons)
     return Batch(
         activity=activity,
         target=torch.randn(num_windows, 1, num_neurons),
         valid=torch.ones(num_windows, 1, num_neurons, dtype=torch.bool),
         held_in=torch.ones(num_neurons, dtype=torch.bool),
         neuron_ids=torch.arange(num_neurons),
-        covariates=activity.new_zeros(num_windows, OPTIONS["history"], 0),
+        covariates=activity.new_zeros(num_windows, history, 0),
         start_bin=torch.arange(num_windows),
     )
 
 
-def step_of(form: str, num_neurons: int, batch: Batch) -> Callable[[], None]:
-    """One training step of a form."""
-    model: nn.Module = model_of(num_neurons) if form == "here" else Textbook(num_neurons)
+def step_of(model: nn.Module, batch: Batch) -> Callable[[], None]:
+    """One training step of a model."""
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
 
     def step() -> None:
@@ -100,6 +105,9 @@ def step_of(form: str, num_neurons: int, batch: Batch) -> Callable[[], None]:
         optimiser.step()
 
     return step
+
+
+FORMS: dict[str, Callable[[int], nn.Module]] = {"textbook": Textbook, "here": model_of}
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:
@@ -123,7 +131,7 @@ def steps(rounds: int, most: int) -> list[list[str]]:
         if num_neurons > most:
             continue
         batch = batch_of(num_neurons, num_windows)
-        forms = {form: step_of(form, num_neurons, batch) for form in ("textbook", "here")}
+        forms = {form: step_of(make(num_neurons), batch) for form, make in FORMS.items()}
         spent: dict[str, list[float]] = {form: [] for form in forms}
         for _ in range(rounds + 1):
             for form, step in forms.items():
@@ -140,7 +148,7 @@ def peak(form: str, num_neurons: int, num_steps: int) -> dict[str, float]:
     torch.set_num_threads(1)
     batch = batch_of(num_neurons, 4)
     before = machine.forget_peak()
-    step = step_of(form, num_neurons, batch)
+    step = step_of(FORMS[form](num_neurons), batch)
     seconds = [cpu_seconds(step) for _ in range(num_steps)]
     return {"MB": machine.peak() - before, "seconds": seconds[-1]}
 
@@ -153,13 +161,40 @@ def elsewhere(*arguments: object) -> dict[str, float]:
     return json.loads(done.stdout)
 
 
-def epoch(num_frames: int) -> dict[str, float]:
-    """CPU seconds of one pass over the training windows of a recording of 50 neurons.
+class ThroughTokens(NetFormer):
+    """Never forms A."""
 
-    Of these the loader's, which gathers the same windows once more; and MB at the peak above the
-    process with the recording.
-    """
-    torch.set_num_threads(1)
+    def _forms_attention(self, batch: Batch) -> bool:
+        return False
+
+
+def ridged(rounds: int) -> list[list[str]]:
+    """Steps with a ridge, through tokens and as the package makes them."""
+    rows = []
+    for num_neurons in RIDGED:
+        layout = layout_of(num_neurons)
+        config = NetFormer.candidates(NetFormer.configure(layout), layout, 10_000)[-1]
+        assert config.ridge
+        batch = batch_of(num_neurons, 32, config.history)
+        models = [ThroughTokens(config, layout), NetFormer(config, layout)]
+        models[1].load_state_dict(models[0].state_dict())
+        with torch.no_grad():
+            one, other = (model(batch).prediction for model in models)
+        assert (one - other).abs().max() < 1e-4 * one.abs().max()
+        works = [step_of(model, batch) for model in models]
+        spent: tuple[list[float], ...] = ([], [])
+        for _ in range(5 * rounds + 1):
+            for work, each in zip(works, spent, strict=True):
+                each.append(cpu_seconds(work))
+        slow, fast = (median(each[1:]) for each in spent)
+        widths = f"{config.embedding}", f"{1e3 * slow:.1f}", f"{1e3 * fast:.1f}"
+        rows.append([str(num_neurons), *widths, f"{slow / fast:.1f} x"])
+        print(rows[-1], flush=True)
+    return rows
+
+
+def loop_over(num_frames: int) -> Loop:
+    """The training of a recording of 50 neurons."""
     data = np.random.default_rng(0).normal(size=(num_frames, 50)).astype(np.float32)
     recording = Recording(
         session_id="noise",
@@ -167,19 +202,46 @@ def epoch(num_frames: int) -> dict[str, float]:
         activity=Traces(data, np.arange(num_frames) / 10, "dff"),
         source=Source("noise", "noise"),
     )
-    made = pose(recording, "netformer", seed=0, options=OPTIONS | {"epochs": 10})
+    made = pose(recording, "netformer", seed=0, options=OPTIONS | {"epochs": 1000})
     cpu = torch.device("cpu")
-    loop = Loop(made.model_class, made.config, made.layout, made.windows, seed=0, device=cpu)
+    return Loop(made.model_class, made.config, made.layout, made.windows, seed=0, device=cpu)
+
+
+def epoch_peak(num_frames: int) -> dict[str, float]:
+    """MB at the peak of an epoch, above the process with the recording."""
+    torch.set_num_threads(1)
+    loop = loop_over(num_frames)
+    before = machine.forget_peak()
+    loop.epoch_of_updates()
+    return {"MB": machine.peak() - before}
+
+
+def epochs(rounds: int) -> str:
+    """CPU seconds of an epoch over each length, in turns; of the longer one the loader's share."""
+    loops = [loop_over(num_frames) for num_frames in FRAMES]
+    spent: tuple[list[float], ...] = ([], [])
+    for _ in range(rounds + 1):
+        for loop, each, times in zip(loops, spent, (10, 1), strict=True):
+            each.append(cpu_seconds(lambda k=times, one=loop: repeat(one, k)) / times)
+    short, long = (median(each[1:]) for each in spent)
+    windows = [loop.windows.num_batches("train", 1) for loop in loops]
 
     def load() -> None:
-        for _ in made.windows.batches("train", made.config.batch_size, loop.generator):
+        for _ in loops[1].windows.batches("train", loops[1].config.batch_size, loops[1].generator):
             pass
 
-    before = machine.forget_peak()
-    loop.epoch_of_updates()  # warms up
-    megabytes = machine.peak() - before
-    seconds = median(cpu_seconds(loop.epoch_of_updates) for _ in range(3))
-    return {"seconds": seconds, "loader": cpu_seconds(load), "MB": megabytes}
+    peaks = [elsewhere("--epoch", num_frames)["MB"] for num_frames in FRAMES]
+    return (
+        f"An epoch over 50 neurons: {short:.2f} CPU s for {FRAMES[0]:,} frames ({windows[0]:,} "
+        f"windows), {long:.2f} for {FRAMES[1]:,} ({windows[1]:,} windows): {long / short:.1f} x. "
+        f"Peak above the process with the recording: {peaks[0]:.0f} and {peaks[1]:.0f} MB. The "
+        f"loader takes {100 * cpu_seconds(load) / long:.0f} % of an epoch."
+    )
+
+
+def repeat(loop: Loop, times: int) -> None:
+    for _ in range(times):
+        loop.epoch_of_updates()
 
 
 def cell_type_seconds(num_neurons: int = 527, num_types: int = 4) -> float:
@@ -224,7 +286,7 @@ def main() -> None:
         print(json.dumps(peak(form, int(num_neurons), int(num_steps))))
         return
     if arguments.epoch:
-        print(json.dumps(epoch(arguments.epoch)))
+        print(json.dumps(epoch_peak(arguments.epoch)))
         return
     difference = largest_difference()
     print(f"largest difference of predictions: {difference:.1e}", flush=True)
@@ -239,7 +301,8 @@ def main() -> None:
             held.append([str(num_neurons), *(f"{value:.0f}" for value in megabytes)])
             print(held[-1], flush=True)
     large = elsewhere("--peak", "here", LARGEST, 3)
-    short, long = (elsewhere("--epoch", frames) for frames in FRAMES)
+    formed = ridged(arguments.rounds)
+    lengths = epochs(arguments.rounds)
     text = (
         f"NetFormer, H 59, E 30, float32, one thread; median of {arguments.rounds} steps. With the "
         f"same weights both forms predict the same to {difference:.1e}.\n\n"
@@ -249,11 +312,12 @@ def main() -> None:
         + f"\n\n{LARGEST:,} neurons, batch of 4: {large['seconds']:.2f} CPU s a step, "
         f"{large['MB']:.0f} MB.\n\nMeans over pairs of 4 cell types, 527 neurons: "
         f"{1e3 * cell_type_seconds():.3f} ms a window given queries and keys, "
-        f"{1e3 * stored_cell_type_seconds():.2f} ms from the stored form.\n\nAn epoch over 50 "
-        f"neurons: {short['seconds']:.2f} CPU s for {FRAMES[0]:,} frames, {long['seconds']:.2f} "
-        f"for {FRAMES[1]:,}: {long['seconds'] / short['seconds']:.1f} x. Peak above the process "
-        f"with the recording: {short['MB']:.0f} and {long['MB']:.0f} MB. The loader takes "
-        f"{100 * long['loader'] / long['seconds']:.0f} % of an epoch."
+        f"{1e3 * stored_cell_type_seconds():.2f} ms from the stored form.\n\nWith a ridge and the "
+        "defaults of long recordings, batch of 32, CPU ms of a step through tokens and through a "
+        "formed A, with the same predictions. (From 173 neurons on, the ridge through tokens sees "
+        "every fourth window.)\n\n"
+        + table(["neurons", "embedding", "tokens", "A", "faster"], formed)
+        + f"\n\n{lengths}"
     )
     publish("netformer_speed", text)
 

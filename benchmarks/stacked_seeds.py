@@ -44,12 +44,12 @@ class Case:
 STNDT = {"context": 50, "layers": 2, "feedforward": 32}
 TASK = {"preset": "task_pdm"}
 CASES = (
-    Case("NetFormer, task preset", "netformer", 7, 6, TASK),
-    Case("NetFormer, task preset", "netformer", 14, 6, TASK),
-    Case("NetFormer, traces", "netformer", 7, 4, {"ridge": 3e3}),
-    Case("NetFormer, traces", "netformer", 14, 4, {"ridge": 3e3}),
-    Case("SynapsNet", "synapsnet", 7, 6),
-    Case("SynapsNet", "synapsnet", 14, 6),
+    Case("NetFormer, task preset", "netformer", 7, 30, TASK),
+    Case("NetFormer, task preset", "netformer", 14, 30, TASK),
+    Case("NetFormer, traces", "netformer", 7, 20, {"ridge": 3e3}),
+    Case("NetFormer, traces", "netformer", 14, 20, {"ridge": 3e3}),
+    Case("SynapsNet", "synapsnet", 7, 30),
+    Case("SynapsNet", "synapsnet", 14, 30),
     Case("STNDT, batches of 16", "stndt", 12, 4, STNDT | {"batch_size": 16}),
     Case("STNDT, batches of 56", "stndt", 12, 4, STNDT | {"batch_size": 56}),
     Case("NetFormer, traces", "netformer", 50, 1, {"ridge": 3e3}),
