@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from test_fitting import SMALL_STNDT, fit, units
+from small_fits import SMALL_STNDT, units
 
+from nwbdyn.fitting import fit
 from nwbdyn.recording import Neurons
 from nwbdyn.scoring import averaging, evaluation
 from nwbdyn.scoring.evaluation import Task

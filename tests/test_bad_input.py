@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_fitting import LINEAR, SMALL_STNDT, fit, imaging, units
+from small_fits import LINEAR, SMALL_STNDT, imaging, units
 from test_joint import SMALL, days
 
 from nwbdyn.errors import DataError, FitError
+from nwbdyn.fitting import fit
 from nwbdyn.learning.checkpoint import read_checkpoint
 from nwbdyn.many.joint import fit_joint
 from nwbdyn.recording import Covariate, Recording

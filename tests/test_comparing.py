@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_fitting import SMALL_STNDT, fit, imaging, units
+from small_fits import SMALL_STNDT, imaging, units
 from test_joint import SMALL, days
 from test_synapsnet import BEHAVIOUR, COUNTS, TRACES, make_batch
 
 from nwbdyn.errors import ConfigError
+from nwbdyn.fitting import fit
 from nwbdyn.many.joint import fit_joint
 from nwbdyn.models._comparators import COMPARATORS, MultichannelGRU, PopulationMean
 from nwbdyn.models.synapsnet import SynapsNet

@@ -12,7 +12,7 @@ import pytest
 import torch
 import two_processes
 from click.testing import CliRunner
-from test_fitting import LINEAR, imaging
+from small_fits import LINEAR, imaging
 
 from nwbdyn import archive
 from nwbdyn.cli import main
@@ -170,6 +170,53 @@ def test_a_fit_by_two_processes_is_written_and_told_once(tmp_path):
     again = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
     assert again.returncode == 1
     assert again.stderr.count("--overwrite") == 1
+
+
+@pytest.mark.slow
+def test_torchrun_and_slurm_start_the_processes_of_a_fit(tmp_path):
+    asked = [
+        "fit",
+        "sample:cortex?neurons=6&duration=60",
+        "--model",
+        "netformer",
+        "--device",
+        "cpu",
+    ]
+    asked += ["--epochs", "3", "--set", "history=4", "--set", "ridge=1e3"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+
+    def command(run: Path, *more: str) -> list[str]:
+        return ["-m", "nwbdyn", *asked, *more, "-o", str(run)]
+
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    subprocess.run(
+        [*torchrun, *command(tmp_path / "torchrun")],
+        check=True,
+        capture_output=True,
+        env=environment,
+        timeout=600,
+    )
+    job = {"JOB_ID": "1", "NTASKS": "2", "NTASKS_PER_NODE": "2", "JOB_NAME": "fit", "NNODES": "1"}
+    job |= {"NODELIST": "localhost", "STEP_ID": "0", "NODEID": "0"}
+    tasks = [
+        subprocess.Popen(
+            [sys.executable, *command(tmp_path / "slurm", "--devices", "2")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment
+            | {f"SLURM_{name}": value for name, value in job.items()}
+            | {"SLURM_PROCID": str(task), "SLURM_LOCALID": str(task)},
+        )
+        for task in range(2)
+    ]
+    said = [task.communicate(timeout=600) for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0], said
+    assert said[0][0].splitlines()[-1] == str(tmp_path / "slurm")
+    assert said[1] == ("", "")
+    one, other = (results.load(tmp_path / name).weights for name in ("torchrun", "slurm"))
+    for name, value in one.items():
+        np.testing.assert_array_equal(value, other[name])
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_fitting import imaging, interrupt_after, units
+from small_fits import imaging, interrupt_after, units
 
 from nwbdyn.errors import FitError
 from nwbdyn.learning.checkpoint import read_checkpoint

@@ -1,7 +1,7 @@
 """Everything that can be wrong with what an export is given is told in one line, with what to do.
 
-A full disk, a table that changed since the fit and a file that pynwb refuses are in test_export; an
-upload that is denied, interrupted or rejected is in test_sharing.
+A source that changed since the fit and a file that pynwb refuses are in test_enriching, a full disk
+is in test_export_place; an upload that is denied, interrupted or rejected is in test_sharing.
 """
 
 import json

@@ -5,7 +5,7 @@ from pathlib import Path
 import lab_files
 import numpy as np
 import pytest
-from test_export import messages
+from exported_files import messages
 
 import nwbdyn
 from nwbdyn.nwb.write import export

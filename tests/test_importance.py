@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from test_fitting import SMALL_STNDT, fit, units
+from small_fits import SMALL_STNDT, units
 
 from nwbdyn import metrics
+from nwbdyn.fitting import fit
 from nwbdyn.learning import readout
 from nwbdyn.learning.problem import pose
 from nwbdyn.scoring import importance

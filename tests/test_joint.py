@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from test_fitting import LINEAR, assert_same_fit, imaging, interrupt_after, units
+from small_fits import LINEAR, assert_same_fit, imaging, interrupt_after, units
 
 import nwbdyn
 from nwbdyn.cli import main, scoreboard

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_fitting import imaging
+from small_fits import imaging
 
 from nwbdyn.learning.ensembles import Member, train_all
 from nwbdyn.learning.problem import Problem, pose

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from test_fitting import LINEAR, imaging
+from small_fits import LINEAR, imaging
 
 from nwbdyn import archive
 from nwbdyn.cli import main

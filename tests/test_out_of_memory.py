@@ -13,15 +13,15 @@ PROGRAM = f"""
 import resource
 from pathlib import Path
 import torch
-from test_fitting import LINEAR, imaging
+from small_fits import LINEAR, imaging
 from nwbdyn.fitting import fit
 
 torch.set_num_threads(1)
-status = Path("/proc/self/status").read_text()
-(now,) = (int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmSize"))
 options = LINEAR | {{"embedding": 200, "batch_size": 2000}}
 recording = imaging(200, 3000)
 fit(imaging(4, 300), "netformer", epochs=1, options=LINEAR)  # what is loaded late, loaded
+status = Path("/proc/self/status").read_text()
+(now,) = (int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmSize"))
 resource.setrlimit(resource.RLIMIT_AS, (now + {ROOM}, resource.RLIM_INFINITY))
 fit(recording, "netformer", epochs=1, options=options)
 """

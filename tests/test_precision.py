@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
+from small_fits import interrupt_after
 from test_ensembles import SMALL, each_alone, in_folders, posed, together
-from test_fitting import interrupt_after
 from test_stndt import batch_of, layout, model_of
 
 from nwbdyn import fit

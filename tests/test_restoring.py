@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from test_fitting import LINEAR, SMALL_STNDT, fit, imaging, units
+from small_fits import LINEAR, SMALL_STNDT, imaging, units
 from test_joint import SMALL, days
 
 import nwbdyn
 from nwbdyn.errors import ConfigError, ResultsError
+from nwbdyn.fitting import fit
 from nwbdyn.learning import readout
 from nwbdyn.many.joint import fit_joint
 from nwbdyn.runs.restoring import lesion, restore

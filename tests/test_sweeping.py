@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from test_fitting import LINEAR, imaging, interrupt_after, units
+from small_fits import LINEAR, imaging, interrupt_after, units
 
 import nwbdyn
 from nwbdyn.cli import main

@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from test_fitting import LINEAR, SMALL_STNDT, fit, imaging, network, units
+from small_fits import LINEAR, SMALL_STNDT, imaging, network, units
 
 import nwbdyn
 from nwbdyn import metrics
 from nwbdyn.cli import main
 from nwbdyn.errors import ConfigError, DataError
+from nwbdyn.fitting import fit
 
 WEIGHT = network(8)
 
@@ -125,6 +126,8 @@ def test_held_in_neurons_alone_are_validated_where_some_are_held_out():
     everyone.loc[::3, "weight"] = 0.0
     found = nwbdyn.validate(made, everyone, shuffles=2)
     assert found.num_neurons == 7
+    assert found.held_out == tuple(sorted(map(str, made.split["held_out"])))
+    assert found.unmapped == ()
     assert {"Poisson GLM", "VAR ridge"} <= set(found.table.index)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from test_fitting import LINEAR, imaging
+from small_fits import LINEAR, imaging
 
 from nwbdyn.learning import distributed
 from nwbdyn.learning.problem import Problem, pose

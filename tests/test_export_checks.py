@@ -1,0 +1,94 @@
+"""What the archive's checks, and readers without our packages, say of an exported file."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import lab_files
+import pytest
+from exported_files import SITE, messages
+
+from nwbdyn.nwb.write import export
+
+DANDI = "from dandi.cli.command import main; main()"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return lab_files.write_imaging(tmp_path / "lab.nwb")
+
+
+@pytest.mark.parametrize("write", [lab_files.write_imaging, lab_files.write_units])
+def test_a_stand_alone_file_from_a_complete_subject_passes_the_archives_checks(write, tmp_path):
+    source = write(tmp_path / "lab.nwb")
+    folder = tmp_path / "000000"
+    (folder / "sub-m1").mkdir(parents=True)
+    (folder / "dandiset.yaml").write_text("identifier: DANDI:000000\n")
+    fit = lab_files.fit_of(source)
+    name = export(fit, folder / "sub-m1" / "x.nwb").name
+    modality = "ecephys" if write is lab_files.write_units else "ophys"
+    path = folder / "sub-m1" / f"sub-m1_ses-s1_desc-netformer_{modality}.nwb"
+    (folder / "sub-m1" / name).rename(path)
+    assert not messages(path)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            DANDI,
+            "validate",
+            "--min-severity",
+            "ERROR",
+            str(path),
+        ],
+        capture_output=True,
+        text=True,
+        env={"DANDI_NO_ET": "1", "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("write", [lab_files.write_imaging, lab_files.write_units])
+def test_an_enriched_copy_adds_no_problem_that_the_source_lacks(write, tmp_path):
+    source = write(tmp_path / "lab.nwb")
+    path = export(lab_files.fit_of(source), tmp_path / "enriched.nwb", enrich=True)
+    added = messages(path, suggestions=True) - messages(source, suggestions=True)
+    assert {check for _, check, _ in added} == {"check_processing_module_name"}  # a suggestion
+
+
+@pytest.mark.parametrize("enrich", [False, True])
+def test_files_open_with_their_types_where_neither_package_is_installed(source, tmp_path, enrich):
+    path = export(lab_files.fit_of(source), tmp_path / "out.nwb", enrich=enrich)
+    program = f"""
+import sys
+sys.path = [entry for entry in sys.path if entry] + [{str(SITE)!r}]
+class NotInstalled:  # an installed package would lie in the same folder as pynwb
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in ("nwbdyn", "ndx_population_dynamics"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, NotInstalled())
+import warnings; warnings.simplefilter("error")
+from pynwb import NWBHDF5IO
+with NWBHDF5IO({str(path)!r}, "r") as io:
+    module = io.read().processing["population_dynamics"]
+    for item in module.data_interfaces.values():
+        print(item.name.partition("_")[2], type(item).__name__)
+    edges = next(item for item in module.data_interfaces.values() if item.name.endswith("_edges"))
+    print(edges["pre"][0]["source_id"].item(), edges.run.model)
+"""
+    # -S leaves out the environment's own start-up files, which could import either package.
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert set(lines[:-1]) == {
+        " ModelRun",
+        "neurons NeuronTable",
+        "predictions PredictedActivity",
+        "edges ConnectivityEdges",
+        "edge_weights EdgeWeightSeries",
+        "cell_types CellTypeConnectivitySeries",
+        "factors ConnectivityFactors",
+        "figures Images",
+    }
+    assert lines[-1].split()[1] == "netformer"

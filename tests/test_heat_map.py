@@ -1,0 +1,63 @@
+"""The picture of a mean matrix: its colours, its order, and how large networks fit into it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import lab_files
+import numpy as np
+import pytest
+from pynwb import NWBHDF5IO
+
+from nwbdyn.nwb import couplings
+from nwbdyn.nwb.heat_map import draw
+from nwbdyn.nwb.model_run import name_of
+from nwbdyn.nwb.write import export
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return lab_files.write_imaging(tmp_path / "lab.nwb")
+
+
+def test_the_heat_map_is_red_above_zero_blue_below_and_grey_on_the_diagonal():
+    matrix = np.array([[9.0, 1.0, 0.0], [-1.0, 9.0, 0.0], [0.0, 0.0, 9.0]])
+    pixels, limit = draw(matrix)
+    side = len(pixels) // 3
+    colour = {(i, j): pixels[i * side, j * side].astype(int) for i in range(3) for j in range(3)}
+    assert 0.9 < limit <= 1
+    assert colour[0, 1][0] > 3 * colour[0, 1][2]  # red
+    assert colour[1, 0][2] > 3 * colour[1, 0][0]  # blue
+    assert np.ptp(colour[0, 0]) == 0
+    assert min(colour[0, 2]) > 240
+
+
+def test_the_heat_map_sorts_neurons_by_cell_type(source, tmp_path):
+    fit = lab_files.fit_of(source)
+    with NWBHDF5IO(export(fit, tmp_path / "out.nwb"), "r") as io:
+        image = io.read().processing["population_dynamics"][f"{name_of(fit)}_figures"]["coupling"]
+        pixels, _ = draw(
+            fit.connectivity.mean().to_numpy()[np.ix_([0, 2, 1, 4, 3], [0, 2, 1, 4, 3])]
+        )
+        np.testing.assert_array_equal(image.data[:], pixels)
+        assert "Rows receive, columns send; both sorted by cell type" in image.description
+
+
+def test_the_picture_of_a_large_network_averages_some_windows_and_says_so(
+    source, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(couplings, "PICTURE_WINDOWS", 3)
+    fit = lab_files.fit_of(source)
+    fit.edges.attrs = {"num_pairs": 20, "kept_share": 0.5}
+    fit = replace(fit, edges=fit.edges[:10])
+    with NWBHDF5IO(export(fit, tmp_path / "out.nwb"), "r") as io:
+        image = io.read().processing["population_dynamics"][f"{name_of(fit)}_figures"]["coupling"]
+        assert "over 3 evenly spaced windows" in image.description
+
+
+def test_a_large_matrix_is_averaged_in_blocks():
+    matrix = np.zeros((2500, 2500))
+    matrix[:1250] = 1
+    pixels, _ = draw(matrix)
+    assert pixels.shape == (1000, 1000, 3)
+    assert pixels[100, 900, 0] > 3 * pixels[100, 900, 2].astype(int)
+    assert pixels[900, 100].min() > 240
