@@ -26,6 +26,7 @@ from nwbdyn.recording import Note, Recording
 from nwbdyn.runs import lock, results, run_directory
 from nwbdyn.runs.results import Fit
 from nwbdyn.scoring.summary import score, summarise
+from nwbdyn.tensors import splits
 from nwbdyn.trust.questions import Questions
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -85,7 +86,8 @@ def fit(
         covariates: what the model and its baselines may use beside the neurons: names of
             behavioural signals, and of events as `events.covariates` takes them.
         fold: (k, K): test on every K-th block, from the k-th on, instead of on the last 15 %.
-        folds: K: also fit K folds (one seed each), and add mean and spread of their test scores.
+        folds: K, 3 or more: also fit K folds (one seed each), and add mean and spread of their test
+            scores.
         draws: K: for a co-smoothing model, also train K - 1 further draws of held-out neurons, and
             add the mean of their test scores with its interval over neurons and trials: one draw
             says as much of its neurons as of the model. Default: 5, or 1 where the file says which
@@ -143,6 +145,8 @@ def fit(
         raise ConfigError(f"seeds is {seeds}; at least 1 fit is needed.")
     if draws is not None and draws < 1:
         raise ConfigError(f"draws is {draws}; at least 1 draw of held-out neurons is needed.")
+    if folds is not None and folds < splits.FEWEST_FOLDS:
+        raise ConfigError(f"folds is {folds}; at least {splits.FEWEST_FOLDS} folds are needed.")
     place = Workplace(run, resume=resume, report=report, engine=engine, team=team)
     adopted = None
     if adopt is not None:

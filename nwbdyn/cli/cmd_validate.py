@@ -95,6 +95,7 @@ def _sentences(found: "Validation", shuffles: int) -> str:
     said += [
         f"{len(names)} {what}: {_listed(names)}."
         for names, what in (
+            (found.held_out, "neurons that were held out and so have no couplings"),
             (found.unmapped, "names in the wiring that no neuron has"),
             (found.ambiguous, "names that several neurons have, left out"),
             (found.unnamed, "neurons that the wiring does not name, left out"),

@@ -74,32 +74,33 @@ def train(
             little memory.
         KeyboardInterrupt: as it came, once the last whole epoch is saved.
     """
-    with own_randomness(seed, device):
-        loop = Loop(
-            model_class,
-            config,
-            layout,
-            windows,
-            seed=seed,
-            device=device,
-            folder=folder,
-            until=until,
-            adopted=adopted,
-            team=team,
-        )
-        loop.begin(resume=resume)
-        try:
-            while not loop.finished:
-                loop.epoch_of_updates()
-                report(loop.progress())
-        except KeyboardInterrupt:
-            loop.save_last_epoch()
-            raise
-        except (RuntimeError, MemoryError) as error:
-            if not memory.ran_out(error):
+    try:
+        with own_randomness(seed, device):
+            loop = Loop(
+                model_class,
+                config,
+                layout,
+                windows,
+                seed=seed,
+                device=device,
+                folder=folder,
+                until=until,
+                adopted=adopted,
+                team=team,
+            )
+            loop.begin(resume=resume)
+            try:
+                while not loop.finished:
+                    loop.epoch_of_updates()
+                    report(loop.progress())
+            except KeyboardInterrupt:
+                loop.save_last_epoch()
                 raise
-            raise FitError(memory.advice(config.batch_size)) from error
-        return loop.trained()
+            return loop.trained()
+    except (RuntimeError, MemoryError) as error:
+        if not memory.ran_out(error):
+            raise
+        raise FitError(memory.advice(config.batch_size)) from error
 
 
 class Loop:

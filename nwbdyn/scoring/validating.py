@@ -38,6 +38,7 @@ class Validation:
     num_edges: int
     directed: bool
     signed: bool  # False: no weight of the wiring is negative, and sizes are compared
+    held_out: tuple[str, ...]  # names in the wiring of neurons that the model has no couplings of
     unmapped: tuple[str, ...]  # names in the wiring that no neuron has
     ambiguous: tuple[str, ...]  # names that several neurons have: none of these takes part
     unnamed: tuple[str, ...]  # neurons that the wiring does not name
@@ -84,6 +85,7 @@ def validate(
     known = set(unique[counts == 1].tolist())
     named = pd.unique(pd.concat([wiring["pre"], wiring["post"]]))
     wired, recorded = set(named), set(names)
+    held_out = set(_column(fit.neurons.table, name_column)) - recorded
     rows = np.flatnonzero([name in known and name in wired for name in names])
     if len(rows) < LEAST_NEURONS:
         raise DataError(
@@ -119,7 +121,8 @@ def validate(
         num_edges=int((truth[pairs] != 0).sum()),
         directed=directed,
         signed=signed,
-        unmapped=tuple(sorted(str(name) for name in named if name not in recorded)),
+        held_out=tuple(sorted(str(name) for name in wired & held_out)),
+        unmapped=tuple(sorted(str(name) for name in wired - recorded - held_out)),
         ambiguous=ambiguous,
         unnamed=tuple(name for name in names if name and name not in wired),
     )

@@ -15,6 +15,7 @@ TRAIN, VAL, TEST, GAP = range(4)
 
 SHARES = (0.70, 0.15, 0.15)  # train, val, test
 FEWEST_TRIALS = 10  # below, trials are not kept whole: 15 % of them would be one or none
+FEWEST_FOLDS = 3  # one each for training, validation and test
 MOST_ROUNDS = 4  # times that folds repeat along a recording
 FEWEST_HELD_OUT = 5  # neurons that a co-smoothing score needs
 LEAST_FILLED = 0.7  # of the places for held-out neurons, when whole channels are held out
@@ -135,8 +136,10 @@ def _by_column(binned: Binned, trials: pd.DataFrame) -> tuple[np.ndarray, str]:
 
 def _folds(binned: Binned, fold: tuple[int, int], gap: int) -> tuple[np.ndarray, str]:
     k, num_folds = fold
-    if num_folds < 3 or not 0 <= k < num_folds:
-        raise ConfigError(f"Fold {k} of {num_folds} does not exist: take 0 <= k < K and K >= 3.")
+    if num_folds < FEWEST_FOLDS or not 0 <= k < num_folds:
+        raise ConfigError(
+            f"Fold {k} of {num_folds} does not exist: take 0 <= k < K and K >= {FEWEST_FOLDS}."
+        )
     valid = np.flatnonzero(binned.valid)
     longest = len(valid) // (num_folds * LONG_BLOCK * gap) if gap else MOST_ROUNDS
     num_blocks = num_folds * min(max(longest, 1), MOST_ROUNDS)
