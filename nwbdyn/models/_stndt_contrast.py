@@ -20,7 +20,8 @@ def embedded_products(counts: Tensor, weight: Tensor, bias: Tensor, rows: int) -
         rows: number of rows an embedding has, those that are 0 in every view included.
     """
     padding = -counts.shape[2] % 8  # rows at aligned addresses multiply faster
-    counts, weight = F.pad(counts, (0, padding)), F.pad(weight, (0, padding))
+    if padding:
+        counts, weight = F.pad(counts, (0, padding)), F.pad(weight, (0, padding))
     flat = counts.flatten(1)  # (V, R K)
     mapped = (counts.flatten(0, 1) @ (weight.T @ weight)).view_as(flat)
     share = counts.sum(1) @ (weight.T @ bias)  # (V,)

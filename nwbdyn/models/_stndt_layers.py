@@ -20,7 +20,7 @@ def dropout(x: Tensor, rate: float, random: Random | None) -> Tensor:
 
 def _dropped(x: Tensor, rate: float, words: Tensor) -> Tensor:
     threshold, factor = lean.threshold_of(rate)
-    return (x * factor).masked_fill(words < threshold, 0)
+    return x * (words >= threshold) * factor
 
 
 def position_code(length: int, width: int) -> Tensor:

@@ -5,6 +5,7 @@ What the plain layers leave on the table there, and these do not:
 - a matrix product whose rows do not start on a boundary of 32 bytes runs at 60 % of its speed;
 - attention over a band of bins needs only the band;
 - dropout needs 16 random bits per element, and its rescaling fits into a small weight matrix;
+- gain and shift of a layer norm fit into the weight matrix that follows;
 - of an activation only what the gradient reads is kept;
 - some windows at a time stay in the cache.
 
@@ -128,6 +129,26 @@ class Affine(Function):
         return None, flat.T @ x.flatten(0, 1), flat.sum(0)
 
 
+class Drop(Function):
+    """dropout(x)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rate: float, random: Random) -> Tensor:
+        threshold, factor = threshold_of(rate)
+        words = words_for(rate, random, *x.shape)
+        ctx.save_for_backward(words)
+        ctx.rate = rate
+        return kept(words, threshold, x.dtype).mul_(x).mul_(factor)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (grad,) = gradients
+        threshold, factor = threshold_of(ctx.rate)
+        (words,) = ctx.saved_tensors
+        return kept(words, threshold, grad.dtype).mul_(grad).mul_(factor), None, None
+
+
 class Time(Function):
     """h + dropout(attention over time of LN(h)); attention dropout inside."""
 
@@ -147,12 +168,13 @@ class Time(Function):
         random: Random,
     ) -> Tensor:
         threshold, factor = threshold_of(rate)
-        a, mean, scale = _norm(h, gain, shift)
+        a, mean, scale = _norm(h)
         num_rows, neurons = h.shape[0] * h.shape[1], h.shape[2]
         joint = h.new_empty(band.back + num_rows + band.forward, _padded(3 * neurons))
         joint[: band.back] = joint[band.back + num_rows :] = 0  # seen by no query, but finite
         qkv = joint[band.back : band.back + num_rows]
-        torch.addmm(project_bias, a.flatten(0, 1), project.T, out=qkv[:, : 3 * neurons])
+        folded, folded_bias = _folded(project, project_bias, gain, shift)
+        torch.addmm(folded_bias, a.flatten(0, 1), folded.T, out=qkv[:, : 3 * neurons])
         mixed = _rows(h, neurons)
         bias = band.bias.to(h.dtype)
         words = words_for(rate, random, heads, num_rows // band.size, *bias.shape[1:])
@@ -202,9 +224,9 @@ class Time(Function):
             band.queries(d_rows, q).copy_(_scaled(d_scores, band.keys(joint, k), alpha))
             band.add_up(_scaled(d_scores.mT, band.queries(qkv, q), alpha), d_rows, k)
             band.add_up(d_v, d_rows, v)
-        d_a, d_project, d_project_bias = _product_back(d_qkv, a, project)
-        d_h, d_gain, d_shift = _norm_back(d_a, h, mean, scale, gain, shift)
-        d_h += grad
+        d_a, d_project, d_project_bias = _product_back(d_qkv, a, project * gain)
+        d_h = _norm_back(d_a, h, mean, scale).add_(grad)
+        d_gain, d_shift, d_project = _unfolded(d_project, d_project_bias, project, gain, shift)
         none = (None,) * 4
         return d_h, d_gain, d_shift, d_project, d_project_bias, d_mix, d_mix_bias, *none
 
@@ -226,8 +248,8 @@ class Feed(Function):
         random: Random,
     ) -> Tensor:
         threshold, factor = threshold_of(rate)
-        a, mean, scale = _norm(h, gain, shift)
-        inner = _product(a, widen, widen_bias).relu_()
+        a, mean, scale = _norm(h)
+        inner = _product(a, *_folded(widen, widen_bias, gain, shift)).relu_()
         # Dropped and negative are both 0 from here on: the gradient needs no mask.
         inner *= kept(words_for(rate, random, *inner.shape), threshold, h.dtype)
         words = words_for(rate, random, *h.shape)
@@ -245,9 +267,9 @@ class Feed(Function):
         dropped = kept(words, threshold, h.dtype).mul_(grad)
         d_inner, d_narrow, d_narrow_bias = _product_back(dropped, inner, narrow, factor * factor)
         d_inner = torch.ops.aten.threshold_backward(d_inner, inner, 0)
-        d_a, d_widen, d_widen_bias = _product_back(d_inner, a, widen)
-        d_h, d_gain, d_shift = _norm_back(d_a, h, mean, scale, gain, shift)
-        d_h += grad
+        d_a, d_widen, d_widen_bias = _product_back(d_inner, a, widen * gain)
+        d_h = _norm_back(d_a, h, mean, scale).add_(grad)
+        d_gain, d_shift, d_widen = _unfolded(d_widen, d_widen_bias, widen, gain, shift)
         d_narrow_bias /= factor
         return d_h, d_gain, d_shift, d_widen, d_widen_bias, d_narrow, d_narrow_bias, None, None
 
@@ -265,7 +287,7 @@ class Space(Function):
         rate: float,
         random: Random,
     ) -> Tensor:
-        y, mean, scale = _norm(h, gain, shift)
+        y, mean, scale = torch.native_layer_norm(h, gain.shape, gain, shift, _EPSILON)
         words = words_for(rate, random, *h.shape)
         out = _add_kept(h, torch.bmm(y, map.mT), words, rate)
         ctx.save_for_backward(h, y, map, gain, shift, mean, scale, words)
@@ -281,7 +303,9 @@ class Space(Function):
         dropped = kept(words, threshold, h.dtype).mul_(grad)
         d_map = torch.baddbmm(map, dropped.mT, y, beta=0, alpha=factor)
         d_y = torch.baddbmm(h, dropped, map, beta=0, alpha=factor)
-        d_h, d_gain, d_shift = _norm_back(d_y, h, mean, scale, gain, shift)
+        d_h, d_gain, d_shift = torch.ops.aten.native_layer_norm_backward(
+            d_y, h, gain.shape, mean, scale, gain, shift, [True, True, True]
+        )
         d_h += grad
         return d_h, d_map, d_gain, d_shift, None, None
 
@@ -300,8 +324,8 @@ class Map(Function):
         heads: int,
     ) -> Tensor:
         s = h.mT.contiguous()
-        a, mean, scale = _norm(s, gain, shift)
-        qk = _product(a, project, project_bias)
+        a, mean, scale = _norm(s)
+        qk = _product(a, *_folded(project, project_bias, gain, shift))
         width = s.shape[2] // heads
         weights = []
         for head in range(heads):
@@ -322,10 +346,11 @@ class Map(Function):
             d_scores = torch._softmax_backward_data(grad, attention, -1, s.dtype)
             q, k = _head(s.shape[2], heads, head, 2)
             alpha = width**-0.5 / heads
-            d_qk[..., q].baddbmm_(d_scores, qk[..., k], beta=0, alpha=alpha)
+            d_qk[..., q] = _scaled(d_scores, qk[..., k], alpha)
             d_qk[..., k].baddbmm_(d_scores.mT, qk[..., q], beta=0, alpha=alpha)
-        d_a, d_project, d_project_bias = _product_back(d_qk, a, project)
-        d_s, d_gain, d_shift = _norm_back(d_a, s, mean, scale, gain, shift)
+        d_a, d_project, d_project_bias = _product_back(d_qk, a, project * gain)
+        d_s = _norm_back(d_a, s, mean, scale)
+        d_gain, d_shift, d_project = _unfolded(d_project, d_project_bias, project, gain, shift)
         return d_s.mT.contiguous(), d_gain, d_shift, d_project, d_project_bias, None
 
 
@@ -365,16 +390,30 @@ def _product_back(
     return d_x, d_weight, d_bias
 
 
-def _norm(x: Tensor, gain: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.native_layer_norm(x, (x.shape[-1],), gain, shift, _EPSILON)
+def _norm(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A layer norm without its gain and shift, which the product that follows takes over."""
+    gain = x.new_ones(x.shape[-1])  # without one torch takes a slower way
+    return torch.native_layer_norm(x, gain.shape, gain, None, _EPSILON)
 
 
-def _norm_back(
-    grad: Tensor, x: Tensor, mean: Tensor, scale: Tensor, gain: Tensor, shift: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    return torch.ops.aten.native_layer_norm_backward(
-        grad.contiguous(), x, (x.shape[-1],), mean, scale, gain, shift, [True, True, True]
+def _norm_back(grad: Tensor, x: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    d_x, _, _ = torch.ops.aten.native_layer_norm_backward(
+        grad.contiguous(), x, x.shape[-1:], mean, scale, None, None, [True, False, False]
     )
+    return d_x
+
+
+def _folded(weight: Tensor, bias: Tensor, gain: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight and bias that make of x what `weight` and `bias` make of gain x + shift."""
+    return weight * gain, torch.addmv(bias, weight, shift)
+
+
+def _unfolded(
+    d_folded: Tensor, d_bias: Tensor, weight: Tensor, gain: Tensor, shift: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of gain, shift and weight from those of what `_folded` made of them."""
+    d_gain = (d_folded * weight).sum(0)
+    return d_gain, d_bias @ weight, (d_folded * gain).addr_(d_bias, shift)
 
 
 def _add_kept(h: Tensor, x: Tensor, words: Tensor, rate: float) -> Tensor:

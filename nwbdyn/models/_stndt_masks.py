@@ -38,10 +38,10 @@ def mask(
     if longest is None:
         assert isinstance(span, int)
         longest = span
-    words = random.words(*counts.shape)
-    limit = round(ratio * 2**16)
+    place = random.words(*counts.shape).to(counts.dtype).add_(0.5)
     if mode == "full" and longest == 1:
-        masked = words < limit - 2**15  # and how far below decides the rest: no second draw
+        end = round(ratio * 2**16) - 2**15
+        masked = place < end  # and how far below decides the rest: no second draw
     else:
         # A start with probability 1 - (1 - ratio)^(1/span) at every bin that reaches an element
         # masks it with probability `ratio`, at the edges too.
@@ -52,14 +52,17 @@ def mask(
             for back in range(longest)
         ]
         masked = torch.stack(reaching).any(0).expand(counts.shape)
-        limit = 2**16
-    # Whole tensors instead of chosen elements: a GPU would have to wait for their number.
-    fate = (words + (2**15 + 0.5)) / limit  # uniform below 1 where masked
-    chance = (fate - token_ratio) / max(1 - token_ratio, 1e-9)  # uniform below 1 of what is left
-    replaced = masked & (chance >= 0) & (chance < random_ratio)
-    integers = (chance / max(random_ratio, 1e-9) * counts.max()).floor_().to(counts.dtype)
-    corrupted = counts.masked_fill(masked & (chance < 0), 0)
-    corrupted = torch.where(replaced, integers, corrupted)
+        end = 2**15
+        place = place.masked_fill(~masked, end)
+    # Places below `end` are masked: up to `zeros` by a 0, up to `counted` by a random count. Whole
+    # tensors instead of chosen elements: a GPU would have to wait for their number.
+    zeros = token_ratio * (end + 2**15) - 2**15
+    counted = zeros + random_ratio * (end - zeros)
+    kept = place >= counted
+    corrupted = counts * kept
+    if counted > zeros:
+        integers = place.sub_(zeros) * (counts.max() / (counted - zeros))
+        corrupted.add_(integers.floor_().relu_().mul_(~kept))
     return corrupted, masked
 
 

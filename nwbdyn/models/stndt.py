@@ -32,7 +32,7 @@ from nwbdyn.models._stndt_config import PRESETS, Config, configured
 from nwbdyn.models._stndt_contrast import contrast, embedded_products
 from nwbdyn.models._stndt_influence import jacobian, silenced
 from nwbdyn.models._stndt_layers import Layer, dropout, position_code
-from nwbdyn.models._stndt_lean import Affine, cache_sized
+from nwbdyn.models._stndt_lean import Affine, Drop, cache_sized
 from nwbdyn.models._stndt_masks import hide_one_side, mask
 
 __all__ = ["MAPS", "MODEL", "PRESETS", "STNDT", "Config"]
@@ -171,13 +171,15 @@ class STNDT(base.Model):
         config, random = self.config, batch.random
         visible = batch.activity[:, : self.observed, self.columns]
         corrupted, masked = self._mask(visible, random, self._span(random))
-        far = torch.zeros_like(self.unseen[:, :1]).expand(len(visible), -1, 1)  # (B, T, 1)
+        far = None
         if config.causal_mask_ratio:
             hidden, far = self._hide_one_side(batch)
             corrupted = corrupted.masked_fill(hidden, 0)
             masked = masked | hidden
         log_rate = self._log_rate(self._among_zeros(corrupted, batch), random, maps)
-        scored = (self._among_zeros(masked, batch) | self.unseen) & ~far
+        scored = self._among_zeros(masked, batch) | self.unseen
+        if far is not None:
+            scored = scored & ~far
         needed = {"scored": scored} | self._contrasted(visible, batch, maps)
         return base.Output(prediction=log_rate.exp(), log_rate=log_rate, hidden=needed)
 
@@ -410,14 +412,17 @@ class STNDT(base.Model):
     ) -> Tensor:
         _, bins, neurons = counts.shape
         is_lean = random is not None and self._is_lean(counts)
-        affine = Affine.apply if is_lean else F.linear
+        affine, drop = (Affine.apply, Drop.apply) if is_lean else (F.linear, dropout)
         time, space = self.embed_time, self.embed_neurons
         # Scaling the weights is cheaper than scaling what comes out.
         root = neurons**0.5, bins**0.5
         h = affine(counts, time.weight * root[0], time.bias * root[0]) + self.time_code
-        s = affine(counts.mT, space.weight * root[1], space.bias * root[1]) + self.neuron_code
-        h = dropout(h, self.config.dropout_embedding, random)
-        s = dropout(s, self.config.dropout_embedding, random)
+        s = (
+            affine(counts.mT.contiguous(), space.weight * root[1], space.bias * root[1])
+            + self.neuron_code
+        )
+        h = drop(h, self.config.dropout_embedding, random)
+        s = drop(s, self.config.dropout_embedding, random)
         for number, layer in enumerate(self.layers):
             assert isinstance(layer, Layer)
             map = self._replace(layer.attention(s, is_lean=is_lean), maps, number)
@@ -425,7 +430,7 @@ class STNDT(base.Model):
             s = h.mT
             if kept is not None and y is not None:
                 kept.append((map, y))
-        h = dropout(self.norm(h), self.config.dropout_rates, random)
+        h = drop(self.norm(h), self.config.dropout_rates, random)
         return affine(h, self.decode.weight, self.decode.bias)
 
     def _is_lean(self, counts: Tensor) -> bool:
