@@ -49,7 +49,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"numpy", "pandas", "xarray"},
     ),
     "runs.results": (
-        RECORDING | {"optional", "connectivity", "tensors.splits", "runs.run_directory"},
+        RECORDING
+        | {"optional", "connectivity", "tensors.splits", "runs.lock", "runs.run_directory"},
         {"numpy", "pandas"},
     ),
     "runs.run_directory": (WORDS, set()),

@@ -18,7 +18,7 @@ from nwbdyn import optional
 from nwbdyn.connectivity import Connectivity
 from nwbdyn.errors import ResultsError
 from nwbdyn.recording import Neurons, Note, Source
-from nwbdyn.runs import run_directory
+from nwbdyn.runs import lock, run_directory
 from nwbdyn.tensors.splits import SPLITS
 
 if TYPE_CHECKING:
@@ -129,11 +129,12 @@ class Fit:
             `path`.
 
         Raises:
-            ResultsError: something is at `path` already.
+            ResultsError: something is at `path` already, or another process writes there.
         """
         path = Path(path)
-        run_directory.prepare(path, overwrite=overwrite)
-        write(self, path)
+        with lock.held(path):
+            run_directory.prepare(path, overwrite=overwrite)
+            write(self, path)
         return path
 
 
