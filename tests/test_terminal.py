@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shlex
 from pathlib import Path
 
@@ -153,3 +154,12 @@ def test_a_shell_completes_verbs_models_and_samples(typed, offered):
 )
 def test_a_short_time_is_said_in_two_digits(value, said):
     assert terminal.milliseconds(value) == said
+
+
+def test_threads_do_not_spin_while_they_wait_unless_told_to(monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    run("cache")
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    run("cache")
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
