@@ -243,6 +243,14 @@ def test_a_table_keeps_to_the_width_of_a_terminal():
     assert max(map(len, lines)) == WIDTH
 
 
+def test_long_names_in_a_table_are_still_told_apart():
+    names = [f"sub-{'x' * 90}_ses-{day}.nwb" for day in ("monday", "tuesday")]
+    *_, one, other = table(("file", "size"), [(name, "1 MB") for name in names]).splitlines()
+    assert one.startswith("sub-x")
+    assert one.endswith("_ses-monday.nwb  1 MB")
+    assert other.endswith("_ses-tuesday.nwb  1 MB")
+
+
 @pytest.mark.parametrize(
     ("beats", "interval", "word"),
     [(True, [0.1, 0.2], "beats"), (False, [-0.2, -0.1], "loses"), (False, [-0.1, 0.1], "does not")],
@@ -265,6 +273,7 @@ def test_the_verdict_says_who_won(beats, interval, word):
         (True, {"AR": 0.6, "VAR": 0.7}, "validation chose: .*; 2 score higher .* 0.700 of VAR."),
         (True, {"AR": 0.45}, "beats the best baseline: .*, difference .0.100 to .0.200."),
         (None, {"AR": 0.6}, "netformer: r2 0.500 .*; AR scores higher on test, 0.600."),
+        (None, {"AR(1)": 0.7, "AR": 0.6}, "netformer: r2 0.500 [^;]*"),
     ],
 )
 def test_baselines_that_score_higher_than_the_one_that_validation_chose_are_named(

@@ -47,7 +47,7 @@ def milliseconds(value: float) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, wide: int = 0) -> str:
-    """A plain table; the column at position `wide` is cut with … where the line would not fit.
+    """A plain table; the column at position `wide` loses its middle where the line would not fit.
 
     The first column is aligned left, columns of numbers right.
     """
@@ -69,7 +69,11 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, wide: int = 0
 
 
 def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
+    """Without its middle: names of files are told apart by their ends."""
+    if len(text) <= width:
+        return text
+    kept = width - 1
+    return f"{text[: kept // 3]}…{text[kept // 3 - kept :]}"
 
 
 def _number(text: str) -> bool:

@@ -43,7 +43,7 @@ def winner(metrics: dict[str, Any], model: str) -> str:
     if known:
         scores += f", difference {interval[0]:+.3f} to {interval[1]:+.3f}"
     every = {name: found[split].get(metric) for name, found in metrics["baselines"].items()}
-    higher = _higher(every, own, split)
+    higher = _higher(every, own, split) if own > other else ""  # else its loss is said already
     if metrics.get("beats_baseline") is None:
         return f"{model}: {scores}{higher}."
     if metrics["beats_baseline"]:
