@@ -115,7 +115,7 @@ def test_a_lock_of_another_host_that_nobody_touches_is_taken_over(tmp_path):
     with lock.held(run, watched_for=0.2, report=told.append):
         owner = json.loads((run / run_directory.LOCK).read_text())
         assert owner["host"] == socket.gethostname()
-    assert {progress.stage for progress in told} == {"waiting"}
+    assert {progress.stage for progress in told} == {"watching lock.json"}
     assert told[-1].done == told[-1].total
 
 
@@ -131,6 +131,16 @@ def test_a_lock_of_another_host_that_somebody_touches_is_respected(tmp_path):
     ):
         pass
     assert json.loads((run / run_directory.LOCK).read_text())["process"] == 7
+
+
+def test_whoever_watches_a_lock_that_goes_away_takes_its_place(tmp_path):
+    run = left(tmp_path / "run", host="elsewhere")
+
+    def end(progress: object) -> None:
+        (run / run_directory.LOCK).unlink(missing_ok=True)
+
+    with lock.held(run, watched_for=30, report=end):
+        assert json.loads((run / run_directory.LOCK).read_text())["process"] == os.getpid()
 
 
 def test_its_owner_touches_the_lock(tmp_path, monkeypatch):

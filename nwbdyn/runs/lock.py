@@ -132,7 +132,8 @@ def _parsed(text: str) -> dict[str, object] | None:
         owner = json.loads(text)
     except ValueError:
         return None
-    return owner if isinstance(owner, dict) and {"host", "process"} <= owner.keys() else None
+    known = isinstance(owner, dict) and "host" in owner and isinstance(owner.get("process"), int)
+    return owner if known else None
 
 
 def _is_alive(
@@ -152,14 +153,15 @@ def _is_alive(
 
 
 def _changes(lock: Path, seen: _Seen, watched_for: float, report: Report) -> bool:
-    """Whether anybody touches, writes or removes the lock while it is watched."""
+    """Whether anybody touches or writes the lock while it is watched; not so where it goes away."""
     begun = time.monotonic()
     while (passed := time.monotonic() - begun) < watched_for:
-        report(Progress("waiting", passed, watched_for, "seconds"))
+        report(Progress(f"watching {lock.name}", passed, watched_for, "seconds"))
         time.sleep(min(_LOOK_EVERY, watched_for))
-        if _read(lock) != seen:
-            return True
-    report(Progress("waiting", watched_for, watched_for, "seconds"))
+        now = _read(lock)
+        if now != seen:
+            return now is not None
+    report(Progress(f"watching {lock.name}", watched_for, watched_for, "seconds"))
     return False
 
 
