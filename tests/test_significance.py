@@ -165,6 +165,7 @@ def test_no_edge_is_called_where_coupling_adds_nothing(coupling):
     edges, summary, _ = judged(strong((0, 1)), coupling=coupling)
     assert edges["q"].isna().all()
     assert "coupling adds nothing on test" in summary["withheld"]
+    assert (", from " in summary["withheld"]) is (coupling["interval"] is not None)
 
 
 def test_no_edge_is_called_of_a_model_that_calls_false_ones():

@@ -202,10 +202,9 @@ def _why_withheld(
     """Why no q is given; "" where it is."""
     low = None if coupling is None else least_gain(coupling)
     if coupling is not None and low is not None and not low > 0:
-        return (
-            f"coupling adds nothing on {coupling['split']} ({coupling['adds']:+.3g} of "
-            f"{coupling['metric']}, from {low:+.3g})"
-        )
+        added = f"{coupling['adds']:+.3g} of {coupling['metric']}"
+        at_least = f", from {low:+.3g}" if low != coupling["adds"] else ""
+        return f"coupling adds nothing on {coupling['split']} ({added}{at_least})"
     num_edges = num_neurons * (num_neurons - 1)
     if least * num_edges >= LEVEL:
         return (
