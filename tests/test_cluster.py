@@ -100,6 +100,25 @@ def test_a_sweep_over_ray_takes_what_one_process_takes(asha, tmp_path):
         assert [row["validation"] for row in listed] == pytest.approx(losses, rel=1e-3)
 
 
+@no_ray
+@pytest.mark.slow
+def test_candidates_of_one_model_over_two_recordings_train_over_ray(tmp_path):
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    for seed in (0, 1):
+        path = archive.resolve(f"sample:cortex?neurons=6&duration=60&seed={seed}")[0].path
+        (folder / f"day{seed}.nwb").write_bytes(path.read_bytes())
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text("grid: {learning_rate: [1e-2, 1e-8], history: [2, 4]}\n")
+    common = ["fit", folder, "--model", "netformer", "--joint", *QUICK, "--sweep", sweep]
+    over_ray = nwbdyn(*common, "-o", tmp_path / "ray", "--engine", "ray")
+    assert over_ray.returncode == 0, over_ray.stderr
+    here = CliRunner().invoke(main, [*map(str, common), "-o", str(tmp_path / "here")])
+    assert here.exit_code == 0, here.output
+    for name in ("day0", "day1"):
+        assert_same_run(tmp_path / "ray" / name, tmp_path / "here" / name)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
