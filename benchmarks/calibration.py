@@ -189,6 +189,7 @@ def planted(
     begun = time.process_time()
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
     ranks: dict[str, list[float]] = {}
+    backwards: list[np.ndarray] = []
     for seed in seeds:
         address = f"sample:network?kind={system}&seed={seed}&neurons={neurons}"
         recording, truth = sample(address)
@@ -201,6 +202,7 @@ def planted(
             for name, of in ((model, evidence), ("VAR ridge", var)):
                 found.setdefault((name, rule), []).append(_errors(called(of, rule), wiring))
         found.setdefault((model, "as reported"), []).append(_errors(reported, wiring))
+        backwards.append(_backwards(called(evidence, RULE), wiring))
         ranks.setdefault(model, []).append(_auroc(evidence.weight, wiring))
         rivals = baselines.next_bin(problem.binned, problem.split, context=problem.spec.context)
         for name, rival in rivals.items():
@@ -220,6 +222,10 @@ def planted(
             + (f" Embedding: {problem.config.embedding}." if model == "netformer" else "")
             + words,
             table(["null pooled", model, "VAR ridge"], rows),
+            "{} of the {} false edges called by the rule in use join two neurons of which the "
+            "receiver sends to the sender; of the {:,} absent edges {} do.".format(
+                *np.sum(backwards, axis=0)
+            ),
             f"{time.process_time() - begun:.0f} s of CPU in all.",
         ]
         publish(page_name, "\n\n".join(page))
@@ -329,6 +335,13 @@ def _errors(hits: np.ndarray, wiring: np.ndarray) -> tuple[float, float]:
     others = ~np.eye(len(wiring), dtype=bool)
     hits, true = hits[others], (wiring != 0)[others]
     return float((hits & ~true).sum() / max(hits.sum(), 1)), float((hits & true).sum() / true.sum())
+
+
+def _backwards(hits: np.ndarray, wiring: np.ndarray) -> np.ndarray:
+    """How many false edges run against a true one, of how many; of absent ones: all, and those."""
+    absent = (wiring == 0) & ~np.eye(len(wiring), dtype=bool)
+    against, false = wiring.T != 0, hits & absent
+    return np.array([(false & against).sum(), false.sum(), absent.sum(), (absent & against).sum()])
 
 
 def _auroc(weight: np.ndarray, wiring: np.ndarray) -> float:
