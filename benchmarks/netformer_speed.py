@@ -224,6 +224,7 @@ def epochs(rounds: int) -> str:
         for loop, each, times in zip(loops, spent, (10, 1), strict=True):
             each.append(cpu_seconds(lambda k=times, one=loop: repeat(one, k)) / times)
     short, long = (median(each[1:]) for each in spent)
+    ratio = median(b / a for a, b in zip(*(each[1:] for each in spent), strict=True))
     windows = [loop.windows.num_batches("train", 1) for loop in loops]
 
     def load() -> None:
@@ -233,8 +234,8 @@ def epochs(rounds: int) -> str:
     peaks = [elsewhere("--epoch", num_frames)["MB"] for num_frames in FRAMES]
     return (
         f"An epoch over 50 neurons: {short:.2f} CPU s for {FRAMES[0]:,} frames ({windows[0]:,} "
-        f"windows), {long:.2f} for {FRAMES[1]:,} ({windows[1]:,} windows): {long / short:.1f} x. "
-        f"Peak above the process with the recording: {peaks[0]:.0f} and {peaks[1]:.0f} MB. The "
+        f"windows), {long:.2f} for {FRAMES[1]:,} ({windows[1]:,} windows): {ratio:.1f} x, the "
+        f"median of {rounds} turns. Peak above the process with the recording: {peaks[0]:.0f} and {peaks[1]:.0f} MB. The "
         f"loader takes {100 * cpu_seconds(load) / long:.0f} % of an epoch."
     )
 
@@ -302,7 +303,7 @@ def main() -> None:
             print(held[-1], flush=True)
     large = elsewhere("--peak", "here", LARGEST, 3)
     formed = ridged(arguments.rounds)
-    lengths = epochs(arguments.rounds)
+    lengths = epochs(3 * arguments.rounds)
     text = (
         f"NetFormer, H 59, E 30, float32, one thread; median of {arguments.rounds} steps. With the "
         f"same weights both forms predict the same to {difference:.1e}.\n\n"

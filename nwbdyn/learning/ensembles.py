@@ -225,7 +225,7 @@ def most_together(member: Member, layout: Layout, device: torch.device) -> int:
     """How many members like this one `train_all` puts into one program; 1 where that gains nothing.
 
     On a CPU, measured by `benchmarks/stacked_seeds.py`: up to 14 tokens a program of 8 takes about
-    half the time of 8 fits, from 50 on it takes as long as they do. To co-smoothing models every
+    half the time of 8 fits or less, from 50 on little less than they do. To co-smoothing models every
     bin of a window is a token: there the size of a batch counts. On a GPU nothing was measured; a
     call costs more there, so larger models are put together.
     """
