@@ -235,8 +235,8 @@ def epochs(rounds: int) -> str:
     return (
         f"An epoch over 50 neurons: {short:.2f} CPU s for {FRAMES[0]:,} frames ({windows[0]:,} "
         f"windows), {long:.2f} for {FRAMES[1]:,} ({windows[1]:,} windows): {ratio:.1f} x, the "
-        f"median of {rounds} turns. Peak above the process with the recording: {peaks[0]:.0f} and {peaks[1]:.0f} MB. The "
-        f"loader takes {100 * cpu_seconds(load) / long:.0f} % of an epoch."
+        f"median of {rounds} turns. Peak above the process with the recording: {peaks[0]:.0f} and "
+        f"{peaks[1]:.0f} MB. The loader takes {100 * cpu_seconds(load) / long:.0f} % of an epoch."
     )
 
 
