@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -224,6 +225,8 @@ def test_processes_that_are_interrupted_say_so_once(tmp_path):
     run = tmp_path / "run"
     asked = ["fit", "sample:cortex?neurons=6&duration=60", "--model", "synapsnet", "--device"]
     asked += ["cpu", "--devices", "2", "--set", "updates=100000", "--set", "patience=100000"]
+    # Tests in the background ignore SIGINT, and so would what they start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [sys.executable, "-m", "nwbdyn", *asked, "-o", str(run)],
         stderr=subprocess.PIPE,
@@ -231,11 +234,16 @@ def test_processes_that_are_interrupted_say_so_once(tmp_path):
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         start_new_session=True,
     )
-    while not (run / run_directory.HISTORY).exists():
-        assert process.poll() is None
-        time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=120)
+    signal.signal(signal.SIGINT, before)
+    try:
+        while not (run / run_directory.HISTORY).exists():
+            assert process.poll() is None
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=120)
+    finally:
+        with suppress(ProcessLookupError):  # both have ended
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130
     assert said.count("go on with:") == 1
     assert run_directory.read_history(run)
