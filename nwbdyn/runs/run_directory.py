@@ -15,10 +15,11 @@ With several seeds each trains in a folder `seed-<seed>` of its own, and each fo
 cross-validation is a run of its own in `fold-<k>`. Each further draw of held-out neurons is in
 `draw-<k>`, with the sums that its scores are made of and without results. Couplings of surrogates
 and of halves of the data are kept in `refits` as NumPy arrays, which hold no objects. Options that
-validation chooses are tried in `choice-<k>`; networks that are compared are in `comparator-<k>`; a
-model that is trained once more for the benchmark's test trials does so in `refit-<seed>`. One model
-over several recordings leaves a run of its own for each, in a folder named after the file, and
-beside them the weights and a table of scores. A file is written beside its place, synced and
+validation chooses are tried in `choice-<k>`; networks that are compared are in `comparator-<k>`,
+the model without coupling in `without-coupling`, one with a constant A in `static`; a model that is
+trained once more for the benchmark's test trials is in `refit-<seed>`. One model over several
+recordings leaves a run of its own for each, in a folder named after the file, and beside them the
+weights and a table of scores. A file is written beside its place, synced and
 renamed, so that whoever stops the program at any moment leaves the old file or the new one. This
 room knows names and bytes; `results` knows what they mean.
 """
@@ -44,6 +45,10 @@ SUBMISSION = "submission.h5"
 SUMS = "sums.npz"  # of a draw of held-out neurons
 REFITS = "refits"  # folder
 LOCK = "lock.json"
+MEMBERS = (  # folders of further trainings and runs
+    *("seed-*", "fold-*", "draw-*", "choice-*", "comparator-*", "refit-*"),
+    *("without-coupling", "static"),
+)
 FILES = (CONFIG, HISTORY, CHECKPOINT, WEIGHTS, RESULTS, PROVENANCE, SUBMISSION, SUMS, METRICS)
 _PARTIAL = ".partial"
 
@@ -372,30 +377,19 @@ def _first_difference(before: Any, now: Any, name: str = "") -> tuple[str, Any, 
 
 
 def _clear(path: Path) -> None:
-    members = [
-        folder
-        for name in ("seed-*", "refit-*", "draw-*/seed-*")
-        for folder in path.glob(name)
-        if (folder / CHECKPOINT).exists()
-    ]
-    members += [
-        folder
-        for name in ("without-coupling", "choice-*", "comparator-*")
-        for folder in path.glob(name)
-        if (folder / HISTORY).exists()
-    ]
-    members += [
-        folder for name in ("fold-*", "draw-*") for folder in path.glob(name) if is_started(folder)
-    ]
-    members += [path / name for name in sessions_in(path) if is_started(path / name)]
-    for folder in (*members, path):
-        for name in FILES:
-            (folder / name).unlink(missing_ok=True)
-            (folder / (name + _PARTIAL)).unlink(missing_ok=True)
+    """Take away what a fit left in a folder, and nothing else."""
+    found = [folder for name in MEMBERS for folder in path.glob(name)]
+    if is_started(path):
+        found += [path / name for name in sessions_in(path)]
+    members = [one for one in found if any((one / file).exists() for file in FILES)]
+    for folder in members:
+        _clear(folder)
+        if not any(folder.iterdir()):
+            folder.rmdir()
+    for name in FILES:
+        (path / name).unlink(missing_ok=True)
+        (path / (name + _PARTIAL)).unlink(missing_ok=True)
     for file in (path / REFITS).glob("*.npy*"):
         file.unlink()
         if not any(file.parent.iterdir()):
             file.parent.rmdir()
-    for folder in members:
-        if not any(folder.iterdir()):
-            folder.rmdir()
