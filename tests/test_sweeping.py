@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from small_fits import LINEAR, imaging, interrupt_after, units
 
 import nwbdyn
-from nwbdyn.cli import main
+from nwbdyn.cli import main, scoreboard
 from nwbdyn.cli.terminal import WIDTH
 from nwbdyn.errors import ConfigError, FitError
 from nwbdyn.fitting import fit
@@ -249,9 +249,44 @@ def test_a_sweep_from_a_file_lists_its_candidates_on_the_terminal(tmp_path):
     assert result.exit_code == 0, result.output
     table = result.stdout.partition("persistence")[0]
     assert table.count("chosen") == 1
-    assert "learning_rate=1e+30" in table
+    header, _, *rows = table.splitlines()
+    assert header.split() == ["learning_rate", "validation", "loss", "epoch"]
+    assert "given up" not in table
+    assert next(row for row in rows if "failed" in row).split() == ["1e+30", "failed"]
     assert "The first that failed: The loss is" in table
     assert all(len(line) <= WIDTH for line in result.stdout.splitlines()[:-1])
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     best = min(row["validation"] for row in metrics["candidates"] if row["validation"] is not None)
     assert f"{best:.5g}" in next(line for line in table.splitlines() if "chosen" in line)
+
+
+def candidate(number: int, **found: object) -> dict[str, object]:
+    options = {"learning_rate": number / 3000, "embedding": None, "history": number}
+    return {"options": options, "validation": 0.5, "epoch": 3, "chosen": False} | found
+
+
+def test_the_table_of_a_sweep_has_a_column_per_option_and_tells_failed_from_given_up():
+    rows = [
+        candidate(4, validation=0.25, chosen=True),
+        candidate(40, reason="given up after 30 % of its course, behind others"),
+        candidate(2, validation=None, epoch=None, reason="The loss is nan."),
+    ]
+    asked = fit(imaging(), "netformer", epochs=1, options=QUICK)
+    told = {"environment": {"asked": {"sweep": []}}, "metrics": {"candidates": rows}}
+    header, _, *lines = scoreboard.of_sweep(replace(asked, **told))[0].splitlines()
+    columns = ["learning_rate", "embedding", "history", "validation", "loss", "epoch"]
+    assert header.split() == columns
+    assert [line.split() for line in lines] == [
+        ["0.00133", "null", "4", "0.25", "3", "chosen"],
+        ["0.0133", "null", "40", "0.5", "3", "given", "up"],
+        ["0.000667", "null", "2", "failed"],
+    ]
+    assert (
+        scoreboard.of_sweep(replace(asked, **(told | {"metrics": {}}))) == []
+    )  # nothing to choose
+    many = {f"some_long_option_{number}": number for number in range(6)}
+    wide = {"metrics": {"candidates": [one | {"options": many} for one in rows]}}
+    table, left_out, *_ = scoreboard.of_sweep(replace(asked, **(told | wide)))
+    assert all(len(line) <= WIDTH for line in table.splitlines())
+    words = f"{table} {left_out}".split()
+    assert all(name in words or f"{name}," in words for name in many)

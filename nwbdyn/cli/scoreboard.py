@@ -1,5 +1,6 @@
 """The table at the end of a fit: the model beside its baselines, and who won in a sentence."""
 
+import json
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -46,29 +47,57 @@ def of_fit(fit: Fit) -> str:
 def of_sweep(fit: Fit) -> list[str]:
     """The candidates of a sweep, the best on validation first, then those that failed."""
     asked: Any = fit.environment.get("asked", {})
-    if "sweep" not in asked:
+    if "sweep" not in asked or "candidates" not in fit.metrics:  # one candidate: no choice
         return []
     return _candidates(fit.metrics["candidates"])
 
 
 def _candidates(candidates: Any) -> list[str]:
+    """One column per option that differs; those that a terminal has no room for are named below."""
     ranked = sorted(candidates, key=lambda row: (row["validation"] is None, row["validation"]))
-    rows = [
-        [
-            ", ".join(f"{name}={value}" for name, value in row["options"].items()),
-            "failed" if row["validation"] is None else f"{row['validation']:.5g}",
-            "" if row["epoch"] is None else str(row["epoch"]),
-            "chosen" if row["chosen"] else "given up" if row.get("reason") else "",
-        ]
-        for row in ranked[:_MOST_CANDIDATES]
+    shown = ranked[:_MOST_CANDIDATES]
+    names = list(ranked[0]["options"])
+    columns = [[name, *(_option(row["options"][name]) for row in shown)] for name in names]
+    found = [
+        ["validation loss", *(_loss(row["validation"]) for row in shown)],
+        ["epoch", *("" if row["epoch"] is None else str(row["epoch"]) for row in shown)],
+        ["", *(_became(row) for row in shown)],
     ]
-    more = len(ranked) - len(rows)
-    table = terminal.table(("candidate", "validation loss", "epoch", ""), rows)
-    tail = [f"and {more} more in metrics.json"] if more else []
+    while len(columns) > 1 and _width(columns + found) > terminal.WIDTH:
+        columns.pop()
+    header, *rows = zip(*columns, *found, strict=True)
+    tail = []
+    if len(columns) < len(names):
+        left_out = ", ".join(names[len(columns) :])
+        tail.append(textwrap.fill(f"and {left_out} in metrics.json", terminal.WIDTH))
+    if len(ranked) > len(shown):
+        tail.append(f"and {len(ranked) - len(shown)} more candidates in metrics.json")
     failed = next((row for row in candidates if row["validation"] is None), None)
     if failed is not None:
         tail.append(textwrap.fill(f"The first that failed: {failed['reason']}", terminal.WIDTH))
-    return [table, *tail, ""]
+    return [terminal.table(header, rows), *tail, ""]
+
+
+def _became(candidate: dict[str, Any]) -> str:
+    if candidate["chosen"]:
+        return "chosen"
+    if candidate["validation"] is None:
+        return "failed"
+    return "given up" if candidate.get("reason") else ""  # by ASHA, which knows its loss so far
+
+
+def _option(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _loss(value: float | None) -> str:
+    return "" if value is None else f"{value:.5g}"
+
+
+def _width(columns: Sequence[Sequence[str]]) -> int:
+    return sum(max(map(len, column)) for column in columns) + 2 * (len(columns) - 1)
 
 
 def of_joint(metrics: Mapping[str, Any], model: str, *, swept: bool = False) -> str:
@@ -109,7 +138,7 @@ def of_joint(metrics: Mapping[str, Any], model: str, *, swept: bool = False) -> 
         sentences.append(
             f"Mean couplings of two seeds agree at r = {min(agreeing):.2f} to {max(agreeing):.2f}."
         )
-    above = _candidates(metrics["candidates"]) if swept else []
+    above = _candidates(metrics["candidates"]) if swept and "candidates" in metrics else []
     return "\n".join([*above, table, "", textwrap.fill(" ".join(sentences), terminal.WIDTH)])
 
 
