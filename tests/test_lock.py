@@ -73,7 +73,7 @@ def test_a_second_fit_of_many_recordings_is_one_line(holder, tmp_path):
     result = CliRunner().invoke(main, [*asked, str(tmp_path / "run")])
     assert result.exit_code == 1
     assert f"Process {holder.pid}" in result.stderr
-    assert not (tmp_path / "run" / scaling.SUMMARY).exists()
+    assert not (tmp_path / "run" / run_directory.SUMMARY).exists()
 
 
 def test_a_process_that_was_killed_blocks_nobody(holder, tmp_path):

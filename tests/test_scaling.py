@@ -1,12 +1,14 @@
 """Many sessions: failures stay alone, and what is done is not done again."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from nwb_files import nwb
 
+import nwbdyn
 from nwbdyn import archive
 from nwbdyn.cli import main
 from nwbdyn.errors import (
@@ -55,6 +57,9 @@ def test_a_session_that_fails_leaves_the_others_alone(folder, tmp_path):
     summary = json.loads((tmp_path / "runs" / "summary.json").read_text())
     assert [row["status"] for row in summary] == statuses
     assert outcomes[0].value == outcomes[1].value  # the same recording, the same seed
+    there = re.escape(f"2 of them complete. Choose from: {outcomes[0].run}, {outcomes[1].run}.")
+    with pytest.raises(ResultsError, match=there):
+        nwbdyn.load(tmp_path / "runs")
 
 
 def test_what_is_done_is_not_opened_again(folder, tmp_path):

@@ -19,7 +19,6 @@ from nwbdyn.recording import Source
 from nwbdyn.runs import lock, run_directory
 
 FITTED, SKIPPED, FAILED = "fitted", "skipped", "failed"
-SUMMARY = "summary.json"
 Session = tuple[Source, ...]  # one file, or the train and test file of a benchmark pair
 
 
@@ -120,12 +119,15 @@ def fit_each(
 
         def told(outcome: Outcome) -> None:
             outcomes[outcome.run] = replace(outcome, asked=asked)
-            _write(run / SUMMARY, [asdict(outcomes[name]) for name in order if name in outcomes])
+            _write(
+                run / run_directory.SUMMARY,
+                [asdict(outcomes[name]) for name in order if name in outcomes],
+            )
             report(Progress("recordings", len(outcomes), len(order), "fits"))
 
         (engine or Here(report)).fit_each(jobs, run, told)
         found = [outcomes[name] for name in order]
-        _write(run / SUMMARY, [asdict(outcome) for outcome in found])
+        _write(run / run_directory.SUMMARY, [asdict(outcome) for outcome in found])
         return found
 
 
@@ -203,9 +205,9 @@ def _digest(choices: Mapping[str, object]) -> str:
 
 def _earlier(run: Path, asked: str) -> set[str]:
     """Run directories that an earlier call with the same choices has finished."""
-    if not (run / SUMMARY).exists():
+    if not (run / run_directory.SUMMARY).exists():
         return set()
-    rows = json.loads((run / SUMMARY).read_text(encoding="utf-8"))
+    rows = json.loads((run / run_directory.SUMMARY).read_text(encoding="utf-8"))
     return {row["run"] for row in rows if row["status"] == FITTED and row.get("asked") == asked}
 
 

@@ -29,7 +29,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ SUBMISSION = "submission.h5"
 SUMS = "sums.npz"  # of a draw of held-out neurons
 REFITS = "refits"  # folder
 LOCK = "lock.json"
+SUMMARY = "summary.json"  # of a folder of runs, each of a recording of its own
 MEMBERS = (  # folders of further trainings and runs
     *("seed-*", "fold-*", "draw-*", "choice-*", "comparator-*", "refit-*"),
     *("without-coupling", "static"),
@@ -150,9 +151,13 @@ def check(path: Path) -> None:
         if sessions:
             raise ResultsError(
                 f"{path} is one model over {len(sessions)} recordings; each has a run directory of "
-                f"its own. Choose from: {', '.join(str(path / name) for name in sessions)}."
+                f"its own. {_choose_from(path, sessions)}"
             )
     _check_holds(path, (METRICS, PROVENANCE, RESULTS))
+
+
+def _choose_from(path: Path, names: Sequence[str]) -> str:
+    return f"Choose from: {', '.join(str(path / name) for name in names)}."
 
 
 def check_weights(path: Path) -> None:
@@ -174,6 +179,12 @@ def _check_holds(path: Path, needed: tuple[str, ...]) -> None:
         )
     if not path.is_dir():
         raise ResultsError(f"No run directory {path}. `nwbdyn fit ADDRESS -o {path}` makes one.")
+    if not is_started(path) and (path / SUMMARY).exists():
+        runs = sorted(one.parent.name for one in path.glob(f"*/{METRICS}"))
+        raise ResultsError(
+            f"{path} holds the runs of several recordings, {len(runs)} of them complete. "
+            + (_choose_from(path, runs) if runs else f"{SUMMARY} there says why.")
+        )
     if not is_started(path):
         raise ResultsError(
             f"{path} is not a run directory: it has no {CONFIG}. Name the folder that `nwbdyn fit` "
