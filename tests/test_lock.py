@@ -17,7 +17,6 @@ from nwbdyn import archive
 from nwbdyn.cli import main
 from nwbdyn.errors import FitError, ResultsError
 from nwbdyn.fitting import fit
-from nwbdyn.many import scaling
 from nwbdyn.runs import lock, run_directory
 
 HOLDER = """
