@@ -18,7 +18,7 @@ from nwbdyn import opening
 from nwbdyn.errors import ConfigError
 from nwbdyn.learning import adopting, comparing, distributed, influence, members, repeats
 from nwbdyn.learning.members import Engine, Workplace
-from nwbdyn.learning.problem import num_draws, pose
+from nwbdyn.learning.problem import num_draws, pose, training_length
 from nwbdyn.many import space
 from nwbdyn.nlb import benchmark, submitting
 from nwbdyn.progress import Report, silent
@@ -148,7 +148,7 @@ def fit(
     if folds is not None and folds < splits.FEWEST_FOLDS:
         raise ConfigError(f"folds is {folds}; at least {splits.FEWEST_FOLDS} folds are needed.")
     place = Workplace(run, resume=resume, report=report, engine=engine, team=team)
-    adopted = None
+    length, adopted = training_length(epochs, options), None
     if adopt is not None:
         adopted = adopting.read(adopt, model)
         options = {**adopted.options, **options}
@@ -160,14 +160,13 @@ def fit(
         "fold": fold,
     }
     points = None if sweep is None else space.points(sweep)
-    training_length = {} if epochs is None else {"epochs": epochs, "updates": None}
     with ExitStack() as files:
         recording = opened(recording, files)
         problem = pose(
             recording,
             model,
             seed=seed,
-            options={**options, **training_length},
+            options={**options, **length},
             device=team.device or device_called(device),
             among=({},) if points is None else points,
             **choices,

@@ -376,7 +376,7 @@ def test_a_fit_that_still_learned_at_its_limit_says_so():
     (said,) = verdict.of_training(linear, {"updates": 200, "epochs": 7})
     assert "at its limit of 200 updates. Train longer, --set updates=400." in said
     (said,) = verdict.of_training(linear, {"updates": None, "epochs": 1000})
-    assert "limit of 1,000 epochs. Train longer, --set epochs=2000." in said
+    assert "limit of 1,000 epochs. Train longer, --epochs 2000." in said
     levelled = course(*(2.0 - 0.1 * k for k in range(18)), 0.29, 0.289)
     assert verdict.of_training(levelled, {"updates": 200}) == []
     assert verdict.of_training([*linear, *course(5.0)], {"updates": 300}) == []  # it overfitted

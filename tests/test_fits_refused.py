@@ -34,12 +34,23 @@ def test_an_unknown_option_is_named_beside_those_there_are():
         ({"history": "long"}, "history is 'long'; it takes int"),
         ({"layer_norm": 1}, "layer_norm is 1; it takes bool"),
         ({"batch_size": 0}, "batch_size is 0; it is at least 1"),
+        ({"learning_rate": -0.1}, "learning_rate is -0.1; it is not negative"),
+        ({"embedding": -1}, "embedding is -1; it has to be 1 or more"),
+        ({"projection": 0}, "projection is 0; it has to be 1 or more"),
+        ({"dropout": 1.0}, "dropout is 1.0; it has to be from 0 to below 1"),
+        ({"ridge": -3.0}, "ridge is -3.0; a penalty is not negative"),
         ({"history": 1, "layer_norm": True, "raw_values": False}, "cannot be set up so"),
     ],
 )
 def test_an_option_with_a_wrong_value_is_named(options, message):
     with pytest.raises(ConfigError, match=message):
         fit(imaging(), "netformer", options=options)
+
+
+def test_a_length_of_training_that_is_said_twice_is_refused():
+    for option in ("epochs", "updates"):
+        with pytest.raises(ConfigError, match=f"epochs is 2, and {option} among the options is 4"):
+            fit(imaging(), "netformer", epochs=2, options={option: 4})
 
 
 def test_too_few_of_anything_is_refused_before_training():

@@ -224,10 +224,10 @@ def _groups(
 def most_together(member: Member, layout: Layout, device: torch.device) -> int:
     """How many members like this one `train_all` puts into one program; 1 where that gains nothing.
 
-    On a CPU, measured by `benchmarks/stacked_seeds.py`: up to 14 tokens a program of 8 takes about
-    half the time of 8 fits or less, from 50 on little less than they do. To co-smoothing models every
-    bin of a window is a token: there the size of a batch counts. On a GPU nothing was measured; a
-    call costs more there, so larger models are put together.
+    On a CPU, measured by `benchmarks/stacked_seeds.py`: up to 14 tokens a program of 8 takes a
+    third to three fifths of the time of 8 fits, from 50 on little less than they do. To
+    co-smoothing models every bin of a window is a token: there the size of a batch counts. On a GPU
+    nothing was measured; a call costs more there, so larger models are put together.
     """
     windows, cuda = member.windows, device.type == "cuda"
     assert isinstance(windows, Windows)

@@ -30,6 +30,7 @@ SESSION = "0"  # the key of the one session of a fit
 HELD_OUT_SHARE = 0.25  # of the neurons, where the file does not say which are held out
 DRAWS = 5  # of them, over which a score is averaged
 _AT_LEAST_ONE = ("epochs", "updates", "batch_size", "patience", "validate_every")
+_NOT_NEGATIVE = ("learning_rate", "weight_decay", "clip_norm")
 
 
 @dataclass(frozen=True)
@@ -335,6 +336,25 @@ def _check_value(name: str, model_class: type[Model], option: str, value: object
         raise ConfigError(f"{name}: {option} is {value!r}; it takes {expected}.")
     if option in _AT_LEAST_ONE and isinstance(value, int) and value < 1:
         raise ConfigError(f"{name}: {option} is {value}; it is at least 1.")
+    if option in _NOT_NEGATIVE and isinstance(value, int | float) and value < 0:
+        raise ConfigError(f"{name}: {option} is {value}; it is not negative.")
+
+
+def training_length(epochs: int | None, options: Mapping[str, object]) -> dict[str, object]:
+    """What a number of epochs means for a model that may count updates.
+
+    Raises:
+        ConfigError: `options` say how long, too.
+    """
+    if epochs is None:
+        return {}
+    twice = [name for name in ("epochs", "updates") if options.get(name) is not None]
+    if twice:
+        raise ConfigError(
+            f"How long to train is said twice: epochs is {epochs}, and {twice[0]} among the "
+            f"options is {options[twice[0]]}. Give one of them."
+        )
+    return {"epochs": epochs, "updates": None}
 
 
 def _context_field(config: BaseConfig) -> str:

@@ -15,6 +15,7 @@ from nwbdyn.errors import ConfigError
 from nwbdyn.fitting import device_called, opened
 from nwbdyn.learning import adopting, comparing, distributed, influence, members, readout
 from nwbdyn.learning.members import Engine, Workplace
+from nwbdyn.learning.problem import training_length
 from nwbdyn.learning.training import Trained
 from nwbdyn.many import space
 from nwbdyn.many.sessions import Joint, pose_jointly
@@ -35,9 +36,7 @@ class Beside:
 
     uncoupled: Trained | None  # the model without coupling, where it has such an option
     comparators: Mapping[str, Trained]
-    evidence: Mapping[
-        str, Evidence
-    ]  # session -> what refits say of its edges; empty without a null
+    evidence: Mapping[str, Evidence]  # what refits say of a session's edges; empty without a null
     constant: Trained | None  # with a null: the model with a constant A, where it has another
 
 
@@ -102,12 +101,12 @@ def fit_joint(
     if seeds < 1:
         raise ConfigError(f"seeds is {seeds}; at least 1 fit is needed.")
     place = Workplace(run, resume=resume, report=report, engine=engine, team=team)
+    length = training_length(epochs, options)
     adopted = None if adopt is None else adopting.read(adopt, model)
     if adopted is not None:
         options = {**adopted.options, **options}
         bin_width = bin_width or adopted.bin_width
     points = None if sweep is None else space.points(sweep)
-    training_length = {} if epochs is None else {"epochs": epochs, "updates": None}
     with ExitStack() as files:
         joint = pose_jointly(
             [opened(recording, files) for recording in recordings],
@@ -115,7 +114,7 @@ def fit_joint(
             neuron_id=neuron_id,
             seed=seed,
             bin_width=bin_width,
-            options={**options, **training_length},
+            options={**options, **length},
             among=({},) if points is None else points,
             trials=trials,
             covariates=covariates,

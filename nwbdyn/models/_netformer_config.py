@@ -152,6 +152,14 @@ def check(config: NetFormerConfig, layout: base.Layout) -> None:
             raise ValueError(f"no {name} {getattr(config, name)!r}; there are: {', '.join(known)}")
     if config.history < 1:
         raise ValueError(f"history is {config.history}; a window has at least 1 bin")
+    for name in ("embedding", "projection"):
+        width = getattr(config, name)
+        if width is not None and width < 1:
+            raise ValueError(f"{name} is {width}; it has to be 1 or more")
+    if not 0 <= config.dropout < 1:
+        raise ValueError(f"dropout is {config.dropout}; it has to be from 0 to below 1")
+    if config.ridge is not None and config.ridge < 0:
+        raise ValueError(f"ridge is {config.ridge}; a penalty is not negative")
     if config.layer_norm and not config.raw_values and config.history == 1:
         raise ValueError(
             "with layer norm a history of 1 bin predicts a constant; "

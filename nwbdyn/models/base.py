@@ -96,10 +96,6 @@ class Batch:
         """Random numbers off this batch's generator."""
         return Random(self.generator, self.activity.device)
 
-    def uniform(self, *shape: int) -> Tensor:
-        """Random numbers from [0, 1) off this batch's generator."""
-        return self.random.uniform(*shape)
-
 
 @dataclass(frozen=True)
 class Output:

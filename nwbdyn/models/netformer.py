@@ -9,8 +9,9 @@ With x_i the last H steps of neuron i and e_i its embedding:
     A_ij = s q_i . k_j            u_i = v_i + sum_j A_ij v_j            yhat_i = LN2(u_i)[H - 1]
 
 No softmax, no value map, no output layer. A is time-resolved because q and k see the activity;
-row = receiver. In training it is formed only where there are fewer tokens than one is wide, and
-then without the tokens (`_netformer_parts`). Else A v = s Z (Wq^T (Wk (Z^T V))), memory O(B N d).
+row = receiver. Training forms it only where a ridge asks for it and there are fewer tokens than
+one is wide, and then without the tokens (`_netformer_parts`); else
+A v = s Z (Wq^T (Wk (Z^T V))), memory O(B N d).
 
 Beyond the paper: covariates as tokens that are heard and not predicted, link functions with a
 constant per neuron, raw values, a factor per neuron on what it keeps of its own v_i (`retention`),
@@ -383,7 +384,7 @@ class NetFormer(base.Model):
         """Values with whole tokens silenced: an entry-wise dropout of A would have to form A."""
         if not (self.training and self.config.dropout):
             return values
-        chance = batch.uniform(*values.shape[:2], 1)
+        chance = batch.random.uniform(*values.shape[:2], 1)
         return values * (chance >= self.dropout) / (1 - self.dropout)
 
     @property

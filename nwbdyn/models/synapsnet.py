@@ -411,6 +411,9 @@ def _check(config: SynapsNetConfig, layout: base.Layout) -> None:
         raise ValueError(f"{layout.quantity} need loss={expected!r}; it is {config.loss!r}")
     if config.context < 1:
         raise ValueError(f"context is {config.context}; a window has at least 1 bin")
+    for name in ("embedding", "hidden"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name} is {getattr(config, name)}; it has to be 1 or more")
     if config.l1 is not None and config.l1 < 0:
         raise ValueError(f"l1 is {config.l1}; a penalty is not negative")
 

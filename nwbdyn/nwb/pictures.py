@@ -73,6 +73,8 @@ def tiles(
         chunks: their shape, None for an array that is stored in one piece.
         itemsize: bytes of a value.
     """
+    if 0 in shape:
+        return
     size = list(chunks or (1,) * len(shape))
     for axis in reversed(range(len(shape))):
         room = TILE // (int(np.prod(size)) * itemsize)

@@ -84,11 +84,13 @@ def _of_its_end(
     gained = first["validation"] - last["validation"]
     if not before or before[-1]["validation"] - last["validation"] <= _MUCH * gained:
         return []
-    unit = "epochs" if config.get("updates") is None else "updates"
+    unit, option = "updates", "--set updates="
+    if config.get("updates") is None:
+        unit, option = "epochs", "--epochs "
     limit: Any = config[unit]
     return [
         f"Validation still improved when training ended, at its limit of {limit:,} {unit}. Train "
-        f"longer, --set {unit}={2 * limit}."
+        f"longer, {option}{2 * limit}."
     ]
 
 

@@ -158,9 +158,8 @@ def compare(
         return np.stack([coupling.mean(mask).to_numpy().astype(np.float64) for mask in masks])
 
     seeds = [own.seed] * number
-    drawn = refits.matrices(problem, "state", simulated, seeds, place, read=by_state)
-    # (K, S, N, N)
-    return difference_p(by_state(own.model, problem.windows), drawn)
+    null = refits.matrices(problem, "state", simulated, seeds, place, read=by_state)  # (K, S, N, N)
+    return difference_p(by_state(own.model, problem.windows), null)
 
 
 def difference_p(weight: np.ndarray, null: np.ndarray) -> float:
