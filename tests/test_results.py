@@ -268,6 +268,17 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_it_is_cleared(tmp_
         run_directory.prepare(tmp_path, overwrite=True)
 
 
+LENGTH = {"config": {"epochs": 100, "updates": 2000}}
+SPIKES = {"binning": {"bin_width": 0.02, "quantity": "counts"}}
+OPEN = {
+    "config": {"l1": 0, "embedding": None, "ridge": None},
+    "binning": {"bin_width": 0.02},
+    "by_validation": ["embedding", "ridge"],
+}
+CLOSED = {"config": {"l1": 0, "embedding": 60, "ridge": 5}, "binning": {"bin_width": 0.02}}
+OTHER = CLOSED | {"config": {"l1": 1, "embedding": 60, "ridge": 0}}
+
+
 @pytest.mark.parametrize(
     ("before", "now", "said"),
     [
@@ -277,6 +288,22 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_it_is_cleared(tmp_
         ({"config": {"l1": None}}, {"config": {"l1": 0.1}}, "with --set l1=null, or"),
         ({"comparators": True}, {}, "with --comparators, or"),
         ({}, {"folds": 4}, "with no --folds, or"),
+        ({}, {"draws": 5}, "draws = 1, now it is 5. Resume with --draws 1, or"),
+        ({"draws": 5}, {}, "with --draws 5, or"),
+        ({"config": {"epochs": 60, "updates": None}}, LENGTH, "with --epochs 60, or"),
+        (LENGTH, {"config": {"epochs": 60, "updates": None}}, "updates=2000 and no --epochs, or"),
+        ({"config": {"epochs": 60}}, {"config": {"epochs": 100}}, "with --epochs 60, or"),
+        (SPIKES | {"split": 3}, SPIKES | {"split": 4, "sweep": [{}, {}]}, "with no --sweep, or"),
+        (SPIKES, {"binning": {"bin_width": 0.1 / 3}}, "0.0333333. Resume with --bin-width 0.02,"),
+        ({"binning": {"bin_width": 0.1 / 3}}, SPIKES, "with no --bin-width, or"),
+        (
+            OPEN,
+            CLOSED,
+            "left embedding and ridge to validation, now nothing is left to it. Resume "
+            "with no --set embedding, no --set ridge, or",
+        ),
+        (CLOSED, OPEN, "Resume with --set embedding=60, --set ridge=5, or"),
+        (OPEN, OTHER, "with --set l1=0, no --set embedding, no --set ridge, or"),
         ({"source": {"uri": "a"}}, {"source": {"uri": "b"}}, "with the same recording and"),
     ],
 )

@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 from nwbdyn.errors import FitError, ResultsError
+from nwbdyn.runs import asking
 
 FORMAT = 1  # raised whenever a reader of the previous number could misread the folder
 
@@ -212,51 +213,10 @@ def check_format(path: Path) -> None:
 
 def check_same(path: Path, asked: Mapping[str, object]) -> None:
     """Raise FitError unless the run in `path` was started with the same decisions."""
-    started = read_json(path, CONFIG)
-    wanted = plain(stamped(asked))
-    settled: Any = asked.get("by_validation", ())
-    for name in settled:
-        started["config"][name] = wanted["config"][name] = None  # type: ignore[index]
-    for described in (started, wanted) if settled else ():
-        for binning in _binnings(described):
-            binning |= {"context": None, "inputs": None}  # they follow from the config
-    difference = _first_difference(started, wanted)
-    if difference is not None:
-        name, before, now = difference
-        raise FitError(
-            f"The run in {path} was started with {name} = {before!r}, now it is {now!r}. Resume "
-            f"with {_as_asked(name, before)}, or start again with --overwrite or another -o."
-        )
-
-
-def _binnings(described: Any) -> list[dict[str, Any]]:
-    """Of a run, and of every recording that shares its model."""
-    return [part["binning"] for part in (described, *described.get("sessions", {}).values())]
-
-
-def _as_asked(name: str, value: Any) -> str:
-    """What on a command line makes a decision what it was."""
-    part, _, option = name.partition(".")
-    if part == "config":
-        return f"--set {option}={json.dumps(value)}"
-    if name == "seeds":
-        return f"--seeds {len(value)}"
-    if name not in _OPTIONS:
-        return "the same recording and choices"
-    given = "" if value is True else f" {value}"
-    return f"no {_OPTIONS[name]}" if value is None else f"{_OPTIONS[name]}{given}"
-
-
-_OPTIONS = {  # what a run was asked for -> the option that says so
-    "model": "--model",
-    "seed": "--seed",
-    "split.seed": "--seed",
-    "folds": "--folds",
-    "draws": "--draws",
-    "null": "--null",
-    "states": "--states",
-    "comparators": "--comparators",
-}
+    wanted: Any = plain(stamped(asked))
+    found = asking.difference(read_json(path, CONFIG), wanted)
+    if found is not None:
+        raise FitError(f"The run in {path} {found}, or start again with --overwrite or another -o.")
 
 
 def stamped(asked: Mapping[str, object]) -> dict[str, object]:
@@ -374,17 +334,6 @@ def room_for(path: Path) -> Iterator[None]:
             f"Cannot write {path}: the disk is full. Free some room there, or pass -o with a path "
             "on another disk; a fit goes on with --resume where it stopped."
         ) from error
-
-
-def _first_difference(before: Any, now: Any, name: str = "") -> tuple[str, Any, Any] | None:
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in [*before, *(key for key in now if key not in before)]:
-            label = f"{name}.{key}" if name else key
-            difference = _first_difference(before.get(key), now.get(key), label)
-            if difference is not None:
-                return difference
-        return None
-    return None if before == now else (name, before, now)
 
 
 def _clear(path: Path) -> None:
