@@ -410,6 +410,17 @@ def test_a_null_is_drawn_in_all_sessions_at_once_and_tested_in_each(tmp_path):
         assert edges["p"].min() >= edges.attrs["smallest_p"] == 1 / (1 + 2 * size * (size - 1))
         assert results.load(run / name).edges.attrs["null_hypothesis"]
         assert fits[name].metrics["edges"]["num_surrogates"] == 2
+    each = {name: fitted.metrics for name, fitted in fits.items()}
+    table = json.loads((run / "metrics.json").read_text())
+    said = scoreboard.of_joint(table, "synapsnet", each=each)
+    words = " ".join(said.split())
+    for name, metrics in each.items():
+        withheld = metrics["edges"]["withheld"]
+        assert f"{name}: Coupling " in words
+        assert f"No edge can be called significant: {withheld}." in words
+    assert "sign-flip" not in said  # two recordings cannot speak against chance
+    many = table | {"difference": table["difference"] | {"num_sessions": 6, "p": 0.03125}}
+    assert "test p = 0.031)." in scoreboard.of_joint(many, "synapsnet")
 
 
 def test_surrogates_of_a_joint_fit_are_those_of_each_session():

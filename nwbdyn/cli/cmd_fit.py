@@ -231,7 +231,11 @@ def command(
     if joint:
         table = run_directory.read_json(run, run_directory.METRICS)
         swept = choices["sweep"] is not None
-        terminal.say(scoreboard.of_joint(table, model, swept=swept), quiet=quiet)
+        each: dict[str, Any] = {
+            name: run_directory.read_json(run / name, run_directory.METRICS)
+            for name in run_directory.sessions_in(run)
+        }
+        terminal.say(scoreboard.of_joint(table, model, swept=swept, each=each), quiet=quiet)
         click.echo(str(run))
         return
     if several:

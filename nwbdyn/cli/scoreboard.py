@@ -11,6 +11,8 @@ from nwbdyn.runs.results import Fit
 from nwbdyn.scoring import verdict
 
 _MOST_CANDIDATES = 20  # of a sweep, on a terminal
+_MOST_SESSIONS = 20  # of a joint fit, whose edges are told on a terminal
+_FEWEST_FLIPPED = 6  # recordings; with five p is at least 2 / 2**5 = .0625
 _MOST_SECONDARY = 4  # columns beside the primary metric that fit on a terminal
 
 
@@ -100,11 +102,18 @@ def _width(columns: Sequence[Sequence[str]]) -> int:
     return sum(max(map(len, column)) for column in columns) + 2 * (len(columns) - 1)
 
 
-def of_joint(metrics: Mapping[str, Any], model: str, *, swept: bool = False) -> str:
+def of_joint(
+    metrics: Mapping[str, Any],
+    model: str,
+    *,
+    swept: bool = False,
+    each: Mapping[str, dict[str, Any]] = {},
+) -> str:
     """One row per session that shares a model, and how often it beats the best baseline.
 
     Args:
         swept: its settings are those of a sweep, whose candidates stand above.
+        each: session -> its own metrics; where a null was run, what they say of its edges is below.
     """
     rows = [
         [
@@ -125,13 +134,13 @@ def of_joint(metrics: Mapping[str, Any], model: str, *, swept: bool = False) -> 
     if paired is not None:
         sentences.append(
             f"It scores above the best baseline in {paired['num_above']} of "
-            f"{paired['num_sessions']} recordings, by {paired['mean']:+.3f} on average (sign-flip "
-            f"test p = {paired['p']:.2g})."
+            f"{paired['num_sessions']} recordings, by {paired['mean']:+.3f} on average"
+            f"{_sign_flip(paired)}."
         )
     for name, found in metrics.get("comparators", {}).items():
         sentences.append(
             f"Against a network with {name}: {found['mean']:+.3f} on average, above it in "
-            f"{found['num_above']} of {found['num_sessions']} (p = {found['p']:.2g})."
+            f"{found['num_above']} of {found['num_sessions']}{_sign_flip(found)}."
         )
     agreeing = [r for r in metrics.get("seeds_agree", {}).values() if r is not None]
     if agreeing:
@@ -139,7 +148,23 @@ def of_joint(metrics: Mapping[str, Any], model: str, *, swept: bool = False) -> 
             f"Mean couplings of two seeds agree at r = {min(agreeing):.2f} to {max(agreeing):.2f}."
         )
     above = _candidates(metrics["candidates"]) if swept and "candidates" in metrics else []
-    return "\n".join([*above, table, "", textwrap.fill(" ".join(sentences), terminal.WIDTH)])
+    told = {name: said for name, own in each.items() if (said := verdict.of_edges(own))}
+    below = [
+        textwrap.fill(f"{name}: {said}", terminal.WIDTH)
+        for name, said in list(told.items())[:_MOST_SESSIONS]
+    ]
+    if len(told) > len(below):
+        below.append(f"and {len(told) - len(below)} more, each in the report of its recording")
+    return "\n".join(
+        [*above, table, "", textwrap.fill(" ".join(sentences), terminal.WIDTH), *below]
+    )
+
+
+def _sign_flip(paired: Mapping[str, Any]) -> str:
+    """The p of a sign-flip test, where it has enough recordings to fall below .05."""
+    if paired["num_sessions"] < _FEWEST_FLIPPED:
+        return ""
+    return f" (sign-flip test p = {paired['p']:.2g})"
 
 
 def of_benchmark(metrics: dict[str, Any], model: str) -> list[str]:

@@ -95,7 +95,8 @@ def _said_of_validation(
 
 
 def _listed(names: Sequence[str]) -> str:
-    return " and ".join(names) or "nothing"
+    *others, last = names or ["nothing"]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _shown(value: Any) -> str:

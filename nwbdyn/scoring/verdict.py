@@ -53,6 +53,13 @@ def winner(metrics: dict[str, Any], model: str) -> str:
     return f"{model} does not beat the best baseline: {scores}."
 
 
+def of_edges(metrics: dict[str, Any]) -> str:
+    """What coupling added and which edges stand, where a null was run; "" without one."""
+    if metrics.get("edges") is None:
+        return ""
+    return " ".join([*_coupling(metrics.get("coupling")), *_edges(metrics)])
+
+
 def of_training(history: Sequence[Mapping[str, float]], config: Mapping[str, object]) -> list[str]:
     """A sentence where training was too fast or too short, and what to try.
 
