@@ -152,7 +152,7 @@ def test_overwriting_takes_away_all_that_a_fit_left_and_nothing_else(tmp_path):
     folders = {path.name.partition("-")[0] for path in run.iterdir() if path.is_dir()}
     assert folders >= {"seed", "fold", "choice", "comparator", "without", "static", "refits"}
     own = {run / "notes.txt", run / "static" / "notes.txt"}
-    for file in own:
+    for file in (*own, run / "report.html"):
         file.touch()
     run_directory.prepare(run, overwrite=True)
     assert {path for path in run.rglob("*") if path.is_file()} == own

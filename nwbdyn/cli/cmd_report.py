@@ -58,11 +58,12 @@ def command(
     import matplotlib
 
     from nwbdyn.report import page
+    from nwbdyn.runs import run_directory
     from nwbdyn.runs.results import load
 
     matplotlib.use("agg")  # figures go into the page; no window opens
     fit = load(run)
-    path = output or run / "report.html"
+    path = output or run / run_directory.REPORT
     with terminal.watch(quiet=quiet) as report:
         table = None if states is None else _states(fit, states, report)
         columns = None if by is None else [name.strip() for name in by.split(",")]

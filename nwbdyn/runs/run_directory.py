@@ -10,6 +10,7 @@
       submission.h5        rates for a Neural Latents data set, where these were asked for
       metrics.json         scores of model and baselines; written last, so it marks a complete run
       lock.json            the process that writes here, while it does (see `lock`)
+      report.html          the page of `nwbdyn report`, where it was asked for
 
 With several seeds each trains in a folder `seed-<seed>` of its own, and each fold of a
 cross-validation is a run of its own in `fold-<k>`. Each further draw of held-out neurons is in
@@ -46,6 +47,7 @@ SUBMISSION = "submission.h5"
 SUMS = "sums.npz"  # of a draw of held-out neurons
 REFITS = "refits"  # folder
 LOCK = "lock.json"
+REPORT = "report.html"
 SUMMARY = "summary.json"  # of a folder of runs, each of a recording of its own
 MEMBERS = (  # folders of further trainings and runs
     *("seed-*", "fold-*", "draw-*", "choice-*", "comparator-*", "refit-*"),
@@ -346,7 +348,7 @@ def _clear(path: Path) -> None:
         _clear(folder)
         if not any(folder.iterdir()):
             folder.rmdir()
-    for name in FILES:
+    for name in (*FILES, REPORT):
         (path / name).unlink(missing_ok=True)
         (path / (name + _PARTIAL)).unlink(missing_ok=True)
     for file in (path / REFITS).glob("*.npy*"):
