@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from small_fits import LINEAR, SMALL_STNDT, imaging, units
-from test_joint import SMALL, days
+from test_joint import SMALL, TINY, days
 
 from nwbdyn.errors import DataError, FitError
 from nwbdyn.fitting import fit
@@ -26,7 +26,7 @@ def without_spikes(recording: Recording, unit: int) -> Recording:
     return replace(recording, activity=activity)
 
 
-@pytest.mark.parametrize(("model", "options"), [("netformer", LINEAR), ("synapsnet", SMALL)])
+@pytest.mark.parametrize(("model", "options"), [("netformer", LINEAR), ("synapsnet", TINY)])
 def test_a_constant_trace_is_left_out_of_the_scores_and_harms_nobody(model, options):
     data = imaging(8).activity.data.copy()
     data[:, 3] = 7.0
@@ -42,7 +42,7 @@ def test_a_constant_trace_is_left_out_of_the_scores_and_harms_nobody(model, opti
 
 @pytest.mark.parametrize(
     ("model", "options"),
-    [("netformer", {}), ("synapsnet", SMALL), ("stndt", SMALL_STNDT)],
+    [("netformer", {}), ("synapsnet", TINY), ("stndt", SMALL_STNDT)],
 )
 def test_a_silent_unit_harms_nobody(model, options):
     made = fit(without_spikes(units(), 4), model, epochs=1, options=options, draws=1)
@@ -76,9 +76,7 @@ def test_one_neuron_is_refused(model):
         fit(alone, model)
 
 
-@pytest.mark.parametrize(
-    ("model", "options"), [("netformer", {"history": 3}), ("synapsnet", SMALL)]
-)
+@pytest.mark.parametrize(("model", "options"), [("netformer", {"history": 3}), ("synapsnet", TINY)])
 def test_more_neurons_than_bins_are_fitted(model, options):
     rng = np.random.default_rng(0)
     few = imaging(130, 90)
@@ -89,7 +87,7 @@ def test_more_neurons_than_bins_are_fitted(model, options):
 
 @pytest.mark.parametrize(
     ("model", "options"),
-    [("netformer", {}), ("synapsnet", SMALL), ("stndt", SMALL_STNDT)],
+    [("netformer", {}), ("synapsnet", TINY), ("stndt", SMALL_STNDT)],
 )
 def test_counts_above_all_that_training_saw_give_finite_rates(model, options):
     calm = units()
@@ -118,7 +116,7 @@ def test_labels_of_half_the_neurons_constrain_and_describe_these_alone():
     assert float(blocks.mean("time")[0, 0]) == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize(("model", "options"), [("netformer", LINEAR), ("synapsnet", SMALL)])
+@pytest.mark.parametrize(("model", "options"), [("netformer", LINEAR), ("synapsnet", TINY)])
 def test_behaviour_without_a_single_value_is_told_and_changes_nothing(model, options):
     recording = imaging(8)
     empty = Covariate("speed", np.full((600, 1), np.nan), recording.activity.timestamps)

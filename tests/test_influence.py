@@ -75,7 +75,7 @@ def test_the_mean_is_over_all_windows_and_as_many_are_kept_as_there_is_room_for(
 
 @pytest.mark.parametrize(
     ("model", "options"),
-    [("netformer", {"history": 3, "ridge": 0.0}), ("synapsnet", {"updates": 20, "hidden": 8})],
+    [("netformer", {"history": 3, "ridge": 0.0}), ("synapsnet", {"hidden": 8})],
 )
 def test_a_fit_holds_it_beside_the_models_own_form_and_so_does_its_run(model, options, tmp_path):
     recording, _ = simulate.sample("sample:network?neurons=6&steps=400")

@@ -21,7 +21,8 @@ from nwbdyn.runs import results, run_directory
 from nwbdyn.scoring import evaluation
 from nwbdyn.trust import refits, resampled
 
-SMALL = {"context": 4, "hidden": 8, "updates": 30, "batch_size": 32}  # of SynapsNet
+TINY = {"context": 4, "hidden": 8, "batch_size": 32}  # of SynapsNet
+SMALL = TINY | {"updates": 30}
 
 
 def session(name: str, num_neurons: int = 5, frames: int = 300, seed: int = 0, **columns: object):

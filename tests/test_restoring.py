@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from small_fits import LINEAR, SMALL_STNDT, imaging, units
-from test_joint import SMALL, days
+from test_joint import SMALL, TINY, days
 
 import nwbdyn
 from nwbdyn.errors import ConfigError, ResultsError
@@ -18,7 +18,7 @@ from nwbdyn.runs.restoring import lesion, restore
     ("model", "recording", "options"),
     [
         ("netformer", imaging(8), LINEAR),
-        ("synapsnet", imaging(8), SMALL),
+        ("synapsnet", imaging(8), TINY),
         ("stndt", units(), SMALL_STNDT),
     ],
 )
