@@ -76,7 +76,7 @@ def models_page() -> str:
         parts.append(f"{model.paper}\n")
         parts.append(f"Takes {', '.join(sorted(model.quantities))}; predicts: {model.target}.\n")
         parts.append(f"```text\n{_fields(model.Config)}\n```\n")
-        parts += _presets(getattr(import_module(f"nwbdyn.models.{name}"), "PRESETS", {}))
+        parts += _presets(model.presets)
     base = import_module("nwbdyn.models.base").Config
     parts.append("## Options of every model\n")
     parts.append(f"```text\n{_fields(base)}\n```\n")

@@ -6,7 +6,6 @@ What does not fit together is refused here, with the value, what was expected an
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from hashlib import sha256
-from importlib import import_module
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
@@ -306,10 +305,9 @@ def check_options(name: str, model_class: type[Model], options: Mapping[str, obj
     Raises:
         ConfigError: an unknown option, or a value of another type.
     """
-    presets = getattr(import_module(model_class.__module__), "PRESETS", {})
-    allowed = {item.name for item in fields(model_class.Config)} | (
-        {"preset"} if presets else set()
-    )
+    presets = model_class.presets
+    allowed = {item.name for item in fields(model_class.Config)}
+    allowed |= {"preset"} if presets else set()
     for option, value in options.items():
         if option not in allowed:
             raise ConfigError(f"{name} has no option {option!r}{not_among(option, allowed)}")

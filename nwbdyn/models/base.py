@@ -137,6 +137,7 @@ class Model(nn.Module):
     form: ClassVar[str]  # native connectivity, a name in `nwbdyn.forms.FORMS`
     Config: ClassVar[type[BaseConfig]]
     paper: ClassVar[str]  # one-line citation
+    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {}  # name -> options; for `configure`
     spike_bin_width: ClassVar[float] = 0.020  # seconds, where nobody asks for another
     edges_calibrated: ClassVar[bool] = False  # few of the edges called on known networks are false
     ablations: ClassVar[tuple[str, ...]] = ()  # what `forward(batch, maps=…)` can put for its maps

@@ -59,6 +59,7 @@ class NetFormer(base.Model):
     form: ClassVar[str] = "netformer"
     Config: ClassVar[type[base.Config]] = NetFormerConfig
     paper: ClassVar[str] = "Lu et al., NetFormer, ICLR 2025"
+    presets: ClassVar[dict[str, dict[str, object]]] = PRESETS
     numbers: ClassVar[tuple[str, ...]] = ("dropout", "ridge", "type_weight")
     apart: ClassVar[tuple[str, ...]] = ("start", "schedule")
     config: NetFormerConfig
@@ -414,9 +415,9 @@ class NetFormer(base.Model):
             values = moving.values(self.config.history)
         weight = attention
         if not self.config.coupling:
-            own = torch.eye(num_neurons, attention.shape[2], device=attention.device)
+            own = torch.eye(*attention.shape[1:], dtype=attention.dtype, device=attention.device)
             own[:, num_neurons:] = 1  # covariates are heard all the same
-            weight = attention * own.to(attention)
+            weight = attention * own
         hidden = {"size": size_of_attention(attention)}
         return weight @ self._drop(values, batch), values, hidden
 

@@ -50,6 +50,7 @@ class STNDT(base.Model):
     form = "attention"
     Config: ClassVar[type[base.Config]] = Config
     paper = "Le & Shlizerman, STNDT, NeurIPS 2022, arXiv 2206.04727"
+    presets = PRESETS
     ablations = MAPS[1:]
     numbers = ("contrast_weight",)
     apart = ("warmup", "start_at_mean")
