@@ -1,4 +1,4 @@
-"""Shared fixtures: where the real recordings are, and a cache that is nobody's own."""
+"""Shared fixtures: the real recordings, a cache that is nobody's own, a lab's files."""
 
 import os
 from collections.abc import Iterator
@@ -31,3 +31,19 @@ def cache(tmp_path_factory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NWBDYN_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A lab's imaging session."""
+    import lab_files
+
+    return lab_files.write_imaging(tmp_path / "lab.nwb")
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> Path:
+    """A lab's recording of spikes."""
+    import lab_files
+
+    return lab_files.write_units(tmp_path / "units.nwb")

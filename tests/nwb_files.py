@@ -38,6 +38,11 @@ def typed(parent: h5py.Group, name: str, neurodata_type: str, **attributes) -> h
     return group
 
 
+def behaviour(file: h5py.File) -> h5py.Group:
+    """The processing module of behaviour."""
+    return typed(file["processing"], "behavior", "ProcessingModule")
+
+
 def table(parent: h5py.Group, name: str, neurodata_type: str, /, **columns) -> h5py.Group:
     """A DynamicTable; a column given as a list of lists becomes ragged."""
     group = typed(parent, name, neurodata_type, colnames=np.array(list(columns), dtype=TEXT))

@@ -20,16 +20,6 @@ from nwbdyn.nwb.model_run import name_of
 from nwbdyn.nwb.write import export
 
 
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return lab_files.write_imaging(tmp_path / "lab.nwb")
-
-
-@pytest.fixture
-def units(tmp_path: Path) -> Path:
-    return lab_files.write_units(tmp_path / "units.nwb")
-
-
 def test_enriching_leaves_the_source_and_its_object_ids_as_they_were(source, tmp_path):
     before = sha256(source)
     fit = lab_files.fit_of(source)

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import h5py
 import lab_files
@@ -17,11 +16,6 @@ from nwbdyn.errors import ConfigError, ResultsError
 from nwbdyn.nwb import couplings
 from nwbdyn.nwb.model_run import name_of
 from nwbdyn.nwb.write import export
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return lab_files.write_imaging(tmp_path / "lab.nwb")
 
 
 def test_predictions_lie_on_the_recordings_clock_with_their_split(source, tmp_path):

@@ -27,11 +27,6 @@ from nwbdyn.runs import run_directory
 
 
 @pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return lab_files.write_imaging(tmp_path / "lab.nwb")
-
-
-@pytest.fixture
 def run(source, tmp_path) -> Path:
     return lab_files.fit_of(source).save(tmp_path / "run")
 

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import lab_files
 import pytest
@@ -11,11 +10,6 @@ from exported_files import SITE, messages
 from nwbdyn.nwb.write import export
 
 DANDI = "from dandi.cli.command import main; main()"
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return lab_files.write_imaging(tmp_path / "lab.nwb")
 
 
 @pytest.mark.parametrize("write", [lab_files.write_imaging, lab_files.write_units])

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import h5py
 import lab_files
@@ -14,16 +13,6 @@ from pynwb import NWBHDF5IO
 from nwbdyn.errors import ConfigError, ResultsError
 from nwbdyn.nwb.model_run import name_of
 from nwbdyn.nwb.write import export
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return lab_files.write_imaging(tmp_path / "lab.nwb")
-
-
-@pytest.fixture
-def units(tmp_path: Path) -> Path:
-    return lab_files.write_units(tmp_path / "units.nwb")
 
 
 def test_the_name_follows_the_archives_rule(source, units, tmp_path):

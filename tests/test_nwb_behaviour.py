@@ -3,6 +3,7 @@
 import h5py
 import numpy as np
 from nwb_files import (
+    behaviour,
     made,
     noted,
     nwb,
@@ -12,10 +13,6 @@ from nwb_files import (
     typed,
     units,
 )
-
-
-def behaviour(file: h5py.File) -> h5py.Group:
-    return typed(file["processing"], "behavior", "ProcessingModule")
 
 
 def test_columns_named_in_the_comments_are_the_channels(tmp_path):

@@ -1,9 +1,9 @@
 """Types of extensions, and everything in a file that a fit does not read."""
 
-import h5py
 import pandas as pd
 import pytest
 from nwb_files import (
+    behaviour,
     made,
     noted,
     nwb,
@@ -15,10 +15,6 @@ from nwb_files import (
 )
 
 from nwbdyn.errors import ReadError
-
-
-def behaviour(file: h5py.File) -> h5py.Group:
-    return typed(file["processing"], "behavior", "ProcessingModule")
 
 
 def test_an_extension_s_type_is_known_by_its_cached_specification(tmp_path):
