@@ -61,8 +61,8 @@ def intervals(values: np.ndarray, length: int, seed: int) -> dict[str, tuple[Int
     """By method: of the score, and of the difference."""
     true, right, wrong = predicted(values)
     numbers = metrics.time_blocks(len(true), length)
-    ours = metrics._resampled(r2, true, (right,), numbers, 1000, seed)
-    theirs = metrics._resampled(r2, true, (wrong,), numbers, 1000, seed)
+    ours = metrics.resampled(r2, true, (right,), numbers, 1000, seed)
+    theirs = metrics.resampled(r2, true, (wrong,), numbers, 1000, seed)
     return {
         "percentiles": (percentiles(ours), percentiles(ours - theirs)),
         "symmetric, as in a fit": (

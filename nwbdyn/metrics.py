@@ -63,7 +63,7 @@ def block_interval(
     Returns:
         (low, high); (nan, nan) with fewer than two blocks, which hold no spread to measure.
     """
-    draws = _resampled(score, true, predictions, blocks, num_resamples, seed)
+    draws = resampled(score, true, predictions, blocks, num_resamples, seed)
     low, high = around(score(true, *predictions), draws, level, len(np.unique(blocks)))
     return low, min(high, score.most)
 
@@ -84,8 +84,8 @@ def difference_interval(
     Only entries that both predict are used. See `block_interval`.
     """
     both = np.where(np.isfinite(prediction) & np.isfinite(reference), true, np.nan)
-    ours = _resampled(score, both, (prediction,), blocks, num_resamples, seed)
-    theirs = _resampled(score, both, (reference,), blocks, num_resamples, seed)
+    ours = resampled(score, both, (prediction,), blocks, num_resamples, seed)
+    theirs = resampled(score, both, (reference,), blocks, num_resamples, seed)
     difference = score(both, prediction) - score(both, reference)
     return around(difference, ours - theirs, level, len(np.unique(blocks)))
 
@@ -409,7 +409,7 @@ def _terms(score: Score, true: np.ndarray, *predictions: np.ndarray) -> tuple[np
     return tuple(np.where(seen, term, 0.0) for term in terms)
 
 
-def _resampled(
+def resampled(
     score: Score,
     true: np.ndarray,
     predictions: tuple[np.ndarray, ...],
@@ -417,7 +417,12 @@ def _resampled(
     num_resamples: int,
     seed: int,
 ) -> np.ndarray:
-    """(num_resamples,) the score of drawn blocks; empty with fewer than two blocks."""
+    """(num_resamples,) the score of blocks drawn with replacement; empty with fewer than two.
+
+    Args:
+        true, predictions: (T, N) each.
+        blocks: (T,) the number of the block that a bin lies in.
+    """
     sums = _drawn_sums(score, true, predictions, blocks, num_resamples, seed)
     return score.total(*sums) if sums else np.empty(0)
 

@@ -131,7 +131,7 @@ def test_an_interval_holds_its_own_score_where_percentiles_do_not():
         true[first : first + 10, neuron] += 3
     prediction = np.where(true > 1, true, 0.3)
     blocks = metrics.time_blocks(200, 20)
-    draws = metrics._resampled(metrics.r2, true, (prediction,), blocks, 1000, 0)
+    draws = metrics.resampled(metrics.r2, true, (prediction,), blocks, 1000, 0)
     score = metrics.r2(true, prediction)
     assert np.quantile(draws, 0.975) < score
     low, high = metrics.block_interval(metrics.r2, true, prediction, blocks=blocks)
