@@ -148,7 +148,8 @@ def fit(
     if folds is not None and folds < splits.FEWEST_FOLDS:
         raise ConfigError(f"folds is {folds}; at least {splits.FEWEST_FOLDS} folds are needed.")
     place = Workplace(run, resume=resume, report=report, engine=engine, team=team)
-    length, adopted = training_length(epochs, options), None
+    length = training_length(epochs, options)
+    adopted = None
     if adopt is not None:
         adopted = adopting.read(adopt, model)
         options = {**adopted.options, **options}

@@ -61,8 +61,8 @@ def main() -> None:
     file, a local .nwb file or folder, or sample:reach and sample:cortex (simulated here, no
     network).
     """
-    # Before torch is imported: its threads would spin while they wait for each other, and where
-    # other programs take processors, a fit of a small model would take several times as long.
+    # Before torch is imported: its threads would spin while they wait for each other, which takes
+    # processors from other programs and, where these take them back, slows fits of small models.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a C locale must not crash a table

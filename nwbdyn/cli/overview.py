@@ -33,12 +33,11 @@ def _row(summary: dict[str, Any], model: str | None) -> tuple[str, ...]:
     if "skipped" in summary:
         return (name, *[""] * 5, NOTHING)
     neurons, length = summary["neurons"], summary["clock"]["duration"]
+    quantity = summary["activity"]["quantity"]
     return (
         name,
         f"{neurons['count']} {'units' if neurons['kind'] == 'unit' else 'ROIs'}",
-        "spikes"
-        if summary["activity"]["quantity"] == "counts"
-        else summary["activity"]["quantity"],
+        "spikes" if quantity == "counts" else quantity,
         "" if length is None else terminal.duration(length),
         "" if summary["trials"] is None else str(summary["trials"]["rows"]),
         str(len(summary["notes"]) or ""),
