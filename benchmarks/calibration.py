@@ -34,19 +34,21 @@ from machine import publish, table
 
 from nwbdyn import baselines, metrics
 from nwbdyn.baselines import autoregression, vector
-from nwbdyn.baselines import problem as regression
+from nwbdyn.baselines import lagged_design as regression
 from nwbdyn.baselines.regression import Ridge
-from nwbdyn.learning import members, readout
-from nwbdyn.learning.members import Workplace
-from nwbdyn.learning.problem import Problem, pose
+from nwbdyn.evaluation import scoring, verdict
+from nwbdyn.fitting import train_models
+from nwbdyn.fitting.assemble import task_of
+from nwbdyn.fitting.stages import edge_tests, state_test, static_control, surrogate_data
+from nwbdyn.fitting.task import FitTask, build_task
+from nwbdyn.fitting.train_models import RunContext
+from nwbdyn.inference import readout
 from nwbdyn.recording import Neurons, Recording, Source, Traces
-from nwbdyn.scoring import evaluation, verdict
-from nwbdyn.scoring.summary import task_of
 from nwbdyn.simulate import sample
 from nwbdyn.simulate.network import RADIUS, balanced
-from nwbdyn.trust import identifiability, refits, resampled, significance, state_null
-from nwbdyn.trust.significance import LEVEL, RULE, RULES, Evidence
-from nwbdyn.trust.surrogates import Null
+from nwbdyn.statistics import significance
+from nwbdyn.statistics.significance import LEVEL, RULE, RULES, NullSamples
+from nwbdyn.statistics.surrogates import Null
 
 NULL = Null("shift", 20)
 PICKED = ("rate", range(3))  # the kind of network and the seeds that RULE was chosen on
@@ -91,22 +93,22 @@ def independent(seed: int, *, neurons: int = 8, steps: int = 800) -> Recording:
     return traces(x[100:], seed)
 
 
-def judged(problem: Problem, seed: int) -> tuple[Evidence, np.ndarray, str]:
+def judged(problem: FitTask, seed: int) -> tuple[NullSamples, np.ndarray, str]:
     """The refits, the edges that a fit reports, and why it reports none, "" where it may."""
-    place = Workplace()
-    trained = members.train_each(problem, [seed], place)
-    uncoupled = members.predict_uncoupled(problem, seed, place)
+    place = RunContext()
+    trained = train_models.train_seeds(problem, [seed], place)
+    uncoupled = train_models.predict_without_coupling(problem, seed, place)
     own = readout.predict(trained[0].model, problem.windows)
-    coupling = evaluation.compare(task_of(problem), own, uncoupled)
-    evidence = refits.collect(problem, trained, NULL, place, seed=seed)
+    coupling = scoring.paired_difference(task_of(problem), own, uncoupled)
+    evidence = edge_tests.collect(problem, trained, NULL, place, seed=seed)
     ids = problem.binned.neurons.ids
     table = readout.edges([evidence.weight], problem.binned.neurons)
-    table, summary, _ = significance.judge(
+    table, summary, _ = significance.edge_statistics(
         table,
         ids,
         evidence,
         coupling=coupling,
-        uncalibrated=problem.model_class.uncalibrated(problem.config, problem.layout),
+        uncalibrated=problem.model_class.q_withheld_reason(problem.config, problem.layout),
     )
     hits = table[table["q"] <= LEVEL]
     reported = np.zeros(evidence.weight.shape, dtype=bool)
@@ -114,12 +116,12 @@ def judged(problem: Problem, seed: int) -> tuple[Evidence, np.ndarray, str]:
     return evidence, reported, summary["withheld"]
 
 
-def through_the_same_null(problem: Problem, seed: int) -> Evidence:
+def through_the_same_null(problem: FitTask, seed: int) -> NullSamples:
     """A ridge VAR(1) on the recording, its surrogates and its halves."""
     context = problem.spec.context
 
     def posed(binned):
-        return regression.pose(binned, problem.split, context, 1)
+        return regression.build_lagged_design(binned, problem.split, context, 1)
 
     def weights(posed_on, rows):
         ridge = Ridge(posed_on.lagged(rows, 1, slice(None)), posed_on.targets(rows))
@@ -127,20 +129,20 @@ def through_the_same_null(problem: Problem, seed: int) -> Evidence:
 
     own = posed(problem.binned)
     penalty = vector.ridge(problem.binned, own, autoregression.best(own))[1].penalty
-    make, words = resampled.recipe(problem, NULL)
+    make, words = surrogate_data.recipe(problem, NULL)
     null = []
     for k in range(NULL.number):
         shifted = posed(make(np.random.default_rng([seed, k, 0])))
         null.append(weights(shifted, shifted.train))
     halves = []
-    for k in range(refits.HALF_PAIRS):
-        half = resampled.half_of_blocks(problem, np.random.default_rng([seed, k, 1]))
+    for k in range(edge_tests.HALF_PAIRS):
+        half = surrogate_data.half_of_blocks(problem, np.random.default_rng([seed, k, 1]))
         rows = (own.train[half[own.train]], own.train[~half[own.train]])
         halves.append([weights(own, part) for part in rows])
-    return Evidence(weights(own, own.train), np.stack(null), np.array(halves), NULL.kind, words)
+    return NullSamples(weights(own, own.train), np.stack(null), np.array(halves), NULL.kind, words)
 
 
-def called(evidence: Evidence, rule: str) -> np.ndarray:
+def called(evidence: NullSamples, rule: str) -> np.ndarray:
     """(N, N) bool, edges at q <= LEVEL."""
     se = significance.standard_error(evidence.halves)
     p = significance.pooled_p(evidence.weight, evidence.null, rule=rule, se=se)
@@ -152,7 +154,9 @@ def alone(model: str, number: int) -> None:
     alarms: dict[tuple[str, str], list[bool]] = {}
     withheld = 0
     for seed in range(number):
-        problem = pose(independent(seed), model, seed=seed, options=OPTIONS[model, "independent"])
+        problem = build_task(
+            independent(seed), model, seed=seed, options=OPTIONS[model, "independent"]
+        )
         evidence, reported, why = judged(problem, seed)
         var = through_the_same_null(problem, seed)
         for rule in RULES:
@@ -194,8 +198,10 @@ def planted(
         address = f"sample:network?kind={system}&seed={seed}&neurons={neurons}"
         recording, truth = sample(address)
         wiring = truth.coupling
-        problem = pose(recording, model, seed=seed, options=options)
-        problem = members.choose(problem, members.candidates(problem), seed, Workplace()).problem
+        problem = build_task(recording, model, seed=seed, options=options)
+        problem = train_models.select_candidate(
+            problem, train_models.candidates(problem), seed, RunContext()
+        ).problem
         evidence, reported, _ = judged(problem, seed)
         var = through_the_same_null(problem, seed)
         for rule in RULES:
@@ -239,17 +245,17 @@ def states(number: int, steps: int, kinds: Sequence[str]) -> None:
         found: dict[str, list[bool]] = {}
         for seed in range(number):
             recording, table_of_states = driven_by_state(link, seed, steps=steps)
-            problem = pose(recording, "netformer", seed=seed, options=SHORTER)
-            place = Workplace()
-            (trained,) = members.train_each(problem, [seed], place)
-            refit = identifiability.train_static(problem, trained, place)
+            problem = build_task(recording, "netformer", seed=seed, options=SHORTER)
+            place = RunContext()
+            (trained,) = train_models.train_seeds(problem, [seed], place)
+            refit = static_control.train_static(problem, trained, place)
             assert refit is not None
-            static = identifiability.against_static(problem, trained, refit)
+            static = static_control.against_static(problem, trained, refit)
             context = problem.spec.context
             rivals = baselines.next_bin(problem.binned, problem.split, context=context)
             ours = readout.predict(trained.model, problem.windows)
-            var = evaluation.compare(task_of(problem), ours, rivals["VAR ridge"].prediction)
-            p = state_null.compare(
+            var = scoring.paired_difference(task_of(problem), ours, rivals["VAR ridge"].prediction)
+            p = state_test.compare(
                 problem, trained, refit, table_of_states, place, number=NULL.number
             )
             than = [verdict.above_zero(static), verdict.above_zero(var)]

@@ -23,13 +23,13 @@ from machine import finished, publish, table
 
 from nwbdyn import metrics
 from nwbdyn.baselines.regression import Ridge
-from nwbdyn.learning.ensembles import Member, train_all
-from nwbdyn.learning.readout import connectivity, predict
+from nwbdyn.data import binning, splits
+from nwbdyn.data.windows import Windows
+from nwbdyn.inference.readout import connectivity, predict
 from nwbdyn.models import load
 from nwbdyn.models.base import Layout
 from nwbdyn.simulate import sample
-from nwbdyn.tensors import binning, splits
-from nwbdyn.tensors.windows import Windows
+from nwbdyn.training.batched import BatchedModel, train_batched
 
 PENALTIES = np.logspace(-5, 2, 15)
 EXCITATORY = "EC"
@@ -53,7 +53,7 @@ class System:
     def __init__(self, name: str, address: str) -> None:
         recording, truth = sample(address)
         self.name = name
-        self.binned = binning.bin(recording)
+        self.binned = binning.bin_recording(recording)
         self.split = splits.make(self.binned, seed=0, hold_out=False, gap=99)
         self.types = self.binned.neurons.table["cell_type"].astype(str).to_numpy()
         assert truth.coupling is not None
@@ -110,8 +110,8 @@ class System:
         config = model_class.configure(layout, **options)
         windows = Windows(self.binned, self.split, model_class.windows(config, layout))
         candidates = model_class.candidates(config, layout, len(windows.starts("train")))
-        members = [Member(each, windows, seed=0) for each in candidates]
-        fits = train_all(model_class, layout, members, device=torch.device("cpu"))
+        members = [BatchedModel(each, windows, seed=0) for each in candidates]
+        fits = train_batched(model_class, layout, members, device=torch.device("cpu"))
         fitted = min(fits, key=lambda each: each.best)
         answer = connectivity(fitted.model, windows)
         found = {"all": np.asarray(answer.mean())}

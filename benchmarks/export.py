@@ -27,10 +27,10 @@ from machine import publish, table
 from scipy.signal import lfilter
 
 import nwbdyn
-from nwbdyn.connectivity import Connectivity
+from nwbdyn.connectivity.connectivity import Connectivity
+from nwbdyn.data.splits import GAP, TEST, TRAIN, VAL
 from nwbdyn.recording import Neurons, Source
-from nwbdyn.runs.results import Fit, Predictions
-from nwbdyn.tensors.splits import GAP, TEST, TRAIN, VAL
+from nwbdyn.results.fit_results import Fit, Predictions
 
 CONTEXT, WIDTH, BIN = 5, 30, 0.1
 QUESTIONS = 20

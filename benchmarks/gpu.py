@@ -31,13 +31,13 @@ from stndt_spikes import RECIPE
 from torch import Tensor
 
 from nwbdyn import metrics
-from nwbdyn.learning.ensembles import Member, train_all
-from nwbdyn.learning.problem import Problem, pose
-from nwbdyn.learning.readout import predict
-from nwbdyn.learning.training import Loop, train
+from nwbdyn.fitting.task import FitTask, build_task
+from nwbdyn.inference.readout import predict
 from nwbdyn.models.stndt import STNDT
 from nwbdyn.recording import Neurons, Recording, Source, Traces
 from nwbdyn.simulate import sample
+from nwbdyn.training.batched import BatchedModel, train_batched
+from nwbdyn.training.trainer import Trainer, train
 
 SEEDS, STNDTS = 32, 16
 NETFORMER = {"ridge": 3e3}
@@ -81,7 +81,7 @@ def in_turns(
     return [median(each[1:]) for each in spent]
 
 
-def many_over_one(problem: Problem, number: int, rounds: int, device: torch.device) -> list[object]:
+def many_over_one(problem: FitTask, number: int, rounds: int, device: torch.device) -> list[object]:
     """Seconds of one fit and of `number` fits as one program, and their ratio."""
     windows = problem.windows.to(device)
 
@@ -89,8 +89,8 @@ def many_over_one(problem: Problem, number: int, rounds: int, device: torch.devi
         train(problem.model_class, problem.config, problem.layout, windows, seed=0, device=device)
 
     def together() -> None:
-        members = [Member(problem.config, windows, seed) for seed in range(number)]
-        train_all(problem.model_class, problem.layout, members, device=device, stack=True)
+        members = [BatchedModel(problem.config, windows, seed) for seed in range(number)]
+        train_batched(problem.model_class, problem.layout, members, device=device, stack=True)
 
     one, many = in_turns((alone, together), rounds, device)
     return [f"{one:.2f}", f"{many:.2f}", f"{many / one:.1f} x"]
@@ -103,7 +103,7 @@ def seeds(device: torch.device, rounds: int, dry: bool) -> str:
         for num_neurons in (5,) if dry else (14, 50, 100):
             more = {"epochs": 1 if dry else 5, "updates": None, "patience": 1000}
             recording = noise(num_neurons, 120 if dry else 2000)
-            problem = pose(recording, model, seed=0, options={**options, **more})
+            problem = build_task(recording, model, seed=0, options={**options, **more})
             found = many_over_one(problem, number, rounds, device)
             rows.append([model, num_neurons, *found])
             print(rows[-1], flush=True)
@@ -112,10 +112,12 @@ def seeds(device: torch.device, rounds: int, dry: bool) -> str:
     )
 
 
-def spiking(dry: bool, **options: object) -> Problem:
+def spiking(dry: bool, **options: object) -> FitTask:
     recording, _ = sample("sample:reach?trials=20" if dry else "sample:reach")
     small = {"layers": 1, "updates": 3} if dry else {}
-    return pose(recording, "stndt", seed=0, bin_width=0.02, options={**RECIPE, **options, **small})
+    return build_task(
+        recording, "stndt", seed=0, bin_width=0.02, options={**RECIPE, **options, **small}
+    )
 
 
 def ensemble(device: torch.device, rounds: int, dry: bool) -> str:
@@ -176,7 +178,7 @@ def precision(device: torch.device, rounds: int, dry: bool, num_seeds: int) -> s
     )
 
 
-def co_bps(problem: Problem, seed: int, device: torch.device) -> float:
+def co_bps(problem: FitTask, seed: int, device: torch.device) -> float:
     """Of held-out units in validation bins, after a whole training."""
     windows = problem.windows.to(device)
     fitted = train(
@@ -193,11 +195,15 @@ def co_bps(problem: Problem, seed: int, device: torch.device) -> float:
 def large(device: torch.device, dry: bool) -> str:
     num_neurons = 200 if dry else 50_000
     options = {**LARGE, "epochs": 1, "updates": None}
-    problem = pose(noise(num_neurons, 400 if dry else 2000), "netformer", seed=0, options=options)
+    problem = build_task(
+        noise(num_neurons, 400 if dry else 2000), "netformer", seed=0, options=options
+    )
     windows = problem.windows.to(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    loop = Loop(problem.model_class, problem.config, problem.layout, windows, seed=0, device=device)
+    loop = Trainer(
+        problem.model_class, problem.config, problem.layout, windows, seed=0, device=device
+    )
     taken = seconds(loop.epoch_of_updates, device)
     told = ""
     if device.type == "cuda":

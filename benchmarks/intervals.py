@@ -17,8 +17,8 @@ import numpy as np
 from machine import publish, table
 
 from nwbdyn import metrics
+from nwbdyn.evaluation import blocks
 from nwbdyn.metrics import r2
-from nwbdyn.scoring import blocks
 
 DECAY, WRONG = 0.85, 0.95  # of what was there a frame before
 NEURONS = 20

@@ -27,12 +27,12 @@ from machine import publish, table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nwbdyn.forms import NetFormerForm
-from nwbdyn.learning.problem import pose
-from nwbdyn.learning.training import Loop
+from nwbdyn.connectivity.forms import NetFormerForm
+from nwbdyn.fitting.task import build_task
 from nwbdyn.models.base import Batch, Layout
 from nwbdyn.models.netformer import NetFormer
 from nwbdyn.recording import Neurons, Recording, Source, Traces
+from nwbdyn.training.trainer import Trainer
 
 STEPS = ((527, 32), (1000, 32), (5000, 4))  # neurons, windows of a batch
 MEMORY = (500, 1000, 2000, 4000)  # neurons, in batches of 4
@@ -193,7 +193,7 @@ def ridged(rounds: int) -> list[list[str]]:
     return rows
 
 
-def loop_over(num_frames: int) -> Loop:
+def loop_over(num_frames: int) -> Trainer:
     """The training of a recording of 50 neurons."""
     data = np.random.default_rng(0).normal(size=(num_frames, 50)).astype(np.float32)
     recording = Recording(
@@ -202,9 +202,9 @@ def loop_over(num_frames: int) -> Loop:
         activity=Traces(data, np.arange(num_frames) / 10, "dff"),
         source=Source("noise", "noise"),
     )
-    made = pose(recording, "netformer", seed=0, options=OPTIONS | {"epochs": 1000})
+    made = build_task(recording, "netformer", seed=0, options=OPTIONS | {"epochs": 1000})
     cpu = torch.device("cpu")
-    return Loop(made.model_class, made.config, made.layout, made.windows, seed=0, device=cpu)
+    return Trainer(made.model_class, made.config, made.layout, made.windows, seed=0, device=cpu)
 
 
 def epoch_peak(num_frames: int) -> dict[str, float]:
@@ -240,7 +240,7 @@ def epochs(rounds: int) -> str:
     )
 
 
-def repeat(loop: Loop, times: int) -> None:
+def repeat(loop: Trainer, times: int) -> None:
     for _ in range(times):
         loop.epoch_of_updates()
 

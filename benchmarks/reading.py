@@ -90,7 +90,7 @@ def cut_from_spikes(recording: "Recording") -> dict[str, np.ndarray]:
 
 def on_a_dense_grid(recording: "Recording") -> dict[str, np.ndarray]:
     """The same in the plain way: the whole session in bins of 5 ms, then cut."""
-    from nwbdyn.tensors.clock import grid_ceil, grid_index
+    from nwbdyn.data.clock import grid_ceil, grid_index
 
     spikes, trials = recording.activity, recording.trials
     held_out = recording.neurons.table["heldout"].to_numpy()
@@ -194,7 +194,7 @@ class Watched:
 
 
 def open_here(url: str) -> None:
-    from nwbdyn.nwb.summary import summarise
+    from nwbdyn.nwb.read.summary import summarise
     from nwbdyn.opening import open_source
     from nwbdyn.recording import Source
 
@@ -252,9 +252,9 @@ def inspect_rows(folder: Path) -> list[list[object]]:
 
 def untouched_row(folder: Path) -> list[object]:
     """Reading and binning the units beside a 10 GB series, and which of its bytes were read."""
-    from nwbdyn.nwb.read import read
+    from nwbdyn.data.binning import bin_recording
+    from nwbdyn.nwb.read.recording import read
     from nwbdyn.recording import Source
-    from nwbdyn.tensors.binning import bin
 
     path = folder / "10GB.nwb"
     with h5py.File(path, "r") as file:
@@ -262,7 +262,7 @@ def untouched_row(folder: Path) -> list[object]:
         start, size = raw.id.get_offset(), raw.id.get_storage_size()
     watched = Watched(path)
     with read(watched, Source(path.name, path.as_uri())) as recording:  # type: ignore[arg-type]
-        bin(recording)
+        bin_recording(recording)
     inside = sum(
         max(0, min(stop, start + size) - max(begin, start)) for begin, stop in watched.read_ranges
     )
@@ -287,11 +287,11 @@ def make_traces(path: Path, num_frames: int) -> None:
 
 def longer_row(folder: Path) -> list[object]:
     """Traces on disk, 200 ROIs, binned as on a machine with 32 MB of memory."""
+    from nwbdyn.data import large
+    from nwbdyn.data.binning import bin_recording
     from nwbdyn.recording import LazyArray, Neurons, Recording, Source, Traces
-    from nwbdyn.tensors import large
-    from nwbdyn.tensors.binning import bin
 
-    large.memory = lambda: MEMORY
+    large.physical_memory = lambda: MEMORY
     large.READ = large.WORK = MEMORY // 4
     seconds: dict[int, list[float]] = {SHORT: [], LONG: []}
     peaks = {}
@@ -313,7 +313,7 @@ def longer_row(folder: Path) -> list[object]:
                 if turn == 3:
                     tracemalloc.start()
                 began = time.process_time()
-                bin(recording, bin_width=0.1)
+                bin_recording(recording, bin_width=0.1)
                 if turn == 3:
                     peaks[num_frames] = tracemalloc.get_traced_memory()[1]
                     tracemalloc.stop()

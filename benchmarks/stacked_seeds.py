@@ -20,11 +20,11 @@ import pandas as pd
 import torch
 from machine import publish, table
 
-from nwbdyn.learning.ensembles import Member, most_together, train_all
-from nwbdyn.learning.problem import Problem, pose
-from nwbdyn.learning.training import train
+from nwbdyn.fitting.task import FitTask, build_task
 from nwbdyn.models.base import Model
 from nwbdyn.recording import Neurons, Recording, Source, SpikeTimes, Traces
+from nwbdyn.training.batched import BatchedModel, max_batch_of_models, train_batched
+from nwbdyn.training.trainer import train
 
 CPU = torch.device("cpu")
 NUM_FRAMES = 1000
@@ -88,10 +88,10 @@ def spikes(num_neurons: int) -> Recording:
     )
 
 
-def problem_of(case: Case) -> Problem:
+def problem_of(case: Case) -> FitTask:
     options = case.options | {"epochs": case.epochs, "updates": None, "patience": 1000}
     recording = (spikes if case.model == "stndt" else noise)(case.num_neurons)
-    return pose(recording, case.model, seed=0, options=options)
+    return build_task(recording, case.model, seed=0, options=options)
 
 
 def fused(model_class: type[Model]) -> type[Model]:
@@ -106,18 +106,18 @@ def fused(model_class: type[Model]) -> type[Model]:
     return Fused
 
 
-def members(problem: Problem, number: int) -> list[Member]:
-    return [Member(problem.config, problem.windows, seed) for seed in range(number)]
+def members(problem: FitTask, number: int) -> list[BatchedModel]:
+    return [BatchedModel(problem.config, problem.windows, seed) for seed in range(number)]
 
 
-def single(problem: Problem, model_class: type[Model], seed: int = 0) -> Model:
+def single(problem: FitTask, model_class: type[Model], seed: int = 0) -> Model:
     return train(
         model_class, problem.config, problem.layout, problem.windows, seed=seed, device=CPU
     ).model
 
 
-def stacked(problem: Problem, number: int) -> list[Model]:
-    found = train_all(
+def stacked(problem: FitTask, number: int) -> list[Model]:
+    found = train_batched(
         problem.model_class, problem.layout, members(problem, number), device=CPU, stack=True
     )
     return [one.model for one in found]
@@ -161,7 +161,7 @@ def measure(case: Case, seeds: list[int], rounds: int) -> list[str]:
             together[number].append(cpu_seconds(lambda k=number: stacked(problem, k)))
     one = median(alone)
     shares = [median(together[number]) / (number * one) for number in seeds]
-    rule = most_together(members(problem, 1)[0], problem.layout, CPU)
+    rule = max_batch_of_models(members(problem, 1)[0], problem.layout, CPU)
     return [
         case.name,
         str(case.num_neurons),

@@ -22,12 +22,12 @@ import torch
 from machine import finished, publish, table
 
 from nwbdyn import baselines
+from nwbdyn.data.binning import Binned
+from nwbdyn.data.splits import TEST, TRAIN, VAL, Split
 from nwbdyn.metrics import co_bps, fp_bps, r2
 from nwbdyn.models.base import Batch, Layout
 from nwbdyn.models.stndt import MAPS, STNDT
 from nwbdyn.recording import Neurons
-from nwbdyn.tensors.binning import Binned
-from nwbdyn.tensors.splits import TEST, TRAIN, VAL, Split
 
 EPOCHS = 40
 RECIPE: dict[str, object] = {
@@ -102,7 +102,7 @@ def train(counts: np.ndarray, seed: int, options: dict[str, object], epochs: int
             schedule.step()
             step += 1
             model.after_update(step)
-    model.finish(batches(counts))
+    model.on_train_end(batches(counts))
     return model.eval()
 
 

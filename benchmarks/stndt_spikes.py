@@ -19,11 +19,11 @@ import torch
 from machine import finished, publish, table
 
 from nwbdyn import baselines, metrics
-from nwbdyn.learning import problem
-from nwbdyn.learning.readout import all_starts, predict
-from nwbdyn.learning.training import train
+from nwbdyn.data.binning import Binned
+from nwbdyn.fitting import task
+from nwbdyn.inference.readout import all_starts, predict
 from nwbdyn.simulate import Truth, sample
-from nwbdyn.tensors.binning import Binned
+from nwbdyn.training.trainer import train
 
 BIN_WIDTH = 0.02
 RECIPE: dict[str, object] = {
@@ -60,7 +60,7 @@ def binned_rates(binned: Binned, truth: Truth) -> np.ndarray:
 class Scoreboard:
     """Scores of predictions of one recording's held-out units."""
 
-    def __init__(self, posed: problem.Problem, rates: np.ndarray) -> None:
+    def __init__(self, posed: task.FitTask, rates: np.ndarray) -> None:
         self.posed, self.rates = posed, rates
         starts = np.sort(all_starts(posed.windows))
         self.block = np.searchsorted(starts, np.arange(posed.binned.num_bins), side="right")
@@ -103,7 +103,7 @@ class Scoreboard:
         return [values[rows][:, held_out].astype(float) for values in columns]
 
 
-def fit(posed: problem.Problem, seed: int) -> dict[str, object]:
+def fit(posed: task.FitTask, seed: int) -> dict[str, object]:
     """Expected counts (num_bins, N), and how long it trained."""
     fitted = train(
         posed.model_class,
@@ -120,7 +120,7 @@ def fit(posed: problem.Problem, seed: int) -> dict[str, object]:
 def compete(name: str, num_seeds: int, updates: int) -> None:
     address, options = SYSTEMS[name]
     recording, truth = sample(address)
-    posed = problem.pose(
+    posed = task.build_task(
         recording,
         "stndt",
         seed=0,

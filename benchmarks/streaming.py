@@ -123,7 +123,7 @@ def window(file: h5py.File) -> float:
 
 
 def here(url: str, task: Callable[[h5py.File], float]) -> float:
-    from nwbdyn.nwb import ranges
+    from nwbdyn.nwb.read import ranges
     from nwbdyn.recording import Source
     from nwbdyn.streaming import open_file
 

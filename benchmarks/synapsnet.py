@@ -23,15 +23,15 @@ from machine import finished, publish, table
 
 from nwbdyn import baselines, metrics
 from nwbdyn.baselines.regression import best_poisson
-from nwbdyn.learning.ensembles import Member, train_all
-from nwbdyn.learning.readout import predict
+from nwbdyn.data import binning, splits
+from nwbdyn.data.binning import Binned
+from nwbdyn.data.splits import Split
+from nwbdyn.data.windows import Windows
+from nwbdyn.inference.readout import predict
 from nwbdyn.models.base import Layout
 from nwbdyn.models.synapsnet import SynapsNet
 from nwbdyn.simulate import sample
-from nwbdyn.tensors import binning, splits
-from nwbdyn.tensors.binning import Binned
-from nwbdyn.tensors.splits import Split
-from nwbdyn.tensors.windows import Windows
+from nwbdyn.training.batched import BatchedModel, train_batched
 
 L1 = (0.03, 0.1, 0.3, 1.0)  # of SynapsNet
 # Lengths of training, likewise. On recordings that are not scored here (seed 100), 1,000 and 2,000
@@ -63,7 +63,7 @@ class Trial:
         )
         assert truth.coupling is not None
         spikes = kind == "poisson"
-        self.binned: Binned = binning.bin(recording, bin_width=0.05 if spikes else None)
+        self.binned: Binned = binning.bin_recording(recording, bin_width=0.05 if spikes else None)
         assert self.binned.num_neurons == neurons  # none was silent
         self.wiring = truth.coupling
         self.split: Split = splits.make(self.binned, seed=0, hold_out=False, gap=8)
@@ -87,8 +87,8 @@ class Trial:
         settings = list(product(updates, L1))
         configs = [SynapsNet.configure(layout, updates=number, l1=l1) for number, l1 in settings]
         windows = Windows(self.binned, self.split, SynapsNet.windows(configs[0], layout))
-        members = [Member(config, windows, seed=0) for config in configs]
-        trained = train_all(SynapsNet, layout, members, device=torch.device("cpu"))
+        members = [BatchedModel(config, windows, seed=0) for config in configs]
+        trained = train_batched(SynapsNet, layout, members, device=torch.device("cpu"))
         fits = dict(zip(settings, trained, strict=True))
         seconds = (time.process_time() - begun) / len(fits)
         best = min(fits, key=lambda setting: fits[setting].best)

@@ -45,15 +45,15 @@ from scipy import stats
 
 import nwbdyn
 from nwbdyn import baselines, metrics
-from nwbdyn.learning.ensembles import Member, train_all
-from nwbdyn.learning.readout import connectivity
+from nwbdyn.data import binning, splits
+from nwbdyn.data.binning import Binned
+from nwbdyn.data.splits import Split
+from nwbdyn.data.windows import Windows
+from nwbdyn.inference.readout import connectivity
+from nwbdyn.inference.rollout import roll_out
 from nwbdyn.models import load
 from nwbdyn.models.base import Layout
-from nwbdyn.scoring.rollout import roll_out
-from nwbdyn.tensors import binning, splits
-from nwbdyn.tensors.binning import Binned
-from nwbdyn.tensors.splits import Split
-from nwbdyn.tensors.windows import Windows
+from nwbdyn.training.batched import BatchedModel, train_batched
 
 HORIZON, FOLDS = 5, 5
 GAP = 16  # frames between parts, and of history for the baselines; NetFormer sees as many
@@ -123,8 +123,8 @@ def fit(
     config = model_class.configure(layout, **options)
     windows = Windows(binned, split, model_class.windows(config, layout))
     candidates = model_class.candidates(config, layout, len(windows.starts("train")))
-    members = [Member(each, windows, seed=0) for each in candidates]
-    fits = train_all(model_class, layout, members, device=torch.device("cpu"))
+    members = [BatchedModel(each, windows, seed=0) for each in candidates]
+    fits = train_batched(model_class, layout, members, device=torch.device("cpu"))
     model = min(fits, key=lambda found: found.best).model
     forecast = roll_out(model, windows, horizons=[HORIZON], splits=["test"])[HORIZON]
     return forecast, np.asarray(connectivity(model, windows).mean())
@@ -175,7 +175,7 @@ class Worm:
 
     def __init__(self, path: Path, options: Mapping[str, Mapping[str, object]], folds: int) -> None:
         with nwbdyn.open(str(path)) as recording:
-            self.binned = binning.bin(recording)
+            self.binned = binning.bin_recording(recording)
         self.values = self.binned.values.astype(float)
         self.name = path.stem.removeprefix("celegans_dag2023_")
         self.r2: dict[str, list[float]] = {name: [] for name in (*SIMPLE, *MODELS)}

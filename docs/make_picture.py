@@ -17,9 +17,9 @@ import numpy as np
 
 import nwbdyn
 from nwbdyn import metrics, simulate
+from nwbdyn.data.splits import TEST
 from nwbdyn.report import figures, style
-from nwbdyn.runs.results import Fit
-from nwbdyn.tensors.splits import TEST
+from nwbdyn.results.fit_results import Fit
 
 ADDRESS = "sample:cortex?neurons=40"
 SECONDS = 25.0  # of activity that are shown

@@ -7,35 +7,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nwbdyn.connectivity import Connectivity
-    from nwbdyn.fitting import fit
-    from nwbdyn.many.joint import fit_joint
-    from nwbdyn.many.sweeping import sweep
-    from nwbdyn.nwb.results import open_results
-    from nwbdyn.nwb.write import export
+    from nwbdyn.connectivity.connectivity import Connectivity
+    from nwbdyn.evaluation.connectome_comparison import validate
+    from nwbdyn.fitting.pipeline import fit
+    from nwbdyn.nwb.read.results import open_results
     from nwbdyn.opening import open
     from nwbdyn.recording import Recording, Source
-    from nwbdyn.runs.reproducing import reproduce
-    from nwbdyn.runs.restoring import lesion
-    from nwbdyn.runs.results import Fit, Predictions, load
-    from nwbdyn.scoring.validating import validate
+    from nwbdyn.results.fit_results import Fit, Predictions, load
+    from nwbdyn.workflows.export import export
+    from nwbdyn.workflows.joint import fit_joint
+    from nwbdyn.workflows.load_model import lesion
+    from nwbdyn.workflows.reproduce import reproduce
+    from nwbdyn.workflows.sweep import sweep
 
 _HOME = {
-    "Connectivity": "nwbdyn.connectivity",
-    "Fit": "nwbdyn.runs.results",
-    "Predictions": "nwbdyn.runs.results",
+    "Connectivity": "nwbdyn.connectivity.connectivity",
+    "Fit": "nwbdyn.results.fit_results",
+    "Predictions": "nwbdyn.results.fit_results",
     "Recording": "nwbdyn.recording",
     "Source": "nwbdyn.recording",
-    "export": "nwbdyn.nwb.write",
-    "fit": "nwbdyn.fitting",
-    "fit_joint": "nwbdyn.many.joint",
-    "lesion": "nwbdyn.runs.restoring",
-    "load": "nwbdyn.runs.results",
+    "export": "nwbdyn.workflows.export",
+    "fit": "nwbdyn.fitting.pipeline",
+    "fit_joint": "nwbdyn.workflows.joint",
+    "lesion": "nwbdyn.workflows.load_model",
+    "load": "nwbdyn.results.fit_results",
     "open": "nwbdyn.opening",
-    "open_results": "nwbdyn.nwb.results",
-    "sweep": "nwbdyn.many.sweeping",
-    "reproduce": "nwbdyn.runs.reproducing",
-    "validate": "nwbdyn.scoring.validating",
+    "open_results": "nwbdyn.nwb.read.results",
+    "sweep": "nwbdyn.workflows.sweep",
+    "reproduce": "nwbdyn.workflows.reproduce",
+    "validate": "nwbdyn.evaluation.connectome_comparison",
 }
 
 __version__ = "0.1.0"

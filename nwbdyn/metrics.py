@@ -64,7 +64,7 @@ def block_interval(
         (low, high); (nan, nan) with fewer than two blocks, which hold no spread to measure.
     """
     draws = resampled(score, true, predictions, blocks, num_resamples, seed)
-    low, high = around(score(true, *predictions), draws, level, len(np.unique(blocks)))
+    low, high = symmetric_interval(score(true, *predictions), draws, level, len(np.unique(blocks)))
     return low, min(high, score.most)
 
 
@@ -87,7 +87,7 @@ def difference_interval(
     ours = resampled(score, both, (prediction,), blocks, num_resamples, seed)
     theirs = resampled(score, both, (reference,), blocks, num_resamples, seed)
     difference = score(both, prediction) - score(both, reference)
-    return around(difference, ours - theirs, level, len(np.unique(blocks)))
+    return symmetric_interval(difference, ours - theirs, level, len(np.unique(blocks)))
 
 
 def two_way_interval(
@@ -121,10 +121,12 @@ def two_way_interval(
             return np.nan, np.nan
         draws = draws + sign * bits_per_spike.total(*(part * weights for part in sums))
         value += sign * bits_per_spike(true, values)
-    return around(value, draws, level, min(num_neurons, len(np.unique(blocks))))
+    return symmetric_interval(value, draws, level, min(num_neurons, len(np.unique(blocks))))
 
 
-def around(value: float, draws: np.ndarray, level: float, num_units: int) -> tuple[float, float]:
+def symmetric_interval(
+    value: float, draws: np.ndarray, level: float, num_units: int
+) -> tuple[float, float]:
     """The interval of a score from its resamples: see `block_interval`.
 
     Args:
@@ -171,7 +173,7 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.where(positive, numerator / np.where(positive, denominator, 1), np.nan)
 
 
-def _spread(count: np.ndarray, total: np.ndarray, squares: np.ndarray) -> np.ndarray:
+def _centred_ss(count: np.ndarray, total: np.ndarray, squares: np.ndarray) -> np.ndarray:
     """Sum of squares about the mean; exactly 0 where it is rounding only."""
     spread = squares - _ratio(total, count) * total
     return np.where(spread > 1e-12 * squares, spread, 0.0)
@@ -184,7 +186,7 @@ def _mse_neuron(count: np.ndarray, error: np.ndarray) -> np.ndarray:
 def _r2_neuron(
     count: np.ndarray, total: np.ndarray, squares: np.ndarray, error: np.ndarray
 ) -> np.ndarray:
-    return 1 - _ratio(error, _spread(count, total, squares))
+    return 1 - _ratio(error, _centred_ss(count, total, squares))
 
 
 def _pearson_neuron(
@@ -195,8 +197,8 @@ def _pearson_neuron(
     predicted_squares: np.ndarray,
     product: np.ndarray,
 ) -> np.ndarray:
-    true_spread = _spread(count, total, squares)
-    spread = _spread(count, predicted, predicted_squares)
+    true_spread = _centred_ss(count, total, squares)
+    spread = _centred_ss(count, predicted, predicted_squares)
     covariance = product - _ratio(total, count) * predicted
     correlation = _ratio(covariance, np.sqrt(true_spread * spread))
     return np.where((true_spread > 0) & (spread == 0), 0.0, correlation)
@@ -219,22 +221,22 @@ def _skill_total(
     error: np.ndarray,
     reference: np.ndarray,
 ) -> np.ndarray:
-    spread = _spread(count, total, squares)
+    spread = _centred_ss(count, total, squares)
     return 1 - _ratio(_mean(_ratio(error, spread)), _mean(_ratio(reference, spread)))
 
 
-def _bits_gain(count: np.ndarray, spikes: np.ndarray, nll: np.ndarray) -> np.ndarray:
+def _poisson_ll_gain(count: np.ndarray, spikes: np.ndarray, nll: np.ndarray) -> np.ndarray:
     """(..., N) NLL_null - NLL_model in nats, the null being each neuron's mean rate."""
     rate = np.maximum(_ratio(spikes, count), 1e-9)
     return np.where(count > 0, count * rate - spikes * np.log(rate), 0.0) - nll
 
 
 def _bits_neuron(count: np.ndarray, spikes: np.ndarray, nll: np.ndarray) -> np.ndarray:
-    return _ratio(_bits_gain(count, spikes, nll), spikes * np.log(2))
+    return _ratio(_poisson_ll_gain(count, spikes, nll), spikes * np.log(2))
 
 
 def _bits_total(count: np.ndarray, spikes: np.ndarray, nll: np.ndarray) -> np.ndarray:
-    gain = _bits_gain(count, spikes, nll).sum(axis=-1)
+    gain = _poisson_ll_gain(count, spikes, nll).sum(axis=-1)
     return _ratio(gain, spikes.sum(axis=-1) * np.log(2))
 
 

@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from nwbdyn import archive, selection, streaming
+from nwbdyn import archive, streaming
+from nwbdyn.data import selection
 from nwbdyn.errors import AddressError
 from nwbdyn.progress import Report, silent
 from nwbdyn.recording import Recording, Source
 
 if TYPE_CHECKING:
-    from nwbdyn.zarr import Store
+    from nwbdyn.nwb.zarr import Store
 
 DIGEST_LIMIT = 1 << 30  # bytes; local files up to this size are digested when they are opened
 _LISTED = 5
@@ -88,7 +89,7 @@ def open_source(
     report: Report = silent,
 ) -> Recording:
     """The recording in one resolved file; arguments and errors as in `open`."""
-    from nwbdyn.nwb.read import read
+    from nwbdyn.nwb.read.recording import read
 
     with ExitStack() as files:
         file = files.enter_context(_bytes_of(source, report))
@@ -105,7 +106,7 @@ def open_source(
 def _bytes_of(source: Source, report: Report) -> "AbstractContextManager[BinaryIO | Store]":
     """A file, or the objects of a Zarr store."""
     if source.is_zarr:
-        from nwbdyn import zarr
+        from nwbdyn.nwb import zarr
 
         return zarr.open_store(source, report=report)
     return streaming.open_file(source, report=report)
@@ -115,7 +116,7 @@ def _labelled(
     recording: Recording, cell_types: Path | str | None, cell_type_column: str | None
 ) -> Recording:
     """The recording with the cell types of a column of its own, then of a file."""
-    from nwbdyn.nwb.cell_types import from_column, from_file
+    from nwbdyn.nwb.read.cell_types import from_column, from_file
 
     neurons, chosen = recording.neurons, dict(recording.chosen)
     if cell_type_column is not None:

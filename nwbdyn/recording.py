@@ -270,7 +270,7 @@ class Recording:
         Raises:
             ReadError: there is no such file, or pynwb refuses it.
         """
-        from nwbdyn.nwb.to_pynwb import nwbfile_of
+        from nwbdyn.nwb.read.to_pynwb import nwbfile_of
 
         return nwbfile_of(self)
 

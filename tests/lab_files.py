@@ -10,10 +10,10 @@ from pynwb import NWBHDF5IO, NWBFile
 from pynwb.file import Subject
 from pynwb.ophys import DfOverF, ImageSegmentation, OpticalChannel
 
-from nwbdyn.connectivity import Connectivity
+from nwbdyn.connectivity.connectivity import Connectivity
+from nwbdyn.data.splits import GAP, TEST, TRAIN, VAL
 from nwbdyn.recording import Neurons, Recording, Source
-from nwbdyn.runs.results import Fit, Predictions
-from nwbdyn.tensors.splits import GAP, TEST, TRAIN, VAL
+from nwbdyn.results.fit_results import Fit, Predictions
 
 NUM_TIMES, NUM_NEURONS, BIN, CONTEXT = 60, 5, 0.5, 4
 SUBJECT = {"subject_id": "m1", "species": "Mus musculus", "sex": "F", "age": "P90D"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from nwbdyn.nwb.read import read
+from nwbdyn.nwb.read.recording import read
 from nwbdyn.recording import Recording, Source
 
 NUM_FRAMES, NUM_ROIS = 40, 5

@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
+from nwbdyn.data.binning import Binned, bin_recording
 from nwbdyn.recording import Covariate, Neurons, Recording, Source, SpikeTimes, Traces
-from nwbdyn.tensors.binning import Binned, bin
 
 
 def neurons(number: int, kind: str = "unit", **columns: object) -> Neurons:
@@ -81,10 +81,12 @@ def binned_counts(num_bins: int, num_units: int = 4, *, seed: int = 0, **more: o
     """Poisson counts in bins of 20 ms from 0 s, all observed."""
     width = 0.020
     spikes = poisson_spikes(num_units, num_bins * width, seed=seed)
-    return bin(units(spikes, intervals=[(0.0, num_bins * width)], **more), bin_width=width)
+    return bin_recording(
+        units(spikes, intervals=[(0.0, num_bins * width)], **more), bin_width=width
+    )
 
 
 def binned_traces(num_frames: int, num_rois: int = 3, *, seed: int = 0) -> Binned:
     """Noise traces at 10 Hz."""
     data = np.random.default_rng(seed).normal(2.0, 3.0, (num_frames, num_rois))
-    return bin(rois(data, np.arange(num_frames) / 10))
+    return bin_recording(rois(data, np.arange(num_frames) / 10))

@@ -5,7 +5,7 @@ import pandas as pd
 
 from nwbdyn.progress import Progress
 from nwbdyn.recording import Neurons, Recording, Source, SpikeTimes, Traces
-from nwbdyn.runs import results
+from nwbdyn.results import fit_results
 
 LINEAR = {
     "history": 1,
@@ -77,7 +77,7 @@ def interrupt_after(epochs: int):
     return report
 
 
-def assert_same_fit(one: results.Fit, other: results.Fit) -> None:
+def assert_same_fit(one: fit_results.Fit, other: fit_results.Fit) -> None:
     assert one.weights.keys() == other.weights.keys()
     for name, value in one.weights.items():
         np.testing.assert_array_equal(value, other.weights[name], err_msg=name)

@@ -5,11 +5,12 @@ import pandas as pd
 import pytest
 from test_contributions import stndt
 
-from nwbdyn import fitting, simulate
-from nwbdyn.connectivity import Connectivity
-from nwbdyn.learning import readout
+from nwbdyn import simulate
+from nwbdyn.connectivity.connectivity import Connectivity
+from nwbdyn.evaluation import reliability, verdict
+from nwbdyn.fitting import pipeline
+from nwbdyn.inference import readout
 from nwbdyn.recording import Neurons
-from nwbdyn.scoring import agreement, verdict
 
 
 def coupling(matrices, form="dense"):
@@ -25,25 +26,25 @@ def test_seeds_agree_as_their_off_diagonal_entries_correlate():
     pairs = [
         np.corrcoef(means[a][apart], means[b][apart])[0, 1] for a, b in [(0, 1), (0, 2), (1, 2)]
     ]
-    assert agreement.of_seeds(means) == pytest.approx(np.mean(pairs))
-    assert agreement.of_seeds(means[:1]) is None
-    assert agreement.of_seeds([np.zeros((5, 5)), means[0]]) is None
+    assert reliability.seed_reliability(means) == pytest.approx(np.mean(pairs))
+    assert reliability.seed_reliability(means[:1]) is None
+    assert reliability.seed_reliability([np.zeros((5, 5)), means[0]]) is None
 
 
 def test_halves_are_the_odd_and_the_even_windows():
     matrices = np.random.default_rng(1).normal(size=(9, 4, 4)).astype(np.float32)
     apart = ~np.eye(4, dtype=bool)
     odd, even = matrices[1::2].mean(0)[apart], matrices[::2].mean(0)[apart]
-    assert agreement.of_halves(coupling(matrices)) == pytest.approx(
+    assert reliability.split_half_reliability(coupling(matrices)) == pytest.approx(
         np.corrcoef(odd, even)[0, 1], abs=1e-5
     )
-    assert agreement.of_halves(coupling(matrices[:3])) is None
+    assert reliability.split_half_reliability(coupling(matrices[:3])) is None
 
 
 def test_attention_is_split_by_windows_and_overlapping_windows_are_not():
     model, windows = stndt()
     maps = readout.connectivity(model, windows)
-    found = agreement.told([maps.mean().to_numpy()], maps, [], None)
+    found = reliability.reliability([maps.mean().to_numpy()], maps, [], None)
     assert (found["of"], found["coupling"]["seeds"]) == ("maps", None)
     assert -1 <= found["coupling"]["windows"] <= 1
     assert "influence" not in found
@@ -52,8 +53,8 @@ def test_attention_is_split_by_windows_and_overlapping_windows_are_not():
 def test_a_fit_of_two_seeds_tells_how_far_they_agree():
     recording, _ = simulate.sample("sample:network?neurons=6&steps=400")
     options = {"updates": 20, "hidden": 8}
-    made = fitting.fit(recording, "synapsnet", seeds=2, options=options)
-    each = [fitting.fit(recording, "synapsnet", seed=seed, options=options) for seed in (0, 1)]
+    made = pipeline.fit(recording, "synapsnet", seeds=2, options=options)
+    each = [pipeline.fit(recording, "synapsnet", seed=seed, options=options) for seed in (0, 1)]
     apart = ~np.eye(6, dtype=bool)
 
     def agree(couplings):

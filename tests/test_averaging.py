@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from small_fits import SMALL_STNDT, units
 
-from nwbdyn.fitting import fit
+from nwbdyn.data import splits
+from nwbdyn.data.binning import Binned
+from nwbdyn.evaluation import averaging, scoring
+from nwbdyn.evaluation.scoring import Task
+from nwbdyn.fitting.pipeline import fit
 from nwbdyn.recording import Neurons
-from nwbdyn.scoring import averaging, evaluation
-from nwbdyn.scoring.evaluation import Task
-from nwbdyn.tensors import splits
-from nwbdyn.tensors.binning import Binned
 
 
 def task(num_bins: int = 600, num_neurons: int = 8) -> tuple[Task, np.ndarray]:
@@ -51,12 +51,12 @@ def test_the_best_are_ranked_and_counted_by_validation():
     made, rates = task()
     fits = [noisy(rates, size, seed) for seed, size in enumerate([3.0, 0.4, 0.4, 2.5])]
     found = averaging.best(made, fits, seeds=[10, 11, 12, 13])
-    scores = [evaluation.scores(made, values)["val"]["co_bps"] for values in fits]
+    scores = [scoring.scores(made, values)["val"]["co_bps"] for values in fits]
     ranking = sorted([10, 11, 12, 13], key=lambda seed: -scores[seed - 10])
     assert found.told["ranking"] == ranking
     assert found.told["seeds"] == ranking[: len(found.members)]
     means = [np.mean([fits[s - 10] for s in ranking[:n]], axis=0) for n in (1, 2, 3, 4)]
-    values = [evaluation.scores(made, mean)["val"]["co_bps"] for mean in means]
+    values = [scoring.scores(made, mean)["val"]["co_bps"] for mean in means]
     assert found.told["validation"] == pytest.approx(values)
     assert len(found.members) == 1 + int(np.argmax(values)) == 2
     np.testing.assert_array_equal(found.prediction, means[1])

@@ -8,10 +8,10 @@ from small_fits import LINEAR, SMALL_STNDT, imaging, units
 from test_joint import SMALL, TINY, days
 
 from nwbdyn.errors import DataError, FitError
-from nwbdyn.fitting import fit
-from nwbdyn.learning.checkpoint import read_checkpoint
-from nwbdyn.many.joint import fit_joint
+from nwbdyn.fitting.pipeline import fit
 from nwbdyn.recording import Covariate, Recording
+from nwbdyn.training.checkpoint import read_checkpoint
+from nwbdyn.workflows.joint import fit_joint
 
 
 def with_traces(recording: Recording, data: np.ndarray) -> Recording:

@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 
 from nwbdyn import baselines
-from nwbdyn.baselines.problem import history
+from nwbdyn.baselines.lagged_design import history
 from nwbdyn.baselines.regression import Lasso, Poisson, Ridge
+from nwbdyn.data.binning import Binned
+from nwbdyn.data.splits import GAP, TEST, TRAIN, VAL, Split
 from nwbdyn.errors import DataError
 from nwbdyn.recording import Neurons
-from nwbdyn.tensors.binning import Binned
-from nwbdyn.tensors.splits import GAP, TEST, TRAIN, VAL, Split
 
 
 def binned_of(values, quantity="dff", *, segment=None, covariates=None):

@@ -13,11 +13,11 @@ from small import poisson_spikes, trial_table, units
 from nwbdyn import nlb, simulate
 from nwbdyn.cli import main
 from nwbdyn.errors import ConfigError, FitError, ResultsError
-from nwbdyn.fitting import fit
+from nwbdyn.fitting.pipeline import fit
 from nwbdyn.nlb import scores, submission
-from nwbdyn.nwb import lab_file
 from nwbdyn.recording import Covariate, SpikeTimes
-from nwbdyn.runs import run_directory
+from nwbdyn.results import run_directory
+from nwbdyn.simulate import nwb_file
 
 SMALL = {"layers": 1, "feedforward": 8, "updates": 40, "validate_every": 2, "batch_size": 16}
 WIDTH = 0.020
@@ -241,8 +241,8 @@ def test_a_pair_of_files_is_one_session_on_the_command_line(reach, tmp_path):
     train, test = pair(recording)
     folder = tmp_path / "data"
     folder.mkdir()
-    lab_file.write(train, folder / "sub-a_ses-small_desc-train_behavior+ecephys.nwb")
-    lab_file.write(test, folder / "sub-a_ses-small_desc-test_ecephys.nwb")
+    nwb_file.write(train, folder / "sub-a_ses-small_desc-train_behavior+ecephys.nwb")
+    nwb_file.write(test, folder / "sub-a_ses-small_desc-test_ecephys.nwb")
     targets = nlb.targets(recording, bin_width=WIDTH, learned="train val", asked="test")
     file = submission.write(tmp_path / "targets.h5", {"maze_20": targets})
     settings = [f"--set={name}={value}" for name, value in (SMALL | {"updates": 4}).items()]

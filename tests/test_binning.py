@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import rois, trial_table, units
 
+from nwbdyn.data.binning import bin_recording
+from nwbdyn.data.clock import milliseconds, observed, observed_moments
 from nwbdyn.errors import ConfigError, DataError
 from nwbdyn.recording import Covariate
-from nwbdyn.tensors.binning import bin
-from nwbdyn.tensors.clock import milliseconds, observed, observed_moments
 
 
 def codes(binned):
@@ -33,14 +33,14 @@ def counted(spikes, first, num_bins, width_ms):
 
 
 def test_a_spike_on_the_right_edge_goes_to_the_next_bin():
-    binned = bin(units([[0.0, 0.019999, 0.020, 0.040]]), bin_width=0.020)
+    binned = bin_recording(units([[0.0, 0.019999, 0.020, 0.040]]), bin_width=0.020)
     assert binned.values[:, 0].tolist() == [2, 1, 1]
     assert binned.time == pytest.approx([0.010, 0.030, 0.050])
 
 
 def test_times_that_floating_point_puts_just_below_an_edge_still_count_on_it():
     # 0.29 * 1000 is 289.99999999999994 and 1.005 / 0.005 is 200.99999999999997
-    binned = bin(units([[0.0, 0.29, 1.005]]), bin_width=0.005)
+    binned = bin_recording(units([[0.0, 0.29, 1.005]]), bin_width=0.005)
     assert np.flatnonzero(binned.values[:, 0]).tolist() == [0, 58, 201]
 
 
@@ -57,7 +57,7 @@ def test_times_that_floating_point_puts_just_below_an_edge_still_count_on_it():
 def test_counts_agree_with_counting_by_hand(spikes, offset, width_ms):
     spikes = [[round(offset + spike, 4) for spike in unit] for unit in spikes]
     spikes.append([round(offset + 0.001, 4)])  # never quite silent
-    binned = bin(units(spikes), bin_width=width_ms / 1000)
+    binned = bin_recording(units(spikes), bin_width=width_ms / 1000)
     first = round(binned.time[0] * 1000 / width_ms - 0.5)
     expected = np.array(counted(spikes, first, binned.num_bins, width_ms))
     assert binned.values.tolist() == expected[:, expected.any(axis=0)].tolist()
@@ -65,19 +65,19 @@ def test_counts_agree_with_counting_by_hand(spikes, offset, width_ms):
 
 
 def test_the_grid_of_a_late_recording_is_aligned_to_zero():
-    binned = bin(units([[1499.013, 1499.2]]), bin_width=0.020)
+    binned = bin_recording(units([[1499.013, 1499.2]]), bin_width=0.020)
     assert binned.time[0] == pytest.approx(1499.010)
     assert binned.num_bins == 11
 
 
 def test_bins_whose_width_is_not_whole_milliseconds_are_counted_too():
-    binned = bin(units([[0.0, 0.0124, 0.0125, 0.1]]), bin_width=0.0125)
+    binned = bin_recording(units([[0.0, 0.0124, 0.0125, 0.1]]), bin_width=0.0125)
     assert binned.values[:, 0].tolist() == [2, 1, 0, 0, 0, 0, 0, 0, 1]
 
 
 def test_a_bin_is_valid_when_its_first_millisecond_is_observed():
     intervals = [(0.0, 0.0201), (0.0349, 0.060)]
-    binned = bin(units([[0.001, 0.05]], intervals=intervals), bin_width=0.010)
+    binned = bin_recording(units([[0.001, 0.05]], intervals=intervals), bin_width=0.010)
     # bins begin at 0, 10, 20, 30, 40, 50 ms; the first interval ends within millisecond 20
     assert binned.valid.tolist() == [True, True, False, False, True, True]
     assert len(set(binned.segment[[0, 1]])) == 1
@@ -86,54 +86,54 @@ def test_a_bin_is_valid_when_its_first_millisecond_is_observed():
 
 def test_touching_observed_intervals_make_no_gap():
     intervals = [(0.0, 0.03), (0.03, 0.06)]
-    binned = bin(units([[0.001, 0.05]], intervals=intervals), bin_width=0.010)
+    binned = bin_recording(units([[0.001, 0.05]], intervals=intervals), bin_width=0.010)
     assert binned.valid.all()
     assert not binned.segment.any()
 
 
 def test_invalid_times_are_masked():
     recording = units([[0.0, 0.095]], invalid_times=[(0.025, 0.041)])
-    binned = bin(recording, bin_width=0.010)
+    binned = bin_recording(recording, bin_width=0.010)
     assert np.flatnonzero(~binned.valid).tolist() == [2, 3, 4]
 
 
 def test_silent_units_are_dropped_with_a_note():
     recording = units([[0.01, 0.2], [], [5.0]], intervals=[(0.0, 1.0)], cell_type=["a", "b", "c"])
-    binned = bin(recording)
+    binned = bin_recording(recording)
     assert binned.neurons.table["cell_type"].tolist() == ["a"]
     assert codes(binned) == ["empty-unit", "empty-unit", "uncounted-spikes"]
 
 
 def test_a_recording_without_any_spike_is_refused():
     with pytest.raises(DataError, match="no spikes at all"):
-        bin(units([[], []]))
+        bin_recording(units([[], []]))
     with pytest.raises(DataError, match="No neuron"):
-        bin(units([[], []], intervals=[(0.0, 1.0)]))
+        bin_recording(units([[], []], intervals=[(0.0, 1.0)]))
 
 
 def test_a_stray_spike_time_does_not_ask_for_more_memory_than_there_is():
     with pytest.raises(DataError, match=r"spans 1,000,000,000,000 s.*larger --bin-width"):
-        bin(units([[0.0, 1e12], [1.0]]))
+        bin_recording(units([[0.0, 1e12], [1.0]]))
 
 
 @pytest.mark.parametrize("width", [0, -1.0, math.nan, math.inf])
 def test_a_bin_width_that_is_no_width_is_refused(width):
     with pytest.raises(ConfigError, match="Bin width"):
-        bin(units([[0.1]]), bin_width=width)
+        bin_recording(units([[0.1]]), bin_width=width)
 
 
 def test_a_bin_longer_than_the_recording_is_refused():
     with pytest.raises(DataError, match=r"one bin of 1000 s. Pass a smaller --bin-width"):
-        bin(units([[10.1, 10.7]], intervals=[(10.0, 12.0)]), bin_width=1000)
+        bin_recording(units([[10.1, 10.7]], intervals=[(10.0, 12.0)]), bin_width=1000)
 
 
 def test_one_neuron_is_fine_here():
-    assert bin(units([[0.1, 0.3]])).num_neurons == 1
+    assert bin_recording(units([[0.1, 0.3]])).num_neurons == 1
 
 
 def test_traces_keep_their_frames_and_a_long_interval_starts_a_segment():
     times = np.array([0.0, 1.0, 2.0, 3.4, 6.0, 7.0])
-    binned = bin(rois(np.arange(12).reshape(6, 2), times))
+    binned = bin_recording(rois(np.arange(12).reshape(6, 2), times))
     assert binned.time.tolist() == times.tolist()
     assert binned.segment.tolist() == [0, 0, 0, 0, 1, 1]
     assert binned.bin_width == 1.0
@@ -142,7 +142,7 @@ def test_traces_keep_their_frames_and_a_long_interval_starts_a_segment():
 def test_a_block_of_nan_is_invalid_and_ends_a_segment():
     data = np.random.default_rng(0).normal(size=(10, 2))
     data[4:6] = np.nan
-    binned = bin(rois(data, np.arange(10.0)))
+    binned = bin_recording(rois(data, np.arange(10.0)))
     assert np.flatnonzero(~binned.valid).tolist() == [4, 5]
     assert binned.segment[3] != binned.segment[6]
 
@@ -152,7 +152,7 @@ def test_rois_that_say_nothing_are_dropped_with_the_reason():
     data[:, 1] = np.nan
     data[2:9, 2] = np.nan
     data[:, 3] = 7.0
-    binned = bin(rois(data, np.arange(10.0)))
+    binned = bin_recording(rois(data, np.arange(10.0)))
     assert binned.num_neurons == 1
     assert codes(binned) == ["all-nan", "mostly-nan", "constant"]
     assert binned.valid.all()
@@ -160,20 +160,20 @@ def test_rois_that_say_nothing_are_dropped_with_the_reason():
 
 def test_frames_out_of_order_are_left_out():
     data = np.arange(10.0).reshape(5, 2)
-    binned = bin(rois(data, np.array([0.0, 1.0, 0.5, np.nan, 2.0])))
+    binned = bin_recording(rois(data, np.array([0.0, 1.0, 0.5, np.nan, 2.0])))
     assert binned.values[:, 0].tolist() == [0, 2, 8]
     assert codes(binned) == ["unordered-frames"]
 
 
 def test_wide_bins_take_the_mean_of_their_frames():
     data = np.array([[1.0], [3.0], [5.0], [9.0]])
-    binned = bin(rois(data, np.array([0.0, 0.4, 1.0, 1.6])), bin_width=1.0)
+    binned = bin_recording(rois(data, np.array([0.0, 0.4, 1.0, 1.6])), bin_width=1.0)
     assert binned.values[:, 0].tolist() == [2.0, 7.0]
 
 
 def test_narrow_bins_hold_the_last_frame_until_a_gap():
     times = np.array([0.0, 1.0, 2.0, 6.0, 7.0])
-    binned = bin(rois(np.arange(5.0)[:, None], times), bin_width=0.5)
+    binned = bin_recording(rois(np.arange(5.0)[:, None], times), bin_width=0.5)
     assert binned.values[:5, 0].tolist() == [0, 0, 1, 1, 2]
     assert binned.valid[:7].tolist() == [True, True, True, True, True, True, True]
     assert not binned.valid[7:12].any()
@@ -189,7 +189,7 @@ def test_no_bin_of_traces_knows_a_later_frame(moment, width):
     data = rng.normal(size=(40, 2))
     changed = data.copy()
     changed[moment:] += 100
-    before, after = (bin(rois(d, times), bin_width=width) for d in (data, changed))
+    before, after = (bin_recording(rois(d, times), bin_width=width) for d in (data, changed))
     earlier = before.time + width / 2 <= times[moment]
     assert np.array_equal(before.values[earlier], after.values[earlier], equal_nan=True)
 
@@ -197,7 +197,7 @@ def test_no_bin_of_traces_knows_a_later_frame(moment, width):
 def test_covariates_are_the_last_sample_before_the_bin_ends():
     speed = Covariate("speed", np.array([[1.0], [2.0], [3.0]]), np.array([0.0, 0.1, 0.2]))
     recording = units([[0.0, 0.29]], covariates=(speed,))
-    binned = bin(recording, bin_width=0.1, covariates=["speed"])
+    binned = bin_recording(recording, bin_width=0.1, covariates=["speed"])
     assert binned.covariates[:, 0].tolist() == [1, 2, 3]
     assert binned.covariate_names == ("speed",)
 
@@ -205,7 +205,7 @@ def test_covariates_are_the_last_sample_before_the_bin_ends():
 def test_on_native_frames_a_covariate_at_the_frame_counts_and_a_later_one_does_not():
     samples, times = np.array([[1.0], [2.0], [3.0], [4.0]]), np.array([0.0, 0.9999, 2.0, 3.0001])
     speed = Covariate("speed", samples, times)
-    binned = bin(
+    binned = bin_recording(
         rois(np.arange(8.0).reshape(4, 2), np.arange(4.0), covariates=(speed,)),
         covariates=["speed"],
     )
@@ -215,7 +215,7 @@ def test_on_native_frames_a_covariate_at_the_frame_counts_and_a_later_one_does_n
 def test_channels_have_names_and_an_all_nan_one_is_left_out():
     data = np.column_stack([np.arange(5.0), np.full(5, np.nan)])
     velocity = Covariate("hand_vel", data, np.arange(5.0), channels=("x", "y"))
-    binned = bin(
+    binned = bin_recording(
         rois(np.arange(10.0).reshape(5, 2), np.arange(5.0), covariates=(velocity,)),
         covariates=["hand_vel"],
     )
@@ -225,7 +225,7 @@ def test_channels_have_names_and_an_all_nan_one_is_left_out():
 
 def test_a_stale_covariate_is_nan_and_noted():
     speed = Covariate("speed", np.array([1.0, 2.0, 3.0]), np.array([0.0, 1.0, 2.0]))
-    binned = bin(
+    binned = bin_recording(
         rois(np.arange(12.0).reshape(6, 2), np.arange(6.0), covariates=(speed,)),
         covariates=["speed"],
     )
@@ -236,12 +236,12 @@ def test_a_stale_covariate_is_nan_and_noted():
 def test_an_unknown_covariate_names_those_there_are():
     speed = Covariate("speed", np.zeros((3, 1)), np.arange(3.0))
     with pytest.raises(DataError, match="'pupil'; there are: speed"):
-        bin(units([[0.1]], covariates=(speed,)), covariates=["pupil"])
+        bin_recording(units([[0.1]], covariates=(speed,)), covariates=["pupil"])
 
 
 def test_trials_are_put_in_time_order():
     trials = trial_table([3.0, 1.0, np.nan, 2.0], 0.5, side=["c", "a", "?", "b"])
-    binned = bin(units([[0.1, 4.0]], trials=trials))
+    binned = bin_recording(units([[0.1, 4.0]], trials=trials))
     assert binned.trials["side"].tolist() == ["a", "b", "c"]
     assert codes(binned) == ["untimed-trials"]
 
@@ -254,15 +254,15 @@ def test_the_benchmarks_largest_recording_is_binned_in_seconds():
     recording = units([[0.0]] * 182)
     activity = replace(recording.activity, times=spikes.ravel(), index=each * np.arange(1, 183))
     begun = time.perf_counter()
-    binned = bin(replace(recording, activity=activity), bin_width=0.005)
+    binned = bin_recording(replace(recording, activity=activity), bin_width=0.005)
     assert binned.values.sum() == 182 * each
     assert time.perf_counter() - begun < 30  # 5 s on one core of the development machine
 
 
 def test_a_pause_of_all_units_is_noted_and_an_ordinary_silence_is_not():
     steady = [float(k) / 10 for k in range(100)]
-    assert codes(bin(units([steady]))) == []
-    paused = bin(units([[*steady, *(time + 200 for time in steady)]]))
+    assert codes(bin_recording(units([steady]))) == []
+    paused = bin_recording(units([[*steady, *(time + 200 for time in steady)]]))
     assert codes(paused) == ["silent-stretch"]
     assert "from 9.9 to 200.0 s" in paused.notes[0].reason
 
@@ -292,7 +292,7 @@ def test_covariates_on_any_clock_hold_the_last_known_sample(samples, missing, wi
     values[[k for k in missing if k < len(times)]] = np.nan
     signal = Covariate("signal", values[:, None], times)
     spikes = [[offset_ms / 1000, (offset_ms + 4000) / 1000]]
-    binned = bin(
+    binned = bin_recording(
         units(spikes, covariates=(signal,)), bin_width=width_ms / 1000, covariates=["signal"]
     )
     known = [(t + offset_ms, v) for t, v in zip(samples, values, strict=True) if np.isfinite(v)]

@@ -16,8 +16,8 @@ from standin import KEY, StandIn
 from nwbdyn.cli import main
 from nwbdyn.cli.terminal import WIDTH, table
 from nwbdyn.errors import ResultsError
-from nwbdyn.runs import sharing
-from nwbdyn.scoring import verdict
+from nwbdyn.evaluation import verdict
+from nwbdyn.workflows import archive_upload
 
 QUICK = ["--epochs", "2", "--set", "history=4", "--set", "batch_size=256"]
 
@@ -215,8 +215,8 @@ def test_ctrl_c_before_anything_is_there_says_to_run_it_again(verb, cortex, tmp_
     def stopped(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nwbdyn.many.scaling.fit_session", stopped)
-    monkeypatch.setattr("nwbdyn.runs.results.load", stopped)
+    monkeypatch.setattr("nwbdyn.workflows.batch.fit_session", stopped)
+    monkeypatch.setattr("nwbdyn.results.fit_results.load", stopped)
     asked = {
         "fit": (cortex, "--model", "netformer", "-o", tmp_path / "run"),
         "export": (tmp_path / "run",),
@@ -323,7 +323,9 @@ def test_an_upload_is_rehearsed_first_and_sent_when_told(tmp_path, cortex, monke
 def test_a_file_the_archive_would_refuse_is_not_sent(tmp_path):
     path = write_units(tmp_path / "units.nwb", {"subject_id": "m1"})
     with pytest.raises(ResultsError, match=r"not ready for the archive.*species"):
-        sharing.pack(path.rename(tmp_path / "sub-m1_ecephys.nwb"), "dandi:000002")
+        archive_upload.validate_for_upload(
+            path.rename(tmp_path / "sub-m1_ecephys.nwb"), "dandi:000002"
+        )
 
 
 def test_a_config_file_that_is_not_text_is_a_usage_error(tmp_path):

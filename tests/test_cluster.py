@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from nwbdyn import archive
 from nwbdyn.cli import main
-from nwbdyn.runs import results
+from nwbdyn.results import fit_results
 
 no_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="ray is not installed: pip install nwbdyn[ray]"
@@ -40,7 +40,7 @@ def nwbdyn(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def assert_same_run(one: Path, other: Path) -> None:
-    first, second = results.load(one), results.load(other)
+    first, second = fit_results.load(one), fit_results.load(other)
     assert first.weights.keys() == second.weights.keys()
     for name, value in first.weights.items():
         np.testing.assert_array_equal(value, second.weights[name], err_msg=name)
@@ -89,7 +89,7 @@ def test_a_sweep_over_ray_takes_what_one_process_takes(asha, tmp_path):
     here = CliRunner().invoke(main, [*map(str, common), "-o", str(tmp_path / "here")])
     assert here.exit_code == 0, here.output
     listed, alone = (
-        results.load(tmp_path / name).metrics["candidates"] for name in ("ray", "here")
+        fit_results.load(tmp_path / name).metrics["candidates"] for name in ("ray", "here")
     )
     assert [row["chosen"] for row in listed] == [True, False, False, False]
     if asha:

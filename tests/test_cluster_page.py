@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nwbdyn.cli.cmd_fit import command
-from nwbdyn.many import space
+from nwbdyn.fitting import sweep_space
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "cluster.md"
 TEXT = PAGE.read_text("utf-8")
@@ -53,5 +53,5 @@ def test_tasks_and_gpus_of_a_job_are_those_that_the_fit_asks_for():
 def test_the_sweep_on_the_page_is_one(tmp_path):
     (body,) = (body for language, body in BLOCKS if language == "yaml")
     (tmp_path / "sweep.yaml").write_text(body)
-    points = space.points(tmp_path / "sweep.yaml")
+    points = sweep_space.points(tmp_path / "sweep.yaml")
     assert len(points) == 6 + 1 + 20

@@ -11,11 +11,11 @@ from test_joint import SMALL, days
 from test_synapsnet import BEHAVIOUR, COUNTS, TRACES, make_batch
 
 from nwbdyn.errors import ConfigError
-from nwbdyn.fitting import fit
-from nwbdyn.many.joint import fit_joint
+from nwbdyn.fitting.pipeline import fit
 from nwbdyn.models._comparators import COMPARATORS, MultichannelGRU, PopulationMean
 from nwbdyn.models.synapsnet import SynapsNet
-from nwbdyn.runs import run_directory
+from nwbdyn.results import run_directory
+from nwbdyn.workflows.joint import fit_joint
 
 
 def made(model_class, layout):

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nwbdyn import forms
-from nwbdyn.connectivity import Connectivity
+from nwbdyn.connectivity import forms
+from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.errors import ResultsError
 from nwbdyn.recording import Neurons
 

@@ -7,15 +7,15 @@ import pytest
 import torch
 from small import binned_counts, binned_traces
 
-from nwbdyn.connectivity import Connectivity
+from nwbdyn.connectivity.connectivity import Connectivity
+from nwbdyn.data import splits
+from nwbdyn.data.windows import Windows
 from nwbdyn.errors import ResultsError
-from nwbdyn.learning import readout
+from nwbdyn.inference import readout
 from nwbdyn.models.base import Layout
 from nwbdyn.models.netformer import NetFormer, NetFormerConfig
 from nwbdyn.models.stndt import STNDT
 from nwbdyn.models.synapsnet import SynapsNet, SynapsNetConfig
-from nwbdyn.tensors import splits
-from nwbdyn.tensors.windows import Windows
 
 NUM_NEURONS = 6
 TYPES = ["pyr", "pv", "pyr", "", "pyr", "sst"]
@@ -111,7 +111,7 @@ def test_stndts_contributions_are_its_first_maps_times_what_they_mix():
     for split in ("train", "val", "test"):
         starts = windows.starts(split)
         for batch in windows.batches(split, 4):
-            read = model.read_out(batch)
+            read = model.time_resolved(batch)
             for number, start in enumerate(batch.start_bin.tolist()):
                 for place in range(12):
                     # Only the window in which a bin lies farthest from an edge speaks for it.

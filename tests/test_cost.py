@@ -17,11 +17,11 @@ from small import units as spiking
 
 import nwbdyn
 from nwbdyn.cli import main
-from nwbdyn.learning import cost
-from nwbdyn.learning.members import candidates
-from nwbdyn.learning.problem import pose
-from nwbdyn.trust import refits
-from nwbdyn.trust.surrogates import Null
+from nwbdyn.fitting import cost
+from nwbdyn.fitting.stages import edge_tests
+from nwbdyn.fitting.task import build_task
+from nwbdyn.fitting.train_models import candidates
+from nwbdyn.statistics.surrogates import Null
 
 NOISE = np.random.default_rng(0).normal(size=(8000, 12)).astype(np.float32)
 
@@ -33,7 +33,7 @@ def traces_of_noise():
 
 def test_updates_are_those_of_the_longest_training(traces_of_noise):
     estimated = cost.estimate(traces_of_noise, "netformer")
-    problem = pose(traces_of_noise, "netformer", seed=0)
+    problem = build_task(traces_of_noise, "netformer", seed=0)
     num_windows = len(problem.windows.starts("train"))
     exact = problem.config.epochs * math.ceil(num_windows / problem.config.batch_size)
     assert estimated.updates == pytest.approx(exact, rel=0.05)
@@ -76,7 +76,7 @@ def test_memory_is_of_the_right_size():
         "import re, numpy as np\n"
         "from small import rois\n"
         "import nwbdyn\n"
-        "from nwbdyn.learning import cost\n"
+        "from nwbdyn.training import cost\n"
         "data = np.random.default_rng(0).normal(size=(20000, 60)).astype(np.float32)\n"
         "recording = rois(data, np.arange(20000) / 10)\n"
         "nwbdyn.fit(recording, 'netformer', options={'updates': 2}, device='cpu')\n"
@@ -153,10 +153,12 @@ def test_what_is_said_before_a_fit_counts_every_training():
     assert "60 x" in first
     assert "--engine ray" in hint
     assert "--where" in cost.advice(replace(found, memory=10**18))[1]
-    assert "35 x" in cost.advice(found, refits=refits.count(Null("shift", 20)))[0]
+    assert "35 x" in cost.advice(found, refits=edge_tests.count(Null("shift", 20)))[0]
     assert (
         "110 x"
-        in cost.advice(found, refits=refits.count(Null("shift", 20), states=True), recordings=2)[0]
+        in cost.advice(
+            found, refits=edge_tests.count(Null("shift", 20), states=True), recordings=2
+        )[0]
     )
 
 
@@ -167,7 +169,7 @@ def test_options_that_were_given_are_what_is_timed(traces_of_noise):
     assert estimated.num_bins == pytest.approx(4000, abs=1)
     short = imaging(NOISE[:600], np.arange(600) / 10)
     left_open = asked | {"ridge": None, "history": 4}
-    problem = pose(short, "netformer", seed=0, options=left_open)
+    problem = build_task(short, "netformer", seed=0, options=left_open)
     assert cost.estimate(short, "netformer", options=left_open).trainings == len(
         candidates(problem)
     )

@@ -78,7 +78,7 @@ def test_an_update_stays_on_its_device(name, quantity, options):
     optimiser.step()
     model.after_update(1)
     assert model.influence(batch).device.type == "meta"
-    assert all(value.device.type == "meta" for value in model.read_out(batch).values())
+    assert all(value.device.type == "meta" for value in model.time_resolved(batch).values())
 
 
 class Loss(nn.Module):

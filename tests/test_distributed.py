@@ -18,11 +18,11 @@ from small_fits import LINEAR, imaging
 from nwbdyn import archive
 from nwbdyn.cli import main
 from nwbdyn.errors import ConfigError
-from nwbdyn.fitting import fit
-from nwbdyn.learning.distributed import ALONE, join, share
-from nwbdyn.learning.problem import pose
-from nwbdyn.runs import results, run_directory
-from nwbdyn.trust import refits
+from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.stages import edge_tests
+from nwbdyn.fitting.task import build_task
+from nwbdyn.results import fit_results, run_directory
+from nwbdyn.training.distributed import SINGLE_PROCESS, init_process_group, shard_batch
 
 SCRIPT = Path(two_processes.__file__)
 
@@ -101,7 +101,7 @@ def test_two_processes_that_were_stopped_go_on_to_the_same_end(together, tmp_pat
 
 @pytest.mark.parametrize("size", [2, 3, 5])
 def test_the_mean_of_all_shares_is_the_gradient_of_the_whole_batch(size):
-    problem = pose(imaging(), "netformer", seed=0, options=LINEAR)
+    problem = build_task(imaging(), "netformer", seed=0, options=LINEAR)
     torch.manual_seed(0)
     model = problem.model_class(problem.config, problem.layout)
     model.initialise(problem.windows.batches("train", 32))
@@ -115,7 +115,7 @@ def test_the_mean_of_all_shares_is_the_gradient_of_the_whole_batch(size):
     whole = model.loss(batch, model(batch))
     parts, losses, windows = [], [], 0
     for rank in range(size):
-        mine, weight = share(batch, rank, size, None)
+        mine, weight = shard_batch(batch, rank, size, None)
         loss = model.loss(mine, model(mine)) * weight
         parts.append(gradient(loss))
         losses.append(float(loss.detach()))
@@ -126,7 +126,7 @@ def test_the_mean_of_all_shares_is_the_gradient_of_the_whole_batch(size):
 
 
 def test_one_process_needs_no_lightning():
-    assert join("cpu") is ALONE
+    assert init_process_group("cpu") is SINGLE_PROCESS
     fit(imaging(), "netformer", epochs=1, options=LINEAR, device="cpu")
     assert not any(name.partition(".")[0] == "lightning" for name in sys.modules)
 
@@ -135,9 +135,9 @@ def test_more_gpus_than_there_are_is_one_line():
     if torch.cuda.device_count() >= 64:
         pytest.skip("there are as many")
     with pytest.raises(ConfigError, match="--devices 64"):
-        join("cuda", 64)
+        init_process_group("cuda", 64)
     with pytest.raises(ConfigError, match="at least one"):
-        join("cpu", 0)
+        init_process_group("cpu", 0)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_fit_by_two_processes_is_written_and_told_once(tmp_path):
     assert not done.stderr
     assert done.stdout.count("persistence") == 1
     assert done.stdout.splitlines()[-1] == str(tmp_path / "run")
-    assert len(results.load(tmp_path / "run").history) == 3
+    assert len(fit_results.load(tmp_path / "run").history) == 3
     again = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
     assert again.returncode == 1
     assert again.stderr.count("--overwrite") == 1
@@ -215,7 +215,7 @@ def test_torchrun_and_slurm_start_the_processes_of_a_fit(tmp_path):
     assert [task.returncode for task in tasks] == [0, 0], said
     assert said[0][0].splitlines()[-1] == str(tmp_path / "slurm")
     assert said[1] == ("", "")
-    one, other = (results.load(tmp_path / name).weights for name in ("torchrun", "slurm"))
+    one, other = (fit_results.load(tmp_path / name).weights for name in ("torchrun", "slurm"))
     for name, value in one.items():
         np.testing.assert_array_equal(value, other[name])
 
@@ -263,7 +263,7 @@ def test_processes_divide_the_refits_of_a_null(tmp_path):
         assert done.returncode == 0, done.stderr
         folder = run / run_directory.REFITS
         made[devices] = {file.name: np.load(file) for file in sorted(folder.glob("*.npy"))}
-    assert len(made["1"]) == 3 + 2 * refits.HALF_PAIRS
+    assert len(made["1"]) == 3 + 2 * edge_tests.HALF_PAIRS
     assert made["1"].keys() == made["2"].keys()
     for name, matrix in made["1"].items():
         # Float32, in programs of other numbers of members.

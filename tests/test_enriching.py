@@ -15,9 +15,9 @@ from standin import StandIn
 
 from nwbdyn import archive
 from nwbdyn.errors import ResultsError
-from nwbdyn.nwb import slim_record
-from nwbdyn.nwb.model_run import name_of
-from nwbdyn.nwb.write import export
+from nwbdyn.nwb.read import slim_record
+from nwbdyn.nwb.write.model_run import name_of
+from nwbdyn.workflows.export import export
 
 
 def test_enriching_leaves_the_source_and_its_object_ids_as_they_were(source, tmp_path):

@@ -7,14 +7,14 @@ import pytest
 import torch
 from small_fits import imaging, interrupt_after, units
 
+from nwbdyn.data.windows import Windows
 from nwbdyn.errors import FitError
-from nwbdyn.learning.checkpoint import read_checkpoint
-from nwbdyn.learning.ensembles import Member, train_all
-from nwbdyn.learning.problem import Problem, pose
-from nwbdyn.learning.training import Trained, train
+from nwbdyn.fitting.task import FitTask, build_task
 from nwbdyn.models.base import Model
-from nwbdyn.runs import run_directory
-from nwbdyn.tensors.windows import Windows
+from nwbdyn.results import run_directory
+from nwbdyn.training.batched import BatchedModel, train_batched
+from nwbdyn.training.checkpoint import read_checkpoint
+from nwbdyn.training.trainer import Trained, train
 
 CPU = torch.device("cpu")
 NETFORMER = {"history": 4, "embedding": 8, "layer_norm": True, "raw_values": False}
@@ -34,12 +34,12 @@ def double():
     torch.set_default_dtype(torch.float32)
 
 
-def posed(model: str, recording=None, **options: object) -> Problem:
+def posed(model: str, recording=None, **options: object) -> FitTask:
     recording = recording or (units() if model == "stndt" else imaging())
-    return pose(recording, model, seed=0, options=options)
+    return build_task(recording, model, seed=0, options=options)
 
 
-def windows_in_double(problem: Problem, moved: int = 0) -> Windows:
+def windows_in_double(problem: FitTask, moved: int = 0) -> Windows:
     """The problem's windows in float64; `moved` shifts them in time, as a surrogate does."""
     values = np.roll(problem.binned.values, moved, axis=0)
     binned = replace(problem.binned, values=values)
@@ -49,7 +49,7 @@ def windows_in_double(problem: Problem, moved: int = 0) -> Windows:
     return windows
 
 
-def each_alone(problem: Problem, members: list[Member]) -> list[Trained]:
+def each_alone(problem: FitTask, members: list[BatchedModel]) -> list[Trained]:
     return [
         train(
             problem.model_class,
@@ -64,8 +64,8 @@ def each_alone(problem: Problem, members: list[Member]) -> list[Trained]:
     ]
 
 
-def together(problem: Problem, members: list[Member], **choices: object) -> list[Trained]:
-    return train_all(
+def together(problem: FitTask, members: list[BatchedModel], **choices: object) -> list[Trained]:
+    return train_batched(
         problem.model_class, problem.layout, members, device=CPU, stack=True, **choices
     )
 
@@ -78,7 +78,7 @@ def assert_equal_fits(found: list[Trained], wanted: list[Trained], relative: flo
     for one, other in zip(found, wanted, strict=True):
         assert one.seed == other.seed
         assert one.best_epoch == other.best_epoch
-        assert one.best_share == other.best_share
+        assert one.best_fraction == other.best_fraction
         assert len(one.history) == len(other.history)
         for record, expected in zip(one.history, other.history, strict=True):
             for name in record.keys() - {"seconds"}:
@@ -140,7 +140,7 @@ def test_200_updates_of_a_member_are_those_of_its_own_fit(double, model, options
     problem = posed(model, **options)
     windows = windows_in_double(problem)
     members = [
-        Member(replace(problem.config, **change), windows, seed=3 + k)
+        BatchedModel(replace(problem.config, **change), windows, seed=3 + k)
         for k, change in enumerate(changes)
     ]
     wanted = each_alone(problem, members)
@@ -152,7 +152,8 @@ def test_200_updates_of_a_member_are_those_of_its_own_fit(double, model, options
 def test_members_on_windows_of_their_own_equal_their_own_fits(double, model):
     problem = posed(model, updates=200, **SMALL[model])
     members = [
-        Member(problem.config, windows_in_double(problem, moved), seed=0) for moved in (0, 40, 90)
+        BatchedModel(problem.config, windows_in_double(problem, moved), seed=0)
+        for moved in (0, 40, 90)
     ]
     found = together(problem, members)
     assert_equal_fits(found, each_alone(problem, members))
@@ -166,14 +167,14 @@ def test_co_smoothing_without_held_out_neurons_is_stacked_too(double):
     layout = replace(problem.layout, held_in=dict.fromkeys(problem.layout.held_in, (True,) * 12))
     problem = replace(problem, split=split, layout=layout)
     windows = windows_in_double(problem)
-    members = [Member(problem.config, windows, seed) for seed in range(2)]
+    members = [BatchedModel(problem.config, windows, seed) for seed in range(2)]
     assert_equal_fits(together(problem, members), each_alone(problem, members))
 
 
 def test_counts_are_stacked_too(double):
     problem = posed("netformer", units(), updates=60, batch_size=64)
     windows = windows_in_double(problem)
-    members = [Member(problem.config, windows, seed) for seed in range(2)]
+    members = [BatchedModel(problem.config, windows, seed) for seed in range(2)]
     assert_equal_fits(together(problem, members), each_alone(problem, members))
 
 
@@ -181,7 +182,7 @@ def test_one_member_stops_early_and_the_others_go_on(double):
     problem = posed("netformer", **NETFORMER, epochs=12, patience=12)
     windows = windows_in_double(problem)
     members = [
-        Member(replace(problem.config, **change), windows, seed=1)
+        BatchedModel(replace(problem.config, **change), windows, seed=1)
         for change in ({}, {"patience": 1, "learning_rate": 0.05}, {"updates": 50}, {"epochs": 3})
     ]
     found = together(problem, members)
@@ -195,7 +196,7 @@ def test_members_that_cannot_share_a_program_are_trained_all_the_same(double):
     problem = posed("netformer", **NETFORMER, epochs=2)
     windows = windows_in_double(problem)
     members = [
-        Member(replace(problem.config, batch_size=size), windows, seed)
+        BatchedModel(replace(problem.config, batch_size=size), windows, seed)
         for seed, size in enumerate((16, 32, 16))
     ]
     assert_equal_fits(together(problem, members), each_alone(problem, members))
@@ -203,7 +204,7 @@ def test_members_that_cannot_share_a_program_are_trained_all_the_same(double):
 
 def test_what_does_not_stack_trains_one_member_after_another():
     problem = posed("synapsnet", **SMALL["synapsnet"], decoder="gru", batch_size=128, updates=10)
-    members = [Member(problem.config, problem.windows, seed) for seed in range(2)]
+    members = [BatchedModel(problem.config, problem.windows, seed) for seed in range(2)]
     found = together(problem, members)
     for one, other in zip(found, each_alone(problem, members), strict=True):
         for name, value in state(other.model).items():
@@ -215,20 +216,20 @@ def test_a_stack_leaves_the_callers_random_numbers_alone():
     torch.manual_seed(3)
     wanted = torch.rand(4)
     torch.manual_seed(3)
-    together(problem, [Member(problem.config, problem.windows, seed) for seed in range(2)])
+    together(problem, [BatchedModel(problem.config, problem.windows, seed) for seed in range(2)])
     assert torch.equal(torch.rand(4), wanted)
 
 
 # --- stopped and resumed ---
 
 
-def in_folders(problem: Problem, root, number: int, **changes: object) -> list[Member]:
+def in_folders(problem: FitTask, root, number: int, **changes: object) -> list[BatchedModel]:
     members = []
     for seed in range(number):
         folder = root / f"seed-{seed}"
         folder.mkdir(parents=True, exist_ok=True)
         config = replace(problem.config, **changes)
-        members.append(Member(config, problem.windows, seed, folder))
+        members.append(BatchedModel(config, problem.windows, seed, folder))
     return members
 
 
@@ -259,14 +260,14 @@ def test_either_way_of_training_goes_on_where_the_other_was_stopped(double, tmp_
             for stack, resume in ((first, False), (second, True))
         ]
         with pytest.raises(KeyboardInterrupt):
-            train_all(
+            train_batched(
                 problem.model_class,
                 problem.layout,
                 members,
                 report=interrupt_after(3),
                 **ways[0],
             )
-        resumed = train_all(problem.model_class, problem.layout, members, **ways[1])
+        resumed = train_batched(problem.model_class, problem.layout, members, **ways[1])
         assert_equal_fits(resumed, whole)
 
 
@@ -300,7 +301,7 @@ def test_a_member_whose_loss_is_not_finite_is_named_and_the_others_are_completed
 
 def test_members_that_all_stop_in_their_first_epoch_say_why():
     problem = posed("synapsnet", updates=100, learning_rate=1e18, clip_norm=None, l1=0.0)
-    members = [Member(problem.config, problem.windows, seed=k) for k in range(2)]
+    members = [BatchedModel(problem.config, problem.windows, seed=k) for k in range(2)]
     with pytest.raises(FitError, match="Lower learning_rate"):
         together(problem, members)
 

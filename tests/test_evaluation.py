@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 from nwbdyn.baselines import Baseline
+from nwbdyn.data.binning import Binned
+from nwbdyn.data.splits import TEST, TRAIN, VAL, Split
+from nwbdyn.evaluation import blocks, scoring
+from nwbdyn.evaluation.scoring import Comparison, Task
 from nwbdyn.recording import Neurons
-from nwbdyn.scoring import blocks, evaluation
-from nwbdyn.scoring.evaluation import Contest, Task
-from nwbdyn.tensors.binning import Binned
-from nwbdyn.tensors.splits import TEST, TRAIN, VAL, Split
 
 NUM_BINS, NUM_NEURONS = 600, 3
 LABELS = np.repeat([TRAIN, VAL, TEST], [300, 100, 200]).astype(np.int8)
@@ -57,11 +57,11 @@ def rivals(**predictions: np.ndarray) -> dict[str, Baseline]:
 def test_a_better_prediction_beats_the_baselines_and_a_copy_of_one_does_not():
     values = recorded()
     good, bad = noisy(values, 0.3, 1), noisy(values, 0.8, 2)
-    won = evaluation.evaluate(task(values), [Contest(1, good, rivals(bad=bad))], model="m")
+    won = scoring.evaluate(task(values), [Comparison(1, good, rivals(bad=bad))], model="m")
     assert won["beats_baseline"] is True
     low, high = won["intervals"]["difference"]["test"]["r2"]
     assert 0 < low < won["model"]["test"]["r2"] - won["baselines"]["bad"]["test"]["r2"] < high
-    same = evaluation.evaluate(task(values), [Contest(1, bad, rivals(bad=bad))], model="m")
+    same = scoring.evaluate(task(values), [Comparison(1, bad, rivals(bad=bad))], model="m")
     assert same["beats_baseline"] is False
     assert same["intervals"]["difference"]["test"]["r2"] == [0, 0]
 
@@ -71,8 +71,8 @@ def test_the_baseline_to_beat_is_the_best_on_validation_not_on_test():
     early, late = noisy(values, 0.9, 1), noisy(values, 0.9, 2)
     early[LABELS == VAL] = values[LABELS == VAL]
     late[LABELS == TEST] = values[LABELS == TEST]
-    contest = Contest(1, noisy(values, 0.5, 3), rivals(early=early, late=late))
-    scored = evaluation.evaluate(task(values), [contest], model="m")
+    contest = Comparison(1, noisy(values, 0.5, 3), rivals(early=early, late=late))
+    scored = scoring.evaluate(task(values), [contest], model="m")
     assert scored["primary"]["baseline"] == "early"
     assert scored["baselines"]["late"]["test"]["r2"] == pytest.approx(1)
 
@@ -81,8 +81,8 @@ def test_a_bin_that_one_of_them_does_not_predict_counts_for_none():
     values = recorded()
     whole, partial = noisy(values, 0.5, 1), noisy(values, 0.5, 2)
     partial[450:] = np.nan
-    contest = Contest(1, whole, rivals(partial=partial))
-    scored = evaluation.evaluate(task(values), [contest], model="m")
+    contest = Comparison(1, whole, rivals(partial=partial))
+    scored = scoring.evaluate(task(values), [contest], model="m")
     assert scored["num_bins"]["r2"] == {"train": 300, "val": 100, "test": 50}
     error = np.square(whole - values)[400:450].mean(axis=0)
     r2 = np.mean(1 - error / values[400:450].var(axis=0))
@@ -91,8 +91,8 @@ def test_a_bin_that_one_of_them_does_not_predict_counts_for_none():
 
 def test_with_few_independent_blocks_nothing_is_decided():
     values = recorded()
-    contest = Contest(1, noisy(values, 0.1, 1), rivals(bad=noisy(values, 0.9, 2)))
-    scored = evaluation.evaluate(task(values, block=50), [contest], model="m")
+    contest = Comparison(1, noisy(values, 0.1, 1), rivals(bad=noisy(values, 0.9, 2)))
+    scored = scoring.evaluate(task(values, block=50), [contest], model="m")
     assert scored["num_blocks"]["r2"] == 4
     assert scored["beats_baseline"] is None
     assert scored["intervals"]["model"]["test"] == {}
@@ -106,7 +106,7 @@ def test_reconstructions_of_held_in_neurons_are_not_scored():
     garbage[:, :2] = 1e6  # held in
     posed = task(values, held_out=(2,), co_smoothing=True)
     one, other = (
-        evaluation.evaluate(posed, [Contest(0, p, rivals(mean=rate))], model="m")
+        scoring.evaluate(posed, [Comparison(0, p, rivals(mean=rate))], model="m")
         for p in (rate, garbage)
     )
     assert one["model"] == other["model"]
@@ -115,10 +115,10 @@ def test_reconstructions_of_held_in_neurons_are_not_scored():
 
 def test_scores_further_ahead_stand_beside_those_of_the_next_bin():
     values = recorded()
-    near = Contest(1, noisy(values, 0.2, 1), rivals(persistence=noisy(values, 0.5, 2)))
-    far = Contest(5, noisy(values, 0.6, 3), rivals(persistence=noisy(values, 0.9, 4)))
+    near = Comparison(1, noisy(values, 0.2, 1), rivals(persistence=noisy(values, 0.5, 2)))
+    far = Comparison(5, noisy(values, 0.6, 3), rivals(persistence=noisy(values, 0.9, 4)))
     far.prediction[LABELS == TRAIN] = np.nan
-    scored = evaluation.evaluate(task(values), [near, far], model="m")
+    scored = scoring.evaluate(task(values), [near, far], model="m")
     assert scored["primary"] == {
         "metric": "r2",
         "split": "test",
@@ -135,7 +135,7 @@ def test_mean_squared_error_is_in_training_deviations_whatever_the_unit():
     values = recorded()
     prediction = noisy(values, 0.5, 1)
     small, large = (
-        evaluation.scores(task(scale * values), scale * prediction)["test"]["mse"]
+        scoring.scores(task(scale * values), scale * prediction)["test"]["mse"]
         for scale in (1, 1000)
     )
     assert small == pytest.approx(large, rel=1e-5)
@@ -162,14 +162,14 @@ def of_fold(ours: float | None, theirs: float) -> dict[str, object]:
 
 def test_over_folds_gives_mean_and_spread():
     parts = [of_fold(0.5, 0.4), of_fold(0.7, 0.5)]
-    summary = evaluation.over_folds(parts)
+    summary = scoring.over_folds(parts)
     assert summary["model"]["r2"]["mean"] == pytest.approx(0.6)
     assert summary["model"]["r2"]["sd"] == pytest.approx(np.sqrt(0.02))
     assert summary["difference"]["r2"]["values"] == pytest.approx([0.1, 0.2])
 
 
 def test_a_fold_whose_score_a_run_keeps_as_null_leaves_no_mean():
-    summary = evaluation.over_folds([of_fold(0.5, 0.4), of_fold(None, 0.5)])
+    summary = scoring.over_folds([of_fold(0.5, 0.4), of_fold(None, 0.5)])
     assert np.isnan(summary["model"]["r2"]["mean"])
     assert np.isnan(summary["difference"]["r2"]["mean"])
     assert summary["baselines"]["AR"]["r2"]["mean"] == pytest.approx(0.45)

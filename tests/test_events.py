@@ -10,10 +10,10 @@ from small import poisson_spikes, rois, trial_table, units
 
 from nwbdyn import baselines, fit
 from nwbdyn.cli import main
+from nwbdyn.data import events, splits
+from nwbdyn.data.binning import bin_recording
+from nwbdyn.data.clock import frames, grid
 from nwbdyn.errors import DataError
-from nwbdyn.tensors import events, splits
-from nwbdyn.tensors.binning import bin
-from nwbdyn.tensors.clock import frames, grid
 
 CLOCK = grid(0, 300, 0.020)
 
@@ -76,7 +76,7 @@ def recording():
 
 
 def columns_of(recording, name):
-    binned = bin(recording, bin_width=0.020, covariates=[name])
+    binned = bin_recording(recording, bin_width=0.020, covariates=[name])
     return binned, dict(zip(binned.covariate_names, binned.covariates.T, strict=True))
 
 
@@ -123,14 +123,14 @@ def test_the_longest_table_of_a_name_is_meant(recording):
 )
 def test_a_name_that_means_no_events_is_refused_with_what_there_is(recording, name, said):
     with pytest.raises(DataError) as caught:
-        bin(recording, covariates=[name])
+        bin_recording(recording, covariates=[name])
     assert said in str(caught.value)
 
 
 def test_a_column_of_measurements_is_no_column_of_kinds(recording):
     many = trial_table(np.arange(20), 0.5, contrast=np.linspace(0, 1, 20))
     with pytest.raises(DataError, match="'contrast' has 20 different values; 1 to 12"):
-        bin(units(poisson_spikes(2, 20), trials=many), covariates=["trials:contrast"])
+        bin_recording(units(poisson_spikes(2, 20), trials=many), covariates=["trials:contrast"])
 
 
 # ---------------------------------------------------------------- common input
@@ -160,7 +160,7 @@ def driven(seed, num_neurons=24, num_frames=4000):
 
 def false_edges(recording, weights, names, baseline="VAR ridge"):
     """Share of the strongest couplings, as many as there really are, that do not exist."""
-    binned = bin(recording, covariates=names)
+    binned = bin_recording(recording, covariates=names)
     split = splits.make(binned, seed=0, hold_out=False, gap=5)
     fitted = baselines.next_bin(binned, split, context=5, horizon=1)[baseline].coupling
     off = ~np.eye(len(weights), dtype=bool)

@@ -13,9 +13,9 @@ from pynwb import NWBHDF5IO, validate
 
 import nwbdyn
 from nwbdyn.errors import ConfigError, ResultsError
-from nwbdyn.nwb import couplings
-from nwbdyn.nwb.model_run import name_of
-from nwbdyn.nwb.write import export
+from nwbdyn.nwb.write import couplings
+from nwbdyn.nwb.write.model_run import name_of
+from nwbdyn.workflows.export import export
 
 
 def test_predictions_lie_on_the_recordings_clock_with_their_split(source, tmp_path):

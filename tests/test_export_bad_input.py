@@ -21,9 +21,9 @@ from pynwb.core import DynamicTable
 import nwbdyn
 from nwbdyn.cli import main
 from nwbdyn.errors import ResultsError
-from nwbdyn.nwb.model_run import name_of
-from nwbdyn.nwb.write import export
-from nwbdyn.runs import run_directory
+from nwbdyn.nwb.write.model_run import name_of
+from nwbdyn.results import run_directory
+from nwbdyn.workflows.export import export
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import lab_files
 import pytest
 from exported_files import SITE, messages
 
-from nwbdyn.nwb.write import export
+from nwbdyn.workflows.export import export
 
 DANDI = "from dandi.cli.command import main; main()"
 

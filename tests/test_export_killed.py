@@ -7,15 +7,15 @@ import sys
 import lab_files
 import pytest
 
-from nwbdyn.nwb.write import export
+from nwbdyn.workflows.export import export
 
 # A warm process forks once per kill, so that a kill falls into the export and not into the imports.
 PROGRAM = """
 import json, os, signal, sys, time
 from pathlib import Path
 import nwbdyn
-from nwbdyn.runs import results
-from nwbdyn.nwb.write import export
+from nwbdyn.results import results
+from nwbdyn.workflows.export import export
 
 run, folder, old, kills = sys.argv[1:]
 folder, kills = Path(folder), int(kills)

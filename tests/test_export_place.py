@@ -11,8 +11,8 @@ from exported_files import messages
 from pynwb import NWBHDF5IO
 
 from nwbdyn.errors import ConfigError, ResultsError
-from nwbdyn.nwb.model_run import name_of
-from nwbdyn.nwb.write import export
+from nwbdyn.nwb.write.model_run import name_of
+from nwbdyn.workflows.export import export
 
 
 def test_the_name_follows_the_archives_rule(source, units, tmp_path):

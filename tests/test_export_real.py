@@ -8,7 +8,7 @@ import pytest
 from exported_files import messages
 
 import nwbdyn
-from nwbdyn.nwb.write import export
+from nwbdyn.workflows.export import export
 
 FILES = [
     "ecephys/mouse_thalamus_dandi000009_anm00239123.nwb",  # NWB 2.1

@@ -7,8 +7,8 @@ import pytest
 from small_fits import LINEAR, imaging
 
 from nwbdyn.errors import ConfigError, DataError, FitError
-from nwbdyn.fitting import fit
-from nwbdyn.learning.checkpoint import read_checkpoint
+from nwbdyn.fitting.pipeline import fit
+from nwbdyn.training.checkpoint import read_checkpoint
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_checkpoint(tmp_path):

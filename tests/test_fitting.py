@@ -8,8 +8,8 @@ import pytest
 from small_fits import LINEAR, SMALL_STNDT, SOURCE, assert_same_fit, imaging, network, units
 
 import nwbdyn
-from nwbdyn.fitting import fit
-from nwbdyn.runs import results
+from nwbdyn.fitting.pipeline import fit
+from nwbdyn.results import fit_results
 
 
 def test_a_next_bin_fit_scores_model_and_baselines_on_the_same_bins():
@@ -223,7 +223,7 @@ def test_trials_that_are_named_decide_the_split():
 def test_a_real_recording_is_fitted_saved_and_loaded(data, tmp_path, name, model, options, choices):
     run = tmp_path / "run"
     made = fit(str(data / name), model, epochs=2, options=options, run=run, **choices)
-    back = results.load(run)
+    back = fit_results.load(run)
     assert_same_fit(back, made)
     metric = back.metrics["primary"]["metric"]
     assert np.isfinite(back.metrics["model"]["test"][metric])

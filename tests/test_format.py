@@ -8,11 +8,11 @@ import pytest
 import yaml
 from pynwb import NWBHDF5IO
 
-from nwbdyn.learning.readout import MOST_NEURONS
-from nwbdyn.nwb import storage
-from nwbdyn.nwb.couplings import SERIES_BYTES
-from nwbdyn.nwb.model_run import name_of
-from nwbdyn.nwb.write import export
+from nwbdyn.inference.readout import MOST_NEURONS
+from nwbdyn.nwb.write import storage
+from nwbdyn.nwb.write.couplings import SERIES_BYTES
+from nwbdyn.nwb.write.model_run import name_of
+from nwbdyn.workflows.export import export
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = (ROOT / "docs" / "format.md").read_text("utf-8")

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from nwbdyn.errors import ResultsError
-from nwbdyn.learning import checkpoint
-from nwbdyn.runs import results_file, run_directory
+from nwbdyn.results import hdf5, run_directory
+from nwbdyn.training import checkpoint
 
 FULL = Path("/dev/full")  # whatever is written to it finds no space left
 
@@ -19,7 +19,7 @@ told = pytest.raises(ResultsError, match="the disk is full")
 def test_the_file_that_was_there_stays(tmp_path):
     path = tmp_path / "config.json"
     path.write_text("before")
-    with told, run_directory.replacing(path) as partial:
+    with told, run_directory.atomic_write(path) as partial:
         partial.symlink_to(FULL)
         partial.write_text("after")
     assert path.read_text() == "before"
@@ -56,7 +56,7 @@ def test_room_is_reserved_for_all_of_a_results_file(tmp_path, monkeypatch):
         "neurons": pd.DataFrame({"id": range(500), "name": text, "x": rng.normal(size=500)}),
     }
     asked = []
-    reserve = run_directory.reserve
+    reserve = run_directory.preallocate
 
     def asking(path, num_bytes):
         asked.append(num_bytes)
@@ -64,6 +64,6 @@ def test_room_is_reserved_for_all_of_a_results_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(run_directory, "reserve", asking)
     path = tmp_path / "results.h5"
-    results_file.write(path, tree)
+    hdf5.write(path, tree)
     assert path.stat().st_size < asked[0]
-    np.testing.assert_array_equal(results_file.read(path)["noise"], tree["noise"])
+    np.testing.assert_array_equal(hdf5.read(path)["noise"], tree["noise"])

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from nwbdyn.connectivity import Connectivity
+from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.errors import ResultsError
 from nwbdyn.recording import Neurons, Source
-from nwbdyn.runs.results import Fit, Predictions
-from nwbdyn.trust import groups
+from nwbdyn.results.fit_results import Fit, Predictions
+from nwbdyn.statistics import groups
 
 
 def session(
@@ -78,21 +78,21 @@ def row(table: pd.DataFrame, post: str, pre: str) -> pd.Series:
 def test_a_mean_is_over_ordered_pairs_without_the_diagonal():
     made = session(COUPLED, TYPES)
     weight = made.connectivity.mean().to_numpy()
-    table = groups.between(made)
+    table = groups.cell_type_contrast(made)
     assert row(table, "E", "I")["weight"] == pytest.approx(weight[:6, 6:].mean())
     own = weight[:6, :6]
     assert row(table, "E", "E")["weight"] == pytest.approx((own.sum() - np.trace(own)) / 30)
 
 
 def test_one_animal_says_so_in_the_name_of_every_interval():
-    table = groups.between([session(COUPLED, TYPES), session(COUPLED, TYPES, seed=1)])
+    table = groups.cell_type_contrast([session(COUPLED, TYPES), session(COUPLED, TYPES, seed=1)])
     assert {"low_within_animal", "high_within_animal", "q_within_animal"} <= set(table)
     assert "low" not in table
 
 
 def test_coupled_types_are_called_and_others_are_not():
     fits = [session(COUPLED, TYPES, animal=name, seed=k) for k, name in enumerate("abcdef")]
-    table = groups.between(fits)
+    table = groups.cell_type_contrast(fits)
     called = table[table["q"] <= 0.05]
     assert set(zip(called["post"], called["pre"], strict=True)) == {("E", "I"), ("I", "E")}
     assert (table["num_animals"] == 6).all()
@@ -100,7 +100,7 @@ def test_coupled_types_are_called_and_others_are_not():
 
 
 def test_a_type_of_two_cells_is_masked():
-    table = groups.between(session(COUPLED, ["E"] * 6 + ["I"] * 2))
+    table = groups.cell_type_contrast(session(COUPLED, ["E"] * 6 + ["I"] * 2))
     for post, pre in (("E", "I"), ("I", "E"), ("I", "I")):
         assert np.isnan(row(table, post, pre)["weight"])
         assert row(table, post, pre)["num_sessions"] == 0
@@ -114,7 +114,7 @@ def test_animals_that_disagree_widen_the_interval_however_many_cells_they_have()
             session({("E", "I"): mean}, types, animal=name, seed=k, noise=0.3)
             for k, (name, mean) in enumerate(zip("abcd", (1 - size, 1 + size) * 2, strict=True))
         ]
-        found = row(groups.between(fits, num_resamples=300), "E", "I")
+        found = row(groups.cell_type_contrast(fits, num_resamples=300), "E", "I")
         return found["high"] - found["low"]
 
     assert width(0.9, 20) > 3 * width(0.0, 20)
@@ -123,20 +123,22 @@ def test_animals_that_disagree_widen_the_interval_however_many_cells_they_have()
 def test_an_animal_counts_once_however_many_sessions_it_has():
     many = [session({("E", "I"): 1.0}, TYPES, animal="a", noise=0, seed=k) for k in range(5)]
     other = session({("E", "I"): -1.0}, TYPES, animal="b", noise=0)
-    assert row(groups.between([*many, other]), "E", "I")["weight"] == pytest.approx(0, abs=1e-6)
+    assert row(groups.cell_type_contrast([*many, other]), "E", "I")["weight"] == pytest.approx(
+        0, abs=1e-6
+    )
 
 
 def test_flagged_edges_can_be_left_out():
     made = session(COUPLED, TYPES)
     made.edges.loc[made.edges["post"].lt(6) & made.edges["pre"].eq(6), "flags"] = "close ROIs"
     weight = made.connectivity.mean().to_numpy()
-    table = groups.between(made, with_flagged=False)
+    table = groups.cell_type_contrast(made, with_flagged=False)
     assert row(table, "E", "I")["weight"] == pytest.approx(weight[:6, 7:].mean())
 
 
 def test_neurons_without_labels_cannot_be_grouped():
     with pytest.raises(ResultsError, match="No neuron has a 'location'"):
-        groups.between(session(COUPLED, TYPES), "location")
+        groups.cell_type_contrast(session(COUPLED, TYPES), "location")
 
 
 def test_pairs_in_states_are_one_family_of_tests():
@@ -145,8 +147,8 @@ def test_pairs_in_states_are_one_family_of_tests():
     table = pd.DataFrame(
         {"start_time": [-0.5, 0.5], "stop_time": [0.5, 1.5], "state": ["rest", "run"]}
     )
-    found = groups.between(made, states=table)
-    alone = groups.between(made)
+    found = groups.cell_type_contrast(made, states=table)
+    alone = groups.cell_type_contrast(made)
     assert found["state"].tolist() == ["rest"] * 4 + ["run"] * 4
     assert not found["supported"].any()
     for name in ("rest", "run"):
@@ -173,11 +175,11 @@ def test_a_table_of_states_says_what_the_fits_say_of_them():
         ([known, doubted], 0.05, "A(t) does not beat VAR"),
         ([doubted, doubted], 0.05, "A(t) does not beat VAR"),
     ):
-        found = groups.between(fits, states=[table] * len(fits))
+        found = groups.cell_type_contrast(fits, states=[table] * len(fits))
         assert (found["supported"] == (not why_not)).all()
         assert (found["p_states"] == p).all()
         assert (found["why_not"] == why_not).all()
-    found = groups.between([known, made], states=[table, table])
+    found = groups.cell_type_contrast([known, made], states=[table, table])
     assert found["p_states"].isna().all()
     assert not found["supported"].any()
 
@@ -186,7 +188,7 @@ def test_every_session_needs_its_states():
     made = session(COUPLED, TYPES)
     table = pd.DataFrame({"start_time": [-0.5], "stop_time": [0.5], "state": ["rest"]})
     with pytest.raises(ResultsError, match="1 tables of states for 2 fits"):
-        groups.between([made, made], states=table)
+        groups.cell_type_contrast([made, made], states=table)
 
 
 def test_means_are_kept_with_and_without_flagged_edges():

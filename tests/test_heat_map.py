@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from pynwb import NWBHDF5IO
 
-from nwbdyn.nwb import couplings
-from nwbdyn.nwb.heat_map import draw
-from nwbdyn.nwb.model_run import name_of
-from nwbdyn.nwb.write import export
+from nwbdyn.nwb.write import couplings
+from nwbdyn.nwb.write.heat_map import draw
+from nwbdyn.nwb.write.model_run import name_of
+from nwbdyn.workflows.export import export
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ import pytest
 
 from nwbdyn import simulate
 from nwbdyn.errors import DataError
-from nwbdyn.fitting import fit
-from nwbdyn.learning import problem
-from nwbdyn.many import scaling
+from nwbdyn.evaluation import heldout_resamples as draws_room
+from nwbdyn.evaluation import verdict
+from nwbdyn.fitting import task
+from nwbdyn.fitting.pipeline import fit
 from nwbdyn.metrics import bits_per_spike
-from nwbdyn.scoring import draws as draws_room
-from nwbdyn.scoring import verdict
+from nwbdyn.workflows import batch
 
 OPTIONS = {
     "context": 20,
@@ -130,7 +130,7 @@ def test_the_interval_draws_a_neuron_in_all_its_draws_and_a_block_in_all_of_them
         rate = np.clip(true * 0.3 + draw.uniform(0.4, 1.2, true.shape), 0.05, None)
         rates.append((held_out, true, rate))
         sums = draws_room._block_sums(true, rate, blocks, 12)
-        parts.append(draws_room.Draw({}, np.array(held_out), np.arange(12), sums, None))
+        parts.append(draws_room.HeldoutResample({}, np.array(held_out), np.arange(12), sums, None))
     low, high = draws_room._intervals(parts)["model"]
     chance, means = np.random.default_rng(9), []
     for _ in range(2000):
@@ -151,7 +151,7 @@ def test_the_interval_draws_a_neuron_in_all_its_draws_and_a_block_in_all_of_them
 
 
 def test_a_table_of_recordings_shows_the_mean_over_draws(drawn):
-    outcome = scaling._fitted((drawn.source,), drawn.run)
+    outcome = batch._fitted((drawn.source,), drawn.run)
     found, best = drawn.metrics["draws"], drawn.metrics["primary"]["baseline"]
     assert outcome.value == pytest.approx(found["model"]["co_bps"]["mean"])
     assert outcome.baseline_value == pytest.approx(found["baselines"][best]["co_bps"]["mean"])
@@ -169,12 +169,12 @@ def test_a_stopped_fit_goes_on_with_the_draws_that_are_done(drawn):
 
 
 def test_five_draws_are_the_default_where_the_file_does_not_say(monkeypatch):
-    asked = problem.num_draws
+    asked = task.num_draws
     assert asked(None, co_smoothing=True, stated=False) == 5
     assert asked(1, co_smoothing=True, stated=False) == 1
     assert asked(None, co_smoothing=True, stated=True) == 1
     assert asked(5, co_smoothing=False, stated=False) == 1
-    monkeypatch.setattr(problem, "DRAWS", 2)
+    monkeypatch.setattr(task, "DRAWS", 2)
     made = fitted(spiking(24), draws=None)
     assert made.metrics["draws"]["num_draws"] == 2
     assert made.environment["asked"]["draws"] == 2
@@ -199,7 +199,9 @@ def test_no_draw_holds_out_a_unit_whose_channel_it_also_sees():
     channel = np.repeat(np.arange(16), 2)[:32]
     recording = spiking(32, channel=channel)
     for seed in range(5):
-        split = problem.pose(recording, "stndt", seed=seed, bin_width=0.05, options=OPTIONS).split
+        split = task.build_task(
+            recording, "stndt", seed=seed, bin_width=0.05, options=OPTIONS
+        ).split
         seen, unseen = set(channel[split.held_in]), set(channel[~split.held_in])
         assert not seen & unseen
         assert (~split.held_in).sum() == 8

@@ -6,10 +6,10 @@ import pytest
 from small import neurons
 from test_refits import EDGES, traces
 
-from nwbdyn.connectivity import Connectivity
-from nwbdyn.fitting import fit
-from nwbdyn.scoring import verdict
-from nwbdyn.trust import identifiability
+from nwbdyn.connectivity.connectivity import Connectivity
+from nwbdyn.evaluation import verdict
+from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.stages import static_control
 
 ADDS = {"metric": "r2", "split": "test", "adds": 0.02, "interval": [0.01, 0.03]}
 
@@ -31,18 +31,18 @@ ALL = pd.DataFrame({"pre": [1, 0], "post": [0, 1]})
 
 def test_a_constant_coupling_is_all_static():
     weight = np.tile([[5.0, 1.0], [-2.0, 5.0]], (40, 1, 1))
-    assert identifiability.static_share(dense(weight), ALL) == pytest.approx(1.0)
+    assert static_control.static_share(dense(weight), ALL) == pytest.approx(1.0)
 
 
 def test_the_static_share_is_the_square_of_the_mean_over_the_mean_square():
     weight = np.zeros((40, 2, 2))
     weight[:, 0, 1] = np.tile([0.0, 2.0], 20)  # mean 1, mean square 2
     weight[:, 1, 0] = 1.0
-    assert identifiability.static_share(dense(weight), ALL) == pytest.approx(2 / 3)
+    assert static_control.static_share(dense(weight), ALL) == pytest.approx(2 / 3)
 
 
 def test_a_coupling_of_zero_has_no_share():
-    assert identifiability.static_share(dense(np.zeros((4, 2, 2))), ALL) is None
+    assert static_control.static_share(dense(np.zeros((4, 2, 2))), ALL) is None
 
 
 LESS = {**ADDS, "adds": -0.01, "interval": [-0.03, 0.01]}

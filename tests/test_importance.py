@@ -6,11 +6,11 @@ import torch
 from small_fits import SMALL_STNDT, units
 
 from nwbdyn import metrics
-from nwbdyn.fitting import fit
-from nwbdyn.learning import readout
-from nwbdyn.learning.problem import pose
-from nwbdyn.scoring import importance
-from nwbdyn.scoring.summary import task_of
+from nwbdyn.evaluation import map_ablation
+from nwbdyn.fitting.assemble import task_of
+from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.task import build_task
+from nwbdyn.inference import readout
 
 
 class Reads(torch.nn.Module):
@@ -27,7 +27,7 @@ class Reads(torch.nn.Module):
         rate = (0.2 + 0.5 * first).expand_as(batch.activity)
         return type("Output", (), {"prediction": rate})()
 
-    def read_out(self, batch):
+    def time_resolved(self, batch):
         share = torch.full((len(batch.activity), batch.activity.shape[2]), 0.05)
         share[:, self.attended] = 0.45
         return {"importance": share}
@@ -35,7 +35,7 @@ class Reads(torch.nn.Module):
 
 @pytest.fixture(scope="module")
 def problem():
-    return pose(units(), "stndt", seed=1, options=SMALL_STNDT)
+    return build_task(units(), "stndt", seed=1, options=SMALL_STNDT)
 
 
 def test_silent_inputs_are_zero_for_the_model_and_others_stay(problem):
@@ -56,7 +56,7 @@ def test_what_is_lost_without_some_neurons_is_the_difference_of_scores(problem):
     task = task_of(problem)
     held_in = np.flatnonzero(task.split.held_in)
     model = Reads(held_in[0], held_in[1])
-    found = importance.scores(model, problem.windows, task)
+    found = map_ablation.scores(model, problem.windows, task)
     assert found["neurons"] == task.binned.neurons.ids[held_in].tolist()
     assert int(np.argmax(found["attention"])) == 1
     assert found["dropped"] == [1, 2, 4]  # of 7

@@ -8,11 +8,12 @@ import torch
 from test_contributions import netformer, stndt, synapsnet
 
 import nwbdyn
-from nwbdyn import fitting, simulate
+from nwbdyn import simulate
 from nwbdyn.errors import ConfigError
-from nwbdyn.learning import influence, readout
-from nwbdyn.runs import results
-from nwbdyn.runs.restoring import influence_at
+from nwbdyn.fitting import pipeline
+from nwbdyn.inference import influence, readout
+from nwbdyn.results import fit_results
+from nwbdyn.workflows.load_model import influence_at
 
 SINGLE = {"rtol": 1e-4, "atol": 1e-7}  # matrices over time are kept in single precision
 
@@ -79,7 +80,7 @@ def test_the_mean_is_over_all_windows_and_as_many_are_kept_as_there_is_room_for(
 )
 def test_a_fit_holds_it_beside_the_models_own_form_and_so_does_its_run(model, options, tmp_path):
     recording, _ = simulate.sample("sample:network?neurons=6&steps=400")
-    made = fitting.fit(
+    made = pipeline.fit(
         recording, model, epochs=1, options=options, influence_windows=20, run=tmp_path / "run"
     )
     assert made.influence.num_windows == 20
@@ -88,7 +89,7 @@ def test_a_fit_holds_it_beside_the_models_own_form_and_so_does_its_run(model, op
     edges = made.edges
     expected = [mean.sel(post=i, pre=j) for i, j in zip(edges["post"], edges["pre"], strict=True)]
     np.testing.assert_allclose(edges["influence"], expected, **SINGLE)
-    loaded = results.load(tmp_path / "run")
+    loaded = fit_results.load(tmp_path / "run")
     np.testing.assert_array_equal(loaded.influence.to_xarray(), made.influence.to_xarray())
     assert loaded.influence.measure == made.influence.measure
     with nwbdyn.open_results(nwbdyn.export(made, tmp_path / "out.nwb")) as back:
@@ -112,7 +113,7 @@ def test_it_is_there_at_any_time_of_the_session(make):
 
 def test_a_fit_is_asked_at_any_time_and_one_that_was_not_trained_for_it_says_so():
     address = "sample:network?neurons=6&steps=400"
-    made = fitting.fit(address, "synapsnet", options={"updates": 20, "hidden": 8})
+    made = pipeline.fit(address, "synapsnet", options={"updates": 20, "hidden": 8})
     time = made.connectivity.time[11]
     matrix = influence_at(made, [time]).at(time).to_numpy()
     apart = ~np.eye(6, dtype=bool)
@@ -120,7 +121,7 @@ def test_a_fit_is_asked_at_any_time_and_one_that_was_not_trained_for_it_says_so(
         matrix[apart], made.connectivity.at(time).to_numpy()[apart], **SINGLE
     )
     options = {"context": 20, "layers": 1, "feedforward": 8, "updates": 2}
-    reach = fitting.fit(
+    reach = pipeline.fit(
         "sample:reach?neurons=20&trials=24", "stndt", bin_width=0.05, options=options
     )
     with pytest.raises(ConfigError, match="causal_mask_ratio"):

@@ -12,14 +12,14 @@ from small_fits import LINEAR, assert_same_fit, imaging, interrupt_after, units
 import nwbdyn
 from nwbdyn.cli import main, scoreboard
 from nwbdyn.errors import ConfigError, DataError, FitError, ResultsError
-from nwbdyn.fitting import fit
-from nwbdyn.many.joint import fit_joint
-from nwbdyn.many.sessions import pose_jointly
+from nwbdyn.evaluation import scoring
+from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.stages import edge_tests, surrogate_data
 from nwbdyn.progress import Progress
 from nwbdyn.recording import Covariate, Recording, Source
-from nwbdyn.runs import results, run_directory
-from nwbdyn.scoring import evaluation
-from nwbdyn.trust import refits, resampled
+from nwbdyn.results import fit_results, run_directory
+from nwbdyn.workflows.joint import fit_joint
+from nwbdyn.workflows.joint_task import build_joint_task
 
 TINY = {"context": 4, "hidden": 8, "batch_size": 32}  # of SynapsNet
 SMALL = TINY | {"updates": 30}
@@ -80,13 +80,13 @@ def test_sessions_share_the_decoder_and_nothing_of_each_others_adjacency():
 
 
 def test_a_neuron_is_the_same_where_subject_and_column_say_so():
-    joint = pose_jointly(days(), "netformer", seed=0, neuron_id="uid")
+    joint = build_joint_task(days(), "netformer", seed=0, neuron_id="uid")
     assert joint.layout.neuron_ids == {"monday": (0, 1, 2, 3), "tuesday": (1, 4, 0)}
     assert joint.num_shared == 2
     assert joint.notes == ()
     monday, tuesday = days()
     other = replace(tuesday, subject={"subject_id": "another mouse"})
-    joint = pose_jointly([monday, other], "netformer", seed=0, neuron_id="uid")
+    joint = build_joint_task([monday, other], "netformer", seed=0, neuron_id="uid")
     assert joint.num_shared == 0
 
 
@@ -101,19 +101,19 @@ def test_numbers_name_the_same_neuron_however_they_are_stored():
     monday, tuesday = days()
     monday = session("monday", 4, uid=[1, 2, 3, 4])
     tuesday = session("tuesday", 3, seed=1, uid=[2.0, np.nan, 1.0])
-    joint = pose_jointly([monday, tuesday], "netformer", seed=0, neuron_id="uid")
+    joint = build_joint_task([monday, tuesday], "netformer", seed=0, neuron_id="uid")
     assert joint.layout.neuron_ids["tuesday"] == (1, 4, 0)
 
 
 def test_cell_types_are_numbered_over_all_sessions_and_missing_ones_are_unknown():
     monday = session("monday", 4, cell_type=["Sst", "", "EC", "EC"])
     tuesday = session("tuesday", 3, seed=1, cell_type=["Vip", "Sst", None])
-    joint = pose_jointly([monday, tuesday], "netformer", seed=0)
+    joint = build_joint_task([monday, tuesday], "netformer", seed=0)
     assert joint.layout.cell_types == (1, -1, 0, 0, 2, 1, -1)
 
 
 def test_batches_hold_one_session_and_sessions_take_even_turns():
-    joint = pose_jointly(days(), "synapsnet", seed=0, options=SMALL)
+    joint = build_joint_task(days(), "synapsnet", seed=0, options=SMALL)
     generator = torch.Generator().manual_seed(0)
     batches = list(joint.windows.batches("train", 32, generator))
     assert len(batches) == joint.windows.num_batches("train", 32)
@@ -145,7 +145,7 @@ def test_every_session_is_loaded_and_exported_like_a_fit_of_its_own(tmp_path):
         path = nwbdyn.export(nwbdyn.load(run / name), tmp_path / f"{name}.nwb")
         assert path.exists()
     with pytest.raises(ResultsError, match=r"one model over 2 recordings.*run/monday"):
-        results.load(run)
+        fit_results.load(run)
     table = json.loads((run / "metrics.json").read_text())
     assert set(table["sessions"]) == {"monday", "tuesday"}
     values = [fits[name].metrics["model"]["test"]["r2"] for name in fits]
@@ -278,7 +278,7 @@ def test_an_entry_of_several_neurons_identifies_none_of_them():
     twice = replace(
         monday, neurons=replace(monday.neurons, table=monday.neurons.table.assign(uid=entries))
     )
-    joint = pose_jointly([twice, tuesday], "netformer", neuron_id="uid", seed=0)
+    joint = build_joint_task([twice, tuesday], "netformer", neuron_id="uid", seed=0)
     rows = joint.layout.neuron_ids["monday"]
     assert len(set(rows)) == len(rows)
     (note,) = (note for note in joint.notes if note.code == "ambiguous-id")
@@ -295,12 +295,12 @@ def test_a_model_that_fits_one_session_at_a_time_says_so():
 
 
 def test_paired_differences_by_hand():
-    said = evaluation.paired([0.1, 0.3, -0.05])
+    said = scoring.sign_flip_test([0.1, 0.3, -0.05])
     assert said["mean"] == pytest.approx(0.35 / 3)
     assert said["num_above"] == 2
     # |sum| of .1 +- .3 -+ .05 is at least .35 in 4 of 8 sign patterns: +.35, -.35, +.45, -.45
     assert said["p"] == 0.5
-    assert evaluation.paired([0.2] * 15)["p"] < 0.01
+    assert scoring.sign_flip_test([0.2] * 15)["p"] < 0.01
 
 
 def test_a_folder_is_fitted_jointly_from_the_command_line(tmp_path):
@@ -380,7 +380,9 @@ def test_validation_of_all_sessions_takes_one_setting_of_a_sweep(tmp_path):
 
 def test_candidates_of_a_joint_sweep_are_judged_on_the_same_bins_of_every_session():
     among = ({"history": 2}, {"history": 8})
-    joint = pose_jointly(days(), "netformer", seed=0, neuron_id="uid", options=LINEAR, among=among)
+    joint = build_joint_task(
+        days(), "netformer", seed=0, neuron_id="uid", options=LINEAR, among=among
+    )
     for config in joint.tried:
         other = joint.with_config(config)
         for name, problem in other.problems.items():
@@ -402,14 +404,14 @@ def test_a_null_is_drawn_in_all_sessions_at_once_and_tested_in_each(tmp_path):
     run = tmp_path / "run"
     fits = fit_joint(days(), "synapsnet", options=SMALL, null="shift:2", run=run)
     kept = sorted((run / run_directory.REFITS).glob("*.npy"))
-    assert len(kept) == 2 + 2 * refits.HALF_PAIRS
+    assert len(kept) == 2 + 2 * edge_tests.HALF_PAIRS
     assert len(np.load(kept[0])) == 4 * 4 + 3 * 3  # of both days
     for name, size in (("monday", 4), ("tuesday", 3)):
         edges = fits[name].edges
         assert len(edges) == size * (size - 1)
         assert edges[["p", "se", "half_split_agreement"]].notna().all(axis=None)
         assert edges["p"].min() >= edges.attrs["smallest_p"] == 1 / (1 + 2 * size * (size - 1))
-        assert results.load(run / name).edges.attrs["null_hypothesis"]
+        assert fit_results.load(run / name).edges.attrs["null_hypothesis"]
         assert fits[name].metrics["edges"]["num_surrogates"] == 2
     each = {name: fitted.metrics for name, fitted in fits.items()}
     table = json.loads((run / "metrics.json").read_text())
@@ -425,8 +427,10 @@ def test_a_null_is_drawn_in_all_sessions_at_once_and_tested_in_each(tmp_path):
 
 
 def test_surrogates_of_a_joint_fit_are_those_of_each_session():
-    joint = pose_jointly(days(), "synapsnet", seed=0, options=SMALL)
-    windows = resampled.windows_over(joint.problems["tuesday"], joint.problems["tuesday"].binned)
+    joint = build_joint_task(days(), "synapsnet", seed=0, options=SMALL)
+    windows = surrogate_data.windows_over(
+        joint.problems["tuesday"], joint.problems["tuesday"].binned
+    )
     assert windows.session == "tuesday"
     whole = joint.problems["tuesday"].windows
     ours, theirs = (next(one.batches("val", 8)) for one in (windows, whole))

@@ -12,10 +12,10 @@ import pytest
 import torch
 from small_fits import imaging
 
-from nwbdyn.learning.ensembles import Member, train_all
-from nwbdyn.learning.problem import Problem, pose
-from nwbdyn.learning.training import Trained
-from nwbdyn.runs.run_directory import read_history
+from nwbdyn.fitting.task import FitTask, build_task
+from nwbdyn.results.run_directory import read_history
+from nwbdyn.training.batched import BatchedModel, train_batched
+from nwbdyn.training.trainer import Trained
 
 SEEDS = (0, 1)
 PROGRAM = """
@@ -28,19 +28,19 @@ for stack in (False, True):
 """
 
 
-def problem() -> Problem:
+def problem() -> FitTask:
     torch.set_num_threads(1)
     options = {"history": 4, "embedding": 8, "epochs": 6, "ridge": 10.0, "dropout": 0.1}
-    return pose(imaging(4, 300), "netformer", seed=0, options=options)
+    return build_task(imaging(4, 300), "netformer", seed=0, options=options)
 
 
-def trained_in(folder: Path, posed: Problem, *, stack: bool, resume: bool = False) -> list[Trained]:
+def trained_in(folder: Path, posed: FitTask, *, stack: bool, resume: bool = False) -> list[Trained]:
     members = []
     for seed in SEEDS:
         own = folder / f"seed-{seed}"
         own.mkdir(parents=True, exist_ok=True)
-        members.append(Member(posed.config, posed.windows, seed, own))
-    return train_all(
+        members.append(BatchedModel(posed.config, posed.windows, seed, own))
+    return train_batched(
         posed.model_class,
         posed.layout,
         members,

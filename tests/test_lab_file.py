@@ -10,8 +10,8 @@ from test_simulate import SMALL
 
 import nwbdyn
 from nwbdyn.errors import AddressError
-from nwbdyn.nwb.lab_file import sample_file
 from nwbdyn.simulate import Truth, sample
+from nwbdyn.simulate.nwb_file import sample_file
 
 CORTEX = "sample:cortex?neurons=8&duration=60"
 REACH = "sample:reach?neurons=8&trials=20"

@@ -11,9 +11,9 @@ from nwb_files import nwb, rois, traces, units
 from small import poisson_spikes
 
 import nwbdyn
+from nwbdyn.data import large
+from nwbdyn.data.binning import Binned, bin_recording
 from nwbdyn.recording import LazyArray
-from nwbdyn.tensors import large
-from nwbdyn.tensors.binning import Binned, bin
 
 
 @pytest.fixture
@@ -43,12 +43,12 @@ REAL = (
 @pytest.mark.parametrize("name", REAL)
 def test_pieces_give_the_same_bins(data, name, bin_width, monkeypatch):
     with nwbdyn.open(str(data / name)) as recording:
-        whole = bin(recording, bin_width=bin_width)
+        whole = bin_recording(recording, bin_width=bin_width)
     for size in ("READ", "WORK"):
         monkeypatch.setattr(large, size, 50_000)
     monkeypatch.setattr(large, "SHARE", 0.0)
     with nwbdyn.open(str(data / name)) as recording:
-        pieced = bin(recording, bin_width=bin_width)
+        pieced = bin_recording(recording, bin_width=bin_width)
     assert isinstance(pieced.values, np.memmap)
     same(whole, pieced)
 
@@ -66,10 +66,10 @@ def test_bad_rois_and_frames_are_found_in_any_piece(tmp_path, monkeypatch, tiny)
     with nwb(tmp_path / "a.nwb") as file:
         traces(file, rois=rois(file, num_rois=6), data=values, timestamps=times)
     with nwbdyn.open(str(tmp_path / "a.nwb")) as recording:
-        pieced = bin(recording)
+        pieced = bin_recording(recording)
     monkeypatch.undo()
     with nwbdyn.open(str(tmp_path / "a.nwb")) as recording:
-        whole = bin(recording)
+        whole = bin_recording(recording)
     same(whole, pieced)
     assert {note.code for note in whole.notes} == {"unordered-frames", "all-nan", "mostly-nan"}
     assert whole.num_neurons == 4
@@ -79,10 +79,10 @@ def test_spikes_of_many_units_are_read_a_few_units_at_a_time(tmp_path, monkeypat
     with nwb(tmp_path / "a.nwb") as file:
         units(file, spikes=[[*row] for row in poisson_spikes(30, 60.0, rate=10.0)] + [[]])
     with nwbdyn.open(str(tmp_path / "a.nwb")) as recording:
-        pieced = bin(recording)
+        pieced = bin_recording(recording)
     monkeypatch.undo()
     with nwbdyn.open(str(tmp_path / "a.nwb")) as recording:
-        same(bin(recording), pieced)
+        same(bin_recording(recording), pieced)
 
 
 def peak(path: Path, bin_width: float | None) -> float:
@@ -90,7 +90,7 @@ def peak(path: Path, bin_width: float | None) -> float:
     with nwbdyn.open(str(path)) as recording:
         gc.collect()
         tracemalloc.start()
-        bin(recording, bin_width=bin_width)
+        bin_recording(recording, bin_width=bin_width)
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     return most
@@ -117,7 +117,7 @@ def test_a_longer_recording_takes_no_more_memory(tmp_path, monkeypatch, bin_widt
 def test_a_piece_is_made_of_whole_chunks(tmp_path, monkeypatch):
     monkeypatch.setattr(large, "READ", 1000)
     array = LazyArray(lambda key: np.zeros(1), (100, 5), np.dtype(float), rows_together=32)
-    assert [(p.start, p.stop) for p in large.pieces(array)] == [
+    assert [(p.start, p.stop) for p in large.row_blocks(array)] == [
         (0, 32),
         (32, 64),
         (64, 96),
@@ -126,7 +126,7 @@ def test_a_piece_is_made_of_whole_chunks(tmp_path, monkeypatch):
 
 
 def test_an_array_on_disk_leaves_no_file_behind(cache, tiny):
-    array = large.zeros((10, 10))
+    array = large.memmap_zeros((10, 10))
     array += 1
     assert isinstance(array, np.memmap)
     assert array.sum() == 100

@@ -16,13 +16,13 @@ from small_fits import LINEAR, imaging
 from nwbdyn import archive
 from nwbdyn.cli import main
 from nwbdyn.errors import FitError, ResultsError
-from nwbdyn.fitting import fit
-from nwbdyn.runs import lock, run_directory
+from nwbdyn.fitting.pipeline import fit
+from nwbdyn.results import run_directory, run_lock
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from nwbdyn.runs import lock
+from nwbdyn.results import lock
 with lock.held(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
@@ -87,15 +87,15 @@ def test_a_process_that_was_killed_blocks_nobody(holder, tmp_path):
 
 def test_a_later_process_of_the_same_number_is_not_the_one_that_held_it(tmp_path):
     run = left(tmp_path / "run", process=os.getpid(), begun="1")
-    with lock.held(run):
+    with run_lock.run_lock(run):
         assert json.loads((run / run_directory.LOCK).read_text())["begun"] != "1"
 
 
 def test_a_fit_within_the_same_process_is_refused_too(tmp_path):
     with (
-        lock.held(tmp_path / "run"),
+        run_lock.run_lock(tmp_path / "run"),
         pytest.raises(ResultsError, match=str(os.getpid())),
-        lock.held(tmp_path / "run"),
+        run_lock.run_lock(tmp_path / "run"),
     ):
         pass
 
@@ -103,7 +103,7 @@ def test_a_fit_within_the_same_process_is_refused_too(tmp_path):
 @pytest.mark.parametrize("text", ["", "{", '{"host": 1}', "[]"])
 def test_a_lock_that_was_never_written_to_its_end_blocks_nobody(text, tmp_path):
     (tmp_path / run_directory.LOCK).write_text(text)
-    with lock.held(tmp_path):
+    with run_lock.run_lock(tmp_path):
         pass
     assert not os.listdir(tmp_path)
 
@@ -111,7 +111,7 @@ def test_a_lock_that_was_never_written_to_its_end_blocks_nobody(text, tmp_path):
 def test_a_lock_of_another_host_that_nobody_touches_is_taken_over(tmp_path):
     run = left(tmp_path / "run", host="elsewhere")
     told = []
-    with lock.held(run, watched_for=0.2, report=told.append):
+    with run_lock.run_lock(run, watched_for=0.2, report=told.append):
         owner = json.loads((run / run_directory.LOCK).read_text())
         assert owner["host"] == socket.gethostname()
     assert {progress.stage for progress in told} == {"watching lock.json"}
@@ -126,7 +126,7 @@ def test_a_lock_of_another_host_that_somebody_touches_is_respected(tmp_path):
 
     with (
         pytest.raises(ResultsError, match="Process 7 on elsewhere"),
-        lock.held(run, watched_for=30, report=touch),
+        run_lock.run_lock(run, watched_for=30, report=touch),
     ):
         pass
     assert json.loads((run / run_directory.LOCK).read_text())["process"] == 7
@@ -138,13 +138,13 @@ def test_whoever_watches_a_lock_that_goes_away_takes_its_place(tmp_path):
     def end(progress: object) -> None:
         (run / run_directory.LOCK).unlink(missing_ok=True)
 
-    with lock.held(run, watched_for=30, report=end):
+    with run_lock.run_lock(run, watched_for=30, report=end):
         assert json.loads((run / run_directory.LOCK).read_text())["process"] == os.getpid()
 
 
 def test_its_owner_touches_the_lock(tmp_path, monkeypatch):
-    monkeypatch.setattr(lock, "TOUCHED_EVERY", 0.05)
-    with lock.held(tmp_path):
+    monkeypatch.setattr(run_lock, "TOUCHED_EVERY", 0.05)
+    with run_lock.run_lock(tmp_path):
         os.utime(tmp_path / run_directory.LOCK, (0, 0))
         for _ in range(200):
             if (tmp_path / run_directory.LOCK).stat().st_mtime > 0:

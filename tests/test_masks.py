@@ -18,10 +18,11 @@ from pynwb.ophys import (
 from standin import StandIn
 
 import nwbdyn
-from nwbdyn import archive, slim, streaming
-from nwbdyn.nwb import pictures
-from nwbdyn.nwb.read import read
-from nwbdyn.trust import artefacts
+from nwbdyn import archive, streaming
+from nwbdyn.nwb.read import pictures
+from nwbdyn.nwb.read.recording import read
+from nwbdyn.statistics import artefacts
+from nwbdyn.workflows import fetch
 
 GRID = (2.0, 3.0, 4.0)  # micrometres
 
@@ -218,7 +219,7 @@ def test_pictures_as_large_as_no_lab_s_are_left_alone(tmp_path, monkeypatch):
     ):
         with monkeypatch.context() as patch:
             patch.setattr(pictures, name, 9)
-            patch.setattr("nwbdyn.nwb.masks.MOST_POINTS", 9)
+            patch.setattr("nwbdyn.nwb.read.masks.MOST_POINTS", 9)
             packed = H5DataIO(pictures_of(40, 30), compression="gzip")
             with opened(write(path, packed)) as recording:
                 assert words in unread(recording)
@@ -260,6 +261,6 @@ def test_masks_that_weigh_too_much_are_left_in_the_archive(remote, tmp_path):
         assert "take 36 MB of a remote file, 32 at most; run nwbdyn fetch" in unread(recording)
         assert recording.neurons.overlaps is None
         assert file.transferred < 3_000_000
-    copy = slim.fetch(source, tmp_path / "copy").path
+    copy = fetch.fetch(source, tmp_path / "copy").path
     with nwbdyn.open(str(copy)) as recording:
         assert len(recording.neurons.overlaps) == 36 * 35 / 2

@@ -9,14 +9,15 @@ import torch
 from click.testing import CliRunner
 from small import poisson_spikes, rois, units
 
-from nwbdyn import fitting, models
+from nwbdyn import models
 from nwbdyn.cli import main
+from nwbdyn.connectivity.forms import FORMS
+from nwbdyn.data import binning, splits
+from nwbdyn.data.windows import Windows
 from nwbdyn.errors import ConfigError
-from nwbdyn.forms import FORMS
+from nwbdyn.fitting import pipeline
 from nwbdyn.models import base
 from nwbdyn.models.base import CO_SMOOTHING, NEXT, Layout, Model
-from nwbdyn.tensors import binning, splits
-from nwbdyn.tensors.windows import Windows
 
 TOY = '''
 """A toy: every neuron repeats itself, and hears the others through one matrix."""
@@ -82,7 +83,9 @@ every_case = pytest.mark.parametrize(("name", "quantity"), CASES)
 def posed(name: str, quantity: str) -> tuple[Model, Windows]:
     """A model with its default options, and the windows of a small recording."""
     model_class = models.load(name)
-    binned = binning.bin(RECORDINGS[quantity](), bin_width=0.05 if quantity == "counts" else None)
+    binned = binning.bin_recording(
+        RECORDINGS[quantity](), bin_width=0.05 if quantity == "counts" else None
+    )
     hold_out = model_class.target == CO_SMOOTHING
     held_in = splits.make(binned, seed=0, hold_out=hold_out, gap=0).held_in
     layout = Layout(
@@ -111,7 +114,7 @@ def test_a_model_says_what_it_is(name):
     assert issubclass(model.Config, base.Config)
     assert model.paper
     assert inspect.getdoc(model)
-    assert model.missing() == []
+    assert model.missing_methods() == []
 
 
 @every_case
@@ -172,7 +175,7 @@ def test_all_hooks_run_in_the_order_of_a_training(name, quantity):
             scheduler.step()
     after = list(model.parameters())
     assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
-    model.finish(windows.batches("train", 8))
+    model.on_train_end(windows.batches("train", 8))
 
 
 @every_case
@@ -183,11 +186,11 @@ def test_read_outs_are_detached_and_labelled_by_neuron(name, quantity):
     num_neurons = batch.activity.shape[2]
     influence = model.influence(batch)
     assert influence.shape == (3, num_neurons, num_neurons)
-    read = [*model.connectivity().values(), *model.read_out(batch).values(), influence]
+    read = [*model.connectivity().values(), *model.time_resolved(batch).values(), influence]
     assert read
     assert not any(values.requires_grad for values in read)
     assert all(bool(torch.isfinite(values).all()) for values in read)
-    assert all(len(values) == 3 for values in model.read_out(batch).values())
+    assert all(len(values) == 3 for values in model.time_resolved(batch).values())
     embeddings = model.embeddings()
     assert embeddings is None or len(embeddings) == model.layout.num_global
 
@@ -232,7 +235,7 @@ def toy(tmp_path, monkeypatch):
 
 def test_a_new_file_in_the_folder_is_a_model_that_can_be_fitted(toy):
     assert toy in models.names()
-    fitted = fitting.fit(smooth_rois(), toy, epochs=2, device="cpu")
+    fitted = pipeline.fit(smooth_rois(), toy, epochs=2, device="cpu")
     assert fitted.model == toy
     matrix = fitted.connectivity.mean().to_numpy()
     assert matrix.shape == (4, 4)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nwbdyn.forms import NetFormerForm
+from nwbdyn.connectivity.forms import NetFormerForm
 from nwbdyn.models.base import Batch, Layout
 from nwbdyn.models.netformer import PRESETS, NetFormer
 
@@ -347,7 +347,7 @@ def test_long_recordings_get_an_embedding_that_q_was_calibrated_for(num_neurons,
     layout = of_size(num_neurons)
     for one in NetFormer.candidates(NetFormer.configure(layout), layout, 1001):
         assert one.embedding == embedding
-        assert (NetFormer.uncalibrated(one, layout) == "") == has_q
+        assert (NetFormer.q_withheld_reason(one, layout) == "") == has_q
 
 
 def test_long_recordings_get_a_coupling_of_full_rank():
@@ -404,12 +404,12 @@ def test_an_optimiser_comes_with_the_schedule_that_was_asked_for():
 
 def test_layer_norms_that_turn_signs_are_told():
     model = make(**PAPER)
-    model.finish([])
+    model.on_train_end([])
     assert model.notes == ()
     model.norm_out.weight.data[6] = -0.5
-    model.finish([])
+    model.on_train_end([])
     assert "a positive coupling lowers the prediction" in model.notes[0]
     raw = make(**PAPER | {"raw_values": True})
     raw.norm_in.weight.data[6] = -0.5
-    raw.finish([])
+    raw.on_train_end([])
     assert raw.notes == ()

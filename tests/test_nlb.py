@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from small import binned_counts, binned_traces, poisson_spikes, trial_table, units
 
 from nwbdyn import nlb
+from nwbdyn.data.binning import bin_recording
 from nwbdyn.errors import DataError
-from nwbdyn.tensors.binning import bin
 
 SECONDS = 30.0
 
@@ -94,7 +94,7 @@ def first_bin(time, offset_ms, width_ms):
 def test_a_window_begins_at_the_first_bin_that_starts_at_or_after_its_time(onsets):
     onsets = np.sort(onsets) / 10_000
     recording = units(poisson_spikes(3, SECONDS), intervals=[(0, SECONDS)])
-    binned = bin(recording, bin_width=0.005)
+    binned = bin_recording(recording, bin_width=0.005)
     table = trial_table(onsets - 0.3, 1.0, move_onset_time=onsets)
     cut = nlb.align(binned, table, nlb.LAYOUTS["000128"])
     assert cut.starts.tolist() == [first_bin(onset, -250, 5) for onset in onsets]
@@ -103,7 +103,7 @@ def test_a_window_begins_at_the_first_bin_that_starts_at_or_after_its_time(onset
 
 def test_windows_hold_the_same_spikes_as_counting_by_hand():
     recording = maze()
-    binned = bin(recording, bin_width=0.005)
+    binned = bin_recording(recording, bin_width=0.005)
     cut = nlb.align(binned, recording.trials, nlb.recognise(recording))
     for start, onset in zip(cut.starts, cut.trials["move_onset_time"], strict=True):
         first = first_bin(onset, -250, 5)
@@ -117,7 +117,7 @@ def test_windows_hold_the_same_spikes_as_counting_by_hand():
 
 def test_a_recording_that_starts_late_is_aligned_on_the_same_grid():
     spikes = poisson_spikes(3, 10.0, start=1499.0)
-    binned = bin(units(spikes, intervals=[(1499.0, 1509.0)]), bin_width=0.005)
+    binned = bin_recording(units(spikes, intervals=[(1499.0, 1509.0)]), bin_width=0.005)
     table = trial_table([1500.0, 1503.0], 1.0, move_onset_time=[1500.4012, 1503.4])
     cut = nlb.align(binned, table, nlb.LAYOUTS["000128"])
     begin = binned.time[cut.starts] - 0.0025
@@ -138,7 +138,7 @@ def test_dmfc_jitter_is_drawn_as_published():
 
 def test_dmfc_windows_end_at_go_plus_jitter():
     recording = with_trials(dmfc_trials(), intervals=[(0, SECONDS)])
-    binned = bin(recording, bin_width=0.005)
+    binned = bin_recording(recording, bin_width=0.005)
     layout = nlb.recognise(recording)
     cut = nlb.align(binned, recording.trials, layout)
     late = nlb.jitter(recording.trials, 0.005)
@@ -149,7 +149,7 @@ def test_dmfc_windows_end_at_go_plus_jitter():
 
 
 def test_trials_without_an_onset_or_outside_the_recording_are_dropped_with_a_note():
-    binned = bin(units(poisson_spikes(3, 10.0), intervals=[(0, 10.0)]), bin_width=0.005)
+    binned = bin_recording(units(poisson_spikes(3, 10.0), intervals=[(0, 10.0)]), bin_width=0.005)
     table = trial_table([0.0, 2.0, 4.0, 9.0], 0.9, move_onset_time=[0.1, np.nan, 4.3, 9.5])
     cut = nlb.align(binned, table, nlb.LAYOUTS["000128"])
     assert cut.trials["start_time"].tolist() == [4.0]
@@ -172,7 +172,7 @@ def test_trials_are_aligned_to_native_frames_too():
 
 
 def test_bins_that_do_not_divide_the_window_are_refused():
-    binned = bin(units(poisson_spikes(3, 10.0)), bin_width=0.03)
+    binned = bin_recording(units(poisson_spikes(3, 10.0)), bin_width=0.03)
     with pytest.raises(DataError, match="bins of 30 ms do not divide them"):
         nlb.align(binned, trial_table([1.0], 1.0, move_onset_time=[1.5]), nlb.LAYOUTS["000128"])
 

@@ -28,7 +28,7 @@ from nwb_files import (
 from test_nwb_refused import REFUSED
 
 from nwbdyn.errors import ReadError, StreamError
-from nwbdyn.nwb.read import read
+from nwbdyn.nwb.read.recording import read
 from nwbdyn.recording import Source
 
 NOTED = {}
@@ -380,7 +380,7 @@ def test_a_recording_left_open_does_not_crash_python_at_its_end(tmp_path):
         units(file)
     script = (
         "import io, pathlib\n"
-        "from nwbdyn.nwb.read import read\n"
+        "from nwbdyn.nwb.read.recording import read\n"
         "from nwbdyn.recording import Source\n"
         f"file = io.FileIO({str(path)!r})\n"
         f"recording = read(file, Source('a', pathlib.Path({str(path)!r}).as_uri()))\n"

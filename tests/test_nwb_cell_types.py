@@ -15,7 +15,7 @@ from nwb_files import (
 )
 
 from nwbdyn.errors import DataError
-from nwbdyn.nwb import cell_types
+from nwbdyn.nwb.read import cell_types
 
 
 @pytest.mark.parametrize("name", ["cell_type", "CellType", "celltype_label", "putative_cell_type"])

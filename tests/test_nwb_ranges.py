@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from nwbdyn.nwb import ranges
+from nwbdyn.nwb.read import ranges
 
 ROWS = 40_000
 

@@ -11,8 +11,8 @@ import pytest
 
 from nwbdyn import nwb
 from nwbdyn.errors import ConfigError
-from nwbdyn.nwb.read import read
-from nwbdyn.nwb.summary import summarise
+from nwbdyn.nwb.read.recording import read
+from nwbdyn.nwb.read.summary import summarise
 from nwbdyn.recording import Source, SpikeTimes, Traces
 
 

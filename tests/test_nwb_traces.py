@@ -16,8 +16,8 @@ from nwb_files import (
 )
 
 from nwbdyn.errors import ReadError
-from nwbdyn.nwb import ophys
-from nwbdyn.nwb.objects import Found
+from nwbdyn.nwb.read import ophys
+from nwbdyn.nwb.read.objects import NwbObject
 
 
 @pytest.mark.parametrize(
@@ -46,8 +46,8 @@ from nwbdyn.nwb.objects import Found
 )
 def test_what_a_series_holds_is_in_its_name(name, container, expected, tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
-        parent = Found(f"/processing/ophys/{container}", container, container, file)
-        found = Found(
+        parent = NwbObject(f"/processing/ophys/{container}", container, container, file)
+        found = NwbObject(
             f"{parent.path}/{name}", "RoiResponseSeries", "RoiResponseSeries", file, parent
         )
         assert ophys.role(found) == expected

@@ -11,10 +11,10 @@ import pytest
 import nwbdyn
 from nwbdyn import optional
 from nwbdyn.errors import ResultsError
-from nwbdyn.nwb import results
-from nwbdyn.nwb.model_run import name_of
-from nwbdyn.nwb.write import export
+from nwbdyn.nwb.read import results
+from nwbdyn.nwb.write.model_run import name_of
 from nwbdyn.recording import LazyArray
+from nwbdyn.workflows.export import export
 
 FORMS = ("netformer", "gain", "attention", "static", "dense")
 

@@ -10,8 +10,8 @@ from click.testing import CliRunner, Result
 from nwb_files import made, nwb, rois, traces, units
 
 import nwbdyn
-from nwbdyn import selection
 from nwbdyn.cli import main
+from nwbdyn.data import selection
 from nwbdyn.errors import ConfigError, DataError, ReadError
 
 QUICK = ["--epochs", "1", "--set", "history=3", "--set", "batch_size=64"]

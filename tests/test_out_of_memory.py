@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from nwbdyn.learning import memory
+from nwbdyn.training import out_of_memory
 
 # Room for half of what one batch takes: 2,000 windows of 200 neurons in 200 dimensions, float32.
 ROOM = 160_000_000
@@ -14,7 +14,7 @@ import resource
 from pathlib import Path
 import torch
 from small_fits import LINEAR, imaging
-from nwbdyn.fitting import fit
+from nwbdyn.fitting.pipeline import fit
 
 torch.set_num_threads(1)
 options = LINEAR | {{"embedding": 200, "batch_size": 2000}}
@@ -41,11 +41,11 @@ def test_too_little_memory_is_said_with_a_batch_size_to_try(request):
 
 
 def test_fits_that_train_at_once_are_named():
-    assert "8 fits trained at once" in memory.advice(32, together=8)
-    assert "Set batch_size to 16 or less" in memory.advice(32, together=8)
-    assert "batch_size to" not in memory.advice(1)
+    assert "8 fits trained at once" in out_of_memory.advice(32, together=8)
+    assert "Set batch_size to 16 or less" in out_of_memory.advice(32, together=8)
+    assert "batch_size to" not in out_of_memory.advice(1)
 
 
 def test_other_errors_are_not_taken_for_it():
-    assert memory.ran_out(MemoryError("Unable to allocate 3 TiB"))
-    assert not memory.ran_out(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert out_of_memory.ran_out(MemoryError("Unable to allocate 3 TiB"))
+    assert not out_of_memory.ran_out(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))

@@ -11,10 +11,10 @@ from test_stndt import batch_of, layout, model_of
 
 from nwbdyn import fit
 from nwbdyn.errors import ConfigError
-from nwbdyn.learning.ensembles import Member, train_all
-from nwbdyn.learning.training import Loop, train
 from nwbdyn.models.stndt import STNDT
-from nwbdyn.runs import results
+from nwbdyn.results import fit_results
+from nwbdyn.training.batched import BatchedModel, train_batched
+from nwbdyn.training.trainer import Trainer, train
 
 CPU = torch.device("cpu")
 UNDROPPED = {"dropout": 0.0, "dropout_embedding": 0.0, "dropout_rates": 0.0}
@@ -66,7 +66,7 @@ def test_evaluation_stays_float32():
 @pytest.mark.parametrize("options", FAST)
 def test_a_training_lowers_the_loss_and_keeps_its_state_in_float32(options, traced):
     problem = posed("stndt", **SMALL["stndt"], **options, epochs=4, updates=None)
-    loop = Loop(
+    loop = Trainer(
         problem.model_class, problem.config, problem.layout, problem.windows, seed=0, device=CPU
     )
     while not loop.finished:
@@ -92,7 +92,7 @@ def test_a_resumed_training_ends_with_the_weights_of_a_whole_one(options, traced
 
 def test_members_of_a_program_train_in_bf16():
     problem = posed("stndt", **SMALL["stndt"], precision="bf16", epochs=2, updates=None)
-    members = [Member(problem.config, problem.windows, seed) for seed in range(2)]
+    members = [BatchedModel(problem.config, problem.windows, seed) for seed in range(2)]
     for one, other in zip(together(problem, members), each_alone(problem, members), strict=True):
         losses = [record["loss"] for record in one.history]
         # products of members are summed in another order before they are rounded
@@ -101,17 +101,17 @@ def test_members_of_a_program_train_in_bf16():
 
 def test_what_is_compiled_is_not_stacked(traced):
     problem = posed("stndt", **SMALL["stndt"], compile=True, epochs=1, updates=None)
-    assert not STNDT.stacks(problem.config)
-    assert STNDT.stacks(replace(problem.config, compile=False))
-    members = [Member(problem.config, problem.windows, seed) for seed in range(2)]
-    found = train_all(problem.model_class, problem.layout, members, device=CPU, stack=True)
+    assert not STNDT.supports_vmap(problem.config)
+    assert STNDT.supports_vmap(replace(problem.config, compile=False))
+    members = [BatchedModel(problem.config, problem.windows, seed) for seed in range(2)]
+    found = train_batched(problem.model_class, problem.layout, members, device=CPU, stack=True)
     assert [one.seed for one in found] == [0, 1]
 
 
 def test_the_run_says_what_it_was_trained_in(tmp_path):
     options = {**SMALL["stndt"], "precision": "bf16", "updates": 3}
     fit("sample:reach?trials=20", "stndt", options=options, draws=1, run=tmp_path / "run")
-    assert results.load(tmp_path / "run").config["precision"] == "bf16"
+    assert fit_results.load(tmp_path / "run").config["precision"] == "bf16"
 
 
 def test_without_a_compiler_the_option_is_refused(monkeypatch, tmp_path):
@@ -119,7 +119,7 @@ def test_without_a_compiler_the_option_is_refused(monkeypatch, tmp_path):
     monkeypatch.delenv("CXX", raising=False)
     problem = posed("stndt", **SMALL["stndt"], compile=True)
     with pytest.raises(ConfigError, match=r"none of g\+\+, .* is on the PATH"):
-        each_alone(problem, [Member(problem.config, problem.windows, 0)])
+        each_alone(problem, [BatchedModel(problem.config, problem.windows, 0)])
 
 
 def test_a_precision_that_is_not_there_is_refused():
@@ -138,6 +138,6 @@ def test_a_compiled_program_trains_as_a_traced_one_does(precision):
     losses = []
     for compiled in (False, True):
         problem = posed("stndt", **options, compile=compiled)
-        (found,) = each_alone(problem, [Member(problem.config, problem.windows, 0)])
+        (found,) = each_alone(problem, [BatchedModel(problem.config, problem.windows, 0)])
         losses.append([record["loss"] for record in found.history])
     assert losses[1] == pytest.approx(losses[0], rel=ROUNDING[precision])

@@ -4,12 +4,12 @@ import numpy as np
 import torch
 from small import binned_traces
 
-from nwbdyn.connectivity import Connectivity
-from nwbdyn.learning import readout
+from nwbdyn.connectivity.connectivity import Connectivity
+from nwbdyn.data import splits
+from nwbdyn.data.windows import Windows
+from nwbdyn.inference import readout
 from nwbdyn.models.base import Layout
 from nwbdyn.models.synapsnet import SynapsNet, SynapsNetConfig
-from nwbdyn.tensors import splits
-from nwbdyn.tensors.windows import Windows
 
 
 def test_input_currents_are_a_x_wherever_something_was_observed():
@@ -31,7 +31,7 @@ def test_input_currents_are_a_x_wherever_something_was_observed():
     newest = batch.start_bin.numpy() + config.context - 1
     # float32 sums of five products of order one
     np.testing.assert_allclose(
-        currents[newest], model.read_out(batch)["current"], rtol=1e-5, atol=1e-6
+        currents[newest], model.time_resolved(batch)["current"], rtol=1e-5, atol=1e-6
     )
 
 

@@ -10,15 +10,15 @@ from small import poisson_spikes, rois, trial_table, units
 
 import nwbdyn
 from nwbdyn.errors import ConfigError, ResultsError
-from nwbdyn.fitting import fit
-from nwbdyn.learning import members
-from nwbdyn.learning.members import Workplace
-from nwbdyn.learning.problem import pose
+from nwbdyn.evaluation import verdict
+from nwbdyn.fitting import train_models
+from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.stages import edge_tests, surrogate_data
+from nwbdyn.fitting.task import build_task
+from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.recording import Recording
-from nwbdyn.runs import results, run_directory
-from nwbdyn.scoring import verdict
-from nwbdyn.trust import refits, resampled
-from nwbdyn.trust.surrogates import Null
+from nwbdyn.results import fit_results, run_directory
+from nwbdyn.statistics.surrogates import Null
 
 QUICK = {
     "updates": 60,
@@ -60,7 +60,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def fitted(run):
-    return results.load(run)
+    return fit_results.load(run)
 
 
 def test_planted_edges_are_called_and_little_else(fitted):
@@ -118,7 +118,7 @@ def test_the_exported_file_says_the_same_of_edges(fitted, tmp_path):
 
 def test_an_interrupted_null_goes_on_where_it_was(run, fitted):
     kept = sorted((run / run_directory.REFITS).glob("*.npy"))
-    assert len(kept) == 20 + 2 * refits.HALF_PAIRS
+    assert len(kept) == 20 + 2 * edge_tests.HALF_PAIRS
     (run / run_directory.METRICS).unlink()
     kept[0].unlink()
     written = kept[1].stat().st_mtime_ns
@@ -195,28 +195,28 @@ def test_the_predictive_influence_of_stndt_is_tested(tmp_path):
     assert edges.attrs["tested"] == "influence"
     assert edges.attrs["null_hypothesis"].startswith("of the column 'influence': neurons are indep")
     assert "coincidence-unknown" in [note.code for note in made.notes]
-    again = results.load(tmp_path / "run")
+    again = fit_results.load(tmp_path / "run")
     pd.testing.assert_frame_equal(again.edges, edges)
     assert again.edges.attrs["null_hypothesis"] == edges.attrs["null_hypothesis"]
     nwbdyn.export(made, tmp_path / "made.nwb")
 
 
 def test_what_is_tested_of_stndt_is_the_influence_over_test_windows():
-    problem = pose(units(poisson_spikes(12, 60.0)), "stndt", seed=0, options=MASKED)
-    (one,) = members.train_each(problem, [0], Workplace())
+    problem = build_task(units(poisson_spikes(12, 60.0)), "stndt", seed=0, options=MASKED)
+    (one,) = train_models.train_seeds(problem, [0], RunContext())
     held_in = problem.split.held_in
     every = [one.model.influence(batch) for batch in problem.windows.batches("test", 8)]
     mean = torch.cat(every).mean(0)[held_in][:, held_in].numpy()
-    ours = refits.matrix(one.model, problem.windows)
+    ours = edge_tests.matrix(one.model, problem.windows)
     assert ours == pytest.approx(mean, abs=1e-6)
 
 
 def test_windows_that_move_about_stay_in_their_half():
-    problem = pose(units(poisson_spikes(12, 120.0)), "stndt", seed=0, options=MASKED)
-    half = resampled.half_of_blocks(problem, np.random.default_rng(0))
+    problem = build_task(units(poisson_spikes(12, 120.0)), "stndt", seed=0, options=MASKED)
+    half = surrogate_data.half_of_blocks(problem, np.random.default_rng(0))
     length = problem.windows.length
     for chosen in (half, ~half):
-        windows = resampled.windows_over(problem, problem.binned, targets=chosen)
+        windows = surrogate_data.windows_over(problem, problem.binned, targets=chosen)
         for generator in (None, torch.Generator().manual_seed(0)):
             starts = windows.ordered("train", generator).numpy()
             assert chosen[starts[:, None] + np.arange(length)].all()
@@ -226,18 +226,18 @@ def test_windows_that_move_about_stay_in_their_half():
 def test_aligned_trials_fall_into_one_half_each():
     table = trial_table(np.arange(0, 119, 1.0), 0.8)
     recording = units(poisson_spikes(12, 120.0), trials=table)
-    problem = pose(recording, "stndt", seed=0, options=MASKED, trials="trials")
+    problem = build_task(recording, "stndt", seed=0, options=MASKED, trials="trials")
     assert problem.aligned is not None
-    half = resampled.half_of_blocks(problem, np.random.default_rng(0))
+    half = surrogate_data.half_of_blocks(problem, np.random.default_rng(0))
     parts = [
-        resampled.windows_over(problem, problem.binned, targets=chosen).starts("train")
+        surrogate_data.windows_over(problem, problem.binned, targets=chosen).starts("train")
         for chosen in (half, ~half)
     ]
     whole = problem.windows.starts("train")
     assert np.array_equal(np.sort(np.concatenate(parts)), np.sort(whole))
-    make, words = resampled.recipe(problem, Null("trials", 2))
+    make, words = surrogate_data.recipe(problem, Null("trials", 2))
     shuffled = make(np.random.default_rng(0))
-    windows = resampled.windows_over(problem, shuffled)
+    windows = surrogate_data.windows_over(problem, shuffled)
     kept = windows.starts("train")  # none that reaches into the gap between two splits
     assert set(kept) < set(whole)
     assert len(kept) == len(whole) - 1
@@ -249,16 +249,16 @@ def test_aligned_trials_fall_into_one_half_each():
 def test_windows_that_overlap_cannot_be_shuffled():
     table = trial_table(np.arange(0, 59, 0.5), 0.8)
     recording = units(poisson_spikes(12, 60.0), trials=table)
-    problem = pose(recording, "stndt", seed=0, options=MASKED, trials="trials")
+    problem = build_task(recording, "stndt", seed=0, options=MASKED, trials="trials")
     with pytest.raises(ConfigError, match="reach into the next one"):
-        refits.check(problem, Null("trials", 2))
+        edge_tests.check(problem, Null("trials", 2))
 
 
 def test_halves_of_the_blocks_share_no_target_and_leave_none_out():
-    problem = pose(traces(EDGES), "synapsnet", seed=0, options=QUICK)
-    half = resampled.half_of_blocks(problem, np.random.default_rng(0))
+    problem = build_task(traces(EDGES), "synapsnet", seed=0, options=QUICK)
+    half = surrogate_data.half_of_blocks(problem, np.random.default_rng(0))
     parts = [
-        resampled.windows_over(problem, problem.binned, targets=chosen).starts("train")
+        surrogate_data.windows_over(problem, problem.binned, targets=chosen).starts("train")
         for chosen in (half, ~half)
     ]
     whole = problem.windows.starts("train")
@@ -267,16 +267,16 @@ def test_halves_of_the_blocks_share_no_target_and_leave_none_out():
 
 
 def test_a_half_keeps_the_scale_of_the_whole():
-    problem = pose(traces(EDGES), "synapsnet", seed=0, options=QUICK)
-    half = resampled.half_of_blocks(problem, np.random.default_rng(0))
-    windows = resampled.windows_over(problem, problem.binned, targets=half)
+    problem = build_task(traces(EDGES), "synapsnet", seed=0, options=QUICK)
+    half = surrogate_data.half_of_blocks(problem, np.random.default_rng(0))
+    windows = surrogate_data.windows_over(problem, problem.binned, targets=half)
     assert np.array_equal(windows.mean, problem.windows.mean)
     assert np.array_equal(windows.sd, problem.windows.sd)
 
 
 def test_surrogates_differ_by_number_and_repeat_by_seed():
-    problem = pose(traces(EDGES), "synapsnet", seed=0, options=QUICK)
-    draw, _ = resampled.recipe(problem, Null("shift", 2))
+    problem = build_task(traces(EDGES), "synapsnet", seed=0, options=QUICK)
+    draw, _ = surrogate_data.recipe(problem, Null("shift", 2))
     first, again, other = (draw(np.random.default_rng([0, k, 0])).values for k in (0, 0, 1))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
@@ -284,9 +284,9 @@ def test_surrogates_differ_by_number_and_repeat_by_seed():
 
 def test_halves_start_from_seeds_of_their_own():
     frozen = {"start": 1.0, "learning_rate": 1e-9, "epochs": 1, "ridge": 0.0, "static": True}
-    problem = pose(traces(EDGES), "netformer", seed=0, options=frozen | {"embedding": 9})
-    trained = members.train_each(problem, [0], Workplace())
-    found = refits.collect(problem, trained, Null("shift", 2), Workplace(), seed=0)
+    problem = build_task(traces(EDGES), "netformer", seed=0, options=frozen | {"embedding": 9})
+    trained = train_models.train_seeds(problem, [0], RunContext())
+    found = edge_tests.collect(problem, trained, Null("shift", 2), RunContext(), seed=0)
     # nothing was learned, so what a matrix holds is its start
     for one in found.null:
         np.testing.assert_allclose(one, found.weight, atol=1e-5)
@@ -298,12 +298,14 @@ def test_halves_start_from_seeds_of_their_own():
 
 @pytest.mark.parametrize(("width", "given"), [({"embedding": 8}, False), ({"embedding": 9}, True)])
 def test_edges_of_netformer_have_a_q_where_its_maps_are_wide(width, given):
-    problem = pose(traces(EDGES), "netformer", seed=0, options=width)
-    why = problem.model_class.uncalibrated(problem.config, problem.layout)
+    problem = build_task(traces(EDGES), "netformer", seed=0, options=width)
+    why = problem.model_class.q_withheld_reason(problem.config, problem.layout)
     assert (why == "") is given
     assert given or "--set embedding=9" in why
 
 
 def test_a_new_model_has_no_q_until_a_benchmark_allows_it():
-    problem = pose(units(poisson_spikes(12, 60.0)), "stndt", seed=0)
-    assert "has not been shown" in problem.model_class.uncalibrated(problem.config, problem.layout)
+    problem = build_task(units(poisson_spikes(12, 60.0)), "stndt", seed=0)
+    assert "has not been shown" in problem.model_class.q_withheld_reason(
+        problem.config, problem.layout
+    )

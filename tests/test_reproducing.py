@@ -14,8 +14,8 @@ import nwbdyn
 from nwbdyn import archive
 from nwbdyn.cli import main
 from nwbdyn.errors import ResultsError
-from nwbdyn.nwb.results import open_results, run_names
-from nwbdyn.runs import reproducing
+from nwbdyn.nwb.read.results import open_results, run_names
+from nwbdyn.workflows import reproduce
 
 QUICK = {"batch_size": 256}
 
@@ -179,14 +179,14 @@ def test_the_command_says_that_it_is_reproduced_and_keeps_the_run(folder, tmp_pa
 def test_predictions_are_compared_in_standard_deviations_and_by_where_they_are():
     first = np.array([[np.nan, 1.0], [0.0, 1.0], [2.0, 1.0]])  # sd 1 and 0
     second = first + np.array([0.5, 0.25])
-    assert reproducing.compare_predictions(first, second) == 0.5
+    assert reproduce.compare_predictions(first, second) == 0.5
     second[0, 0] = 0.0
-    assert math.isinf(reproducing.compare_predictions(first, second))
+    assert math.isinf(reproduce.compare_predictions(first, second))
 
 
 def test_scores_are_compared_leaf_by_leaf():
     first = {"a": {"r2": 0.5, "nan": None}, "best": "AR", "ends": [0.1, 0.2], "old": 1}
     second = {"a": {"r2": 0.75, "nan": math.nan}, "best": "AR", "ends": [0.1, 0.2], "new": 1}
-    assert reproducing.compare_metrics(first, second) == (0.25, "a.r2", ("new", "old"))
+    assert reproduce.compare_metrics(first, second) == (0.25, "a.r2", ("new", "old"))
     second["best"] = "VAR"
-    assert reproducing.compare_metrics(first, second)[:2] == (math.inf, "best")
+    assert reproduce.compare_metrics(first, second)[:2] == (math.inf, "best")

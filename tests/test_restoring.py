@@ -8,10 +8,10 @@ from test_joint import SMALL, TINY, days
 
 import nwbdyn
 from nwbdyn.errors import ConfigError, ResultsError
-from nwbdyn.fitting import fit
-from nwbdyn.learning import readout
-from nwbdyn.many.joint import fit_joint
-from nwbdyn.runs.restoring import lesion, restore
+from nwbdyn.fitting.pipeline import fit
+from nwbdyn.inference import readout
+from nwbdyn.workflows.joint import fit_joint
+from nwbdyn.workflows.load_model import lesion, load_model
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from nwbdyn.runs.restoring import lesion, restore
 def test_a_restored_model_predicts_what_the_fit_holds(model, recording, options, tmp_path):
     made = fit(recording, model, epochs=1, options=options, draws=1)
     loaded = nwbdyn.load(made.save(tmp_path / "run"))
-    restored = restore(loaded, recording)
+    restored = load_model(loaded, recording)
     again = readout.predict(restored.model, restored.problem.windows)
     np.testing.assert_allclose(again, made.predictions.values, atol=1e-6)
 
@@ -34,7 +34,7 @@ def test_a_sample_is_opened_again_by_its_address():
     address = "sample:network?neurons=8&steps=400"
     made = fit(address, "synapsnet", options=SMALL)
     found = lesion(made, [made.neurons.ids[2]])
-    restored = restore(made)
+    restored = load_model(made)
     silenced = restored.model.A["0"].detach().clone()
     silenced[:, 2] = 0.0
     restored.model.A["0"].data.copy_(silenced)
@@ -45,7 +45,7 @@ def test_a_sample_is_opened_again_by_its_address():
     np.testing.assert_allclose(found["rms_change"], np.sqrt((change**2).mean(axis=0)), atol=1e-5)
     assert found["lesioned"].tolist() == [False, False, True, *[False] * 5]
     assert found["rms_change"][2] == 0  # a neuron does not hear itself through A
-    assert torch.equal(restore(made).model.A["0"][:, 3], silenced[:, 3])
+    assert torch.equal(load_model(made).model.A["0"][:, 3], silenced[:, 3])
 
 
 def test_what_cannot_be_lesioned_or_restored_is_refused():
@@ -55,7 +55,7 @@ def test_what_cannot_be_lesioned_or_restored_is_refused():
     with pytest.raises(ConfigError, match="No neuron has the id 7"):
         lesion(made, [7], recording=imaging(8))
     with pytest.raises(ResultsError, match="does not give the tensors that were fitted"):
-        restore(made, imaging(8, seed=3))
+        load_model(made, imaging(8, seed=3))
     joint = fit_joint(days(), "netformer", options=LINEAR, epochs=1)["monday"]
     with pytest.raises(ResultsError, match="several recordings at once"):
-        restore(joint, days()[0])
+        load_model(joint, days()[0])

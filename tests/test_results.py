@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nwbdyn.connectivity import Connectivity
+from nwbdyn.connectivity.connectivity import Connectivity
+from nwbdyn.data.splits import TEST, TRAIN, VAL
 from nwbdyn.errors import FitError, ResultsError
 from nwbdyn.recording import Neurons, Note, Source
-from nwbdyn.runs import results, run_directory
-from nwbdyn.runs.results import Fit, Predictions
-from nwbdyn.tensors.splits import TEST, TRAIN, VAL
+from nwbdyn.results import fit_results, run_directory
+from nwbdyn.results.fit_results import Fit, Predictions
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def fit() -> Fit:
 
 
 def test_a_fit_comes_back_as_it_was_saved(fit, tmp_path):
-    back = results.load(fit.save(tmp_path / "run"))
+    back = fit_results.load(fit.save(tmp_path / "run"))
     for name in ("model", "config", "binning", "split", "history", "source", "session", "versions"):
         assert getattr(back, name) == getattr(fit, name), name
     assert (back.seed, back.device, back.notes) == (3, "cpu", fit.notes)
@@ -110,14 +110,14 @@ def test_a_fit_comes_back_as_it_was_saved(fit, tmp_path):
 def test_what_was_recorded_stays_in_the_run_when_nobody_needs_it(fit, tmp_path):
     recorded = np.ones_like(fit.predictions.values)
     replace(fit, predictions=replace(fit.predictions, recorded=recorded)).save(tmp_path / "run")
-    np.testing.assert_array_equal(results.load(tmp_path / "run").predictions.recorded, recorded)
-    without = results.load(tmp_path / "run", recorded=False)
+    np.testing.assert_array_equal(fit_results.load(tmp_path / "run").predictions.recorded, recorded)
+    without = fit_results.load(tmp_path / "run", recorded=False)
     assert without.predictions.recorded is None
     np.testing.assert_array_equal(without.predictions.values, fit.predictions.values)
 
 
 def test_the_neuron_table_comes_back_column_by_column(fit, tmp_path):
-    table = results.load(fit.save(tmp_path / "run")).neurons.table
+    table = fit_results.load(fit.save(tmp_path / "run")).neurons.table
     assert list(table) == list(fit.neurons.table)
     assert table["id"].tolist() == [7, 9, 11]
     assert table["cell_type"][0] == "Pvalb"
@@ -131,7 +131,7 @@ def test_the_neuron_table_comes_back_column_by_column(fit, tmp_path):
 def test_a_run_is_read_in_a_process_without_torch(fit, tmp_path):
     fit.save(tmp_path / "run")
     program = (
-        "import sys\nfrom nwbdyn.runs import results\n"
+        "import sys\nfrom nwbdyn.results import results\n"
         f"fit = results.load({str(tmp_path / 'run')!r})\n"
         "fit.predictions.to_xarray()\n"
         "assert fit.metrics['model']['test']['r2'] == 0.5\n"
@@ -164,7 +164,7 @@ def test_a_run_is_not_overwritten_unless_asked(fit, tmp_path):
     with pytest.raises(ResultsError, match=r"holds a finished run. Pass --overwrite to replace it"):
         fit.save(path)
     replace(fit, seed=4).save(path, overwrite=True)
-    assert results.load(path).seed == 4
+    assert fit_results.load(path).seed == 4
 
 
 def test_a_folder_with_other_files_is_never_overwritten(fit, tmp_path):
@@ -190,7 +190,7 @@ def test_an_incomplete_run_is_named_with_how_far_it_got(fit, tmp_path, missing):
     path = fit.save(tmp_path / "run")
     (path / missing).unlink()
     with pytest.raises(ResultsError, match=rf"incomplete: no {missing} \(training reached epoch 1"):
-        results.load(path)
+        fit_results.load(path)
 
 
 def test_a_run_of_a_newer_version_is_refused(fit, tmp_path):
@@ -198,7 +198,7 @@ def test_a_run_of_a_newer_version_is_refused(fit, tmp_path):
     config = json.loads((path / "config.json").read_text()) | {"format": 99}
     (path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ResultsError, match=r"has format 99; this nwbdyn reads up to 1. Update"):
-        results.load(path)
+        fit_results.load(path)
 
 
 @pytest.mark.parametrize("name", ["config.json", "provenance.json", "metrics.json", "results.h5"])
@@ -207,16 +207,16 @@ def test_a_damaged_file_is_an_error_of_ours(fit, tmp_path, name, content):
     path = fit.save(tmp_path / "run")
     (path / name).write_bytes(content)
     with pytest.raises(ResultsError, match=r"damaged|newer|format"):
-        results.load(path)
+        fit_results.load(path)
 
 
 def test_what_is_not_a_run_is_named(tmp_path):
     with pytest.raises(ResultsError, match="No run directory"):
-        results.load(tmp_path / "absent")
+        fit_results.load(tmp_path / "absent")
     with pytest.raises(ResultsError, match="not a run directory"):
-        results.load(tmp_path)
+        fit_results.load(tmp_path)
     with pytest.raises(FitError, match="No run to resume"):
-        run_directory.prepare(tmp_path / "absent", resume=True)
+        run_directory.validate_run_dir(tmp_path / "absent", resume=True)
 
 
 def test_what_is_no_run_says_where_one_comes_from(tmp_path):
@@ -225,9 +225,9 @@ def test_what_is_no_run_says_where_one_comes_from(tmp_path):
     with pytest.raises(
         ResultsError, match=r"worm.nwb is a file, .* `nwbdyn fit .*worm.nwb --model"
     ):
-        results.load(tmp_path / "worm.nwb")
+        fit_results.load(tmp_path / "worm.nwb")
     with pytest.raises(ResultsError, match=r"no config.json. Name the folder that `nwbdyn fit`"):
-        results.load(tmp_path / "folder")
+        fit_results.load(tmp_path / "folder")
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
@@ -235,7 +235,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
     target.write_text("old")
 
     def interrupted(path: Path) -> None:
-        with run_directory.replacing(path) as partial:
+        with run_directory.atomic_write(path) as partial:
             partial.write_text("half")
             raise KeyboardInterrupt
 
@@ -258,14 +258,14 @@ def test_a_history_cut_off_in_a_line_keeps_the_lines_before(tmp_path):
 def test_a_run_directory_that_cannot_be_made_is_refused_in_one_line(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ResultsError, match=r"Cannot make .*run.*Pass -o"):
-        run_directory.prepare(tmp_path / "file" / "run")
+        run_directory.validate_run_dir(tmp_path / "file" / "run")
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused_before_it_is_cleared(tmp_path, monkeypatch):
     (tmp_path / run_directory.CONFIG).write_text("{}")
     monkeypatch.setattr(run_directory.os, "access", lambda *_: False)  # root may always write
     with pytest.raises(ResultsError, match="cannot be written to"):
-        run_directory.prepare(tmp_path, overwrite=True)
+        run_directory.validate_run_dir(tmp_path, overwrite=True)
 
 
 LENGTH = {"config": {"epochs": 100, "updates": 2000}}
@@ -308,7 +308,7 @@ OTHER = CLOSED | {"config": {"l1": 1, "embedding": 60, "ridge": 0}}
     ],
 )
 def test_a_resumed_fit_of_other_choices_names_the_option_to_go_on_with(before, now, said, tmp_path):
-    run_directory.begin(tmp_path, before)
+    run_directory.open_run(tmp_path, before)
     with pytest.raises(FitError, match=said):
-        run_directory.begin(tmp_path, now, resume=True)
+        run_directory.open_run(tmp_path, now, resume=True)
     assert (tmp_path / run_directory.CONFIG).exists()

@@ -16,10 +16,10 @@ import torch
 from small_fits import LINEAR, SMALL_STNDT, SOURCE, assert_same_fit, imaging, interrupt_after, units
 
 from nwbdyn.errors import FitError, ResultsError
-from nwbdyn.fitting import fit
-from nwbdyn.learning.checkpoint import read_checkpoint
+from nwbdyn.fitting.pipeline import fit
 from nwbdyn.progress import Progress
-from nwbdyn.runs import results, run_directory
+from nwbdyn.results import fit_results, run_directory
+from nwbdyn.training.checkpoint import read_checkpoint
 
 
 def test_the_same_seed_gives_the_same_fit_and_another_seed_another():
@@ -55,7 +55,7 @@ def test_a_resumed_run_ends_like_one_that_was_never_stopped(
     with pytest.raises(KeyboardInterrupt):
         fit(recording, model, **asked, run=run, report=interrupt_after(after))
     with pytest.raises(ResultsError, match="incomplete"):
-        results.load(run)
+        fit_results.load(run)
     resumed = fit(recording, model, **asked, run=run, resume=True)
     assert_same_fit(resumed, whole)
     assert len(run_directory.read_history(run)) == 5
@@ -141,7 +141,7 @@ def test_a_run_in_use_is_refused_before_anything_is_trained(tmp_path):
         run=tmp_path / "run",
         overwrite=True,
     )
-    assert results.load(tmp_path / "run").seed == again.seed == 5
+    assert fit_results.load(tmp_path / "run").seed == again.seed == 5
 
 
 def test_overwriting_takes_away_all_that_a_fit_left_and_nothing_else(tmp_path):
@@ -154,7 +154,7 @@ def test_overwriting_takes_away_all_that_a_fit_left_and_nothing_else(tmp_path):
     own = {run / "notes.txt", run / "static" / "notes.txt"}
     for file in (*own, run / "report.html"):
         file.touch()
-    run_directory.prepare(run, overwrite=True)
+    run_directory.validate_run_dir(run, overwrite=True)
     assert {path for path in run.rglob("*") if path.is_file()} == own
     assert [path.name for path in run.iterdir() if path.is_dir()] == ["static"]
 
@@ -166,7 +166,7 @@ import torch
 torch.set_num_threads(1)
 sys.path.insert(0, {tests!r})
 from small_fits import LINEAR, imaging
-from nwbdyn.fitting import fit
+from nwbdyn.fitting.pipeline import fit
 fit(imaging(), "netformer", epochs=60, options=LINEAR, run=Path({run!r}), resume={resume})
 """
 
@@ -232,7 +232,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
     torch.save(read_checkpoint(run) | {"epoch": _Trap(tmp_path / "ran")}, run / "checkpoint.pt")
     with pytest.raises(FitError, match="damaged"):
         read_checkpoint(run)
-    assert results.load(run).model == "netformer"  # it does not read the checkpoint
+    assert fit_results.load(run).model == "netformer"  # it does not read the checkpoint
     (run / "metrics.json").unlink()
     with pytest.raises(FitError, match="damaged"):
         fit(imaging(), "netformer", epochs=1, options=LINEAR, run=run, resume=True)
@@ -247,7 +247,7 @@ def test_a_pickle_in_place_of_any_file_of_a_run_is_refused_and_does_not_run(tmp_
         before = (run / name).read_bytes()
         (run / name).write_bytes(pickle.dumps(_Trap(tmp_path / "ran")))
         with pytest.raises(ResultsError, match="damaged"):
-            results.load(run)
+            fit_results.load(run)
         with pytest.raises(ResultsError, match="damaged"):
             fit(imaging(), "netformer", **asked)
         if name in (run_directory.CONFIG, run_directory.WEIGHTS):
@@ -255,7 +255,7 @@ def test_a_pickle_in_place_of_any_file_of_a_run_is_refused_and_does_not_run(tmp_
                 fit(imaging(), "netformer", epochs=1, adopt=run)
         (run / name).write_bytes(before)
     assert not (tmp_path / "ran").exists()
-    results.load(run)
+    fit_results.load(run)
 
 
 def test_what_validation_chooses_is_the_best_it_tried_and_is_not_chosen_twice(tmp_path):

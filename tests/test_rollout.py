@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from nwbdyn import baselines
+from nwbdyn.data.binning import Binned
+from nwbdyn.data.splits import TEST, TRAIN, VAL, Split
+from nwbdyn.data.windows import Windows
+from nwbdyn.inference import rollout
 from nwbdyn.models import base
 from nwbdyn.recording import Neurons
-from nwbdyn.scoring import rollout
-from nwbdyn.tensors.binning import Binned
-from nwbdyn.tensors.splits import TEST, TRAIN, VAL, Split
-from nwbdyn.tensors.windows import Windows
 
 WEIGHT = torch.tensor([[0.8, 0.3], [-0.2, 0.7]])
 LABELS = np.repeat([TRAIN, VAL, TEST], [60, 20, 20]).astype(np.int8)

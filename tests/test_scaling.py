@@ -11,16 +11,9 @@ from nwb_files import nwb
 import nwbdyn
 from nwbdyn import archive
 from nwbdyn.cli import main
-from nwbdyn.errors import (
-    DataError,
-    FitError,
-    NoActivityError,
-    NwbdynError,
-    ReadError,
-    ResultsError,
-)
-from nwbdyn.many import scaling
-from nwbdyn.many.scaling import FAILED, FITTED, SKIPPED, Job
+from nwbdyn.errors import DataError, FitError, NoActivityError, NwbdynError, ReadError, ResultsError
+from nwbdyn.workflows import batch
+from nwbdyn.workflows.batch import FAILED, FITTED, SKIPPED, SessionJob
 
 QUICK = {"epochs": 1, "options": {"history": 4, "batch_size": 256, "ridge": 3000.0}}
 
@@ -41,9 +34,9 @@ def folder(tmp_path, recording) -> Path:
     return there
 
 
-def fit_all(folder: Path, run: Path, **choices: object) -> list[scaling.Outcome]:
+def fit_all(folder: Path, run: Path, **choices: object) -> list[batch.SessionResult]:
     sessions = archive.sessions(archive.resolve(str(folder)))
-    return scaling.fit_each(sessions, "netformer", run=run, **QUICK | choices)
+    return batch.fit_each(sessions, "netformer", run=run, **QUICK | choices)
 
 
 def test_a_session_that_fails_leaves_the_others_alone(folder, tmp_path):
@@ -128,9 +121,11 @@ def test_whatever_goes_wrong_becomes_an_outcome(error, status, tmp_path, recordi
     def report(progress):
         raise error
 
-    job = Job(tuple(archive.resolve(str(path))), "netformer", tmp_path / "runs" / "a", {}, QUICK)
+    job = SessionJob(
+        tuple(archive.resolve(str(path))), "netformer", tmp_path / "runs" / "a", {}, QUICK
+    )
     job.run.parent.mkdir()
-    outcome = scaling.attempt(job, report)
+    outcome = batch.fit_one_safely(job, report)
     assert outcome.status == status
     assert str(error) in outcome.reason
     traceback = tmp_path / "runs" / "a.error.txt"

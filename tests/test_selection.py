@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nwbdyn.data.selection import where
 from nwbdyn.errors import ConfigError, DataError
 from nwbdyn.recording import Neurons, Recording, Source, SpikeTimes, Traces
-from nwbdyn.selection import where
 
 SPIKES = [[0.1, 0.2], [0.3], [], [0.4, 0.5, 0.6], [0.7]]
 TABLE = pd.DataFrame(

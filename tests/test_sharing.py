@@ -15,7 +15,7 @@ from nwbdyn import archive
 from nwbdyn.cli import main
 from nwbdyn.errors import AddressError, ArchiveError, ResultsError
 from nwbdyn.progress import Progress
-from nwbdyn.runs import sharing
+from nwbdyn.workflows import archive_upload
 
 
 @pytest.fixture(autouse=True)
@@ -45,16 +45,18 @@ def run(standin, tmp_path) -> Path:
 
 
 @pytest.fixture
-def parcel(run) -> sharing.Parcel:
+def parcel(run) -> archive_upload.ValidatedFile:
     """The exported fit, ready to go to 000002 without the checks, which take seconds."""
     path = nwbdyn.export(run)
     where = archive.default_asset_path(path)
-    return sharing.Parcel(path, "dandi:000002", where, path.stat().st_size)
+    return archive_upload.ValidatedFile(path, "dandi:000002", where, path.stat().st_size)
 
 
-def send(parcel: sharing.Parcel, server: StandIn, run: Path, **more: bool) -> sharing.Receipt:
+def send(
+    parcel: archive_upload.ValidatedFile, server: StandIn, run: Path, **more: bool
+) -> archive_upload.UploadResult:
     source = nwbdyn.load(run).source
-    return sharing.send(parcel, source, instance=server.api, **more)
+    return archive_upload.send(parcel, source, instance=server.api, **more)
 
 
 def upload(run: Path, server: StandIn, *more: str, to: str = "dandi:000002") -> Result:
@@ -128,8 +130,8 @@ def test_results_of_embargoed_data_stay_out_of_an_open_dandiset(standin, run):
     assert not list(run.glob("*.nwb"))
     source = nwbdyn.load(run).source
     standin.embargoed.add("000003")
-    sharing.check_place("dandi:000003", source, instance=standin.api)
-    sharing.check_place("dandi:000002", source, instance=standin.api, allow_embargoed=True)
+    archive_upload.check_place("dandi:000003", source, instance=standin.api)
+    archive_upload.check_place("dandi:000002", source, instance=standin.api, allow_embargoed=True)
 
 
 def test_without_a_key_nobody_can_tell_that_a_recording_is_open(standin, run, monkeypatch):
@@ -218,7 +220,7 @@ def test_problems_are_listed_and_nothing_is_sent(standin, tmp_path):
     path = lab_files.write_units(tmp_path / "units.nwb", {"subject_id": "m1"})
     misfit = shutil.move(path, tmp_path / "sub-m1_ecephys.nwb")
     with pytest.raises(ResultsError, match=r"not ready for the archive.*species"):
-        sharing.pack(Path(misfit), "dandi:000002")
+        archive_upload.validate_for_upload(Path(misfit), "dandi:000002")
     assert not parts_sent(standin)
 
 

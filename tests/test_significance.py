@@ -9,8 +9,8 @@ from scipy import stats
 
 from nwbdyn.recording import Neurons
 from nwbdyn.simulate import sample
-from nwbdyn.trust import artefacts, significance
-from nwbdyn.trust.significance import Evidence
+from nwbdyn.statistics import artefacts, significance
+from nwbdyn.statistics.significance import NullSamples
 
 NUM_NEURONS = 8
 OTHERS = ~np.eye(NUM_NEURONS, dtype=bool)
@@ -31,7 +31,7 @@ def table(weight: np.ndarray) -> pd.DataFrame:
 
 
 def judged(weight, *, num_surrogates=20, coupling=ADDS, uncalibrated="", flags=None):
-    evidence = Evidence(
+    evidence = NullSamples(
         weight=weight,
         null=noise(num_surrogates, seed=1),
         halves=weight + noise(5, 2, seed=2),
@@ -39,7 +39,7 @@ def judged(weight, *, num_surrogates=20, coupling=ADDS, uncalibrated="", flags=N
         hypothesis="neurons are independent",
     )
     ids = 10 + np.arange(NUM_NEURONS)
-    return significance.judge(
+    return significance.edge_statistics(
         table(weight), ids, evidence, coupling=coupling, uncalibrated=uncalibrated, flags=flags
     )
 
@@ -135,11 +135,11 @@ def test_strong_edges_are_called_and_chance_is_not():
 
 def test_standard_errors_have_the_unit_of_the_weights_beside_them():
     weight = strong((0, 1))
-    evidence = Evidence(weight, noise(20, seed=1), weight + noise(5, 2, seed=2), "shift", "none")
+    evidence = NullSamples(weight, noise(20, seed=1), weight + noise(5, 2, seed=2), "shift", "none")
     scaled = table(weight).assign(weight=lambda edges: edges["weight"] / 100)
     ids = 10 + np.arange(NUM_NEURONS)
-    shown = significance.judge(scaled, ids, evidence, coupling=ADDS)[0]
-    own = significance.judge(table(weight), ids, evidence, coupling=ADDS)[0]
+    shown = significance.edge_statistics(scaled, ids, evidence, coupling=ADDS)[0]
+    own = significance.edge_statistics(table(weight), ids, evidence, coupling=ADDS)[0]
     assert np.allclose(shown["se"], own["se"] / 100)
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from nwbdyn import baselines, metrics, nlb
+from nwbdyn.data import binning, splits
 from nwbdyn.errors import AddressError, ReadError
 from nwbdyn.recording import Traces
 from nwbdyn.simulate import Truth, normalise, sample, task_rnn
-from nwbdyn.tensors import binning, splits
 
 SMALL = {
     "cortex": "sample:cortex?neurons=12&duration=60",
@@ -52,7 +52,7 @@ def test_counts_of_spikes_come_back_from_their_times(name):
     if isinstance(recording.activity, Traces):
         assert recording.activity.data.shape == (len(truth.time), len(recording.neurons))
         return
-    binned = binning.bin(recording, bin_width=step)
+    binned = binning.bin_recording(recording, bin_width=step)
     at = np.searchsorted(binned.time, truth.time - 1e-6)
     assert np.allclose(binned.time[at], truth.time)
     counts, expected = binned.values[at], truth.rates * step
@@ -129,7 +129,7 @@ def test_the_smallest_and_a_large_cortex_stay_in_range():
 @pytest.mark.slow
 def test_a_ridge_regression_finds_the_planted_cortex():
     recording, truth = sample("sample:cortex")
-    binned = binning.bin(recording)
+    binned = binning.bin_recording(recording)
     split = splits.make(binned, seed=0, hold_out=False, gap=10)
     found = baselines.next_bin(binned, split, context=10)
     apart = ~np.eye(50, dtype=bool)
@@ -182,7 +182,7 @@ def test_the_hand_moves_after_the_onset_and_reaches_the_target():
 @pytest.mark.slow
 def test_true_rates_of_a_reach_are_far_better_than_mean_rates():
     recording, truth = sample("sample:reach")
-    binned = binning.bin(recording, bin_width=0.005)
+    binned = binning.bin_recording(recording, bin_width=0.005)
     oracle = np.full(binned.values.shape, np.nan)
     oracle[np.searchsorted(binned.time, truth.time - 1e-6)] = truth.rates * 0.005
     held_out = recording.neurons.table["heldout"].to_numpy()
@@ -302,7 +302,7 @@ def test_a_task_rnn_is_read_with_its_stimulus_one_step_ahead(data):
     assert np.array_equal(recording.activity.data, hidden.reshape(-1, num_neurons))
     stimulus = recording.covariate("stimulus").data.reshape(num_trials, length, -1)
     assert np.array_equal(stimulus[:, :-1], inputs[:, 1:])
-    binned = binning.bin(recording)
+    binned = binning.bin_recording(recording)
     assert len(np.unique(binned.segment)) == num_trials
     assert recording.trials["split"].iloc[800:].eq("test").all()
     # noise-free: through the link, the weights follow from the activity exactly

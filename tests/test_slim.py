@@ -24,14 +24,15 @@ from pynwb.ophys import DfOverF, ImageSegmentation, OpticalChannel, TwoPhotonSer
 from standin import FAULTS, Faults, StandIn
 
 import nwbdyn
-from nwbdyn import archive, slim
+from nwbdyn import archive
 from nwbdyn.cli import main
+from nwbdyn.data.binning import bin_recording
 from nwbdyn.errors import NwbdynError, ReadError, ResultsError
-from nwbdyn.nwb import slim_record, walk
-from nwbdyn.nwb.hdf5_copy import Copy, Omissions
+from nwbdyn.nwb.read import slim_record, walk
+from nwbdyn.nwb.slim.hdf5_copy import Copy, Omissions
 from nwbdyn.progress import Progress, silent
 from nwbdyn.streaming.disk import BLOCK
-from nwbdyn.tensors.binning import bin
+from nwbdyn.workflows import fetch
 
 NUM_SAMPLES, NUM_FRAMES = 40_000, 200
 RAW = (
@@ -154,8 +155,8 @@ def _add_imaging(nwbfile: NWBFile, draw: np.random.Generator) -> None:
     )
 
 
-def fetched(path: Path, folder: Path) -> slim.Fetched:
-    return slim.fetch(archive.resolve(str(path))[0], folder)
+def fetched(path: Path, folder: Path) -> fetch.FetchResult:
+    return fetch.fetch(archive.resolve(str(path))[0], folder)
 
 
 def datasets(path: Path) -> dict[str, h5py.Dataset]:
@@ -233,8 +234,8 @@ def test_tensors_are_equal_bit_by_bit(lab, copy, quantity):
         nwbdyn.open(str(copy), quantity=quantity) as part,
     ):
         names = [covariate.name for covariate in whole.covariates]
-        one = bin(whole, bin_width=0.05, covariates=names)
-        other = bin(part, bin_width=0.05, covariates=names)
+        one = bin_recording(whole, bin_width=0.05, covariates=names)
+        other = bin_recording(part, bin_width=0.05, covariates=names)
         assert len(names) == 2
         for name in ("values", "time", "valid", "segment", "covariates"):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
@@ -324,7 +325,9 @@ def test_a_copy_of_everything_has_every_value_type_and_attribute(name, data, tmp
             np.testing.assert_array_equal(after[where][()], dataset[()])
     with nwbdyn.open(str(path)) as one, nwbdyn.open(str(target)) as other:
         for name in ("values", "time", "valid"):
-            np.testing.assert_array_equal(getattr(bin(one), name), getattr(bin(other), name))
+            np.testing.assert_array_equal(
+                getattr(bin_recording(one), name), getattr(bin_recording(other), name)
+            )
         assert one.neurons.table.equals(other.neurons.table)
         assert one.notes == other.notes
 
@@ -333,7 +336,7 @@ def test_a_copy_of_everything_has_every_value_type_and_attribute(name, data, tmp
     "name", [*(pytest.param(name, marks=pytest.mark.slow) for name in REAL[1:-1]), REAL[-1]]
 )
 def test_what_pynwb_says_of_a_real_file_it_says_of_its_copy(name, data, tmp_path, monkeypatch):
-    monkeypatch.setattr(slim, "WORTH_IT", -1)
+    monkeypatch.setattr(fetch, "WORTH_IT", -1)
     path = data / name
     result = fetched(path, tmp_path)
     with warnings.catch_warnings():
@@ -422,7 +425,7 @@ def remote(lab, tmp_path, monkeypatch):
 def test_an_asset_lands_where_dandi_puts_it_and_its_raw_bytes_stay_away(remote, tmp_path):
     (source,) = archive.resolve("dandi:000001", instance=remote.api)
     seen: list[Progress] = []
-    result = slim.fetch(source, tmp_path / "out", report=seen.append)
+    result = fetch.fetch(source, tmp_path / "out", report=seen.append)
     assert result.path == tmp_path / "out" / "000001" / "sub-m1" / "sub-m1_ses-1.nwb"
     received = max(advance.done for advance in seen if advance.stage == "streaming")
     assert received < source.size / 5
@@ -441,7 +444,7 @@ def test_a_fetch_that_broke_off_transfers_only_the_rest(remote, tmp_path, monkey
         remote.faults = faults
         seen: list[Progress] = []
         try:
-            slim.fetch(source, out, report=seen.append)
+            fetch.fetch(source, out, report=seen.append)
         except NwbdynError:
             assert faults
         return max((advance.done for advance in seen if advance.stage == "streaming"), default=0)
@@ -499,7 +502,7 @@ def test_a_full_disk_leaves_nothing_behind(lab, tmp_path):
 @pytest.mark.parametrize("advance", [1, 4, -1])
 def test_whoever_stops_it_finds_nothing_half_written(lab, tmp_path, advance):
     seen: list[Progress] = []
-    slim.fetch(archive.resolve(str(lab))[0], tmp_path / "whole", report=seen.append)
+    fetch.fetch(archive.resolve(str(lab))[0], tmp_path / "whole", report=seen.append)
     left = advance if advance > 0 else len(seen)
 
     def stop(progress: Progress) -> None:
@@ -509,12 +512,12 @@ def test_whoever_stops_it_finds_nothing_half_written(lab, tmp_path, advance):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        slim.fetch(archive.resolve(str(lab))[0], tmp_path / "out", report=stop)
+        fetch.fetch(archive.resolve(str(lab))[0], tmp_path / "out", report=stop)
     assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
 
 
 def test_a_fit_of_the_copy_exports_into_the_copy(tmp_path, monkeypatch):
-    monkeypatch.setattr(slim, "WORTH_IT", -1)
+    monkeypatch.setattr(fetch, "WORTH_IT", -1)
     source = lab_files.write_imaging(tmp_path / "lab.nwb")
     with h5py.File(source, "r+") as file:
         series = file["acquisition"].create_group("raw")
@@ -534,7 +537,7 @@ def test_a_fit_of_the_copy_exports_into_the_copy(tmp_path, monkeypatch):
 
 
 def test_faults_of_the_storage_leave_a_right_copy_or_none(tmp_path, monkeypatch):
-    monkeypatch.setattr(slim, "WORTH_IT", -1)
+    monkeypatch.setattr(fetch, "WORTH_IT", -1)
     monkeypatch.setenv("DANDI_NO_ET", "1")
     monkeypatch.delenv("DANDI_INSTANCE", raising=False)
     asset = tmp_path / "archive" / "000001" / "sub-m1" / "sub-m1.nwb"
@@ -553,11 +556,13 @@ def test_faults_of_the_storage_leave_a_right_copy_or_none(tmp_path, monkeypatch)
             running.faults = Faults(kinds, rate=0.3, seed=seed)
             out = tmp_path / f"out-{seed}"
             try:
-                path = slim.fetch(source, out).path
+                path = fetch.fetch(source, out).path
             except NwbdynError:
                 assert [item for item in out.rglob("*") if item.is_file()] == []
                 continue
             copies += 1
             with nwbdyn.open(str(path)) as copy, nwbdyn.open(str(asset)) as whole:
-                np.testing.assert_array_equal(bin(copy).values, bin(whole).values)
+                np.testing.assert_array_equal(
+                    bin_recording(copy).values, bin_recording(whole).values
+                )
         assert 0 < copies < 25

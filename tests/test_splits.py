@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import binned_counts, binned_traces, trial_table
 
+from nwbdyn.data import splits
+from nwbdyn.data.splits import GAP, TEST, TRAIN, VAL
 from nwbdyn.errors import ConfigError, DataError
-from nwbdyn.tensors import splits
-from nwbdyn.tensors.splits import GAP, TEST, TRAIN, VAL
 
 
 def runs(labels):

@@ -6,13 +6,14 @@ import pytest
 from small import rois
 
 from nwbdyn.errors import ConfigError, DataError
-from nwbdyn.fitting import fit
-from nwbdyn.learning import members
-from nwbdyn.learning.members import Workplace
-from nwbdyn.learning.problem import pose
+from nwbdyn.evaluation import verdict
+from nwbdyn.fitting import train_models
+from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.stages import state_test, static_control
+from nwbdyn.fitting.task import build_task
+from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.recording import Recording
-from nwbdyn.scoring import verdict
-from nwbdyn.trust import identifiability, state_null, states
+from nwbdyn.statistics import states
 
 NUM_NEURONS, NUM_FRAMES, LENGTH = 5, 1000, 100
 QUICK = {
@@ -59,13 +60,13 @@ def two_states(*, changes: bool) -> Recording:
 
 
 def p_of(recording: Recording) -> float:
-    problem = pose(recording, "netformer", seed=0, options=QUICK)
+    problem = build_task(recording, "netformer", seed=0, options=QUICK)
     table = states.of_recording(recording, "behaviour")
-    state_null.check(problem, table, state_null.FEWEST)
-    (own,) = members.train_each(problem, [0], Workplace())
-    refit = identifiability.train_static(problem, own, Workplace())
+    state_test.check(problem, table, state_test.FEWEST)
+    (own,) = train_models.train_seeds(problem, [0], RunContext())
+    refit = static_control.train_static(problem, own, RunContext())
     assert refit is not None
-    return state_null.compare(problem, own, refit, table, Workplace(), number=state_null.FEWEST)
+    return state_test.compare(problem, own, refit, table, RunContext(), number=state_test.FEWEST)
 
 
 def test_a_coupling_that_differs_between_states_can_be_told_from_a_constant_one():
@@ -80,13 +81,13 @@ def test_p_counts_simulations_that_differ_as_much():
     draw = np.random.default_rng(0)
     null = draw.normal(size=(9, 2, 3, 3))
     far = np.stack([np.full((3, 3), 50.0), np.full((3, 3), -50.0)])
-    assert state_null.difference_p(far, null) == pytest.approx(1 / 10)
-    assert state_null.difference_p(np.zeros((2, 3, 3)), null) == 1.0
+    assert state_test.difference_p(far, null) == pytest.approx(1 / 10)
+    assert state_test.difference_p(np.zeros((2, 3, 3)), null) == 1.0
 
 
 def test_the_diagonal_is_no_coupling():
     null = np.random.default_rng(0).normal(size=(9, 2, 3, 3))
-    assert state_null.difference_p(50 * np.stack([np.eye(3), -np.eye(3)]), null) == 1.0
+    assert state_test.difference_p(50 * np.stack([np.eye(3), -np.eye(3)]), null) == 1.0
 
 
 def test_residuals_of_a_state_are_drawn_from_that_state():
@@ -94,7 +95,7 @@ def test_residuals_of_a_state_are_drawn_from_that_state():
     state = np.arange(400) // 100 % 2
     residual = draw.normal(size=(400, 3)) * np.where(state == 1, 5.0, 1.0)[:, None]
     residual[:10] = np.nan
-    sources = state_null.draw_residuals(residual, state, draw)
+    sources = state_test.draw_residuals(residual, state, draw)
     assert (state[sources] == state).all()
     assert (sources >= 10).all()
     spread = [residual[sources][state == one].std() for one in (0, 1)]
@@ -104,14 +105,16 @@ def test_residuals_of_a_state_are_drawn_from_that_state():
 def test_residuals_that_last_are_drawn_in_runs():
     draw = np.random.default_rng(0)
     slow = np.cumsum(draw.normal(size=(400, 2)), axis=0)
-    sources = state_null.draw_residuals(slow, np.zeros(400, int), draw)
+    sources = state_test.draw_residuals(slow, np.zeros(400, int), draw)
     assert (np.diff(sources) == 1).mean() > 0.8
 
 
 def test_a_simulation_with_its_own_residuals_is_the_recording():
-    problem = pose(two_states(changes=False), "netformer", seed=0, options={**QUICK, "epochs": 1})
-    (own,) = members.train_each(problem, [0], Workplace())
-    refit = identifiability.train_static(problem, own, Workplace())
+    problem = build_task(
+        two_states(changes=False), "netformer", seed=0, options={**QUICK, "epochs": 1}
+    )
+    (own,) = train_models.train_seeds(problem, [0], RunContext())
+    refit = static_control.train_static(problem, own, RunContext())
     assert refit is not None
     binned, windows = problem.binned, problem.windows
     with_it = np.full(binned.values.shape, np.nan, dtype=np.float32)
@@ -126,7 +129,7 @@ def test_a_simulation_with_its_own_residuals_is_the_recording():
     z = (binned.values - windows.mean) / windows.sd
     predicted = (z[:-1] + z[:-1] @ coupling.numpy().T) * windows.sd + windows.mean
     with_it[1:] = binned.values[1:] - np.clip(predicted, low, high)
-    made = state_null.simulate(refit.model, windows, with_it, np.arange(NUM_FRAMES)[None])
+    made = state_test.simulate(refit.model, windows, with_it, np.arange(NUM_FRAMES)[None])
     assert made[0, :200] == pytest.approx(binned.values[:200], abs=1e-3)  # float32, step by step
 
 

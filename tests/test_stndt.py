@@ -145,7 +145,7 @@ def test_log_rates_maps_and_gradients_match_the_equations(back, forward):
     expected, maps = oracle(parameters, held_in, batch.activity.double(), 2, 2, back, forward)
     torch.testing.assert_close(output.log_rate.double(), expected, atol=ROUNDING, rtol=ROUNDING)
     torch.testing.assert_close(
-        model.read_out(batch)["maps"].double(), maps, atol=ROUNDING, rtol=ROUNDING
+        model.time_resolved(batch)["maps"].double(), maps, atol=ROUNDING, rtol=ROUNDING
     )
 
     hidden = torch.ones(12, 10, dtype=torch.bool)
@@ -437,7 +437,7 @@ def test_heads_are_the_largest_common_divisor_and_the_run_is_told():
 def test_maps_can_be_replaced_to_see_what_they_are_worth(maps):
     shape = layout()
     model, batch = model_of(shape), batch_of(shape)
-    model.finish([batch])
+    model.on_train_end([batch])
     learned = model(batch).log_rate
     other = model(batch, maps=maps).log_rate
     assert torch.isfinite(other).all()
@@ -447,15 +447,15 @@ def test_maps_can_be_replaced_to_see_what_they_are_worth(maps):
 def test_the_trial_mean_is_the_mean_of_the_training_maps():
     shape = layout()
     model, batches = model_of(shape), [batch_of(layout(), 5, 0), batch_of(layout(), 2, 1)]
-    model.finish(batches)
-    maps = torch.cat([model.read_out(batch)["maps"] for batch in batches])
+    model.on_train_end(batches)
+    maps = torch.cat([model.time_resolved(batch)["maps"] for batch in batches])
     torch.testing.assert_close(model.mean_maps, maps.mean(0))
 
 
 def test_contributions_add_up_to_what_the_map_adds():
     shape = layout()
     model, batch = model_of(shape, layers=1), batch_of(shape)
-    read = model.read_out(batch)
+    read = model.time_resolved(batch)
     contributions = read["maps"][:, 0, None] * read["y"][:, 0, :, None]  # (B, T, post, pre)
     grabbed = []
     layer = model.layers[0]

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from small import neurons
 
+from nwbdyn.data.binning import Binned
+from nwbdyn.data.splits import GAP, TEST, TRAIN, VAL, Split
 from nwbdyn.errors import ConfigError, DataError
-from nwbdyn.tensors.binning import Binned
-from nwbdyn.tensors.splits import GAP, TEST, TRAIN, VAL, Split
-from nwbdyn.trust import surrogates
-from nwbdyn.trust.surrogates import Null
+from nwbdyn.statistics import surrogates
+from nwbdyn.statistics.surrogates import Null
 
 
 def recorded(labels: np.ndarray, *, num_neurons: int = 3, segment=None, valid=None) -> Binned:

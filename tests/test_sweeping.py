@@ -12,12 +12,12 @@ from small_fits import LINEAR, imaging, interrupt_after, units
 import nwbdyn
 from nwbdyn.cli import main, scoreboard
 from nwbdyn.cli.terminal import WIDTH
+from nwbdyn.data.splits import SPLITS
 from nwbdyn.errors import ConfigError, FitError
-from nwbdyn.fitting import fit
-from nwbdyn.learning.problem import pose
-from nwbdyn.many import space
-from nwbdyn.runs import run_directory
-from nwbdyn.tensors.splits import SPLITS
+from nwbdyn.fitting import sweep_space
+from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.task import build_task
+from nwbdyn.results import run_directory
 
 RIDGES = {"grid": {"ridge": [0.0, 3000.0, 1e7]}}
 # Candidates of equal shapes train as one program, whose float32 sums run in another order; updates
@@ -30,7 +30,7 @@ QUICK = {name: value for name, value in LINEAR.items() if name != "ridge"}
 
 
 def test_a_grid_is_every_combination_in_the_order_of_the_file():
-    points = space.points({"grid": {"history": [2, 4], "ridge": [0.0, 1.0]}})
+    points = sweep_space.points({"grid": {"history": [2, 4], "ridge": [0.0, 1.0]}})
     assert points == (
         {"history": 2, "ridge": 0.0},
         {"history": 2, "ridge": 1.0},
@@ -40,7 +40,9 @@ def test_a_grid_is_every_combination_in_the_order_of_the_file():
 
 
 def test_a_point_that_stands_twice_is_tried_once():
-    points = space.points({"list": [{"history": 2}, {"history": 4}], "grid": {"history": [4, 8]}})
+    points = sweep_space.points(
+        {"list": [{"history": 2}, {"history": 4}], "grid": {"history": [4, 8]}}
+    )
     assert points == ({"history": 2}, {"history": 4}, {"history": 8})
 
 
@@ -52,9 +54,9 @@ def test_draws_come_from_their_seed_and_stay_inside_their_ends():
         "history": [2, 8],
     }
     asked = {"random": {"draws": 200, "seed": 3, "from": drawn}}
-    points = space.points(asked)
-    assert points == space.points(asked)
-    assert points != space.points({"random": asked["random"] | {"seed": 4}})
+    points = sweep_space.points(asked)
+    assert points == sweep_space.points(asked)
+    assert points != sweep_space.points({"random": asked["random"] | {"seed": 4}})
     rates = np.array([point["learning_rate"] for point in points])
     assert 1e-4 < rates.min() < rates.max() < 1e-1
     per_decade = np.histogram(np.log10(rates), [-4, -3, -2, -1])[0]
@@ -67,7 +69,7 @@ def test_draws_come_from_their_seed_and_stay_inside_their_ends():
 def test_a_file_in_yaml_reads_numbers_as_people_write_them(tmp_path):
     path = tmp_path / "sweep.yaml"
     path.write_text("grid:  # two rates\n  learning_rate: [1e-3, 0.01]\n  coupling: [true]\n")
-    assert space.points(path) == (
+    assert sweep_space.points(path) == (
         {"learning_rate": 0.001, "coupling": True},
         {"learning_rate": 0.01, "coupling": True},
     )
@@ -89,7 +91,7 @@ def test_a_file_in_yaml_reads_numbers_as_people_write_them(tmp_path):
 )
 def test_a_space_that_makes_no_sense_is_refused(asked, said):
     with pytest.raises(ConfigError, match=said):
-        space.points(asked)
+        sweep_space.points(asked)
 
 
 def test_a_file_that_is_no_space_is_refused_in_one_line(tmp_path):
@@ -97,7 +99,7 @@ def test_a_file_that_is_no_space_is_refused_in_one_line(tmp_path):
     (tmp_path / "b.yaml").write_text("- history\n")
     for name in ("a.yaml", "b.yaml", "none.yaml"):
         with pytest.raises(ConfigError, match=name) as caught:
-            space.points(tmp_path / name)
+            sweep_space.points(tmp_path / name)
         assert "\n" not in str(caught.value)
 
 
@@ -126,7 +128,7 @@ def test_the_candidate_with_the_lowest_validation_loss_is_taken_and_all_are_list
 
 def test_what_is_in_the_test_bins_changes_nothing_that_is_chosen():
     recording = imaging()
-    sealed = pose(recording, "netformer", seed=0, options=QUICK | {"history": 4})
+    sealed = build_task(recording, "netformer", seed=0, options=QUICK | {"history": 4})
     test = sealed.split.labels == SPLITS.index("test")
     other = recording.activity.data.copy()
     other[test] = np.random.default_rng(5).normal(0, 3, other[test].shape)
@@ -162,7 +164,7 @@ def test_nothing_of_the_test_bins_is_on_disk_before_the_choice(tmp_path):
 
 def test_candidates_that_see_farther_back_are_judged_on_the_same_bins():
     asked = [{"history": 1}, {"history": 12}, {"history": 5}]
-    problem = pose(imaging(), "netformer", seed=0, options=QUICK, among=asked)
+    problem = build_task(imaging(), "netformer", seed=0, options=QUICK, among=asked)
     assert problem.spec.context == 12
     scored = []
     for config in problem.tried:

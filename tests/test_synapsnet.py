@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from nwbdyn import metrics
-from nwbdyn.learning.training import train
+from nwbdyn.data import splits
+from nwbdyn.data.binning import Binned
+from nwbdyn.data.windows import Windows
 from nwbdyn.models.base import Batch, Layout
 from nwbdyn.models.synapsnet import SynapsNet, SynapsNetConfig
 from nwbdyn.recording import Neurons
-from nwbdyn.tensors import splits
-from nwbdyn.tensors.binning import Binned
-from nwbdyn.tensors.windows import Windows
+from nwbdyn.training.trainer import train
 
 TRACES = Layout(
     neuron_ids={"0": (0, 1, 2, 3, 4)}, held_in={"0": (True,) * 5}, bin_width=0.25, quantity="dff"
@@ -114,7 +114,7 @@ def test_gain_times_a_is_the_jacobian_of_the_prediction(layout, options):
 
     jacobian = torch.autograd.functional.jacobian(of_newest, batch.activity[:, -1]).permute(1, 0, 2)
     torch.testing.assert_close(model.influence(batch), jacobian)
-    coupling = model.read_out(batch)["g"][:, :, None] * model.connectivity()["A"]
+    coupling = model.time_resolved(batch)["g"][:, :, None] * model.connectivity()["A"]
     off = ~torch.eye(5, dtype=torch.bool)
     torch.testing.assert_close(coupling[:, off], jacobian[:, off])
 
@@ -123,13 +123,13 @@ def test_gain_times_a_is_the_jacobian_of_the_prediction(layout, options):
 def test_turning_the_sign_changes_no_prediction_and_makes_gains_positive(layout, options):
     model = make(layout, **options)
     batch = make_batch(model, num_windows=7)  # an odd number of gains has a majority
-    if (model.read_out(batch)["g"] > 0).double().mean() > 0.5:  # begin with the wrong sign
+    if (model.time_resolved(batch)["g"] > 0).double().mean() > 0.5:  # begin with the wrong sign
         model.decoder.turn_current()
     before, A = model(batch).prediction, model.connectivity()["A"]
-    model.finish([batch])
+    model.on_train_end([batch])
     torch.testing.assert_close(model(batch).prediction, before)
     torch.testing.assert_close(model.connectivity()["A"], -A)
-    gain = model.read_out(batch)["g"]
+    gain = model.time_resolved(batch)["g"]
     assert (gain > 0).double().mean() > 0.5
     torch.testing.assert_close(model.mean_gain, gain.mean(0))
     torch.testing.assert_close(model.sign_agreement, (gain > 0).double().mean(0))
@@ -196,21 +196,21 @@ def test_sessions_share_the_decoder_and_a_tracked_neurons_embedding():
 
 def test_a_new_session_is_fitted_with_the_decoder_frozen():
     fitted, new = make(seed=0), make(replace(TRACES, neuron_ids={"new": (0, 1, 2, 3, 4)}), seed=1)
-    new.adopt(fitted.state_dict())
+    new.load_shared(fitted.state_dict())
     optimiser, _ = new.optimiser(10, 10)
     batch = make_batch(new, session="new")
     decoder = {name: value.clone() for name, value in new.decoder.state_dict().items()}
     A, E = new.A["new"].detach().clone(), new.E.detach().clone()
     new.loss(batch, new(batch)).backward()
     optimiser.step()
-    new.finish([batch])
+    new.on_train_end([batch])
     for name, value in new.decoder.state_dict().items():
         assert torch.equal(value, decoder[name])
         assert torch.equal(value, fitted.decoder.state_dict()[name])
     assert not torch.equal(new.A["new"], A)
     assert not torch.equal(new.E, E)
     with pytest.raises(ValueError, match="does not fit"):
-        make(BEHAVIOUR).adopt(fitted.state_dict())
+        make(BEHAVIOUR).load_shared(fitted.state_dict())
 
 
 def test_a_lesion_removes_what_a_neuron_sends_and_nothing_else():
@@ -306,7 +306,7 @@ def test_a_planted_wiring_is_found_with_its_sign_and_direction(seed):
     assert model.sign_agreement.mean() > 0.9
     # Input currents lead the activity they drive: best at +1 bin, and no more with A shuffled.
     batch = next(windows.batches("train", 2000))
-    current, next_bin = model.read_out(batch)["current"], batch.target[:, 0]
+    current, next_bin = model.time_resolved(batch)["current"], batch.target[:, 0]
     change = next_bin - batch.activity[:, -1]
 
     def mean_correlation(a: torch.Tensor, b: torch.Tensor) -> float:

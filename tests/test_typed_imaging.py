@@ -9,8 +9,8 @@ import pytest
 from nwb_files import nwb, rois, table, traces
 
 import nwbdyn
-from nwbdyn.many.joint import fit_joint
-from nwbdyn.many.sessions import pose_jointly
+from nwbdyn.workflows.joint import fit_joint
+from nwbdyn.workflows.joint_task import build_joint_task
 
 TYPES = ("EC-Cux2", "EC-Rorb", "Pvalb-Tac1", "Pvalb-Vipr2", "Sst-Calb2", "Vip-Cp", "EC-Cux2", "")
 PROBABILITY = (0.9, 0.8, 0.95, 0.4, 0.7, 0.99, 0.9, 0.0)
@@ -70,7 +70,7 @@ def test_types_classes_and_probabilities_are_read_and_choose_neurons(days):
 
 def test_a_neuron_is_the_same_on_both_days_by_its_unique_id(days):
     with nwbdyn.open(str(days[0])) as first, nwbdyn.open(str(days[1])) as second:
-        joint = pose_jointly([first, second], "netformer", seed=0, neuron_id="unique_id")
+        joint = build_joint_task([first, second], "netformer", seed=0, neuron_id="unique_id")
     assert joint.layout.neuron_ids["SB025-day1"] == (0, 1, 2, 3, 4, 5)
     assert joint.layout.neuron_ids["SB025-day2"] == (5, 2, 6, 7, 0, 3)
     assert joint.num_shared == 4

@@ -12,7 +12,7 @@ import nwbdyn
 from nwbdyn import metrics
 from nwbdyn.cli import main
 from nwbdyn.errors import ConfigError, DataError
-from nwbdyn.fitting import fit
+from nwbdyn.fitting.pipeline import fit
 
 WEIGHT = network(8)
 
@@ -46,7 +46,7 @@ def test_scores_are_those_of_the_matrices_off_the_diagonal(fitted, wiring):
 
 
 def test_partial_correlation_is_that_of_the_residuals(fitted, wiring):
-    from nwbdyn.scoring.validating import _partial_correlation
+    from nwbdyn.evaluation.connectome_comparison import _partial_correlation
 
     x = np.random.default_rng(0).normal(size=(400, 4)) @ np.triu(np.ones((4, 4)))
     others = np.column_stack([np.ones(400), x[:, 2:]])
@@ -100,7 +100,7 @@ def test_an_undirected_wiring_is_compared_pair_by_pair(fitted, wiring):
 
 
 def test_names_are_shuffled_inside_their_groups_only():
-    from nwbdyn.scoring.validating import _orders
+    from nwbdyn.evaluation.connectome_comparison import _orders
 
     groups = np.array(["a", "b", "a", "b", "b"])
     for order in _orders(groups, 50, seed=0):

@@ -12,8 +12,8 @@ import h5py
 import lab_files
 import pytest
 
-from nwbdyn.nwb.model_run import name_of
-from nwbdyn.nwb.write import export
+from nwbdyn.nwb.write.model_run import name_of
+from nwbdyn.workflows.export import export
 
 PAGE = Path(__file__).parents[1] / "docs" / "viewers.md"
 KNOWN = {"DynamicTable": "table", "TimeSeries": "series", "Images": "images"}

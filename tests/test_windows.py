@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from small import binned_counts, binned_traces, rois, trial_table
 
 from nwbdyn import nlb
+from nwbdyn.data import splits
+from nwbdyn.data.binning import bin_recording
+from nwbdyn.data.splits import GAP, SPLITS, Split
+from nwbdyn.data.windows import Windows
 from nwbdyn.errors import ConfigError, DataError
 from nwbdyn.models.base import CO_SMOOTHING, NEXT, WindowSpec
-from nwbdyn.nwb.read import read
+from nwbdyn.nwb.read.recording import read
 from nwbdyn.recording import Covariate, Source
-from nwbdyn.tensors import splits
-from nwbdyn.tensors.binning import bin
-from nwbdyn.tensors.splits import GAP, SPLITS, Split
-from nwbdyn.tensors.windows import Windows
 
 COUNTS_IN = "counts"
 
@@ -79,7 +79,7 @@ def test_raw_traces_are_neither_centred_nor_scaled():
     first = int(batch.start_bin[0])
     np.testing.assert_array_equal(batch.activity[0], binned.values[first : first + 2])
     np.testing.assert_array_equal(batch.target[0, 0], binned.values[first + 2])
-    stitched = windows.stitch(np.array([first]), batch.target[:1])
+    stitched = windows.to_session_clock(np.array([first]), batch.target[:1])
     np.testing.assert_array_equal(stitched[first + 2], binned.values[first + 2])
 
 
@@ -257,7 +257,7 @@ def test_stitching_targets_gives_the_recording_back():
     for windows in (next_windows(traces), next_windows(counts), smoothing_windows(counts)):
         values = windows.binned.values
         starts = windows.starts("test")
-        stitched = windows.stitch(starts, all_of(windows, "test")[1])
+        stitched = windows.to_session_clock(starts, all_of(windows, "test")[1])
         predicted = windows.split.bins("test")
         assert stitched[predicted] == pytest.approx(values[predicted], abs=1e-5)
         assert np.isnan(stitched[~predicted]).all()
@@ -266,14 +266,14 @@ def test_stitching_targets_gives_the_recording_back():
 def test_an_overlapped_bin_takes_the_window_where_it_lies_farthest_from_an_edge():
     windows = smoothing_windows(binned_counts(200), context=10)
     predictions = np.stack([np.full((10, 4), 1.0), np.full((10, 4), 2.0)])
-    stitched = windows.stitch(np.array([0, 6]), predictions)
+    stitched = windows.to_session_clock(np.array([0, 6]), predictions)
     assert stitched[:16, 0].tolist() == [1] * 8 + [2] * 8
 
 
 def test_covariates_are_z_scored_with_training_bins_and_missing_ones_are_the_mean():
     speed = Covariate("speed", np.arange(80.0)[:, None], np.arange(80.0))
     data = np.random.default_rng(0).normal(size=(100, 2))
-    binned = bin(rois(data, np.arange(100.0), covariates=(speed,)), covariates=["speed"])
+    binned = bin_recording(rois(data, np.arange(100.0), covariates=(speed,)), covariates=["speed"])
     windows = next_windows(binned)
     train = binned.covariates[windows.split.bins("train")]
     batch = next(windows.batches("test", 100))
@@ -313,7 +313,7 @@ def test_counts_asked_of_traces_are_refused():
 def test_the_forward_bins_of_one_window_give_way_to_the_window_that_observed_them():
     windows = smoothing_windows(binned_counts(600), context=10, forward=6, starts=[0, 10, 20])
     predictions = np.repeat([1.0, 2.0, 3.0], 16).reshape(3, 16, 1).repeat(4, axis=2)
-    stitched = windows.stitch(np.array([0, 10, 20]), predictions)
+    stitched = windows.to_session_clock(np.array([0, 10, 20]), predictions)
     assert stitched[:36, 0].tolist() == [1] * 10 + [2] * 10 + [3] * 16
 
 
@@ -333,14 +333,16 @@ def test_real_recordings_are_cut_and_stitched_back(data, path, context):
     source = Source(path, (data / path).as_uri())
     with (data / path).open("rb") as file:
         recording = read(file, source)
-        binned = bin(recording, covariates=[covariate.name for covariate in recording.covariates])
+        binned = bin_recording(
+            recording, covariates=[covariate.name for covariate in recording.covariates]
+        )
     counts = binned.quantity == "counts"
     split = splits.make(binned, seed=0, hold_out=counts, gap=context)
     windows = Windows(binned, split, WindowSpec(context, inputs="counts" if counts else "zscore"))
     activity, target, valid = all_of(windows, "test")
     assert torch.isfinite(activity).all()
     assert valid.all()
-    stitched = windows.stitch(windows.starts("test"), target)
+    stitched = windows.to_session_clock(windows.starts("test"), target)
     predicted = np.isfinite(stitched).all(axis=1)
     spread = windows.sd.max()
     assert predicted.sum() > 0.6 * split.bins("test").sum()

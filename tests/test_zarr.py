@@ -18,17 +18,19 @@ from standin import Faults, StandIn
 from zarr_files import write_store
 
 import nwbdyn
-from nwbdyn import archive, slim, zarr
+from nwbdyn import archive
 from nwbdyn.cli import main
+from nwbdyn.data.binning import bin_recording
 from nwbdyn.errors import AddressError, ArchiveError, NwbdynError, ReadError, ResultsError
-from nwbdyn.nwb import read as nwb_read
+from nwbdyn.nwb import zarr
+from nwbdyn.nwb.read import recording as nwb_read
+from nwbdyn.nwb.zarr import pickled
+from nwbdyn.nwb.zarr.array import array_v2, array_v3
+from nwbdyn.nwb.zarr.store import Folder
 from nwbdyn.recording import Recording
 from nwbdyn.streaming import disk
 from nwbdyn.streaming.objects import DiskObjects
-from nwbdyn.tensors.binning import bin
-from nwbdyn.zarr import pickled
-from nwbdyn.zarr.array import array_v2, array_v3
-from nwbdyn.zarr.store import Folder
+from nwbdyn.workflows import fetch
 
 WRITTEN = Path(__file__).parent / "files" / "hdmf_zarr_0.13.zip"
 REAL = (
@@ -52,7 +54,7 @@ def same(one: Recording, other: Recording) -> None:
     """Everything that was read is the same, values included."""
     names = [covariate.name for covariate in one.covariates]
     assert names == [covariate.name for covariate in other.covariates]
-    binned, again = bin(one, covariates=names), bin(other, covariates=names)
+    binned, again = bin_recording(one, covariates=names), bin_recording(other, covariates=names)
     for name in ("values", "time", "valid", "segment", "covariates"):
         np.testing.assert_array_equal(getattr(binned, name), getattr(again, name))
     assert one.neurons.table.equals(other.neurons.table)
@@ -185,7 +187,7 @@ def test_objects_on_disk_stay_within_the_limit(monkeypatch, tmp_path):
 
 def test_a_store_is_fetched_whole_verified_and_resumed(remote, session, tmp_path):
     (source,) = archive.resolve("dandi:000001", instance=remote.api)
-    done = slim.fetch(source, tmp_path, full=True)
+    done = fetch.fetch(source, tmp_path, full=True)
     assert done.path == tmp_path / "000001" / "sub-m1" / "sub-m1_ecephys.nwb.zarr"
     assert done.size == source.size
     with (
@@ -193,10 +195,10 @@ def test_a_store_is_fetched_whole_verified_and_resumed(remote, session, tmp_path
         nwbdyn.open(str(session / "session.nwb")) as local,
     ):
         same(local, here)
-    assert slim.fetch(source, tmp_path, full=True).path == done.path  # kept as it is
+    assert fetch.fetch(source, tmp_path, full=True).path == done.path  # kept as it is
     (done.path / "units" / "id" / "0").write_bytes(b"other")
     with pytest.raises(ResultsError, match="differs"):
-        slim.fetch(source, tmp_path, full=True)
+        fetch.fetch(source, tmp_path, full=True)
 
 
 def test_an_interrupted_fetch_of_a_store_goes_on(remote, tmp_path, monkeypatch):
@@ -204,14 +206,14 @@ def test_an_interrupted_fetch_of_a_store_goes_on(remote, tmp_path, monkeypatch):
     (source,) = archive.resolve("dandi:000001", instance=remote.api)
     remote.faults = Faults(["drop", "unavailable", "truncate"], rate=1.0, spare=30)
     with pytest.raises(ArchiveError, match="run the same command again; it resumes"):
-        slim.fetch(source, tmp_path, full=True)
+        fetch.fetch(source, tmp_path, full=True)
     target = tmp_path / "000001" / "sub-m1" / "sub-m1_ecephys.nwb.zarr"
     assert not target.exists()
     (part,) = target.parent.glob("*.part")
     arrived = written(part)
     assert len(arrived) == 30
     remote.faults = None
-    slim.fetch(source, tmp_path, full=True)
+    fetch.fetch(source, tmp_path, full=True)
     assert arrived.items() <= written(target).items()
 
 
@@ -257,8 +259,8 @@ def test_a_folder_is_searched_for_stores_too(session):
 def test_what_cannot_be_done_with_a_store_says_so(session, tmp_path):
     (source,) = archive.resolve(str(session / "session.nwb.zarr"))
     with pytest.raises(ReadError, match=r"Zarr store, of which no slim copy is made.*--full"):
-        slim.fetch(source, tmp_path)
-    whole = slim.fetch(source, tmp_path / "whole", full=True)
+        fetch.fetch(source, tmp_path)
+    whole = fetch.fetch(source, tmp_path / "whole", full=True)
     assert (whole.path / ".zgroup").read_bytes() == (source.path / ".zgroup").read_bytes()
     recording = nwbdyn.open(str(session / "session.nwb.zarr"))
     with recording, pytest.raises(ReadError, match="HDF5"):

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from small_fits import LINEAR, imaging
 
-from nwbdyn.learning import distributed
-from nwbdyn.learning.problem import Problem, pose
-from nwbdyn.learning.training import train
-from nwbdyn.many.sessions import Joint, pose_jointly
+from nwbdyn.data.pooling import PooledWindows
+from nwbdyn.data.windows import Windows
+from nwbdyn.fitting.task import FitTask, build_task
 from nwbdyn.recording import Source
-from nwbdyn.tensors.pooling import PooledWindows
-from nwbdyn.tensors.windows import Windows
+from nwbdyn.training import distributed
+from nwbdyn.training.trainer import train
+from nwbdyn.workflows.joint_task import JointTask, build_joint_task
 
 UPDATES = 40
 BATCH = 33  # windows; odd, so that shares are unequal
@@ -31,7 +31,7 @@ def main(
 ) -> None:
     torch.set_default_dtype(torch.float64)
     torch.use_deterministic_algorithms(True)
-    team = distributed.join("cpu", processes)
+    team = distributed.init_process_group("cpu", processes)
     problem = posed(joint)
 
     def report(progress: object) -> None:
@@ -45,27 +45,27 @@ def main(
         problem.windows,
         seed=0,
         device=torch.device("cpu"),
-        folder=folder if team.leads else None,
+        folder=folder if team.is_rank_zero else None,
         resume=True,
         team=team,
         report=report,
     )
-    if team.leads:
+    if team.is_rank_zero:
         losses = [(record["loss"], record["validation"]) for record in trained.history]
         state = trained.model.state_dict()
         np.savez(path, losses=losses, **{name: value.numpy() for name, value in state.items()})
 
 
-def posed(joint: bool) -> Problem | Joint:
+def posed(joint: bool) -> FitTask | JointTask:
     """The problem of one recording, or of two with some neurons of their own, in float64."""
     if not joint:
-        problem = pose(imaging(), "netformer", seed=0, options=OPTIONS)
+        problem = build_task(imaging(), "netformer", seed=0, options=OPTIONS)
         return replace(problem, windows=double(problem.windows))
     days = [
         replace(imaging(neurons, frames, seed), source=Source(f"{seed}.nwb", f"file:///{seed}"))
         for seed, (neurons, frames) in enumerate([(4, 300), (3, 240)])
     ]
-    together = pose_jointly(days, "synapsnet", seed=0, options=JOINT)
+    together = build_joint_task(days, "synapsnet", seed=0, options=JOINT)
     assert isinstance(together.windows, PooledWindows)
     each = [double(windows) for windows in together.windows.sessions]
     return replace(together, windows=PooledWindows(each))

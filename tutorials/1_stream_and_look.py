@@ -13,8 +13,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 import nwbdyn
+from nwbdyn.data.binning import bin_recording
 from nwbdyn.report import style
-from nwbdyn.tensors.binning import bin
 
 QUICK = "NWBDYN_QUICK" in os.environ  # the tests run every tutorial with less
 ADDRESS = "sample:reach?trials=40" if QUICK else "sample:reach"
@@ -68,7 +68,7 @@ with style.house():
 # is marked in `valid`, not filled.
 
 # %%
-binned = bin(recording, bin_width=0.02)
+binned = bin_recording(recording, bin_width=0.02)
 print(binned.values.shape, f"{binned.valid.mean():.0%} of the bins were observed")
 
 # %% [markdown]

@@ -12,8 +12,8 @@ import numpy as np
 
 import nwbdyn
 from nwbdyn import metrics, simulate
+from nwbdyn.evaluation import verdict
 from nwbdyn.report import figures, style
-from nwbdyn.scoring import verdict
 
 QUICK = "NWBDYN_QUICK" in os.environ  # the tests run every tutorial with less
 ADDRESS = f"sample:network?kind=rate&neurons=12&steps={600 if QUICK else 2500}"

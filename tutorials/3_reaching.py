@@ -10,8 +10,8 @@ import os
 
 import nwbdyn
 from nwbdyn.cli.scoreboard import of_benchmark
+from nwbdyn.evaluation import verdict
 from nwbdyn.report import figures
-from nwbdyn.scoring import verdict
 
 QUICK = "NWBDYN_QUICK" in os.environ  # the tests run every tutorial with less
 ADDRESS = f"sample:reach?neurons={24 if QUICK else 40}&trials={40 if QUICK else 100}"

@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 
 import nwbdyn
+from nwbdyn.evaluation import verdict
+from nwbdyn.evaluation.connectome_comparison import validate
 from nwbdyn.report import figures, style
-from nwbdyn.scoring import verdict
-from nwbdyn.scoring.validating import validate
 
 QUICK = "NWBDYN_QUICK" in os.environ  # the tests run every tutorial with less
 DATA = Path(os.environ["NWBDYN_DATA"])

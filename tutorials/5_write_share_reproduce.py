@@ -14,8 +14,8 @@ import matplotlib.pyplot as plt
 from pynwb import NWBHDF5IO
 
 import nwbdyn
+from nwbdyn.evaluation import verdict
 from nwbdyn.report import figures, page
-from nwbdyn.scoring import verdict
 
 QUICK = "NWBDYN_QUICK" in os.environ  # the tests run every tutorial with less
 ADDRESS = "sample:cortex?neurons=8&duration=90" if QUICK else "sample:cortex?neurons=30"

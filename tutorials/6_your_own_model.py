@@ -15,8 +15,8 @@ from pathlib import Path
 
 import nwbdyn
 from nwbdyn import models
+from nwbdyn.evaluation import verdict
 from nwbdyn.report import figures
-from nwbdyn.scoring import verdict
 
 QUICK = "NWBDYN_QUICK" in os.environ  # the tests run every tutorial with less
 ADDRESS = f"sample:cortex?neurons={8 if QUICK else 40}&duration={90 if QUICK else 400}"

@@ -19,8 +19,8 @@ import pandas as pd
 
 import nwbdyn
 from nwbdyn import archive
-from nwbdyn.many import scaling
 from nwbdyn.report import style
+from nwbdyn.workflows import batch
 
 QUICK = "NWBDYN_QUICK" in os.environ  # the tests run every tutorial with less
 NUM_SESSIONS = 2 if QUICK else 6
@@ -42,7 +42,7 @@ for seed in range(NUM_SESSIONS):
 # %%
 found = archive.sessions(archive.resolve(str(sessions)))
 choices = {"epochs": 1 if QUICK else 12}
-outcomes = scaling.fit_each(found, "synapsnet", run=FOLDER / "runs", **choices)
+outcomes = batch.fit_each(found, "synapsnet", run=FOLDER / "runs", **choices)
 table = pd.DataFrame([asdict(outcome) for outcome in outcomes])
 table.assign(run=table["run"].map(lambda run: Path(run).name))[
     ["run", "status", "value", "baseline", "baseline_value", "reason"]
@@ -53,7 +53,7 @@ table.assign(run=table["run"].map(lambda run: Path(run).name))[
 # after the file was fetched again.
 
 # %%
-again = scaling.fit_each(found, "synapsnet", run=FOLDER / "runs", resume=True, **choices)
+again = batch.fit_each(found, "synapsnet", run=FOLDER / "runs", resume=True, **choices)
 print([outcome.status for outcome in again])
 
 # %% [markdown]
@@ -62,7 +62,7 @@ print([outcome.status for outcome in again])
 # One dot per session: above the line the model is better than its best baseline.
 
 # %%
-fitted = table[table["status"] == scaling.FITTED]
+fitted = table[table["status"] == batch.FITTED]
 with style.house():
     (panel,) = style.panels(size=(3.4, 3.2))
     panel.plot(fitted["baseline_value"], fitted["value"], "o", color=style.MODEL)
@@ -80,7 +80,7 @@ with style.house():
 # %%
 pairs = {}
 for outcome in outcomes:
-    if outcome.status == scaling.FITTED:
+    if outcome.status == batch.FITTED:
         mean = nwbdyn.load(outcome.run).connectivity.by_cell_type().mean("time")
         for post in mean["post_type"].values:
             for pre in mean["pre_type"].values:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nwbdyn.baselines.problem import Problem
+from nwbdyn.baselines.lagged_design import LaggedDesign
 
 ORDERS = (1, 2, 3, 5, 8, 12, 20)
 RIDGE = 1e-6  # per row, for constant or collinear inputs
@@ -19,18 +19,18 @@ class Autoregression:
     slopes: np.ndarray  # (N,) of the last bin seen
 
 
-def first_order(problem: Problem) -> Autoregression:
+def first_order(problem: LaggedDesign) -> Autoregression:
     """From the last bin alone, without covariates."""
     return _fit(problem, (1,), covariates=False)
 
 
-def best(problem: Problem) -> Autoregression:
+def best(problem: LaggedDesign) -> Autoregression:
     """From the last bins and the last covariates; the order, one for all neurons, by validation."""
     orders = tuple(order for order in ORDERS if order <= problem.context)
     return _fit(problem, orders, covariates=True)
 
 
-def _fit(problem: Problem, orders: tuple[int, ...], *, covariates: bool) -> Autoregression:
+def _fit(problem: LaggedDesign, orders: tuple[int, ...], *, covariates: bool) -> Autoregression:
     longest = orders[-1]
     beside = problem.covariates if covariates else slice(0, 0)
     fitted, held = (problem.lagged(rows, 1, beside) for rows in (problem.train, problem.val))

@@ -15,17 +15,17 @@ import numpy as np
 
 from nwbdyn.baselines.baseline import Baseline
 from nwbdyn.baselines.regression import best_poisson, log_scaled
+from nwbdyn.data.binning import Binned
+from nwbdyn.data.splits import SPLITS, TRAIN, VAL, Split
 from nwbdyn.errors import DataError
 from nwbdyn.progress import Progress, Report, silent
-from nwbdyn.tensors.binning import Binned
-from nwbdyn.tensors.splits import SPLITS, TRAIN, VAL, Split
 
 SMOOTHING_SD = (0.02, 0.04, 0.06, 0.1, 0.15, 0.25, 0.4)  # seconds
 LAG_WIDTHS = (0.02, 0.05, 0.1, 0.2)  # seconds, half the width of the middle lag group
 
 
 @dataclass(frozen=True)
-class Problem:
+class WindowedDesign:
     """Held-in counts by window and held-out counts by bin."""
 
     windows: np.ndarray  # (num_windows, context, num_held_in) float32 counts
@@ -104,7 +104,7 @@ def _regression(
     name: str,
     binned: Binned,
     split: Split,
-    problem: Problem,
+    problem: WindowedDesign,
     kernels: dict[str, list[np.ndarray]],
 ) -> Baseline:
     choice = best_poisson(
@@ -118,7 +118,9 @@ def _regression(
     return Baseline(name, prediction, choice.chosen("filter"))
 
 
-def _problem(binned: Binned, split: Split, starts: np.ndarray | None, context: int) -> Problem:
+def _problem(
+    binned: Binned, split: Split, starts: np.ndarray | None, context: int
+) -> WindowedDesign:
     if split.held_in.all() or not split.held_in.any():
         raise DataError(
             f"co-smoothing needs held-in and held-out neurons; {int(split.held_in.sum())} of "
@@ -146,7 +148,7 @@ def _problem(binned: Binned, split: Split, starts: np.ndarray | None, context: i
             )
     values = binned.values[:, split.held_in].astype(np.float32)
     counts = binned.values[owned][:, ~split.held_in]
-    return Problem(values[bins], owner, owned, train, val, counts)
+    return WindowedDesign(values[bins], owner, owned, train, val, counts)
 
 
 def _end_to_end(binned: Binned, split: Split, context: int) -> np.ndarray:

@@ -15,20 +15,20 @@ from scipy.signal import lfilter
 from nwbdyn.baselines import autoregression, vector
 from nwbdyn.baselines.autoregression import Autoregression
 from nwbdyn.baselines.baseline import Baseline
-from nwbdyn.baselines.link import through_link
-from nwbdyn.baselines.problem import (
-    Problem,
+from nwbdyn.baselines.lagged_design import (
+    LaggedDesign,
+    build_lagged_design,
     floored,
     history,
     in_place,
     in_source_units,
-    pose,
 )
+from nwbdyn.baselines.link import through_link
 from nwbdyn.baselines.regression import best_poisson, log_scaled
+from nwbdyn.data.binning import Binned
+from nwbdyn.data.splits import Split
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import COUNTS
-from nwbdyn.tensors.binning import Binned
-from nwbdyn.tensors.splits import Split
 
 FILTERS = {  # of the GLM's counts: time constants in seconds, 0 is the last bin itself
     "last bin + 0.1 s": (0.0, 0.1),
@@ -67,7 +67,7 @@ def next_bin(
     Raises:
         DataError: no training or no validation bin has such a history.
     """
-    problem = pose(binned, split, context, horizon)
+    problem = build_lagged_design(binned, split, context, horizon)
     steps = 6 if binned.quantity == COUNTS and horizon == 1 else 5
     alone = autoregression.best(problem)
     found = [_persistence(binned, problem), _ar_one(binned, problem), _ar(binned, problem, alone)]
@@ -88,25 +88,25 @@ def next_bin(
     return {baseline.name: baseline for baseline in found}
 
 
-def _persistence(binned: Binned, problem: Problem) -> Baseline:
+def _persistence(binned: Binned, problem: LaggedDesign) -> Baseline:
     last = binned.values[problem.rows - problem.horizon]
     last = np.where(np.isfinite(last), last, problem.mean)
     prediction = in_place(binned, problem.rows, last)
     return Baseline("persistence", floored(binned, problem, prediction), {})
 
 
-def _ar_one(binned: Binned, problem: Problem) -> Baseline:
+def _ar_one(binned: Binned, problem: LaggedDesign) -> Baseline:
     one = autoregression.first_order(problem)
     prediction = in_source_units(binned, problem, one.predicted)
     return Baseline("AR(1)", prediction, {"order": 1}, coupling=np.diag(one.slopes))
 
 
-def _ar(binned: Binned, problem: Problem, alone: Autoregression) -> Baseline:
+def _ar(binned: Binned, problem: LaggedDesign, alone: Autoregression) -> Baseline:
     prediction = in_source_units(binned, problem, alone.predicted)
     return Baseline("AR", prediction, {"order": alone.order}, coupling=np.diag(alone.slopes))
 
 
-def _glm(binned: Binned, problem: Problem) -> Baseline:
+def _glm(binned: Binned, problem: LaggedDesign) -> Baseline:
     """Poisson regression on exponentially filtered counts and covariates of all neurons."""
     choice = best_poisson(
         {name: partial(_filtered, binned, problem, taus) for name, taus in FILTERS.items()},
@@ -121,7 +121,9 @@ def _glm(binned: Binned, problem: Problem) -> Baseline:
     return Baseline("Poisson GLM", prediction, choice.chosen("history"), coupling=coupling)
 
 
-def _filtered(binned: Binned, problem: Problem, time_constants: tuple[float, ...]) -> np.ndarray:
+def _filtered(
+    binned: Binned, problem: LaggedDesign, time_constants: tuple[float, ...]
+) -> np.ndarray:
     """(num_bins, F) inputs of the GLM, from the bin before backwards.
 
     The log rates of all neurons through the first exponential come first, then through the second,

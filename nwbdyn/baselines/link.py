@@ -9,9 +9,9 @@ counts with half a count added; each neuron's mean is restored afterwards (Duan 
 import numpy as np
 
 from nwbdyn.baselines.baseline import Baseline
-from nwbdyn.baselines.problem import Problem, floored, in_place
+from nwbdyn.baselines.lagged_design import LaggedDesign, floored, in_place
 from nwbdyn.baselines.regression import Ridge
-from nwbdyn.tensors.binning import Binned
+from nwbdyn.data.binning import Binned
 
 ORDERS = (1, 2, 3, 5)
 MAX_INPUTS = 1000  # lags times signals, beyond order 1
@@ -20,7 +20,7 @@ EDGE = 0.999  # arctanh of 1 is infinite
 HALF_COUNT = 0.5
 
 
-def through_link(binned: Binned, problem: Problem, link: str, *, raw: bool) -> Baseline:
+def through_link(binned: Binned, problem: LaggedDesign, link: str, *, raw: bool) -> Baseline:
     """ "OLS tanh" or "OLS log"; the order by validation, in the units of the prediction.
 
     Args:
@@ -65,7 +65,7 @@ def through_link(binned: Binned, problem: Problem, link: str, *, raw: bool) -> B
     )
 
 
-def _counts(binned: Binned, problem: Problem, linear: np.ndarray) -> np.ndarray:
+def _counts(binned: Binned, problem: LaggedDesign, linear: np.ndarray) -> np.ndarray:
     """(num_rows, N) expected counts from their log, below twice the largest, at the right mean."""
     largest = np.nanmax(binned.values[problem.train], axis=0)
     counts = np.exp(np.minimum(linear, np.log(2 * largest + HALF_COUNT)))

@@ -10,9 +10,9 @@ import numpy as np
 
 from nwbdyn.baselines.autoregression import Autoregression
 from nwbdyn.baselines.baseline import Baseline
-from nwbdyn.baselines.problem import Problem, in_source_units
+from nwbdyn.baselines.lagged_design import LaggedDesign, in_source_units
 from nwbdyn.baselines.regression import Lasso, Ridge
-from nwbdyn.tensors.binning import Binned
+from nwbdyn.data.binning import Binned
 
 ORDERS = (1, 2, 3, 5)
 MAX_INPUTS = 1000  # lags times signals, beyond order 1: keeps the eigendecomposition short
@@ -32,7 +32,7 @@ class Choice:
     weights: np.ndarray  # (order * signals, N)
 
 
-def ridge(binned: Binned, problem: Problem, alone: Autoregression) -> tuple[Baseline, Choice]:
+def ridge(binned: Binned, problem: LaggedDesign, alone: Autoregression) -> tuple[Baseline, Choice]:
     """Ridge regression with order, penalty and what it shrinks to chosen on validation."""
     n, num_signals = problem.num_neurons, problem.signals.shape[1]
     bases = {"0": np.zeros_like(alone.predicted), "AR": alone.predicted}
@@ -56,7 +56,9 @@ def ridge(binned: Binned, problem: Problem, alone: Autoregression) -> tuple[Base
     return _baseline("VAR ridge", binned, problem, alone, best), best
 
 
-def lasso(binned: Binned, problem: Problem, alone: Autoregression, like: Choice) -> Baseline | None:
+def lasso(
+    binned: Binned, problem: LaggedDesign, alone: Autoregression, like: Choice
+) -> Baseline | None:
     """Lasso with the order and base of the ridge regression `like`, penalty by validation.
 
     None beyond MAX_LASSO_INPUTS: it would take minutes.
@@ -84,7 +86,7 @@ def lasso(binned: Binned, problem: Problem, alone: Autoregression, like: Choice)
 
 
 def _baseline(
-    name: str, binned: Binned, problem: Problem, alone: Autoregression, choice: Choice
+    name: str, binned: Binned, problem: LaggedDesign, alone: Autoregression, choice: Choice
 ) -> Baseline:
     n, num_signals = problem.num_neurons, problem.signals.shape[1]
     inputs = problem.lagged(problem.rows, choice.order, slice(None))

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 from nwbdyn.cli import options, terminal
 
 if TYPE_CHECKING:
-    from nwbdyn.runs.results import Fit
+    from nwbdyn.results.fit_results import Fit
 
 FLOATS = ("float32", "float16")
 
@@ -84,23 +84,25 @@ def command(
                 raise click.UsageError(
                     "--dry-run, --send, --replace and --allow-embargoed go with --upload dandi:ID."
                 )
-    from nwbdyn.nwb.write import default_path, export, is_exported
-    from nwbdyn.runs.results import load
+    from nwbdyn.results.fit_results import load
+    from nwbdyn.workflows.export import default_path, export, is_exported
 
     fit = load(run, recorded=False)
     given = {key: str(value) for key, value in options.pairs(subject, "--subject").items()}
     path = output or default_path(fit, enrich=enrich, subject=given)
     if upload is not None:
         from nwbdyn import archive
-        from nwbdyn.runs import sharing
+        from nwbdyn.workflows import archive_upload
 
         archive.default_asset_path(path)  # raises where the name has no place in an archive
-        sharing.check_place(upload, fit.source, instance=instance, allow_embargoed=allow_embargoed)
+        archive_upload.check_place(
+            upload, fit.source, instance=instance, allow_embargoed=allow_embargoed
+        )
     plain = not (overwrite or dense) and precision == FLOATS[0]
     if upload is not None and plain and is_exported(fit, path, given):
-        terminal.say(f"{path} holds these results already; it is taken as it is.", quiet=quiet)
+        terminal.echo(f"{path} holds these results already; it is taken as it is.", quiet=quiet)
     else:
-        with terminal.watch(quiet=quiet) as report:
+        with terminal.progress_display(quiet=quiet) as report:
             path = export(
                 fit,
                 path,
@@ -127,18 +129,18 @@ def _upload(
     replace: bool,
     quiet: bool,
 ) -> None:
-    from nwbdyn.runs import sharing
+    from nwbdyn.workflows import archive_upload
 
     try:
-        with terminal.watch(quiet=quiet) as report:
-            parcel = sharing.pack(path, upload, report=report)
+        with terminal.progress_display(quiet=quiet) as report:
+            parcel = archive_upload.validate_for_upload(path, upload, report=report)
             place = f"{parcel.dandiset}/{parcel.asset_path} ({terminal.size(parcel.size)})"
             if dry_run:
                 click.echo(
                     f"Would send {place}. The checks found no problem; add --send to send it."
                 )
                 return
-            receipt = sharing.send(
+            receipt = archive_upload.send(
                 parcel, fit.source, instance=instance, replace=replace, report=report
             )
     except KeyboardInterrupt:

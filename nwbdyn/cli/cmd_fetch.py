@@ -9,7 +9,7 @@ from nwbdyn.cli import options, terminal
 from nwbdyn.cli.plan import ask_above_limit, print_plan
 
 if TYPE_CHECKING:
-    from nwbdyn.slim import Fetched
+    from nwbdyn.workflows.fetch import FetchResult
 
 
 EXAMPLES = """\b
@@ -51,7 +51,8 @@ def command(
     without the voltages and movies behind them, which are listed. With --full it comes whole and
     verified. Interrupted, the same command goes on: what arrived of a remote file is kept.
     """
-    from nwbdyn import archive, slim
+    from nwbdyn import archive
+    from nwbdyn.workflows import fetch
 
     sources = archive.resolve(address, instance=instance)
     if list_only:
@@ -59,15 +60,15 @@ def command(
         return
     print_plan(sources, quiet=quiet)
     ask_above_limit(sources, take_all=take_all)
-    with terminal.watch(quiet=quiet) as report:
+    with terminal.progress_display(quiet=quiet) as report:
         for source in sources:
-            fetched = slim.fetch(source, output, full=full, report=report)
+            fetched = fetch.fetch(source, output, full=full, report=report)
             if fetched.left_out:
-                terminal.say(_what_was_left_out(fetched), quiet=quiet)
+                terminal.echo(_what_was_left_out(fetched), quiet=quiet)
             click.echo(str(fetched.path))
 
 
-def _what_was_left_out(fetched: "Fetched") -> str:
+def _what_was_left_out(fetched: "FetchResult") -> str:
     rows = [
         (item.path, " x ".join(map(str, item.shape)), item.dtype, terminal.size(item.bytes))
         if item.shape

@@ -170,22 +170,22 @@ def command(
     """
     from nwbdyn import archive, models
     from nwbdyn.cli import scoreboard
-    from nwbdyn.learning import problem
-    from nwbdyn.many import scaling, space
-    from nwbdyn.many.scaling import Job
-    from nwbdyn.runs import run_directory
-    from nwbdyn.runs.results import load
+    from nwbdyn.fitting import sweep_space, task
+    from nwbdyn.results import run_directory
+    from nwbdyn.results.fit_results import load
+    from nwbdyn.workflows import batch
+    from nwbdyn.workflows.batch import SessionJob
 
     model_class = models.load(model)
-    engine = scale.take_engine(choices)
+    engine = scale.executor_from_options(choices)
     if choices["sweep"] is not None:
-        choices["sweep"] = space.read(choices["sweep"])
+        choices["sweep"] = sweep_space.read(choices["sweep"])
     if joint:
         _check_joint(choices)
     elif neuron_id is not None:
         raise click.UsageError("--neuron-id says which neurons a --joint fit shares; pass --joint.")
     model_options = options.config_file(config) | options.pairs(settings, "--set")
-    problem.check_options(model, model_class, model_options)
+    task.check_options(model, model_class, model_options)
     sources = archive.resolve(address, instance=instance)
     sessions = archive.sessions(sources)
     seed = choices["seed"]
@@ -201,19 +201,19 @@ def command(
         print_plan(sources, quiet=quiet)
     ask_above_limit(sources, take_all=take_all)
     if not quiet and not resume:
-        scale.say_cost(sessions, model, opened, choices)
+        scale.print_cost_estimate(sessions, model, opened, choices)
     try:
-        with terminal.watch(quiet=quiet) as report:
+        with terminal.progress_display(quiet=quiet) as report:
             if joint:
                 choices |= {"neuron_id": neuron_id, "engine": engine}
                 _fit_jointly(sessions, model, run, report=report, **choices)
             elif several:
-                outcomes = scaling.fit_each(
+                outcomes = batch.fit_each(
                     sessions, model, run=run, report=report, engine=engine, **choices
                 )
             else:
                 opened, choices = choices.pop("opened"), choices | {"engine": engine}
-                scaling.fit_session(Job(sessions[0], model, run, opened, choices), report)
+                batch.fit_session(SessionJob(sessions[0], model, run, opened, choices), report)
     except NwbdynError as error:
         if speaks or scale.is_of_one_process(error):
             raise
@@ -235,19 +235,19 @@ def command(
             name: run_directory.read_json(run / name, run_directory.METRICS)
             for name in run_directory.sessions_in(run)
         }
-        terminal.say(scoreboard.of_joint(table, model, swept=swept, each=each), quiet=quiet)
+        terminal.echo(scoreboard.of_joint(table, model, swept=swept, each=each), quiet=quiet)
         click.echo(str(run))
         return
     if several:
-        terminal.say(scoreboard.of_outcomes(outcomes), quiet=quiet)
+        terminal.echo(scoreboard.of_outcomes(outcomes), quiet=quiet)
         click.echo(str(run))
         statuses = {outcome.status for outcome in outcomes}
-        if scaling.FITTED not in statuses:
+        if batch.FITTED not in statuses:
             sys.exit(1)
-        if scaling.FAILED in statuses:
+        if batch.FAILED in statuses:
             sys.exit(EXIT_SOME_FAILED)
         return
-    terminal.say(scoreboard.of_fit(load(run)), quiet=quiet)
+    terminal.echo(scoreboard.of_fit(load(run)), quiet=quiet)
     click.echo(str(run))
 
 
@@ -273,8 +273,8 @@ def _fit_jointly(
     report: Report,
     **choices: Any,
 ) -> None:
-    from nwbdyn.many.joint import fit_joint
     from nwbdyn.opening import open_source
+    from nwbdyn.workflows.joint import fit_joint
 
     with ExitStack() as files:
         recordings = [

@@ -59,7 +59,7 @@ def command(
     """
     from nwbdyn import archive
     from nwbdyn.cli import overview
-    from nwbdyn.nwb.summary import summarise
+    from nwbdyn.nwb.read.summary import summarise
     from nwbdyn.opening import open_source
 
     chosen = options.pairs(settings, "--set")
@@ -67,7 +67,7 @@ def command(
     sources = archive.resolve(address, instance=instance)
     summaries: list[dict[str, Any]] = []
     fitted_with: list[str | None] = []
-    with terminal.watch(quiet=quiet or as_json) as report:
+    with terminal.progress_display(quiet=quiet or as_json) as report:
         for source in sources:
             try:
                 with open_source(source, report=report, **opened) as recording:
@@ -134,25 +134,25 @@ def _check_model(name: str | None, chosen: dict[str, object]) -> None:
             raise click.UsageError("--set sets options of a model; pass --model NAME, too.")
         return
     model_class = models.load(name)
-    from nwbdyn.learning import problem
+    from nwbdyn.fitting import task
 
-    problem.check_options(name, model_class, chosen)
+    task.check_options(name, model_class, chosen)
 
 
 def _cost(recording: "Recording", model: str, chosen: dict[str, object]) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from nwbdyn.learning.cost import estimate
-    from nwbdyn.trust import refits
-    from nwbdyn.trust.significance import LEVEL
-    from nwbdyn.trust.surrogates import SHIFT, Null
+    from nwbdyn.fitting.cost import estimate
+    from nwbdyn.fitting.stages import edge_tests
+    from nwbdyn.statistics.significance import LEVEL
+    from nwbdyn.statistics.surrogates import SHIFT, Null
 
     try:
         cost = estimate(recording, model, options=chosen)
     except DataError as error:
         return {"model": model, "impossible": str(error)}
     null = Null(SHIFT, round(1 / LEVEL))
-    more = {"null": str(null), "null_trainings": refits.count(null)}
+    more = {"null": str(null), "null_trainings": edge_tests.count(null)}
     return asdict(cost) | {"seconds": cost.seconds} | more
 
 
@@ -317,7 +317,7 @@ def _why_no_fit(summary: dict[str, Any]) -> str:
 
 def _model(summary: dict[str, Any]) -> str | None:
     """A model which takes such a recording: the one that was asked about, where that can be."""
-    from nwbdyn.tensors.splits import FEWEST_HELD_OUT
+    from nwbdyn.data.splits import FEWEST_HELD_OUT
 
     if _num_usable(summary) < FEWEST_NEURONS:
         return None

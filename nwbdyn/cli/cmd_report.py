@@ -11,7 +11,7 @@ from nwbdyn.progress import Report
 if TYPE_CHECKING:
     import pandas as pd
 
-    from nwbdyn.runs.results import Fit
+    from nwbdyn.results.fit_results import Fit
 
 EXAMPLES = """\b
 Examples:
@@ -58,13 +58,13 @@ def command(
     import matplotlib
 
     from nwbdyn.report import page
-    from nwbdyn.runs import run_directory
-    from nwbdyn.runs.results import load
+    from nwbdyn.results import run_directory
+    from nwbdyn.results.fit_results import load
 
     matplotlib.use("agg")  # figures go into the page; no window opens
     fit = load(run)
     path = output or run / run_directory.REPORT
-    with terminal.watch(quiet=quiet) as report:
+    with terminal.progress_display(quiet=quiet) as report:
         table = None if states is None else _states(fit, states, report)
         columns = None if by is None else [name.strip() for name in by.split(",")]
         page.write(fit, path, states=table, by=columns, overwrite=overwrite, report=report)
@@ -73,7 +73,7 @@ def command(
 
 def _states(fit: "Fit", asked: str, report: Report) -> "pd.DataFrame":
     from nwbdyn import opening
-    from nwbdyn.trust import states
+    from nwbdyn.statistics import states
 
     source = fit.source
     with opening.open(source.uri, instance=source.instance, report=report) as recording:

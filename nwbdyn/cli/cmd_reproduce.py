@@ -8,7 +8,7 @@ import click
 from nwbdyn.cli import options, terminal
 
 if TYPE_CHECKING:
-    from nwbdyn.runs.reproducing import Reproduction
+    from nwbdyn.workflows.reproduce import Reproduction
 
 
 EXAMPLES = """\b
@@ -49,9 +49,9 @@ def command(
     fitted. Exit code 1 says that predictions or scores differ by more than they do on the same
     CPU with as many threads.
     """
-    from nwbdyn.runs.reproducing import reproduce
+    from nwbdyn.workflows.reproduce import reproduce
 
-    with terminal.watch(quiet=quiet) as report:
+    with terminal.progress_display(quiet=quiet) as report:
         outcome = reproduce(
             file, run, source=source, instance=instance, folder=folder, report=report
         )
@@ -60,7 +60,7 @@ def command(
 
 
 def _lines(outcome: "Reproduction") -> list[str]:
-    from nwbdyn.runs.reproducing import METRICS, PREDICTIONS
+    from nwbdyn.workflows.reproduce import METRICS, PREDICTIONS
 
     rows = [
         ("predictions (SD)", f"{outcome.predictions:.1e}", f"{PREDICTIONS:.0e}", ""),

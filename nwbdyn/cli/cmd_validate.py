@@ -9,7 +9,7 @@ import click
 from nwbdyn.cli import options, terminal
 
 if TYPE_CHECKING:
-    from nwbdyn.scoring.validating import Validation
+    from nwbdyn.evaluation.connectome_comparison import Validation
 
 _SHORT = {"precision_at_k": "prec@k", "sign_accuracy": "sign", "direction": "direct."}
 _MOST_NAMES = 20  # that are listed
@@ -54,11 +54,11 @@ def command(
     quiet: bool,
 ) -> None:
     """Score the couplings of RUN against a known wiring, beside simple methods and a null."""
-    from nwbdyn.runs.results import load
-    from nwbdyn.scoring.validating import validate
+    from nwbdyn.evaluation.connectome_comparison import validate
+    from nwbdyn.results.fit_results import load
 
     fit = load(run)
-    with terminal.watch(quiet=quiet) as report:
+    with terminal.progress_display(quiet=quiet) as report:
         found = validate(
             fit,
             edges,
@@ -70,7 +70,7 @@ def command(
             report=report,
         )
     click.echo(_table(found))
-    terminal.say(_sentences(found, shuffles), quiet=quiet)
+    terminal.echo(_sentences(found, shuffles), quiet=quiet)
 
 
 def _table(found: "Validation") -> str:

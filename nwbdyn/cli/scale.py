@@ -10,8 +10,8 @@ import click
 from nwbdyn.errors import NwbdynError
 
 if TYPE_CHECKING:
-    from nwbdyn.many.cluster import Ray
-    from nwbdyn.many.scaling import Session
+    from nwbdyn.workflows.batch import Session
+    from nwbdyn.workflows.ray_cluster import RayExecutor
 
 _OPTIONS = (
     click.option(
@@ -56,7 +56,7 @@ def options(command: Callable[..., object]) -> Callable[..., object]:
     return command
 
 
-def take_engine(choices: dict[str, Any]) -> "Ray | None":
+def executor_from_options(choices: dict[str, Any]) -> "RayExecutor | None":
     """The engine that was asked for; its options are taken out of `choices`.
 
     Raises:
@@ -71,9 +71,9 @@ def take_engine(choices: dict[str, Any]) -> "Ray | None":
         return None
     if given["asha"] and choices["sweep"] is None:
         raise click.UsageError("--asha gives up candidates of a sweep; pass --sweep FILE.")
-    from nwbdyn.many.cluster import Ray
+    from nwbdyn.workflows.ray_cluster import RayExecutor
 
-    return Ray(
+    return RayExecutor(
         cluster=given["cluster"],
         cpus=given["cpus_per_fit"] or 1,
         gpus=given["gpus_per_fit"] or 0,
@@ -81,7 +81,7 @@ def take_engine(choices: dict[str, Any]) -> "Ray | None":
     )
 
 
-def join(choices: dict[str, Any], *, engine: "Ray | None", many: bool) -> bool:
+def join(choices: dict[str, Any], *, engine: "RayExecutor | None", many: bool) -> bool:
     """Start or join the processes that fit together; True in the one that writes and speaks.
 
     Args:
@@ -103,29 +103,30 @@ def join(choices: dict[str, Any], *, engine: "Ray | None", many: bool) -> bool:
             "--devices trains one model, and these are several recordings. Pass --engine ray to "
             "fit several at once, or --joint to fit one model to all."
         )
-    from nwbdyn.learning import distributed
+    from nwbdyn.training import distributed
 
-    return distributed.join(choices["device"], choices["devices"], choices["nodes"]).leads
+    return distributed.init_process_group(
+        choices["device"], choices["devices"], choices["nodes"]
+    ).is_rank_zero
 
 
 def is_of_one_process(error: NwbdynError) -> bool:
     """True where the other processes of a team do not know of this error: its memory ran out."""
-    from nwbdyn.learning import memory
+    from nwbdyn.training import out_of_memory
 
-    return error.__cause__ is not None and memory.ran_out(error.__cause__)
+    return error.__cause__ is not None and out_of_memory.ran_out(error.__cause__)
 
 
-def say_cost(
+def print_cost_estimate(
     sessions: "Sequence[Session]", model: str, opened: dict[str, Any], choices: dict[str, Any]
 ) -> None:
     """On a terminal, what a long fit will take, by the first recording, and what shortens it."""
     if not sys.stderr.isatty():
         return
-    from nwbdyn.learning import cost
-    from nwbdyn.many import space
+    from nwbdyn.fitting import cost, sweep_space
+    from nwbdyn.fitting.stages import edge_tests
     from nwbdyn.opening import open_source
-    from nwbdyn.trust import refits
-    from nwbdyn.trust.surrogates import Null
+    from nwbdyn.statistics.surrogates import Null
 
     null = choices.get("null")
     sweep = choices.get("sweep")
@@ -146,9 +147,9 @@ def say_cost(
     lines = cost.advice(
         found,
         recordings=len(sessions),
-        points=1 if sweep is None else len(space.points(sweep)),
+        points=1 if sweep is None else len(sweep_space.points(sweep)),
         repeats=choices["seeds"] * found.draws + (choices.get("folds") or 0),
-        refits=0 if asked is None else refits.count(asked, states=bool(choices.get("states"))),
+        refits=0 if asked is None else edge_tests.count(asked, states=bool(choices.get("states"))),
     )
     for line in lines:
         click.echo(line, err=True)

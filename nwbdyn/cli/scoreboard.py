@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nwbdyn.cli import terminal
-from nwbdyn.many.scaling import FITTED, Outcome
-from nwbdyn.runs.results import Fit
-from nwbdyn.scoring import verdict
+from nwbdyn.evaluation import verdict
+from nwbdyn.results.fit_results import Fit
+from nwbdyn.workflows.batch import FITTED, SessionResult
 
 _MOST_CANDIDATES = 20  # of a sweep, on a terminal
 _MOST_SESSIONS = 20  # of a joint fit, whose edges are told on a terminal
@@ -195,7 +195,7 @@ def of_benchmark(metrics: dict[str, Any], model: str) -> list[str]:
     return lines
 
 
-def of_outcomes(outcomes: Sequence[Outcome]) -> str:
+def of_outcomes(outcomes: Sequence[SessionResult]) -> str:
     """One row per session, then the reasons of those that were not fitted."""
     rows = [
         [

@@ -81,7 +81,7 @@ def _number(text: str) -> bool:
 
 
 @contextmanager
-def watch(*, quiet: bool = False) -> Iterator[Report]:
+def progress_display(*, quiet: bool = False) -> Iterator[Report]:
     """A `report` that draws bars on a terminal, writes JSON lines if asked, and is silent else.
 
     Both go to stderr, so that stdout holds results only.
@@ -170,17 +170,17 @@ def _amount(progress: Progress) -> str:
 
 
 def _detail(progress: Progress) -> str:
-    return "  ".join(_said(name, value) for name, value in progress.detail.items())
+    return "  ".join(_message(name, value) for name, value in progress.detail.items())
 
 
-def _said(name: str, value: float | str) -> str:
+def _message(name: str, value: float | str) -> str:
     if name == "seconds left" and isinstance(value, float):
         return f"{duration(value)} left"
     name = {"validation": "val"}.get(name, name)
     return f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
 
 
-def say(text: str = "", *, quiet: bool = False) -> None:
+def echo(text: str = "", *, quiet: bool = False) -> None:
     """A line on stdout, unless the person asked for quiet."""
     if not quiet:
         click.echo(text)

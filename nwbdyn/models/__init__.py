@@ -30,7 +30,7 @@ def load(name: str) -> type["Model"]:
     module = import_module(f"{__name__}.{name}")
     if not hasattr(module, "MODEL"):
         raise ConfigError(f"{module.__file__} names no model. End it with MODEL = <the class>.")
-    missing = module.MODEL.missing()
+    missing = module.MODEL.missing_methods()
     if missing:
         raise ConfigError(
             f"{module.MODEL.__name__} in {module.__file__} does not define {', '.join(missing)}; "

@@ -20,7 +20,7 @@ class TorchsOwn(Random):
         super().__init__(None, device)
         self.device = device
 
-    def words(self, *shape: int) -> Tensor:
+    def random_int16(self, *shape: int) -> Tensor:
         # Not off one draw for four elements: what is drawn where it is used need not be stored.
         return torch.randint(-(2**15), 2**15, shape, dtype=torch.int16, device=self.device)
 

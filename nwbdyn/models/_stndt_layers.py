@@ -15,7 +15,7 @@ def dropout(x: Tensor, rate: float, random: Random | None) -> Tensor:
 
     Without random numbers, as in evaluation, all is kept.
     """
-    return x if random is None or rate == 0 else _dropped(x, rate, random.words(*x.shape))
+    return x if random is None or rate == 0 else _dropped(x, rate, random.random_int16(*x.shape))
 
 
 def _dropped(x: Tensor, rate: float, words: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ class TemporalAttention(nn.Module):
         weights = scores.masked_fill(self.hidden_bins, -math.inf).softmax(-1)
         if random is not None and self.rate:
             # One word for every key in a query's block of the band, as the lean block draws them.
-            words = random.words(self.heads, batch, *self.band.bias.shape)
+            words = random.random_int16(self.heads, batch, *self.band.bias.shape)
             place = self.place.expand(self.heads, batch, bins, bins)
             words = words.view(self.heads, batch, bins, -1).gather(-1, place)
             weights = _dropped(weights, self.rate, words.transpose(0, 1))

@@ -34,7 +34,7 @@ def words_for(rate: float, random: Random, *shape: int) -> Tensor:
     """16 random bits per element; of a rate of 0 nothing is drawn, and all elements are kept."""
     if rate == 0:
         return torch.zeros((), dtype=torch.int16).expand(shape)
-    return random.words(*shape)
+    return random.random_int16(*shape)
 
 
 def threshold_of(rate: float) -> tuple[int, float]:

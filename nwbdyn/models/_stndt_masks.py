@@ -38,7 +38,7 @@ def mask(
     if longest is None:
         assert isinstance(span, int)
         longest = span
-    place = random.words(*counts.shape).to(counts.dtype).add_(0.5)
+    place = random.random_int16(*counts.shape).to(counts.dtype).add_(0.5)
     if mode == "full" and longest == 1:
         end = round(ratio * 2**16) - 2**15
         masked = place < end  # and how far below decides the rest: no second draw

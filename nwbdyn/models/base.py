@@ -60,7 +60,7 @@ class Random:
         """Numbers from [0, 1)."""
         return torch.rand(shape, generator=self._generator, device=self._device)
 
-    def words(self, *shape: int) -> Tensor:
+    def random_int16(self, *shape: int) -> Tensor:
         """16 random bits per element, int16; four elements share one draw."""
         numel = math.prod(shape)
         words = torch.empty((numel + 3) // 4, dtype=torch.int64, device=self._device)
@@ -134,7 +134,7 @@ class Model(nn.Module):
 
     quantities: ClassVar[frozenset[str]]  # what it can be fitted to
     target: ClassVar[str]  # NEXT or CO_SMOOTHING
-    form: ClassVar[str]  # native connectivity, a name in `nwbdyn.forms.FORMS`
+    form: ClassVar[str]  # native connectivity, a name in `nwbdyn.connectivity.forms.FORMS`
     Config: ClassVar[type[BaseConfig]]
     paper: ClassVar[str]  # one-line citation
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {}  # name -> options; for `configure`
@@ -143,9 +143,9 @@ class Model(nn.Module):
     ablations: ClassVar[tuple[str, ...]] = ()  # what `forward(batch, maps=…)` can put for its maps
     # Options, beside those of training, in which members of a stack may differ:
     numbers: ClassVar[tuple[str, ...]] = ()  # read as attributes of the model; 0 in all or in none
-    apart: ClassVar[tuple[str, ...]] = ()  # never read by forward and loss
+    vmap_ignored_options: ClassVar[tuple[str, ...]] = ()  # never read by forward and loss
     notes: tuple[str, ...] = ()  # what differs from what was asked, for the run's notes
-    transparent: bool = False  # torch.func looks inside: no gradient may be written by hand
+    needs_autograd_only: bool = False  # torch.func looks inside: no gradient may be written by hand
 
     def __init__(self, config: BaseConfig, layout: Layout) -> None:
         super().__init__()
@@ -153,7 +153,7 @@ class Model(nn.Module):
         self.layout = layout
 
     @classmethod
-    def missing(cls) -> list[str]:
+    def missing_methods(cls) -> list[str]:
         """What a model has to say or define, and this class does not."""
         said = ("quantities", "target", "form", "Config", "paper")
         missing = [name for name in said if not hasattr(cls, name)]
@@ -185,7 +185,7 @@ class Model(nn.Module):
         return (config,)
 
     @classmethod
-    def uncalibrated(cls, config: BaseConfig, layout: Layout) -> str:
+    def q_withheld_reason(cls, config: BaseConfig, layout: Layout) -> str:
         """Why the edges of such a model have a p and no q; "" where they may have one.
 
         They may where about as many of the edges that are called on networks with known wiring are
@@ -199,8 +199,8 @@ class Model(nn.Module):
         )
 
     @classmethod
-    def stacks(cls, config: BaseConfig) -> bool:
-        """True when many members can train as one program (`nwbdyn.learning.ensembles`).
+    def supports_vmap(cls, config: BaseConfig) -> bool:
+        """True when many members can train as one program (`nwbdyn.training.batched`).
 
         Then AdamW trains it, and `forward` and `loss` run under torch.vmap: no shape and no branch
         depends on a tensor's value, all randomness is `batch.random`, and members differ in
@@ -240,10 +240,10 @@ class Model(nn.Module):
     def after_update(self, step: int) -> None:
         """Called after optimiser step number `step` (proximal steps, ramps)."""
 
-    def finish(self, train: Iterable[Batch]) -> None:
+    def on_train_end(self, train: Iterable[Batch]) -> None:
         """Called once with the best weights restored (fix signs, cache means)."""
 
-    def adopt(self, state: Mapping[str, Tensor]) -> None:
+    def load_shared(self, state: Mapping[str, Tensor]) -> None:
         """Take over what sessions share from the state of a fitted model, and freeze it.
 
         Raises:
@@ -251,19 +251,19 @@ class Model(nn.Module):
         """
         raise ValueError("sessions share no weights in this model")
 
-    def state_of(self, session: str) -> dict[str, Tensor]:
+    def session_state(self, session: str) -> dict[str, Tensor]:
         """The part of the state that says something of a session; all of it in most models."""
         return dict(self.state_dict())
 
     def connectivity(self, session: str | None = None) -> dict[str, Tensor]:
         """The parameters that the native connectivity form needs, detached.
 
-        Names are those of `nwbdyn.connectivity.Connectivity`; rows are the neurons of `session`
+        Names are those of `nwbdyn.connectivity.connectivity.Connectivity`; rows are the neurons of `session`
         (the first one by default).
         """
         return {}
 
-    def read_out(self, batch: Batch) -> dict[str, Tensor]:
+    def time_resolved(self, batch: Batch) -> dict[str, Tensor]:
         """Time-resolved parts of the native connectivity form, one row per window, detached.
 
         Empty where the parameters and the activity are enough. `y` is what the coupling multiplies,
@@ -291,7 +291,7 @@ class Model(nn.Module):
         return torch.stack(rows, dim=1)
 
     @property
-    def influences(self) -> bool:
+    def supports_influence(self) -> bool:
         """True when `influence` says something of the model as it was trained."""
         return True
 

@@ -61,7 +61,7 @@ class NetFormer(base.Model):
     paper: ClassVar[str] = "Lu et al., NetFormer, ICLR 2025"
     presets: ClassVar[dict[str, dict[str, object]]] = PRESETS
     numbers: ClassVar[tuple[str, ...]] = ("dropout", "ridge", "type_weight")
-    apart: ClassVar[tuple[str, ...]] = ("start", "schedule")
+    vmap_ignored_options: ClassVar[tuple[str, ...]] = ("start", "schedule")
     config: NetFormerConfig
     queried: Tensor  # (num_global,) bool
     cell_type: Tensor  # (num_global,) long
@@ -124,7 +124,7 @@ class NetFormer(base.Model):
         return candidates(config, layout, num_windows)
 
     @classmethod
-    def uncalibrated(cls, config: base.Config, layout: base.Layout) -> str:
+    def q_withheld_reason(cls, config: base.Config, layout: base.Layout) -> str:
         """A product of thin maps blurs every edge into others; wide ones were calibrated."""
         assert isinstance(config, NetFormerConfig)
         assert config.embedding is not None  # candidates
@@ -138,7 +138,7 @@ class NetFormer(base.Model):
         )
 
     @classmethod
-    def stacks(cls, config: base.Config) -> bool:
+    def supports_vmap(cls, config: base.Config) -> bool:
         return True
 
     @classmethod
@@ -233,7 +233,7 @@ class NetFormer(base.Model):
         return optimiser, None
 
     @torch.no_grad()
-    def finish(self, train: Iterable[base.Batch]) -> None:
+    def on_train_end(self, train: Iterable[base.Batch]) -> None:
         """Say so where the layer norms turn signs: then A_ij > 0 lowers the prediction."""
         if self.norm_out is None or self.norm_in is None:
             return
@@ -246,7 +246,7 @@ class NetFormer(base.Model):
             )
 
     def connectivity(self, session: str | None = None) -> dict[str, Tensor]:
-        """What `nwbdyn.connectivity` needs to evaluate A at any window (form "netformer")."""
+        """What `nwbdyn.connectivity.connectivity` needs to evaluate A at any window (form "netformer")."""
         ids = self.layout.neuron_ids[session or next(iter(self.layout.neuron_ids))]
         embedding, query, key = self.embedding[list(ids)], self.query.data, self.key.data
         parameters: dict[str, Tensor] = {}
@@ -268,7 +268,7 @@ class NetFormer(base.Model):
         return {name: value.detach() for name, value in parameters.items()}
 
     @torch.no_grad()
-    def read_out(self, batch: base.Batch) -> dict[str, Tensor]:
+    def time_resolved(self, batch: base.Batch) -> dict[str, Tensor]:
         """The newest values y (B, N), where a static A keeps no tokens that would give them."""
         if self.norm_out is None or not self.config.static:
             return {}
@@ -277,7 +277,7 @@ class NetFormer(base.Model):
     def embeddings(self) -> Tensor:
         return self.embedding.detach()
 
-    def adopt(self, state: Mapping[str, Tensor]) -> None:
+    def load_shared(self, state: Mapping[str, Tensor]) -> None:
         """Take queries, keys, norms and covariate tokens: what is per neuron is left to fit.
 
         Raises:

@@ -53,7 +53,7 @@ class STNDT(base.Model):
     presets = PRESETS
     ablations = MAPS[1:]
     numbers = ("contrast_weight",)
-    apart = ("warmup", "start_at_mean")
+    vmap_ignored_options = ("warmup", "start_at_mean")
     compiler: ClassVar[str] = "inductor"  # backend of torch.compile
 
     config: Options
@@ -126,7 +126,7 @@ class STNDT(base.Model):
         return configured(layout, options)
 
     @classmethod
-    def stacks(cls, config: base.Config) -> bool:
+    def supports_vmap(cls, config: base.Config) -> bool:
         assert isinstance(config, Options)
         return not config.compile  # the compiler sees no member of a stack
 
@@ -230,17 +230,17 @@ class STNDT(base.Model):
         self.progress.fill_(step / self._num_updates)
 
     @torch.no_grad()
-    def finish(self, train: Iterable[base.Batch]) -> None:
+    def on_train_end(self, train: Iterable[base.Batch]) -> None:
         """Keep the mean maps of the training windows, for `forward(batch, maps="trial-mean")`."""
         self.eval()
         total, num_windows = torch.zeros_like(self.mean_maps), 0
         for batch in train:
-            total += self.read_out(batch)["maps"].sum(0)
+            total += self.time_resolved(batch)["maps"].sum(0)
             num_windows += batch.num_windows
         self.mean_maps.copy_(total / num_windows)
 
     @torch.no_grad()
-    def read_out(self, batch: base.Batch) -> dict[str, Tensor]:
+    def time_resolved(self, batch: base.Batch) -> dict[str, Tensor]:
         """Window attention and its contributions, acausal.
 
         Returns:
@@ -255,7 +255,7 @@ class STNDT(base.Model):
         return {"maps": maps, "y": y, "importance": maps[:, 0].mean(1)}
 
     @property
-    def influences(self) -> bool:
+    def supports_influence(self) -> bool:
         """Only a model that was trained with causal masks has seen such inputs."""
         return self.config.causal_mask_ratio > 0
 
@@ -436,7 +436,9 @@ class STNDT(base.Model):
 
     def _is_lean(self, counts: Tensor) -> bool:
         """Whether blocks with gradients of their own, in float32, can stand for the plain ones."""
-        plain = self.transparent or self.config.compile or self.config.precision != "float32"
+        plain = (
+            self.needs_autograd_only or self.config.compile or self.config.precision != "float32"
+        )
         return counts.device.type == "cpu" and not plain
 
     def _replace(self, map: Tensor, maps: str, layer: int) -> Tensor:

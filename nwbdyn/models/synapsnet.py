@@ -62,7 +62,7 @@ class SynapsNet(base.Model):
     paper: ClassVar[str] = "Delavari, Oruç & Murphy, SynapsNet, arXiv 2411.08221"
     edges_calibrated: ClassVar[bool] = True  # benchmarks/calibration.py
     spike_bin_width: ClassVar[float] = 0.050
-    apart: ClassVar[tuple[str, ...]] = ("l1",)
+    vmap_ignored_options: ClassVar[tuple[str, ...]] = ("l1",)
     config: SynapsNetConfig
     log_mean: Tensor  # (num_global,) log of the mean training count
     mean_gain: Tensor  # (num_global,) mean over training windows
@@ -115,7 +115,7 @@ class SynapsNet(base.Model):
         return tuple(replace(config, l1=size) for size in penalties)
 
     @classmethod
-    def stacks(cls, config: base.Config) -> bool:
+    def supports_vmap(cls, config: base.Config) -> bool:
         assert isinstance(config, SynapsNetConfig)
         return config.decoder == "mlp"  # torch has no GRU under vmap
 
@@ -174,7 +174,7 @@ class SynapsNet(base.Model):
             weight.copy_(F.softshrink(weight, threshold))
 
     @torch.no_grad()
-    def finish(self, train: Iterable[base.Batch]) -> None:
+    def on_train_end(self, train: Iterable[base.Batch]) -> None:
         """Turn A's sign so that the median gain is positive; the predictions stay the same.
 
         An adopted decoder has its sign already and stays as it is.
@@ -194,7 +194,7 @@ class SynapsNet(base.Model):
             self.mean_gain.neg_()
             self.sign_agreement.copy_(1 - self.sign_agreement)
 
-    def adopt(self, state: Mapping[str, Tensor]) -> None:
+    def load_shared(self, state: Mapping[str, Tensor]) -> None:
         """Take the decoder of a fitted model and freeze it: A and E are all that is left to fit.
 
         Raises:
@@ -213,7 +213,7 @@ class SynapsNet(base.Model):
             raise ValueError(f"the decoder does not fit this model ({reason})") from error
         self.decoder.requires_grad_(False)
 
-    def state_of(self, session: str) -> dict[str, Tensor]:
+    def session_state(self, session: str) -> dict[str, Tensor]:
         """Everything but the A of other sessions."""
         others = {f"A.{key}" for key in self.A if key != _key(session)}
         return {name: value for name, value in self.state_dict().items() if name not in others}
@@ -244,7 +244,7 @@ class SynapsNet(base.Model):
         return {"A": self.adjacency(session).detach()}
 
     @torch.no_grad()
-    def read_out(self, batch: base.Batch) -> dict[str, Tensor]:
+    def time_resolved(self, batch: base.Batch) -> dict[str, Tensor]:
         """Gains g (B, N) and input currents (B, N) of the newest bin; J(t) = g[:, None] * A."""
         return {"g": self._gains(batch)[0], "current": self.currents(batch)[:, -1]}
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from nwbdyn.data.binning import Binned
+from nwbdyn.data.clock import INSTANT, grid_ceil, whole_ms
 from nwbdyn.errors import DataError
 from nwbdyn.nlb.layouts import Layout
 from nwbdyn.recording import COUNTS, Note
-from nwbdyn.tensors.binning import Binned
-from nwbdyn.tensors.clock import INSTANT, grid_ceil, whole_ms
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 from scipy.signal import decimate
 
+from nwbdyn.data.clock import grid_ceil, milliseconds, observed, whole_ms
 from nwbdyn.errors import DataError
 from nwbdyn.nlb.alignment import jitter
 from nwbdyn.nlb.layouts import Layout
 from nwbdyn.nlb.moments import Moments, moments_of
 from nwbdyn.recording import Recording, SpikeTimes
-from nwbdyn.tensors.clock import grid_ceil, milliseconds, observed, whole_ms
 
 PRODUCED = ["is_eye", "theta", "is_short", "ts", "tp"]  # DMFC_RSG's behaviour, per trial
 

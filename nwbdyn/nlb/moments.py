@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nwbdyn.data.binning import by_unit
+from nwbdyn.data.clock import milliseconds, observed_moments
 from nwbdyn.recording import Recording, SpikeTimes
-from nwbdyn.tensors.binning import by_unit
-from nwbdyn.tensors.clock import milliseconds, observed_moments
 
 READ = 16 * 2**20  # bytes of spike times read together
 

@@ -10,11 +10,11 @@ import pandas as pd
 from scipy.signal import fftconvolve
 from scipy.signal.windows import gaussian
 
+from nwbdyn.data.clock import grid_ceil, observed
 from nwbdyn.nlb.alignment import jitter
 from nwbdyn.nlb.cut import Cut
 from nwbdyn.nlb.moments import moments_of
 from nwbdyn.recording import Recording, SpikeTimes
-from nwbdyn.tensors.clock import grid_ceil, observed
 
 SHORT = 0.8  # of the mean length of a condition's trials; shorter ones are left out
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from nwbdyn.data.clock import whole_ms
 from nwbdyn.errors import ResultsError
 from nwbdyn.nlb.layouts import Layout
-from nwbdyn.tensors.clock import whole_ms
 
 
 def arrange(

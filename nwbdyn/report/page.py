@@ -14,12 +14,12 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 from nwbdyn.errors import ResultsError
+from nwbdyn.evaluation import verdict
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.report import sections, slider, style, words
 from nwbdyn.report.sections import Draw, Picture, Section
-from nwbdyn.runs import run_directory
-from nwbdyn.runs.results import Fit
-from nwbdyn.scoring import verdict
+from nwbdyn.results import run_directory
+from nwbdyn.results.fit_results import Fit
 
 PAGE_COLOURS = {  # of the figures, by what the page calls them in light and in dark mode
     style.INK: "currentColor",
@@ -40,7 +40,7 @@ def write(
     """Write the report of `fit` to `path`, whole or not at all.
 
     Args:
-        states: intervals of behavioural states, see `nwbdyn.trust.states`.
+        states: intervals of behavioural states, see `nwbdyn.statistics.states`.
         by: columns of the trials that make a condition. Default: those that are known.
         overwrite: replace an earlier page.
         report: told how many figures are drawn.
@@ -53,7 +53,7 @@ def write(
         raise ResultsError(f"{path} exists. Pass --overwrite, or -o with another name.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with run_directory.replacing(path) as partial:
+        with run_directory.atomic_write(path) as partial:
             partial.write_text(render(fit, states=states, by=by, report=report), encoding="utf-8")
     except OSError as error:
         raise ResultsError(
@@ -94,7 +94,7 @@ def render(
         scoreboard=words.scoreboard(fit),
         benchmark=words.benchmark(fit),
         slider=movie,
-        change=sections.of_change(fit),
+        change=sections.change_caption(fit),
         provenance=words.provenance(fit),
         citations=words.citations(fit),
         notes=fit.notes,

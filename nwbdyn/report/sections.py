@@ -12,12 +12,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from nwbdyn.evaluation import verdict
 from nwbdyn.recording import COUNTS
 from nwbdyn.report import figures, words
 from nwbdyn.report.figures.space import has_positions
 from nwbdyn.report.figures.trials import condition_columns, conditions
-from nwbdyn.runs.results import Fit
-from nwbdyn.scoring import verdict
+from nwbdyn.results.fit_results import Fit
 
 MATRIX = "Mean matrix"  # the slider comes after it
 Draw = Callable[[Fit], Axes | tuple[Axes, ...]]
@@ -63,7 +63,7 @@ def of_fit(
     return tuple(section for section in found if section.pictures)
 
 
-def of_change(fit: Fit) -> str:
+def change_caption(fit: Fit) -> str:
     """What may be said of differences over time."""
     dynamics: dict[str, Any] = fit.metrics.get("dynamics") or {}  # type: ignore[assignment]
     if dynamics.get("supported") is False:
@@ -79,7 +79,7 @@ def of_states(fit: Fit, table: pd.DataFrame) -> str:
     if tested.get("names") == sorted(table["state"].unique()):
         return verdict.of_states(tested)
     untested = "Not tested against simulations with a constant coupling (fit --null --states)."
-    return f"{untested} {of_change(fit)}"
+    return f"{untested} {change_caption(fit)}"
 
 
 def _scores(fit: Fit) -> list[Picture]:
@@ -254,7 +254,7 @@ def _cell_types(fit: Fit, states: pd.DataFrame | None) -> list[Picture]:
         found.append(
             Picture(
                 "Over time",
-                f"The strongest pairs of cell types over the session, smoothed. {of_change(fit)}",
+                f"The strongest pairs of cell types over the session, smoothed. {change_caption(fit)}",
                 figures.cell_types_over_time,
                 wide=True,
             )

@@ -7,7 +7,7 @@ import numpy as np
 
 from nwbdyn.report import style
 from nwbdyn.report.figures.coupling import labels_of, strongest_rows
-from nwbdyn.runs.results import Fit
+from nwbdyn.results.fit_results import Fit
 
 MOST_FRAMES = 60
 MOST_ROWS = 80  # neurons on a side; the strongest of a larger network

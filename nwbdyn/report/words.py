@@ -4,9 +4,9 @@ import json
 from typing import Any
 
 from nwbdyn import models
+from nwbdyn.evaluation import verdict
 from nwbdyn.recording import COUNTS
-from nwbdyn.runs.results import Fit
-from nwbdyn.scoring import verdict
+from nwbdyn.results.fit_results import Fit
 
 Rows = list[tuple[str, str]]
 

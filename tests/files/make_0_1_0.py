@@ -18,7 +18,7 @@ import numpy as np
 
 import nwbdyn
 from nwbdyn import simulate
-from nwbdyn.nwb import lab_file
+from nwbdyn.simulate import nwb_file
 
 folder = Path(sys.argv[1]).resolve()
 work = folder / "work"
@@ -77,7 +77,7 @@ sessions = work / "sessions"
 sessions.mkdir()
 for seed in range(2):
     session, truth = simulate.sample(f"sample:cortex?neurons=6&duration=60&seed={seed}")
-    lab_file.write(session, sessions / f"day{seed}.nwb")
+    nwb_file.write(session, sessions / f"day{seed}.nwb")
 run = work / "joint" / "run"
 nwbdyn.fit_joint(
     [str(path) for path in sorted(sessions.glob("*.nwb"))], "synapsnet", epochs=2, run=run

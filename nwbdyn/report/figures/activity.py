@@ -7,10 +7,10 @@ from matplotlib.axes import Axes
 from scipy.ndimage import gaussian_filter1d
 
 from nwbdyn import metrics
+from nwbdyn.data.splits import TEST, TRAIN
 from nwbdyn.recording import COUNTS
 from nwbdyn.report import style
-from nwbdyn.runs.results import Fit
-from nwbdyn.tensors.splits import TEST, TRAIN
+from nwbdyn.results.fit_results import Fit
 
 MOST_BINS = {COUNTS: 600}  # of one curve; longer ones are shown in part
 MOST_FRAMES = 1200

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from nwbdyn.report import style
 from nwbdyn.report.figures.activity import session_clock
-from nwbdyn.runs.results import Fit
+from nwbdyn.results.fit_results import Fit
 
 MOST_NEURONS = 400  # rows of a heat map; larger networks show the strongest
 MOST_GROUPS = 24  # names along an axis

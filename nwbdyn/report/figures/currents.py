@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from nwbdyn.data.splits import TEST
 from nwbdyn.report import style
 from nwbdyn.report.figures.activity import chosen, recorded_of, session_clock
-from nwbdyn.runs.results import Fit
-from nwbdyn.tensors.splits import TEST
+from nwbdyn.results.fit_results import Fit
 
 MOST_FRAMES = 600  # of one curve
 MOST_LAGS = 5  # bins to each side

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from nwbdyn.report import style
-from nwbdyn.runs.results import Fit
+from nwbdyn.results.fit_results import Fit
 
 
 def scores(fit: Fit, axes: Axes | None = None) -> Axes:

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 
 from nwbdyn.report import style
 from nwbdyn.report.figures.coupling import labels_of, scale_of_edges
-from nwbdyn.runs.results import Fit
+from nwbdyn.results.fit_results import Fit
 
 
 def has_positions(fit: Fit) -> bool:

@@ -7,13 +7,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from scipy.ndimage import gaussian_filter1d
 
+from nwbdyn.data.splits import GAP, TEST
 from nwbdyn.errors import ResultsError
 from nwbdyn.nlb import LAYOUTS
 from nwbdyn.report import style
 from nwbdyn.report.figures.activity import SMOOTHING, chosen, recorded_of
-from nwbdyn.runs.results import Fit
-from nwbdyn.tensors.splits import GAP, TEST
-from nwbdyn.trust import surrogates
+from nwbdyn.results.fit_results import Fit
+from nwbdyn.statistics import surrogates
 
 MOST_CONDITIONS = 6  # columns of panels
 

@@ -1,0 +1,1 @@
+"""Time-resolved connectivity, evaluated in NumPy from the cheapest exact form."""

@@ -1,0 +1,133 @@
+"""What each neuron adds to each other: a coupling times what it is multiplied with, in NumPy.
+
+    M_ij(t) = A_ij(t) y_j(t)
+
+y is what the model's own sum over senders runs over: NetFormer's values, the activity that
+SynapsNet saw, the normalised stream that STNDT's first map mixes. M is signed and says how much
+went from j to i at one moment, where A says how much would. It is evaluated from A's form and y,
+never stored; each class here answers for M what its namesake in `forms` answers for A.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from nwbdyn.connectivity.forms import Form, GainForm, NetFormerForm, columns, without_diagonal
+from nwbdyn.recording import Array
+
+
+class NetFormerContributions(NetFormerForm):
+    """A_ij(t) v_j(t), v the newest value: of the normalised token, or with `raw_values` as it is.
+
+    The sum over j, and v_i itself, are what the model's prediction is made of. Arrays as for
+    `NetFormerForm`; where they do not give v, `y` (num_windows, N) does.
+    """
+
+    def __init__(self, arrays: Mapping[str, Array], attributes: Mapping[str, object]) -> None:
+        super().__init__(arrays, attributes)
+        self._value = arrays.get("y")
+        self._raw = bool(attributes["raw_values"])
+
+    def _keys(
+        self, tokens: np.ndarray, windows: np.ndarray, neurons: np.ndarray | None
+    ) -> np.ndarray:
+        """Keys times values: A_ij v_j = s q_i . (k_j v_j)."""
+        if self._value is not None:
+            values = _rows(self._value, windows, neurons)
+        elif self._raw:
+            values = _rows(self._activity, self._last[windows], neurons)
+        else:
+            values = tokens[..., self._context - 1]  # (B, n)
+        return super()._keys(tokens, windows, neurons) * values[..., None]
+
+
+class GainContributions:
+    """A_ij x_j(t): its sum over j is the input current. Arrays: `A`, `activity`, `last`."""
+
+    def __init__(self, arrays: Mapping[str, Array], attributes: Mapping[str, object]) -> None:
+        # A neuron's activity scales a column of A, as a gain scales a row.
+        self._turned = GainForm(
+            {"A": np.asarray(arrays["A"]).T, "g": arrays["activity"]}, attributes
+        )
+        self._last = np.asarray(arrays["last"], dtype=np.int64)
+        self.num_neurons = self._turned.num_neurons
+
+    def matrices(self, windows: np.ndarray) -> np.ndarray:
+        return self._turned.matrices(self._last[windows]).swapaxes(1, 2)
+
+    def total(self, windows: np.ndarray) -> np.ndarray:
+        return self._turned.total(self._last[windows]).T
+
+    def entries(self, windows: np.ndarray, post: np.ndarray, pre: np.ndarray) -> np.ndarray:
+        return self._turned.entries(self._last[windows], pre, post)
+
+    def groups(self, windows: np.ndarray, member: np.ndarray) -> np.ndarray:
+        return self._turned.groups(self._last[windows], member).swapaxes(1, 2)
+
+
+class AttentionContributions:
+    """A_ij y_j(t), bin by bin, with the first layer's map of the window that a bin belongs to.
+
+    Arrays: `maps` as for `DenseForm`, `y` (num_bins, N), `owner` (num_bins, 2): the window of each
+    bin, and the bin's place in it. A "window" of what is asked here is a bin.
+    """
+
+    def __init__(self, arrays: Mapping[str, Array], attributes: Mapping[str, object]) -> None:
+        self._maps, self._sent = arrays["maps"], arrays["y"]
+        self._owner = np.asarray(arrays["owner"], dtype=np.int64)[:, 0]
+        self.num_neurons = self._maps.shape[-1]
+
+    def matrices(self, windows: np.ndarray) -> np.ndarray:
+        made = np.empty((len(windows), self.num_neurons, self.num_neurons), np.float32)
+        for rows, map, sent in self._by_map(windows):
+            made[rows] = map * sent[:, None, :]
+        return made
+
+    def total(self, windows: np.ndarray) -> np.ndarray:
+        total = np.zeros((self.num_neurons, self.num_neurons))
+        for _, map, sent in self._by_map(windows):
+            total += map * sent.sum(axis=0, dtype=np.float64)
+        return total
+
+    def entries(self, windows: np.ndarray, post: np.ndarray, pre: np.ndarray) -> np.ndarray:
+        series = np.empty((len(windows), len(post)), np.float32)
+        for rows, map, sent in self._by_map(windows):
+            series[rows] = map[post, pre] * sent[:, pre]
+        return series
+
+    def groups(self, windows: np.ndarray, member: np.ndarray) -> np.ndarray:
+        sums = np.empty((len(windows), member.shape[1], member.shape[1]), np.float32)
+        for rows, map, sent in self._by_map(windows):
+            heard = member.T @ without_diagonal(map)  # (K, N)
+            sums[rows] = (heard * sent[:, None, :]) @ member
+        return sums
+
+    def _by_map(self, bins: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Positions in `bins`, the map (N, N) of their window, and y (n, N) in these bins."""
+        for window in np.unique(self._owner[bins]).tolist():
+            rows = np.flatnonzero(self._owner[bins] == window)
+            map = np.asarray(self._maps[window, 0], dtype=np.float32)
+            yield rows, map, _rows(self._sent, bins[rows], None).astype(np.float32)
+
+
+CONTRIBUTIONS: dict[str, type[Form]] = {
+    "netformer contributions": NetFormerContributions,
+    "gain contributions": GainContributions,
+    "attention contributions": AttentionContributions,
+}
+REQUIRED_ARRAYS = {  # form of a coupling -> arrays and attributes that its contributions need besides
+    "netformer": ("raw_values",),
+    "gain": ("activity", "last"),
+    "attention": ("y", "owner", "bin_width"),
+}
+FACTOR_DESCRIPTION = {  # form of a coupling -> what it is multiplied with, in words
+    "netformer": "newest value of the sender, as the model saw it",
+    "gain": "activity of the sender, as the model saw it",
+    "attention": "normalised stream of the sender in the first layer",
+}
+
+
+def _rows(array: Array, rows: np.ndarray, neurons: np.ndarray | None) -> np.ndarray:
+    """`array[rows][:, neurons]` for rising rows, which are read as one stretch."""
+    first, stop = int(rows[0]), int(rows[-1]) + 1
+    return columns(array, slice(first, stop), neurons)[rows - first]

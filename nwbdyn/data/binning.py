@@ -1,0 +1,356 @@
+"""Recording -> Binned: every signal on one clock, gaps marked, nothing filled silently.
+
+Spikes are counted on the grid of `clock`, which starts at 0 s. ROI traces keep their own frames
+unless a bin width is given. Whatever is put on the clock of the bins uses only samples from before
+the bin's end.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from nwbdyn.data import large
+from nwbdyn.data.clock import (
+    Clock,
+    covered,
+    frames,
+    grid,
+    grid_ceil,
+    grid_index,
+    increasing,
+    observed,
+)
+from nwbdyn.data.covariates import resample
+from nwbdyn.errors import ConfigError, DataError
+from nwbdyn.recording import COUNTS, Neurons, Note, Recording, SpikeTimes, Traces
+
+SPIKE_BIN_WIDTH = 0.020  # seconds, where neither the caller nor a known layout says otherwise
+GAP_FACTOR = 1.5  # a frame interval longer than this many medians is a gap
+SILENT_FACTOR = 1000  # a silence of all units longer than this many median ones is worth a note
+
+
+@dataclass(frozen=True)
+class Binned:
+    """Activity and covariates of one session on one clock.
+
+    Spikes are counted in bins of `bin_width`. ROI traces keep their native frames (one bin = one
+    frame) unless a bin width is given. `values` are what the file says, NaN where it says NaN;
+    `valid` says which bins to use.
+    """
+
+    session_id: str
+    values: np.ndarray  # (num_bins, num_neurons) float32, spike counts or trace values
+    time: np.ndarray  # (num_bins,) float64, bin centres in seconds on the session clock
+    bin_width: float  # seconds; for native frames the median frame interval
+    valid: np.ndarray  # (num_bins,) bool, False where the neurons were not observed
+    segment: np.ndarray  # (num_bins,) int, the same number = no gap in between; windows stay inside
+    neurons: Neurons  # the columns of `values`
+    quantity: str  # "counts", "dff", "events", "deconvolved" or "fluorescence"
+    covariates: np.ndarray  # (num_bins, num_covariates) float32, K may be 0; NaN = no recent sample
+    covariate_names: tuple[str, ...] = ()
+    trials: pd.DataFrame | None = None  # start_time, stop_time, split …; rows in time order
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def num_bins(self) -> int:
+        return self.values.shape[0]
+
+    @property
+    def num_neurons(self) -> int:
+        return self.values.shape[1]
+
+
+@dataclass(frozen=True)
+class _Activity:
+    """The neurons' part of a Binned."""
+
+    clock: Clock
+    values: np.ndarray  # (num_bins, num_neurons)
+    valid: np.ndarray  # (num_bins,) bool
+    gaps: np.ndarray  # (num_bins,) bool, True on the first bin after a gap
+    kept: np.ndarray  # (num_neurons,) bool
+    notes: list[Note]
+
+
+def bin_recording(
+    recording: Recording, *, bin_width: float | None = None, covariates: Sequence[str] = ()
+) -> Binned:
+    """Put a recording's activity and the named covariates on one clock.
+
+    Spikes: counts in bins of `bin_width` (20 ms by default). A bin is valid when its first
+    millisecond lies in the observed intervals, and spikes outside them are not counted; without
+    intervals, bins reach from the first spike to the last.
+
+    Traces: native frames by default. With a `bin_width`, the mean of the frames inside each bin; a
+    bin without a frame holds the last one, if it is recent (1.5 frame intervals), else is invalid.
+    Frames with a NaN among the neurons kept are invalid. An interval between frames of more than
+    1.5 medians starts a new segment.
+
+    Neurons that are silent, constant, all NaN, or NaN in more than half of the frames are dropped,
+    each with a note. Bins in the file's `invalid_times` are invalid.
+
+    Covariates: the last finite sample before the bin's end (native frames: at or before the frame),
+    NaN when it is older than 1.5 sample intervals and than a bin.
+
+    Raises:
+        ConfigError: a bin width that is not a positive number.
+        DataError: no such covariate, or nothing usable left.
+    """
+    if bin_width is not None and not (np.isfinite(bin_width) and bin_width > 0):
+        raise ConfigError(
+            f"Bin width must be a positive number of seconds, not {bin_width:g}. Pass for example "
+            f"--bin-width {SPIKE_BIN_WIDTH:g}, or leave it out."
+        )
+    activity = recording.activity
+    if isinstance(activity, SpikeTimes):
+        binned = _bin_spikes(recording, activity, bin_width or SPIKE_BIN_WIDTH)
+        quantity = COUNTS
+    else:
+        binned = _bin_traces(recording, activity, bin_width)
+        quantity = activity.quantity
+    notes = list(binned.notes)
+    where = recording.source.name
+    if len(binned.clock) == 1 and not (binned.kept.any() and binned.valid.any()):
+        width = binned.clock.bin_width
+        raise DataError(f"{where} fits into one bin of {width:g} s. Pass a smaller --bin-width.")
+    if not binned.kept.any():
+        reasons = "; ".join(f"{note.where}: {note.reason}" for note in notes[:3])
+        raise DataError(f"No neuron of {where} has any activity that can be fitted ({reasons}).")
+    valid = binned.valid & ~_in_invalid_times(recording, binned.clock)
+    if not valid.any():
+        raise DataError(
+            f"No bin of {where} is usable: all are outside the observed intervals, "
+            "in invalid_times, or NaN."
+        )
+    columns, names = resample(recording, covariates, binned.clock, valid, notes)
+    breaks = binned.gaps | np.diff(valid, prepend=valid[:1])
+    return Binned(
+        session_id=recording.session_id,
+        values=large.take_rows(binned.values, slice(None), binned.kept),
+        time=binned.clock.time,
+        bin_width=binned.clock.bin_width,
+        valid=valid,
+        segment=np.cumsum(breaks),
+        neurons=recording.neurons.take(binned.kept),
+        quantity=quantity,
+        covariates=columns,
+        covariate_names=names,
+        trials=_in_time_order(recording.trials, notes),
+        notes=tuple(notes),
+    )
+
+
+def _bin_spikes(recording: Recording, spikes: SpikeTimes, bin_width: float) -> _Activity:
+    index = np.asarray(spikes.index, dtype=np.int64)
+    first, num_bins = _extent(spikes, bin_width, recording.source.name)
+    _check_memory(recording, num_bins, bin_width)
+    clock = grid(first, num_bins, bin_width)
+    valid = observed(clock.begin, spikes.intervals)
+    values = large.memmap_zeros((num_bins, len(recording.neurons)))
+    kept = np.zeros(len(recording.neurons), dtype=bool)
+    notes: list[Note] = []
+    num_counted = 0
+    for unit, times in enumerate(by_unit(spikes)):
+        of_unit = times[np.isfinite(times)]
+        of_unit = of_unit[observed(of_unit, spikes.intervals)]
+        bins, counts = np.unique(grid_index(of_unit, bin_width) - first, return_counts=True)
+        values[bins, unit] = counts
+        num_counted += int(counts.sum())
+        kept[unit] = valid[bins].any()
+        if not kept[unit]:
+            where = f"unit {recording.neurons.ids[unit]}"
+            notes.append(Note("empty-unit", where, "no spike while the units were observed"))
+    num_spikes = int(index[-1]) if len(index) else 0
+    if num_counted < num_spikes:
+        reason = f"{num_spikes - num_counted} spike times are not finite or outside obs_intervals"
+        notes.append(Note("uncounted-spikes", "spike_times", reason))
+    notes.extend(_silent_stretches(values, valid, clock))
+    return _Activity(clock, values, valid, np.zeros(num_bins, dtype=bool), kept, notes)
+
+
+def by_unit(spikes: SpikeTimes, *, together: int | None = None) -> Iterator[np.ndarray]:
+    """(n,) float64 spike times of one unit after the other, read for several units at once.
+
+    Args:
+        spikes: of all units.
+        together: bytes read at once.
+    """
+    ends = np.concatenate([[0], np.asarray(spikes.index, dtype=np.int64)])
+    first, num_units = 0, len(ends) - 1
+    most = (together or large.READ) // np.dtype(np.float64).itemsize
+    while first < num_units:
+        after = int(np.searchsorted(ends, ends[first] + most, side="right")) - 1
+        after = min(max(after, first + 1), num_units)
+        times = np.asarray(spikes.times[int(ends[first]) : int(ends[after])], dtype=np.float64)
+        yield from np.split(times, ends[first + 1 : after] - ends[first])
+        first = after
+
+
+def _extent(spikes: SpikeTimes, bin_width: float, where: str) -> tuple[int, int]:
+    """First bin of the grid and number of bins: the observed intervals, else the spikes."""
+    intervals = spikes.intervals
+    if intervals is not None and len(intervals):
+        first = int(grid_index(intervals[:, 0].min(), bin_width))
+        last = int(grid_ceil(intervals[:, 1].max(), bin_width))
+        return first, max(last - first, 1)
+    ends = [
+        (finite.min(), finite.max())
+        for times in by_unit(spikes)
+        if len(finite := times[np.isfinite(times)])
+    ]
+    if not ends:
+        raise DataError(
+            f"The units of {where} have no spikes at all; two units with spikes are needed. "
+            "Choose another file."
+        )
+    extent = np.array([min(begin for begin, _ in ends), max(end for _, end in ends)])
+    first, last = grid_index(extent, bin_width).tolist()
+    return first, last - first + 1
+
+
+def _check_memory(recording: Recording, num_bins: int, bin_width: float) -> None:
+    """Refuse a grid that neither memory nor disk holds: too fine, or stretched by a stray time."""
+    needed = num_bins * len(recording.neurons) * np.dtype(np.float32).itemsize
+    installed = large.physical_memory()
+    if installed is not None and needed > installed and needed > large.free_disk():
+        raise DataError(
+            f"{recording.source.name} spans {num_bins * bin_width:,.0f} s: in bins of "
+            f"{bin_width:g} s, {len(recording.neurons)} neurons take {needed / 1e9:,.0f} GB, more "
+            "than this machine has. Pass a larger --bin-width, or correct times that lie far off."
+        )
+
+
+def _silent_stretches(values: np.ndarray, valid: np.ndarray, clock: Clock) -> list[Note]:
+    """A note where all units pause for so long that the recording itself may have paused."""
+    spoken = np.flatnonzero(valid & values.any(axis=1))
+    if len(spoken) < 2:
+        return []
+    silence = np.diff(spoken) * valid[spoken[1:] - 1]
+    longest = int(silence.argmax())
+    if silence[longest] <= SILENT_FACTOR * np.median(silence):
+        return []
+    start, stop = clock.begin[spoken[longest : longest + 2]]
+    reason = (
+        f"no unit fires from {start:.1f} to {stop:.1f} s; if the recording paused there, "
+        "list it in invalid_times"
+    )
+    return [Note("silent-stretch", "spike_times", reason)]
+
+
+def _bin_traces(recording: Recording, traces: Traces, bin_width: float | None) -> _Activity:
+    notes: list[Note] = []
+    times = np.asarray(traces.timestamps[:], dtype=np.float64)
+    ordered = increasing(times)
+    if not ordered.all():
+        where = traces.series_path or "timestamps"
+        reason = f"{(~ordered).sum()} frames have no time or one that does not increase"
+        notes.append(Note("unordered-frames", where, reason))
+        times = times[ordered]
+    if len(times) < 2:
+        raise DataError(f"The traces of {recording.source.name} have {len(times)} usable frames.")
+    clock = frames(times)
+    values = _frames(traces, ordered)
+    kept = _usable_rois(recording.neurons, values, notes)
+    whole = np.concatenate(
+        [np.isfinite(values[piece][:, kept]).all(axis=1) for piece in large.row_blocks(values)]
+    )
+    if bin_width is not None:
+        _check_memory(recording, int((times[-1] - times[0]) / bin_width) + 1, bin_width)
+        return _rebin(values, clock, whole, bin_width, kept, notes)
+    gaps = np.diff(times, prepend=times[0]) > GAP_FACTOR * clock.bin_width
+    return _Activity(clock, values, whole, gaps, kept, notes)
+
+
+def _frames(traces: Traces, ordered: np.ndarray) -> np.ndarray:
+    """(num_frames, num_neurons) float32, the frames that `ordered` marks."""
+    values = large.memmap_zeros((int(ordered.sum()), traces.data.shape[1]))
+    done = 0
+    for piece in large.row_blocks(traces.data):
+        read = traces.data[piece][ordered[piece]]
+        values[done : done + len(read)] = read
+        done += len(read)
+    return values
+
+
+def _usable_rois(neurons: Neurons, values: np.ndarray, notes: list[Note]) -> np.ndarray:
+    """(num_neurons,) bool; a note for every ROI that is dropped."""
+    num_finite = np.zeros(len(neurons), dtype=np.int64)
+    lowest, highest = np.full((2, len(neurons)), np.nan, dtype=np.float32)
+    for piece in large.row_blocks(values):
+        part = np.where(np.isfinite(values[piece]), values[piece], np.nan)
+        num_finite += np.isfinite(part).sum(axis=0)
+        lowest = np.fmin(lowest, np.fmin.reduce(part, axis=0))
+        highest = np.fmax(highest, np.fmax.reduce(part, axis=0))
+    missing = 1 - num_finite / len(values)
+    kept = np.ones(len(neurons), dtype=bool)
+    for roi in range(len(neurons)):
+        if not num_finite[roi]:
+            note = ("all-nan", "the trace holds no number")
+        elif missing[roi] > 0.5:
+            note = ("mostly-nan", f"{missing[roi]:.0%} of the frames are NaN")
+        elif lowest[roi] == highest[roi]:
+            note = ("constant", f"the trace is {lowest[roi]:g} throughout")
+        else:
+            continue
+        kept[roi] = False
+        notes.append(Note(note[0], f"roi {neurons.ids[roi]}", note[1]))
+    return kept
+
+
+def _rebin(
+    values: np.ndarray,
+    native: Clock,
+    whole: np.ndarray,
+    bin_width: float,
+    kept: np.ndarray,
+    notes: list[Note],
+) -> _Activity:
+    """The mean of the frames in each bin, or the last frame while it is recent."""
+    index = grid_index(native.time, bin_width)
+    clock = grid(int(index[0]), int(index[-1] - index[0]) + 1, bin_width)
+    index -= index[0]
+    filled, starts, counts = np.unique(index, return_index=True, return_counts=True)
+    last = np.searchsorted(index, np.arange(len(clock)), side="right") - 1
+    binned = large.take_rows(values, last, np.ones(values.shape[1], dtype=bool))
+    valid = whole[last]
+    ends = np.append(starts, len(values))
+    for piece in large.row_blocks(values):
+        some = slice(*np.searchsorted(starts, [piece.start, piece.stop]))  # bins that begin in it
+        if some.start < some.stop:
+            begin, end = ends[some.start], ends[some.stop]
+            sums = np.add.reduceat(
+                values[begin:end], starts[some] - begin, axis=0, dtype=np.float64
+            )
+            binned[filled[some]] = sums / counts[some, None]
+    valid[filled] = np.logical_and.reduceat(whole, starts)
+    empty = np.ones(len(clock), dtype=bool)
+    empty[filled] = False
+    stale = clock.until - native.time[last] > GAP_FACTOR * native.bin_width
+    binned[empty & stale] = np.nan
+    valid[empty & stale] = False
+    if (empty & ~stale).any():
+        reason = f"{(empty & ~stale).sum()} bins without a frame of their own hold the last one"
+        notes.append(Note("held-frames", "time", reason))
+    return _Activity(clock, binned, valid, np.zeros(len(clock), dtype=bool), kept, notes)
+
+
+def _in_invalid_times(recording: Recording, clock: Clock) -> np.ndarray:
+    """(num_bins,) bool, True for bins that an interval of `invalid_times` touches."""
+    table = recording.intervals.get("invalid_times")
+    if table is None:
+        return np.zeros(len(clock), dtype=bool)
+    starts = np.searchsorted(clock.until, table["start_time"].to_numpy(float), side="left")
+    stops = np.searchsorted(clock.begin, table["stop_time"].to_numpy(float), side="left")
+    return covered(starts, stops, len(clock))
+
+
+def _in_time_order(trials: pd.DataFrame | None, notes: list[Note]) -> pd.DataFrame | None:
+    if trials is None:
+        return None
+    timed = trials[np.isfinite(trials["start_time"].astype(float))]
+    if len(timed) < len(trials):
+        reason = f"{len(trials) - len(timed)} trials have no start time"
+        notes.append(Note("untimed-trials", "trials", reason))
+    return timed.sort_values("start_time", kind="stable").reset_index(drop=True)

@@ -1,0 +1,1 @@
+"""One fit: the task, the pipeline, its stages, and the assembled result."""

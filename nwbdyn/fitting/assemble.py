@@ -1,0 +1,352 @@
+"""Trained models -> a Fit: predictions, scores beside baselines, connectivity, provenance.
+
+Nothing here changes a model. Choices were made on validation bins; the test bins are scored here,
+once.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from nwbdyn import baselines
+from nwbdyn.baselines import Baseline
+from nwbdyn.connectivity.connectivity import Connectivity
+from nwbdyn.data.windows import Windows
+from nwbdyn.evaluation import (
+    averaging,
+    blocks,
+    held_out_neurons,
+    map_ablation,
+    reliability,
+    scoring,
+)
+from nwbdyn.evaluation.averaging import Average
+from nwbdyn.evaluation.scoring import SCORED, Comparison, Task
+from nwbdyn.fitting.stages import benchmark, reference_networks
+from nwbdyn.fitting.task import FitTask
+from nwbdyn.inference import influence, readout, rollout
+from nwbdyn.inference.influence import Influence
+from nwbdyn.inference.readout import MOST_NEURONS
+from nwbdyn.inference.rollout import HORIZONS
+from nwbdyn.progress import Progress, Report
+from nwbdyn.recording import Note, Recording
+from nwbdyn.results import provenance
+from nwbdyn.results.fit_results import Fit, Predictions
+from nwbdyn.training.trainer import Trained
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What trained models predict, and how well."""
+
+    task: Task
+    predictions: tuple[np.ndarray, ...]  # (num_bins, N) of each model
+    mean: Average  # of those that count
+    rivals: Mapping[str, Baseline]
+    metrics: dict[str, Any]  # of `evaluation.evaluate`; co-smoothing: with "held_out"
+
+
+def score_fit(
+    problem: FitTask,
+    trained: Sequence[Trained],
+    *,
+    splits: Sequence[str] = SCORED,
+    report: Report,
+) -> Scored:
+    """The scores of the mean prediction beside its baselines.
+
+    Args:
+        trained: one model per seed.
+        splits: whose bins are predicted; validation and test at least.
+        report: told how far baselines and roll-out are.
+    """
+    task = task_of(problem)
+    predictions = tuple(
+        readout.predict(member.model, problem.windows, splits=splits) for member in trained
+    )
+    mean = averaging.average(task, predictions, [member.seed for member in trained])
+    first = Comparison(problem.horizon, mean.prediction, _baselines(problem, report))
+    further = _further(problem, trained, report)
+    metrics = scoring.evaluate(task, [first, *further], model=problem.name)
+    if problem.co_smoothing:
+        best = metrics["primary"]["baseline"]
+        found = held_out_neurons.scores(task, mean.prediction, first.baselines, best)
+        metrics["held_out"] = found | {"stated": problem.held_out_stated}
+    return Scored(task, predictions, mean, first.baselines, metrics)
+
+
+def assemble_fit(
+    problem: FitTask,
+    trained: Sequence[Trained],
+    scored: Scored,
+    without: np.ndarray | None,
+    *,
+    comparators: Mapping[str, Trained] = {},
+    influence_windows: int = influence.NUM_WINDOWS,
+    folds: int | None,
+    report: Report,
+) -> Fit:
+    """What the trained models say of the recording, and how well.
+
+    Predictions are means over the seeds (see `averaging`), edges over all of them. Parameters,
+    history, embeddings and the time-resolved connectivity are those of the seed with the best
+    validation loss.
+
+    Args:
+        trained: one model per seed.
+        scored: what `score` said of them, on every split.
+        without: (num_bins, N) predictions of the first seed's model fitted without coupling, for
+            models that have such a thing.
+        comparators: name -> another model of the same windows, to score beside it.
+        influence_windows: test windows that the predictive influence is averaged over, at most.
+        folds: number of folds that are fitted beside this, for the record.
+        report: told how far the read-out is.
+    """
+    windows, binned = problem.windows, problem.binned
+    best = _best(trained)
+    task, mean = scored.task, scored.mean
+    metrics = _metrics(problem, trained, scored, without)
+    if comparators:
+        others = {
+            name: readout.predict(other.model, windows) for name, other in comparators.items()
+        }
+        metrics["comparators"] = reference_networks.compare(
+            task, problem.name, mean.prediction, others
+        )
+    report(Progress("connectivity", 0, len(trained), "models"))
+    couplings = [readout.connectivity(member.model, windows) for member in trained]
+    coupling = couplings[trained.index(best)]
+    influences = _influences(trained, windows, influence_windows, report)
+    over_time = influences[trained.index(best)].over_time if influences else None
+    edges, told = _no_edges(coupling)
+    if not told:
+        matrices = [each.mean().to_numpy() for each in couplings]
+        means = [found.mean for found in influences]
+        edges = readout.edges(matrices, coupling.neurons, means)
+        metrics["agreement"] = reliability.reliability(matrices, coupling, means, over_time)
+    report(Progress("connectivity", len(trained), len(trained), "models"))
+    embeddings = best.model.embeddings()
+    rows = list(problem.layout.neuron_ids[windows.session])
+    described = problem.described()
+    seeds = [member.seed for member in trained]
+    return Fit(
+        model=problem.name,
+        config=described["config"],
+        binning=described["binning"],
+        split=described["split"],
+        history=best.history,
+        metrics=metrics,
+        predictions=Predictions(
+            values=mean.prediction,
+            time=binned.time,
+            bin_width=binned.bin_width,
+            held_out=problem.held_out,
+            labels=problem.split.labels,
+            quantity=binned.quantity,
+            horizon=problem.horizon,
+            neurons=binned.neurons,
+            recorded=np.where(binned.valid[:, None], binned.values, np.nan).astype(np.float32),
+        ),
+        connectivity=coupling,
+        edges=edges,
+        neurons=binned.neurons,
+        source=problem.recording.source,
+        session=_session(problem.recording),
+        versions=provenance.versions(),
+        seed=seeds[0],
+        device=_named(windows.device),
+        embeddings=None if embeddings is None else embeddings.cpu().numpy()[rows],
+        currents=readout.currents(coupling, windows),
+        influence=over_time,
+        trials=_trials(problem),
+        notes=(*problem.notes, *(Note("model", problem.name, n) for n in best.model.notes), *told),
+        weights={
+            name: _array(value) for name, value in best.model.session_state(windows.session).items()
+        },
+        environment=provenance.environment(
+            seeds=seeds, folds=folds, threads=torch.get_num_threads()
+        ),
+    )
+
+
+def _influences(
+    trained: Sequence[Trained], windows: Windows, num_windows: int, report: Report
+) -> list[Influence]:
+    """Of every model; none where one's says nothing, or where no matrix can be made."""
+    if windows.binned.num_neurons > MOST_NEURONS:
+        return []
+    if not all(member.model.supports_influence for member in trained):
+        return []
+    return [
+        influence.read(member.model, windows, num_windows=num_windows, report=report)
+        for member in trained
+    ]
+
+
+def _no_edges(coupling: Connectivity) -> tuple[pd.DataFrame, tuple[Note, ...]]:
+    """An edge table without edges, and why there can be none; no reason where there can."""
+    neurons = coupling.neurons
+    none = readout.edges([np.zeros((0, 0))], neurons.take(np.zeros(0, int)))
+    if len(neurons) <= MOST_NEURONS:
+        return none, ()
+    reason = (
+        f"no edge table: a matrix of {len(neurons)} x {len(neurons)} is not made. The "
+        "connectivity answers by cell type, by edge and at single times"
+    )
+    return none, (Note("too-many-neurons", "edges", reason),)
+
+
+def task_of(problem: FitTask) -> Task:
+    """What the recording is scored on."""
+    return Task(
+        binned=problem.binned,
+        split=problem.split,
+        held_out=problem.held_out,
+        counted=problem.counted,
+        co_smoothing=problem.co_smoothing,
+        blocks=blocks.make(
+            problem.binned,
+            problem.split,
+            trials=problem.aligned is not None,
+            context=problem.spec.context,
+        ),
+    )
+
+
+def _metrics(
+    problem: FitTask, trained: Sequence[Trained], scored: Scored, without: np.ndarray | None
+) -> dict[str, Any]:
+    """The scores, and what stands beside them.
+
+    Args:
+        without: predictions of the first seed's model without coupling.
+    """
+    task, mean, predictions = scored.task, scored.mean, scored.predictions
+    metrics = dict(scored.metrics)
+    if len(trained) > 1:
+        metrics["seeds"] = {
+            str(member.seed): scoring.scores(task, prediction)
+            for member, prediction in zip(trained, predictions, strict=True)
+        }
+    if mean.told is not None:
+        metrics["ensemble"] = mean.told
+    if without is not None:
+        metrics["coupling"] = scoring.paired_difference(task, predictions[0], without)
+    if problem.co_smoothing:
+        metrics["few_shot"] = held_out_neurons.few_shot(
+            task, problem.windows, mean.prediction, scored.rivals
+        )
+        averaged = [trained[number].model for number in mean.members]
+        benchmarked = benchmark.evaluate(problem, averaged, scored.rivals)
+        if benchmarked is not None:
+            metrics["benchmark"] = benchmarked
+    if problem.model_class.ablations:
+        best_model = _best(trained).model
+        metrics["necessity"] = _map_ablation(problem, _best(trained), task)
+        metrics["importance"] = map_ablation.scores(best_model, problem.windows, task)
+    return metrics
+
+
+def _baselines(problem: FitTask, report: Report) -> dict[str, Baseline]:
+    """The simple methods that belong to the model's task, from the windows that the model has."""
+    context = problem.spec.context
+    if problem.co_smoothing:
+        starts = readout.all_starts(problem.windows)
+        return baselines.co_smoothing(
+            problem.binned, problem.split, starts, context=context, report=report
+        )
+    link = getattr(problem.config, "link", "identity")
+    return baselines.next_bin(
+        problem.binned,
+        problem.split,
+        context=context,
+        link=link,
+        raw=problem.spec.inputs == "raw",
+        report=report,
+    )
+
+
+def _further(problem: FitTask, trained: Sequence[Trained], report: Report) -> list[Comparison]:
+    """Predictions beyond the next bin, where the model can make them."""
+    if not rollout.applies(problem.model_class, problem.windows):
+        return []
+    rolled = []
+    for number, member in enumerate(trained):
+        report(Progress("roll-out", number, len(trained), "models"))
+        rolled.append(
+            rollout.roll_out(
+                member.model, problem.windows, horizons=HORIZONS, splits=("val", "test")
+            )
+        )
+    contests = []
+    for horizon in HORIZONS:
+        prediction = np.mean([values[horizon] for values in rolled], axis=0)
+        reached = np.isfinite(prediction).any(axis=1)
+        if not all((reached & problem.split.bins(split)).any() for split in ("val", "test")):
+            continue  # the stretches of these splits are shorter than the way there
+        rivals = baselines.next_bin(
+            problem.binned,
+            problem.split,
+            context=problem.spec.context,
+            horizon=horizon,
+            report=report,
+        )
+        contests.append(Comparison(horizon, prediction, rivals))
+    return contests
+
+
+def _map_ablation(problem: FitTask, trained: Trained, task: Task) -> dict[str, Any]:
+    """What the score loses on test when the model's attention maps are replaced, by what replaces.
+
+    Near 0 means that the maps are not needed, and then they say little about coupling.
+    """
+
+    def score(maps: str | None = None) -> tuple[str, float]:
+        prediction = readout.predict(trained.model, problem.windows, splits=["test"], maps=maps)
+        return next(iter(scoring.scores(task, prediction)["test"].items()))
+
+    metric, learned = score()
+    several = len(problem.windows.starts("test")) > 1
+    replacements = [m for m in problem.model_class.ablations if several or m != "shuffled"]
+    loss = {maps: learned - score(maps)[1] for maps in replacements}
+    return {"metric": metric, "split": "test", "loss": loss}
+
+
+def _session(recording: Recording) -> dict[str, object]:
+    """What an exported file says of the session, by value."""
+    return {
+        "session_id": recording.session_id,
+        "identifier": recording.identifier,
+        "session_start_time": recording.session_start_time,
+        "session_description": recording.session_description,
+        "subject": dict(recording.subject),
+    }
+
+
+def _trials(problem: FitTask) -> pd.DataFrame | None:
+    """The trials whose windows were used, with the first bin of each; None without any."""
+    aligned = problem.aligned
+    if aligned is None:
+        return None
+    trials = aligned.trials.assign(first_bin=aligned.starts)
+    used = np.isin(aligned.starts, readout.all_starts(problem.windows))
+    return trials[used].reset_index(drop=True)
+
+
+def _best(trained: Sequence[Trained]) -> Trained:
+    return min(trained, key=lambda member: member.best)
+
+
+def _named(device: torch.device) -> str:
+    """The device in words: "cpu", or "cuda (…)" with the model of the card."""
+    if device.type != "cuda":
+        return device.type
+    return f"cuda ({torch.cuda.get_device_name(device)})"
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return np.ascontiguousarray(tensor.detach().cpu().numpy())

@@ -1,0 +1,1 @@
+"""The stages that a fit may run after training, one file each."""

@@ -1,0 +1,329 @@
+"""The same model trained again, on surrogates and on halves of the data: what `significance` needs.
+
+Every refit has the options of the fit it is compared with. Halves start at random, each from a seed
+of its own: where the start leaves traces in a matrix, as between thin maps, refits from one seed
+would agree on them, and the standard error would not know. Sessions of a joint fit are drawn anew
+together and refitted together; what is read is kept apart. Each matrix is kept in the run
+directory, so that an interrupted run goes on where it was.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from nwbdyn.data.pooling import PooledWindows
+from nwbdyn.data.windows import Windows
+from nwbdyn.errors import ConfigError
+from nwbdyn.fitting.stages import surrogate_data
+from nwbdyn.fitting.task import FitTask
+from nwbdyn.fitting.train_models import RunContext, TrainingTask
+from nwbdyn.inference import influence, readout
+from nwbdyn.inference.readout import MOST_NEURONS
+from nwbdyn.models.base import CO_SMOOTHING, Model
+from nwbdyn.progress import Progress
+from nwbdyn.results import run_directory
+from nwbdyn.results.fit_results import Fit
+from nwbdyn.statistics import artefacts, significance
+from nwbdyn.statistics.significance import INFLUENCE, WEIGHT, NullSamples
+from nwbdyn.statistics.surrogates import SHIFT, TRIALS, Null
+from nwbdyn.training.batched import BatchedModel, train_batched
+from nwbdyn.training.trainer import Trained, train
+
+AnyWindows = Windows | PooledWindows
+Cut = TypeVar("Cut", bound=AnyWindows)
+
+HALF_PAIRS = 5  # pairs of complementary halves: ten refits
+TOGETHER = 10  # refits that are in memory at a time
+
+
+def check(problem: FitTask, null: Null) -> None:
+    """Refuse a null that this problem has no answer to.
+
+    Raises:
+        ConfigError: a model whose influence says nothing, trials without a table or that overlap,
+            or too many neurons.
+    """
+    if problem.co_smoothing:
+        with torch.random.fork_rng([]):
+            model = problem.model_class(problem.config, problem.layout)
+        if not model.supports_influence:
+            raise ConfigError(
+                f"--null: attention maps of {problem.name} are no couplings. What is tested is its "
+                "predictive influence, and that has a meaning where it was trained with all inputs "
+                "on one side of a bin hidden: add --set causal_mask_ratio=0.2."
+            )
+    if null.kind == TRIALS:
+        if surrogate_data.trials(problem) is None:
+            raise ConfigError(
+                "--null trials:K shuffles trials, and windows have to stay inside them: name the "
+                f"interval table with --trials, or use --null {SHIFT}:{null.number}."
+            )
+        if problem.aligned is not None:
+            starts = np.sort(problem.aligned.starts)
+            overlap = int((np.diff(starts) < problem.windows.length).sum())
+            if overlap:
+                raise ConfigError(
+                    f"--null trials:K: {overlap} of {len(starts)} windows reach into the next "
+                    f"one, and cannot be exchanged. Use --null {SHIFT}:{null.number}, or align "
+                    "to shorter windows with --trials."
+                )
+    if problem.binned.num_neurons > MOST_NEURONS:
+        raise ConfigError(
+            f"--null: {problem.binned.num_neurons} neurons have no edge table; the limit is "
+            f"{MOST_NEURONS}. Choose neurons with --where."
+        )
+
+
+def count(null: Null, *, states: bool = False) -> int:
+    """How many trainings a null takes beside the fit itself.
+
+    Args:
+        states: with the simulations for differences between states.
+    """
+    return null.number + 2 * HALF_PAIRS + (null.number if states else 0)
+
+
+def with_edge_statistics(
+    fitted: Fit,
+    problem: FitTask,
+    trained: Sequence[Trained],
+    null: Null,
+    place: RunContext,
+    *,
+    influence_windows: int = influence.NUM_WINDOWS,
+) -> Fit:
+    """The fit, with what refits say of its edges in `edges` and in metrics["edges"].
+
+    Args:
+        influence_windows: test windows that a predictive influence is averaged over, at most.
+    """
+    evidence = collect(
+        problem, trained, null, place, seed=fitted.seed, influence_windows=influence_windows
+    )
+    return with_evidence(fitted, problem, evidence)
+
+
+def with_evidence(fitted: Fit, problem: FitTask, evidence: NullSamples) -> Fit:
+    """The fit, with what refits that were made already say of its edges."""
+    neurons = fitted.connectivity.neurons
+    flags, told = artefacts.flags(neurons, _unfinished(fitted, problem))
+    coupling = fitted.metrics.get("coupling")
+    edges, summary, withheld = significance.edge_statistics(
+        fitted.edges,
+        neurons.ids,
+        evidence,
+        coupling=coupling if isinstance(coupling, dict) else None,
+        uncalibrated=problem.model_class.q_withheld_reason(problem.config, problem.layout),
+        flags=flags,
+    )
+    return replace(
+        fitted,
+        edges=edges,
+        connectivity=replace(fitted.connectivity, tested=edges),
+        metrics=fitted.metrics | {"edges": summary},
+        notes=(*fitted.notes, *told, *withheld),
+    )
+
+
+def collect(
+    problem: FitTask,
+    trained: Sequence[Trained],
+    null: Null,
+    place: RunContext,
+    *,
+    seed: int,
+    influence_windows: int = influence.NUM_WINDOWS,
+) -> NullSamples:
+    """Train on every surrogate and half-sample of a recording; arguments as for `collect_each`."""
+    (evidence,) = collect_each(
+        {problem.windows.session: problem},
+        problem,
+        trained,
+        null,
+        place,
+        seed=seed,
+        influence_windows=influence_windows,
+    ).values()
+    return evidence
+
+
+def collect_each(
+    problems: Mapping[str, FitTask],
+    posed: TrainingTask,
+    trained: Sequence[Trained],
+    null: Null,
+    place: RunContext,
+    *,
+    seed: int,
+    influence_windows: int = influence.NUM_WINDOWS,
+) -> dict[str, NullSamples]:
+    """Train on every surrogate and half-sample of some sessions; session -> what that says of it.
+
+    Args:
+        problems: session -> its bins, split and windows.
+        posed: what one model is trained on: that problem, or all of them together.
+        trained: the models of the recordings themselves, one per seed.
+        seed: of the draws and of the refits on surrogates; those on halves take the following ones.
+        influence_windows: as for `with_edge_statistics`.
+    """
+    made = {name: surrogate_data.recipe(problem, null) for name, problem in problems.items()}
+
+    def surrogate(numbers: Sequence[int]) -> list[AnyWindows]:
+        draws = [np.random.default_rng([seed, number, 0]) for number in numbers]
+        return [
+            _all_at_once(
+                [
+                    surrogate_data.windows_over(problem, made[name][0](draw))
+                    for name, problem in problems.items()
+                ]
+            )
+            for draw in draws
+        ]
+
+    chosen: list[list[np.ndarray]] = []
+    for number in range(HALF_PAIRS):
+        draw = np.random.default_rng([seed, number, 1])
+        half = [surrogate_data.half_of_blocks(problem, draw) for problem in problems.values()]
+        chosen += [half, [~one for one in half]]
+
+    def half_sample(numbers: Sequence[int]) -> list[AnyWindows]:
+        return [
+            _all_at_once(
+                [
+                    surrogate_data.windows_over(problem, problem.binned, targets=targets)
+                    for problem, targets in zip(problems.values(), chosen[k], strict=True)
+                ]
+            )
+            for k in numbers
+        ]
+
+    def read(model: Model, windows: AnyWindows) -> np.ndarray:
+        if isinstance(windows, Windows):
+            return matrix(model, windows, influence_windows=influence_windows)
+        return np.concatenate([matrix(model, one).ravel() for one in windows.sessions])
+
+    own_seeds = range(seed + 1, seed + 1 + 2 * HALF_PAIRS)
+    drawn = matrices(posed, "null", surrogate, [seed] * null.number, place, read=read)
+    halves = matrices(posed, "half", half_sample, own_seeds, place, read=read)
+    found: dict[str, NullSamples] = {}
+    first = 0
+    for name, problem in problems.items():
+        own = [
+            matrix(member.model, problem.windows, influence_windows=influence_windows)
+            for member in trained
+        ]
+        size, shape = own[0].size, own[0].shape
+        part = slice(first, first + size)
+        found[name] = NullSamples(
+            weight=np.mean(own, axis=0),
+            null=drawn.reshape(len(drawn), -1)[:, part].reshape(-1, *shape),
+            halves=halves.reshape(len(halves), -1)[:, part].reshape(HALF_PAIRS, 2, *shape),
+            kind=null.kind,
+            hypothesis=made[name][1],
+            tested=INFLUENCE if problem.co_smoothing else WEIGHT,
+        )
+        first += size
+    return found
+
+
+def matrix(
+    model: Model, windows: Windows, *, influence_windows: int = influence.NUM_WINDOWS
+) -> np.ndarray:
+    """(N, N) float64 [post, pre] what is tested, in the model's own units.
+
+    The mean coupling over every window; of a co-smoothing model, whose maps are no couplings, the
+    mean predictive influence over at most `influence_windows` test windows.
+    """
+    if model.target == CO_SMOOTHING:
+        return influence.read(model, windows, num_windows=influence_windows).mean
+    return readout.connectivity(model, windows).mean().to_numpy().astype(np.float64)
+
+
+def _unfinished(fitted: Fit, problem: FitTask) -> np.ndarray | None:
+    """(n, N) recorded minus predicted in training bins; None where the model saw what it says."""
+    if problem.co_smoothing:
+        return None  # rates of held-in neurons are reconstructions
+    rows = problem.split.bins("train")
+    recorded = fitted.predictions.recorded
+    assert recorded is not None
+    return recorded[rows] - fitted.predictions.values[rows]
+
+
+def matrices(
+    problem: TrainingTask,
+    name: str,
+    windows_of: Callable[[Sequence[int]], Sequence[Cut]],
+    seeds: Sequence[int],
+    place: RunContext,
+    *,
+    read: Callable[[Model, Cut], np.ndarray],
+) -> np.ndarray:
+    """(len(seeds), …) what is read from refits, or is in the run directory already.
+
+    Args:
+        name: of the refits, in the run directory and to who watches.
+        windows_of: the windows of refits by their numbers, TOGETHER of them at a time at most.
+        seeds: of the refits.
+        read: from a trained model and its windows.
+    """
+    number = len(seeds)
+    folder = place.folder(run_directory.REFITS)
+    files = {} if folder is None else {k: folder / f"{name}-{k}.npy" for k in range(number)}
+
+    def kept() -> dict[int, np.ndarray]:
+        there = {k: file for k, file in files.items() if place.resume and file.exists()}
+        return {k: np.load(file, allow_pickle=False) for k, file in there.items()}
+
+    def refitted(numbers: Sequence[int]) -> dict[int, np.ndarray]:
+        windows = windows_of(numbers)
+        models = _models(problem, windows, [seeds[k] for k in numbers])
+        refits = zip(models, windows, strict=True)
+        return {k: read(*refit) for k, refit in zip(numbers, refits, strict=True)}
+
+    made = place.team.broadcast_from_rank0(kept)
+    left = [k for k in range(number) if k not in made]
+    together = TOGETHER * place.team.size
+    for chunk in (left[first : first + together] for first in range(0, len(left), together)):
+        place.report(Progress(name, len(made), number, "refits"))
+        new = place.team.scatter(chunk, refitted)
+        for k in chunk if files else ():
+            with (
+                run_directory.atomic_write(files[k]) as unfinished,
+                unfinished.open("wb") as opened,
+            ):
+                np.save(opened, new[k], allow_pickle=False)
+        made |= new
+    place.report(Progress(name, number, number, "refits"))
+    return np.stack([made[k] for k in range(number)])
+
+
+def _all_at_once(sessions: Sequence[Windows]) -> AnyWindows:
+    return sessions[0] if len(sessions) == 1 else PooledWindows(sessions)
+
+
+def _models(
+    problem: TrainingTask, windows: Sequence[AnyWindows], seeds: Sequence[int]
+) -> list[Model]:
+    """The problem's model trained on each of these, together where that is faster."""
+    device = problem.windows.device
+    each = list(zip(windows, seeds, strict=True))
+    if problem.adopted is None:
+        members = [BatchedModel(problem.config, one, seed) for one, seed in each]
+        trained = train_batched(problem.model_class, problem.layout, members, device=device)
+    else:
+        trained = [
+            train(
+                problem.model_class,
+                problem.config,
+                problem.layout,
+                one,
+                seed=seed,
+                device=device,
+                adopted=problem.adopted.state,
+            )
+            for one, seed in each
+        ]
+    return [one.model for one in trained]

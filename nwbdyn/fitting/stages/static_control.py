@@ -1,0 +1,132 @@
+"""Whether a coupling that changes over time says more than one that does not.
+
+A_t x_t is constrained by the data and A_t is not: any B_t with B_t x_t = 0 may be added. A constant
+coupling under a drive that varies can look as if it changed, and freezing the mean of A is no test,
+because the model was trained to use what is then taken away. So the same architecture is trained
+again with an A that cannot see the activity, and both predict the test blocks. Unless A(t) is
+better there, and better than the best baseline, differences over time and state are not supported.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nwbdyn.connectivity.connectivity import Connectivity
+from nwbdyn.evaluation import scoring, verdict
+from nwbdyn.fitting.assemble import task_of
+from nwbdyn.fitting.task import FitTask
+from nwbdyn.fitting.train_models import RunContext, TrainingTask
+from nwbdyn.inference import readout
+from nwbdyn.progress import Progress
+from nwbdyn.recording import Note
+from nwbdyn.results.fit_results import Fit
+from nwbdyn.training.trainer import Trained, train
+
+MOST_WINDOWS = 500  # evenly spaced, over which the variance of edges is taken
+MOST_NUMBERS = 2**24  # weights that are held at once
+
+
+def with_dynamics(fitted: Fit, problem: FitTask, own: Trained, refit: Trained | None) -> Fit:
+    """The fit with metrics["dynamics"], and a note where differences over time are not supported.
+
+    "static_share" and "state_share" of the mean square of A(t) over edges, which add up to 1;
+    "static": what A(t) adds on test to the refit, as `evaluation.compare` says, None for a model
+    whose A is constant anyway; "baseline": the best one; "against_baseline": what the fit adds on
+    test to that, as for "static", None without one; "beats_baseline": as for the fit;
+    "supported": True, False, or None where there is no such refit; "stable_over_seeds" and
+    "stable_over_halves": share of edges with one sign throughout, None where not known.
+
+    Args:
+        own: the model of the first seed.
+        refit: the same with a constant A, as `train_static` gives it.
+    """
+    share = static_share(fitted.connectivity, fitted.edges)
+    static = None if refit is None else against_static(problem, own, refit)
+    beats = fitted.metrics["beats_baseline"]
+    found: dict[str, Any] = {
+        "static_share": share,
+        "state_share": None if share is None else 1 - share,
+        "static": static,
+        "baseline": fitted.metrics["primary"]["baseline"],  # type: ignore[index]
+        "against_baseline": against_baseline(fitted.metrics),
+        "beats_baseline": beats,
+        "supported": None if static is None else bool(verdict.above_zero(static) and beats),
+        "stable_over_seeds": _stable(fitted.edges, "sign_agreement"),
+        "stable_over_halves": _stable(fitted.edges, "half_split_agreement"),
+    }
+    notes = fitted.notes
+    if found["supported"] is False:
+        reason = f"differences over time and state are not supported: {verdict.unbeaten(found)}"
+        notes = (*notes, Note("static-suffices", "connectivity", reason))
+    return replace(fitted, metrics=fitted.metrics | {"dynamics": found}, notes=notes)
+
+
+def against_baseline(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a fit adds on test to its best baseline, as `evaluation.compare` says it."""
+    primary = metrics["primary"]
+    metric, split, name = primary["metric"], primary["split"], primary["baseline"]
+    if name is None:
+        return None
+    own, other = metrics["model"][split][metric], metrics["baselines"][name][split][metric]
+    interval = metrics["intervals"]["difference"].get(split, {}).get(metric)
+    compared = {"metric": metric, "split": split, "with": own, "without": other}
+    return compared | {"adds": own - other, "interval": interval}
+
+
+def static_share(connectivity: Connectivity, edges: pd.DataFrame) -> float | None:
+    """Sum over edges of mean(A)^2 over that of mean(A^2), over windows; None without a weight.
+
+    Args:
+        edges: pre and post ids of those that count.
+    """
+    windows = np.linspace(0, connectivity.num_windows - 1, MOST_WINDOWS).astype(int)
+    mask = np.isin(np.arange(connectivity.num_windows), windows)
+    step = max(1, MOST_NUMBERS // int(mask.sum()))
+    constant = whole = 0.0
+    for first in range(0, len(edges), step):
+        part = edges.iloc[first : first + step]
+        weights = connectivity.over_time(part["pre"], part["post"], mask=mask).to_numpy()
+        weights = weights.astype(np.float64)  # (windows, edges)
+        constant += float(np.square(weights.mean(axis=0)).sum())
+        whole += float(np.square(weights).mean(axis=0).sum())
+    return constant / whole if whole > 0 else None
+
+
+def train_static(problem: TrainingTask, own: Trained, place: RunContext) -> Trained | None:
+    """The same model, seed and data, with a constant A.
+
+    None for a model whose A is constant anyway, or that was fitted without coupling.
+    """
+    config = problem.config
+    if getattr(config, "static", True) or not getattr(config, "coupling", True):
+        return None
+    place.report(Progress("constant coupling", 0, 1, "fits"))
+    refit = train(
+        problem.model_class,
+        replace(config, static=True),  # type: ignore[call-arg]
+        problem.layout,
+        problem.windows,
+        seed=own.seed,
+        device=problem.windows.device,
+        folder=place.folder("static"),
+        resume=place.resume,
+        report=place.report,
+    )
+    place.report(Progress("constant coupling", 1, 1, "fits"))
+    return refit
+
+
+def against_static(problem: FitTask, own: Trained, refit: Trained) -> dict[str, Any]:
+    """What A(t) adds on test to the refit with a constant A, as `evaluation.compare` says it."""
+    ours, theirs = (readout.predict(one.model, problem.windows) for one in (own, refit))
+    return scoring.paired_difference(task_of(problem), ours, theirs)
+
+
+def _stable(edges: pd.DataFrame, column: str) -> float | None:
+    """Share of edges for which everybody agrees on the sign."""
+    if column not in edges or edges[column].isna().all():
+        return None
+    return float((edges[column] == 1).mean())

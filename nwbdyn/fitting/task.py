@@ -1,0 +1,416 @@
+"""One recording, one model, and everything that is decided before training: bins, split, windows.
+
+What does not fit together is refused here, with the value, what was expected and what to do.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from hashlib import sha256
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+
+import numpy as np
+import pandas as pd
+import torch
+
+from nwbdyn import models, nlb
+from nwbdyn.data import binning, splits
+from nwbdyn.data.binning import Binned
+from nwbdyn.data.splits import FEWEST_HELD_OUT, SPLITS, Split
+from nwbdyn.data.trials import tables, with_trials
+from nwbdyn.data.windows import Windows
+from nwbdyn.errors import ConfigError, DataError, not_among
+from nwbdyn.models.base import CO_SMOOTHING, BaseConfig, Layout, Model, WindowSpec
+from nwbdyn.nlb import Aligned
+from nwbdyn.recording import COUNTS, Note, Recording, SpikeTimes, Traces
+from nwbdyn.training.pretrained import Pretrained
+
+SESSION = "0"  # the key of the one session of a fit
+HELD_OUT_SHARE = 0.25  # of the neurons, where the file does not say which are held out
+DRAWS = 5  # of them, over which a score is averaged
+_AT_LEAST_ONE = ("epochs", "updates", "batch_size", "patience", "validate_every")
+_NOT_NEGATIVE = ("learning_rate", "weight_decay", "clip_norm")
+
+
+@dataclass(frozen=True)
+class FitTask:
+    """A recording as one model will see it."""
+
+    recording: Recording
+    name: str  # of the model
+    model_class: type[Model]
+    config: BaseConfig
+    layout: Layout
+    binned: Binned
+    split: Split
+    windows: Windows
+    aligned: Aligned | None  # the trials that windows are cut to, for co-smoothing models
+    trials: str | None  # the interval table that was named
+    fold: tuple[int, int] | None
+    tried: tuple[BaseConfig, ...] = ()  # of a sweep: what was asked for, to be judged on validation
+    adopted: Pretrained | None = None  # a fitted model whose shared weights are taken over
+
+    @property
+    def spec(self) -> WindowSpec:
+        return self.windows.spec
+
+    @property
+    def co_smoothing(self) -> bool:
+        return self.model_class.target == CO_SMOOTHING
+
+    @property
+    def horizon(self) -> int:
+        """Bins ahead of the last input; 0 for co-smoothing."""
+        return 0 if self.co_smoothing else 1
+
+    @property
+    def held_out(self) -> np.ndarray:
+        """(N,) bool."""
+        return ~self.split.held_in
+
+    @property
+    def held_out_stated(self) -> bool:
+        """True where the file itself says which neurons are held out."""
+        return splits.stated_held_out(self.binned.neurons.table) is not None
+
+    @property
+    def counted(self) -> np.ndarray:
+        """(num_bins,) bool, the bins that are scored: no forward bins of a co-smoothing model."""
+        if not self.co_smoothing:
+            return np.ones(self.binned.num_bins, bool)
+        starts = np.concatenate([self.windows.starts(name) for name in SPLITS[: splits.GAP]])
+        counted = np.zeros(self.binned.num_bins, bool)
+        counted[(starts[:, None] + np.arange(self.spec.context)).ravel()] = True
+        return counted
+
+    @property
+    def digest(self) -> str:
+        """Of what is fitted, as "sha256:…": values, time, valid, covariates, split and held-in."""
+        digest = sha256()
+        for array in (
+            self.binned.values,
+            self.binned.time,
+            self.binned.valid,
+            self.binned.covariates,
+            self.split.labels,
+            self.split.held_in,
+        ):
+            digest.update(f"{array.dtype.str} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return f"sha256:{digest.hexdigest()}"
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """Everything that was skipped, changed or odd on the way here."""
+        aligned = self.aligned.notes if self.aligned is not None else ()
+        return (*self.recording.notes, *self.binned.notes, *aligned, *self.windows.notes)
+
+    def with_config(self, config: BaseConfig) -> "FitTask":
+        """The same bins, split and targets, with the windows of another Config.
+
+        Raises:
+            ConfigError: a co-smoothing model whose windows would be cut in another way; then other
+                bins would be scored.
+        """
+        spec = self.model_class.windows(config, self.layout)
+        if spec == self.spec:
+            return replace(self, config=config)
+        if self.co_smoothing:
+            raise ConfigError(
+                f"{self.name} cannot try windows of {spec.context} + {spec.forward} bins beside "
+                f"{self.spec.context} + {self.spec.forward}: they score other bins. Fit each length"
+                " on its own."
+            )
+        scored = [self.windows.starts(name) + self.spec.context for name in SPLITS[: splits.GAP]]
+        windows = Windows(
+            self.binned,
+            self.split,
+            spec,
+            starts=np.concatenate(scored) - spec.context,
+            session=self.windows.session,
+            neuron_ids=self.layout.neuron_ids[self.windows.session],
+            device=self.windows.device,
+            target=self.model_class.target,
+        )
+        return replace(self, config=config, windows=windows)
+
+    def described(self) -> dict[str, Any]:
+        """The decisions, in plain values: model, config, binning, split, source."""
+        source, activity = self.recording.source, self.recording.activity
+        traces = activity if isinstance(activity, Traces) else None
+        return {
+            "model": self.name,
+            "config": asdict(self.config),
+            "binning": {
+                "chosen": self.recording.chosen or None,
+                "bin_width": self.binned.bin_width,
+                "quantity": self.binned.quantity,
+                "num_bins": self.binned.num_bins,
+                "num_neurons": self.binned.num_neurons,
+                "covariates": list(self.binned.covariate_names),
+                "trials": self.trials,
+                "aligned_trials": None if self.aligned is None else len(self.aligned.starts),
+                "context": self.spec.context,
+                "forward": self.spec.forward,
+                "inputs": self.spec.inputs,
+                "tensors": self.digest,
+                "series_path": None if traces is None else traces.series_path,
+                "series_object_id": None if traces is None else traces.series_object_id,
+            },
+            "split": {
+                "rule": self.split.rule,
+                "seed": self.split.seed,
+                "fold": None if self.fold is None else list(self.fold),
+                "bins": {name: int(self.split.bins(name).sum()) for name in SPLITS},
+                "held_out": self.binned.neurons.ids[self.held_out].tolist(),
+            },
+            "source": {"uri": source.uri, "digest": source.digest},
+        }
+
+
+def build_task(
+    recording: Recording,
+    model: str,
+    *,
+    seed: int,
+    bin_width: float | None = None,
+    options: Mapping[str, object] = {},
+    trials: str | None = None,
+    covariates: Sequence[str] = (),
+    fold: tuple[int, int] | None = None,
+    device: torch.device | str = "cpu",
+    among: Sequence[Mapping[str, object]] = ({},),
+) -> FitTask:
+    """Bin, split and cut a recording for a model; arguments as in `fitting.fit`.
+
+    Args:
+        among: options that go on top of `options`, one set for each Config that is to be tried. The
+            problem takes the one that sees farthest back, and its split leaves room for that, so
+            that all are judged on the same bins (see `Problem.with_config`).
+
+    Raises:
+        ConfigError: an unknown model or option, or options that contradict the data.
+        DataError: activity this model does not take, fewer than two usable neurons, no such
+            interval table, or a recording too short to split.
+    """
+    model_class = models.load(model)
+    _check_quantity(recording, model, model_class)
+    aligned_elsewhere = trials is not None and trials not in tables(recording)
+    if trials is not None:
+        recording = with_trials(recording, trials)
+    hold_out = model_class.target == CO_SMOOTHING
+    known = nlb.recognise(recording) if hold_out and not aligned_elsewhere else None
+    if bin_width is None and isinstance(recording.activity, SpikeTimes):
+        bin_width = known.bin_width if known is not None else model_class.spike_bin_width
+    binned = binning.bin_recording(recording, bin_width=bin_width, covariates=covariates)
+    if binned.num_neurons < 2:
+        raise DataError(
+            f"{recording.source.name} has {binned.num_neurons} usable neuron of "
+            f"{len(recording.neurons)}; a coupling needs two. `nwbdyn inspect` says what was "
+            "left out, and why."
+        )
+    aligned = None
+    if hold_out and binned.trials is not None and (known is not None or trials is not None):
+        aligned = nlb.align(binned, _labelled(binned.trials), known)
+    elif trials is not None:
+        binned = _inside_trials(binned)
+    share = max(HELD_OUT_SHARE, FEWEST_HELD_OUT / binned.num_neurons)
+    held_in = splits.make(
+        binned, seed=seed, hold_out=hold_out, gap=0, fold=fold, heldout_fraction=share
+    ).held_in
+    if hold_out:
+        _check_held_out(recording, held_in)
+    layout = Layout(
+        neuron_ids={SESSION: tuple(range(binned.num_neurons))},
+        held_in={SESSION: tuple(held_in.tolist())},
+        bin_width=binned.bin_width,
+        quantity=binned.quantity,
+        num_covariates=binned.covariates.shape[1],
+        trial_bins=None if aligned is None else (aligned.observed, aligned.forward),
+        cell_types=cell_types(binned.neurons.table),
+    )
+    configs = [configure(model, model_class, layout, {**options, **more}) for more in among]
+    config = max(configs, key=lambda one: model_class.windows(one, layout).context)
+    spec = model_class.windows(config, layout)
+    split = splits.make(
+        binned,
+        seed=seed,
+        hold_out=hold_out,
+        gap=spec.context,
+        fold=fold,
+        heldout_fraction=share,
+    )
+    if not (split.bins("train") & binned.valid).any():
+        raise DataError(
+            f"{recording.source.name} has {int(binned.valid.sum())} usable bins of "
+            f"{binned.bin_width:g} s, too few for a context of {spec.context}: nothing is left to "
+            f"train on. Ask for a shorter one with --set {_context_field(config)}=BINS, or pass a "
+            "smaller --bin-width."
+        )
+    windows = Windows(
+        binned,
+        split,
+        spec,
+        starts=None if aligned is None else aligned.starts,
+        session=SESSION,
+        device=device,
+        target=model_class.target,
+    )
+    for name in ("train", "val", "test"):
+        windows.starts(name)  # raises, with advice, where nothing fits
+    return FitTask(
+        recording=recording,
+        name=model,
+        model_class=model_class,
+        config=config,
+        layout=layout,
+        binned=binned,
+        split=split,
+        windows=windows,
+        aligned=aligned,
+        trials=trials,
+        fold=fold,
+        tried=tuple(configs) if len(configs) > 1 else (),
+    )
+
+
+def num_draws(asked: int | None, *, co_smoothing: bool, stated: bool) -> int:
+    """Draws of held-out neurons that a fit takes.
+
+    Args:
+        asked: None for the default.
+        co_smoothing: whether the model predicts held-out neurons.
+        stated: whether the file says which they are.
+    """
+    if not co_smoothing or stated:
+        return 1
+    return DRAWS if asked is None else asked
+
+
+def configure(
+    name: str, model_class: type[Model], layout: Layout, options: Mapping[str, object]
+) -> BaseConfig:
+    """The model's Config for these data, or a ConfigError that says what can be asked for."""
+    check_options(name, model_class, options)
+    chosen = {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}
+    try:
+        return model_class.configure(layout, **chosen)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name} cannot be set up so: {error}.") from error
+
+
+def check_options(name: str, model_class: type[Model], options: Mapping[str, object]) -> None:
+    """Refuse options that no recording could be fitted with.
+
+    Raises:
+        ConfigError: an unknown option, or a value of another type.
+    """
+    presets = model_class.presets
+    allowed = {item.name for item in fields(model_class.Config)}
+    allowed |= {"preset"} if presets else set()
+    for option, value in options.items():
+        if option not in allowed:
+            raise ConfigError(f"{name} has no option {option!r}{not_among(option, allowed)}")
+        if option != "preset":
+            _check_value(name, model_class, option, value)
+        elif value is not None and str(value) not in presets:
+            raise ConfigError(f"{name} has no preset {value!r}{not_among(str(value), presets)}")
+
+
+def _check_value(name: str, model_class: type[Model], option: str, value: object) -> None:
+    """Refuse a value of another type than the field's, or a number that makes no sense."""
+    hint = get_type_hints(model_class.Config)[option]
+    kinds = tuple(getattr(kind, "__origin__", kind) for kind in get_args(hint) or (hint,))
+    if list in map(type, (value,)) and tuple in kinds:
+        return
+    if isinstance(value, bool) and bool not in kinds:
+        fits = False
+    elif isinstance(value, int) and float in kinds:
+        fits = True
+    else:
+        fits = isinstance(value, kinds)
+    if not fits:
+        expected = " or ".join("none" if k is NoneType else k.__name__ for k in kinds)
+        raise ConfigError(f"{name}: {option} is {value!r}; it takes {expected}.")
+    if option in _AT_LEAST_ONE and isinstance(value, int) and value < 1:
+        raise ConfigError(f"{name}: {option} is {value}; it is at least 1.")
+    if option in _NOT_NEGATIVE and isinstance(value, int | float) and value < 0:
+        raise ConfigError(f"{name}: {option} is {value}; it is not negative.")
+
+
+def training_length(epochs: int | None, options: Mapping[str, object]) -> dict[str, object]:
+    """What a number of epochs means for a model that may count updates.
+
+    Raises:
+        ConfigError: `options` say how long, too.
+    """
+    if epochs is None:
+        return {}
+    twice = [name for name in ("epochs", "updates") if options.get(name) is not None]
+    if twice:
+        raise ConfigError(
+            f"How long to train is said twice: epochs is {epochs}, and {twice[0]} among the "
+            f"options is {options[twice[0]]}. Give one of them."
+        )
+    return {"epochs": epochs, "updates": None}
+
+
+def _context_field(config: BaseConfig) -> str:
+    """The option that says how many bins a window holds."""
+    return "history" if hasattr(config, "history") else "context"
+
+
+def _check_quantity(recording: Recording, name: str, model_class: type[Model]) -> None:
+    spikes = isinstance(recording.activity, SpikeTimes)
+    quantity = COUNTS if isinstance(recording.activity, SpikeTimes) else recording.activity.quantity
+    if quantity in model_class.quantities:
+        return
+    able = [n for n in models.names() if quantity in models.load(n).quantities]
+    held = "spike times" if spikes else f"{quantity} traces"
+    raise DataError(
+        f"{name} takes {', '.join(sorted(model_class.quantities))}; {recording.source.name} holds "
+        f"{held}. Models for these: {', '.join(able) or 'none'}."
+    )
+
+
+def _check_held_out(recording: Recording, held_in: np.ndarray) -> None:
+    """Refuse scores of a handful of neurons, which say more of these than of the model."""
+    num_in, num_out = int(held_in.sum()), int((~held_in).sum())
+    if num_out >= FEWEST_HELD_OUT and num_in >= FEWEST_HELD_OUT:
+        return
+    raise DataError(
+        f"{recording.source.name} has {len(held_in)} usable units, {num_out} of them held out; "
+        f"co-smoothing needs {FEWEST_HELD_OUT} held-out and {FEWEST_HELD_OUT} held-in ones. Mark "
+        "them in the units' `heldout` column, record more units, or fit a model of the next bin, "
+        "such as netformer."
+    )
+
+
+def _labelled(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials that the file's `split` column gives to a split; all without such a column."""
+    if "split" not in trials:
+        return trials
+    names = trials["split"].astype(str).str.lower().replace("validation", "val")
+    named = names.isin(SPLITS[: splits.GAP])
+    return trials[named] if named.any() else trials
+
+
+def _inside_trials(binned: Binned) -> Binned:
+    """Bins outside every trial are unusable, and no window crosses from one trial to the next."""
+    assert binned.trials is not None
+    starts = binned.trials["start_time"].to_numpy(float)
+    stops = binned.trials["stop_time"].to_numpy(float)
+    trial = np.searchsorted(starts, binned.time, side="right") - 1
+    inside = (trial >= 0) & (binned.time < stops[np.maximum(trial, 0)])
+    changes = np.diff(trial, prepend=trial[0]) != 0
+    changes |= np.diff(binned.segment, prepend=binned.segment[0]) != 0
+    return replace(binned, valid=binned.valid & inside, segment=np.cumsum(changes))
+
+
+def cell_types(table: pd.DataFrame) -> tuple[int, ...] | None:
+    """A number per neuron's type in alphabetical order, -1 = unknown; None without labels."""
+    if "cell_type" not in table:
+        return None
+    labels = table["cell_type"].replace("", None)
+    numbers, _ = pd.factorize(labels, sort=True)
+    return tuple(numbers.tolist()) if labels.notna().any() else None

@@ -1,0 +1,328 @@
+"""The models that one fit trains: the options that validation picks, one per seed, one uncoupled.
+
+Each trains in a folder of its own inside the run, so that an interrupted fit goes on where it was.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nwbdyn.data.pooling import PooledWindows
+from nwbdyn.data.windows import Windows
+from nwbdyn.errors import FitError
+from nwbdyn.fitting.task import FitTask
+from nwbdyn.inference import readout
+from nwbdyn.models.base import BaseConfig, Layout, Model
+from nwbdyn.progress import Progress, Report, silent
+from nwbdyn.training.batched import BatchedModel, try_train_batched
+from nwbdyn.training.distributed import SINGLE_PROCESS, ProcessGroup
+from nwbdyn.training.pretrained import Pretrained
+from nwbdyn.training.trainer import Trained, train
+
+
+class TrainingTask(Protocol):
+    """What is trained here: one recording's `Problem`, or several recordings' `Joint`."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def model_class(self) -> type[Model]: ...
+    @property
+    def config(self) -> BaseConfig: ...
+    @property
+    def layout(self) -> Layout: ...
+    @property
+    def windows(self) -> Windows | PooledWindows: ...
+    @property
+    def adopted(self) -> Pretrained | None: ...
+    def with_config(self, config: BaseConfig) -> Self: ...
+
+
+TaskT = TypeVar("TaskT", bound=TrainingTask)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One training among several of a fit, in values that another process can take."""
+
+    model_class: type[Model]
+    config: BaseConfig
+    layout: Layout
+    windows: Windows | PooledWindows  # on the CPU
+    seed: int
+    folder: Path | None
+    adopted: Mapping[str, Tensor] | None = None
+
+    def train(self, report: Report = silent, *, device: torch.device | str = "cpu") -> Trained:
+        """Train it, or go on with what is in its folder."""
+        device = torch.device(device)
+        return train(
+            self.model_class,
+            self.config,
+            self.layout,
+            self.windows.to(device),
+            seed=self.seed,
+            device=device,
+            folder=self.folder,
+            resume=True,
+            adopted=self.adopted,
+            report=report,
+        )
+
+
+@dataclass(frozen=True)
+class FailedTraining:
+    """Why a candidate cannot be chosen, and how far it came."""
+
+    validation: float | None  # loss
+    epoch: int | None
+    reason: str
+
+
+class TrainingExecutor(Protocol):
+    """What trains many candidates at once, elsewhere."""
+
+    def train(
+        self, candidates: Sequence[Candidate], folder: Path | None, report: Report = silent
+    ) -> Mapping[int, FailedTraining]:
+        """Leave each in its folder as `training.train` does; those that came to nothing, and why.
+
+        Args:
+            folder: for what the engine writes; every process can reach it.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """Where a fit keeps what it trains, whether it goes on with what is there, and who watches."""
+
+    run: Path | None = None  # the run directory; None keeps everything in memory
+    resume: bool = False
+    report: Report = silent
+    engine: TrainingExecutor | None = None  # None trains in this process, one after the other
+    team: ProcessGroup = SINGLE_PROCESS  # the processes that train every model together
+
+    def folder(self, name: str) -> Path | None:
+        """A folder of the run, made; None without a run."""
+        if self.run is None:
+            return None
+        (self.run / name).mkdir(exist_ok=True)
+        return self.run / name
+
+
+@dataclass(frozen=True)
+class SelectedCandidate(Generic[TaskT]):
+    """What validation took among several Configs."""
+
+    problem: TaskT  # with the Config that was taken
+    trained: Trained | None = None  # its model; None where there was nothing to choose from
+    table: tuple[dict[str, Any], ...] = ()  # per candidate, see `choose`
+
+
+def candidates(problem: TrainingTask, tried: Sequence[BaseConfig] = ()) -> tuple[BaseConfig, ...]:
+    """The Configs that validation is to choose from; one where nothing is left open.
+
+    Args:
+        tried: of a sweep, each of which may leave options open itself.
+    """
+    num_windows = len(problem.windows.starts("train"))
+    each = [
+        problem.model_class.candidates(config, problem.layout, num_windows)
+        for config in tried or [problem.config]
+    ]
+    return tuple(dict.fromkeys(config for some in each for config in some))
+
+
+def open_options(problem: TrainingTask, configs: Sequence[BaseConfig]) -> list[str]:
+    """Names of the options in which the candidates differ from what was asked."""
+    return _differing(problem.config, configs)
+
+
+def _differing(from_: BaseConfig, configs: Sequence[BaseConfig]) -> list[str]:
+    reference = asdict(from_)
+    tried = [asdict(config) for config in configs]
+    return [name for name in reference if any(one[name] != reference[name] for one in tried)]
+
+
+def select_candidate(
+    problem: TaskT, configs: Sequence[BaseConfig], seed: int, place: RunContext
+) -> SelectedCandidate[TaskT]:
+    """Train every candidate and take the one with the lowest validation loss; no test bin is read.
+
+    Returns:
+        The choice. Its table has one entry per candidate, in order: "options" (those that
+        candidates differ in), "validation" (its loss, None where training failed), "epoch" (the
+        best), "chosen" and, where training failed, "reason".
+
+    Raises:
+        FitError: every candidate failed.
+    """
+    if len(configs) == 1:
+        return SelectedCandidate(problem.with_config(configs[0]))
+    names = _differing(configs[0], configs)
+    posed = _task_of_each(problem, configs)
+    place.report(Progress("choosing", 0, len(configs), "candidates"))
+    found = _train_all(
+        problem,
+        [_member(one, seed, place.folder(f"choice-{number}")) for number, one in enumerate(posed)],
+        place,
+    )
+    place.report(Progress("choosing", len(configs), len(configs), "candidates"))
+    trained = {number: one for number, one in enumerate(found) if isinstance(one, Trained)}
+    if not trained:
+        why = next(one.reason for one in found if isinstance(one, FailedTraining))
+        raise FitError(f"All {len(configs)} candidates failed. The first: {why}")
+    best = min(trained, key=lambda number: trained[number].best)
+    table = []
+    for number, (config, one) in enumerate(zip(configs, found, strict=True)):
+        row: dict[str, Any] = {"options": {name: getattr(config, name) for name in names}}
+        if isinstance(one, FailedTraining):
+            row |= asdict(one)
+        else:
+            row |= {"validation": one.best, "epoch": one.best_epoch}
+        table.append(row | {"chosen": number == best})
+    return SelectedCandidate(posed[best], trained[best], tuple(table))
+
+
+def _task_of_each(problem: TaskT, configs: Sequence[BaseConfig]) -> list[TaskT]:
+    """The problem with each Config; those that cut windows alike share them."""
+    by_spec: dict[Any, TaskT] = {}
+    posed = []
+    for config in configs:
+        spec = problem.model_class.windows(config, problem.layout)
+        if spec not in by_spec:
+            by_spec[spec] = problem.with_config(config)
+        posed.append(replace(by_spec[spec], config=config))
+    return posed
+
+
+def train_seeds(
+    problem: TrainingTask, seeds: Sequence[int], place: RunContext, first: Trained | None = None
+) -> list[Trained]:
+    """One trained model per seed; `first` is one of them, where it was trained to be chosen."""
+    others = [seed for seed in seeds if first is None or seed != first.seed]
+    several = len(seeds) > 1
+    place.report(Progress("seeds", 0, len(seeds), "fits"))
+    found = _train_all(
+        problem,
+        [_member(problem, s, place.folder(f"seed-{s}") if several else place.run) for s in others],
+        place,
+    )
+    place.report(Progress("seeds", len(seeds), len(seeds), "fits"))
+    trained = {} if first is None else {first.seed: first}
+    for seed, one in zip(others, found, strict=True):
+        if isinstance(one, FailedTraining):
+            raise FitError(one.reason)
+        trained[seed] = one
+    return [trained[seed] for seed in seeds]
+
+
+def predict_without_coupling(problem: FitTask, seed: int, place: RunContext) -> np.ndarray | None:
+    """(num_bins, N) predictions of the model that `train_uncoupled` trains; None without one."""
+    trained = train_without_coupling(problem, seed, place)
+    return None if trained is None else readout.predict(trained.model, problem.windows)
+
+
+def train_without_coupling(problem: TrainingTask, seed: int, place: RunContext) -> Trained | None:
+    """The same model, seed and data, fitted with coupling off; it adopts nothing.
+
+    None for a model that has no such option, or where it was switched off by hand.
+    """
+    if not getattr(problem.config, "coupling", False):
+        return None
+    config = replace(problem.config, coupling=False)  # type: ignore[call-arg]
+    place.report(Progress("without coupling", 0, 1, "fits"))
+    folder = place.folder("without-coupling")
+    trained = _train(replace(problem, adopted=None), config, seed, folder, place)
+    place.report(Progress("without coupling", 1, 1, "fits"))
+    return trained
+
+
+def _member(problem: TrainingTask, seed: int, folder: Path | None) -> BatchedModel:
+    adopted = None if problem.adopted is None else problem.adopted.state
+    return BatchedModel(problem.config, problem.windows, seed, folder, adopted)
+
+
+def _train_all(
+    problem: TrainingTask, members: Sequence[BatchedModel], place: RunContext
+) -> list[Trained | FailedTraining]:
+    """Every member trained, or why it was not: by the engine, by the team, or as one program."""
+    out: Mapping[int, FailedTraining] = {}
+    if place.engine is not None and len(members) > 1:
+        out = place.engine.train(_picklable(problem, members), place.run, place.report)
+        place = replace(place, resume=True)  # all is in the folders
+    kept = [number for number in range(len(members)) if number not in out]
+    found = (_train_batched if place.team is SINGLE_PROCESS else _one_by_one)(
+        problem, [members[number] for number in kept], place
+    )
+    done = {
+        number: FailedTraining(None, None, str(one)) if isinstance(one, FitError) else one
+        for number, one in zip(kept, found, strict=True)
+    }
+    return [out[number] if number in out else done[number] for number in range(len(members))]
+
+
+def _picklable(problem: TrainingTask, members: Sequence[BatchedModel]) -> list[Candidate]:
+    """The members in values that another process can take."""
+    return [
+        Candidate(
+            model_class=problem.model_class,
+            config=member.config,
+            layout=problem.layout,
+            windows=member.windows.to("cpu"),
+            seed=member.seed,
+            folder=None if member.folder is None else member.folder.absolute(),
+            adopted=member.adopted,
+        )
+        for member in members
+    ]
+
+
+def _train_batched(
+    problem: TrainingTask, members: Sequence[BatchedModel], place: RunContext
+) -> list[Trained | FitError]:
+    return try_train_batched(
+        problem.model_class,
+        problem.layout,
+        members,
+        device=problem.windows.device,
+        resume=place.resume,
+        report=place.report,
+    )
+
+
+def _one_by_one(
+    problem: TrainingTask, members: Sequence[BatchedModel], place: RunContext
+) -> list[Trained | FitError]:
+    found: list[Trained | FitError] = []
+    for member in members:
+        posed = replace(problem, windows=member.windows)
+        try:
+            found.append(_train(posed, member.config, member.seed, member.folder, place))
+        except FitError as error:
+            found.append(error)
+    return found
+
+
+def _train(
+    problem: TrainingTask, config: BaseConfig, seed: int, folder: Path | None, place: RunContext
+) -> Trained:
+    return train(
+        problem.model_class,
+        config,
+        problem.layout,
+        problem.windows,
+        seed=seed,
+        device=problem.windows.device,
+        folder=folder,
+        resume=place.resume,
+        adopted=None if problem.adopted is None else problem.adopted.state,
+        team=place.team,
+        report=place.report,
+    )

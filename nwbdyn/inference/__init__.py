@@ -1,0 +1,1 @@
+"""What a trained model computes: predictions, connectivity, influence, roll-outs."""

@@ -1,0 +1,1 @@
+"""An NWB file -> Recording or Fit, object by object."""

@@ -1,0 +1,177 @@
+"""Everything measured beside the neurons -> covariates and events.
+
+Any one- or two-dimensional numeric time series is a covariate, wherever in the file it lies. Raw
+recordings and images are named in the notes and never touched.
+"""
+
+import re
+
+import numpy as np
+import pandas as pd
+
+from nwbdyn.nwb.read import objects, series, tables
+from nwbdyn.nwb.read.intervals import unique_names
+from nwbdyn.nwb.read.objects import NwbIndex, NwbObject, attribute, has, text
+from nwbdyn.recording import Covariate
+
+RAW = ("ElectricalSeries", "ImageSeries", "PatchClampSeries", "DecompositionSeries", "IndexSeries")
+TEMPLATES = "/stimulus/templates/"
+TEXT = ("AnnotationSeries",)
+COLUMNS = re.compile(r"columns\s*=\s*[\[(](.*?)[\])]", re.DOTALL)
+AXES = ("x", "y", "z")
+
+
+def read(
+    contents: NwbIndex, *, without: frozenset[str] = frozenset()
+) -> tuple[tuple[Covariate, ...], dict[str, pd.DataFrame]]:
+    """The covariates, and event series as tables with start_time, stop_time and value.
+
+    Args:
+        contents: the open file; notes are added to it.
+        without: paths of series that hold the neurons' activity.
+    """
+    covariates: dict[str, Covariate] = {}
+    events: dict[str, pd.DataFrame] = {}
+    for found in contents.of_type("TimeSeries"):
+        if found.path in without or found.is_a("RoiResponseSeries"):
+            continue
+        if found.path.startswith(TEMPLATES):
+            reason = "a template of a stimulus, not on the session's clock"
+            contents.note("stimulus-template", found.path, reason)
+            continue
+        if any(found.is_a(raw) for raw in RAW):
+            contents.note("raw-data", found.path, f"{found.neurodata_type}: raw data are not read")
+        elif any(found.is_a(kind) for kind in TEXT):
+            contents.note("text-series", found.path, "a series of words, not of numbers")
+        elif found.is_a("IntervalSeries"):
+            _keep(events, found.path, _epochs(contents, found))
+        elif found.parent is not None and found.parent.neurodata_type == "BehavioralEvents":
+            _keep(events, found.path, _events(contents, found))
+        else:
+            covariates |= _covariates(contents, found)
+    for found in contents.of_type("EventsTable"):
+        _keep(events, found.path, _events_table(contents, found))
+    for found in contents.of_type("NWBDataInterface"):
+        if not found.is_a("TimeSeries") and has(found.group, "timestamps"):
+            _keep(events, found.path, _labelled_events(contents, found))
+    named = unique_names(covariates)
+    return (
+        tuple(
+            Covariate(name, item.data, item.timestamps, item.unit, item.channels)
+            for name, item in named.items()
+        ),
+        unique_names(events),
+    )
+
+
+def _covariates(contents: NwbIndex, found: NwbObject) -> dict[str, Covariate]:
+    """The series by its path, and, for a fitted ellipse, its area and angle beside its centre."""
+    data = series.values(contents, found)
+    timestamps = None if data is None else series.clock(contents, found, data.shape[0])
+    if data is None or timestamps is None:
+        return {}
+    channels = _channels(contents, found, data.shape[1])
+    unit = series.unit(found)
+    read = {found.path: Covariate(found.name, data, timestamps, unit, channels)}
+    for name in _ellipse_parts(found):
+        part = series.values(contents, found, name=name)
+        if part is not None and part.shape == (data.shape[0], 1):
+            path = f"{found.path}_{name}"
+            read[path] = Covariate(path, part, timestamps, series.unit(found, name))
+    return read
+
+
+def _ellipse_parts(found: NwbObject) -> list[str]:
+    if found.neurodata_type != "EllipseSeries" and not has(found.group, "area"):
+        return []
+    return [name for name in ("area", "angle", "width", "height") if has(found.group, name)]
+
+
+def _channels(contents: NwbIndex, found: NwbObject, num_channels: int) -> tuple[str, ...]:
+    """Names of the columns: from the comments, from `features`, or the axes of space."""
+    stated = COLUMNS.search(attribute(found.group, "comments") or "")
+    names: list[str] = []
+    if stated:
+        names = [name.strip(" \t\n'\"") for name in stated.group(1).split(",")]
+    features = contents.dataset(found.group, "features")
+    if not names and features is not None:
+        listed = tables.values(contents, features)
+        names = [] if listed is None else [str(name) for name in listed.reshape(-1)]
+    if names and len(names) != num_channels:
+        reason = f"names {len(names)} columns ({', '.join(names)}), but has {num_channels}"
+        contents.note("channel-names", found.path, reason)
+        return ()
+    if not names and found.is_a("SpatialSeries") and 1 < num_channels <= len(AXES):
+        return AXES[:num_channels]
+    return tuple(names)
+
+
+def _events(contents: NwbIndex, found: NwbObject) -> pd.DataFrame | None:
+    """Points in time: a table in which every row starts and stops at once."""
+    data = series.values(contents, found)
+    times = None if data is None else series.clock(contents, found, data.shape[0])
+    if data is None or times is None:
+        return None
+    seconds, values = times[()], data[()]
+    frame = pd.DataFrame({"start_time": seconds, "stop_time": seconds})
+    for channel in range(values.shape[1]):
+        frame["value" if values.shape[1] == 1 else f"value_{channel}"] = values[:, channel]
+    return frame
+
+
+def _labelled_events(contents: NwbIndex, found: NwbObject) -> pd.DataFrame | None:
+    """Times with an optional label each (ndx-events); rows start and stop at once."""
+    dataset = contents.dataset(found.group, "timestamps")
+    if dataset is None or dataset.ndim != 1 or dataset.dtype.kind not in "iuf":
+        contents.note("bad-clock", f"{found.path}/timestamps", "is not a list of times")
+        return None
+    times = contents.part(dataset, ()).astype(np.float64)
+    frame = pd.DataFrame({"start_time": times, "stop_time": times})
+    codes = contents.dataset(found.group, "data")
+    stored = None if codes is None else tables.values(contents, codes)
+    if codes is None or stored is None or stored.shape != times.shape:
+        return frame
+    labels = objects.stored(codes, "labels")
+    words = [] if labels is None else [text(label) for label in np.atleast_1d(labels)]
+    if (
+        words
+        and stored.dtype.kind in "iu"
+        and 0 <= stored.min(initial=0) <= stored.max() < len(words)
+    ):
+        return frame.assign(value=[words[code] for code in stored])
+    return frame.assign(value=stored)
+
+
+def _epochs(contents: NwbIndex, found: NwbObject) -> pd.DataFrame | None:
+    """An IntervalSeries: a positive value opens an interval of that kind, a negative closes it."""
+    data = series.values(contents, found)
+    times = None if data is None else series.clock(contents, found, data.shape[0])
+    if data is None or times is None or data.shape[1] != 1:
+        return None
+    rows: list[tuple[float, float, int]] = []
+    opened: dict[int, float] = {}
+    for time, value in zip(times[()], data[()][:, 0].astype(np.int64), strict=True):
+        if value > 0:
+            opened[int(value)] = float(time)
+        elif -int(value) in opened:
+            rows.append((opened.pop(-int(value)), float(time), -int(value)))
+    if opened:
+        reason = f"{len(opened)} intervals are opened and never closed; they were left out"
+        contents.note("nan-interval", found.path, reason)
+    return pd.DataFrame(rows, columns=["start_time", "stop_time", "value"])
+
+
+def _events_table(contents: NwbIndex, found: NwbObject) -> pd.DataFrame | None:
+    frame = tables.read(contents, found.group, ragged=True).frame
+    if "timestamp" not in frame:
+        contents.note("no-interval-times", found.path, "the table of events has no `timestamp`")
+        return None
+    duration = frame["duration"].fillna(0.0) if "duration" in frame else 0.0
+    frame.insert(1, "start_time", frame["timestamp"])
+    frame.insert(2, "stop_time", frame["timestamp"] + duration)
+    return frame
+
+
+def _keep(frames: dict[str, pd.DataFrame], path: str, frame: pd.DataFrame | None) -> None:
+    if frame is not None:
+        frames[path] = frame

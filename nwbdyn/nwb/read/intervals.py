@@ -1,0 +1,68 @@
+"""Interval tables -> pandas: trials, epochs, and every other table of start and stop times."""
+
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+
+from nwbdyn.nwb.read import tables
+from nwbdyn.nwb.read.objects import NwbIndex, NwbObject, has
+
+T = TypeVar("T")
+
+SKIPPED = ("timeseries",)  # references to samples of series; start and stop say the same
+TRIALS = "/intervals/trials"
+
+
+def read(contents: NwbIndex) -> tuple[pd.DataFrame | None, dict[str, pd.DataFrame]]:
+    """The trials table, and every other interval table by its name.
+
+    Each has `id`, `start_time`, `stop_time` (seconds) and its other columns; a column with several
+    values per row holds lists.
+    """
+    frames: dict[str, pd.DataFrame] = {}
+    for found in contents.of_type("TimeIntervals"):
+        frame = _frame(contents, found)
+        if frame is not None:
+            frames[found.path] = frame
+    named = unique_names(frames)
+    if TRIALS not in frames and "trials" in named:
+        path = next(path for path in frames if path.endswith("/trials"))
+        contents.note("trials-elsewhere", path, f"taken as the trials; there is no {TRIALS}")
+    return named.pop("trials", None), named
+
+
+def _frame(contents: NwbIndex, found: NwbObject) -> pd.DataFrame | None:
+    frame = tables.read(contents, found.group, skip=SKIPPED, ragged=True).frame
+    if has(found.group, "timeseries"):
+        reason = "references to time series are not read; start_time and stop_time say the same"
+        contents.note("skipped-column", f"{found.path}/timeseries", reason)
+    missing = [name for name in ("start_time", "stop_time") if name not in frame]
+    if missing:
+        listed = ", ".join(map(str, frame.columns))
+        reason = f"has no usable {' and '.join(missing)}; it has: {listed}"
+        contents.note("no-interval-times", found.path, reason)
+        return None
+    columns = frame[["start_time", "stop_time"]]
+    if not all(pd.api.types.is_numeric_dtype(column) for _, column in columns.items()):
+        contents.note("no-interval-times", found.path, "its start and stop times are not numbers")
+        return None
+    times = columns.to_numpy(dtype=np.float64)
+    num_unknown = int(np.isnan(times).any(axis=1).sum())
+    if num_unknown:
+        reason = f"{num_unknown} of {len(frame)} rows have no start or stop time (NaN)"
+        contents.note("nan-interval", found.path, reason)
+    num_reversed = int((times[:, 1] < times[:, 0]).sum())
+    if num_reversed:
+        reason = f"{num_reversed} of {len(frame)} rows stop before they start"
+        contents.note("reversed-interval", found.path, reason)
+    return frame
+
+
+def unique_names(by_path: dict[str, T]) -> dict[str, T]:
+    """The same values under their objects' names; where names repeat, under their paths."""
+    names = [path.rsplit("/", 1)[-1] for path in by_path]
+    return {
+        name if names.count(name) == 1 or path == TRIALS else path.lstrip("/"): value
+        for name, (path, value) in zip(names, by_path.items(), strict=True)
+    }

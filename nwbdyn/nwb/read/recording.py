@@ -1,0 +1,228 @@
+"""An NWB file -> Recording, object by object: one bad object costs itself, never the file."""
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, BinaryIO
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from nwbdyn.errors import ConfigError, NoActivityError, ReadError
+from nwbdyn.nwb.read import (
+    behavior,
+    cell_types,
+    ecephys,
+    intervals,
+    one_series_per_neuron,
+    ophys,
+    slim_record,
+    walk,
+)
+from nwbdyn.nwb.read.objects import HDF5_ERRORS, NwbIndex, has, one_line
+from nwbdyn.nwb.read.series import scalar_text
+from nwbdyn.recording import (
+    COUNTS,
+    TRACE_QUANTITIES,
+    Covariate,
+    Neurons,
+    Recording,
+    Source,
+    SpikeTimes,
+    Traces,
+)
+
+if TYPE_CHECKING:
+    from nwbdyn.nwb.zarr import Store
+
+QUANTITIES = (COUNTS, *TRACE_QUANTITIES)
+
+
+def read(
+    file: "BinaryIO | Store",
+    source: Source,
+    *,
+    quantity: str | None = None,
+    plane: str | None = None,
+    spike_time_unit: str | None = None,
+) -> Recording:
+    """The session in an NWB file, with arrays that stay in the file until asked for.
+
+    Units win over ROI traces, and among traces the first of `TRACE_QUANTITIES`, unless `quantity`
+    names another; what was passed over is in the notes.
+
+    Args:
+        file: seekable, or a Zarr store; it must stay open for as long as the arrays are wanted,
+            and is not closed.
+        source: where the file came from; its name is used in messages. A slim copy stands for
+            the file it was made from: its Source is that of the original.
+        quantity: "counts" or one of `TRACE_QUANTITIES`.
+        plane: name of one ROI table, on its own clock, where a file has several; by default all
+            planes on one clock, each plane's last frame held. Units are not read then.
+        spike_time_unit: of spike times that are not seconds: "ms", or a sampling rate in Hz; "s"
+            where they are, whatever they look like.
+
+    Raises:
+        ReadError: no NWB, or damaged; times that are not seconds.
+        NoActivityError: no spike times and no ROI traces.
+        ConfigError: an unknown quantity or unit.
+    """
+    if quantity is not None and quantity not in QUANTITIES:
+        choices = ", ".join(QUANTITIES)
+        raise ConfigError(f"No quantity named {quantity!r}. Choose from: {choices}.")
+    with ExitStack() as stack:
+        contents = walk.open_contents(file, source)
+        stack.callback(contents.file.close)
+        source = _resolve_slim_source(contents, source)
+        try:
+            recording = _session(contents, source, quantity, plane, spike_time_unit, stack)
+        except (OSError, RuntimeError) as error:
+            contents.check_stream()
+            raise ReadError(walk.damaged(contents.file_name, error)) from error
+        contents.check_stream()
+        return recording
+
+
+def _resolve_slim_source(contents: NwbIndex, source: Source) -> Source:
+    """The source itself, or the one that a slim copy was made from."""
+    record = slim_record.read(contents.file)
+    if record is None:
+        return source
+    reason = f"a slim copy of {record.source.uri}; {len(record.left_out)} arrays were left out"
+    contents.note("slim-copy", f"/{slim_record.PLACE}", reason)
+    return slim_record.original(record, source)
+
+
+def _session(
+    contents: NwbIndex,
+    source: Source,
+    quantity: str | None,
+    plane: str | None,
+    spike_time_unit: str | None,
+    stack: ExitStack,
+) -> Recording:
+    subject = _subject(contents)
+    neurons, activity, descriptions, units = _activity(contents, quantity, plane, spike_time_unit)
+    neurons = cell_types.label(contents, neurons, descriptions, subject)
+    own = _activity_series_paths(contents, activity)
+    covariates, events = behavior.read(contents, without=own)
+    trials, others = intervals.read(contents)
+    _note_unread(contents, neurons)
+    others = others | {name: frame for name, frame in events.items() if name not in others}
+    if units is not None and spike_time_unit is None:
+        last = _last_time(trials, others, covariates, units.spikes)
+        ecephys.check_seconds(contents, units, last)
+    return Recording(
+        session_id=_text(contents, "general/session_id") or _text(contents, "identifier"),
+        neurons=neurons,
+        activity=activity,
+        source=source,
+        identifier=_text(contents, "identifier"),
+        session_start_time=_text(contents, "session_start_time"),
+        session_description=_text(contents, "session_description"),
+        subject=subject,
+        covariates=covariates,
+        trials=trials,
+        intervals=others,
+        notes=tuple(contents.notes),
+        files=stack.pop_all(),
+        file=contents.file,
+    )
+
+
+def _activity(
+    contents: NwbIndex, quantity: str | None, plane: str | None, spike_time_unit: str | None
+) -> tuple[Neurons, SpikeTimes | Traces, dict[str, str], ecephys.UnitsTable | None]:
+    """The neurons and their activity: units, else ROI traces, else one series per neuron."""
+    if quantity == COUNTS or (quantity is None and plane is None):
+        units = ecephys.read(contents, spike_time_unit)
+        if units is not None:
+            for found in contents.of_type("RoiResponseSeries"):
+                role = ophys.role(found)
+                if role is not None:
+                    reason = f"{role}; units are used, --quantity {role} takes this"
+                    contents.note("other-traces", found.path, reason)
+            return units.neurons, units.spikes, units.descriptions, units
+    if quantity != COUNTS:
+        rois = ophys.read(contents, quantity, plane)
+        if rois is not None:
+            neurons, traces, descriptions = rois
+            return neurons, traces, descriptions, None
+        if quantity in (None, "fluorescence") and plane is None:
+            numbered_series = one_series_per_neuron.read(
+                contents, one_series_per_neuron.find(contents)
+            )
+            if numbered_series is not None:
+                neurons, traces = numbered_series
+                return neurons, traces, {}, None
+    damaged = any(note.code == "corrupted-object" for note in contents.notes)
+    raise (ReadError if damaged else NoActivityError)(_nothing_to_fit(contents, quantity))
+
+
+def _nothing_to_fit(contents: NwbIndex, quantity: str | None) -> str:
+    wanted = f"no {quantity}" if quantity else "neither units with spike times nor ROI traces"
+    message = f"{contents.file_name} holds {wanted}"
+    causes = [n for n in contents.notes if n.code != "raw-data"]
+    if causes:
+        message += "; " + "; ".join(f"{n.where} {n.reason} [{n.code}]" for n in causes[:4])
+    kinds = sorted({found.neurodata_type for found in contents.found})
+    listed = ", ".join(kinds[:10]) or "no typed objects"
+    return f"{message}. It has: {listed}. `nwbdyn inspect` shows what can be read."
+
+
+def _note_unread(contents: NwbIndex, neurons: Neurons) -> None:
+    """Name every object that holds something and was not looked at."""
+    folders = {found.parent.path for found in contents.found if found.parent is not None}
+    looked_at = ("TimeSeries", "Units", "TimeIntervals", "EventsTable", "ProcessingModule")
+    for found in contents.found:
+        is_table = found.path in (neurons.table_path or "").split(", ")
+        is_events = not found.is_a("DynamicTable") and has(found.group, "timestamps")
+        is_mapped = (neurons.cell_type_source or "").startswith(found.path.lstrip("/") + "/")
+        if found.path in folders or is_table or is_events or is_mapped:
+            continue
+        if not any(found.is_a(kind) for kind in looked_at) and len(found.group):
+            reason = f"{found.neurodata_type}: nothing in it that a fit reads"
+            contents.note("skipped-object", found.path, reason)
+
+
+def _activity_series_paths(contents: NwbIndex, activity: SpikeTimes | Traces) -> frozenset[str]:
+    """Paths of plain series that hold the activity itself, not something beside it."""
+    paths = {found.path for found in one_series_per_neuron.find(contents)}
+    taken = isinstance(activity, Traces) and activity.series_path in paths
+    return frozenset(paths) if taken else frozenset()
+
+
+def _last_time(
+    trials: pd.DataFrame | None,
+    others: dict[str, pd.DataFrame],
+    covariates: tuple[Covariate, ...],
+    spikes: SpikeTimes,
+) -> float:
+    """The end of everything timed in the file but the spikes, seconds; NaN when nothing is."""
+    ends = [frame["stop_time"].max() for frame in (trials, *others.values()) if frame is not None]
+    ends += [covariate.timestamps[-1] for covariate in covariates if len(covariate.timestamps)]
+    if spikes.intervals is not None and len(spikes.intervals):
+        ends.append(spikes.intervals[:, 1].max())
+    finite = [float(end) for end in ends if np.isfinite(end)]
+    return max(finite, default=float("nan"))
+
+
+def _subject(contents: NwbIndex) -> dict[str, str]:
+    """Every text or number the Subject states, as text."""
+    group = contents.group("/general/subject")
+    subject: dict[str, str] = {}
+    for name in [] if group is None else contents.names(group):
+        dataset = contents.dataset(group, name)
+        if dataset is not None and dataset.shape in ((), (1,)):
+            value = scalar_text(dataset)
+            if value:
+                subject[name] = value
+    return subject
+
+
+def _text(contents: NwbIndex, path: str) -> str:
+    try:
+        dataset = contents.file.get(path)
+        return scalar_text(dataset) if isinstance(dataset, h5py.Dataset) else ""
+    except HDF5_ERRORS as error:
+        contents.note("corrupted-object", f"/{path}", one_line(error))
+        return ""

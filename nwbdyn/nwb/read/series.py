@@ -1,0 +1,195 @@
+"""TimeSeries -> values and clock, both lazy: conversion, offset and orientation in one place."""
+
+from collections.abc import Callable
+from typing import Any
+
+import h5py
+import numpy as np
+
+from nwbdyn.nwb.read import ranges
+from nwbdyn.nwb.read.objects import (
+    HDF5_ERRORS,
+    NwbIndex,
+    NwbObject,
+    attribute,
+    has,
+    number,
+    one_line,
+    path_of,
+    text,
+)
+from nwbdyn.recording import LazyArray
+
+
+def values(
+    contents: NwbIndex, found: NwbObject, *, name: str = "data", num_channels: int | None = None
+) -> LazyArray | None:
+    """(num_samples, num_channels) values in the series' stated unit, or None with a note.
+
+    Args:
+        contents: the open file; notes are added to it.
+        found: the series.
+        name: the dataset inside it.
+        num_channels: how many channels there must be; a series stored (num_channels, num_samples)
+            is turned round, and noted.
+    """
+    dataset = contents.dataset(found.group, name)
+    where = f"{found.path}/{name}"
+    if dataset is None:
+        if not has(found.group, name):
+            contents.note("no-data", where, "the series has no such dataset")
+        return None
+    if dataset.dtype.kind not in "biuf":
+        contents.note("not-numeric", where, f"holds {_kind(dataset)}, not numbers")
+        return None
+    if dataset.ndim not in (1, 2):
+        reason = f"has {dataset.ndim} dimensions; one value or one row per time is expected"
+        contents.note("bad-shape", where, reason)
+        return None
+    turned = False
+    if dataset.ndim == 2:
+        turned = _is_turned(contents, found, dataset, num_channels)
+    if turned:
+        reason = (
+            f"is stored {dataset.shape[0]} x {dataset.shape[1]}, time last; it was turned round"
+        )
+        contents.note("transposed", where, reason)
+    return _lazy(contents, dataset, turned, *_scale(contents, dataset))
+
+
+def clock(contents: NwbIndex, found: NwbObject, num_samples: int) -> LazyArray | None:
+    """(num_samples,) seconds, from `timestamps`, else `starting_time` and `rate`, else None."""
+    group = found.group
+    timestamps = contents.dataset(group, "timestamps")
+    if timestamps is not None:
+        if timestamps.ndim != 1 or timestamps.dtype.kind not in "iuf":
+            contents.note("bad-clock", path_of(timestamps), "is not a list of times")
+            return None
+        if len(timestamps) != num_samples:
+            reason = f"has {len(timestamps)} times for {num_samples} samples; it was not aligned"
+            contents.note("clock-length", found.path, reason)
+            return None
+        return times(contents, timestamps)
+    if has(group, "timestamps"):
+        return None  # broken, and noted by contents.dataset
+    start = contents.dataset(group, "starting_time")
+    if start is None:
+        contents.note("no-clock", found.path, "has neither timestamps nor starting_time and rate")
+        return None
+    rate = number(start, "rate", float("nan"))
+    try:
+        first = float(np.asarray(start[()]).reshape(-1)[0])
+    except (*HDF5_ERRORS, IndexError) as error:
+        contents.note("bad-clock", path_of(start), one_line(error))
+        return None
+    if not (np.isfinite(rate) and rate > 0 and np.isfinite(first)):
+        reason = f"starting_time {first:g} s at rate {rate:g} Hz is no clock"
+        contents.note("bad-clock", path_of(start), reason)
+        return None
+    regular = _regular(first, rate, num_samples)
+    return LazyArray(regular, (num_samples,), np.dtype(np.float64), stored=lambda: 0)
+
+
+def unit(found: NwbObject, name: str = "data") -> str:
+    """The unit of the values after conversion, as the file states it."""
+    dataset = found.group.get(name) if has(found.group, name) else None
+    return (attribute(dataset, "unit") if dataset is not None else None) or "n.a."
+
+
+def times(contents: NwbIndex, dataset: h5py.Dataset, seconds: float = 1.0) -> LazyArray:
+    """(n,) seconds, as a dataset of times that stays in the file, each of `seconds`."""
+
+    def read(key: Any) -> np.ndarray:
+        stored = contents.part(dataset, key).astype(np.float64, copy=False)
+        return stored if seconds == 1.0 else stored * seconds
+
+    dtype = np.dtype(np.float64)
+    return LazyArray(read, dataset.shape, dtype, stored=lambda: ranges.stored(dataset))
+
+
+def scalar_text(dataset: h5py.Dataset) -> str:
+    """A text dataset with one value; empty when it cannot be read as one."""
+    try:
+        return text(dataset[()])
+    except HDF5_ERRORS:
+        return ""
+
+
+def _is_turned(
+    contents: NwbIndex, found: NwbObject, dataset: h5py.Dataset, num_channels: int | None
+) -> bool:
+    num_rows, num_columns = dataset.shape
+    if num_rows == num_columns:
+        return False
+    if num_channels:
+        return num_columns != num_channels and num_rows == num_channels
+    timestamps = contents.dataset(found.group, "timestamps")
+    num_times = len(timestamps) if timestamps is not None and timestamps.ndim else None
+    return num_times is not None and num_rows != num_times and num_columns == num_times
+
+
+def _scale(contents: NwbIndex, dataset: h5py.Dataset) -> tuple[float, float]:
+    conversion, offset = number(dataset, "conversion", 1.0), number(dataset, "offset", 0.0)
+    if not np.isfinite(conversion) or conversion == 0 or not np.isfinite(offset):
+        reason = (
+            f"conversion {conversion:g} and offset {offset:g} are unusable; values are as stored"
+        )
+        contents.note("bad-conversion", path_of(dataset), reason)
+        return 1.0, 0.0
+    if (conversion, offset) != (1.0, 0.0):
+        stated = attribute(dataset, "unit") or "the stated unit"
+        reason = f"stored values times {conversion:g} plus {offset:g} give {stated}"
+        contents.note("converted", path_of(dataset), reason)
+    return conversion, offset
+
+
+def _lazy(
+    contents: NwbIndex, dataset: h5py.Dataset, turned: bool, conversion: float, offset: float
+) -> LazyArray:
+    """The values with time first and two axes; converted values are floats."""
+    shape = dataset.shape if dataset.ndim == 2 else (*dataset.shape, 1)
+    scaled = (conversion, offset) != (1.0, 0.0)
+    dtype = dataset.dtype.newbyteorder("=")
+    if dtype.kind == "b" or (scaled and (dtype.kind in "iu" or dtype.itemsize < 4)):
+        dtype = np.dtype(np.float64 if scaled else np.uint8)
+
+    def read(key: Any) -> np.ndarray:
+        time, channel = _two_axes(key)
+        if dataset.ndim == 1:
+            stored = contents.part(dataset, time)[..., np.newaxis][..., channel]
+        elif turned:
+            stored = contents.part(dataset, (channel, time)).T
+        else:
+            stored = contents.part(dataset, (time, channel))
+        stored = stored.astype(dtype, copy=False)
+        return stored * dtype.type(conversion) + dtype.type(offset) if scaled else stored
+
+    chunk = dataset.chunks[1 if turned else 0] if dataset.chunks else 1
+    return LazyArray(
+        read,
+        shape[::-1] if turned else shape,
+        dtype,
+        stored=lambda: ranges.stored(dataset),
+        rows_together=shape[1] if turned and dataset.chunks is None else chunk,
+    )
+
+
+def _two_axes(key: Any) -> tuple[Any, Any]:
+    """An index as (time, channel), missing axes filled with `:`."""
+    parts = list(key) if isinstance(key, tuple) else [key]
+    if any(part is Ellipsis for part in parts):
+        at = next(i for i, part in enumerate(parts) if part is Ellipsis)
+        parts[at : at + 1] = [slice(None)] * (3 - len(parts))
+    parts += [slice(None)] * (2 - len(parts))
+    return parts[0], parts[1]
+
+
+def _regular(first: float, rate: float, num_samples: int) -> Callable[[Any], np.ndarray]:
+    def read(key: Any) -> np.ndarray:
+        return first + np.arange(num_samples)[key] / rate
+
+    return read
+
+
+def _kind(dataset: h5py.Dataset) -> str:
+    return "text" if h5py.check_string_dtype(dataset.dtype) is not None else str(dataset.dtype)

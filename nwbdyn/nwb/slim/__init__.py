@@ -1,0 +1,1 @@
+"""Copies of NWB files without their raw arrays."""

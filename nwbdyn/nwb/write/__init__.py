@@ -1,0 +1,1 @@
+"""A Fit -> NWB objects and files."""

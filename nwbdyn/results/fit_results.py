@@ -1,0 +1,303 @@
+"""What a fit leaves behind: Fit, Predictions and Connectivity; saved and loaded without torch.
+
+`Fit.save` writes a run directory (see `run_directory`), `load` reads one. Reading executes nothing:
+JSON, HDF5 and safetensors only.
+"""
+
+import math
+from collections.abc import Collection
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from nwbdyn import optional
+from nwbdyn.connectivity.connectivity import Connectivity
+from nwbdyn.data.splits import SPLITS
+from nwbdyn.errors import ResultsError
+from nwbdyn.recording import Neurons, Note, Source
+from nwbdyn.results import run_directory, run_lock
+
+if TYPE_CHECKING:
+    import xarray
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predicted activity on the session clock, NaN where there is no prediction."""
+
+    values: np.ndarray  # (num_bins, N) in source units; spikes: expected counts per bin
+    time: np.ndarray  # (num_bins,) bin centres, seconds
+    bin_width: float  # seconds
+    held_out: np.ndarray  # (N,) bool; co-smoothing: False = a reconstruction, never scored
+    labels: np.ndarray  # (num_bins,) int8, index into splits.SPLITS
+    quantity: str
+    horizon: int  # bins ahead; 0 for co-smoothing
+    neurons: Neurons
+    recorded: np.ndarray | None = None  # (num_bins, N) what was recorded, NaN where it was not
+
+    def to_xarray(self) -> "xarray.DataArray":
+        """Dims (time, neuron), with the split of each bin and what is known of each neuron."""
+        import xarray
+
+        coordinates: dict[str, Any] = {
+            "time": ("time", self.time, {"units": "s"}),
+            "split": ("time", np.array(SPLITS)[self.labels]),
+            "neuron": ("neuron", self.neurons.ids),
+            "held_out": ("neuron", self.held_out),
+        }
+        for name in ("cell_type", "location"):
+            if name in self.neurons.table:
+                column = self.neurons.table[name]
+                coordinates[name] = ("neuron", column.fillna("").to_numpy(dtype=object))
+        return xarray.DataArray(
+            self.values,
+            dims=("time", "neuron"),
+            coords=coordinates,
+            name=f"predicted_{self.quantity}",
+            attrs={"bin_width": self.bin_width, "horizon": self.horizon},
+        )
+
+    def to_pynapple(self) -> Any:
+        """A TsdFrame with one column per neuron and what is known of each as metadata.
+
+        Raises:
+            ResultsError: pynapple, which is not a dependency, is not installed.
+        """
+        nap = optional.load("pynapple")
+        known = self.neurons.table.drop(columns="id").assign(held_out=self.held_out)
+        known.columns = known.columns.astype(str)
+        known.index = self.neurons.ids
+        return nap.TsdFrame(
+            t=self.time, d=np.asarray(self.values), columns=self.neurons.ids, metadata=known
+        )
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One model fitted to one recording, with everything needed to judge and to repeat it."""
+
+    model: str
+    config: dict[str, object]
+    binning: dict[str, object]  # bin_width, quantity, trials table, alignment, covariates
+    split: dict[str, object]  # rule, seed, bins per split, held-out neuron ids
+    history: tuple[dict[str, float], ...]  # one per epoch
+    metrics: dict[str, object]  # as metrics.json
+    predictions: Predictions
+    connectivity: Connectivity
+    edges: pd.DataFrame  # pre, post, weight, seed_sd, q …; off-diagonal, strongest first
+    neurons: Neurons
+    source: Source
+    session: dict[str, object]  # session_id, identifier, session_start_time, description, subject
+    versions: dict[str, str]
+    seed: int
+    device: str
+    groups: pd.DataFrame | None = (
+        None  # pairs of cell types (`nwbdyn.statistics.groups`), with a null only
+    )
+    embeddings: np.ndarray | None = None  # (N, E)
+    currents: np.ndarray | None = None  # (num_bins, N) A x(t), x the activity the model saw
+    influence: Connectivity | None = None  # C_ij(t) in test windows, alike for every model
+    trials: pd.DataFrame | None = None  # of aligned windows: first_bin, and the recording's columns
+    notes: tuple[Note, ...] = ()
+    run: Path | None = field(default=None, compare=False)  # where it is saved
+    weights: dict[str, np.ndarray] = field(default_factory=dict, repr=False)  # name -> parameter
+    environment: dict[str, object] = field(default_factory=dict)  # seeds, threads, git, fitted_at …
+    files: ExitStack = field(default_factory=ExitStack, repr=False, compare=False)
+
+    def __enter__(self) -> "Fit":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file behind arrays that are still lazy (of a fit from `open_results`)."""
+        self.files.close()
+
+    def save(self, path: Path | str, *, overwrite: bool = False) -> Path:
+        """Write a run directory that `nwbdyn.load` and `nwbdyn export` read.
+
+        Args:
+            path: the folder; made with its parents.
+            overwrite: replace an earlier run there.
+
+        Returns:
+            `path`.
+
+        Raises:
+            ResultsError: something is at `path` already, or another process writes there.
+        """
+        path = Path(path)
+        with run_lock.run_lock(path):
+            run_directory.validate_run_dir(path, overwrite=overwrite)
+            write(self, path)
+        return path
+
+
+def write(fit: Fit, path: Path) -> None:
+    """Write every file of a run into the existing folder `path`, metrics.json last."""
+    from safetensors.numpy import save
+
+    from nwbdyn.results import hdf5
+
+    run_directory.write_json(
+        path, run_directory.CONFIG, run_directory.with_format_version(_asked(fit))
+    )
+    run_directory.write_history(path, fit.history)
+    if fit.weights:
+        with run_directory.atomic_write(path / run_directory.WEIGHTS) as partial:
+            partial.write_bytes(save(fit.weights))
+    with run_directory.atomic_write(path / run_directory.RESULTS) as partial:
+        hdf5.write(partial, _arrays(fit))
+    run_directory.write_json(path, run_directory.PROVENANCE, _provenance(fit))
+    run_directory.write_json(path, run_directory.METRICS, fit.metrics)
+
+
+def load(path: Path | str, *, recorded: bool = True) -> Fit:
+    """The fit in a run directory.
+
+    Args:
+        path: the folder.
+        recorded: also read the recorded activity beside the predictions, which is as large.
+
+    Raises:
+        ResultsError: there is no run, it is incomplete, damaged, or from a newer version.
+    """
+    path = Path(path)
+    run_directory.check(path)
+    asked: dict[str, Any] = run_directory.read_json(path, run_directory.CONFIG)
+    provenance: dict[str, Any] = run_directory.read_json(path, run_directory.PROVENANCE)
+    metrics: dict[str, Any] = run_directory.read_json(path, run_directory.METRICS)
+    try:
+        arrays = _read_arrays(path, () if recorded else ("/predictions/recorded",))
+        return Fit(
+            model=asked["model"],
+            config=asked["config"],
+            binning=asked["binning"],
+            split=asked["split"],
+            seed=asked["seed"],
+            history=run_directory.read_history(path),
+            metrics={
+                key: _nan_for_null(value) if key in _SCORES else value
+                for key, value in metrics.items()
+            },
+            **arrays,
+            source=Source(**provenance["source"]),
+            notes=tuple(Note(**note) for note in provenance["notes"]),
+            session=provenance["session"],
+            versions=provenance["versions"],
+            device=provenance["device"],
+            environment=provenance["environment"],
+            run=path,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ResultsError(
+            f"Run {path} is damaged ({type(error).__name__}: {error}). Fit again with --overwrite."
+        ) from error
+
+
+_SCORES = ("model", "baselines", "intervals")
+
+
+def _asked(fit: Fit) -> dict[str, object]:
+    return {
+        "model": fit.model,
+        "config": fit.config,
+        "binning": fit.binning,
+        "split": fit.split,
+        "source": {"uri": fit.source.uri, "digest": fit.source.digest},
+        "seed": fit.seed,
+        "seeds": fit.environment.get("seeds", [fit.seed]),
+        "folds": fit.environment.get("folds"),
+        **fit.environment.get("asked", {}),  # type: ignore[dict-item]
+    }
+
+
+def _provenance(fit: Fit) -> dict[str, object]:
+    return {
+        "source": asdict(fit.source),
+        "session": fit.session,
+        "versions": fit.versions,
+        "device": fit.device,
+        "environment": fit.environment,
+        "notes": [asdict(note) for note in fit.notes],
+    }
+
+
+def _arrays(fit: Fit) -> dict[str, object]:
+    tree: dict[str, object] = {
+        "neurons": _present(fit.neurons),
+        "edges": fit.edges,
+        "predictions": {
+            name: value for name, value in _present(fit.predictions).items() if name != "neurons"
+        },
+        "connectivity": _coupling_arrays(fit.connectivity),
+    }
+    if fit.influence is not None:
+        tree["influence"] = _coupling_arrays(fit.influence)
+    if fit.groups is not None:
+        tree["groups"] = fit.groups
+    if fit.embeddings is not None:
+        tree["embeddings"] = fit.embeddings
+    if fit.currents is not None:
+        tree["currents"] = fit.currents
+    if fit.trials is not None:
+        tree["trials"] = fit.trials
+    return tree
+
+
+def _coupling_arrays(connectivity: Connectivity) -> dict[str, Any]:
+    return _present(replace(connectivity, tested=None)) | {
+        "window": np.array(connectivity.window, dtype=np.float64),
+        "neurons": _present(connectivity.neurons),
+    }
+
+
+def _coupling(tree: dict[str, Any], tested: pd.DataFrame | None = None) -> Connectivity:
+    neurons, window = Neurons(**tree.pop("neurons")), tuple(tree.pop("window").tolist())
+    return Connectivity(**tree, neurons=neurons, window=window, tested=tested)
+
+
+def _read_arrays(path: Path, without: Collection[str]) -> dict[str, Any]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    from nwbdyn.results import hdf5
+
+    try:
+        tree = hdf5.read(path / run_directory.RESULTS, without=without)
+        weights_file = path / run_directory.WEIGHTS
+        weights = load_file(weights_file) if weights_file.exists() else {}
+    except (OSError, SafetensorError) as error:
+        raise ResultsError(f"Run {path} is damaged ({error}). Fit again.") from error
+    neurons = Neurons(**tree["neurons"])
+    return {
+        "neurons": neurons,
+        "edges": tree["edges"],
+        "predictions": Predictions(neurons=neurons, **tree["predictions"]),
+        "connectivity": _coupling(tree["connectivity"], tree["edges"]),
+        "influence": _coupling(tree["influence"]) if "influence" in tree else None,
+        "groups": tree.get("groups"),
+        "embeddings": tree.get("embeddings"),
+        "currents": tree.get("currents"),
+        "trials": tree.get("trials"),
+        "weights": weights,
+    }
+
+
+def _present(record: Predictions | Connectivity | Neurons) -> dict[str, Any]:
+    """The fields of a dataclass that are set."""
+    values = {item.name: getattr(record, item.name) for item in fields(record)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _nan_for_null(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _nan_for_null(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_nan_for_null(item) for item in value]
+    return math.nan if value is None else value

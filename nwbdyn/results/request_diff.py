@@ -1,0 +1,160 @@
+"""Whether two fits were asked for alike, and what on a command line makes the later one so.
+
+A fit is described by plain values, as in config.json. Some were asked for, others follow from
+these: a sweep widens the windows, which moves the split, which changes the digest of the tensors.
+So what was asked is compared first, and the rest after it.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+Described = dict[str, Any]  # the content of config.json
+
+_FIRST = (  # in the order in which one may change the next
+    *("model", "source.uri", "source.digest", "seed", "sweep", "adopted", "null", "states"),
+    *("seeds", "draws", "folds", "comparators", "binning.bin_width", "binning.trials"),
+    "config.updates",
+)
+_OPTIONS = {  # what a run was asked for -> the option that says so
+    "model": "--model",
+    "seed": "--seed",
+    "split.seed": "--seed",
+    "sweep": "--sweep",
+    "adopted": "--adopt",
+    "folds": "--folds",
+    "draws": "--draws",
+    "null": "--null",
+    "states": "--states",
+    "comparators": "--comparators",
+    "binning.trials": "--trials",
+}
+_COUNTS = "counts"  # the quantity of spikes
+
+
+def explain(started: Described, wanted: Described) -> str | None:
+    """How a fit differs from the one that was started, and what to resume it with; None: not.
+
+    Both are left as they are.
+    """
+    for name in _FIRST:
+        before, now = _at(started, name), _at(wanted, name)
+        if before != now:
+            return _message(name, before, now, started)
+    left, left_now = (one.get("by_validation") or [] for one in (started, wanted))
+    if left != left_now:
+        return _validation_message(left, left_now, started, wanted)
+    found = _first_difference(_unsettled(started, left), _unsettled(wanted, left))
+    return None if found is None else _message(*found, started)
+
+
+def _unsettled(described: Described, settled: Sequence[str]) -> Described:
+    """Without what validation decides, and what follows from it."""
+    if not settled:
+        return described
+    config = described["config"] | dict.fromkeys(settled)
+    parts = {"": described, **described.get("sessions", {})}
+    parts = {
+        name: part | {"binning": part["binning"] | {"context": None, "inputs": None}}
+        for name, part in parts.items()
+    }
+    own = parts.pop("") | {"config": config}
+    return own | {"sessions": parts} if parts else own
+
+
+def _message(name: str, before: Any, now: Any, started: Described) -> str:
+    if name == "draws":  # one is not written down
+        before, now = before or 1, now or 1
+    return (
+        f"was started with {name} = {_shown(before)}, now it is {_shown(now)}. Resume with "
+        f"{_as_requested(name, before, now, started)}"
+    )
+
+
+def _validation_message(
+    before: Sequence[str], now: Sequence[str], started: Described, wanted: Described
+) -> str:
+    """Options that are no longer left to validation, or have come to be; and others that changed.
+
+    An option that validation settles may be closed by itself or through another one.
+    """
+    others = [
+        name
+        for name, value in started["config"].items()
+        if name not in (*before, *now) and wanted["config"].get(name) != value
+    ]
+    closed = [f"--set {name}={json.dumps(started['config'][name])}" for name in others]
+    closed += [
+        f"--set {name}={json.dumps(started['config'][name])}" for name in now if name not in before
+    ]
+    opened = [f"no --set {name}" for name in before if name not in now]
+    return (
+        f"left {_listed(before)} to validation, now {_listed(now)} is left to it. Resume with "
+        f"{', '.join([*closed, *opened])}"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    *others, last = names or ["nothing"]
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return f"{len(value)} candidates"
+    return repr(value)
+
+
+def _as_requested(name: str, before: Any, now: Any, started: Described) -> str:
+    """What on a command line makes a decision what it was."""
+    part, _, option = name.partition(".")
+    if name == "binning.bin_width":
+        return _width(before, started["binning"].get("quantity"))
+    by_epochs = started.get("config", {}).get("updates") is None
+    if name in ("config.epochs", "config.updates") and by_epochs:
+        return f"--epochs {started['config']['epochs']}"
+    if name == "config.updates" and now is None:
+        return f"--set updates={before} and no --epochs"
+    if part == "config":
+        return f"--set {option}={json.dumps(before)}"
+    if name == "seeds":
+        return f"--seeds {len(before)}"
+    if name not in _OPTIONS:
+        return "the same recording and choices"
+    if before is None:
+        return f"no {_OPTIONS[name]}"
+    if name == "sweep":
+        return "the --sweep of then"
+    if name == "adopted":
+        return f"--adopt {before['run']}, as it was then"
+    return _OPTIONS[name] + ("" if before is True else f" {before}")
+
+
+def _width(value: float, quantity: str | None) -> str:
+    short = f"{value:g}"
+    if quantity == _COUNTS:
+        return f"--bin-width {short if float(short) == value else value}"
+    if float(short) != value:  # frames as the file has them
+        return "no --bin-width"
+    return f"--bin-width {short}, or none where frames were kept"
+
+
+def _at(described: Described, name: str) -> Any:
+    """The value at "part.name"; None where there is none."""
+    value: Any = described
+    for key in name.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _first_difference(before: Any, now: Any, name: str = "") -> tuple[str, Any, Any] | None:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in [*before, *(key for key in now if key not in before)]:
+            label = f"{name}.{key}" if name else key
+            found = _first_difference(before.get(key), now.get(key), label)
+            if found is not None:
+                return found
+        return None
+    return None if before == now else (name, before, now)

@@ -1,0 +1,62 @@
+"""What a new session takes over from an earlier fit: the weights that sessions share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nwbdyn.errors import ConfigError, ResultsError
+from nwbdyn.results import run_directory
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A fitted model, as far as a new session needs it."""
+
+    run: str  # its run directory, of one recording or of several
+    digest: str  # of its weights, as "sha256:…"
+    options: Mapping[str, object]  # its Config
+    bin_width: float | None  # seconds; None where it kept the frames of traces
+    state: Mapping[str, Tensor] = field(repr=False)  # its weights by name
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """For the record of what was asked."""
+        return {"run": self.run, "digest": self.digest}
+
+
+def read(run: Path | str, model: str) -> Pretrained:
+    """The fitted model in a run directory.
+
+    Raises:
+        ConfigError: it is another model than `model`.
+        ResultsError: there is no run, it is incomplete, or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    run = Path(run)
+    run_directory.check_weights(run)
+    asked: dict[str, Any] = run_directory.read_json(run, run_directory.CONFIG)
+    if asked["model"] != model:
+        raise ConfigError(
+            f"{run} holds a fit of {asked['model']}, not of {model}. Pass --model "
+            f"{asked['model']}, or another run."
+        )
+    try:
+        content = (run / run_directory.WEIGHTS).read_bytes()
+        state = load(content)
+    except (OSError, SafetensorError) as error:
+        raise ResultsError(f"Run {run} is damaged ({error}). Fit again.") from error
+    binning = asked["binning"]
+    return Pretrained(
+        run=str(run),
+        digest=f"sha256:{sha256(content).hexdigest()}",
+        options=asked["config"],
+        bin_width=binning["bin_width"] if binning["quantity"] == "counts" else None,
+        state={name: value.to(torch.float32) for name, value in state.items()},
+    )

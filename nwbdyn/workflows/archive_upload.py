@@ -1,0 +1,160 @@
+"""The way back to the archive: check place and file as the archive will, then send to a draft.
+
+Nothing is sent while the checks find a problem, and nothing at all in a rehearsal.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nwbdyn import archive
+from nwbdyn.errors import ArchiveError, ResultsError
+from nwbdyn.progress import Progress, Report, silent
+from nwbdyn.recording import Source
+
+
+@dataclass(frozen=True)
+class ValidatedFile:
+    """A file that passed the archive's checks, and where it would go."""
+
+    path: Path
+    dandiset: str  # dandi:ID
+    asset_path: str
+    size: int  # bytes
+
+
+@dataclass(frozen=True)
+class UploadResult:
+    """What the archive has now."""
+
+    asset: Source
+    relation: str  # one sentence on the dandiset's `relatedResource`; empty where none is due
+    rejections: tuple[str, ...]  # what the archive's own validation says against it, so far
+
+
+def check_place(
+    dandiset: str,
+    source: Source,
+    *,
+    instance: str | None = None,
+    allow_embargoed: bool = False,
+) -> None:
+    """Make sure, before any work is done, that results of `source` may go to a dandiset.
+
+    Args:
+        dandiset: `dandi:ID`.
+        source: the recording that was fitted.
+        instance: archive of `dandiset`.
+        allow_embargoed: let results of an embargoed recording go to an open dandiset.
+
+    Raises:
+        AddressError: no such dandiset.
+        ArchiveError: the archive cannot be reached, or does not say whether the recording is
+            embargoed.
+        ResultsError: the recording is embargoed and the dandiset is open.
+    """
+    place = archive.draft(dandiset, instance=instance)
+    if allow_embargoed or place.embargoed or not archive.is_embargoed(source):
+        return
+    raise ResultsError(
+        f"{source.uri} is embargoed, and dandi:{place.dandiset_id} is open to everybody. Send the "
+        "results to an embargoed dandiset, or pass --allow-embargoed if its owners agree."
+    )
+
+
+def validate_for_upload(path: Path, dandiset: str, *, report: Report = silent) -> ValidatedFile:
+    """Check `path` as the archive does, and say where it would land.
+
+    The checks are nwbinspector's under the dandi configuration and the archive's own validation of
+    the file and its name.
+
+    Args:
+        path: an exported NWB file.
+        dandiset: `dandi:ID`.
+
+    Raises:
+        AddressError: the file's name names no subject.
+        ResultsError: the archive would not take the file; every problem is in the message.
+    """
+    asset_path = archive.default_asset_path(path)
+    report(Progress("checking", 0, 1, "files"))
+    problems = _problems(path, asset_path)
+    report(Progress("checking", 1, 1, "files"))
+    if problems:
+        raise ResultsError(
+            f"{path.name} is not ready for the archive, so nothing was sent: {'; '.join(problems)}."
+        )
+    return ValidatedFile(path, dandiset, asset_path, path.stat().st_size)
+
+
+def send(
+    parcel: ValidatedFile,
+    source: Source,
+    *,
+    instance: str | None = None,
+    replace: bool = False,
+    report: Report = silent,
+) -> UploadResult:
+    """Send a checked file to the draft of its dandiset; the same bytes are not sent twice.
+
+    The asset's `wasGeneratedBy` names nwbdyn and the recording that was fitted, and the dandiset's
+    `relatedResource` the one that it comes from, where the archive permits that.
+
+    Raises:
+        AddressError, ArchiveError, ResultsError: see `archive.upload`.
+    """
+    asset = archive.upload(
+        parcel.path,
+        parcel.dandiset,
+        instance=instance,
+        asset_path=parcel.asset_path,
+        generated_by=[_activity(source)],
+        replace=replace,
+        report=report,
+    )
+    return UploadResult(asset, _related(parcel, source, instance), archive.rejections(asset))
+
+
+def _related(parcel: ValidatedFile, source: Source, instance: str | None) -> str:
+    """A failure here is told, not raised: the file itself has arrived."""
+    try:
+        if archive.relate(parcel.dandiset, source, instance=instance):
+            return f"{parcel.dandiset} now says that it is derived from DANDI:{source.dandiset_id}."
+    except ArchiveError as error:
+        return (
+            f"{parcel.dandiset} does not say that it is derived from DANDI:{source.dandiset_id}: "
+            f"{error}"
+        )
+    return ""
+
+
+def _problems(path: Path, asset_path: str) -> list[str]:
+    from dandi.files import NWBAsset
+    from nwbinspector import Importance, inspect_nwbfile, load_config
+
+    found = [
+        f"{message.message} ({message.location or '/'})"
+        for message in inspect_nwbfile(
+            nwbfile_path=path,
+            config=load_config("dandi"),
+            importance_threshold=Importance.CRITICAL,
+        )
+    ]
+    asset = NWBAsset(filepath=path, path=asset_path, dandiset_path=None)
+    found += [
+        str(error.message)
+        for error in asset.get_validation_errors()
+        if error.severity is not None and error.severity.name in ("ERROR", "CRITICAL")
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _activity(source: Source) -> dict[str, Any]:
+    from nwbdyn import __version__
+
+    digest = f", {source.digest}" if source.digest else ""
+    return {
+        "schemaKey": "Activity",
+        "name": "nwbdyn fit",
+        "description": f"Fitted to {source.uri}{digest} with nwbdyn {__version__}.",
+    }

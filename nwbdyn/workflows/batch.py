@@ -1,0 +1,231 @@
+"""Many sessions, each in a run directory of its own: one after the other, or over an engine.
+
+A session that cannot be fitted does not stop the others: it is listed with the reason, and a later
+call with `resume=True` fits only what is not there yet.
+"""
+
+import json
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Protocol
+
+from nwbdyn.errors import DataError, NoActivityError, NwbdynError
+from nwbdyn.progress import Progress, Report, silent
+from nwbdyn.recording import Source
+from nwbdyn.results import run_directory, run_lock
+
+FITTED, SKIPPED, FAILED = "fitted", "skipped", "failed"
+Session = tuple[Source, ...]  # one file, or the train and test file of a benchmark pair
+
+
+@dataclass(frozen=True)
+class SessionResult:
+    """What became of one session."""
+
+    uri: str
+    run: str  # its run directory
+    status: str  # "fitted", "skipped" (holds nothing this model takes) or "failed"
+    reason: str = ""  # one line, for skipped and failed
+    metric: str = ""  # the primary metric, for fitted
+    value: float | None = None
+    baseline: str = ""
+    baseline_value: float | None = None
+    asked: str = ""  # digest of the choices, "sha256:…"
+
+
+@dataclass(frozen=True)
+class SessionJob:
+    """One session to fit, in plain values, so that another process can do it."""
+
+    session: Session
+    model: str
+    run: Path
+    opened: Mapping[str, Any]  # arguments of `opening.open_source`
+    choices: Mapping[str, Any]  # arguments of `fitting.fit`
+
+
+class SessionExecutor(Protocol):
+    """What does many jobs at once, elsewhere."""
+
+    def fit_each(
+        self, jobs: Sequence[SessionJob], folder: Path, told: Callable[[SessionResult], None]
+    ) -> None:
+        """`attempt` every job; tell of each outcome as it comes, in any order.
+
+        Args:
+            folder: for what the engine writes; every process can reach it.
+        """
+
+
+class SerialExecutor:
+    """The engine that nobody asked for: this process, one job after the other."""
+
+    def __init__(self, report: Report = silent) -> None:
+        self.report = report
+
+    def fit_each(
+        self, jobs: Sequence[SessionJob], folder: Path, told: Callable[[SessionResult], None]
+    ) -> None:
+        for job in jobs:
+            told(fit_one_safely(job, self.report))
+
+
+def fit_each(
+    sessions: Sequence[Session],
+    model: str,
+    *,
+    run: Path,
+    opened: Mapping[str, Any] | None = None,
+    options: Mapping[str, object] | None = None,
+    report: Report = silent,
+    resume: bool = False,
+    engine: SessionExecutor | None = None,
+    **fit_options: object,
+) -> list[SessionResult]:
+    """Fit `model` to every session; one run directory each under `run`, and `run/summary.json`.
+
+    Args:
+        sessions: as `archive.sessions` groups them.
+        model: a model's name.
+        run: folder that receives one run directory per session.
+        opened: what to take from each file: arguments of `opening.open_source`.
+        options: fields of the model's Config.
+        report: told how each fit goes, and how many are done.
+        resume: keep complete runs of the same choices, continue interrupted ones.
+        engine: where the fits run; by default in this process.
+        **fit_options: passed to `fitting.fit`.
+
+    Returns:
+        One Outcome per session, in order.
+
+    Raises:
+        ResultsError: another process writes to `run`.
+    """
+    opened = dict(opened or {})
+    choices = {"options": dict(options or {}), **fit_options}
+    asked = _digest({"model": model, "opened": opened, "choices": choices})
+    with run_lock.run_lock(run, report=report):
+        earlier = _earlier(run, asked) if resume else set()
+        outcomes: dict[str, SessionResult] = {}
+        jobs = []
+        for session, name in zip(sessions, run_names(sessions), strict=True):
+            folder = run / name
+            if str(folder) in earlier and _is_kept(session, folder):
+                outcomes[str(folder)] = replace(_fitted(session, folder), asked=asked)
+                continue
+            again = {"resume": resume and run_directory.is_started(folder)}
+            jobs.append(SessionJob(session, model, folder, opened, choices | again))
+        order = [str(run / name) for name in run_names(sessions)]
+
+        def told(outcome: SessionResult) -> None:
+            outcomes[outcome.run] = replace(outcome, asked=asked)
+            _write(
+                run / run_directory.SUMMARY,
+                [asdict(outcomes[name]) for name in order if name in outcomes],
+            )
+            report(Progress("recordings", len(outcomes), len(order), "fits"))
+
+        (engine or SerialExecutor(report)).fit_each(jobs, run, told)
+        found = [outcomes[name] for name in order]
+        _write(run / run_directory.SUMMARY, [asdict(outcome) for outcome in found])
+        return found
+
+
+def fit_one_safely(job: SessionJob, report: Report = silent) -> SessionResult:
+    """Fit one session; whatever goes wrong becomes its Outcome.
+
+    The traceback of an error that nobody foresaw stays beside the run, in `<run>.error.txt`.
+    """
+    uri, told = job.session[0].uri, job.run.with_name(f"{job.run.name}.error.txt")
+    told.unlink(missing_ok=True)
+    try:
+        fit_session(job, report)
+        return _fitted(job.session, job.run)
+    except (NoActivityError, DataError) as error:
+        return SessionResult(uri, str(job.run), SKIPPED, str(error))
+    except NwbdynError as error:
+        return SessionResult(uri, str(job.run), FAILED, str(error))
+    except Exception as error:  # one session of many must not take the others with it
+        told.write_text(traceback.format_exc(), encoding="utf-8")
+        first = str(error).partition("\n")[0]
+        reason = f"{type(error).__name__}: {first} (a bug; its traceback is in {told})"
+        return SessionResult(uri, str(job.run), FAILED, reason)
+
+
+def fit_session(job: SessionJob, report: Report = silent) -> None:
+    """Open a session's files, fit, and close them; the Fit is in its run directory."""
+    from nwbdyn.fitting.pipeline import fit
+    from nwbdyn.opening import open_source
+
+    with ExitStack() as files:
+        recording, *tests = (
+            files.enter_context(open_source(source, report=report, **job.opened))
+            for source in job.session
+        )
+        test = tests[0] if tests else None
+        fit(recording, job.model, test_recording=test, run=job.run, report=report, **job.choices)
+
+
+def run_names(sessions: Sequence[Session]) -> list[str]:
+    """One folder name per session: the file's stem, numbered where stems repeat."""
+    stems = [session[0].name for session in sessions]
+    seen: dict[str, int] = {}
+    names = []
+    for stem in stems:
+        seen[stem] = seen.get(stem, 0) + 1
+        names.append(stem if seen[stem] == 1 else f"{stem}-{seen[stem]}")
+    return names
+
+
+def _fitted(session: Session, folder: Path) -> SessionResult:
+    metrics = json.loads((folder / run_directory.METRICS).read_text(encoding="utf-8"))
+    primary = metrics["primary"]
+    metric, split, baseline = primary["metric"], primary["split"], primary["baseline"]
+    value = metrics["model"][split][metric]
+    other = metrics["baselines"][baseline][split][metric] if baseline else None
+    if "draws" in metrics:  # of held-out neurons: their mean
+        drawn = metrics["draws"]
+        value = drawn["model"][metric]["mean"]
+        other = drawn["baselines"][baseline][metric]["mean"] if baseline else None
+    return SessionResult(
+        session[0].uri,
+        str(folder),
+        FITTED,
+        metric=metric,
+        value=value,
+        baseline=baseline or "",
+        baseline_value=other,
+    )
+
+
+def _digest(choices: Mapping[str, object]) -> str:
+    text = json.dumps(choices, sort_keys=True, default=str)
+    return f"sha256:{sha256(text.encode()).hexdigest()}"
+
+
+def _earlier(run: Path, asked: str) -> set[str]:
+    """Run directories that an earlier call with the same choices has finished."""
+    if not (run / run_directory.SUMMARY).exists():
+        return set()
+    rows = json.loads((run / run_directory.SUMMARY).read_text(encoding="utf-8"))
+    return {row["run"] for row in rows if row["status"] == FITTED and row.get("asked") == asked}
+
+
+def _is_kept(session: Session, folder: Path) -> bool:
+    """True where a complete run of the very file is there."""
+    from nwbdyn.opening import with_digest
+
+    if not run_directory.is_complete(folder):
+        return False
+    source = with_digest(session[0])
+    written: Any = run_directory.read_json(folder, run_directory.CONFIG)
+    return bool(written["source"] == {"uri": source.uri, "digest": source.digest})
+
+
+def _write(path: Path, content: object) -> None:
+    with run_directory.atomic_write(path) as partial:
+        partial.write_text(json.dumps(content, indent=2), encoding="utf-8")

@@ -1,0 +1,272 @@
+"""Fit again what an exported file says was fitted, and say how close the second fit comes.
+
+The file is enough: it names the source, every choice and the digest of the tensors that went into
+the fit. On the same CPU with as many threads a fit repeats itself; elsewhere the outcome says what
+is different, because a sum of floats depends on all of it.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from nwbdyn import opening
+from nwbdyn.errors import AddressError, DataError, ResultsError
+from nwbdyn.fitting import pipeline
+from nwbdyn.fitting.task import build_task
+from nwbdyn.nwb.read.results import open_results
+from nwbdyn.progress import Report, silent
+from nwbdyn.recording import COUNTS, Recording
+from nwbdyn.results.fit_results import Fit
+
+PREDICTIONS, METRICS = 1e-5, 1e-6  # largest differences on the same CPU with as many threads
+MACHINE = ("threads", "cpu", "platform")  # of a fit's environment, that can change a number
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A second fit beside the first, and what is different."""
+
+    fit: Fit  # the second one
+    predictions: float  # largest difference, in standard deviations of the neuron's prediction
+    metrics: float  # largest difference of a score
+    metric: str  # which score that is, e.g. "model.test.r2"
+    unmatched: tuple[str, ...]  # scores that only one of the two has
+    digests: tuple[str | None, str | None]  # of the source, then and now
+    changed: dict[str, tuple[object, object]]  # versions, threads, device …: then and now
+
+    @property
+    def reproduced(self) -> bool:
+        """Whether predictions and scores agree as they do on the same machine."""
+        return self.predictions <= PREDICTIONS and self.metrics <= METRICS
+
+
+def reproduce(
+    path: Path | str,
+    run: str | None = None,
+    *,
+    source: str | None = None,
+    instance: str | None = None,
+    folder: Path | str | None = None,
+    report: Report = silent,
+) -> Reproduction:
+    """Fit again what is in an exported file, from the file alone, and compare.
+
+    Args:
+        path: a file that `export` wrote.
+        run: name of the ModelRun, where the file holds several.
+        source: address of the recording, where it is no longer where the file says.
+        instance: archive to ask; by default the one that the file names.
+        folder: run directory to write the second fit to; None keeps it in memory.
+        report: told how far the second fit is.
+
+    Returns:
+        The second fit, and how it differs from the first.
+
+    Raises:
+        ResultsError: no such file or run, the fit also needed what is in no file, the source is
+            gone, or it no longer gives the tensors that were fitted; the message has both digests.
+        AddressError, ArchiveError, StreamError: the source cannot be opened.
+    """
+    with ExitStack() as files:
+        first = files.enter_context(open_results(path, run))
+        _check_alone(first)
+        scratch = Path(files.enter_context(TemporaryDirectory(prefix="nwbdyn-")))
+        recording = files.enter_context(reopened(first, source, instance, scratch, report))
+        choices = choices_of(first)
+        choices["bin_width"] = bin_width_of(first, recording, choices)
+        second = pipeline.fit(
+            recording,
+            first.model,
+            device="cpu" if first.device == "cpu" else "auto",
+            run=folder,
+            report=report,
+            **choices,
+            **_repeats(first),
+        )
+        difference, metric, unmatched = compare_metrics(first.metrics, second.metrics)
+        return Reproduction(
+            fit=second,
+            predictions=compare_predictions(
+                np.asarray(first.predictions.values), second.predictions.values
+            ),
+            metrics=difference,
+            metric=metric,
+            unmatched=unmatched,
+            digests=(first.source.digest, recording.source.digest),
+            changed=_changed(first, second),
+        )
+
+
+def compare_predictions(first: np.ndarray, second: np.ndarray) -> float:
+    """Largest difference of two (num_bins, N) predictions, in each neuron's standard deviations.
+
+    Infinite where only one of them predicts anything.
+    """
+    if first.shape != second.shape or (np.isnan(first) != np.isnan(second)).any():
+        return math.inf
+    there = np.isfinite(first)
+    predicted = there.any(axis=0)
+    if not predicted.any():
+        return 0.0
+    sd = np.nanstd(first[:, predicted].astype(np.float64), axis=0)
+    difference = np.abs(second - first)[:, predicted] / np.where(sd > 0, sd, 1)
+    return float(np.nanmax(difference))
+
+
+def compare_metrics(
+    first: Mapping[str, object], second: Mapping[str, object]
+) -> tuple[float, str, tuple[str, ...]]:
+    """Largest difference of a score, its name, and the scores that only one of the two has.
+
+    Two words that differ, such as the name of the best baseline, are infinitely far apart.
+    """
+    before, now = dict(_leaves(first)), dict(_leaves(second))
+    differences = {name: _distance(before[name], now[name]) for name in before if name in now}
+    worst = max(differences, key=lambda name: differences[name], default="")
+    unmatched = tuple(sorted(before.keys() ^ now.keys()))
+    return differences.get(worst, 0.0), worst, unmatched
+
+
+def reopened(
+    fit: Fit, address: str | None, instance: str | None, scratch: Path, report: Report
+) -> Recording:
+    """The recording that was fitted, with what was chosen from it."""
+    chosen: dict[str, Any] = dict(fit.binning.get("chosen") or {})  # type: ignore[call-overload]
+    if chosen.pop("cell_types_digest", None):
+        # The CSV file with these labels may be gone; the labels themselves are in the results.
+        chosen["cell_types"] = scratch / "cell_types.csv"
+        fit.neurons.table[["id", "cell_type"]].to_csv(chosen["cell_types"], index=False)
+    path = fit.source.path
+    if address is None:
+        address = str(path) if path is not None and path.exists() else fit.source.uri
+    try:
+        return opening.open(
+            address, instance=instance or fit.source.instance, report=report, **chosen
+        )
+    except AddressError as error:
+        raise ResultsError(
+            f"{error} It is the source of these results; say where it is now with --source."
+        ) from error
+
+
+def choices_of(fit: Fit) -> dict[str, Any]:
+    """What was asked of the fit, as `fitting.fit` takes it; options chosen by validation open."""
+    left_open = _listed(_request(fit).get("by_validation"), [])
+    fold = fit.split.get("fold")
+    return {
+        "seed": fit.seed,
+        "options": {key: value for key, value in fit.config.items() if key not in left_open},
+        "trials": fit.binning.get("trials"),
+        "covariates": tuple(_listed(fit.binning.get("covariates"), [])),
+        "fold": None if fold is None else tuple(_listed(fold, [])),
+    }
+
+
+def _repeats(fit: Fit) -> dict[str, Any]:
+    """What was fitted beside it, as `fitting.fit` takes it."""
+    asked = _request(fit)
+    points = asked.get("sweep")
+    return {
+        "seeds": len(_listed(fit.environment.get("seeds"), [fit.seed])),
+        "folds": _number(fit.environment.get("folds")),
+        "draws": _number(asked.get("draws")) or 1,
+        "null": asked.get("null"),
+        "states": asked.get("states"),
+        "comparators": bool(asked.get("comparators")),
+        "sweep": None if points is None else {"list": points},
+    }
+
+
+def _check_alone(fit: Fit) -> None:
+    """Raise ResultsError where the fit also needed something that is not in its file."""
+    asked = _request(fit)
+    for name, needed in (
+        ("adopted", "parameters of an earlier run"),
+        ("joint", "recordings of other sessions"),
+    ):
+        if name in asked:
+            raise ResultsError(
+                f"This fit also needed {needed} ({asked[name]}), which are not in its file. "
+                "Repeat it with `nwbdyn fit` and the choices that the file states."
+            )
+
+
+def bin_width_of(fit: Fit, recording: Recording, choices: Mapping[str, Any]) -> float | None:
+    """The bin width with which the recording gives the tensors that were fitted.
+
+    Traces either keep their frames or were resampled; their digest tells.
+
+    Raises:
+        ResultsError: neither gives them.
+    """
+    stated, wanted = fit.binning.get("bin_width"), fit.binning.get("tensors")
+    among = _listed(_request(fit).get("sweep"), [{}])
+    found = []
+    for width in (stated,) if fit.binning.get("quantity") == COUNTS else (None, stated):
+        try:
+            problem = build_task(recording, fit.model, bin_width=width, among=among, **choices)  # type: ignore[arg-type]
+        except DataError as error:
+            found.append(str(error))
+            continue
+        if problem.digest == wanted:
+            return width  # type: ignore[return-value]
+        found.append(problem.digest)
+    raise ResultsError(
+        f"{recording.source.uri} does not give the tensors that were fitted: expected {wanted}, "
+        f"found {found[0]}. The digest of the source was {fit.source.digest}, and is "
+        f"{recording.source.digest}. Give the file that was fitted with --source."
+    )
+
+
+def _changed(first: Fit, second: Fit) -> dict[str, tuple[object, object]]:
+    """What can change a number and is not the same."""
+    pairs: dict[str, tuple[object, object]] = {
+        name: (first.versions.get(name), second.versions.get(name))
+        for name in sorted(first.versions.keys() | second.versions.keys())
+    }
+    pairs |= {name: (first.environment.get(name), second.environment.get(name)) for name in MACHINE}
+    pairs["device"] = (first.device, second.device)
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _request(fit: Fit) -> Mapping[str, object]:
+    asked = fit.environment.get("asked")
+    return asked if isinstance(asked, Mapping) else {}
+
+
+def _listed(value: object, default: list) -> list:
+    return list(value) if isinstance(value, list | tuple) else default
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _leaves(value: object, name: str = "") -> Iterator[tuple[str, object]]:
+    """Every single value of nested mappings and lists, with its place as a dotted name."""
+    if isinstance(value, Mapping):
+        parts = value.items()
+    elif isinstance(value, list | tuple):
+        parts = enumerate(value)  # type: ignore[assignment]
+    else:
+        yield name, value
+        return
+    for key, part in parts:
+        yield from _leaves(part, f"{name}.{key}" if name else str(key))
+
+
+def _distance(one: object, other: object) -> float:
+    """|one - other| of numbers; 0 for equal values, infinite for others. None stands for NaN."""
+    values = [math.nan if value is None else value for value in (one, other)]
+    if not all(isinstance(value, int | float | np.number) for value in values):
+        return 0.0 if one == other else math.inf
+    a, b = (float(value) for value in values)  # type: ignore[arg-type]
+    if math.isnan(a) or math.isnan(b):
+        return 0.0 if math.isnan(a) and math.isnan(b) else math.inf
+    return 0.0 if a == b else abs(a - b)
