@@ -6,6 +6,8 @@ Public names resolve on first use, so importing the package imports no torch, py
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from nwbdyn.version import __version__
+
 if TYPE_CHECKING:
     from nwbdyn.connectivity.connectivity import Connectivity
     from nwbdyn.evaluation.connectome_comparison import validate
@@ -38,13 +40,13 @@ _HOME = {
     "validate": "nwbdyn.evaluation.connectome_comparison",
 }
 
-__version__ = "0.1.0"
 __all__ = [
     "Connectivity",
     "Fit",
     "Predictions",
     "Recording",
     "Source",
+    "__version__",
     "export",
     "fit",
     "fit_joint",

@@ -109,7 +109,7 @@ def _bytes_of(source: Source, report: Report) -> "AbstractContextManager[BinaryI
         from nwbdyn.nwb import zarr
 
         return zarr.open_store(source, report=report)
-    return streaming.open_file(source, report=report)
+    return streaming.open_file(source, renew=archive.renewal_of(source), report=report)
 
 
 def _labelled(

@@ -270,9 +270,9 @@ class Recording:
         Raises:
             ReadError: there is no such file, or pynwb refuses it.
         """
-        from nwbdyn.nwb.read.to_pynwb import nwbfile_of
+        from nwbdyn.pynwb_view import nwbfile_of
 
-        return nwbfile_of(self)
+        return nwbfile_of(self.file, self.source.name, self.files)
 
     def _intervals(self, name: str) -> pd.DataFrame:
         tables = dict(self.intervals)

@@ -5,7 +5,8 @@ the latter go. The dandi client, the simulator and HTTP are imported only by wha
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import PurePosixPath
 
 from nwbdyn.archive import addresses, assets, local
@@ -33,6 +34,7 @@ __all__ = [
     "is_embargoed",
     "rejections",
     "relate",
+    "renewal_of",
     "resolve",
     "sessions",
     "sha256",
@@ -72,6 +74,14 @@ def resolve(address: str, *, instance: str | None = None) -> list[Source]:
     if addresses.is_url(text):
         return assets.of_link(text) if addresses.is_archive_link(text) else [local.of_url(text)]
     return local.of_path(text)
+
+
+def renewal_of(source: Source) -> Callable[[], str]:
+    """Function that returns a URL from which the bytes of `source` can be read now.
+
+    The function raises ArchiveError for an embargoed asset without a key that opens it.
+    """
+    return partial(signed_url if source.asset_id is None else content_url, source)
 
 
 def sessions(sources: Sequence[Source]) -> list[tuple[Source, ...]]:

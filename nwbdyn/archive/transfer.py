@@ -9,16 +9,18 @@ import os
 import shutil
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nwbdyn.archive.addresses import file_name
 from nwbdyn.archive.connection import Connection, connect
-from nwbdyn.archive.local import sha256
+from nwbdyn.archive.local import sha256, signed_url
 from nwbdyn.archive.stores import download_store
 from nwbdyn.errors import AddressError, ArchiveError, ResultsError
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Source
+from nwbdyn.streaming import open_file
 
 _BLOCK = 1 << 20  # bytes written at a time
 _ATTEMPTS = 5  # failures in a row, without a byte between them, before giving up
@@ -153,9 +155,7 @@ def _from_archive(connection: Connection, source: Source, target: Path, report: 
 
 
 def _from_web(source: Source, target: Path, report: Report) -> None:
-    from nwbdyn.streaming import open_file
-
-    with open_file(source) as reading:
+    with open_file(source, renew=partial(signed_url, source)) as reading:
         size, etag = reading.size, reading.etag  # type: ignore[attr-defined]
         part = _part(target, etag) if etag else target.with_name(f"{target.name}.part")
         if not etag:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from nwbdyn import __version__
 from nwbdyn.errors import ConfigError, NwbdynError, not_among
+from nwbdyn.version import __version__
 
 
 class Verbs(click.Group):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from nwbdyn import __version__
+from nwbdyn.version import __version__
 
 PACKAGES = ("torch", "numpy", "scipy", "h5py", "pynwb")
 

@@ -4,9 +4,9 @@
 `prefetch`, `transferred`, `requests`, `size` and `etag` beside the methods of any file.
 """
 
+from collections.abc import Callable
 from typing import BinaryIO, cast
 
-from nwbdyn import archive
 from nwbdyn.errors import AddressError
 from nwbdyn.progress import Report, silent
 from nwbdyn.recording import Source
@@ -18,13 +18,19 @@ __all__ = ["Patience", "RangedFile", "open_file"]
 
 
 def open_file(
-    source: Source, *, report: Report = silent, patience: Patience = PATIENCE
+    source: Source,
+    *,
+    renew: Callable[[], str] | None = None,
+    report: Report = silent,
+    patience: Patience = PATIENCE,
 ) -> BinaryIO:
     """The bytes of `source` as a seekable, read-only file; use it in a `with` block.
 
     Args:
         source: from `archive.resolve`.
-        report: told how many bytes have arrived.
+        renew: returns a URL that can be read now, as `archive.renewal_of` makes it; called at the
+            start and after a signed URL expired. Default: `source.url`.
+        report: called with the number of bytes that have arrived.
         patience: limits on waiting for a remote file.
 
     Raises:
@@ -39,7 +45,7 @@ def open_file(
             raise AddressError(
                 f"Cannot read '{source.path}' ({error.strerror}); expected a file you may read."
             ) from None
-    remote = _remote(source, patience)
+    remote = _remote(source, renew or (lambda: source.url), patience)
     first = remote.get(0, HEAD) if remote.size is None else (0, b"")
     identity = source.digest
     if identity is None and remote.etag and remote.etag.startswith('"'):
@@ -48,16 +54,16 @@ def open_file(
     return cast(BinaryIO, RangedFile(remote, first=first, disk=disk, report=report))
 
 
-def _remote(source: Source, patience: Patience) -> Remote:
-    if source.asset_id is None:
-        url = archive.signed_url(source)
-        return Remote(source.uri, url, renew=lambda: url, patience=patience)
-    # Embargoed assets are read through the archive's address, which hands out a signed one.
-    embargoed = source.url.rstrip("/").endswith("/download")
+def _remote(source: Source, renew: Callable[[], str], patience: Patience) -> Remote:
+    # The URL of an archive's public asset never expires. That of an embargoed asset ends in
+    # /download and redirects to a signed URL, which is requested at once.
+    is_public_asset = source.asset_id is not None and not source.url.rstrip("/").endswith(
+        "/download"
+    )
     return Remote(
         source.uri,
-        archive.content_url(source) if embargoed else source.url,
-        renew=lambda: archive.content_url(source),
-        size=source.size,
+        source.url if is_public_asset else renew(),
+        renew=renew,
+        size=source.size if source.asset_id is not None else None,
         patience=patience,
     )

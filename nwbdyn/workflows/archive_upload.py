@@ -150,7 +150,7 @@ def _problems(path: Path, asset_path: str) -> list[str]:
 
 
 def _activity(source: Source) -> dict[str, Any]:
-    from nwbdyn import __version__
+    from nwbdyn.version import __version__
 
     digest = f", {source.digest}" if source.digest else ""
     return {

@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import h5py
 from pynwb import NWBHDF5IO
 
+from nwbdyn import archive
 from nwbdyn.errors import ResultsError
 from nwbdyn.nwb.read.results import run_names
 from nwbdyn.nwb.write import derivative, dynamics
@@ -21,6 +22,7 @@ from nwbdyn.nwb.write.model_run import name_of
 from nwbdyn.progress import Report, silent
 from nwbdyn.results import fit_results, run_directory
 from nwbdyn.results.fit_results import Fit
+from nwbdyn.workflows.fetch import fetch
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +83,7 @@ def export(
                 )
             path.parent.mkdir(parents=True, exist_ok=True)
             with TemporaryDirectory(dir=path.parent, prefix=".nwbdyn-") as folder:
-                source = enrichment.source_of(fit, given, Path(folder), full=full, report=report)
+                source = _source_of(fit, given, Path(folder), full=full, report=report)
                 _write_enriched(fit, path, source, detail, report)
         else:
             _write_derivative(fit, path, subject, detail, report)
@@ -109,6 +111,28 @@ def is_exported(fit: Fit, path: Path, subject: Mapping[str, str]) -> bool:
 
 def _text(dataset: h5py.Dataset) -> str:
     return str(dataset.asstr()[()])
+
+
+def _source_of(fit: Fit, given: Path | None, folder: Path, *, full: bool, report: Report) -> Path:
+    """The local file to enrich: `given`, else the one that was fitted.
+
+    A remote recording is fetched into `folder` first: its slim copy, or with `full` every byte.
+
+    Raises:
+        ResultsError: there is no such file here, or it is not what was fitted.
+        AddressError, ArchiveError, StreamError: the bytes of a remote one cannot be had.
+    """
+    path = given if given is not None else fit.source.path
+    if path is None:
+        if full:
+            path = archive.download(fit.source, folder, report=report)
+        else:
+            path = fetch(fit.source, folder, report=report).path
+    if not path.is_file():
+        raise ResultsError(f"No file {path}, which {fit.model} was fitted to; nothing to enrich.")
+    enrichment.check_free(path)
+    enrichment.check_content(path, fit)
+    return path
 
 
 def _write_derivative(

@@ -16,7 +16,7 @@ from typing import BinaryIO
 import h5py
 import numpy as np
 
-from nwbdyn import __version__, archive, opening, streaming
+from nwbdyn import archive, opening, streaming
 from nwbdyn.errors import ReadError, ResultsError
 from nwbdyn.nwb.read import slim_record, tables, walk
 from nwbdyn.nwb.read.objects import HDF5_ERRORS, NwbIndex, NwbObject, address_of, attribute
@@ -25,6 +25,7 @@ from nwbdyn.nwb.slim.hdf5_copy import Copy, Omissions
 from nwbdyn.progress import Report, silent
 from nwbdyn.recording import Source
 from nwbdyn.results import run_directory
+from nwbdyn.version import __version__
 
 RAW = ("ElectricalSeries", "ImageSeries", "PatchClampSeries", "DecompositionSeries")
 ROWS = ("data", "timestamps", "control")  # datasets of a series with one row per sample
@@ -73,7 +74,8 @@ def fetch(
     there = slim_record.of_file(target)
     if target.exists() and there is None:
         return _fetch_full(source, folder, report)
-    with streaming.open_file(source, report=report) as file:
+    renew = archive.renewal_of(source)
+    with streaming.open_file(source, renew=renew, report=report) as file:
         contents = walk.open_contents(file, source)
         with contents.file:
             left_out = _left_out(contents)

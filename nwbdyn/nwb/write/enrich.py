@@ -23,31 +23,6 @@ NAMESPACE = "ndx-population-dynamics"
 BLOCK = 16 * 2**20  # bytes copied at a time
 
 
-def source_of(fit: Fit, given: Path | None, folder: Path, *, full: bool, report: Report) -> Path:
-    """The local file to enrich: `given`, else the one that was fitted.
-
-    A remote recording is fetched into `folder` first: its slim copy, or with `full` every byte.
-
-    Raises:
-        ResultsError: there is no such file here, or it is not what was fitted.
-        AddressError, ArchiveError, StreamError: the bytes of a remote one cannot be had.
-    """
-    path = given if given is not None else fit.source.path
-    if path is None:
-        from nwbdyn import archive
-        from nwbdyn.workflows import fetch  # they know this room, so they are met here only
-
-        if full:
-            path = archive.download(fit.source, folder, report=report)
-        else:
-            path = fetch.fetch(fit.source, folder, report=report).path
-    if not path.is_file():
-        raise ResultsError(f"No file {path}, which {fit.model} was fitted to; nothing to enrich.")
-    _check_free(path)
-    _check_content(path, fit)
-    return path
-
-
 def copy(source: Path, target: Path, report: Report) -> None:
     """Copy the bytes, telling how far it is."""
     total = source.stat().st_size
@@ -164,7 +139,7 @@ def _in_file(fit: Fit, nwbfile: NWBFile) -> InFile:
     return InFile(neurons=table, rows=np.asarray(rows), series=series)
 
 
-def _check_free(path: Path) -> None:
+def check_free(path: Path) -> None:
     """Refuse a file that another program is writing to: its copy could be of any moment."""
     try:
         h5py.File(path, "r").close()
@@ -176,7 +151,7 @@ def _check_free(path: Path) -> None:
         raise ResultsError(f"{path} is not an HDF5 file ({error}).") from error
 
 
-def _check_content(path: Path, fit: Fit) -> None:
+def check_content(path: Path, fit: Fit) -> None:
     """Refuse a file that is neither what was fitted nor a slim or enriched copy of it."""
     wanted = fit.source.digest
     if wanted is None or not wanted.startswith("sha256:"):
