@@ -6,7 +6,7 @@ Public names resolve on first use, so importing the package imports no torch, py
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from nwbdyn.version import __version__
+from nwbdyn.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from nwbdyn.connectivity.connectivity import Connectivity
@@ -46,7 +46,6 @@ __all__ = [
     "Predictions",
     "Recording",
     "Source",
-    "__version__",
     "export",
     "fit",
     "fit_joint",

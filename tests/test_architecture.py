@@ -12,193 +12,93 @@ import nwbdyn
 PACKAGE = Path(nwbdyn.__file__).parent
 HEAVY = {"torch", "pynwb", "hdmf", "h5py", "dandi", "pandas", "scipy", "sklearn", "matplotlib"}
 
-# room -> what it may import at module level, from nwbdyn and from elsewhere
-WORDS = {"errors", "progress"}
-RECORDING = WORDS | {"recording"}
-DATA = {"tensors.binning", "nlb", "tensors.splits", "tensors.windows"}
-ROOMS: dict[str, tuple[set[str], set[str]]] = {
-    "errors": (set(), set()),
-    "progress": (set(), set()),
-    "recording": (WORDS, {"numpy", "pandas"}),
-    "metrics": (WORDS, {"numpy", "pandas", "scipy"}),
-    "tensors.clock": (set(), {"numpy"}),
-    "tensors.trials": (RECORDING, {"numpy", "pandas"}),
-    "tensors.events": (RECORDING | {"tensors.clock", "tensors.trials"}, {"numpy", "pandas"}),
-    "tensors.covariates": (
-        RECORDING | {"tensors.clock", "tensors.events", "tensors.trials"},
-        {"numpy"},
-    ),
-    "tensors.large": (RECORDING | {"cache"}, {"numpy"}),
-    "tensors.binning": (
-        RECORDING | {"tensors.clock", "tensors.covariates", "tensors.large"},
-        {"numpy", "pandas", "xarray"},
-    ),
-    "nlb": (
-        RECORDING | {"tensors.clock", "tensors.binning", "metrics"},
-        {"numpy", "pandas", "scipy", "h5py"},
-    ),
-    "tensors.splits": (
-        RECORDING | {"tensors.clock", "tensors.binning", "nlb"},
-        {"numpy", "pandas"},
-    ),
-    "optional": (WORDS, set()),
-    "forms": (RECORDING, {"numpy"}),
-    "contributions": (RECORDING | {"forms"}, {"numpy"}),
-    "connectivity": (
-        RECORDING | {"contributions", "forms", "optional"},
-        {"numpy", "pandas", "xarray"},
-    ),
-    "runs.results": (
-        RECORDING
-        | {"optional", "connectivity", "tensors.splits", "runs.lock", "runs.run_directory"},
-        {"numpy", "pandas"},
-    ),
-    "runs.asking": (set(), set()),
-    "runs.run_directory": (WORDS | {"runs.asking"}, set()),
-    "runs.lock": (WORDS | {"runs.run_directory"}, set()),
-    "runs.results_file": ({"runs.run_directory"}, {"numpy", "pandas", "h5py"}),
-    "simulate": (RECORDING | {"metrics", "simulate"}, {"numpy", "pandas", "scipy"}),
-    "archive": (RECORDING, set()),
-    "streaming": (RECORDING | {"archive", "cache"}, {"requests", "urllib3"}),
-    "cache": (RECORDING, {"platformdirs"}),
-    "opening": (RECORDING | {"archive", "streaming", "nwb", "selection"}, set()),
-    "slim": (
-        RECORDING | {"__version__", "archive", "nwb", "opening", "runs.run_directory", "streaming"},
-        {"numpy", "h5py"},
-    ),
-    "zarr": (RECORDING | {"archive", "streaming"}, {"numpy", "numcodecs", "requests", "urllib3"}),
-    "nwb": (
-        RECORDING
-        | {
-            "cache",
-            "tensors.clock",
-            "connectivity",
-            "nwb",
-            "runs.results",
-            "runs.run_directory",
-            "simulate",
-            "tensors.splits",
-            "zarr",
-        },
-        {"numpy", "pandas", "xarray", "h5py", "pynwb", "hdmf", "ndx_population_dynamics"},
-    ),
-    "models": ({"models", "errors"}, {"torch"}),
-    "tensors.windows": (
-        RECORDING | {"tensors.binning", "tensors.splits", "models"},
-        {"numpy", "torch"},
-    ),
-    "baselines": (
-        RECORDING | {"tensors.binning", "tensors.splits", "metrics"},
-        {"numpy", "scipy", "sklearn"},
-    ),
-    "scoring.blocks": (RECORDING | {"tensors.binning", "tensors.splits", "metrics"}, {"numpy"}),
-    "trust.states": (RECORDING, {"numpy", "pandas"}),
-    "trust.surrogates": (RECORDING | {"tensors.binning", "tensors.splits"}, {"numpy", "pandas"}),
-    "trust.significance": (RECORDING | {"scoring.verdict"}, {"numpy", "pandas"}),
-    "trust.groups": (RECORDING | {"runs.results", "trust.significance"}, {"numpy", "pandas"}),
-    "trust.artefacts": (RECORDING, {"numpy", "pandas"}),
-    "scoring.evaluation": (
-        RECORDING | {"tensors.binning", "tensors.splits", "metrics", "baselines"},
-        {"numpy", "pandas"},
-    ),
-    "scoring.agreement": ({"connectivity", "metrics"}, {"numpy"}),
-    "scoring.draws": ({"baselines", "scoring.evaluation", "metrics"}, {"numpy"}),
-    "scoring.held_out": (
-        {"baselines", "scoring.evaluation", "metrics", "tensors.windows"},
-        {"numpy"},
-    ),
-    "scoring.averaging": ({"scoring.evaluation"}, {"numpy"}),
-    "scoring.importance": (
-        {"scoring.evaluation", "models", "learning.readout", "tensors.windows"},
-        {"numpy", "torch"},
-    ),
-    "scoring.rollout": (
-        {"models", "recording", "tensors.splits", "tensors.windows"},
-        {"numpy", "torch"},
-    ),
-    "runs.provenance": ({"__version__"}, set()),
-    "learning.adopting": (WORDS | {"runs.run_directory"}, {"torch"}),
-    "scoring.validating": (
-        RECORDING | {"baselines", "tensors.binning", "metrics", "runs.results", "tensors.splits"},
-        {"numpy", "pandas"},
-    ),
-    "tensors.pooling": ({"models", "tensors.windows"}, {"numpy", "torch"}),
-    "learning.problem": (
-        RECORDING | DATA | {"learning.adopting", "models", "tensors.trials"},
-        {"numpy", "pandas", "torch"},
-    ),
-    "many.identity": (WORDS | {"learning.problem"}, {"numpy", "pandas"}),
-    "learning.distributed": (WORDS | {"models", "optional"}, {"numpy", "torch"}),
-    "learning.memory": (set(), {"torch"}),
-    "learning.checkpoint": ({"errors", "runs.run_directory"}, {"torch"}),
-    "learning.validation_loss": ({"models", "tensors.pooling", "tensors.windows"}, {"torch"}),
-    "learning.training": (
-        WORDS
-        | {
-            "learning.checkpoint",
-            "learning.distributed",
-            "learning.memory",
-            "models",
-            "tensors.pooling",
-            "runs.run_directory",
-        }
-        | {"learning.validation_loss", "tensors.windows"},
-        {"torch"},
-    ),
-    "learning.stack": (
-        WORDS | {"models", "learning.training", "learning.validation_loss", "tensors.windows"},
-        {"torch"},
-    ),
-    "learning.readout": (
-        RECORDING | {"connectivity", "models", "tensors.splits", "tensors.windows"},
-        {"numpy", "pandas", "torch"},
-    ),
-    "learning.influence": (
-        RECORDING | {"connectivity", "models", "tensors.splits", "tensors.windows"},
-        {"numpy", "torch"},
-    ),
-    "learning.cost": (
-        RECORDING | {"models", "learning.problem", "learning.training"},
-        {"numpy", "torch"},
-    ),
-    "many.scaling": (RECORDING | {"runs.lock", "runs.run_directory"}, set()),
-    "many.space": (WORDS, {"numpy"}),
-    "scoring.verdict": (set(), set()),
-    "runs.sharing": (RECORDING | {"archive"}, set()),
-    "selection": (RECORDING, {"numpy", "pandas"}),
-}
-ANYTHING = {
-    "cli",
-    "report",
-    "learning.comparing",
+# Each room may import only from the rooms above it in this list, inside functions too.
+LAYERS = (
+    "errors",
+    "progress",
+    "version",
+    "optional",
+    "cache",
+    "pynwb_view",
+    "recording",
+    "metrics",
+    "models",
+    "data",
+    "nlb",
+    "connectivity",
+    "simulate",
+    "streaming",
+    "archive",
+    "baselines",
+    "results",
+    "nwb.zarr",
+    "nwb.read",
+    "nwb.slim",
+    "nwb.write",
+    "opening",
+    "training",
+    "inference",
+    "evaluation",
+    "statistics",
     "fitting",
-    "many.joint",
-    "many.sessions",
-    "learning.members",
-    "learning.repeats",
-    "scoring.summary",
-    "nlb.benchmark",
-    "nlb.submitting",
-    "many.cluster",
-    "many.sweeping",
-    "learning.ensembles",
-    "trust.questions",
-    "trust.refits",
-    "trust.resampled",
-    "trust.identifiability",
-    "trust.state_null",
-    "runs.reproducing",
-    "runs.restoring",
-    "__init__",
+    "workflows",
+    "report",
+    "cli",
     "__main__",
+)
+# What a room may import from elsewhere when it is imported itself. Rooms that are not listed import
+# nothing but the standard library and nwbdyn.
+THIRD_PARTY = {
+    "recording": {"numpy", "pandas"},
+    "metrics": {"numpy", "pandas", "scipy"},
+    "models": {"torch"},
+    "data": {"numpy", "pandas", "torch", "xarray"},
+    "nlb": {"h5py", "numpy", "pandas", "scipy"},
+    "connectivity": {"numpy", "pandas", "xarray"},
+    "simulate": {"h5py", "hdmf", "numpy", "pandas", "pynwb", "scipy"},
+    "streaming": {"requests", "urllib3"},
+    "cache": {"platformdirs"},
+    "baselines": {"numpy", "scipy", "sklearn"},
+    "results": {"h5py", "numpy", "pandas"},
+    "nwb.zarr": {"numcodecs", "numpy", "requests", "urllib3"},
+    "nwb.read": {"h5py", "numpy", "pandas", "xarray"},
+    "nwb.slim": {"h5py", "numpy"},
+    "nwb.write": {"h5py", "hdmf", "ndx_population_dynamics", "numpy", "pandas", "pynwb", "xarray"},
+    "training": {"numpy", "torch"},
+    "inference": {"numpy", "pandas", "torch"},
+    "evaluation": {"numpy", "pandas", "scipy", "torch"},
+    "statistics": {"numpy", "pandas", "scipy"},
+    "fitting": {"numpy", "pandas", "ruamel", "torch"},
+    "workflows": {"h5py", "numpy", "pandas", "pynwb", "torch"},
+    "report": {"jinja2", "matplotlib", "numpy", "pandas", "scipy"},
+    "cli": {"click"},
 }
 
 
-def room_of(path: Path) -> str:
-    """The file's room in the table; a folder without rows for its files is one room."""
+def module_of(path: Path) -> str:
+    """The module's name without `nwbdyn.`: "fitting.task"; "" for the package itself."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
-    own = ".".join(parts[:2])
-    return own if own in ROOMS or own in ANYTHING else parts[0]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def room_of(module: str) -> str | None:
+    """The entry of LAYERS that a module belongs to."""
+    parts = module.split(".")
+    names = (".".join(parts[:2]), parts[0])
+    return next((name for name in names if name in LAYERS), None)
+
+
+def imports_of(path: Path) -> set[str]:
+    """Modules of nwbdyn that a file imports anywhere, in functions and for type checkers too."""
+    modules: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            modules |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            modules |= {f"{node.module}.{alias.name}" for alias in node.names}
+    known = {module_of(other) for other in FILES}
+    own = {name.removeprefix("nwbdyn.") for name in modules if name.startswith("nwbdyn.")}
+    return {next((m for m in (name, name.rpartition(".")[0]) if m in known), "") for name in own}
 
 
 def imports_at_top(path: Path) -> set[str]:
@@ -218,20 +118,33 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_room_imports_only_what_the_design_allows(path):
-    room = room_of(path)
-    if room in ANYTHING or (path.name == "__init__.py" and not imports_at_top(path)):
+def test_a_room_imports_only_rooms_above_it(path):
+    module = module_of(path)
+    if not module or path.read_text("utf-8").strip() == "" or module == "nwb":
         return
-    assert room in ROOMS, f"room {room!r} is not in the table: add it there and to the README"
-    own, third_party = ROOMS[room]
+    room = room_of(module)
+    assert room is not None, f"{module} is in no room: add its room to LAYERS and to the README"
+    for imported in imports_of(path):
+        above = room_of(imported)
+        assert above is not None, f"{module} imports {imported or 'nwbdyn'}, which is in no room"
+        assert LAYERS.index(above) <= LAYERS.index(room), f"{module} imports {imported}: upwards"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_imports_only_packages_that_it_may(path):
+    room = room_of(module_of(path)) or ""
     for name in imports_at_top(path):
-        first, _, rest = name.partition(".")
-        if first == "nwbdyn":
-            parts = rest.split(".")
-            known = {parts[0], ".".join(parts[:2])}
-            assert not rest or known & (own | {room}), f"{path.name} imports {name}"
-        elif first not in sys.stdlib_module_names:
-            assert first in third_party, f"{path.name} imports {name}"
+        first = name.partition(".")[0]
+        if first != "nwbdyn" and first not in sys.stdlib_module_names:
+            assert first in THIRD_PARTY.get(room, set()), f"{path.name} imports {name}"
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = {module_of(path): imports_of(path) - {""} for path in FILES}
+    while leaves := [module for module, imports in graph.items() if not imports & set(graph)]:
+        for module in leaves:
+            del graph[module]
+    assert not graph, f"each of these is part of a circle or imports one: {sorted(graph)}"
 
 
 def test_a_model_knows_nothing_but_tensors():
