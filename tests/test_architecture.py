@@ -70,7 +70,7 @@ THIRD_PARTY = {
     "statistics": {"numpy", "pandas", "scipy"},
     "fitting": {"numpy", "pandas", "ruamel", "torch"},
     "workflows": {"h5py", "numpy", "pandas", "pynwb", "torch"},
-    "report": {"jinja2", "matplotlib", "numpy", "pandas", "scipy"},
+    "report": {"jinja2", "matplotlib", "numpy", "pandas", "scipy", "xarray"},
     "cli": {"click"},
 }
 

@@ -76,7 +76,7 @@ def test_memory_is_of_the_right_size():
         "import re, numpy as np\n"
         "from small import rois\n"
         "import nwbdyn\n"
-        "from nwbdyn.training import cost\n"
+        "from nwbdyn.fitting import cost\n"
         "data = np.random.default_rng(0).normal(size=(20000, 60)).astype(np.float32)\n"
         "recording = rois(data, np.arange(20000) / 10)\n"
         "nwbdyn.fit(recording, 'netformer', options={'updates': 2}, device='cpu')\n"

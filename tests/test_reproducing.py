@@ -65,7 +65,7 @@ def test_the_file_alone_gives_the_same_predictions_and_scores(folder):
             "sample:cortex?neurons=6&duration=90",
             "netformer",
             {"history": 4, **QUICK},
-            {"sweep": {"grid": {"embedding": [2, 3]}}, "null": "shift:2", "comparators": True},
+            {"sweep": {"grid": {"embedding": [2, 3]}}, "null": "shift:2"},
             marks=pytest.mark.slow,
         ),
         (

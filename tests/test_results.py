@@ -131,11 +131,11 @@ def test_the_neuron_table_comes_back_column_by_column(fit, tmp_path):
 def test_a_run_is_read_in_a_process_without_torch(fit, tmp_path):
     fit.save(tmp_path / "run")
     program = (
-        "import sys\nfrom nwbdyn.results import results\n"
-        f"fit = results.load({str(tmp_path / 'run')!r})\n"
+        "import sys\nfrom nwbdyn.results import fit_results\n"
+        f"fit = fit_results.load({str(tmp_path / 'run')!r})\n"
         "fit.predictions.to_xarray()\n"
         "assert fit.metrics['model']['test']['r2'] == 0.5\n"
-        "assert 'torch' not in sys.modules and 'pickle' not in dir(results)\n"
+        "assert 'torch' not in sys.modules and 'pickle' not in dir(fit_results)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -286,7 +286,6 @@ OTHER = CLOSED | {"config": {"l1": 1, "embedding": 60, "ridge": 0}}
         ({"seed": 3}, {"seed": 0}, "with --seed 3, or start again with --overwrite or another -o"),
         ({"config": {"hidden": 8}}, {"config": {"hidden": 9}}, "with --set hidden=8, or"),
         ({"config": {"l1": None}}, {"config": {"l1": 0.1}}, "with --set l1=null, or"),
-        ({"comparators": True}, {}, "with --comparators, or"),
         ({}, {"folds": 4}, "with no --folds, or"),
         ({}, {"draws": 5}, "draws = 1, now it is 5. Resume with --draws 1, or"),
         ({"draws": 5}, {}, "with --draws 5, or"),

@@ -147,10 +147,10 @@ def test_a_run_in_use_is_refused_before_anything_is_trained(tmp_path):
 def test_overwriting_takes_away_all_that_a_fit_left_and_nothing_else(tmp_path):
     run = tmp_path / "run"
     options = LINEAR | {"ridge": None}  # tried one by one
-    asked = {"seeds": 2, "folds": 3, "null": "shift:2", "comparators": True}
+    asked = {"seeds": 2, "folds": 3, "null": "shift:2"}
     fit(imaging(), "netformer", epochs=1, options=options, run=run, **asked)
     folders = {path.name.partition("-")[0] for path in run.iterdir() if path.is_dir()}
-    assert folders >= {"seed", "fold", "choice", "comparator", "without", "static", "refits"}
+    assert folders >= {"seed", "fold", "choice", "without", "static", "refits"}
     own = {run / "notes.txt", run / "static" / "notes.txt"}
     for file in (*own, run / "report.html"):
         file.touch()

@@ -485,11 +485,12 @@ def test_a_full_disk_leaves_nothing_behind(lab, tmp_path):
     program = (
         "import resource, sys\n"
         "from pathlib import Path\n"
-        "from nwbdyn import archive, slim\n"
+        "from nwbdyn import archive\n"
+        "from nwbdyn.workflows import fetch\n"
         "from nwbdyn.errors import ResultsError\n"
         "source = archive.resolve(sys.argv[1])[0]\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))\n"
-        "try: slim.fetch(source, Path(sys.argv[2]))\n"
+        "try: fetch.fetch(source, Path(sys.argv[2]))\n"
         "except ResultsError as error: print(error)\n"
     )
     arguments = [sys.executable, "-c", program, str(lab), str(tmp_path / "out")]

@@ -35,7 +35,7 @@ SECTIONS = {  # of the help: heading -> names of options
         *("trials", "covariates", "events", "instance", "take_all"),
     ),
     "How far to trust it": (
-        *("null", "states", "seeds", "folds", "draws", "comparators", "influence_windows"),
+        *("null", "states", "seeds", "folds", "draws", "influence_windows"),
         "targets",
     ),
     "Many fits": ("sweep", "joint", "neuron_id", "engine", "asha", "cluster"),
@@ -141,7 +141,6 @@ SECTIONS = {  # of the help: heading -> names of options
     show_default=True,
     help="Test windows for the predictive influence; slow for stndt.",
 )
-@click.option("--comparators", is_flag=True, help="Also train networks without a learned coupling.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing run directory.")
 @options.instance

@@ -137,11 +137,6 @@ def of_joint(
             f"{paired['num_sessions']} recordings, by {paired['mean']:+.3f} on average"
             f"{_sign_flip(paired)}."
         )
-    for name, found in metrics.get("comparators", {}).items():
-        sentences.append(
-            f"Against a network with {name}: {found['mean']:+.3f} on average, above it in "
-            f"{found['num_above']} of {found['num_sessions']}{_sign_flip(found)}."
-        )
     agreeing = [r for r in metrics.get("seeds_agree", {}).values() if r is not None]
     if agreeing:
         sentences.append(

@@ -115,7 +115,7 @@ CONTRIBUTIONS: dict[str, type[Form]] = {
     "gain contributions": GainContributions,
     "attention contributions": AttentionContributions,
 }
-REQUIRED_ARRAYS = {  # form of a coupling -> arrays and attributes that its contributions need besides
+REQUIRED_ARRAYS = {  # form of a coupling -> arrays and attributes its contributions also need
     "netformer": ("raw_values",),
     "gain": ("activity", "last"),
     "attention": ("y", "owner", "bin_width"),

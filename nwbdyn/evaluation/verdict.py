@@ -15,7 +15,6 @@ def sentences(metrics: dict[str, Any], model: str) -> list[str]:
         winner(metrics, model),
         *_ensemble(metrics.get("ensemble")),
         *_coupling(metrics.get("coupling")),
-        *_comparators(metrics.get("comparators"), model),
         *_agreement(metrics.get("agreement")),
         *_edges(metrics),
         *_dynamics(metrics.get("dynamics")),
@@ -186,23 +185,6 @@ def _coupling(coupling: dict[str, Any] | None) -> list[str]:
         f"Coupling {said} {coupling['adds']:+.3f}{ends} of {coupling['metric']} on "
         f"{coupling['split']} {than} a refit without it."
     ]
-
-
-def _comparators(told: dict[str, Any] | None, model: str) -> list[str]:
-    if told is None:
-        return []
-    lines = []
-    for name, compared in told["difference"].items():
-        ends = span(compared["interval"])
-        followed = ", ".join(f"{value:.2f}" for value in told["components"][name])
-        own = ", ".join(f"{value:.2f}" for value in told["components"][model])
-        lines.append(
-            f"{model} against a network with {name}: {compared['metric']} {compared['with']:.3f} "
-            f"and {compared['without']:.3f} on {compared['split']}"
-            + (f", difference {ends}" if ends else "")
-            + f"; correlation along the first components {own} and {followed}."
-        )
-    return lines
 
 
 def _agreement(told: dict[str, Any] | None) -> list[str]:

@@ -26,7 +26,7 @@ from nwbdyn.evaluation import (
 )
 from nwbdyn.evaluation.averaging import Average
 from nwbdyn.evaluation.scoring import SCORED, Comparison, Task
-from nwbdyn.fitting.stages import benchmark, reference_networks
+from nwbdyn.fitting.stages import benchmark
 from nwbdyn.fitting.task import FitTask
 from nwbdyn.inference import influence, readout, rollout
 from nwbdyn.inference.influence import Influence
@@ -85,7 +85,6 @@ def assemble_fit(
     scored: Scored,
     without: np.ndarray | None,
     *,
-    comparators: Mapping[str, Trained] = {},
     influence_windows: int = influence.NUM_WINDOWS,
     folds: int | None,
     report: Report,
@@ -101,22 +100,14 @@ def assemble_fit(
         scored: what `score` said of them, on every split.
         without: (num_bins, N) predictions of the first seed's model fitted without coupling, for
             models that have such a thing.
-        comparators: name -> another model of the same windows, to score beside it.
         influence_windows: test windows that the predictive influence is averaged over, at most.
         folds: number of folds that are fitted beside this, for the record.
         report: told how far the read-out is.
     """
     windows, binned = problem.windows, problem.binned
     best = _best(trained)
-    task, mean = scored.task, scored.mean
+    mean = scored.mean
     metrics = _metrics(problem, trained, scored, without)
-    if comparators:
-        others = {
-            name: readout.predict(other.model, windows) for name, other in comparators.items()
-        }
-        metrics["comparators"] = reference_networks.compare(
-            task, problem.name, mean.prediction, others
-        )
     report(Progress("connectivity", 0, len(trained), "models"))
     couplings = [readout.connectivity(member.model, windows) for member in trained]
     coupling = couplings[trained.index(best)]

@@ -19,7 +19,7 @@ from nwbdyn.data import splits
 from nwbdyn.errors import ConfigError
 from nwbdyn.fitting import cross_validation, sweep_space, train_models
 from nwbdyn.fitting.assemble import assemble_fit, score_fit
-from nwbdyn.fitting.stages import benchmark, benchmark_submission, reference_networks
+from nwbdyn.fitting.stages import benchmark, benchmark_submission
 from nwbdyn.fitting.stages.hypothesis_tests import HypothesisTests
 from nwbdyn.fitting.task import build_task, num_draws, training_length
 from nwbdyn.fitting.train_models import RunContext, TrainingExecutor
@@ -58,7 +58,6 @@ def fit(
     null: str | None = None,
     states: str | None = None,
     adopt: Path | str | None = None,
-    comparators: bool = False,
     influence_windows: int = influence.NUM_WINDOWS,
     engine: TrainingExecutor | None = None,
     run: Path | str | None = None,
@@ -112,12 +111,10 @@ def fit(
         adopt: run directory of an earlier fit of this model, of one recording or of several. What
             sessions share (SynapsNet's decoder, NetFormer's query and key maps) is taken from it
             and not trained; its options and the width of its bins hold where none are given here.
-        comparators: also train two networks without a learned coupling on the same windows, and
-            score the model against them (see `comparing`). A next-bin model only.
         influence_windows: test windows that the predictive influence is averaged over, at most. It
             is dear for stndt, and only there (with `causal_mask_ratio`) worth reducing.
-        sweep: settings to try, as a table or a YAML file (see `nwbdyn.fitting.sweep_space`). All are trained
-            with the first seed, and the one that does best on validation is fitted and scored.
+        sweep: settings to try, as a table or a YAML file (see `fitting.sweep_space`). All are
+            trained with the first seed, and the one that does best on validation is fitted and scored.
         engine: trains the candidates of a sweep and further seeds, all at once (`cluster.Ray`); it
             needs a `run`. By default they train here, one after the other.
         run: run directory to write while fitting; None keeps everything in memory.
@@ -181,15 +178,12 @@ def fit(
         submission.check(problem, run)
         questions = HypothesisTests.parse(recording, null, states)
         questions.check(problem)
-        if comparators:
-            reference_networks.check(problem)
         configs = train_models.candidates(problem, problem.tried)
         if len(configs) == 1:
             problem = replace(problem, config=configs[0])
         more: dict[str, Any] = {
             "sweep": points and list(points),
             "adopted": adopted and adopted.asked,
-            "comparators": comparators,
             "draws": drawn if drawn > 1 else None,
             "by_validation": train_models.open_options(problem, configs)
             if len(configs) > 1
@@ -218,14 +212,12 @@ def fit(
         problem = choice.problem
         trained = train_models.train_seeds(problem, every_seed, place, first=choice.trained)
         uncoupled = train_models.predict_without_coupling(problem, seed, place)
-        others = reference_networks.train_comparators(problem, seed, place) if comparators else {}
         scored = score_fit(problem, trained, report=report)
         fitted = assemble_fit(
             problem,
             trained,
             scored,
             uncoupled,
-            comparators=others,
             influence_windows=influence_windows,
             folds=folds,
             report=report,

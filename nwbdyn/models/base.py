@@ -258,8 +258,8 @@ class Model(nn.Module):
     def connectivity(self, session: str | None = None) -> dict[str, Tensor]:
         """The parameters that the native connectivity form needs, detached.
 
-        Names are those of `nwbdyn.connectivity.connectivity.Connectivity`; rows are the neurons of `session`
-        (the first one by default).
+        Names are those of `nwbdyn.Connectivity`; rows are the neurons of `session` (the first one
+        by default).
         """
         return {}
 

@@ -246,7 +246,7 @@ class NetFormer(base.Model):
             )
 
     def connectivity(self, session: str | None = None) -> dict[str, Tensor]:
-        """What `nwbdyn.connectivity.connectivity` needs to evaluate A at any window (form "netformer")."""
+        """Arrays from which A is evaluated at any window (form "netformer")."""
         ids = self.layout.neuron_ids[session or next(iter(self.layout.neuron_ids))]
         embedding, query, key = self.embedding[list(ids)], self.query.data, self.key.data
         parameters: dict[str, Tensor] = {}

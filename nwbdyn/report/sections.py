@@ -254,7 +254,8 @@ def _cell_types(fit: Fit, states: pd.DataFrame | None) -> list[Picture]:
         found.append(
             Picture(
                 "Over time",
-                f"The strongest pairs of cell types over the session, smoothed. {change_caption(fit)}",
+                "The strongest pairs of cell types over the session, smoothed. "
+                f"{change_caption(fit)}",
                 figures.cell_types_over_time,
                 wide=True,
             )

@@ -13,7 +13,7 @@ Described = dict[str, Any]  # the content of config.json
 
 _FIRST = (  # in the order in which one may change the next
     *("model", "source.uri", "source.digest", "seed", "sweep", "adopted", "null", "states"),
-    *("seeds", "draws", "folds", "comparators", "binning.bin_width", "binning.trials"),
+    *("seeds", "draws", "folds", "binning.bin_width", "binning.trials"),
     "config.updates",
 )
 _OPTIONS = {  # what a run was asked for -> the option that says so
@@ -26,7 +26,6 @@ _OPTIONS = {  # what a run was asked for -> the option that says so
     "draws": "--draws",
     "null": "--null",
     "states": "--states",
-    "comparators": "--comparators",
     "binning.trials": "--trials",
 }
 _COUNTS = "counts"  # the quantity of spikes

@@ -12,17 +12,16 @@
       lock.json            the process that writes here, while it does (see `lock`)
       report.html          the page of `nwbdyn report`, where it was asked for
 
-With several seeds each trains in a folder `seed-<seed>` of its own, and each fold of a
-cross-validation is a run of its own in `fold-<k>`. Each further draw of held-out neurons is in
+With several seeds each trains in a folder `seed-<seed>` of its own, and each fold of a cross-
+validation is a run of its own in `fold-<k>`. Each further draw of held-out neurons is in
 `draw-<k>`, with the sums that its scores are made of and without results. Couplings of surrogates
 and of halves of the data are kept in `refits` as NumPy arrays, which hold no objects. Options that
-validation chooses are tried in `choice-<k>`; networks that are compared are in `comparator-<k>`,
-the model without coupling in `without-coupling`, one with a constant A in `static`; a model that is
-trained once more for the benchmark's test trials is in `refit-<seed>`. One model over several
-recordings leaves a run of its own for each, in a folder named after the file, and beside them the
-weights and a table of scores. A file is written beside its place, synced and
-renamed, so that whoever stops the program at any moment leaves the old file or the new one. This
-room knows names and bytes; `results` knows what they mean.
+validation chooses are tried in `choice-<k>`, the model without coupling in `without-coupling`, one
+with a constant A in `static`; a model that is trained once more for the benchmark's test trials is
+in `refit-<seed>`. One model over several recordings leaves a run of its own for each, in a folder
+named after the file, and beside them the weights and a table of scores. A file is written beside
+its place, synced and renamed, so that whoever stops the program at any moment leaves the old file
+or the new one. This room knows names and bytes; `results` knows what they mean.
 """
 
 import errno

@@ -16,7 +16,7 @@ from nwbdyn.evaluation import scoring
 from nwbdyn.fitting import sweep_space, train_models
 from nwbdyn.fitting.assemble import assemble_fit, score_fit
 from nwbdyn.fitting.pipeline import device_called, opened
-from nwbdyn.fitting.stages import edge_tests, reference_networks, static_control
+from nwbdyn.fitting.stages import edge_tests, static_control
 from nwbdyn.fitting.task import training_length
 from nwbdyn.fitting.train_models import RunContext, TrainingExecutor
 from nwbdyn.inference import influence, readout
@@ -37,7 +37,6 @@ class Beside:
     """What was trained beside the model, to compare it with."""
 
     uncoupled: Trained | None  # the model without coupling, where it has such an option
-    comparators: Mapping[str, Trained]
     evidence: Mapping[
         str, NullSamples
     ]  # what refits say of a session's edges; empty without a null
@@ -60,7 +59,6 @@ def fit_joint(
     trials: str | None = None,
     covariates: Sequence[str] = (),
     adopt: Path | str | None = None,
-    comparators: bool = False,
     null: str | None = None,
     influence_windows: int = influence.NUM_WINDOWS,
     sweep: Mapping[str, object] | Path | str | None = None,
@@ -136,7 +134,6 @@ def fit_joint(
         more: dict[str, Any] = {
             "sweep": points and list(points),
             "adopted": adopted and adopted.asked,
-            "comparators": comparators,
             "null": surrogates and str(surrogates),
             "by_validation": train_models.open_options(joint, configs)
             if len(configs) > 1
@@ -170,7 +167,6 @@ def fit_joint(
             return {}
         beside = Beside(
             uncoupled,
-            reference_networks.train_comparators(joint, seed, place) if comparators else {},
             evidence,
             static_control.train_static(joint, trained[0], place) if evidence else None,
         )
@@ -216,7 +212,6 @@ def _each_session(
             trained,
             score_fit(problem, trained, report=place.report),
             without,
-            comparators=beside.comparators,
             influence_windows=influence_windows,
             folds=None,
             report=place.report,
@@ -229,9 +224,7 @@ def _each_session(
             listed = {"candidates": list(candidates)}
             fitted = replace(fitted, metrics=fitted.metrics | listed)
         together = {"joint": {"sessions": list(joint.problems), "neuron_id": joint.neuron_id}}
-        extra = {
-            k: v for k, v in asked.items() if k in ("adopted", "comparators", "null", "sweep")
-        } | together
+        extra = {k: v for k, v in asked.items() if k in ("adopted", "null", "sweep")} | together
         fitted = replace(
             fitted,
             notes=(*fitted.notes, *joint.notes),
@@ -266,13 +259,6 @@ def _write(
     table["num_shared_neurons"] = joint.num_shared
     if candidates:
         table["candidates"] = list(candidates)
-    compared: dict[str, Any] = {
-        name: fitted.metrics["comparators"]
-        for name, fitted in fits.items()
-        if "comparators" in fitted.metrics
-    }
-    if compared:
-        table["comparators"] = reference_networks.over_sessions(compared)
     table["seeds_agree"] = {name: _seeds_agree(fitted) for name, fitted in fits.items()}
     run_directory.write_json(run, run_directory.METRICS, table)
 

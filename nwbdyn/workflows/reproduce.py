@@ -178,7 +178,6 @@ def _repeats(fit: Fit) -> dict[str, Any]:
         "draws": _number(asked.get("draws")) or 1,
         "null": asked.get("null"),
         "states": asked.get("states"),
-        "comparators": bool(asked.get("comparators")),
         "sweep": None if points is None else {"list": points},
     }
 

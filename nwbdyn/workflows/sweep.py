@@ -26,7 +26,7 @@ def sweep(
     Args:
         recording: a recording, or an address that `nwbdyn.open` takes.
         model: a model's name.
-        space: what to try, as a table or a YAML file (see `nwbdyn.fitting.sweep_space`): fields of the
+        space: what to try, as a table or a YAML file (see `fitting.sweep_space`): fields of the
             model's Config on a grid, in a list or drawn at random.
         **choices: as `nwbdyn.fit` takes them; `options` are those that every candidate has.
 
