@@ -22,7 +22,11 @@ COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "worm": ("ophys/celegans_dag2023_2022-07-26-31.nwb", "netformer", ()),
     "worm45": ("ophys/celegans_dag2023_2022-07-27-45.nwb", "netformer", ()),
     "mouse": ("ophys/mouse_v1_2p_neuronsxnets_24617.nwb", "synapsnet", ("--set", "updates=500")),
-    "rat": ("ecephys/rat_hippocampus_nelpy_linear-track.nwb", "stndt", ("--draws", "1")),
+    "rat": (
+        "ecephys/rat_hippocampus_nelpy_linear-track.nwb",
+        "stndt",
+        ("--heldout-resamples", "1"),
+    ),
     "human": (
         "ecephys/human_mtl_dandi000207_sub-4_ses-4.nwb",
         "stndt",

@@ -11,7 +11,7 @@ from nwbdyn.version import __version__ as __version__
 if TYPE_CHECKING:
     from nwbdyn.connectivity.connectivity import Connectivity
     from nwbdyn.evaluation.connectome_comparison import validate
-    from nwbdyn.fitting.pipeline import fit
+    from nwbdyn.fitting.fit import fit
     from nwbdyn.nwb.read.results import open_results
     from nwbdyn.opening import open
     from nwbdyn.recording import Recording, Source
@@ -29,7 +29,7 @@ _HOME = {
     "Recording": "nwbdyn.recording",
     "Source": "nwbdyn.recording",
     "export": "nwbdyn.workflows.export",
-    "fit": "nwbdyn.fitting.pipeline",
+    "fit": "nwbdyn.fitting.fit",
     "fit_joint": "nwbdyn.workflows.joint",
     "lesion": "nwbdyn.workflows.load_model",
     "load": "nwbdyn.results.fit_results",

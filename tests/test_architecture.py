@@ -17,6 +17,7 @@ LAYERS = (
     "errors",
     "progress",
     "version",
+    "request",
     "optional",
     "cache",
     "pynwb_view",

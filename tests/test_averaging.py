@@ -11,7 +11,7 @@ from nwbdyn.data import splits
 from nwbdyn.data.binning import Binned
 from nwbdyn.evaluation import averaging, scoring
 from nwbdyn.evaluation.scoring import Task
-from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.fit import fit
 from nwbdyn.recording import Neurons
 
 
@@ -83,11 +83,11 @@ def test_next_bin_models_average_all_fits():
 
 
 def test_a_fit_with_several_seeds_tells_what_its_ensemble_adds():
-    made = fit(units(), "stndt", seeds=3, epochs=2, options=SMALL_STNDT, draws=1)
+    made = fit(units(), "stndt", seeds=3, epochs=2, options=SMALL_STNDT, heldout_resamples=1)
     told = made.metrics["ensemble"]
     assert told["ensemble"] == pytest.approx(made.metrics["model"]["test"]["co_bps"], abs=1e-6)
     best = max(made.metrics["seeds"], key=lambda seed: made.metrics["seeds"][seed]["val"]["co_bps"])
     assert told["ranking"][0] == int(best)
     assert told["single"] == pytest.approx(made.metrics["seeds"][best]["test"]["co_bps"], abs=1e-6)
-    alone = fit(units(), "stndt", epochs=1, options=SMALL_STNDT, draws=1)
+    alone = fit(units(), "stndt", epochs=1, options=SMALL_STNDT, heldout_resamples=1)
     assert "ensemble" not in alone.metrics

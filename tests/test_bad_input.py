@@ -8,7 +8,7 @@ from small_fits import LINEAR, SMALL_STNDT, imaging, units
 from test_joint import SMALL, TINY, days
 
 from nwbdyn.errors import DataError, FitError
-from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.fit import fit
 from nwbdyn.recording import Covariate, Recording
 from nwbdyn.training.checkpoint import read_checkpoint
 from nwbdyn.workflows.joint import fit_joint
@@ -45,7 +45,7 @@ def test_a_constant_trace_is_left_out_of_the_scores_and_harms_nobody(model, opti
     [("netformer", {}), ("synapsnet", TINY), ("stndt", SMALL_STNDT)],
 )
 def test_a_silent_unit_harms_nobody(model, options):
-    made = fit(without_spikes(units(), 4), model, epochs=1, options=options, draws=1)
+    made = fit(without_spikes(units(), 4), model, epochs=1, options=options, heldout_resamples=1)
     metric = made.metrics["primary"]["metric"]
     assert np.isfinite(made.metrics["model"]["test"][metric])
     for baseline in made.metrics["baselines"].values():
@@ -97,7 +97,9 @@ def test_counts_above_all_that_training_saw_give_finite_rates(model, options):
     activity = replace(
         calm.activity, times=np.concatenate(each), index=np.cumsum([len(t) for t in each])
     )
-    made = fit(replace(calm, activity=activity), model, epochs=1, options=options, draws=1)
+    made = fit(
+        replace(calm, activity=activity), model, epochs=1, options=options, heldout_resamples=1
+    )
     values = made.predictions.values
     metric = made.metrics["primary"]["metric"]
     assert np.isfinite(made.metrics["model"]["test"][metric])

@@ -13,7 +13,7 @@ from small import poisson_spikes, trial_table, units
 from nwbdyn import nlb, simulate
 from nwbdyn.cli import main
 from nwbdyn.errors import ConfigError, FitError, ResultsError
-from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.fit import fit
 from nwbdyn.nlb import scores, submission
 from nwbdyn.recording import Covariate, SpikeTimes
 from nwbdyn.results import run_directory
@@ -112,7 +112,7 @@ def test_a_recording_of_another_layout_has_no_such_scores(reach):
     table = recording.neurons.table.drop(columns="heldout")
     other = replace(recording, neurons=replace(recording.neurons, table=table))
     options = SMALL | {"context": 10, "updates": 4}
-    found = fit(other, "stndt", bin_width=0.05, options=options, draws=1)
+    found = fit(other, "stndt", bin_width=0.05, options=options, heldout_resamples=1)
     assert "benchmark" not in found.metrics
 
 

@@ -18,7 +18,7 @@ from small_fits import LINEAR, imaging
 from nwbdyn import archive
 from nwbdyn.cli import main
 from nwbdyn.errors import ConfigError
-from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.fit import fit
 from nwbdyn.fitting.stages import edge_tests
 from nwbdyn.fitting.task import build_task
 from nwbdyn.results import fit_results, run_directory

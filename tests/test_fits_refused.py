@@ -7,7 +7,7 @@ import pytest
 from small_fits import LINEAR, imaging
 
 from nwbdyn.errors import ConfigError, DataError, FitError
-from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.fit import fit
 from nwbdyn.training.checkpoint import read_checkpoint
 
 
@@ -54,7 +54,7 @@ def test_a_length_of_training_that_is_said_twice_is_refused():
 
 
 def test_too_few_of_anything_is_refused_before_training():
-    for few in ({"seeds": 0}, {"draws": 0}, {"folds": 2}):
+    for few in ({"seeds": 0}, {"heldout_resamples": 0}, {"folds": 2}):
         (name,) = few
         with pytest.raises(ConfigError, match=f"{name} is {few[name]}; at least"):
             fit(imaging(), "netformer", options=LINEAR, **few)

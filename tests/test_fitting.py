@@ -8,7 +8,7 @@ import pytest
 from small_fits import LINEAR, SMALL_STNDT, SOURCE, assert_same_fit, imaging, network, units
 
 import nwbdyn
-from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.fit import fit
 from nwbdyn.results import fit_results
 
 
@@ -80,7 +80,7 @@ def test_influence_of_a_linear_network_is_its_weights():
 
 
 def test_a_co_smoothing_fit_is_scored_on_held_out_units_only():
-    made = fit(units(), "stndt", epochs=3, options=SMALL_STNDT, draws=1)
+    made = fit(units(), "stndt", epochs=3, options=SMALL_STNDT, heldout_resamples=1)
     assert made.predictions.held_out.sum() == 5
     assert made.split["held_out"] == made.neurons.ids[made.predictions.held_out].tolist()
     assert set(made.metrics["model"]["test"]) == {"co_bps"}
@@ -98,7 +98,7 @@ def test_a_co_smoothing_fit_is_scored_on_held_out_units_only():
 
 
 def test_co_bps_of_a_fit_is_what_its_definition_says():
-    made = fit(units(), "stndt", epochs=2, options=SMALL_STNDT, draws=1)
+    made = fit(units(), "stndt", epochs=2, options=SMALL_STNDT, heldout_resamples=1)
     held_out = np.flatnonzero(made.predictions.held_out)
     test = np.isfinite(made.predictions.values[:, held_out[0]]) & (made.predictions.labels == 2)
     edges = np.append(made.predictions.time[test] - 0.01, made.predictions.time[test][-1] + 0.01)
@@ -120,7 +120,7 @@ def test_rates_of_slow_units_start_at_their_mean():
         slow, activity=replace(slow.activity, times=slow.activity.times[kept], index=index)
     )
     options = SMALL_STNDT | {"learning_rate": 1e-6}
-    made = fit(slow, "stndt", epochs=1, options=options, draws=1)
+    made = fit(slow, "stndt", epochs=1, options=options, heldout_resamples=1)
     assert made.metrics["model"]["train"]["co_bps"] > -0.2
 
 
@@ -204,13 +204,13 @@ def test_trials_that_are_named_decide_the_split():
             "ecephys/human_mtl_dandi000207_sub-4_ses-4.nwb",
             "stndt",
             {"layers": 1},
-            {"bin_width": 0.1, "draws": 1},
+            {"bin_width": 0.1, "heldout_resamples": 1},
         ),
         (
             "ecephys/rat_hippocampus_nelpy_linear-track.nwb",
             "stndt",
             {"layers": 1},
-            {"bin_width": 0.1, "draws": 1},
+            {"bin_width": 0.1, "heldout_resamples": 1},
         ),
         (
             "ecephys/rat_hippocampus_nelpy_linear-track.nwb",

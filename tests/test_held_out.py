@@ -10,7 +10,7 @@ from nwbdyn.errors import DataError
 from nwbdyn.evaluation import heldout_resamples as draws_room
 from nwbdyn.evaluation import verdict
 from nwbdyn.fitting import task
-from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.fit import fit
 from nwbdyn.metrics import bits_per_spike
 from nwbdyn.workflows import batch
 
@@ -31,8 +31,15 @@ def spiking(num_units, trials=40, **columns):
     return replace(recording, neurons=replace(recording.neurons, table=table))
 
 
-def fitted(recording, draws=1, **choices):
-    return fit(recording, "stndt", bin_width=0.05, options=OPTIONS, draws=draws, **choices)
+def fitted(recording, heldout_resamples=1, **choices):
+    return fit(
+        recording,
+        "stndt",
+        bin_width=0.05,
+        options=OPTIONS,
+        heldout_resamples=heldout_resamples,
+        **choices,
+    )
 
 
 def gain(true, rate):
@@ -85,7 +92,9 @@ def test_few_windows_teach_a_read_out_less_than_all_of_them(reach):
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
     """Two draws, in a run directory."""
-    return fitted(spiking(24, trials=90), draws=2, run=tmp_path_factory.mktemp("drawn") / "run")
+    return fitted(
+        spiking(24, trials=90), heldout_resamples=2, run=tmp_path_factory.mktemp("drawn") / "run"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +170,7 @@ def test_a_stopped_fit_goes_on_with_the_draws_that_are_done(drawn):
     run = drawn.run
     (run / "metrics.json").unlink()
     done = (run / "draw-1/metrics.json").stat().st_mtime_ns
-    again = fitted(spiking(24, trials=90), draws=2, run=run, resume=True)
+    again = fitted(spiking(24, trials=90), heldout_resamples=2, run=run, resume=True)
     assert again.metrics["draws"] == drawn.metrics["draws"]
     assert (run / "draw-1/metrics.json").stat().st_mtime_ns == done
     fitted(spiking(24), run=run, overwrite=True)
@@ -175,7 +184,7 @@ def test_five_draws_are_the_default_where_the_file_does_not_say(monkeypatch):
     assert asked(None, co_smoothing=True, stated=True) == 1
     assert asked(5, co_smoothing=False, stated=False) == 1
     monkeypatch.setattr(task, "DRAWS", 2)
-    made = fitted(spiking(24), draws=None)
+    made = fitted(spiking(24), heldout_resamples=None)
     assert made.metrics["draws"]["num_draws"] == 2
     assert made.environment["asked"]["draws"] == 2
 
@@ -186,10 +195,10 @@ def test_a_single_draw_is_told_so(reach):
 
 def test_a_file_that_says_which_neurons_are_held_out_is_fitted_once():
     recording, _ = simulate.sample("sample:reach?neurons=24&trials=40")
-    made = fitted(recording, draws=5)
+    made = fitted(recording, heldout_resamples=5)
     assert "draws" not in made.metrics
     assert "one-draw" in [note.code for note in made.notes]
-    plain = fitted(recording, draws=None)
+    plain = fitted(recording, heldout_resamples=None)
     assert "draws" not in plain.metrics
     assert "one-draw" not in [note.code for note in plain.notes]
     assert not any("draw" in said for said in verdict.sentences(plain.metrics, "stndt"))

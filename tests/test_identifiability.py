@@ -8,7 +8,7 @@ from test_refits import EDGES, traces
 
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.evaluation import verdict
-from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.fit import fit
 from nwbdyn.fitting.stages import static_control
 
 ADDS = {"metric": "r2", "split": "test", "adds": 0.02, "interval": [0.01, 0.03]}

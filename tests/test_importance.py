@@ -8,7 +8,7 @@ from small_fits import SMALL_STNDT, units
 from nwbdyn import metrics
 from nwbdyn.evaluation import map_ablation
 from nwbdyn.fitting.assemble import task_of
-from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.fit import fit
 from nwbdyn.fitting.task import build_task
 from nwbdyn.inference import readout
 

@@ -13,7 +13,7 @@ import nwbdyn
 from nwbdyn.cli import main, scoreboard
 from nwbdyn.errors import ConfigError, DataError, FitError, ResultsError
 from nwbdyn.evaluation import scoring
-from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.fit import fit
 from nwbdyn.fitting.stages import edge_tests, surrogate_data
 from nwbdyn.progress import Progress
 from nwbdyn.recording import Covariate, Recording, Source
@@ -201,7 +201,7 @@ def fitted(tmp_path):
 
 
 def test_a_new_session_takes_the_decoder_over_and_leaves_it(fitted):
-    new = fit(session("new", 6, seed=2), "synapsnet", adopt=fitted)
+    new = fit(session("new", 6, seed=2), "synapsnet", init_from=fitted)
     shared = {name: value for name, value in state(fitted).items() if name.startswith("decoder.")}
     for name, value in shared.items():
         np.testing.assert_array_equal(new.weights[name], value)
@@ -212,7 +212,7 @@ def test_a_new_session_takes_the_decoder_over_and_leaves_it(fitted):
 def test_later_sessions_join_without_touching_what_is_shared(fitted, tmp_path):
     before = state(fitted)
     more = [session("wednesday", 5, seed=3), session("thursday", 4, seed=4)]
-    later = fit_joint(more, "synapsnet", adopt=fitted, run=tmp_path / "later")
+    later = fit_joint(more, "synapsnet", init_from=fitted, run=tmp_path / "later")
     for name, value in before.items():
         assert torch.equal(state(fitted)[name], value)
         if name.startswith("decoder."):
@@ -222,7 +222,7 @@ def test_later_sessions_join_without_touching_what_is_shared(fitted, tmp_path):
 
 def test_netformer_keeps_its_maps_for_a_new_session_and_learns_who_is_who(tmp_path):
     first = fit(session("first"), "netformer", options=LINEAR, epochs=2, run=tmp_path / "first")
-    new = fit(session("new", 7, seed=2), "netformer", adopt=tmp_path / "first", epochs=2)
+    new = fit(session("new", 7, seed=2), "netformer", init_from=tmp_path / "first", epochs=2)
     for name in ("query", "key"):
         np.testing.assert_array_equal(new.weights[name], first.weights[name])
     assert new.embeddings.shape[0] == 7
@@ -230,11 +230,11 @@ def test_netformer_keeps_its_maps_for_a_new_session_and_learns_who_is_who(tmp_pa
 
 def test_a_run_of_another_model_or_other_sizes_is_not_taken_over(fitted, tmp_path):
     with pytest.raises(ConfigError, match=r"holds a fit of synapsnet, not of netformer"):
-        fit(session("new"), "netformer", adopt=fitted)
+        fit(session("new"), "netformer", init_from=fitted)
     with pytest.raises(FitError, match=r"cannot be taken over.*hidden|decoder does not fit"):
-        fit(session("new"), "synapsnet", adopt=fitted, options={"hidden": 16})
+        fit(session("new"), "synapsnet", init_from=fitted, options={"hidden": 16})
     with pytest.raises(ResultsError, match="No run directory"):
-        fit(session("new"), "synapsnet", adopt=tmp_path / "nothing")
+        fit(session("new"), "synapsnet", init_from=tmp_path / "nothing")
 
 
 # --- what is refused ---
@@ -325,7 +325,7 @@ def test_a_folder_is_fitted_jointly_from_the_command_line(tmp_path):
     refused = CliRunner().invoke(main, [*call, "--folds", "3"])
     assert refused.exit_code == 2
     assert "--joint cannot go with --folds" in refused.output
-    later = ["fit", str(folder / "mouse1.nwb"), "--model", "synapsnet", "--adopt", str(run)]
+    later = ["fit", str(folder / "mouse1.nwb"), "--model", "synapsnet", "--init-from", str(run)]
     new = CliRunner().invoke(main, [*later, "-o", str(tmp_path / "new")])
     assert new.exit_code == 0, new.output
     assert nwbdyn.load(tmp_path / "new").config["hidden"] == 8

@@ -16,7 +16,7 @@ from small_fits import LINEAR, imaging
 from nwbdyn import archive
 from nwbdyn.cli import main
 from nwbdyn.errors import FitError, ResultsError
-from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.fit import fit
 from nwbdyn.results import run_directory, run_lock
 
 HOLDER = """

@@ -14,7 +14,7 @@ import resource
 from pathlib import Path
 import torch
 from small_fits import LINEAR, imaging
-from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.fit import fit
 
 torch.set_num_threads(1)
 options = LINEAR | {{"embedding": 200, "batch_size": 2000}}

@@ -110,7 +110,13 @@ def test_what_is_compiled_is_not_stacked(traced):
 
 def test_the_run_says_what_it_was_trained_in(tmp_path):
     options = {**SMALL["stndt"], "precision": "bf16", "updates": 3}
-    fit("sample:reach?trials=20", "stndt", options=options, draws=1, run=tmp_path / "run")
+    fit(
+        "sample:reach?trials=20",
+        "stndt",
+        options=options,
+        heldout_resamples=1,
+        run=tmp_path / "run",
+    )
     assert fit_results.load(tmp_path / "run").config["precision"] == "bf16"
 
 

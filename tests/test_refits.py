@@ -12,7 +12,7 @@ import nwbdyn
 from nwbdyn.errors import ConfigError, ResultsError
 from nwbdyn.evaluation import verdict
 from nwbdyn.fitting import train_models
-from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.fit import fit
 from nwbdyn.fitting.stages import edge_tests, surrogate_data
 from nwbdyn.fitting.task import build_task
 from nwbdyn.fitting.train_models import RunContext

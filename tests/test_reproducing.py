@@ -72,7 +72,7 @@ def test_the_file_alone_gives_the_same_predictions_and_scores(folder):
             "sample:reach?neurons=20&trials=24",
             "stndt",
             {"layers": 1, **QUICK},
-            {"trials": "trials", "draws": 2},
+            {"trials": "trials", "heldout_resamples": 2},
         ),
     ],
 )

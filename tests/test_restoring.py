@@ -8,7 +8,7 @@ from test_joint import SMALL, TINY, days
 
 import nwbdyn
 from nwbdyn.errors import ConfigError, ResultsError
-from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.fit import fit
 from nwbdyn.inference import readout
 from nwbdyn.workflows.joint import fit_joint
 from nwbdyn.workflows.load_model import lesion, load_model
@@ -23,7 +23,7 @@ from nwbdyn.workflows.load_model import lesion, load_model
     ],
 )
 def test_a_restored_model_predicts_what_the_fit_holds(model, recording, options, tmp_path):
-    made = fit(recording, model, epochs=1, options=options, draws=1)
+    made = fit(recording, model, epochs=1, options=options, heldout_resamples=1)
     loaded = nwbdyn.load(made.save(tmp_path / "run"))
     restored = load_model(loaded, recording)
     again = readout.predict(restored.model, restored.problem.windows)

@@ -16,7 +16,7 @@ import torch
 from small_fits import LINEAR, SMALL_STNDT, SOURCE, assert_same_fit, imaging, interrupt_after, units
 
 from nwbdyn.errors import FitError, ResultsError
-from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.fit import fit
 from nwbdyn.progress import Progress
 from nwbdyn.results import fit_results, run_directory
 from nwbdyn.training.checkpoint import read_checkpoint
@@ -49,7 +49,7 @@ def test_a_fit_leaves_the_callers_random_numbers_alone():
 def test_a_resumed_run_ends_like_one_that_was_never_stopped(
     model, recording, options, after, tmp_path
 ):
-    asked = {"epochs": 5, "options": options, "draws": 1}
+    asked = {"epochs": 5, "options": options, "heldout_resamples": 1}
     whole = fit(recording, model, **asked)
     run = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
@@ -166,7 +166,7 @@ import torch
 torch.set_num_threads(1)
 sys.path.insert(0, {tests!r})
 from small_fits import LINEAR, imaging
-from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.fit import fit
 fit(imaging(), "netformer", epochs=60, options=LINEAR, run=Path({run!r}), resume={resume})
 """
 
@@ -252,7 +252,7 @@ def test_a_pickle_in_place_of_any_file_of_a_run_is_refused_and_does_not_run(tmp_
             fit(imaging(), "netformer", **asked)
         if name in (run_directory.CONFIG, run_directory.WEIGHTS):
             with pytest.raises(ResultsError, match="damaged"):
-                fit(imaging(), "netformer", epochs=1, adopt=run)
+                fit(imaging(), "netformer", epochs=1, init_from=run)
         (run / name).write_bytes(before)
     assert not (tmp_path / "ran").exists()
     fit_results.load(run)

@@ -12,6 +12,7 @@ import nwbdyn
 from nwbdyn import archive
 from nwbdyn.cli import main
 from nwbdyn.errors import DataError, FitError, NoActivityError, NwbdynError, ReadError, ResultsError
+from nwbdyn.request import FitRequest
 from nwbdyn.workflows import batch
 from nwbdyn.workflows.batch import FAILED, FITTED, SKIPPED, SessionJob
 
@@ -36,7 +37,8 @@ def folder(tmp_path, recording) -> Path:
 
 def fit_all(folder: Path, run: Path, **choices: object) -> list[batch.SessionResult]:
     sessions = archive.sessions(archive.resolve(str(folder)))
-    return batch.fit_each(sessions, "netformer", run=run, **QUICK | choices)
+    request = FitRequest.from_keywords("netformer", run=run, **QUICK | choices)
+    return batch.fit_each(sessions, request)
 
 
 def test_a_session_that_fails_leaves_the_others_alone(folder, tmp_path):
@@ -121,9 +123,8 @@ def test_whatever_goes_wrong_becomes_an_outcome(error, status, tmp_path, recordi
     def report(progress):
         raise error
 
-    job = SessionJob(
-        tuple(archive.resolve(str(path))), "netformer", tmp_path / "runs" / "a", {}, QUICK
-    )
+    request = FitRequest.from_keywords("netformer", run=tmp_path / "runs" / "a", **QUICK)
+    job = SessionJob(tuple(archive.resolve(str(path))), request, {})
     job.run.parent.mkdir()
     outcome = batch.fit_one_safely(job, report)
     assert outcome.status == status

@@ -8,7 +8,7 @@ from small import rois
 from nwbdyn.errors import ConfigError, DataError
 from nwbdyn.evaluation import verdict
 from nwbdyn.fitting import train_models
-from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.fit import fit
 from nwbdyn.fitting.stages import state_test, static_control
 from nwbdyn.fitting.task import build_task
 from nwbdyn.fitting.train_models import RunContext

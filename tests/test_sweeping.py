@@ -15,7 +15,7 @@ from nwbdyn.cli.terminal import WIDTH
 from nwbdyn.data.splits import SPLITS
 from nwbdyn.errors import ConfigError, FitError
 from nwbdyn.fitting import sweep_space
-from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.fit import fit
 from nwbdyn.fitting.task import build_task
 from nwbdyn.results import run_directory
 

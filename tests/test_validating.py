@@ -12,7 +12,7 @@ import nwbdyn
 from nwbdyn import metrics
 from nwbdyn.cli import main
 from nwbdyn.errors import ConfigError, DataError
-from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.fit import fit
 
 WEIGHT = network(8)
 
@@ -120,7 +120,7 @@ def test_a_name_that_two_neurons_share_takes_no_part():
 
 
 def test_held_in_neurons_alone_are_validated_where_some_are_held_out():
-    made = fit(units(), "stndt", epochs=1, options=SMALL_STNDT, draws=1)
+    made = fit(units(), "stndt", epochs=1, options=SMALL_STNDT, heldout_resamples=1)
     ids = made.neurons.ids
     everyone = edge_table(np.ones((12, 12)) - np.eye(12), ids)
     everyone.loc[::3, "weight"] = 0.0

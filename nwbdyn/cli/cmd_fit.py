@@ -16,6 +16,8 @@ from nwbdyn.progress import Report
 
 if TYPE_CHECKING:
     from nwbdyn.recording import Source
+    from nwbdyn.request import FitRequest
+    from nwbdyn.workflows.ray_cluster import RayExecutor
 
 EXIT_SOME_FAILED = 3
 
@@ -29,13 +31,13 @@ Examples:
 
 
 SECTIONS = {  # of the help: heading -> names of options
-    "Model": ("model", "config", "settings", "bin_width", "epochs", "seed", "adopt"),
+    "Model": ("model", "config", "settings", "bin_width", "epochs", "seed", "init_from"),
     "Recording": (
         *("where", "quantity", "plane", "spike_time_unit", "cell_types", "cell_type_column"),
         *("trials", "covariates", "events", "instance", "take_all"),
     ),
     "How far to trust it": (
-        *("null", "states", "seeds", "folds", "draws", "influence_windows"),
+        *("null", "states", "seeds", "folds", "heldout_resamples", "influence_windows"),
         "targets",
     ),
     "Many fits": ("sweep", "joint", "neuron_id", "engine", "asha", "cluster"),
@@ -72,9 +74,9 @@ SECTIONS = {  # of the help: heading -> names of options
 @click.option("--seeds", type=click.IntRange(min=1), default=1, help="Fits with other seeds.")
 @click.option("--folds", type=click.IntRange(min=3), help="Cross-validate over interleaved blocks.")
 @click.option(
-    "--draws",
+    "--heldout-resamples",
     type=click.IntRange(min=1),
-    help="Draws of held-out neurons to average.  [default: 5, 1 where the file says which]",
+    help="Sets of held-out neurons to average.  [default: 5, 1 where the file says which]",
 )
 @click.option(
     "--null",
@@ -128,10 +130,10 @@ SECTIONS = {  # of the help: heading -> names of options
     "--neuron-id", metavar="COLUMN", help="With --joint: the same entry is the same neuron."
 )
 @click.option(
-    "--adopt",
+    "--init-from",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="RUN",
-    help="Keep what sessions share of this run, and fit the rest.",
+    help="Load the shared weights of this run and keep them fixed.",
 )
 @scale.options
 @click.option(
@@ -143,6 +145,13 @@ SECTIONS = {  # of the help: heading -> names of options
 )
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 @click.option("--overwrite", is_flag=True, help="Replace an existing run directory.")
+@click.option("--draws", "old_draws", type=click.IntRange(min=1), hidden=True)
+@click.option(
+    "--adopt",
+    "old_adopt",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    hidden=True,
+)
 @options.instance
 @options.quiet
 def command(
@@ -170,6 +179,7 @@ def command(
     from nwbdyn import archive, models
     from nwbdyn.cli import scoreboard
     from nwbdyn.fitting import sweep_space, task
+    from nwbdyn.request import FitRequest
     from nwbdyn.results import run_directory
     from nwbdyn.results.fit_results import load
     from nwbdyn.workflows import batch
@@ -177,6 +187,7 @@ def command(
 
     model_class = models.load(model)
     engine = scale.executor_from_options(choices)
+    _rename_old_options(choices)
     if choices["sweep"] is not None:
         choices["sweep"] = sweep_space.read(choices["sweep"])
     if joint:
@@ -187,32 +198,37 @@ def command(
     task.check_options(model, model_class, model_options)
     sources = archive.resolve(address, instance=instance)
     sessions = archive.sessions(sources)
-    seed = choices["seed"]
     several = len(sessions) > 1
     stem = _collection_name(address) if several else sessions[0][0].name
-    run = run or Path("runs") / f"{stem}-{model}-s{seed}"
+    run = run or Path("runs") / f"{stem}-{model}-s{choices['seed']}"
     opened, choices = options.split_opening(choices)
-    choices |= {"options": model_options, "opened": opened, "covariates": (*covariates, *events)}
-    choices |= {"resume": resume, "overwrite": overwrite}
-    speaks = scale.join(choices, engine=engine, many=several and not joint)
+    request = FitRequest.from_keywords(
+        model,
+        options=model_options,
+        covariates=(*covariates, *events),
+        run=run,
+        resume=resume,
+        overwrite=overwrite,
+        **choices,
+    )
+    speaks = scale.join(request, engine=engine, many=several and not joint)
     quiet = quiet or not speaks
     if several or (sources[0].dandiset_id and not quiet):
         print_plan(sources, quiet=quiet)
     ask_above_limit(sources, take_all=take_all)
     if not quiet and not resume:
-        scale.print_cost_estimate(sessions, model, opened, choices)
+        scale.print_cost_estimate(sessions, request, opened)
     try:
         with terminal.progress_display(quiet=quiet) as report:
             if joint:
-                choices |= {"neuron_id": neuron_id, "engine": engine}
-                _fit_jointly(sessions, model, run, report=report, **choices)
+                _fit_jointly(sessions, request, opened, neuron_id, engine, report)
             elif several:
                 outcomes = batch.fit_each(
-                    sessions, model, run=run, report=report, engine=engine, **choices
+                    sessions, request, opened=opened, report=report, engine=engine
                 )
             else:
-                opened, choices = choices.pop("opened"), choices | {"engine": engine}
-                batch.fit_session(SessionJob(sessions[0], model, run, opened, choices), report)
+                job = SessionJob(sessions[0], request, opened)
+                batch.fit_session(job, report, executor=engine)
     except NwbdynError as error:
         if speaks or scale.is_of_one_process(error):
             raise
@@ -229,7 +245,7 @@ def command(
         return
     if joint:
         table = run_directory.read_json(run, run_directory.METRICS)
-        swept = choices["sweep"] is not None
+        swept = request.model_options.sweep is not None
         each: dict[str, Any] = {
             name: run_directory.read_json(run / name, run_directory.METRICS)
             for name in run_directory.sessions_in(run)
@@ -256,31 +272,39 @@ def _check_joint(choices: dict[str, Any]) -> None:
     for name, instead in (
         ("folds", several),
         ("targets", "the benchmark asks for one session"),
-        ("draws", "no neurons are held out of it"),
+        ("heldout_resamples", "no neurons are held out of it"),
         ("states", f"each recording has its own; {several}"),
     ):
         if choices.pop(name) is not None:
-            raise click.UsageError(f"--joint cannot go with --{name}: {instead}.")
+            option = name.replace("_", "-")
+            raise click.UsageError(f"--joint cannot go with --{option}: {instead}.")
 
 
 def _fit_jointly(
     sessions: "list[tuple[Source, ...]]",
-    model: str,
-    run: Path,
-    *,
+    request: "FitRequest",
     opened: dict[str, Any],
+    neuron_id: str | None,
+    engine: "RayExecutor | None",
     report: Report,
-    **choices: Any,
 ) -> None:
     from nwbdyn.opening import open_source
-    from nwbdyn.workflows.joint import fit_joint
+    from nwbdyn.workflows.joint import fit_joint_request
 
     with ExitStack() as files:
         recordings = [
             files.enter_context(open_source(source, report=report, **opened))
             for source, *_ in sessions
         ]
-        fit_joint(recordings, model, run=run, report=report, **choices)
+        fit_joint_request(request, recordings, neuron_id=neuron_id, executor=engine, report=report)
+
+
+def _rename_old_options(choices: dict[str, Any]) -> None:
+    """Take options under their names of version 0.1, which this release still accepts."""
+    for old, new in (("old_draws", "heldout_resamples"), ("old_adopt", "init_from")):
+        value = choices.pop(old)
+        if value is not None:
+            choices[new] = value
 
 
 def _collection_name(address: str) -> str:

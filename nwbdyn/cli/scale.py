@@ -10,6 +10,7 @@ import click
 from nwbdyn.errors import NwbdynError
 
 if TYPE_CHECKING:
+    from nwbdyn.request import FitRequest
     from nwbdyn.workflows.batch import Session
     from nwbdyn.workflows.ray_cluster import RayExecutor
 
@@ -81,7 +82,7 @@ def executor_from_options(choices: dict[str, Any]) -> "RayExecutor | None":
     )
 
 
-def join(choices: dict[str, Any], *, engine: "RayExecutor | None", many: bool) -> bool:
+def join(request: "FitRequest", *, engine: "RayExecutor | None", many: bool) -> bool:
     """Start or join the processes that fit together; True in the one that writes and speaks.
 
     Args:
@@ -91,7 +92,8 @@ def join(choices: dict[str, Any], *, engine: "RayExecutor | None", many: bool) -
         click.UsageError: several processes were asked for, and an engine, or many fits.
     """
     launched = "TORCHELASTIC_RUN_ID" in os.environ
-    if choices.get("devices", 1) * choices.get("nodes", 1) == 1 and not launched:
+    compute = request.compute
+    if compute.devices * compute.nodes == 1 and not launched:
         return True
     if engine is not None:
         raise click.UsageError(
@@ -106,7 +108,7 @@ def join(choices: dict[str, Any], *, engine: "RayExecutor | None", many: bool) -
     from nwbdyn.training import distributed
 
     return distributed.init_process_group(
-        choices["device"], choices["devices"], choices["nodes"]
+        compute.device, compute.devices, compute.nodes
     ).is_rank_zero
 
 
@@ -118,7 +120,7 @@ def is_of_one_process(error: NwbdynError) -> bool:
 
 
 def print_cost_estimate(
-    sessions: "Sequence[Session]", model: str, opened: dict[str, Any], choices: dict[str, Any]
+    sessions: "Sequence[Session]", request: "FitRequest", opened: dict[str, Any]
 ) -> None:
     """On a terminal, what a long fit will take, by the first recording, and what shortens it."""
     if not sys.stderr.isatty():
@@ -128,28 +130,28 @@ def print_cost_estimate(
     from nwbdyn.opening import open_source
     from nwbdyn.statistics.surrogates import Null
 
-    null = choices.get("null")
-    sweep = choices.get("sweep")
-    length = {} if choices["epochs"] is None else {"epochs": choices["epochs"], "updates": None}
+    data, model, validation = request.data, request.model_options, request.validation
+    length = {} if model.epochs is None else {"epochs": model.epochs, "updates": None}
+    device = request.compute.device
     try:
-        asked = None if null is None else Null.parse(null)
+        null = None if request.tests.null is None else Null.parse(request.tests.null)
         with open_source(sessions[0][0], **opened) as recording:
             found = cost.estimate(
                 recording,
-                model,
-                options={**choices["options"], **length},
-                bin_width=choices["bin_width"],
-                draws=choices.get("draws"),
-                device=None if choices["device"] == "auto" else choices["device"],
+                request.model,
+                options={**model.options, **length},
+                bin_width=data.bin_width,
+                draws=validation.heldout_resamples,
+                device=None if device == "auto" else device,
             )
     except NwbdynError:
         return  # the fit says what is wrong
     lines = cost.advice(
         found,
         recordings=len(sessions),
-        points=1 if sweep is None else len(sweep_space.points(sweep)),
-        repeats=choices["seeds"] * found.draws + (choices.get("folds") or 0),
-        refits=0 if asked is None else edge_tests.count(asked, states=bool(choices.get("states"))),
+        points=1 if model.sweep is None else len(sweep_space.points(model.sweep)),
+        repeats=validation.seeds * found.draws + (validation.folds or 0),
+        refits=0 if null is None else edge_tests.count(null, states=bool(request.tests.states)),
     )
     for line in lines:
         click.echo(line, err=True)

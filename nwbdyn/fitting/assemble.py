@@ -20,13 +20,11 @@ from nwbdyn.evaluation import (
     averaging,
     blocks,
     held_out_neurons,
-    map_ablation,
     reliability,
     scoring,
 )
 from nwbdyn.evaluation.averaging import Average
 from nwbdyn.evaluation.scoring import SCORED, Comparison, Task
-from nwbdyn.fitting.stages import benchmark
 from nwbdyn.fitting.task import FitTask
 from nwbdyn.inference import influence, readout, rollout
 from nwbdyn.inference.influence import Influence
@@ -34,6 +32,7 @@ from nwbdyn.inference.readout import MOST_NEURONS
 from nwbdyn.inference.rollout import HORIZONS
 from nwbdyn.progress import Progress, Report
 from nwbdyn.recording import Note, Recording
+from nwbdyn.request import FitRequest
 from nwbdyn.results import provenance
 from nwbdyn.results.fit_results import Fit, Predictions
 from nwbdyn.training.trainer import Trained
@@ -83,13 +82,11 @@ def assemble_fit(
     problem: FitTask,
     trained: Sequence[Trained],
     scored: Scored,
-    without: np.ndarray | None,
+    request: FitRequest,
     *,
-    influence_windows: int = influence.NUM_WINDOWS,
-    folds: int | None,
     report: Report,
 ) -> Fit:
-    """What the trained models say of the recording, and how well.
+    """The Fit of trained models: predictions, connectivity, edges and scores.
 
     Predictions are means over the seeds (see `averaging`), edges over all of them. Parameters,
     history, embeddings and the time-resolved connectivity are those of the seed with the best
@@ -97,21 +94,18 @@ def assemble_fit(
 
     Args:
         trained: one model per seed.
-        scored: what `score` said of them, on every split.
-        without: (num_bins, N) predictions of the first seed's model fitted without coupling, for
-            models that have such a thing.
-        influence_windows: test windows that the predictive influence is averaged over, at most.
-        folds: number of folds that are fitted beside this, for the record.
-        report: told how far the read-out is.
+        scored: their scores, on every split.
+        request: kept with the fit; its `influence_windows` limits the predictive influence.
+        report: called with the progress of the read-out.
     """
     windows, binned = problem.windows, problem.binned
     best = _best(trained)
     mean = scored.mean
-    metrics = _metrics(problem, trained, scored, without)
+    metrics = _metrics(trained, scored)
     report(Progress("connectivity", 0, len(trained), "models"))
     couplings = [readout.connectivity(member.model, windows) for member in trained]
     coupling = couplings[trained.index(best)]
-    influences = _influences(trained, windows, influence_windows, report)
+    influences = _influences(trained, windows, request.tests.influence_windows, report)
     over_time = influences[trained.index(best)].over_time if influences else None
     edges, told = _no_edges(coupling)
     if not told:
@@ -158,9 +152,10 @@ def assemble_fit(
         weights={
             name: _array(value) for name, value in best.model.session_state(windows.session).items()
         },
-        environment=provenance.environment(
-            seeds=seeds, folds=folds, threads=torch.get_num_threads()
-        ),
+        environment={
+            **provenance.environment(seeds=seeds, threads=torch.get_num_threads()),
+            "request": request.to_json(),
+        },
     )
 
 
@@ -208,37 +203,16 @@ def task_of(problem: FitTask) -> Task:
     )
 
 
-def _metrics(
-    problem: FitTask, trained: Sequence[Trained], scored: Scored, without: np.ndarray | None
-) -> dict[str, Any]:
-    """The scores, and what stands beside them.
-
-    Args:
-        without: predictions of the first seed's model without coupling.
-    """
-    task, mean, predictions = scored.task, scored.mean, scored.predictions
+def _metrics(trained: Sequence[Trained], scored: Scored) -> dict[str, Any]:
+    """The scores, those of each seed, and which seeds the mean holds."""
     metrics = dict(scored.metrics)
     if len(trained) > 1:
         metrics["seeds"] = {
-            str(member.seed): scoring.scores(task, prediction)
-            for member, prediction in zip(trained, predictions, strict=True)
+            str(member.seed): scoring.scores(scored.task, prediction)
+            for member, prediction in zip(trained, scored.predictions, strict=True)
         }
-    if mean.told is not None:
-        metrics["ensemble"] = mean.told
-    if without is not None:
-        metrics["coupling"] = scoring.paired_difference(task, predictions[0], without)
-    if problem.co_smoothing:
-        metrics["few_shot"] = held_out_neurons.few_shot(
-            task, problem.windows, mean.prediction, scored.rivals
-        )
-        averaged = [trained[number].model for number in mean.members]
-        benchmarked = benchmark.evaluate(problem, averaged, scored.rivals)
-        if benchmarked is not None:
-            metrics["benchmark"] = benchmarked
-    if problem.model_class.ablations:
-        best_model = _best(trained).model
-        metrics["necessity"] = _map_ablation(problem, _best(trained), task)
-        metrics["importance"] = map_ablation.scores(best_model, problem.windows, task)
+    if scored.mean.told is not None:
+        metrics["ensemble"] = scored.mean.told
     return metrics
 
 
@@ -288,23 +262,6 @@ def _further(problem: FitTask, trained: Sequence[Trained], report: Report) -> li
         )
         contests.append(Comparison(horizon, prediction, rivals))
     return contests
-
-
-def _map_ablation(problem: FitTask, trained: Trained, task: Task) -> dict[str, Any]:
-    """What the score loses on test when the model's attention maps are replaced, by what replaces.
-
-    Near 0 means that the maps are not needed, and then they say little about coupling.
-    """
-
-    def score(maps: str | None = None) -> tuple[str, float]:
-        prediction = readout.predict(trained.model, problem.windows, splits=["test"], maps=maps)
-        return next(iter(scoring.scores(task, prediction)["test"].items()))
-
-    metric, learned = score()
-    several = len(problem.windows.starts("test")) > 1
-    replacements = [m for m in problem.model_class.ablations if several or m != "shuffled"]
-    loss = {maps: learned - score(maps)[1] for maps in replacements}
-    return {"metric": metric, "split": "test", "loss": loss}
 
 
 def _session(recording: Recording) -> dict[str, object]:

@@ -1,13 +1,11 @@
-"""From a recording to a Fit: the one function that a person calls, and how it is resumed.
+"""The pipeline of a fit: task, checks, training, scores, stages.
 
-What is decided before training is in `problem`, the models that are trained in `members`, the loop
-in `training`, what trained models say and how well in `summary`, and the same fit again, on other
-blocks or with other neurons held out, in `repeats`.
+The pipeline knows no stage: which there are is listed in `fitting.stages`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,264 +13,191 @@ from typing import Any
 import torch
 
 from nwbdyn import opening
-from nwbdyn.data import splits
 from nwbdyn.errors import ConfigError
-from nwbdyn.fitting import cross_validation, sweep_space, train_models
+from nwbdyn.fitting import sweep_space, train_models
 from nwbdyn.fitting.assemble import assemble_fit, score_fit
-from nwbdyn.fitting.stages import benchmark, benchmark_submission
-from nwbdyn.fitting.stages.hypothesis_tests import HypothesisTests
-from nwbdyn.fitting.task import build_task, num_draws, training_length
+from nwbdyn.fitting.stage import FitInputs, FitState, Stage
+from nwbdyn.fitting.task import FitTask, build_task, training_length
 from nwbdyn.fitting.train_models import RunContext, TrainingExecutor
-from nwbdyn.inference import influence
+from nwbdyn.models.base import BaseConfig
 from nwbdyn.progress import Report, silent
-from nwbdyn.recording import Note, Recording
+from nwbdyn.recording import Recording
+from nwbdyn.request import FitRequest
 from nwbdyn.results import fit_results, run_directory, run_lock
 from nwbdyn.results.fit_results import Fit
 from nwbdyn.training import distributed, pretrained
 
 DEVICES = ("auto", "cpu", "cuda")
-_UNUSED_TEST = "the benchmark does not ask this model about this layout; it is not used"
-_ONE_DRAW = "the file says which neurons are held out, or the model holds out none"
 
 
-def fit(
-    recording: Recording | str,
-    model: str,
+def run(
+    request: FitRequest,
     *,
-    seed: int = 0,
-    seeds: int = 1,
-    bin_width: float | None = None,
-    epochs: int | None = None,
-    device: str = "auto",
-    devices: int = 1,
-    nodes: int = 1,
-    options: Mapping[str, object] = {},
-    trials: str | None = None,
-    covariates: Sequence[str] = (),
-    fold: tuple[int, int] | None = None,
-    folds: int | None = None,
-    draws: int | None = None,
+    recording: Recording | str,
+    stages: Sequence[type[Stage]],
     test_recording: Recording | str | None = None,
-    targets: Path | str | None = None,
-    sweep: Mapping[str, object] | Path | str | None = None,
-    null: str | None = None,
-    states: str | None = None,
-    adopt: Path | str | None = None,
-    influence_windows: int = influence.NUM_WINDOWS,
-    engine: TrainingExecutor | None = None,
-    run: Path | str | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
+    executor: TrainingExecutor | None = None,
     report: Report = silent,
 ) -> Fit:
-    """Fit a model to a recording and score it beside its baselines.
+    """Fit a recording as the request says; arguments and errors as for `nwbdyn.fit`.
 
     Args:
-        recording: a recording, or an address that `nwbdyn.open` takes.
-        model: a model's name, e.g. "netformer".
-        seed: of the weights, the order of batches and the draw of held-out neurons.
-        seeds: number of fits, with seeds seed, seed + 1, …; predictions and couplings are averaged,
-            rates of a co-smoothing model over the best of them on validation.
-        bin_width: seconds. Default: traces keep their frames; spikes take the model's own width, or
-            the Neural Latents Benchmark's in its layouts.
-        epochs: passes over the training windows, at most; overrides the model's own length.
-        device: "cpu", "cuda", or "auto" = cuda where there is one.
-        devices, nodes: processes per machine, and machines, that train the model together (see
-            `distributed.join`). Each of them runs the caller's script; the first alone writes.
-        options: fields of the model's Config, and `preset` where it has presets.
-        trials: the interval table whose rows are the trials, or windows around the times in a
-            column, as `trials.with_trials` takes them. A co-smoothing model aligns
-            its windows to them; for any model they decide the split, and windows stay inside one.
-        covariates: what the model and its baselines may use beside the neurons: names of
-            behavioural signals, and of events as `events.covariates` takes them.
-        fold: (k, K): test on every K-th block, from the k-th on, instead of on the last 15 %.
-        folds: K, 3 or more: also fit K folds (one seed each), and add mean and spread of their test
-            scores.
-        draws: K: for a co-smoothing model, also train K - 1 further draws of held-out neurons, and
-            add the mean of their test scores with its interval over neurons and trials: one draw
-            says as much of its neurons as of the model. Default: 5, or 1 where the file says which
-            neurons are held out. The further draws take the options that the first one settled on,
-            and no connectivity is read from them.
-        test_recording: the test file that belongs to a train file of the Neural Latents Benchmark.
-            The model is trained once more, on train and val trials, and its rates for the test
-            trials are written to `run` as the benchmark's `submission.h5`. Without a layout of
-            the benchmark, or with a model that predicts the next bin, it is left out, with a note.
-        targets: file of the benchmark's targets, to score these rates here; without a test file
-            those for the val trials.
-        null: "shift:K" or "trials:K": also fit K surrogate recordings in which neurons are
-            independent, or coupled by their trials' condition alone, and ten halves of the training
-            blocks. Edges then carry p, q, a standard error, the agreement of halves and flags; 20
-            surrogates are enough for q = .05. It is also told whether coupling that changes over
-            time predicts better than a refit with a constant one, and mean weights between cell
-            types. Of a co-smoothing model the predictive influence is tested, not its maps.
-        states: with `null`, also test whether coupling differs between the states in an interval
-            table, "TABLE:COLUMN" or "TABLE", by as many simulations with a constant coupling (see
-            `state_null`). NetFormer of traces only.
-        adopt: run directory of an earlier fit of this model, of one recording or of several. What
-            sessions share (SynapsNet's decoder, NetFormer's query and key maps) is taken from it
-            and not trained; its options and the width of its bins hold where none are given here.
-        influence_windows: test windows that the predictive influence is averaged over, at most. It
-            is dear for stndt, and only there (with `causal_mask_ratio`) worth reducing.
-        sweep: settings to try, as a table or a YAML file (see `fitting.sweep_space`). All are
-            trained with the first seed, and the one that does best on validation is fitted and scored.
-        engine: trains the candidates of a sweep and further seeds, all at once (`cluster.Ray`); it
-            needs a `run`. By default they train here, one after the other.
-        run: run directory to write while fitting; None keeps everything in memory.
-        resume: go on with the interrupted run in `run`; a finished one is loaded.
-        overwrite: replace an earlier run in `run`.
-        report: told how far training, baselines and folds are.
-
-    Returns:
-        The Fit, also written to `run` if that is given.
-
-    Raises:
-        ConfigError: an unknown model, option, device or fold.
-        DataError: a recording that this model cannot be fitted to.
-        FitError: training failed, or `resume` found another fit.
-        ResultsError: `run` is occupied, or another process writes there.
+        stages: every stage that there is, in the order in which those that apply run.
     """
-    team = distributed.init_process_group(device, devices, nodes)
-    if team is not distributed.SINGLE_PROCESS and (test_recording or targets or engine):
+    request, ctx = start(request, executor, report)
+    if ctx.team is not distributed.SINGLE_PROCESS and (
+        test_recording or request.tests.targets or executor
+    ):
         raise ConfigError(
             "Several devices train one model; they take no test file, no targets and no engine."
         )
-    report = report if team.is_rank_zero else silent
-    run = Path(run) if run is not None and team.is_rank_zero else None
-    targets = Path(targets) if targets is not None else None
-    if seeds < 1:
-        raise ConfigError(f"seeds is {seeds}; at least 1 fit is needed.")
-    if draws is not None and draws < 1:
-        raise ConfigError(f"draws is {draws}; at least 1 draw of held-out neurons is needed.")
-    if folds is not None and folds < splits.FEWEST_FOLDS:
-        raise ConfigError(f"folds is {folds}; at least {splits.FEWEST_FOLDS} folds are needed.")
-    place = RunContext(run, resume=resume, report=report, engine=engine, team=team)
-    length = training_length(epochs, options)
-    adopted = None
-    if adopt is not None:
-        adopted = pretrained.read(adopt, model)
-        options = {**adopted.options, **options}
-        bin_width = bin_width or adopted.bin_width
-    choices: dict[str, Any] = {
-        "bin_width": bin_width,
-        "trials": trials,
-        "covariates": covariates,
-        "fold": fold,
-    }
-    points = None if sweep is None else sweep_space.points(sweep)
     with ExitStack() as files:
         recording = opened(recording, files)
-        problem = build_task(
-            recording,
-            model,
-            seed=seed,
-            options={**options, **length},
-            device=team.device or device_called(device),
-            among=({},) if points is None else points,
-            **choices,
+        test = None if test_recording is None else opened(test_recording, files)
+        refit = partial(
+            run, recording=recording, stages=stages, executor=executor, report=ctx.report
         )
-        problem = replace(problem, adopted=adopted)
-        paired = problem.co_smoothing and benchmark.layout_of(problem) is not None
-        test = opened(test_recording, files) if paired and test_recording is not None else None
-        drawn = num_draws(draws, co_smoothing=problem.co_smoothing, stated=problem.held_out_stated)
-        submission = benchmark_submission.Submission(test, targets)
-        submission.check(problem, run)
-        questions = HypothesisTests.parse(recording, null, states)
-        questions.check(problem)
-        configs = train_models.candidates(problem, problem.tried)
+        inputs = FitInputs(recording, refit, test)
+        task = task_of(request, recording, device_of(request, ctx))
+        planned = [kind.plan(request, task, inputs) for kind in stages]
+        configs = train_models.candidates(task, task.tried)
         if len(configs) == 1:
-            problem = replace(problem, config=configs[0])
-        more: dict[str, Any] = {
-            "sweep": points and list(points),
-            "adopted": adopted and adopted.asked,
-            "draws": drawn if drawn > 1 else None,
-            "by_validation": train_models.open_options(problem, configs)
-            if len(configs) > 1
-            else None,
-        }
-        asked = (
-            submission.asked | questions.asked | {name: one for name, one in more.items() if one}
-        )
-        every_seed = list(range(seed, seed + seeds))
-        described = problem.described() | {"seed": seed, "seeds": every_seed, "folds": folds}
+            task = replace(task, config=configs[0])
+        chosen = [stage for stage in planned if stage is not None]
+        decisions = described(request, task, configs)
+        for stage in chosen:
+            decisions |= stage.record
+        finished = open_run_once(decisions, ctx, files, request)
+        if finished is not None:
+            return fit_results.load(finished)
+        selected = train_models.select_candidate(task, configs, request.validation.seed, ctx)
+        task = selected.problem
+        trained = train_models.train_seeds(task, request.seeds, ctx, first=selected.trained)
+        scored = score_fit(task, trained, report=ctx.report)
+        fit = assemble_fit(task, trained, scored, request, report=ctx.report)
+        fit = with_decisions(fit, decisions, selected.table)
+        state = FitState(request, task, tuple(trained), scored, fit)
+        for stage in chosen:
+            state = replace(state, fit=stage.run(state, ctx))
+        return written(state.fit, ctx)
 
-        def complete() -> Path | None:
-            """The run directory, where it holds this very fit already."""
-            if run is None:
-                return None
-            files.enter_context(run_lock.run_lock(run, resume=resume, report=report))
-            ended = run_directory.open_run(
-                run, described | asked, resume=resume, overwrite=overwrite
-            )
-            return run if ended else None
 
-        there = team.broadcast_from_rank0(complete)
-        if there is not None:
-            return fit_results.load(there)
-        choice = train_models.select_candidate(problem, configs, seed, place)
-        problem = choice.problem
-        trained = train_models.train_seeds(problem, every_seed, place, first=choice.trained)
-        uncoupled = train_models.predict_without_coupling(problem, seed, place)
-        scored = score_fit(problem, trained, report=report)
-        fitted = assemble_fit(
-            problem,
-            trained,
-            scored,
-            uncoupled,
-            influence_windows=influence_windows,
-            folds=folds,
-            report=report,
-        )
-        if choice.table:
-            listed = {"candidates": list(choice.table)}
-            fitted = replace(fitted, metrics=fitted.metrics | listed)
-        if asked:
-            fitted = replace(fitted, environment=fitted.environment | {"asked": asked})
-        fitted = questions.answer(
-            fitted, problem, trained, place, influence_windows=influence_windows
-        )
-        if submission:
-            ensemble: Any = fitted.metrics.get("ensemble", {"seeds": every_seed})
-            averaged = [member for member in trained if member.seed in ensemble["seeds"]]
-            submitted = submission.submit(problem, averaged, place)
-            fitted = replace(fitted, metrics=fitted.metrics | {"submission": submitted})
-        if test_recording is not None and test is None:
-            fitted = _noted(fitted, "unused-test-file", _UNUSED_TEST)
-        if draws is not None and draws > drawn:
-            fitted = _noted(fitted, "one-draw", f"{draws} draws were asked for; {_ONE_DRAW}")
-        if folds is not None:
-            refit = partial(
-                fit,
-                recording,
-                model,
-                epochs=epochs,
-                device=device,
-                devices=devices,
-                nodes=nodes,
-                options=options,
-                draws=1,
-                adopt=adopt,
-                sweep=sweep,
-                engine=engine,
-                report=report,
-                **choices,
-            )
-            fitted = cross_validation.add_folds(fitted, refit, folds, place)
-        if drawn > 1:
-            again = partial(
-                build_task,
-                recording,
-                model,
-                options=asdict(problem.config),
-                device=problem.windows.device,
-                **choices,
-            )
-            fitted = cross_validation.add_heldout_resamples(
-                fitted, scored, again, drawn, every_seed, place
-            )
-        if run is not None:
-            fit_results.write(fitted, run)
-            fitted = replace(fitted, run=run)
-    return fitted
+def start(
+    request: FitRequest, executor: TrainingExecutor | None, report: Report
+) -> tuple[FitRequest, RunContext]:
+    """Check the request, resolve what it reads from files, and join the processes that train.
+
+    Returns:
+        The request with its sweep as a list of candidates, and with the options and the bin width
+        of the run that it starts from; and the context of this process.
+    """
+    request.check()
+    compute, output = request.compute, request.output
+    group = distributed.init_process_group(compute.device, compute.devices, compute.nodes)
+    run = output.run if group.is_rank_zero else None
+    report = report if group.is_rank_zero else silent
+    if request.model_options.sweep is not None:
+        points = sweep_space.points(request.model_options.sweep)
+        request = request.with_keywords(sweep={"list": list(points)})
+    ctx = RunContext(run, resume=output.resume, report=report, engine=executor, team=group)
+    return request.with_keywords(run=run), ctx
+
+
+def device_of(request: FitRequest, ctx: RunContext) -> torch.device:
+    """The device on which this process trains."""
+    return ctx.team.device or device_called(request.compute.device)
+
+
+def task_of(request: FitRequest, recording: Recording, device: torch.device) -> FitTask:
+    """The task that a request makes of a recording."""
+    keywords, loaded = task_keywords(request)
+    return replace(build_task(recording, request.model, device=device, **keywords), adopted=loaded)
+
+
+def task_keywords(request: FitRequest) -> tuple[dict[str, Any], pretrained.Pretrained | None]:
+    """The keywords of `build_task` in a request, and the earlier fit that it starts from."""
+    data, model = request.data, request.model_options
+    loaded = None if model.init_from is None else pretrained.read(model.init_from, request.model)
+    options = {**model.options, **training_length(model.epochs, model.options)}
+    bin_width = data.bin_width
+    if loaded is not None:
+        options = {**loaded.options, **options}
+        bin_width = bin_width or loaded.bin_width
+    sweep: Any = model.sweep
+    keywords = {
+        "seed": request.validation.seed,
+        "options": options,
+        "among": ({},) if sweep is None else sweep["list"],
+        "bin_width": bin_width,
+        "trials": data.trials,
+        "covariates": data.covariates,
+        "fold": data.fold,
+    }
+    return keywords, loaded
+
+
+def described(request: FitRequest, task: Any, configs: Sequence[BaseConfig]) -> dict[str, Any]:
+    """What identifies a fit, in plain values: the content of config.json without the stages.
+
+    Args:
+        task: a FitTask or a JointTask.
+        configs: the candidates among which validation chooses.
+    """
+    sweep: Any = request.model_options.sweep
+    decisions = task.described() | {
+        "request": request.to_json(),
+        "seed": request.validation.seed,
+        "seeds": request.seeds,
+    }
+    if sweep is not None:
+        decisions["sweep"] = sweep["list"]
+    if task.adopted is not None:
+        decisions["adopted"] = task.adopted.asked
+    if len(configs) > 1:
+        decisions["by_validation"] = train_models.open_options(task, configs)
+    return decisions
+
+
+def open_run_once(
+    decisions: dict[str, Any], ctx: RunContext, files: ExitStack, request: FitRequest
+) -> Path | None:
+    """Take the run directory for this fit; return it where this very fit is complete already.
+
+    Args:
+        files: releases the run directory when it closes.
+    """
+
+    def complete() -> Path | None:
+        if ctx.run is None:
+            return None
+        files.enter_context(run_lock.run_lock(ctx.run, resume=ctx.resume, report=ctx.report))
+        overwrite = request.output.overwrite
+        ended = run_directory.open_run(ctx.run, decisions, resume=ctx.resume, overwrite=overwrite)
+        return ctx.run if ended else None
+
+    return ctx.team.broadcast_from_rank0(complete)
+
+
+def with_decisions(fit: Fit, decisions: dict[str, Any], candidates: Sequence[Any]) -> Fit:
+    """The fit with what was decided beside its task, and with the candidates of a selection."""
+    extra = {
+        name: decisions[name]
+        for name in decisions
+        if name not in ("model", "config", "binning", "split", "source", "request", "seed", "seeds")
+    }
+    if extra:
+        fit = replace(fit, environment=fit.environment | {"asked": extra})
+    if candidates:
+        fit = replace(fit, metrics=fit.metrics | {"candidates": list(candidates)})
+    return fit
+
+
+def written(fit: Fit, ctx: RunContext) -> Fit:
+    """The fit, written to the run directory where there is one."""
+    if ctx.run is None:
+        return fit
+    fit_results.write(fit, ctx.run)
+    return replace(fit, run=ctx.run)
 
 
 def opened(recording: Recording | str, files: ExitStack) -> Recording:
@@ -291,7 +216,3 @@ def device_called(name: str) -> torch.device:
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", torch.cuda.current_device())
-
-
-def _noted(fitted: Fit, code: str, reason: str) -> Fit:
-    return replace(fitted, notes=(*fitted.notes, Note(code, fitted.model, reason)))

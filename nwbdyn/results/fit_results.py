@@ -19,7 +19,8 @@ from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.data.splits import SPLITS
 from nwbdyn.errors import ResultsError
 from nwbdyn.recording import Neurons, Note, Source
-from nwbdyn.results import run_directory, run_lock
+from nwbdyn.request import FitRequest
+from nwbdyn.results import request_0_1, run_directory, run_lock
 
 if TYPE_CHECKING:
     import xarray
@@ -113,6 +114,14 @@ class Fit:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    @property
+    def request(self) -> FitRequest:
+        """The request that was fitted, also of a fit of version 0.1."""
+        stored: Any = self.environment.get("request")
+        if stored is None:
+            return request_0_1.request_of(self)
+        return FitRequest.from_json(stored)
 
     def close(self) -> None:
         """Close the file behind arrays that are still lazy (of a fit from `open_results`)."""
@@ -210,6 +219,7 @@ def _asked(fit: Fit) -> dict[str, object]:
         "binning": fit.binning,
         "split": fit.split,
         "source": {"uri": fit.source.uri, "digest": fit.source.digest},
+        "request": fit.environment.get("request"),
         "seed": fit.seed,
         "seeds": fit.environment.get("seeds", [fit.seed]),
         "folds": fit.environment.get("folds"),

@@ -24,18 +24,16 @@ def versions() -> dict[str, str]:
     return found
 
 
-def environment(*, seeds: Sequence[int], folds: int | None, threads: int) -> dict[str, object]:
+def environment(*, seeds: Sequence[int], threads: int) -> dict[str, object]:
     """Where and when a fit was made.
 
     Args:
         seeds: of every fit in it.
-        folds: number of folds beside it.
         threads: that torch used on the CPU.
     """
     made: dict[str, object] = {
         "fitted_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "seeds": list(seeds),
-        "folds": folds,
         "threads": threads,
         "platform": platform.platform(),
         "cpu": cpu(),

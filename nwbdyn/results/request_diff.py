@@ -21,9 +21,9 @@ _OPTIONS = {  # what a run was asked for -> the option that says so
     "seed": "--seed",
     "split.seed": "--seed",
     "sweep": "--sweep",
-    "adopted": "--adopt",
+    "adopted": "--init-from",
     "folds": "--folds",
-    "draws": "--draws",
+    "draws": "--heldout-resamples",
     "null": "--null",
     "states": "--states",
     "binning.trials": "--trials",
@@ -43,6 +43,7 @@ def explain(started: Described, wanted: Described) -> str | None:
     left, left_now = (one.get("by_validation") or [] for one in (started, wanted))
     if left != left_now:
         return _validation_message(left, left_now, started, wanted)
+    started, wanted = ({**one, "request": None} for one in (started, wanted))
     found = _first_difference(_unsettled(started, left), _unsettled(wanted, left))
     return None if found is None else _message(*found, started)
 
@@ -127,7 +128,7 @@ def _as_requested(name: str, before: Any, now: Any, started: Described) -> str:
     if name == "sweep":
         return "the --sweep of then"
     if name == "adopted":
-        return f"--adopt {before['run']}, as it was then"
+        return f"--init-from {before['run']}, as it was then"
     return _OPTIONS[name] + ("" if before is True else f" {before}")
 
 

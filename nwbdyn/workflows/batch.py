@@ -11,12 +11,16 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from nwbdyn.errors import DataError, NoActivityError, NwbdynError
+from nwbdyn.errors import ConfigError, DataError, NoActivityError, NwbdynError
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Source
+from nwbdyn.request import FitRequest
 from nwbdyn.results import run_directory, run_lock
+
+if TYPE_CHECKING:
+    from nwbdyn.fitting.train_models import TrainingExecutor
 
 FITTED, SKIPPED, FAILED = "fitted", "skipped", "failed"
 Session = tuple[Source, ...]  # one file, or the train and test file of a benchmark pair
@@ -42,10 +46,14 @@ class SessionJob:
     """One session to fit, in plain values, so that another process can do it."""
 
     session: Session
-    model: str
-    run: Path
+    request: FitRequest  # with its run directory
     opened: Mapping[str, Any]  # arguments of `opening.open_source`
-    choices: Mapping[str, Any]  # arguments of `fitting.fit`
+
+    @property
+    def run(self) -> Path:
+        """Its run directory."""
+        assert self.request.output.run is not None
+        return self.request.output.run
 
 
 class SessionExecutor(Protocol):
@@ -76,28 +84,21 @@ class SerialExecutor:
 
 def fit_each(
     sessions: Sequence[Session],
-    model: str,
+    request: FitRequest,
     *,
-    run: Path,
     opened: Mapping[str, Any] | None = None,
-    options: Mapping[str, object] | None = None,
     report: Report = silent,
-    resume: bool = False,
     engine: SessionExecutor | None = None,
-    **fit_options: object,
 ) -> list[SessionResult]:
-    """Fit `model` to every session; one run directory each under `run`, and `run/summary.json`.
+    """Fit every session as requested; one run directory each, and `summary.json` beside them.
 
     Args:
         sessions: as `archive.sessions` groups them.
-        model: a model's name.
-        run: folder that receives one run directory per session.
+        request: its run directory receives one run directory per session. With `resume`, complete
+            runs of the same request are kept and interrupted ones continued.
         opened: what to take from each file: arguments of `opening.open_source`.
-        options: fields of the model's Config.
         report: told how each fit goes, and how many are done.
-        resume: keep complete runs of the same choices, continue interrupted ones.
         engine: where the fits run; by default in this process.
-        **fit_options: passed to `fitting.fit`.
 
     Returns:
         One Outcome per session, in order.
@@ -106,8 +107,10 @@ def fit_each(
         ResultsError: another process writes to `run`.
     """
     opened = dict(opened or {})
-    choices = {"options": dict(options or {}), **fit_options}
-    asked = _digest({"model": model, "opened": opened, "choices": choices})
+    run, resume = request.output.run, request.output.resume
+    if run is None:
+        raise ConfigError("Many fits are written to one folder; pass run=…")
+    asked = _digest({"opened": opened, "request": request.to_json()})
     with run_lock.run_lock(run, report=report):
         earlier = _earlier(run, asked) if resume else set()
         outcomes: dict[str, SessionResult] = {}
@@ -117,8 +120,9 @@ def fit_each(
             if str(folder) in earlier and _is_kept(session, folder):
                 outcomes[str(folder)] = replace(_fitted(session, folder), asked=asked)
                 continue
-            again = {"resume": resume and run_directory.is_started(folder)}
-            jobs.append(SessionJob(session, model, folder, opened, choices | again))
+            again = resume and run_directory.is_started(folder)
+            own = request.with_keywords(run=folder, resume=again)
+            jobs.append(SessionJob(session, own, opened))
         order = [str(run / name) for name in run_names(sessions)]
 
         def told(outcome: SessionResult) -> None:
@@ -156,9 +160,11 @@ def fit_one_safely(job: SessionJob, report: Report = silent) -> SessionResult:
         return SessionResult(uri, str(job.run), FAILED, reason)
 
 
-def fit_session(job: SessionJob, report: Report = silent) -> None:
+def fit_session(
+    job: SessionJob, report: Report = silent, *, executor: "TrainingExecutor | None" = None
+) -> None:
     """Open a session's files, fit, and close them; the Fit is in its run directory."""
-    from nwbdyn.fitting.pipeline import fit
+    from nwbdyn.fitting.fit import fit_request
     from nwbdyn.opening import open_source
 
     with ExitStack() as files:
@@ -167,7 +173,7 @@ def fit_session(job: SessionJob, report: Report = silent) -> None:
             for source in job.session
         )
         test = tests[0] if tests else None
-        fit(recording, job.model, test_recording=test, run=job.run, report=report, **job.choices)
+        fit_request(job.request, recording, test_recording=test, executor=executor, report=report)
 
 
 def run_names(sessions: Sequence[Session]) -> list[str]:

@@ -13,21 +13,20 @@ from typing import Any
 
 from nwbdyn.errors import ConfigError
 from nwbdyn.evaluation import scoring
-from nwbdyn.fitting import sweep_space, train_models
+from nwbdyn.fitting import pipeline, train_models
 from nwbdyn.fitting.assemble import assemble_fit, score_fit
-from nwbdyn.fitting.pipeline import device_called, opened
-from nwbdyn.fitting.stages import edge_tests, static_control
-from nwbdyn.fitting.task import training_length
+from nwbdyn.fitting.stages import coupling_ablation, edge_tests, static_control
 from nwbdyn.fitting.train_models import RunContext, TrainingExecutor
 from nwbdyn.inference import influence, readout
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Recording
-from nwbdyn.results import fit_results, run_directory, run_lock
+from nwbdyn.request import FitRequest
+from nwbdyn.results import fit_results, run_directory
 from nwbdyn.results.fit_results import Fit
 from nwbdyn.statistics import groups
 from nwbdyn.statistics.significance import NullSamples
 from nwbdyn.statistics.surrogates import Null
-from nwbdyn.training import distributed, pretrained
+from nwbdyn.training import distributed
 from nwbdyn.training.trainer import Trained
 from nwbdyn.workflows.joint_task import JointTask, build_joint_task
 
@@ -58,7 +57,7 @@ def fit_joint(
     options: Mapping[str, object] = {},
     trials: str | None = None,
     covariates: Sequence[str] = (),
-    adopt: Path | str | None = None,
+    init_from: Path | str | None = None,
     null: str | None = None,
     influence_windows: int = influence.NUM_WINDOWS,
     sweep: Mapping[str, object] | Path | str | None = None,
@@ -79,7 +78,7 @@ def fit_joint(
         neuron_id: column of the neurons' tables. Neurons of one subject with the same entry in two
             recordings are one neuron. Without an entry or a column every neuron is another, and so
             are neurons that share an entry within a recording, with a note.
-        adopt: as for `nwbdyn.fit`: these sessions join an earlier fit, whose weights stay.
+        init_from: as for `nwbdyn.fit`: these sessions join an earlier fit, whose weights stay.
         null: as for `nwbdyn.fit`. Surrogates and halves are drawn in all sessions at once, and one
             model is refitted to them; each session's edges are tested by themselves.
         sweep: as for `nwbdyn.fit`: validation bins of all sessions together take one setting.
@@ -95,65 +94,65 @@ def fit_joint(
         DataError: recordings that do not fit together, or one that the model cannot be fitted to.
         FitError, ResultsError: as `nwbdyn.fit`.
     """
-    team = distributed.init_process_group(device, devices, nodes)
-    if team is not distributed.SINGLE_PROCESS and engine is not None:
+    request = FitRequest.from_keywords(
+        model,
+        seed=seed,
+        seeds=seeds,
+        bin_width=bin_width,
+        epochs=epochs,
+        device=device,
+        devices=devices,
+        nodes=nodes,
+        options=options,
+        trials=trials,
+        covariates=tuple(covariates),
+        init_from=init_from,
+        null=null,
+        influence_windows=influence_windows,
+        sweep=sweep,
+        run=None if run is None else Path(run),
+        resume=resume,
+        overwrite=overwrite,
+    )
+    return fit_joint_request(
+        request, recordings, neuron_id=neuron_id, executor=engine, report=report
+    )
+
+
+def fit_joint_request(
+    request: FitRequest,
+    recordings: Sequence[Recording | str],
+    *,
+    neuron_id: str | None = None,
+    executor: TrainingExecutor | None = None,
+    report: Report = silent,
+) -> dict[str, Fit]:
+    """Fit one model to several recordings as a request says; as `fit_joint`."""
+    request, place = pipeline.start(request, executor, report)
+    if place.team is not distributed.SINGLE_PROCESS and executor is not None:
         raise ConfigError("Several devices train one model; they take no engine.")
-    report = report if team.is_rank_zero else silent
-    run = Path(run) if run is not None and team.is_rank_zero else None
-    if seeds < 1:
-        raise ConfigError(f"seeds is {seeds}; at least 1 fit is needed.")
-    place = RunContext(run, resume=resume, report=report, engine=engine, team=team)
-    length = training_length(epochs, options)
-    adopted = None if adopt is None else pretrained.read(adopt, model)
-    if adopted is not None:
-        options = {**adopted.options, **options}
-        bin_width = bin_width or adopted.bin_width
-    points = None if sweep is None else sweep_space.points(sweep)
     with ExitStack() as files:
+        opened = [pipeline.opened(recording, files) for recording in recordings]
+        device = pipeline.device_of(request, place)
+        keywords, loaded = pipeline.task_keywords(request)
         joint = build_joint_task(
-            [opened(recording, files) for recording in recordings],
-            model,
-            neuron_id=neuron_id,
-            seed=seed,
-            bin_width=bin_width,
-            options={**options, **length},
-            among=({},) if points is None else points,
-            trials=trials,
-            covariates=covariates,
-            device=team.device or device_called(device),
+            opened, request.model, neuron_id=neuron_id, device=device, **keywords
         )
-        joint = replace(joint, adopted=adopted)
+        joint = replace(joint, adopted=loaded)
         configs = train_models.candidates(joint, joint.tried)
         if len(configs) == 1:
             joint = joint.with_config(configs[0])
-        surrogates = None if null is None else Null.parse(null)
+        surrogates = None if request.tests.null is None else Null.parse(request.tests.null)
         if surrogates is not None:
             for problem in joint.problems.values():
                 edge_tests.check(problem, surrogates)
-        every_seed = list(range(seed, seed + seeds))
-        more: dict[str, Any] = {
-            "sweep": points and list(points),
-            "adopted": adopted and adopted.asked,
-            "null": surrogates and str(surrogates),
-            "by_validation": train_models.open_options(joint, configs)
-            if len(configs) > 1
-            else None,
-        }
-        asked: dict[str, Any] = {"seed": seed, "seeds": every_seed}
-        asked |= {name: one for name, one in more.items() if one}
-
-        def complete() -> Path | None:
-            """The run directory, where it holds this very fit already."""
-            if run is None:
-                return None
-            files.enter_context(run_lock.run_lock(run, resume=resume, report=report))
-            described = joint.described() | asked
-            ended = run_directory.open_run(run, described, resume=resume, overwrite=overwrite)
-            return run if ended else None
-
-        there = team.broadcast_from_rank0(complete)
-        if there is not None:
-            return load_sessions(there)
+        decisions = pipeline.described(request, joint, configs)
+        if surrogates is not None:
+            decisions["null"] = str(surrogates)
+        finished = pipeline.open_run_once(decisions, place, files, request)
+        if finished is not None:
+            return load_sessions(finished)
+        seed, every_seed = request.validation.seed, request.seeds
         choice = train_models.select_candidate(joint, configs, seed, place)
         joint = choice.problem
         trained = train_models.train_seeds(joint, every_seed, place, first=choice.trained)
@@ -163,16 +162,16 @@ def fit_joint(
             evidence = edge_tests.collect_each(
                 joint.problems, joint, trained, surrogates, place, seed=seed
             )
-        if not team.is_rank_zero:
+        if not place.team.is_rank_zero:
             return {}
         beside = Beside(
             uncoupled,
             evidence,
             static_control.train_static(joint, trained[0], place) if evidence else None,
         )
-        fits = _each_session(joint, trained, beside, influence_windows, asked, choice.table, place)
-        if run is not None:
-            _write(run, joint, trained, asked, choice.table, fits)
+        fits = _each_session(joint, trained, beside, request, decisions, choice.table, place)
+        if place.run is not None:
+            _write(place.run, joint, trained, decisions, choice.table, fits)
     return fits
 
 
@@ -191,8 +190,8 @@ def _each_session(
     joint: JointTask,
     trained: Sequence[Trained],
     beside: Beside,
-    influence_windows: int,
-    asked: Mapping[str, Any],
+    request: FitRequest,
+    decisions: Mapping[str, Any],
     candidates: Sequence[Mapping[str, Any]],
     place: RunContext,
 ) -> dict[str, Fit]:
@@ -207,15 +206,9 @@ def _each_session(
         without = None
         if beside.uncoupled is not None:
             without = readout.predict(beside.uncoupled.model, problem.windows)
-        fitted = assemble_fit(
-            problem,
-            trained,
-            score_fit(problem, trained, report=place.report),
-            without,
-            influence_windows=influence_windows,
-            folds=None,
-            report=place.report,
-        )
+        scored = score_fit(problem, trained, report=place.report)
+        fitted = assemble_fit(problem, trained, scored, request, report=place.report)
+        fitted = coupling_ablation.with_ablation(fitted, scored, without)
         if beside.evidence:
             fitted = edge_tests.with_evidence(fitted, problem, beside.evidence[name])
             fitted = static_control.with_dynamics(fitted, problem, trained[0], beside.constant)
@@ -224,7 +217,8 @@ def _each_session(
             listed = {"candidates": list(candidates)}
             fitted = replace(fitted, metrics=fitted.metrics | listed)
         together = {"joint": {"sessions": list(joint.problems), "neuron_id": joint.neuron_id}}
-        extra = {k: v for k, v in asked.items() if k in ("adopted", "null", "sweep")} | together
+        kept = ("adopted", "null", "sweep")
+        extra = {k: v for k, v in decisions.items() if k in kept} | together
         fitted = replace(
             fitted,
             notes=(*fitted.notes, *joint.notes),
@@ -241,7 +235,7 @@ def _write(
     run: Path,
     joint: JointTask,
     trained: Sequence[Trained],
-    asked: Mapping[str, Any],
+    decisions: Mapping[str, Any],
     candidates: Sequence[Mapping[str, Any]],
     fits: Mapping[str, Fit],
 ) -> None:
@@ -249,7 +243,7 @@ def _write(
     from safetensors.torch import save
 
     best = min(trained, key=lambda member: member.best)
-    described = run_directory.with_format_version(joint.described() | dict(asked))
+    described = run_directory.with_format_version({**decisions, **joint.described()})
     run_directory.write_json(run, run_directory.CONFIG, described)
     run_directory.write_history(run, best.history)
     state = {name: value.cpu().contiguous() for name, value in best.model.state_dict().items()}

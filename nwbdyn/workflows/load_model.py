@@ -19,6 +19,7 @@ import torch
 from nwbdyn import metrics
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.errors import ConfigError, ResultsError
+from nwbdyn.fitting.pipeline import task_keywords
 from nwbdyn.fitting.task import FitTask, build_task
 from nwbdyn.inference import influence
 from nwbdyn.models.base import Model, Output
@@ -62,9 +63,10 @@ def load_model(fit: Fit, recording: Recording | str | None = None) -> LoadedMode
             recording = files.enter_context(
                 reproduce.reopened(fit, recording, None, scratch, silent)
             )
-        choices = reproduce.choices_of(fit) | {"options": fit.config}
-        width = reproduce.bin_width_of(fit, recording, choices)
-        problem = build_task(recording, fit.model, bin_width=width, **choices)
+        request = reproduce.checked_request(fit, recording)
+        fitted = {"options": fit.config, "epochs": None, "sweep": None, "init_from": None}
+        keywords, _ = task_keywords(request.with_keywords(**fitted))
+        problem = build_task(recording, fit.model, **keywords)
     model = problem.model_class(problem.config, problem.layout)
     model.load_state_dict({name: torch.as_tensor(value) for name, value in fit.weights.items()})
     return LoadedModel(problem, model.eval())

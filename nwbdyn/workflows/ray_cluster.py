@@ -175,9 +175,8 @@ def _anywhere(job: SessionJob) -> SessionJob:
     def absolute(values: Mapping[str, Any]) -> dict[str, Any]:
         return {k: v.absolute() if isinstance(v, Path) else v for k, v in values.items()}
 
-    return replace(
-        job, run=job.run.absolute(), opened=absolute(job.opened), choices=absolute(job.choices)
-    )
+    request = job.request.with_keywords(**absolute(job.request.keywords()))
+    return replace(job, request=request, opened=absolute(job.opened))
 
 
 def _one_of(config: dict[str, Any], jobs: list[Any], work: Callable[..., None]) -> None:

@@ -17,11 +17,13 @@ import numpy as np
 
 from nwbdyn import opening
 from nwbdyn.errors import AddressError, DataError, ResultsError
-from nwbdyn.fitting import pipeline
+from nwbdyn.fitting.fit import fit_request
+from nwbdyn.fitting.pipeline import task_keywords
 from nwbdyn.fitting.task import build_task
 from nwbdyn.nwb.read.results import open_results
 from nwbdyn.progress import Report, silent
 from nwbdyn.recording import COUNTS, Recording
+from nwbdyn.request import FitRequest
 from nwbdyn.results.fit_results import Fit
 
 PREDICTIONS, METRICS = 1e-5, 1e-6  # largest differences on the same CPU with as many threads
@@ -78,17 +80,11 @@ def reproduce(
         _check_alone(first)
         scratch = Path(files.enter_context(TemporaryDirectory(prefix="nwbdyn-")))
         recording = files.enter_context(reopened(first, source, instance, scratch, report))
-        choices = choices_of(first)
-        choices["bin_width"] = bin_width_of(first, recording, choices)
-        second = pipeline.fit(
-            recording,
-            first.model,
+        request = checked_request(first, recording).with_keywords(
             device="cpu" if first.device == "cpu" else "auto",
-            run=folder,
-            report=report,
-            **choices,
-            **_repeats(first),
+            run=None if folder is None else Path(folder),
         )
+        second = fit_request(request, recording, report=report)
         difference, metric, unmatched = compare_metrics(first.metrics, second.metrics)
         return Reproduction(
             fit=second,
@@ -155,33 +151,6 @@ def reopened(
         ) from error
 
 
-def choices_of(fit: Fit) -> dict[str, Any]:
-    """What was asked of the fit, as `fitting.fit` takes it; options chosen by validation open."""
-    left_open = _listed(_request(fit).get("by_validation"), [])
-    fold = fit.split.get("fold")
-    return {
-        "seed": fit.seed,
-        "options": {key: value for key, value in fit.config.items() if key not in left_open},
-        "trials": fit.binning.get("trials"),
-        "covariates": tuple(_listed(fit.binning.get("covariates"), [])),
-        "fold": None if fold is None else tuple(_listed(fold, [])),
-    }
-
-
-def _repeats(fit: Fit) -> dict[str, Any]:
-    """What was fitted beside it, as `fitting.fit` takes it."""
-    asked = _request(fit)
-    points = asked.get("sweep")
-    return {
-        "seeds": len(_listed(fit.environment.get("seeds"), [fit.seed])),
-        "folds": _number(fit.environment.get("folds")),
-        "draws": _number(asked.get("draws")) or 1,
-        "null": asked.get("null"),
-        "states": asked.get("states"),
-        "sweep": None if points is None else {"list": points},
-    }
-
-
 def _check_alone(fit: Fit) -> None:
     """Raise ResultsError where the fit also needed something that is not in its file."""
     asked = _request(fit)
@@ -196,30 +165,35 @@ def _check_alone(fit: Fit) -> None:
             )
 
 
-def bin_width_of(fit: Fit, recording: Recording, choices: Mapping[str, Any]) -> float | None:
-    """The bin width with which the recording gives the tensors that were fitted.
+def checked_request(fit: Fit, recording: Recording) -> FitRequest:
+    """The request of the fit, once it is known to give the tensors that were fitted.
 
-    Traces either keep their frames or were resampled; their digest tells.
+    A fit of version 0.1 does not say whether traces keep their frames or were resampled; the digest
+    of the tensors tells.
 
     Raises:
-        ResultsError: neither gives them.
+        ResultsError: the recording does not give these tensors.
     """
-    stated, wanted = fit.binning.get("bin_width"), fit.binning.get("tensors")
-    among = _listed(_request(fit).get("sweep"), [{}])
-    found = []
-    for width in (stated,) if fit.binning.get("quantity") == COUNTS else (None, stated):
+    request, stated = fit.request, fit.binning.get("bin_width")
+    widths: list[Any] = [request.data.bin_width]
+    if "request" not in fit.environment:
+        widths = [stated] if fit.binning.get("quantity") == COUNTS else [None, stated]
+    digests = []
+    for width in widths:
+        candidate = request.with_keywords(bin_width=width)
         try:
-            problem = build_task(recording, fit.model, bin_width=width, among=among, **choices)  # type: ignore[arg-type]
+            keywords, _ = task_keywords(candidate)
+            digests.append(build_task(recording, fit.model, **keywords).digest)
         except DataError as error:
-            found.append(str(error))
+            digests.append(str(error))
             continue
-        if problem.digest == wanted:
-            return width  # type: ignore[return-value]
-        found.append(problem.digest)
+        if digests[-1] == fit.binning.get("tensors"):
+            return candidate
     raise ResultsError(
-        f"{recording.source.uri} does not give the tensors that were fitted: expected {wanted}, "
-        f"found {found[0]}. The digest of the source was {fit.source.digest}, and is "
-        f"{recording.source.digest}. Give the file that was fitted with --source."
+        f"{recording.source.uri} does not give the tensors that were fitted: expected "
+        f"{fit.binning.get('tensors')}, found {digests[0]}. The digest of the source was "
+        f"{fit.source.digest}, and is {recording.source.digest}. Give the file that was fitted "
+        "with --source."
     )
 
 
@@ -237,14 +211,6 @@ def _changed(first: Fit, second: Fit) -> dict[str, tuple[object, object]]:
 def _request(fit: Fit) -> Mapping[str, object]:
     asked = fit.environment.get("asked")
     return asked if isinstance(asked, Mapping) else {}
-
-
-def _listed(value: object, default: list) -> list:
-    return list(value) if isinstance(value, list | tuple) else default
-
-
-def _number(value: object) -> int | None:
-    return value if isinstance(value, int) else None
 
 
 def _leaves(value: object, name: str = "") -> Iterator[tuple[str, object]]:

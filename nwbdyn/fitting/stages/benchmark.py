@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -17,13 +17,35 @@ import torch
 from nwbdyn import baselines, nlb
 from nwbdyn.baselines import Baseline
 from nwbdyn.errors import ConfigError, ResultsError
+from nwbdyn.fitting.stage import FitInputs, FitState
 from nwbdyn.fitting.task import SESSION, FitTask
+from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.models.base import Batch, Model
 from nwbdyn.nlb import scores, submission
 from nwbdyn.recording import Recording
+from nwbdyn.request import FitRequest
+from nwbdyn.results.fit_results import Fit
 
 LEARNED = {"val": ("train",), "test": ("train", "val")}  # what decoders learn from, by split scored
 SMOOTHING = "smoothing + GLM"  # the baseline that has rates of held-in neurons too
+
+
+@dataclass(frozen=True)
+class BenchmarkScores:
+    """Section "benchmark": the Neural Latents Benchmark's scores on its own trials."""
+
+    record: Mapping[str, Any]
+
+    @classmethod
+    def plan(cls, request: FitRequest, task: FitTask, inputs: FitInputs) -> Self | None:
+        """None for a recording of another layout, and for a model of the next bin."""
+        return cls({}) if task.co_smoothing and layout_of(task) is not None else None
+
+    def run(self, state: FitState, ctx: RunContext) -> Fit:
+        """Score the mean rates of the seeds that the prediction averages."""
+        averaged = [state.trained[number].model for number in state.scored.mean.members]
+        section = evaluate(state.task, averaged, state.scored.rivals)
+        return replace(state.fit, metrics=state.fit.metrics | {"benchmark": section})
 
 
 def layout_of(problem: FitTask) -> nlb.Layout | None:

@@ -6,10 +6,10 @@ nothing is chosen a second time. The rates of the test trials go into one HDF5 f
 benchmark's form and, where a targets file is at hand, are scored here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -17,91 +17,98 @@ from nwbdyn import nlb
 from nwbdyn.data.splits import GAP, TRAIN
 from nwbdyn.data.windows import Windows
 from nwbdyn.errors import ConfigError
+from nwbdyn.fitting.stage import FitInputs, FitState
 from nwbdyn.fitting.stages import benchmark
 from nwbdyn.fitting.task import SESSION, FitTask
 from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.nlb import submission
 from nwbdyn.progress import Progress
-from nwbdyn.recording import Recording
+from nwbdyn.recording import Note, Recording
+from nwbdyn.request import FitRequest
 from nwbdyn.results import run_directory
+from nwbdyn.results.fit_results import Fit
 from nwbdyn.training.trainer import Trained, train
+
+UNUSED_TEST = "the benchmark does not score this model on this layout; it is not used"
 
 
 @dataclass(frozen=True)
-class Submission:
-    """What the rates are made for; true where there is anything to do."""
+class BenchmarkSubmission:
+    """Section "submission": rates in the benchmark's form, and their scores here.
+
+    A test file that the benchmark cannot score this fit on is left out, with a note.
+    """
 
     test: Recording | None  # the test file; None: the val trials, and nothing is trained again
     targets: Path | None  # HDF5 file of the benchmark's targets for this phase
+    unused: bool  # a test file was given, and there is nothing to submit
+    record: Mapping[str, Any]
 
-    def __bool__(self) -> bool:
-        return self.test is not None or self.targets is not None
-
-    @property
-    def asked(self) -> dict[str, Any]:
-        """For the record of what was asked; empty where nothing was."""
-        if not self:
-            return {}
-        return {
-            "test": None if self.test is None else self.test.source.uri,
-            "targets": None if self.targets is None else str(self.targets),
-        }
-
-    def check(self, problem: FitTask, run: Path | None) -> None:
-        """Refuse what cannot be submitted, before anything is trained.
+    @classmethod
+    def plan(cls, request: FitRequest, task: FitTask, inputs: FitInputs) -> Self | None:
+        """None without a test file and without targets.
 
         Raises:
             ConfigError: a model or recording that the benchmark does not know, or nowhere to write.
             DataError: the test file is of another session.
             ResultsError: the targets cannot be read, or are of another data set.
         """
-        if not self:
-            return
-        layout = benchmark.layout_of(problem)
-        if not problem.co_smoothing or layout is None:
+        layout = benchmark.layout_of(task) if task.co_smoothing else None
+        test = inputs.test_recording if layout is not None else None
+        targets = None if request.tests.targets is None else Path(request.tests.targets)
+        if test is None and targets is None:
+            unused = inputs.test_recording is not None
+            return cls(None, None, unused=True, record={}) if unused else None
+        if layout is None:
             raise ConfigError(
-                f"{problem.name} on {problem.recording.source.name} predicts nothing that the "
-                "Neural Latents Benchmark scores, which is held-out neurons in the trials of its "
-                "own layouts. Leave out --targets, or fit stndt to a data set of the benchmark."
+                f"{task.name} on {task.recording.source.name} predicts nothing that the Neural "
+                "Latents Benchmark scores, which is held-out neurons in the trials of its own "
+                "layouts. Leave out --targets, or fit stndt to a data set of the benchmark."
             )
-        if run is None:
+        if request.output.run is None:
             raise ConfigError("The rates are written to the run directory; pass run=…")
-        if self.test is not None:
-            nlb.check_pair(problem.recording, self.test)
-        if self.targets is not None:
-            benchmark.read_targets(problem, self.targets)
+        if test is not None:
+            nlb.check_pair(task.recording, test)
+        if targets is not None:
+            benchmark.read_targets(task, targets)
+        record = {
+            "test": None if test is None else test.source.uri,
+            "targets": None if targets is None else targets.name,
+        }
+        return cls(test, targets, unused=False, record=record)
 
-    def submit(
-        self, problem: FitTask, trained: Sequence[Trained], place: RunContext
-    ) -> dict[str, Any]:
+    def run(self, state: FitState, ctx: RunContext) -> Fit:
         """Write `submission.h5` into the run, and score it where there are targets.
 
-        Args:
-            trained: one model per seed; their rates are averaged.
-
-        Returns:
-            "phase" ("test" or "validation"), "file", "targets" and "scores" {metric: value}, the
-            last two None without targets.
+        The section holds "phase" ("test" or "validation"), "file", "targets" and "scores" {metric:
+        value}, the last two None without targets.
         """
-        assert place.run is not None  # check
-        if self.test is not None:
-            trained = [_refitted(problem, member, place) for member in trained]
-        place.report(Progress("submission", 0, 1, "files"))
-        rates = benchmark.phase(problem, [member.model for member in trained], self.test)
-        layout = benchmark.layout_of(problem)
+        if self.unused:
+            note = Note("unused-test-file", state.fit.model, UNUSED_TEST)
+            return replace(state.fit, notes=(*state.fit.notes, note))
+        task = state.task
+        layout = benchmark.layout_of(task)
+        assert ctx.run is not None  # plan
         assert layout is not None
-        name = submission.group_name(layout, problem.binned.bin_width)
-        submission.write(place.run / run_directory.SUBMISSION, {name: rates}, overwrite=True)
+        averaged: Any = state.fit.metrics.get("ensemble", {"seeds": state.request.seeds})
+        trained = [member for member in state.trained if member.seed in averaged["seeds"]]
+        if self.test is not None:
+            trained = [_refitted(task, member, ctx) for member in trained]
+        ctx.report(Progress("submission", 0, 1, "files"))
+        rates = benchmark.phase(task, [member.model for member in trained], self.test)
+        name = submission.group_name(layout, task.binned.bin_width)
+        submission.write(ctx.run / run_directory.SUBMISSION, {name: rates}, overwrite=True)
         scores = None
         if self.targets is not None:
-            scores = nlb.scores.score(benchmark.read_targets(problem, self.targets), rates)
-        place.report(Progress("submission", 1, 1, "files"))
-        return {
+            scores = nlb.scores.score(benchmark.read_targets(task, self.targets), rates)
+        ctx.report(Progress("submission", 1, 1, "files"))
+        section = {
             "phase": "validation" if self.test is None else "test",
             "file": run_directory.SUBMISSION,
-            "targets": None if self.targets is None else str(self.targets),
+            "targets": None if self.targets is None else self.targets.name,
             "scores": scores,
         }
+        return replace(state.fit, metrics=state.fit.metrics | {"submission": section})
 
 
 def _refitted(problem: FitTask, member: Trained, place: RunContext) -> Trained:

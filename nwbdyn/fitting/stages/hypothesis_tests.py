@@ -1,88 +1,67 @@
-"""What a fit is asked about its couplings, beside how well they predict: `--null` and `--states`.
+"""Tests of hypotheses about the connectivity of a fit: `--null` and `--states`.
 
-Of every edge, whether it is stronger than in recordings without coupling (`significance`); of
-A(t), whether it predicts better than a constant (`identifiability`); of states of behaviour,
-whether coupling differs between them (`state_null`); and means between cell types (`groups`).
+Of every edge, whether it is stronger than in recordings without coupling (`edge_tests`); of A(t),
+whether it predicts better than a constant (`static_control`); of behavioural states, whether
+coupling differs between them (`state_test`); and means between cell types (`statistics.groups`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
-from nwbdyn.errors import ConfigError
+from nwbdyn.fitting.stage import FitInputs, FitState
 from nwbdyn.fitting.stages import edge_tests, state_test, static_control
 from nwbdyn.fitting.task import FitTask
 from nwbdyn.fitting.train_models import RunContext
-from nwbdyn.recording import Recording
+from nwbdyn.request import FitRequest
 from nwbdyn.results.fit_results import Fit
 from nwbdyn.statistics import groups
 from nwbdyn.statistics import states as behaviour
 from nwbdyn.statistics.surrogates import Null
-from nwbdyn.training.trainer import Trained
 
 
 @dataclass(frozen=True)
 class HypothesisTests:
-    """True where there are any."""
+    """Sections "edges", "dynamics" and "states", and the table of cell types."""
 
-    null: Null | None
-    states: str | None  # as asked
-    intervals: pd.DataFrame | None  # of these states, see `states.of_recording`
+    null: Null
+    intervals: pd.DataFrame | None  # of the states, see `states.of_recording`
+    record: Mapping[str, Any]
 
     @classmethod
-    def parse(cls, recording: Recording, null: str | None, states: str | None) -> "HypothesisTests":
-        """The questions in words: `null` "shift:20", `states` "TABLE:COLUMN".
+    def plan(cls, request: FitRequest, task: FitTask, inputs: FitInputs) -> Self | None:
+        """None without a null.
 
         Raises:
-            ConfigError: words of another form, states without a null, or a table that is not there.
+            ConfigError: a null or a table of states that this recording or model cannot have.
         """
-        if null is None and states is not None:
-            raise ConfigError("states are tested beside a null. Add --null shift:20.")
-        return cls(
-            None if null is None else Null.parse(null),
-            states,
-            None if states is None else behaviour.of_recording(recording, states),
+        if request.tests.null is None:
+            return None
+        null, states = Null.parse(request.tests.null), request.tests.states
+        intervals = None if states is None else behaviour.of_recording(inputs.recording, states)
+        edge_tests.check(task, null)
+        if intervals is not None:
+            state_test.check(task, intervals, null.number)
+        record = {"null": str(null)} | ({} if states is None else {"states": states})
+        return cls(null, intervals, record)
+
+    def run(self, state: FitState, ctx: RunContext) -> Fit:
+        """Refit on surrogates, on halves of the data and with a constant A, and test."""
+        task, first = state.task, state.trained[0]
+        fit = edge_tests.with_edge_statistics(
+            state.fit,
+            task,
+            state.trained,
+            self.null,
+            ctx,
+            influence_windows=state.request.tests.influence_windows,
         )
-
-    def __bool__(self) -> bool:
-        return self.null is not None
-
-    @property
-    def asked(self) -> dict[str, Any]:
-        """For the record of what was asked; empty where nothing was."""
-        asked = {"null": self.null and str(self.null), "states": self.states}
-        return {name: words for name, words in asked.items() if words is not None}
-
-    def check(self, problem: FitTask) -> None:
-        """Refuse what this problem has no answer to, before anything is trained (ConfigError)."""
-        if self.null is None:
-            return
-        edge_tests.check(problem, self.null)
-        if self.intervals is not None:
-            state_test.check(problem, self.intervals, self.null.number)
-
-    def answer(
-        self,
-        fitted: Fit,
-        problem: FitTask,
-        trained: Sequence[Trained],
-        place: RunContext,
-        *,
-        influence_windows: int,
-    ) -> Fit:
-        """The fit with the answers in its edges, groups, metrics and notes."""
-        if self.null is None:
-            return fitted
-        fitted = edge_tests.with_edge_statistics(
-            fitted, problem, trained, self.null, place, influence_windows=influence_windows
-        )
-        first = trained[0]
-        constant = static_control.train_static(problem, first, place)
-        fitted = static_control.with_dynamics(fitted, problem, first, constant)
+        constant = static_control.train_static(task, first, ctx)
+        fit = static_control.with_dynamics(fit, task, first, constant)
         if self.intervals is not None and constant is not None:
-            fitted = state_test.with_states(
-                fitted, problem, first, constant, self.intervals, place, number=self.null.number
+            fit = state_test.with_states(
+                fit, task, first, constant, self.intervals, ctx, number=self.null.number
             )
-        return groups.with_groups(fitted)
+        return groups.with_groups(fit)

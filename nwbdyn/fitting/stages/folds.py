@@ -1,0 +1,53 @@
+"""Cross-validation: the same fit on other test blocks, one run directory each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from nwbdyn.evaluation import scoring
+from nwbdyn.fitting.stage import FitInputs, FitState, Refit
+from nwbdyn.fitting.task import FitTask
+from nwbdyn.fitting.train_models import RunContext
+from nwbdyn.progress import Progress
+from nwbdyn.request import FitRequest
+from nwbdyn.results import run_directory
+from nwbdyn.results.fit_results import Fit
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Section "folds": mean and spread of the test scores of fits on interleaved blocks."""
+
+    number: int
+    refit: Refit
+    record: Mapping[str, Any]
+
+    @classmethod
+    def plan(cls, request: FitRequest, task: FitTask, inputs: FitInputs) -> Self | None:
+        """None where no folds are requested."""
+        number = request.validation.folds
+        return None if number is None else cls(number, inputs.refit, {"folds": number})
+
+    def run(self, state: FitState, ctx: RunContext) -> Fit:
+        """Fit every fold with the first seed, in `fold-<k>` of the run directory."""
+        parts = []
+        for k in range(self.number):
+            ctx.report(Progress("folds", k, self.number, "folds"))
+            folder = None if ctx.run is None else ctx.run / f"fold-{k}"
+            resumed = ctx.resume and folder is not None and run_directory.is_started(folder)
+            fold = state.request.with_keywords(
+                fold=(k, self.number),
+                folds=None,
+                seeds=1,
+                heldout_resamples=1,
+                null=None,
+                states=None,
+                targets=None,
+                run=folder,
+                resume=resumed,
+                overwrite=False,
+            )
+            parts.append(self.refit(fold).metrics)
+            ctx.report(Progress("folds", k + 1, self.number, "folds"))
+        section = scoring.over_folds(parts)
+        return replace(state.fit, metrics=state.fit.metrics | {"folds": section})
