@@ -12,6 +12,7 @@ import nwbdyn
 from nwbdyn import archive
 from nwbdyn.cli import main
 from nwbdyn.errors import DataError, FitError, NoActivityError, NwbdynError, ReadError, ResultsError
+from nwbdyn.progress import Report, silent
 from nwbdyn.request import FitRequest
 from nwbdyn.workflows import batch
 from nwbdyn.workflows.batch import FAILED, FITTED, SKIPPED, SessionJob
@@ -35,10 +36,12 @@ def folder(tmp_path, recording) -> Path:
     return there
 
 
-def fit_all(folder: Path, run: Path, **choices: object) -> list[batch.SessionResult]:
+def fit_all(
+    folder: Path, run: Path, report: Report = silent, **choices: object
+) -> list[batch.SessionResult]:
     sessions = archive.sessions(archive.resolve(str(folder)))
     request = FitRequest.from_keywords("netformer", run=run, **QUICK | choices)
-    return batch.fit_each(sessions, request)
+    return batch.fit_each(sessions, request, report=report)
 
 
 def test_a_session_that_fails_leaves_the_others_alone(folder, tmp_path):
