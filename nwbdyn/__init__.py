@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nwbdyn.nwb.read.results import open_results
     from nwbdyn.opening import open
     from nwbdyn.recording import Recording, Source
+    from nwbdyn.recording_tensors import Tensors, tensors
     from nwbdyn.results.fit_results import Fit, Predictions, load
     from nwbdyn.workflows.export import export
     from nwbdyn.workflows.joint import fit_joint
@@ -36,6 +37,8 @@ _HOME = {
     "open": "nwbdyn.opening",
     "open_results": "nwbdyn.nwb.read.results",
     "sweep": "nwbdyn.workflows.sweep",
+    "tensors": "nwbdyn.recording_tensors",
+    "Tensors": "nwbdyn.recording_tensors",
     "reproduce": "nwbdyn.workflows.reproduce",
     "validate": "nwbdyn.evaluation.connectome_comparison",
 }
@@ -46,6 +49,7 @@ __all__ = [
     "Predictions",
     "Recording",
     "Source",
+    "Tensors",
     "export",
     "fit",
     "fit_joint",
@@ -55,6 +59,7 @@ __all__ = [
     "open_results",
     "reproduce",
     "sweep",
+    "tensors",
     "validate",
 ]
 

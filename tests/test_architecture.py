@@ -37,6 +37,7 @@ LAYERS = (
     "nwb.slim",
     "nwb.write",
     "opening",
+    "recording_tensors",
     "training",
     "inference",
     "evaluation",
@@ -57,6 +58,7 @@ THIRD_PARTY = {
     "nlb": {"h5py", "numpy", "pandas", "scipy"},
     "connectivity": {"numpy", "pandas", "xarray"},
     "simulate": {"h5py", "hdmf", "numpy", "pandas", "pynwb", "scipy"},
+    "recording_tensors": {"numpy"},
     "streaming": {"requests", "urllib3"},
     "cache": {"platformdirs"},
     "baselines": {"numpy", "scipy", "sklearn"},
@@ -178,6 +180,7 @@ def test_public_names_are_exactly_these():
         "Predictions",
         "Recording",
         "Source",
+        "Tensors",
         "export",
         "fit",
         "fit_joint",
@@ -187,6 +190,7 @@ def test_public_names_are_exactly_these():
         "open_results",
         "reproduce",
         "sweep",
+        "tensors",
         "validate",
     ]
     assert all(getattr(nwbdyn, name) is not None for name in nwbdyn.__all__)

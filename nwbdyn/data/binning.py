@@ -6,7 +6,7 @@ the bin's end.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -140,6 +140,18 @@ def bin_recording(
         trials=_in_time_order(recording.trials, notes),
         notes=tuple(notes),
     )
+
+
+def inside_trials(binned: Binned) -> Binned:
+    """Mark bins outside every trial as not valid, and begin a segment at every trial."""
+    assert binned.trials is not None
+    starts = binned.trials["start_time"].to_numpy(float)
+    stops = binned.trials["stop_time"].to_numpy(float)
+    trial = np.searchsorted(starts, binned.time, side="right") - 1
+    inside = (trial >= 0) & (binned.time < stops[np.maximum(trial, 0)])
+    changes = np.diff(trial, prepend=trial[0]) != 0
+    changes |= np.diff(binned.segment, prepend=binned.segment[0]) != 0
+    return replace(binned, valid=binned.valid & inside, segment=np.cumsum(changes))
 
 
 def _bin_spikes(recording: Recording, spikes: SpikeTimes, bin_width: float) -> _Activity:

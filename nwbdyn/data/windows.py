@@ -14,6 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
 from nwbdyn.data.binning import Binned
+from nwbdyn.data.normalisation import mean_and_sd
 from nwbdyn.data.splits import GAP, SPLITS, Split
 from nwbdyn.errors import ConfigError, DataError
 from nwbdyn.models.base import CO_SMOOTHING, NEXT, Batch, WindowSpec
@@ -78,7 +79,7 @@ class Windows:
         ids = np.arange(binned.num_neurons) if neuron_ids is None else np.asarray(neuron_ids)
         self._neuron_ids = torch.as_tensor(ids, dtype=torch.long, device=self.device)
         self._held_in = torch.as_tensor(split.held_in, device=self.device)
-        self.mean, self.sd = _mean_and_sd(binned.values, self._train)
+        self.mean, self.sd = mean_and_sd(binned.values, self._train)
         if spec.inputs == "raw":
             self.mean, self.sd = np.zeros_like(self.mean), np.ones_like(self.sd)
         self.largest = float(binned.values.max(where=self._train[:, None], initial=-np.inf))
@@ -336,32 +337,11 @@ def _unbroken(good: np.ndarray, segment: np.ndarray, length: int) -> np.ndarray:
     return begins
 
 
-def _mean_and_sd(values: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) float32 each, over some rows, NaN left out; read in blocks, so that it takes no memory.
-
-    A column that does not vary takes the median deviation of the others.
-    """
-    blocks = np.array_split(np.flatnonzero(rows), 1 + rows.sum() // 65536)
-    number = np.zeros(values.shape[1])
-    total, square = np.zeros(values.shape[1]), np.zeros(values.shape[1])
-    for block in blocks:
-        part = values[block].astype(np.float64)
-        number += np.isfinite(part).sum(axis=0)
-        total += np.nansum(part, axis=0)
-    mean = total / np.maximum(number, 1)
-    for block in blocks:
-        square += np.nansum((values[block] - mean) ** 2, axis=0)
-    sd = np.sqrt(square / np.maximum(number, 1))
-    varies = sd > 1e-6 * max(float(sd.max()), 1e-30)
-    sd[~varies] = np.median(sd[varies]) if varies.any() else 1.0
-    return mean.astype(np.float32), sd.astype(np.float32)
-
-
 def _standardised(covariates: np.ndarray, train: np.ndarray) -> np.ndarray:
     """(num_bins, K) float32, z-scored with training bins; a bin without a sample is 0, the mean."""
     if not covariates.shape[1]:
         return covariates
-    mean, sd = _mean_and_sd(covariates, train)
+    mean, sd = mean_and_sd(covariates, train)
     return np.nan_to_num((covariates - mean) / sd)
 
 

@@ -213,7 +213,7 @@ def build_task(
     if hold_out and binned.trials is not None and (known is not None or trials is not None):
         aligned = nlb.align(binned, _labelled(binned.trials), known)
     elif trials is not None:
-        binned = _inside_trials(binned)
+        binned = binning.inside_trials(binned)
     share = max(HELD_OUT_SHARE, FEWEST_HELD_OUT / binned.num_neurons)
     held_in = splits.make(
         binned, seed=seed, hold_out=hold_out, gap=0, fold=fold, heldout_fraction=share
@@ -393,18 +393,6 @@ def _labelled(trials: pd.DataFrame) -> pd.DataFrame:
     names = trials["split"].astype(str).str.lower().replace("validation", "val")
     named = names.isin(SPLITS[: splits.GAP])
     return trials[named] if named.any() else trials
-
-
-def _inside_trials(binned: Binned) -> Binned:
-    """Bins outside every trial are unusable, and no window crosses from one trial to the next."""
-    assert binned.trials is not None
-    starts = binned.trials["start_time"].to_numpy(float)
-    stops = binned.trials["stop_time"].to_numpy(float)
-    trial = np.searchsorted(starts, binned.time, side="right") - 1
-    inside = (trial >= 0) & (binned.time < stops[np.maximum(trial, 0)])
-    changes = np.diff(trial, prepend=trial[0]) != 0
-    changes |= np.diff(binned.segment, prepend=binned.segment[0]) != 0
-    return replace(binned, valid=binned.valid & inside, segment=np.cumsum(changes))
 
 
 def cell_types(table: pd.DataFrame) -> tuple[int, ...] | None:

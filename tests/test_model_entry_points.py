@@ -1,0 +1,96 @@
+"""A model of another package is found by its entry point."""
+
+import sys
+from importlib import metadata
+
+import pytest
+from small_fits import imaging
+
+import nwbdyn
+from nwbdyn import models
+from nwbdyn.errors import ConfigError
+
+SOURCE = '''
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from nwbdyn.models import base
+
+
+@dataclass(frozen=True)
+class MineConfig(base.Config):
+    pass
+
+
+class Mine(base.Model):
+    """x(t + 1) = W x(t)."""
+
+    quantities = frozenset({"dff"})
+    target = base.NEXT
+    form = "static"
+    Config = MineConfig
+    paper = "a test"
+
+    def __init__(self, config, layout):
+        super().__init__(config, layout)
+        self.weight = torch.nn.Parameter(torch.zeros(layout.num_global, layout.num_global))
+
+    @classmethod
+    def windows(cls, config, layout):
+        return base.WindowSpec(1)
+
+    def forward(self, batch):
+        return base.Output(batch.activity[:, -1:] @ self.weight.T)
+
+    def loss(self, batch, output):
+        return F.mse_loss(output.prediction[batch.valid], batch.target[batch.valid])
+
+    def connectivity(self, session=None):
+        return {"weight": self.weight.detach()}
+
+
+NOT_A_MODEL = 3
+'''
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A package outside nwbdyn with entry points in the group nwbdyn.models, on the path."""
+    (tmp_path / "my_lab_models.py").write_text(SOURCE)
+    record = tmp_path / "my_lab-1.0.dist-info"
+    record.mkdir()
+    (record / "METADATA").write_text("Metadata-Version: 2.1\nName: my-lab\nVersion: 1.0\n")
+    (record / "entry_points.txt").write_text(
+        "[nwbdyn.models]\nmine = my_lab_models:Mine\nnumber = my_lab_models:NOT_A_MODEL\n"
+        "gone = my_lab_models:Gone\nnetformer = my_lab_models:Mine\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    metadata.MetadataPathFinder().invalidate_caches()
+    yield
+    sys.modules.pop("my_lab_models", None)
+
+
+def test_a_model_of_another_package_is_fitted_by_name(installed):
+    assert "mine" in models.names()
+    fit = nwbdyn.fit(imaging(), "mine", epochs=1)
+    assert fit.model == "mine"
+    assert fit.metrics["baselines"]
+
+
+def test_listing_models_imports_no_package(installed):
+    models.names()
+    assert "my_lab_models" not in sys.modules
+
+
+def test_a_model_of_this_package_wins_over_an_entry_point_of_its_name(installed):
+    assert models.load("netformer").__module__ == "nwbdyn.models.netformer"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("number", "no subclass"), ("gone", "cannot be loaded")]
+)
+def test_an_entry_point_that_is_no_model_is_refused_by_name(installed, name, message):
+    with pytest.raises(ConfigError, match=message):
+        models.load(name)
