@@ -1,4 +1,4 @@
-"""nwbdyn: what the neurons in an NWB recording say about one another.
+"""nwbdyn: functional connectivity over time between the neurons of an NWB recording.
 
 Public names resolve on first use, so importing the package imports no torch, pynwb, h5py or dandi.
 """

@@ -1,4 +1,4 @@
-"""Where files that can be made or fetched again are kept."""
+"""The folder of files that can be made or fetched again."""
 
 import os
 from pathlib import Path

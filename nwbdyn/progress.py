@@ -1,4 +1,4 @@
-"""What a long step tells the person who waits: one small record per advance.
+"""Progress of a long step: one small record per advance.
 
 The library never prints. A step that takes time accepts `report`, calls it as it goes, and the
 command line draws what arrives.
@@ -23,4 +23,4 @@ Report = Callable[[Progress], None]
 
 
 def silent(progress: Progress) -> None:
-    """The default `report`: tell nobody."""
+    """The default `report`: do nothing."""

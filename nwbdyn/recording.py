@@ -1,4 +1,4 @@
-"""What a recording is once the file format no longer matters.
+"""A recording, independent of its file format.
 
 NumPy and pandas only. Large arrays stay in the file (`LazyArray`) until somebody asks for them, so
 opening a recording over the network costs the metadata and no more. Time is the first axis, times
@@ -27,7 +27,7 @@ TRACE_QUANTITIES = ("events", "dff", "deconvolved", "fluorescence")  # in order 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a recording came from, precise enough to fetch the same bytes again."""
+    """Origin of a recording, precise enough to fetch the same bytes again."""
 
     uri: str  # what a person can type again: "dandi:000140@0.220113.0408/…nwb", a path, "sample:…"
     url: str  # where the bytes are: https:// or file://; never a presigned URL
@@ -47,7 +47,7 @@ class Source:
 
     @property
     def is_zarr(self) -> bool:
-        """Whether it is a Zarr store, a folder of objects, instead of a file."""
+        """True for a Zarr store, a folder of objects instead of a file."""
         last = self.asset_path or unquote(urlsplit(self.url).path)
         return last.rstrip("/").lower().endswith(".zarr")
 
@@ -143,7 +143,7 @@ class Neurons:
 
     @property
     def names(self) -> list[str]:
-        """What a person calls each neuron: "AVAL (12)", or its id where it has no label."""
+        """Display name of each neuron: "AVAL (12)", or its id if it has no label."""
         for column in LABELS:
             labels = self.table.get(column, pd.Series(dtype=str))
             texts = [one.strip() if isinstance(one, str) else "" for one in labels]

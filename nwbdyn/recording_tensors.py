@@ -48,7 +48,7 @@ class Tensors:
 
     @property
     def covariates(self) -> np.ndarray:
-        """(T, K) float32 in the file's units; NaN where there is no recent sample."""
+        """(T, K) float32 in the file's units; NaN if the latest sample is too old."""
         return self.binned.covariates
 
     @property

@@ -17,7 +17,7 @@ FEWEST_FOLDS = 3
 
 @dataclass(frozen=True)
 class DataOptions:
-    """How a recording becomes bins, and which of them test."""
+    """Bins of a recording, and the split."""
 
     bin_width: float | None = None  # seconds; None: frames of traces, the model's width for spikes
     trials: str | None = None  # interval table, or windows around the times in one of its columns
@@ -37,7 +37,7 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class ValidationOptions:
-    """What is repeated, to know how far a score can be trusted."""
+    """Repetitions of a fit, which measure how far its score can be trusted."""
 
     seed: int = 0  # of the weights, the order of batches and the held-out neurons
     seeds: int = 1  # fits, with seeds seed, seed + 1, …
@@ -57,7 +57,7 @@ class TestOptions:
 
 @dataclass(frozen=True)
 class ComputeOptions:
-    """Where a fit is trained. Changes no result beyond rounding."""
+    """Device and processes of a fit. Changes no result beyond rounding."""
 
     device: str = "auto"  # "cpu", "cuda", or "auto": cuda where there is one
     devices: int = 1  # processes per machine that train one model together
@@ -66,7 +66,7 @@ class ComputeOptions:
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """Where a fit is written. Never part of a file that leaves the machine."""
+    """Run directory of a fit. Never part of a file that leaves the machine."""
 
     run: Path | None = None  # run directory; None keeps everything in memory
     resume: bool = False

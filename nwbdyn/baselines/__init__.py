@@ -1,4 +1,4 @@
-"""What a simple method says of the same bins, from the same information as the model.
+"""Simple methods that predict the same bins from the same inputs as the model.
 
 `next_bin` stands beside models that predict the next bin, `co_smoothing` beside models that
 predict held-out neurons. Both return dict[str, Baseline]: the row's name in a printed table ->

@@ -1,4 +1,4 @@
-"""What next-bin baselines are fitted to: scaled signals, and the bins that fit and choose."""
+"""Design matrices of next-bin baselines: scaled signals, and the bins that fit and select."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ FLOOR = 0.01  # of a neuron's mean rate: a linear prediction of counts is kept a
 
 @dataclass(frozen=True)
 class LaggedDesign:
-    """What every regression here is made from."""
+    """Inputs and targets of every next-bin regression."""
 
     signals: np.ndarray  # (num_bins, N + K) float32 in training sd, neurons, covariates
     num_neurons: int

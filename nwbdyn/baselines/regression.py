@@ -108,7 +108,7 @@ class Poisson:
         start: PoissonWeights | None = None,
         tolerance: float = FINAL,
     ) -> PoissonWeights:
-        """The weights for one precision, from `start` if there is one (a neighbouring fit)."""
+        """Weights for one precision, starting from `start` if it is given (a neighbouring fit)."""
         n, num_inputs = self._inputs.shape
         num_targets = len(self._mean)
         penalty = precision / n
@@ -163,7 +163,7 @@ class PoissonChoice:
     rates: np.ndarray  # (num_rows, M) expected counts of every row, training or not
 
     def chosen(self, noun: str) -> dict[str, float | int | str]:
-        """What was chosen, `noun` being what the inputs are; says so if L-BFGS did not converge."""
+        """The selected penalty in words, with a remark if L-BFGS did not converge."""
         chosen: dict[str, float | int | str] = {noun: self.inputs, "penalty": self.precision}
         return chosen if self.weights.converged else chosen | {"converged": "no"}
 

@@ -55,7 +55,7 @@ _ORDER = ["inspect", "fetch", "fit", "report", "validate", "export", "reproduce"
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="nwbdyn")
 def main() -> None:
-    """What the neurons in an NWB recording say about one another.
+    """Functional connectivity over time between the neurons of an NWB recording.
 
     An ADDRESS is dandi:ID[@VERSION][/path-or-glob], a dandiarchive.org link, an https URL of a
     file, a local .nwb file or folder, or sample:reach and sample:cortex (simulated here, no

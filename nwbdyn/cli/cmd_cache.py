@@ -14,7 +14,7 @@ Examples:
 @click.command("cache", epilog=EXAMPLES, short_help="What streaming keeps on this disk.")
 @click.option("--clear", is_flag=True, help="Remove what streaming keeps.")
 def command(clear: bool) -> None:
-    """Show where the bytes of streamed files are kept, how many, and the limit.
+    """Show the folder, size and limit of the cache of streamed files.
 
     NWBDYN_CACHE names another folder, NWBDYN_CACHE_SIZE another limit ("20 GB"; 0 keeps nothing).
     """

@@ -23,7 +23,7 @@ def _remember(context: click.Context, parameter: click.Parameter, value: str) ->
 
 
 def quiet(command: Callable[..., object]) -> Callable[..., object]:
-    """Add what decides how much a verb says while it works: --quiet and --log-format."""
+    """Add --quiet and --log-format."""
     command = click.option(
         "--log-format",
         type=click.Choice(["bars", "jsonl"]),
@@ -42,7 +42,7 @@ def _complete_model(
 
 
 class _ModelName(click.types.StringParamType):
-    """A word; where it is missing, the models that are there are named."""
+    """A parameter type for a model's name; a missing name lists the models."""
 
     def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
         return f"Choose from: {', '.join(models.names())}."
@@ -95,7 +95,7 @@ _OPENING = (  # what to take from a file; named as in `nwbdyn.open`
 
 
 def opening(command: Callable[..., object]) -> Callable[..., object]:
-    """Add the options that say what to take from a file."""
+    """Add the options that select what is read from a file."""
     for option in reversed(_OPENING):
         command = option(command)
     return command

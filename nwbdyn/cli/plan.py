@@ -1,4 +1,4 @@
-"""What a command is about to touch: the list, its cost, and the question above a limit."""
+"""The plan of a command: files, cost, and the question above a limit."""
 
 import sys
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def print_plan(sources: Sequence["Source"], *, quiet: bool = False) -> None:
 
 
 def ask_above_limit(sources: Sequence["Source"], *, take_all: bool) -> None:
-    """Go on silently for a small plan; above 5 files or 5 GB ask, or off a terminal stop.
+    """Return silently for a small plan; above 5 files or 5 GB ask, or stop without a terminal.
 
     Raises:
         click.UsageError: above the limit, nobody to ask, and no --all.

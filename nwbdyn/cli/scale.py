@@ -1,4 +1,4 @@
-"""Where fits run: this process, several of it, or a Ray cluster; and what they will take."""
+"""Options that set where fits run (this process, several, a Ray cluster), and the cost estimate."""
 
 import os
 import sys
@@ -58,7 +58,7 @@ def options(command: Callable[..., object]) -> Callable[..., object]:
 
 
 def executor_from_options(choices: dict[str, Any]) -> "RayExecutor | None":
-    """The engine that was asked for; its options are taken out of `choices`.
+    """The executor in the options; its options are removed from `choices`.
 
     Raises:
         click.UsageError: options of an engine without one, or --asha without a sweep.
@@ -83,7 +83,7 @@ def executor_from_options(choices: dict[str, Any]) -> "RayExecutor | None":
 
 
 def join(request: "FitRequest", *, engine: "RayExecutor | None", many: bool) -> bool:
-    """Start or join the processes that fit together; True in the one that writes and speaks.
+    """Start or join the processes that train together; True in the one that writes and prints.
 
     Args:
         many: each of several recordings is to be fitted on its own.

@@ -1,4 +1,4 @@
-"""What a person sees while waiting and at the end: progress on stderr, tables on stdout."""
+"""Terminal output: progress on stderr, tables on stdout."""
 
 import json
 import math
@@ -69,7 +69,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, wide: int = 0
 
 
 def _cut(text: str, width: int) -> str:
-    """Without its middle: names of files are told apart by their ends."""
+    """The text without its middle: file names usually differ at their ends."""
     if len(text) <= width:
         return text
     kept = width - 1
@@ -82,7 +82,7 @@ def _number(text: str) -> bool:
 
 @contextmanager
 def progress_display(*, quiet: bool = False) -> Iterator[Report]:
-    """A `report` that draws bars on a terminal, writes JSON lines if asked, and is silent else.
+    """A `report` that draws bars on a terminal or writes JSON lines; silent otherwise.
 
     Both go to stderr, so that stdout holds results only.
     """
@@ -181,6 +181,6 @@ def _message(name: str, value: float | str) -> str:
 
 
 def echo(text: str = "", *, quiet: bool = False) -> None:
-    """A line on stdout, unless the person asked for quiet."""
+    """Print a line on stdout, unless the output is quiet."""
     if not quiet:
         click.echo(text)

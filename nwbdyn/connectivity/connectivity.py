@@ -26,7 +26,7 @@ LABELS = ("cell_type", "location")  # columns of the neuron table that label row
 
 @dataclass(frozen=True)
 class Connectivity:
-    """Who helps predict whom, [..., post, pre]: row = receiver.
+    """Time-resolved functional connectivity, [..., post, pre]: row = receiver.
 
     `form` says what `arrays` (NumPy, or lazy while a file is open) hold:
     - "netformer": activity (num_bins, N) as the model saw it, last (num_windows,) the row of
@@ -213,7 +213,8 @@ class Connectivity:
         )
 
     def contributions(self) -> "Connectivity":
-        """What each neuron adds to each other: M_ij(t) = A_ij(t) y_j(t), as another connectivity.
+        """Contributions M_ij(t) = A_ij(t) y_j(t) of each neuron to each other, as another
+        connectivity.
 
         Signed, evaluated from A and y when it is asked for, and answering everything that A itself
         answers. y is, for "netformer", the newest value (covariates send, too, and are not in it);
@@ -407,7 +408,7 @@ class Connectivity:
         return rows
 
     def _label(self, column: str) -> np.ndarray:
-        """(N,) str, a label column of the neuron table, "" where it says nothing."""
+        """(N,) str, a label column of the neuron table, "" where it is empty."""
         if column not in self.neurons.table:
             return np.full(len(self.neurons), "", dtype=object)
         values = self.neurons.table[column]

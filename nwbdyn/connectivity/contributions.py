@@ -1,4 +1,4 @@
-"""What each neuron adds to each other: a coupling times what it is multiplied with, in NumPy.
+"""Contributions between neurons: a coupling times the signal it multiplies, in NumPy.
 
     M_ij(t) = A_ij(t) y_j(t)
 

@@ -1,4 +1,4 @@
-"""The forms in which connectivity is kept, each evaluated exactly in NumPy, block by block.
+"""The stored forms of connectivity, each evaluated exactly in NumPy, block by block.
 
 A form answers four questions about some windows without ever holding one matrix per window: the
 matrices themselves (for the few that are asked for), their sum, single entries over time, and sums
@@ -18,7 +18,7 @@ NORM_EPSILON = 1e-5  # of NetFormer's layer norm
 
 
 class Form(Protocol):
-    """What every form can answer. `windows` are sorted positions on the connectivity's clock."""
+    """Interface of every form. `windows` are sorted positions on the connectivity's clock."""
 
     num_neurons: int
 
@@ -258,7 +258,7 @@ FORMS: dict[str, type[Form]] = {
 
 
 def columns(array: Array, rows: slice, chosen: np.ndarray | None) -> np.ndarray:
-    """`array[rows][:, chosen]`, reading a few columns of a file one by one; None takes all."""
+    """Return `array[rows][:, chosen]`, reading a few columns of a file in turn; None takes all."""
     if chosen is None:
         return np.asarray(array[rows])
     if isinstance(array, np.ndarray) or len(chosen) > 16:

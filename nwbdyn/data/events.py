@@ -127,7 +127,7 @@ def _times(table: pd.DataFrame, column: str, where: str) -> np.ndarray:
 def _kinds(
     table: pd.DataFrame, column: str | None, happened: np.ndarray, where: str
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """What to add to the name of each kind of event, and its rows."""
+    """Suffix of the name of each kind of event, and its rows."""
     if column is None:
         yield "", np.flatnonzero(happened)
         return

@@ -1,4 +1,4 @@
-"""Arrays too large to hold twice: filled piece by piece, and kept on disk where memory is short."""
+"""Arrays too large to hold twice: filled block by block, and stored on disk if memory is short."""
 
 import os
 import shutil
@@ -17,14 +17,14 @@ SHARE = 0.25  # of the machine's memory; a larger array lives in a file without 
 
 
 def physical_memory() -> int | None:
-    """Bytes of memory that this machine has; None where it does not say."""
+    """Bytes of memory of this machine; None if the system does not report it."""
     if not hasattr(os, "sysconf"):
         return None
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def free_disk() -> int:
-    """Bytes free where arrays are kept that memory does not hold."""
+    """Free bytes in the folder of arrays that do not fit into memory."""
     return shutil.disk_usage(_folder()).free
 
 

@@ -40,7 +40,7 @@ class PooledWindows:
         return np.concatenate([windows.starts(name) for windows in self.sessions])
 
     def num_batches(self, name: str, batch_size: int) -> int:
-        """How many batches `batches` gives."""
+        """Number of batches that `batches` yields."""
         return sum(windows.num_batches(name, batch_size) for windows in self.sessions)
 
     def batches(

@@ -231,14 +231,16 @@ def _draw(
 
 
 def _counts(number: int) -> tuple[int, int]:
-    """How many of `number` things, in order, train and validate; the rest, at least one, tests."""
+    """Numbers of training and validation items among `number` in order; the rest, at least one,
+    test.
+    """
     num_val = max(1, round(SHARES[VAL] * number))
     num_test = max(1, round(SHARES[TEST] * number))
     return number - num_val - num_test, num_val
 
 
 def _has_splits(trials: pd.DataFrame) -> bool:
-    """True when a `split` column tells training from anything else."""
+    """True if a `split` column separates training from another split."""
     if "split" not in trials:
         return False
     names = set(trials["split"].astype(str).str.lower())

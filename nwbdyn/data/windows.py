@@ -130,7 +130,7 @@ class Windows:
         return starts
 
     def num_batches(self, name: str, batch_size: int) -> int:
-        """How many batches `batches` gives."""
+        """Number of batches that `batches` yields."""
         return -(-len(self.starts(name)) // batch_size)
 
     def batches(
@@ -186,7 +186,7 @@ class Windows:
         return stitched
 
     def window_of_bin(self, starts: np.ndarray) -> np.ndarray:
-        """(num_bins, 2) int: the window that speaks for each bin and the bin's place in it, or -1.
+        """(num_bins, 2) int: the window that predicts each bin and the bin's position in it, or -1.
 
         Args:
             starts: (num_windows,) first bins; which window speaks is told at `stitch`.

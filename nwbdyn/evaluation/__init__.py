@@ -1,1 +1,1 @@
-"""What a fit is worth: scores, intervals, baselines and the sentence about them."""
+"""Scores, intervals, baselines and the verdict of a fit."""

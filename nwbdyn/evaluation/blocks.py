@@ -1,4 +1,4 @@
-"""Stretches of a recording that are independent enough to be drawn one by one.
+"""Stretches of a recording that are independent enough to be resampled as units.
 
 Neighbouring bins say nearly the same, so an interval that drew bins would be far too narrow.
 """

@@ -28,7 +28,7 @@ ORDER = 5  # bins of history that the autoregressions have beside a co-smoothing
 
 @dataclass(frozen=True)
 class Validation:
-    """How well couplings agree with a known wiring."""
+    """Agreement of couplings with a known wiring."""
 
     table: pd.DataFrame  # one row per estimate, the model's first; one column per score
     null: pd.DataFrame  # per score of the model: mean, high (97.5 %) and p over shuffled names
@@ -174,7 +174,7 @@ def _planted(fit: Fit) -> pd.DataFrame:
 
 
 def _column(table: pd.DataFrame, name: str) -> np.ndarray:
-    """(N,) a column as text, "" where it says nothing."""
+    """(N,) a column as text, "" where it is empty."""
     if name not in table:
         has = ", ".join(map(str, table.columns))
         raise ConfigError(f"The neurons of this fit have no column {name!r}; they have: {has}.")
@@ -228,7 +228,7 @@ def _from_edges(fit: Fit, column: str) -> np.ndarray:
 
 
 def _activity(fit: Fit) -> tuple[Binned, Split]:
-    """What was fitted, from what the fit keeps: without covariates."""
+    """The fitted activity, from the arrays of the fit; without covariates."""
     kept = fit.predictions
     if kept.recorded is None:
         raise DataError("This fit keeps no recorded activity to compare with. Fit again.")

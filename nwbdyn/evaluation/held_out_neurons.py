@@ -1,4 +1,4 @@
-"""Held-out neurons one by one: what each adds to a co-smoothing score, and how far it carries.
+"""Scores of single held-out neurons, and the few-shot score.
 
 The pooled score and its interval over trials are `evaluation`'s. Here stand the score of every
 held-out neuron, the interval over neurons and trials together, and the few-shot score, which asks

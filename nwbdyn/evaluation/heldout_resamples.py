@@ -30,7 +30,7 @@ class HeldoutResample:
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """The fields that are arrays, by name; a baseline that is not there is left out."""
+        """The fields that are arrays, by name; an absent baseline is left out."""
         named = {"neurons": self.neurons, "blocks": self.blocks, "model": self.model}
         return named if self.baseline is None else named | {"baseline": self.baseline}
 
@@ -41,7 +41,7 @@ def of(
     rivals: Mapping[str, Baseline],
     scores: Mapping[str, Any],
 ) -> HeldoutResample:
-    """What one fit says of its held-out neurons.
+    """The scores of one fit for one set of held-out neurons.
 
     Args:
         prediction: (num_bins, N) of the model, source units.

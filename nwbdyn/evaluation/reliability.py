@@ -1,5 +1,4 @@
-"""How far a coupling agrees with itself: from seed to seed, and from one half of its windows to the
-other.
+"""Reliability of a coupling: between seeds, and between the halves of its windows.
 
 Seeds share the recording, and windows the model: neither is an error bar. What refits on halves of
 the training blocks say stands beside a null (`trust.refits`).
@@ -47,7 +46,7 @@ def reliability(
     influences: Sequence[np.ndarray],
     influence: Connectivity | None,
 ) -> dict[str, Any]:
-    """What a run says of its couplings' agreement.
+    """The reliability section of a run's metrics.
 
     Args:
         means: (N, N) mean coupling of each seed.

@@ -1,4 +1,4 @@
-"""Scores of a model and its baselines on the same bins, with intervals: what metrics.json says.
+"""Scores of a model and its baselines on the same bins, with intervals.
 
 Two tasks, two kinds of score, never mixed. A *next-bin* model is scored on every neuron: counts by
 bits per spike; traces by R2, Pearson, mean squared error (in training sd) and skill against the
@@ -29,7 +29,7 @@ PERSISTENCE = "persistence"  # the baseline that skill is measured against
 
 @dataclass(frozen=True)
 class Task:
-    """What was recorded, and how it is scored."""
+    """The recorded activity and how it is scored."""
 
     binned: Binned
     split: Split
@@ -41,7 +41,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a model and its baselines predict at one distance."""
+    """Predictions of a model and its baselines at one horizon."""
 
     horizon: int  # bins ahead; 0 for co-smoothing
     prediction: np.ndarray  # (num_bins, N) of the model, source units, NaN where there is none
@@ -138,7 +138,7 @@ def over_folds(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def over_sessions(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The primary score of every session beside its best baseline, and what they say together.
+    """The primary score of every session beside its best baseline, with a test over sessions.
 
     Args:
         parts: session -> what `evaluate` returned for it.
@@ -174,7 +174,7 @@ def over_sessions(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def sign_flip_test(differences: Sequence[float]) -> dict[str, Any]:
-    """What differences of two scores, one per session, say together.
+    """Sign-flip test of the differences of two scores, one per session.
 
     Returns:
         "mean", "sd" (None with one session), "num_sessions", "num_above" (0), and "p": the share of
@@ -302,7 +302,7 @@ class _Scorer:
         }
 
     def num_blocks(self, rows: np.ndarray) -> int:
-        """How many independent stretches some bins lie in."""
+        """Number of independent blocks among some bins."""
         return len(np.unique(self.blocks[rows]))
 
     def best(self, names: Mapping[str, object]) -> str | None:
@@ -321,7 +321,7 @@ class _Scorer:
 
 
 def _metrics(task: Task, *, counts: bool, skill: bool) -> dict[str, Score]:
-    """What is computed, by the name it is shown under; the first one is the primary score."""
+    """The computed metrics by display name; the first one is the primary score."""
     if task.co_smoothing:
         return {"co_bps": metrics.bits_per_spike}
     if counts:

@@ -1,11 +1,11 @@
-"""What a fit's scores come down to, in sentences that the terminal and the report both say."""
+"""The verdict: sentences about the scores of a fit, for the terminal and the report."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 
 def sentences(metrics: dict[str, Any], model: str) -> list[str]:
-    """Who won, what coupling added, which edges stand, how far held-out scores may be trusted.
+    """The whole verdict: comparison with baselines, gain from coupling, edges, held-out scores.
 
     Args:
         metrics: as metrics.json holds them.
@@ -53,7 +53,7 @@ def winner(metrics: dict[str, Any], model: str) -> str:
 
 
 def of_edges(metrics: dict[str, Any]) -> str:
-    """What coupling added and which edges stand, where a null was run; "" without one."""
+    """Sentence on the gain from coupling and the significant edges of a null; "" without one."""
     if metrics.get("edges") is None:
         return ""
     return " ".join([*_coupling(metrics.get("coupling")), *_edges(metrics)])
@@ -104,7 +104,7 @@ _END, _MUCH = 0.1, 0.05  # of a course; of what was gained in it
 
 
 def of_states(found: dict[str, Any]) -> str:
-    """Whether coupling may be said to differ between states, in one sentence.
+    """Sentence on a difference of coupling between states.
 
     Args:
         found: metrics["states"].
@@ -119,7 +119,7 @@ def of_states(found: dict[str, Any]) -> str:
 
 
 def unbeaten(found: dict[str, Any]) -> str:
-    """What A(t) fails to beat on test and what it beats, where a change of it is not supported.
+    """The comparisons on test that A(t) fails and those it passes, if a change is not supported.
 
     Args:
         found: metrics["dynamics"].
@@ -142,7 +142,7 @@ def above_zero(compared: dict[str, Any]) -> bool:
 
 
 def least_gain(coupling: dict[str, Any]) -> float | None:
-    """What coupling adds at least: the interval's lower end, or the value where there is none.
+    """Smallest plausible gain from coupling: the interval's lower end, or the value without one.
 
     Args:
         coupling: metrics["coupling"].
@@ -188,7 +188,7 @@ def _coupling(coupling: dict[str, Any] | None) -> list[str]:
 
 
 def _agreement(told: dict[str, Any] | None) -> list[str]:
-    """How far couplings agree between seeds, and between halves of the windows of one."""
+    """Sentences on the reliability of couplings between seeds and between halves of the windows."""
     if told is None:
         return []
     lines = []
@@ -230,7 +230,7 @@ def _edges(metrics: dict[str, Any]) -> list[str]:
 
 
 def _dynamics(found: dict[str, Any] | None) -> list[str]:
-    """Whether coupling may be said to change; nothing where it was not asked."""
+    """Sentence on a change of coupling over time; none if it was not tested."""
     if found is None or found["supported"] is None:
         return []
     if found["supported"]:
@@ -242,7 +242,7 @@ def _dynamics(found: dict[str, Any] | None) -> list[str]:
 
 
 def _gain(compared: dict[str, Any]) -> str:
-    """What is added and its interval: "r2 +0.020, +0.010 to +0.030"."""
+    """A gain and its interval: "r2 +0.020, +0.010 to +0.030"."""
     ends = compared["interval"]
     known = ends and None not in ends
     span = f"{ends[0]:+.3f} to {ends[1]:+.3f}" if known else "too few blocks for an interval"
@@ -285,7 +285,7 @@ def _winner_over_draws(draws: dict[str, Any], model: str) -> str:
 
 
 def _held_out(found: dict[str, Any] | None, draws: dict[str, Any] | None) -> list[str]:
-    """How far the held-out neurons' score would move with other trials and other neurons."""
+    """Sentences on the spread of the held-out score over trials and neurons."""
     if found is None:
         return []
     if draws is not None:

@@ -40,7 +40,7 @@ from nwbdyn.training.trainer import Trained
 
 @dataclass(frozen=True)
 class Scored:
-    """What trained models predict, and how well."""
+    """Predictions of trained models, and their scores."""
 
     task: Task
     predictions: tuple[np.ndarray, ...]  # (num_bins, N) of each model
@@ -162,7 +162,9 @@ def assemble_fit(
 def _influences(
     trained: Sequence[Trained], windows: Windows, num_windows: int, report: Report
 ) -> list[Influence]:
-    """Of every model; none where one's says nothing, or where no matrix can be made."""
+    """Predictive influence of every model; empty if one's is not meaningful or the matrix too
+    large.
+    """
     if windows.binned.num_neurons > MOST_NEURONS:
         return []
     if not all(member.model.supports_influence for member in trained):
@@ -174,7 +176,7 @@ def _influences(
 
 
 def _no_edges(coupling: Connectivity) -> tuple[pd.DataFrame, tuple[Note, ...]]:
-    """An edge table without edges, and why there can be none; no reason where there can."""
+    """An edge table without edges, and the reason if there can be no edges."""
     neurons = coupling.neurons
     none = readout.edges([np.zeros((0, 0))], neurons.take(np.zeros(0, int)))
     if len(neurons) <= MOST_NEURONS:
@@ -187,7 +189,7 @@ def _no_edges(coupling: Connectivity) -> tuple[pd.DataFrame, tuple[Note, ...]]:
 
 
 def task_of(problem: FitTask) -> Task:
-    """What the recording is scored on."""
+    """The scoring task of a fit."""
     return Task(
         binned=problem.binned,
         split=problem.split,
@@ -265,7 +267,7 @@ def _further(problem: FitTask, trained: Sequence[Trained], report: Report) -> li
 
 
 def _session(recording: Recording) -> dict[str, object]:
-    """What an exported file says of the session, by value."""
+    """Description of the session for an exported file, by value."""
     return {
         "session_id": recording.session_id,
         "identifier": recording.identifier,

@@ -1,4 +1,4 @@
-"""What a fit would cost on this machine: memory by rule of thumb, time by a rehearsal.
+"""Cost of a fit on this machine: memory by rule of thumb, time by a rehearsal.
 
 The rehearsal trains the model itself for a few updates, on noise of the recording's size, and
 counts the updates that a whole training would take. Baselines, validation and early stopping, which
@@ -32,7 +32,7 @@ WORTH_SAYING = 60  # seconds
 
 @dataclass(frozen=True)
 class Cost:
-    """What fitting one model to one recording would take."""
+    """Memory and time of fitting one model to one recording."""
 
     model: str
     num_bins: int
@@ -99,7 +99,7 @@ def estimate(
 def advice(
     cost: Cost, *, recordings: int = 1, points: int = 1, repeats: int = 1, refits: int = 0
 ) -> list[str]:
-    """What to say before a fit that takes long: one line, and what would shorten it.
+    """One line for a fit that takes long, and ways to shorten it.
 
     Args:
         cost: of one recording.
@@ -140,7 +140,7 @@ def _words(seconds: float) -> str:
 
 
 def _memory_here() -> int | None:
-    """Bytes of this machine's memory; None where the system does not say."""
+    """Bytes of this machine's memory; None if the system does not report it."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
@@ -150,7 +150,7 @@ def _memory_here() -> int | None:
 def _bins(
     recording: Recording, bin_width: float | None, spike_bin_width: float
 ) -> tuple[int, float]:
-    """How many bins there are, and seconds in each."""
+    """Number of bins, and seconds per bin."""
     activity = recording.activity
     if isinstance(activity, Traces):
         times = np.asarray(activity.timestamps[:])

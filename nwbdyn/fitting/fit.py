@@ -152,7 +152,7 @@ def fit_request(
     executor: TrainingExecutor | None = None,
     report: Report = silent,
 ) -> Fit:
-    """Fit a recording as a request says; arguments and errors as for `fit`."""
+    """Fit a recording to a request; arguments and errors as for `fit`."""
     return pipeline.run(
         request,
         recording=recording,

@@ -39,7 +39,7 @@ def run(
     executor: TrainingExecutor | None = None,
     report: Report = silent,
 ) -> Fit:
-    """Fit a recording as the request says; arguments and errors as for `nwbdyn.fit`.
+    """Fit a recording to a request; arguments and errors as for `nwbdyn.fit`.
 
     Args:
         stages: every stage that there is, in the order in which those that apply run.
@@ -137,7 +137,7 @@ def task_keywords(request: FitRequest) -> tuple[dict[str, Any], pretrained.Pretr
 
 
 def described(request: FitRequest, task: Any, configs: Sequence[BaseConfig]) -> dict[str, Any]:
-    """What identifies a fit, in plain values: the content of config.json without the stages.
+    """The values that identify a fit: the content of config.json without the stages.
 
     Args:
         task: a FitTask or a JointTask.
@@ -193,7 +193,7 @@ def with_decisions(fit: Fit, decisions: dict[str, Any], candidates: Sequence[Any
 
 
 def written(fit: Fit, ctx: RunContext) -> Fit:
-    """The fit, written to the run directory where there is one."""
+    """The fit, written to the run directory if there is one."""
     if ctx.run is None:
         return fit
     fit_results.write(fit, ctx.run)
@@ -208,7 +208,7 @@ def opened(recording: Recording | str, files: ExitStack) -> Recording:
 
 
 def device_called(name: str) -> torch.device:
-    """The device called "cpu", "cuda" or "auto"; ConfigError where there is none of that name."""
+    """The device called "cpu", "cuda" or "auto"; ConfigError if there is none of that name."""
     if name not in DEVICES:
         raise ConfigError(f"No device named {name!r}. Choose from: {', '.join(DEVICES)}.")
     if name == "cuda" and not torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""What a sweep tries: points of a grid, points written out, or points drawn at random.
+"""Candidates of a sweep: points of a grid, points written out, or points drawn at random.
 
     grid:                       # every combination
       history: [2, 4, 8]

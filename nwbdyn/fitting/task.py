@@ -70,7 +70,7 @@ class FitTask:
 
     @property
     def held_out_stated(self) -> bool:
-        """True where the file itself says which neurons are held out."""
+        """True if the file itself marks the held-out neurons."""
         return splits.stated_held_out(self.binned.neurons.table) is not None
 
     @property
@@ -290,7 +290,7 @@ def num_draws(asked: int | None, *, co_smoothing: bool, stated: bool) -> int:
 def configure(
     name: str, model_class: type[Model], layout: Layout, options: Mapping[str, object]
 ) -> BaseConfig:
-    """The model's Config for these data, or a ConfigError that says what can be asked for."""
+    """The model's Config for these data, or a ConfigError that lists the options."""
     check_options(name, model_class, options)
     chosen = {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}
     try:
@@ -339,7 +339,7 @@ def _check_value(name: str, model_class: type[Model], option: str, value: object
 
 
 def training_length(epochs: int | None, options: Mapping[str, object]) -> dict[str, object]:
-    """What a number of epochs means for a model that may count updates.
+    """The options that a number of epochs sets, for a model that may count updates.
 
     Raises:
         ConfigError: `options` say how long, too.
@@ -356,7 +356,7 @@ def training_length(epochs: int | None, options: Mapping[str, object]) -> dict[s
 
 
 def _context_field(config: BaseConfig) -> str:
-    """The option that says how many bins a window holds."""
+    """The option that sets the number of bins in a window."""
     return "history" if hasattr(config, "history") else "context"
 
 
@@ -374,7 +374,7 @@ def _check_quantity(recording: Recording, name: str, model_class: type[Model]) -
 
 
 def _check_held_out(recording: Recording, held_in: np.ndarray) -> None:
-    """Refuse scores of a handful of neurons, which say more of these than of the model."""
+    """Refuse a score of a handful of neurons, which depends more on these than on the model."""
     num_in, num_out = int(held_in.sum()), int((~held_in).sum())
     if num_out >= FEWEST_HELD_OUT and num_in >= FEWEST_HELD_OUT:
         return

@@ -26,7 +26,7 @@ from nwbdyn.training.trainer import Trained, train
 
 
 class TrainingTask(Protocol):
-    """What is trained here: one recording's `Problem`, or several recordings' `Joint`."""
+    """Interface of a task that can be trained: a FitTask, or a JointTask of several recordings."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -85,7 +85,7 @@ class FailedTraining:
 
 
 class TrainingExecutor(Protocol):
-    """What trains many candidates at once, elsewhere."""
+    """Interface of an executor that trains many candidates at once, elsewhere."""
 
     def train(
         self, candidates: Sequence[Candidate], folder: Path | None, report: Report = silent
@@ -100,7 +100,7 @@ class TrainingExecutor(Protocol):
 
 @dataclass(frozen=True)
 class RunContext:
-    """Where a fit keeps what it trains, whether it goes on with what is there, and who watches."""
+    """Context of a running fit: run directory, resume, progress report, executor, processes."""
 
     run: Path | None = None  # the run directory; None keeps everything in memory
     resume: bool = False
@@ -118,7 +118,7 @@ class RunContext:
 
 @dataclass(frozen=True)
 class SelectedCandidate(Generic[TaskT]):
-    """What validation took among several Configs."""
+    """The candidate Config with the lowest validation loss."""
 
     problem: TaskT  # with the Config that was taken
     trained: Trained | None = None  # its model; None where there was nothing to choose from
@@ -140,7 +140,7 @@ def candidates(problem: TrainingTask, tried: Sequence[BaseConfig] = ()) -> tuple
 
 
 def open_options(problem: TrainingTask, configs: Sequence[BaseConfig]) -> list[str]:
-    """Names of the options in which the candidates differ from what was asked."""
+    """Names of the Config fields that validation will select."""
     return _differing(problem.config, configs)
 
 

@@ -1,1 +1,1 @@
-"""What a trained model computes: predictions, connectivity, influence, roll-outs."""
+"""Outputs of a trained model: predictions, connectivity, influence, roll-outs."""

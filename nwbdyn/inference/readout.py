@@ -179,7 +179,7 @@ def edges(
 
 
 def _unit_rms(matrices: Sequence[np.ndarray], off_diagonal: np.ndarray) -> np.ndarray:
-    """(num_seeds, N, N) float64, each at unit root mean square where there are several."""
+    """(num_seeds, N, N) float64, scaled to unit root mean square if there are several seeds."""
     stack = np.stack(matrices).astype(np.float64)
     if len(stack) == 1:
         return stack
@@ -197,7 +197,7 @@ def _zero_inputs(batch: Batch, columns: torch.Tensor | None) -> Batch:
 def _parameters(
     model: Model, session: str
 ) -> tuple[dict[str, np.ndarray], dict[str, float | int | str | bool]]:
-    """What the form needs of the parameters: arrays, and single numbers as attributes."""
+    """The parameters that the form needs: arrays, and single numbers as attributes."""
     arrays: dict[str, np.ndarray] = {}
     attributes: dict[str, float | int | str | bool] = {}
     for name, value in model.connectivity(session).items():
@@ -235,7 +235,7 @@ def _time_resolved_parts(model: Model, windows: Windows, num_windows: int) -> di
 def _on_session_clock(
     windows: Windows, first: np.ndarray, sent: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """y (num_windows, T, N) of the windows that begin at `first`, in the bins they speak for."""
+    """y (num_windows, T, N) of the windows that begin at `first`, in the bins that they predict."""
     owners = windows.window_of_bin(first)
     owners = owners[owners[:, 0] >= 0]
     return {"y": sent[owners[:, 0], owners[:, 1]], "owner": owners}

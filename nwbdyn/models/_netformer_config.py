@@ -76,7 +76,7 @@ LINK_NAMES = ("identity", "tanh", "log")
 
 
 def defaults(layout: base.Layout) -> dict[str, object]:
-    """What is not the paper's, by kind of data.
+    """Defaults that differ from the paper's, by kind of data.
 
     Traces: LN2 puts every window of a neuron at the same mean and size, so that the paper's form
     cannot copy the last frame, let alone improve on it: on two worms of 800 frames and a zebrafish
@@ -105,7 +105,8 @@ SHORT = 1000  # training windows
 def candidates(
     config: NetFormerConfig, layout: base.Layout, num_windows: int
 ) -> tuple[NetFormerConfig, ...]:
-    """What is left open, by the length of the recording; the ridge is left to validation.
+    """Configs with the open options filled in by the recording's length; validation selects the
+    ridge.
 
     Recordings of a few minutes differ a hundredfold in the ridge they need: on two worms of 800
     frames, validation R2 at 3e3, 3e4 and 3e5 was .19, .36, .55 and .60, .60, .57. These three
@@ -129,7 +130,7 @@ def candidates(
 
 
 def full_embedding(layout: base.Layout) -> int:
-    """E for an A of full rank: half as many numbers again as there are neurons, up to 152 neurons.
+    """E for an A of full rank: 1.5 times the number of neurons, up to 152 neurons.
 
     Validation preferred that to one number per neuron on simulated recordings that no benchmark
     reports (benchmarks/README.md), and edges need it to have a q. Beyond, N E^2 and with it the

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 def through(norm: nn.LayerNorm, x: Tensor, step: Tensor) -> Tensor:
-    """How the output of a layer norm at x moves when x moves by `step`."""
+    """Change of a layer norm's output at x when x moves by `step`."""
     normed, deviation = _normed(norm, x[:, : step.shape[1]])
     along = (normed * step).mean(-1, keepdim=True)
     return norm.weight * (step - step.mean(-1, keepdim=True) - normed * along) / deviation

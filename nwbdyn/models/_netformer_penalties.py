@@ -1,4 +1,4 @@
-"""What NetFormer's loss adds: the size of A and its distance from a mean per pair of cell types."""
+"""Penalties in NetFormer's loss: size of A, and distance from the mean per pair of types."""
 
 import torch
 from torch import Tensor

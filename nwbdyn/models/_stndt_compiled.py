@@ -1,4 +1,4 @@
-"""What STNDT's encoder needs to be trained through torch.compile."""
+"""Preparation of STNDT's encoder for training through torch.compile."""
 
 import os
 import shutil

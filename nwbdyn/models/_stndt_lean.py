@@ -31,20 +31,20 @@ _CACHED = 2.5e6  # bytes of one (B, T, N) activation that leave its neighbours i
 
 
 def words_for(rate: float, random: Random, *shape: int) -> Tensor:
-    """16 random bits per element; of a rate of 0 nothing is drawn, and all elements are kept."""
+    """16 random bits per element; for a rate of 0 none are drawn and no element is dropped."""
     if rate == 0:
         return torch.zeros((), dtype=torch.int16).expand(shape)
     return random.random_int16(*shape)
 
 
 def threshold_of(rate: float) -> tuple[int, float]:
-    """The word from which on an element is kept, and the factor that then keeps the mean."""
+    """The lowest 16-bit number that is not dropped, and the factor that preserves the mean."""
     dropped = round(rate * 2**16)
     return dropped - 2**15, 2**16 / (2**16 - dropped)
 
 
 def kept(words: Tensor, threshold: int, dtype: torch.dtype) -> Tensor:
-    """1 where an element is kept, 0 where it is dropped."""
+    """1 for an element that is not dropped, 0 for one that is."""
     out = torch.empty(words.shape, dtype=dtype, device=words.device)
     return torch.ge(words, threshold, out=out)
 
@@ -95,7 +95,7 @@ class Band:
         return rows[:, columns].unfold(0, length, self.size).mT
 
     def add_up(self, blocks: Tensor, rows: Tensor, columns: slice) -> None:
-        """Set rows (R, any) to the sum of what overlapping blocks, as from `keys`, say of them."""
+        """Set rows (R, any) to the sum of overlapping blocks, as from `keys`."""
         whole = self.queries(rows, columns)
         whole.copy_(blocks[:, self.back : self.back + self.size])
         if self.back:

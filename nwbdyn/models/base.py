@@ -18,7 +18,7 @@ NEXT, CO_SMOOTHING = "next", "co-smoothing"
 
 @dataclass(frozen=True)
 class Layout:
-    """What the data look like; everything a model may size itself by."""
+    """Sizes and properties of the data; everything that may determine the size of a model."""
 
     neuron_ids: dict[str, tuple[int, ...]]  # session -> global row of each of its neurons
     held_in: dict[str, tuple[bool, ...]]  # session -> flag per neuron
@@ -41,7 +41,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class WindowSpec:
-    """How a model wants its windows cut."""
+    """The windows that a model needs."""
 
     context: int  # bins of input
     forward: int = 0  # co-smoothing: bins after the context to predict, unseen
@@ -99,7 +99,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Output:
-    """What a model says of a batch; the same type in training and in evaluation."""
+    """Output of a model for one batch; the same type in training and in evaluation."""
 
     prediction: Tensor  # (B, S, N) in the units of the target; expected counts per bin for spikes
     log_rate: Tensor | None = None  # (B, S, N) where the model works in logs
@@ -125,7 +125,7 @@ BaseConfig = Config  # inside a Model, `Config` is the model's own
 
 
 class Model(nn.Module):
-    """A model of what the neurons of a recording say about one another.
+    """Base class of every model of functional connectivity.
 
     Subclasses set the class variables, build themselves from (config, layout) and define `windows`,
     `forward` and `loss`, and `influence` too where neurons are held out. The hooks below have
@@ -154,7 +154,7 @@ class Model(nn.Module):
 
     @classmethod
     def missing_methods(cls) -> list[str]:
-        """What a model has to say or define, and this class does not."""
+        """Names of required methods and attributes that this class does not define."""
         said = ("quantities", "target", "form", "Config", "paper")
         missing = [name for name in said if not hasattr(cls, name)]
         defined = ["windows", "forward", "loss"]
@@ -210,7 +210,7 @@ class Model(nn.Module):
 
     @classmethod
     def windows(cls, config: BaseConfig, layout: Layout) -> WindowSpec:
-        """How the windows are cut for this Config."""
+        """The WindowSpec for this Config."""
         raise NotImplementedError
 
     def forward(self, batch: Batch) -> Output:
@@ -252,7 +252,7 @@ class Model(nn.Module):
         raise ValueError("sessions share no weights in this model")
 
     def session_state(self, session: str) -> dict[str, Tensor]:
-        """The part of the state that says something of a session; all of it in most models."""
+        """The part of the state that belongs to one session; all of it in most models."""
         return dict(self.state_dict())
 
     def connectivity(self, session: str | None = None) -> dict[str, Tensor]:
@@ -292,7 +292,7 @@ class Model(nn.Module):
 
     @property
     def supports_influence(self) -> bool:
-        """True when `influence` says something of the model as it was trained."""
+        """True if `influence` is meaningful for the model as it was trained."""
         return True
 
     def embeddings(self) -> Tensor | None:

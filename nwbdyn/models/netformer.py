@@ -234,7 +234,7 @@ class NetFormer(base.Model):
 
     @torch.no_grad()
     def on_train_end(self, train: Iterable[base.Batch]) -> None:
-        """Say so where the layer norms turn signs: then A_ij > 0 lowers the prediction."""
+        """Add a note if the layer norms change signs: then A_ij > 0 lowers the prediction."""
         if self.norm_out is None or self.norm_in is None:
             return
         newest = self.config.history - 1
@@ -359,7 +359,7 @@ class NetFormer(base.Model):
         return tokens if self.norm_in is None else self.norm_in(tokens)
 
     def _tokens(self, batch: base.Batch) -> tuple[Tensor, Tensor]:
-        """What queries and keys see (B, M, d), and the values (B, M, C), the newest last.
+        """Inputs of queries and keys (B, M, d), and the values (B, M, C), the newest last.
 
         C = H with LN2; else nothing but the newest value is ever used, and C = 1.
         """
@@ -394,13 +394,15 @@ class NetFormer(base.Model):
         return self.scale * self.query.T @ self.key
 
     def _forms_attention(self, batch: base.Batch) -> bool:
-        """True where the ridge asks for A, A is smaller than the tokens, and nothing needs them."""
+        """True if the ridge needs A, A is smaller than the tokens, and nothing else needs the
+        tokens.
+        """
         num_tokens = batch.activity.shape[2] + batch.covariates.shape[2]
         small = num_tokens < self.query.shape[1]
         return bool(self.config.ridge) and small and not self.config.type_weight
 
     def _through_attention(self, batch: base.Batch) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """What the neurons receive (B, N, C), the values (B, M, C), and the terms of the loss."""
+        """Input to the neurons (B, N, C), the values (B, M, C), and the terms of the loss."""
         num_neurons = batch.activity.shape[2]
         history, embedding = self._halves(batch)
         seen = parts(

@@ -300,7 +300,7 @@ class STNDT(base.Model):
     def _mask(
         self, visible: Tensor, random: base.Random, span: int | Tensor = 1
     ) -> tuple[Tensor, Tensor]:
-        """Visible counts (B, T, N) corrupted as the Config says, and where."""
+        """Visible counts (B, T, N) corrupted as the Config states, and the corrupted positions."""
         config = self.config
         return mask(
             visible,
@@ -435,7 +435,7 @@ class STNDT(base.Model):
         return affine(h, self.decode.weight, self.decode.bias)
 
     def _is_lean(self, counts: Tensor) -> bool:
-        """Whether blocks with gradients of their own, in float32, can stand for the plain ones."""
+        """True if blocks with hand-written gradients in float32 can replace the plain ones."""
         plain = (
             self.needs_autograd_only or self.config.compile or self.config.precision != "float32"
         )

@@ -93,7 +93,7 @@ class Cut:
         return any(covariate.name == self.layout.velocity for covariate in recording.covariates)
 
     def behaviour(self, recording: Recording, trials: pd.DataFrame) -> np.ndarray:
-        """What rates are decoded to: velocity in lagged windows, or columns of the trials."""
+        """Decoding targets: velocity in lagged windows, or columns of the trials."""
         layout = self.layout
         if layout.velocity is None:
             values = trials[PRODUCED].to_numpy(float, copy=True)
@@ -128,7 +128,7 @@ class Cut:
 
 
 def _last_ms(recording: Recording) -> int:
-    """Where the published clock ends: with the observed intervals, or the last trial if later."""
+    """End of the published clock: of the observed intervals, or of the last trial if later."""
     spikes, trials = recording.activity, recording.trials
     assert isinstance(spikes, SpikeTimes)
     assert trials is not None

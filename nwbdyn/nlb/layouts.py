@@ -1,4 +1,4 @@
-"""How each data set of the benchmark is cut into windows and scored, and how to know it."""
+"""Windows and scores of each data set of the benchmark, and how a data set is recognised."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from nwbdyn.recording import Recording
 
 @dataclass(frozen=True)
 class Layout:
-    """How one data set of the benchmark is cut into windows and scored."""
+    """Windows and scores of one data set of the benchmark."""
 
     name: str
     align: str  # the trial column that is time 0
@@ -99,7 +99,7 @@ def recognise(recording: Recording) -> Layout | None:
 
 
 def _is_area2(trials: pd.DataFrame) -> bool:
-    """Area2_Bump's columns; in its test file only the onset, .1 s into the window, tells."""
+    """True for Area2_Bump's columns; its test file has only the onset, .1 s into the window."""
     if "ctr_hold_bump" in trials or "trial_version" in trials:
         return "ctr_hold_bump" in trials
     onset = (trials["move_onset_time"] - trials["start_time"]).to_numpy(float)

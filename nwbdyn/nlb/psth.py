@@ -26,7 +26,7 @@ def psths(
     learned: pd.DataFrame,
     asked: pd.DataFrame,
 ) -> dict[str, np.ndarray]:
-    """PSTHs over all trials, and which of those asked about belong to each condition.
+    """PSTHs over all trials, and the evaluated trials of each condition.
 
     DMFC_RSG: Set to Go, aligned to Go at the end, without outliers, as long as the condition's
     shortest trial.

@@ -19,7 +19,7 @@ from nwbdyn.recording import Recording
 def tensors(
     train: Recording, test: Recording | None = None, *, bin_width: float = 0.005
 ) -> dict[str, np.ndarray]:
-    """What a model of the benchmark is fitted to, and what it is asked about.
+    """Training and evaluation inputs of a model of the benchmark.
 
     With the test file, the test phase: train and val trials train, and only the held-in units of
     the test trials are known. Without it, the validation phase: train trials train, val trials are
@@ -68,7 +68,7 @@ def targets(
     learned: str = "train",
     asked: str = "val",
 ) -> dict[str, np.ndarray]:
-    """What predictions for the trials of one split are scored against.
+    """Targets of predictions for the trials of one split.
 
     Args:
         learned: splits that a decoder is fitted on, e.g. "train val".
@@ -113,7 +113,7 @@ def targets(
 def held_in_counts(
     recording: Recording, names: str, *, bin_width: float = 0.005, layout: Layout | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What a model sees of the trials of some splits, e.g. "train val", in file order.
+    """Held-in counts of the trials of some splits, e.g. "train val", in file order.
 
     Args:
         layout: how to cut them, where the recording's own columns do not tell (a test file).

@@ -1,4 +1,4 @@
-"""One self-contained HTML page per run: opens from disk, asks the network for nothing.
+"""One self-contained HTML page per run: opens from disk, makes no network request.
 
 Figures are inline SVG whose ink takes the page's own text colour, so light and dark mode both read
 well. The slider's matrices travel inside the page as 8-bit numbers.

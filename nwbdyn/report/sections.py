@@ -1,4 +1,4 @@
-"""What a report shows of a fit: sections of figures, each only where the fit has something to show.
+"""Sections of a report: figures, each only if the fit has data for it.
 
 A figure comes with a title, a caption that is also its alternative text, and the condition under
 which there is anything in it.
@@ -64,7 +64,7 @@ def of_fit(
 
 
 def change_caption(fit: Fit) -> str:
-    """What may be said of differences over time."""
+    """Caption on differences over time."""
     dynamics: dict[str, Any] = fit.metrics.get("dynamics") or {}  # type: ignore[assignment]
     if dynamics.get("supported") is False:
         return f"Not supported: {verdict.unbeaten(dynamics)}."
@@ -74,7 +74,7 @@ def change_caption(fit: Fit) -> str:
 
 
 def of_states(fit: Fit, table: pd.DataFrame) -> str:
-    """What may be said of differences between the states in a table."""
+    """Caption on differences between the states in a table."""
     tested: dict[str, Any] = fit.metrics.get("states") or {}  # type: ignore[assignment]
     if tested.get("names") == sorted(table["state"].unique()):
         return verdict.of_states(tested)
@@ -342,7 +342,7 @@ def _trust(fit: Fit) -> list[Picture]:
 
 
 def _of_importance(fit: Fit) -> str:
-    """How stable attention is, and how far it follows the firing rate."""
+    """Caption on the stability of attention, and its correlation with the firing rate."""
     found: dict[str, Any] = fit.metrics["importance"]  # type: ignore[assignment]
     said = []
     if found["half_split"] is not None:

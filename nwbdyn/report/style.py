@@ -1,4 +1,4 @@
-"""The look of every figure: quiet ink, colours that colour-blind readers can tell apart.
+"""Style of every figure: quiet lines, colours that colour-blind readers can distinguish.
 
 Colours are the Okabe-Ito set; signed weights use a blue-white-red map centred on zero. Text and
 axes are drawn in `INK`, which the HTML page replaces by the colour of its own text, so figures read

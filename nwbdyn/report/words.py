@@ -12,7 +12,7 @@ Rows = list[tuple[str, str]]
 
 
 def subtitle(fit: Fit) -> str:
-    """What was fitted to what, in one line."""
+    """The model and the recording, in one line."""
     binning: dict[str, Any] = fit.binning
     predictions = fit.predictions
     held_out = int(predictions.held_out.sum())
@@ -56,7 +56,7 @@ def trust(fit: Fit) -> list[str]:
 
 
 def meaning(fit: Fit) -> str:
-    """What a weight of this model says, and what it does not."""
+    """Interpretation of a weight of this model, and its limits."""
     if fit.connectivity.form == "attention":
         said = (
             "A weight says how much the model attends to one neuron's activity, before and after, "
@@ -73,7 +73,7 @@ def meaning(fit: Fit) -> str:
 
 
 def colours(fit: Fit) -> str:
-    """What the colours of a matrix of weights mean."""
+    """Legend for the colours of a matrix of weights."""
     signed = not len(fit.edges) or bool((fit.edges["weight"] < 0).any())
     return "red positive, blue negative" if signed else "the darker, the stronger; none is negative"
 
@@ -104,7 +104,7 @@ def scoreboard(fit: Fit) -> list[dict[str, Any]]:
 
 
 def benchmark(fit: Fit) -> dict[str, Any] | None:
-    """The Neural Latents Benchmark's scores on the test trials of this fit, where there are any."""
+    """The Neural Latents Benchmark's scores on the test trials of this fit, if there are any."""
     found: dict[str, Any] | None = fit.metrics.get("benchmark")  # type: ignore[assignment]
     if found is None:
         return None
@@ -122,7 +122,7 @@ def benchmark(fit: Fit) -> dict[str, Any] | None:
 
 
 def provenance(fit: Fit) -> Rows:
-    """Where the fit came from and how to repeat it; what is not known is left out."""
+    """Origin of the fit and how to repeat it; unknown values are left out."""
     source, session = fit.source, fit.session
     subject: dict[str, str] = session.get("subject", {})  # type: ignore[assignment]
     known = ", ".join(
@@ -148,7 +148,7 @@ def provenance(fit: Fit) -> Rows:
 
 
 def citations(fit: Fit) -> Rows:
-    """What to cite: the model's paper, the data, this software."""
+    """References: the model's paper, the data, this software."""
     source = fit.source
     paper = models.load(fit.model).paper if fit.model in models.names() else fit.model
     if source.dandiset_id:

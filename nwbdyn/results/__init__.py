@@ -1,1 +1,1 @@
-"""What a fit leaves on disk, and the ways back from it."""
+"""A fit on disk: the Fit, its run directory, its lock and its provenance."""

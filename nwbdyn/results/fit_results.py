@@ -1,4 +1,4 @@
-"""What a fit leaves behind: Fit, Predictions and Connectivity; saved and loaded without torch.
+"""Results of a fit: Fit and Predictions; saved and loaded without torch.
 
 `Fit.save` writes a run directory (see `run_directory`), `load` reads one. Reading executes nothing:
 JSON, HDF5 and safetensors only.
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predicted activity on the session clock, NaN where there is no prediction."""
+    """Predicted activity on the session clock, NaN in bins without a prediction."""
 
     values: np.ndarray  # (num_bins, N) in source units; spikes: expected counts per bin
     time: np.ndarray  # (num_bins,) bin centres, seconds

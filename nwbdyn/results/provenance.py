@@ -1,4 +1,4 @@
-"""What a fit was made with: versions, threads, and the state of a source checkout."""
+"""Software and hardware of a fit: versions, threads, and the state of a source checkout."""
 
 import os
 import platform
@@ -25,7 +25,7 @@ def versions() -> dict[str, str]:
 
 
 def environment(*, seeds: Sequence[int], threads: int) -> dict[str, object]:
-    """Where and when a fit was made.
+    """Time and machine of a fit.
 
     Args:
         seeds: of every fit in it.
@@ -46,7 +46,7 @@ def environment(*, seeds: Sequence[int], threads: int) -> dict[str, object]:
 
 
 def cpu() -> str:
-    """The processor's name, as far as the system tells it; its kind where it does not."""
+    """The processor's name if the system reports it, else its architecture."""
     listed = Path("/proc/cpuinfo")
     if listed.exists():
         for line in listed.read_text(encoding="utf-8").splitlines():

@@ -1,4 +1,4 @@
-"""The request of a fit that version 0.1 made, from the values that it kept of it."""
+"""The request of a fit of version 0.1, from the values in its run directory or file."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol

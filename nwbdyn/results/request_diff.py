@@ -1,4 +1,4 @@
-"""Whether two fits were asked for alike, and what on a command line makes the later one so.
+"""Difference between two fit requests, and the option that makes a resume valid.
 
 A fit is described by plain values, as in config.json. Some were asked for, others follow from
 these: a sweep widens the windows, which moves the split, which changes the digest of the tensors.
@@ -32,7 +32,7 @@ _COUNTS = "counts"  # the quantity of spikes
 
 
 def explain(started: Described, wanted: Described) -> str | None:
-    """How a fit differs from the one that was started, and what to resume it with; None: not.
+    """Explain the first difference between two fits and how to resume; None if they are equal.
 
     Both are left as they are.
     """
@@ -108,7 +108,7 @@ def _shown(value: Any) -> str:
 
 
 def _as_requested(name: str, before: Any, now: Any, started: Described) -> str:
-    """What on a command line makes a decision what it was."""
+    """The command-line option that restores a decision."""
     part, _, option = name.partition(".")
     if name == "binning.bin_width":
         return _width(before, started["binning"].get("quantity"))
@@ -142,7 +142,7 @@ def _width(value: float, quantity: str | None) -> str:
 
 
 def _at(described: Described, name: str) -> Any:
-    """The value at "part.name"; None where there is none."""
+    """The value at "part.name"; None if there is none."""
     value: Any = described
     for key in name.split("."):
         value = value.get(key) if isinstance(value, dict) else None

@@ -1,4 +1,4 @@
-"""What `fit` leaves on disk: one folder of plain files, none of which executes when it is read.
+"""The run directory of a fit: one folder of plain files, none of which executes when it is read.
 
     RUN/
       config.json          what was asked: model, options, binning, split, seeds
@@ -119,7 +119,7 @@ def _nothing_to_resume(path: Path) -> str:
 def open_run(
     path: Path, asked: Mapping[str, Any], *, resume: bool = False, overwrite: bool = False
 ) -> bool:
-    """Prepare `path` for a fit of what was `asked`, and write that down.
+    """Prepare `path` for a fit and write its config.json.
 
     Returns:
         True where that fit is complete already, and only has to be loaded.
@@ -221,7 +221,7 @@ def check_same(path: Path, asked: Mapping[str, object]) -> None:
 
 
 def with_format_version(asked: Mapping[str, object]) -> dict[str, object]:
-    """The content of config.json: what was asked, under the number of this format."""
+    """The content of config.json, under the number of this format."""
     return {"format": FORMAT, **asked}
 
 
@@ -324,7 +324,7 @@ def preallocate(path: Path, num_bytes: int) -> None:
 
 @contextmanager
 def disk_full_as_error(path: Path) -> Iterator[None]:
-    """Say in one line that the disk is full; HDF5 says it in a text of its own."""
+    """Turn a full disk into a one-line error; HDF5 reports it in its own words."""
     try:
         yield
     except (OSError, RuntimeError) as error:

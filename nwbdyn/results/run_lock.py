@@ -1,4 +1,4 @@
-"""Who writes into a run directory: one process at a time, also on a file system that nodes share.
+"""Lock on a run directory: one writing process at a time, also on a shared file system.
 
 The lock is a small file, made by an exclusive create, that names host and process. It needs no lock
 of the system's, which network file systems may lack. Its owner touches it every few seconds; so a
@@ -68,7 +68,7 @@ def _owner(process: int) -> str:
 
 
 def _begun(process: int) -> str:
-    """When a process started, in the system's own count; "" where the system does not say."""
+    """Start time of a process in the system's own count; "" if the system does not report it."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
@@ -76,7 +76,7 @@ def _begun(process: int) -> str:
 
 
 def _created(lock: Path, own: str) -> bool:
-    """Make the lock; False where there is one."""
+    """Create the lock; False if there is one already."""
     try:
         file = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     except FileExistsError:
@@ -153,7 +153,9 @@ def _is_alive(
 
 
 def _changes(lock: Path, seen: _Seen, watched_for: float, report: Report) -> bool:
-    """Whether anybody touches or writes the lock while it is watched; not so where it goes away."""
+    """True if a process touches or writes the lock while it is watched; False if the lock goes
+    away.
+    """
     begun = time.monotonic()
     while (passed := time.monotonic() - begun) < watched_for:
         report(Progress(f"watching {lock.name}", passed, watched_for, "seconds"))
@@ -166,7 +168,7 @@ def _changes(lock: Path, seen: _Seen, watched_for: float, report: Report) -> boo
 
 
 def _read(lock: Path) -> _Seen | None:
-    """The lock as it is, not as it was cached: opening a file asks its server. None without one."""
+    """The lock as it is now, not as it was cached; None without one."""
     try:
         with lock.open(encoding="utf-8") as file:
             return file.read(), os.fstat(file.fileno()).st_mtime_ns

@@ -40,7 +40,7 @@ class Parameters:
     def recording(
         self, neurons: Neurons, activity: SpikeTimes | Traces, description: str, **others: Any
     ) -> Recording:
-        """A recording that says in its description that it was simulated, and from what."""
+        """A recording whose description states that it was simulated, and from which address."""
         return Recording(
             session_id=f"{self.name}-{self.seed}",
             neurons=neurons,

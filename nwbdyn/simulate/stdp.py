@@ -67,7 +67,7 @@ class Stdp(Parameters):
 
 
 def simulate(spikes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What inputs (num_steps, num_inputs), bool, do; those of a step act on the next voltage.
+    """Response to inputs (num_steps, num_inputs), bool; those of a step act on the next voltage.
 
     Returns:
         Voltage (num_steps,), conductances (num_steps, num_inputs), own spikes (num_steps,).

@@ -80,7 +80,7 @@ class Toy(Parameters):
 def _steps(
     link: str, moving: bool, fixed: np.ndarray, start: np.ndarray, noise: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What `Toy._course` returns."""
+    """The steps behind `Toy._course`."""
     senders = np.array(SENDERS[link], dtype=float)
     respond = np.tanh if link == "tanh" else np.positive
     exact = expm(STEP * fixed)

@@ -1,4 +1,4 @@
-"""What was planted in a simulated recording."""
+"""The planted truth of a simulated recording."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -21,13 +21,13 @@ class Truth:
     input_coupling: np.ndarray | None = None  # (N, K) [post, channel of the stimulus]
 
     def save(self, path: Path) -> None:
-        """Write the arrays that there are as an .npz file."""
+        """Write the arrays that are present as an .npz file."""
         arrays = {field.name: getattr(self, field.name) for field in fields(self)}
         with path.open("wb") as file:
             np.savez(file, **{k: v for k, v in arrays.items() if v is not None})
 
     @classmethod
     def load(cls, path: Path) -> "Truth":
-        """What `save` wrote."""
+        """The truth that `save` wrote."""
         with np.load(path, allow_pickle=False) as arrays:
             return cls(**{name: arrays[name] for name in arrays.files})

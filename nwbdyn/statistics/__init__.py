@@ -1,1 +1,1 @@
-"""What may be believed of a coupling: nulls, halves, states, groups."""
+"""Surrogates, edge statistics, cell-type contrasts and measurement artefacts."""

@@ -1,4 +1,4 @@
-"""What may make two neurons look coupled where only the measurement couples them.
+"""Measurement artefacts that make two neurons look coupled.
 
 ROIs that lie on one another share light, units sorted from one channel share spikes, and whatever
 is shared shows up as a coupling in both directions. A flag is a warning beside an edge. It removes
@@ -17,7 +17,7 @@ OVERLAP, CLOSE_ROIS, COINCIDENCE = "overlapping ROIs", "close ROIs", "coincidenc
 
 
 def flags(neurons: Neurons, residual: np.ndarray | None) -> tuple[np.ndarray, tuple[Note, ...]]:
-    """What each pair of neurons is flagged for, comma-separated, and what could not be told.
+    """Comma-separated flags of each pair of neurons, and notes on flags that cannot be computed.
 
     Args:
         neurons: with `channel` of units, or masks and x, y and z of ROIs, where the file has them.
@@ -62,7 +62,7 @@ def _overlapping(neurons: Neurons) -> np.ndarray:
 
 
 def _close(neurons: Neurons) -> tuple[np.ndarray, tuple[Note, ...]]:
-    """(N, N) bool, centres closer than CLOSE; nobody where positions cannot be in micrometres."""
+    """(N, N) bool, centres closer than CLOSE; all False if positions are not in micrometres."""
     axes = [axis for axis in ("x", "y", "z") if axis in neurons.table]
     place = neurons.table[axes].apply(pd.to_numeric, errors="coerce").to_numpy(float)
     size = neurons.micrometres

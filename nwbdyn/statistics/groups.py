@@ -113,7 +113,7 @@ def cell_type_contrast(
 
 
 def _tested(fits: Sequence[Fit]) -> dict[str, object]:
-    """What the fits say together of differences over state, for columns of `between`."""
+    """Combined result of the fits' state tests, for columns of `cell_type_contrast`."""
     told: list[Any] = [fit.metrics.get("states") for fit in fits]
     reasons = ["not asked (fit --null --states)" if one is None else one["why_not"] for one in told]
     return {
@@ -220,7 +220,7 @@ def _resample(
 
 
 def _means(one: SessionCoupling, types: Sequence[str], copies: np.ndarray) -> np.ndarray:
-    """(K, K) mean weight per pair of types; each neuron counts as often as `copies` says."""
+    """(K, K) mean weight per pair of types; `copies` weights the neurons."""
     member = (one.label[:, None] == np.array(types, dtype=object)).astype(float)  # (N, K)
     enough = member.sum(axis=0) >= FEWEST
     counted = ~np.eye(len(one.label), dtype=bool) & ~one.flagged

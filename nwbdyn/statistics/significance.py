@@ -1,4 +1,4 @@
-"""What surrogates and half-samples say of every edge: p, q, standard error, agreement of halves.
+"""Edge statistics from surrogates and half-samples: p, q, standard error, split-half reliability.
 
 An edge's own 20 surrogates could never give it a small p, so the null is pooled over edges: K
 matrices of E edges are K E draws. Edges differ in how far chance moves them, hence both sides are

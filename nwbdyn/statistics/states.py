@@ -1,4 +1,4 @@
-"""What the animal did: the states in an interval table, for coupling in each of them."""
+"""Behavioural states from an interval table, for coupling in each of them."""
 
 import numpy as np
 import pandas as pd

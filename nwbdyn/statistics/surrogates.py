@@ -87,7 +87,7 @@ def shift(binned: Binned, split: Split, *, least: int, random: np.random.Generat
 
 
 def shift_hypothesis(least: int, bin_width: float) -> str:
-    """What `shift` makes true, in words."""
+    """The null hypothesis of `shift`, in words."""
     return (
         "neurons are independent of one another, each with its own autocorrelation (circular "
         f"shifts by {least} bins, {least * bin_width:.3g} s, or more within each stretch of one "
@@ -136,7 +136,7 @@ def shuffle_trials(
 
 
 def trials_hypothesis(condition: str | None) -> str:
-    """What `shuffle_trials` makes true, in words; `condition` is the column's name."""
+    """The null hypothesis of `shuffle_trials`, in words; `condition` is the column's name."""
     within = "all trials are one condition" if condition is None else f"by {condition}"
     return (
         "no coupling beyond the mean course of a condition and slow drift (each neuron's trials "
@@ -146,7 +146,7 @@ def trials_hypothesis(condition: str | None) -> str:
 
 
 def condition_column(trials: pd.DataFrame) -> str | None:
-    """The column that tells conditions apart; None where the table has none that is known."""
+    """The column that defines conditions; None if the table has no known one."""
     return next((name for name in CONDITIONS if name in trials), None)
 
 

@@ -1,4 +1,4 @@
-"""Blocks of remote files kept on disk, so that the second open of the same bytes fetches nothing.
+"""Blocks of remote files cached on disk, so that a second open of the same bytes fetches nothing.
 
     <cache folder>/streams/<key>/<number>      one segment: SEGMENT blocks of one remote file
 
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Usage:
-    """What the cache holds."""
+    """Contents and size of the cache."""
 
     folder: Path
     files: int  # remote files of which it holds something
@@ -47,7 +47,7 @@ class Usage:
 
 
 def usage() -> Usage:
-    """How full the cache is."""
+    """Number of files and bytes in the cache."""
     root = cache.folder("streams")
     segments = list(_segments(root))
     files = {path.parent for path, _, _ in segments}
@@ -87,7 +87,7 @@ def trim(root: Path, most: int) -> None:
 
 
 def name_of(identity: str) -> str:
-    """What a content is called in the cache."""
+    """Name of a content in the cache."""
     return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
 

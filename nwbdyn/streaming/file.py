@@ -80,7 +80,7 @@ class RangedFile(io.RawIOBase):
 
     @property
     def name(self) -> str:
-        """What messages call the file."""
+        """The file's name in messages."""
         return self._remote.name
 
     @property
@@ -91,7 +91,7 @@ class RangedFile(io.RawIOBase):
 
     @property
     def etag(self) -> str | None:
-        """What the server calls this version of the file, if it says."""
+        """The server's ETag of this version of the file, if it sends one."""
         return self._remote.etag
 
     @property

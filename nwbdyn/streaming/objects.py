@@ -1,4 +1,4 @@
-"""Whole objects of remote stores kept on disk, beside the blocks of remote files.
+"""Whole objects of remote stores cached on disk, beside the blocks of remote files.
 
     <cache folder>/streams/<key>/<name>        one object: CRC-32 and length, then its bytes
 

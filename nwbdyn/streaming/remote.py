@@ -1,4 +1,4 @@
-"""One byte range of a remote object: exactly the bytes that were asked for, or an error.
+"""One byte range of a remote object: exactly the requested bytes, or an error.
 
 Every answer is checked against what the first one said: where the range starts and ends, the total
 size, the ETag. An answer that could be a passing fault is asked for again, from the byte where it
@@ -28,7 +28,7 @@ _LONGEST_PAUSE = 30.0  # seconds; a server that asks for more is given up on
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait for bytes before saying that they do not come. Seconds."""
+    """Time limits for bytes to arrive, in seconds."""
 
     connect: float = 10.0  # for a connection
     silence: float = 20.0  # without a single byte, or with fewer than `slowest` bytes per second
@@ -42,7 +42,7 @@ PATIENCE = Patience()
 
 
 class _TryAgainError(Exception):
-    """This answer may be a passing fault: ask once more."""
+    """A response that may be a passing fault: retry once."""
 
     def __init__(self, reason: str, pause: float | None = None) -> None:
         super().__init__(reason)
@@ -195,7 +195,8 @@ class Remote:
             raise _TryAgainError("the answer went on after its end")
 
     def _judge(self, answer: requests.Response, start: int, stop: int) -> tuple[bool, int]:
-        """Whether the answer is the whole object instead of the range, and the bytes it must have.
+        """True if the response is the whole object instead of the range, and the bytes it must
+        have.
 
         Raises `_TryAgainError`, StreamError, or PermissionError when the URL is refused.
         """
@@ -253,7 +254,7 @@ class Remote:
         )
 
     def _renew_url(self, generation: int, reason: str) -> None:
-        """Ask for a fresh URL, once for all threads whose URL was refused."""
+        """Request a fresh URL, once for all threads whose URL was refused."""
         with self._lock:
             if self._renewed > generation:
                 return
@@ -276,7 +277,7 @@ class Remote:
 
 
 def _retry_after(answer: requests.Response) -> float | None:
-    """Seconds that the server asks to wait, if it does."""
+    """Seconds in the server's Retry-After header, if there is one."""
     value = answer.headers.get("Retry-After", "").strip()
     if value.isdecimal():
         return float(value)
@@ -285,7 +286,7 @@ def _retry_after(answer: requests.Response) -> float | None:
 
 
 def _in_words(error: Exception) -> str:
-    """What went wrong, without the URL that the library's own text repeats."""
+    """The reason of a failure, without the URL that the library's own text repeats."""
     if isinstance(error, requests.exceptions.SSLError):
         return "its certificate is not trusted"
     if "NameResolution" in str(error):

@@ -1,1 +1,1 @@
-"""A fit, step by step: what is decided before, the loop, many at once, what the model says."""
+"""Training: the loop, checkpoints, several processes, several models at once."""

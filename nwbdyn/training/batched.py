@@ -187,7 +187,7 @@ def _begun(
 
 
 def _progress(loops: Sequence[Trainer]) -> Progress:
-    """How far the training is: the member that is least far counts."""
+    """Progress of the training: that of the model that is least far."""
     slowest = min((one for one in loops if one.history), key=lambda one: one.epoch)
     alone = slowest.progress()
     left = alone.detail["seconds left"]
@@ -226,7 +226,7 @@ def _groups(
 
 
 def max_batch_of_models(member: BatchedModel, layout: Layout, device: torch.device) -> int:
-    """How many members like this one `train_all` puts into one program; 1 where that gains nothing.
+    """Number of models like this one to train as one batch; 1 if a batch gains nothing.
 
     On a CPU, measured by `benchmarks/stacked_seeds.py`: up to 14 tokens a program of 8 takes a
     third to three fifths of the time of 8 fits, from 50 on little less than they do. To

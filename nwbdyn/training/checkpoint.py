@@ -1,4 +1,4 @@
-"""Where a training stands, in one file of the run directory; reading it executes nothing."""
+"""Checkpoints of a training, in one file of the run directory; reading one executes nothing."""
 
 import io
 from collections.abc import Mapping

@@ -39,11 +39,11 @@ class ProcessGroup(Protocol):
 
     @property
     def is_rank_zero(self) -> bool:
-        """True for the process that writes and speaks."""
+        """True for the process that writes and prints."""
 
     @property
     def size(self) -> int:
-        """How many processes there are."""
+        """Number of processes."""
 
     @property
     def device(self) -> torch.device | None:
@@ -59,19 +59,19 @@ class ProcessGroup(Protocol):
         """Give every process random numbers of its own."""
 
     def broadcast_from_rank0(self, find: Callable[[], Found]) -> Found:
-        """What the leading process finds; an error there is raised everywhere."""
+        """The result of rank zero, in every process; an error in rank zero is raised in all."""
 
     def scatter(
         self, jobs: Sequence[int], work: Callable[[Sequence[int]], Mapping[int, Found]]
     ) -> dict[int, Found]:
-        """What `work` finds of every job, each done by one process and told to all.
+        """The results of `work` for every job, each computed by one process and sent to all.
 
         An error in one process is raised everywhere.
         """
 
 
 class SingleProcess:
-    """One process: what a fit is unless it is asked for more."""
+    """One process, the default."""
 
     is_rank_zero = True
     size = 1

@@ -1,17 +1,17 @@
-"""Memory that ran out, on a GPU or a CPU: what says so, and what to do about it."""
+"""Out-of-memory errors on a GPU or a CPU: how they are recognised, and advice."""
 
 import torch
 
 
 def ran_out(error: BaseException) -> bool:
-    """True for the errors of torch and NumPy that say so; on a CPU torch has no kind of its own."""
+    """True for out-of-memory errors of torch and NumPy; on a CPU torch has no class of its own."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 
 def advice(batch_size: int, *, together: int = 1) -> str:
-    """What to say where training needs more than there is.
+    """Advice for a training that needs more memory than there is.
 
     Args:
         batch_size: in windows.

@@ -1,4 +1,4 @@
-"""What a new session takes over from an earlier fit: the weights that sessions share."""
+"""Shared weights of an earlier fit, loaded for a new session and not trained."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ class Pretrained:
 
     @property
     def asked(self) -> dict[str, str]:
-        """For the record of what was asked."""
+        """The part of this object that is stored in config.json."""
         return {"run": self.run, "digest": self.digest}
 
 

@@ -1,4 +1,4 @@
-"""The one training loop: seeded, resumable, stopped early, best weights kept.
+"""The training loop: seeded, resumable, with early stopping and the best weights.
 
 Every random number comes from the seed through a generator or inside a fork of torch's global
 state, so a caller's own random numbers are left as they were. A checkpoint is written at the start
@@ -104,7 +104,7 @@ def train(
 
 
 class Trainer:
-    """What changes while a model trains, and the bookkeeping of it.
+    """State of a training, and its bookkeeping.
 
     An `ensembles` stack makes the updates of many loops itself and leaves the rest to each of them.
     """
@@ -185,7 +185,7 @@ class Trainer:
             self.save()
 
     def _kept(self) -> dict[str, Any] | None:
-        """The checkpoint in the folder, where there is one."""
+        """The checkpoint in the folder, if there is one."""
         if self.folder is None or not (self.folder / run_directory.CHECKPOINT).exists():
             return None
         return read_checkpoint(self.folder, self.device if self.team is SINGLE_PROCESS else "cpu")
@@ -228,7 +228,7 @@ class Trainer:
             self.last_epoch = self.state()
 
     def progress(self) -> Progress:
-        """How far the training is; `seconds left` is what the longest course would take."""
+        """Progress of the training; `seconds left` assumes the longest possible course."""
         record = self.history[-1]
         detail: dict[str, float | str] = {"loss": record["loss"], "best": self.best}
         if "validation" in record:
@@ -276,7 +276,7 @@ class Trainer:
         return total / num_windows
 
     def optimizer_stepped(self) -> None:
-        """What follows a step of the optimiser."""
+        """Update the state after a step of the optimiser."""
         self.step += 1
         self.model.after_update(self.step)
         if self.scheduler is not None and not self._waits_for_validation:
@@ -297,7 +297,7 @@ class Trainer:
         return isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau)
 
     def not_finite(self, what: str, value: float) -> str:
-        """What to say of a loss that is not finite, and to do about it."""
+        """Message for a loss that is not finite, with the next step."""
         kept = "" if self.folder is None else f" The last good checkpoint stays in {self.folder}."
         return (
             f"The {what} is {value} at update {self.step + 1} (epoch {self.epoch + 1}, seed "

@@ -1,4 +1,4 @@
-"""What decides when a training stops and which weights are kept."""
+"""The validation loss that stops a training and selects its weights."""
 
 import torch
 from torch import Tensor

@@ -333,7 +333,7 @@ class _MemberBatch(Batch):
 
 
 class _MemberRandom(Random):
-    """What each member draws from its own generator, as one member sees it inside the program."""
+    """Random numbers of each model from its own generator, as one model sees them in a batch."""
 
     def __init__(self, batch: _MemberBatch) -> None:
         device = batch.activity.device

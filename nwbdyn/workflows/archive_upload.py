@@ -25,7 +25,7 @@ class ValidatedFile:
 
 @dataclass(frozen=True)
 class UploadResult:
-    """What the archive has now."""
+    """Result of an upload."""
 
     asset: Source
     relation: str  # one sentence on the dandiset's `relatedResource`; empty where none is due
@@ -63,7 +63,7 @@ def check_place(
 
 
 def validate_for_upload(path: Path, dandiset: str, *, report: Report = silent) -> ValidatedFile:
-    """Check `path` as the archive does, and say where it would land.
+    """Check `path` as the archive does, and return its path in the archive.
 
     The checks are nwbinspector's under the dandi configuration and the archive's own validation of
     the file and its name.
@@ -116,7 +116,7 @@ def send(
 
 
 def _related(parcel: ValidatedFile, source: Source, instance: str | None) -> str:
-    """A failure here is told, not raised: the file itself has arrived."""
+    """Relate the dandiset to its source; return a failure, since the file itself has arrived."""
     try:
         if archive.relate(parcel.dandiset, source, instance=instance):
             return f"{parcel.dandiset} now says that it is derived from DANDI:{source.dandiset_id}."

@@ -28,7 +28,7 @@ Session = tuple[Source, ...]  # one file, or the train and test file of a benchm
 
 @dataclass(frozen=True)
 class SessionResult:
-    """What became of one session."""
+    """Result of one session of a batch."""
 
     uri: str
     run: str  # its run directory
@@ -57,7 +57,7 @@ class SessionJob:
 
 
 class SessionExecutor(Protocol):
-    """What does many jobs at once, elsewhere."""
+    """Interface of an executor that runs many jobs at once, elsewhere."""
 
     def fit_each(
         self, jobs: Sequence[SessionJob], folder: Path, told: Callable[[SessionResult], None]
@@ -70,7 +70,7 @@ class SessionExecutor(Protocol):
 
 
 class SerialExecutor:
-    """The engine that nobody asked for: this process, one job after the other."""
+    """Run jobs serially in this process (the default)."""
 
     def __init__(self, report: Report = silent) -> None:
         self.report = report

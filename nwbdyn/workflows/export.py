@@ -95,13 +95,13 @@ def export(
 
 
 def default_path(fit: Fit, *, enrich: bool, subject: Mapping[str, str]) -> Path:
-    """Where `export` writes when nobody says where."""
+    """Default path of an exported file."""
     name = derivative.file_name(fit, subject, suffix="-enriched" if enrich else "")
     return (fit.run or Path()) / name
 
 
 def is_exported(fit: Fit, path: Path, subject: Mapping[str, str]) -> bool:
-    """Whether the file at `path` holds the results of `fit`, and these Subject fields."""
+    """True if the file at `path` holds the results of `fit`, and these Subject fields."""
     if not path.is_file() or not h5py.is_hdf5(path) or name_of(fit) not in run_names(path):
         return False
     with h5py.File(path, "r") as file:

@@ -104,7 +104,7 @@ def _kept(target: Path, there: SlimRecord, wanted: SlimRecord) -> FetchResult:
 
 
 def _identity(source: Source, file: BinaryIO) -> str | None:
-    """What tells these bytes from any others: digest, ETag, or when a local file was changed."""
+    """Identity of the bytes: digest, ETag, or the modification time of a local file."""
     if source.digest is not None:
         return source.digest
     if source.path is not None:
@@ -123,7 +123,7 @@ def _left_out(contents: NwbIndex) -> tuple[LeftOut, ...]:
 def _record(
     contents: NwbIndex, source: Source, identity: str | None, left_out: tuple[LeftOut, ...]
 ) -> SlimRecord:
-    """What the copy will say of itself; a slim copy of a slim copy stands for the first source."""
+    """The record in a slim copy; a slim copy of a slim copy refers to the first source."""
     before = slim_record.read(contents.file)
     made_by = f"nwbdyn {__version__}"
     if before is None:

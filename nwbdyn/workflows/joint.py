@@ -33,7 +33,7 @@ from nwbdyn.workflows.joint_task import JointTask, build_joint_task
 
 @dataclass(frozen=True)
 class Beside:
-    """What was trained beside the model, to compare it with."""
+    """Control models trained on the same data: ablation, surrogate refits, constant A."""
 
     uncoupled: Trained | None  # the model without coupling, where it has such an option
     evidence: Mapping[
@@ -127,7 +127,7 @@ def fit_joint_request(
     executor: TrainingExecutor | None = None,
     report: Report = silent,
 ) -> dict[str, Fit]:
-    """Fit one model to several recordings as a request says; as `fit_joint`."""
+    """Fit one model to several recordings as requested; as `fit_joint`."""
     request, place = pipeline.start(request, executor, report)
     if place.team is not distributed.SINGLE_PROCESS and executor is not None:
         raise ConfigError("Several devices train one model; they take no engine.")
@@ -195,7 +195,7 @@ def _each_session(
     candidates: Sequence[Mapping[str, Any]],
     place: RunContext,
 ) -> dict[str, Fit]:
-    """What the model says of each session; one that is written already is read."""
+    """The Fit of each session; one that is written already is read."""
     fits: dict[str, Fit] = {}
     for number, (name, problem) in enumerate(joint.problems.items()):
         place.report(Progress("sessions", number, len(joint.problems), "recordings"))

@@ -74,7 +74,7 @@ def build_joint_task(
     among: Sequence[Mapping[str, object]] = ({},),
     **choices: Any,
 ) -> JointTask:
-    """Bin, split and cut each recording, and number the neurons of all; see `problem.pose`.
+    """Bin, split and cut each recording, and number the neurons of all; see `build_task`.
 
     Raises:
         ConfigError, DataError: as `fit_joint`.
@@ -157,7 +157,7 @@ def _check_alike(names: Sequence[str], problems: Sequence[FitTask]) -> None:
 
 
 def _cell_types(problems: Sequence[FitTask], rows: Sequence[np.ndarray]) -> tuple[int, ...] | None:
-    """The number of each neuron's type over all sessions; the first session that knows it says."""
+    """The number of each neuron's type over all sessions; the first label decides."""
     labels = np.full(1 + max(int(row.max()) for row in rows), "", dtype=object)
     for problem, row in zip(problems, rows, strict=True):
         table = problem.binned.neurons.table

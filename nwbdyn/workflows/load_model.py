@@ -1,4 +1,4 @@
-"""A fitted model again, from what its fit keeps, and what it says when neurons are cut off.
+"""The model of a fit, loaded again, and lesions of it.
 
 A Fit holds numbers that can be read without torch. To ask the model itself something new (its
 influence at one moment, its contributions, a lesion), its weights are put back into the model, and
@@ -38,7 +38,7 @@ class LoadedModel:
 
 
 def load_model(fit: Fit, recording: Recording | str | None = None) -> LoadedModel:
-    """The model of a fit, ready to be asked.
+    """The trained model of a fit, with its task.
 
     Args:
         fit: of one recording, with its weights.
@@ -100,7 +100,7 @@ def influence_at(
 def lesion(
     fit: Fit, neurons: Sequence[int], *, recording: Recording | str | None = None
 ) -> pd.DataFrame:
-    """What the predictions of test bins lose when nobody hears some neurons.
+    """Change of the test predictions when the output of some neurons is cut.
 
     Their column of the adjacency is set to 0; their own history stays, and so does their activity.
 

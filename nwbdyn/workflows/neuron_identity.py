@@ -34,7 +34,7 @@ def global_rows(problems: Mapping[str, FitTask], column: str | None) -> dict[str
 
 
 def _identities(problem: FitTask, column: str | None) -> list[tuple[str, str] | None]:
-    """(subject, entry) of each neuron, None where nothing says which neuron it is."""
+    """(subject, entry) of each neuron, None for a neuron without identity."""
     table, where = problem.binned.neurons.table, problem.recording.source.name
     if column is None:
         return [None] * len(table)
@@ -53,13 +53,13 @@ def _identities(problem: FitTask, column: str | None) -> list[tuple[str, str] | 
 
 
 def repeated(entries: Sequence[str | None]) -> list[str]:
-    """Entries that several neurons of one recording have: they say of none which neuron it is."""
+    """Entries that several neurons of one recording share: they identify none of them."""
     count = Counter(name for name in entries if name is not None)
     return sorted(name for name, number in count.items() if number > 1)
 
 
 def entry(value: object) -> str | None:
-    """An identifier as text, the same for 5, 5.0 and "5"; None where it says nothing."""
+    """An identifier as text, the same for 5, 5.0 and "5"; None for an empty one."""
     if pd.isna(value) or not str(value).strip():
         return None
     if isinstance(value, (float, np.floating)) and float(value).is_integer():

@@ -190,7 +190,7 @@ def _fit_job(job: SessionJob) -> None:
 
 
 def _train_job(candidate: Candidate) -> None:
-    """Train one candidate, and tell Ray how it does on validation."""
+    """Train one candidate, and report its validation loss to Ray."""
     from ray import tune
 
     latest: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Fit again what an exported file says was fitted, and say how close the second fit comes.
+"""Fit again from an exported file, and compare the two fits.
 
 The file is enough: it names the source, every choice and the digest of the tensors that went into
 the fit. On the same CPU with as many threads a fit repeats itself; elsewhere the outcome says what
@@ -44,7 +44,7 @@ class Reproduction:
 
     @property
     def reproduced(self) -> bool:
-        """Whether predictions and scores agree as they do on the same machine."""
+        """True if predictions and scores agree as they do on the same machine."""
         return self.predictions <= PREDICTIONS and self.metrics <= METRICS
 
 
@@ -198,7 +198,7 @@ def checked_request(fit: Fit, recording: Recording) -> FitRequest:
 
 
 def _changed(first: Fit, second: Fit) -> dict[str, tuple[object, object]]:
-    """What can change a number and is not the same."""
+    """Settings that can change a number and differ between the two fits."""
     pairs: dict[str, tuple[object, object]] = {
         name: (first.versions.get(name), second.versions.get(name))
         for name in sorted(first.versions.keys() | second.versions.keys())

@@ -101,7 +101,7 @@ def evaluate(
 def phase(
     problem: FitTask, models: Sequence[Model], test: Recording | None
 ) -> dict[str, np.ndarray]:
-    """Rates that the benchmark takes: for the trials learned from and those asked about.
+    """Rates in the benchmark's form: for the training trials and for the evaluated ones.
 
     With the test file, the trials of both: the train file's train and val trials, and the test
     trials, of which only held-in units are known. Without it, the validation phase: the train
@@ -205,7 +205,7 @@ def _rates_of(
     rival: Baseline,
     seen: Mapping[str, tuple[np.ndarray, np.ndarray]],
 ) -> dict[str, np.ndarray]:
-    """A baseline's rates, NaN where it says nothing; without held-in neurons if it has none."""
+    """A baseline's rates, NaN where it predicts none; without held-in neurons if it has none."""
     binned = problem.binned
     origin = round(binned.time[0] / binned.bin_width - 0.5)
     found: dict[str, np.ndarray] = {}

@@ -1,4 +1,4 @@
-"""What the Neural Latents Benchmark takes of a fit: rates for its trials, written and scored.
+"""The submission to the Neural Latents Benchmark: rates for its trials, written and scored.
 
 For a pair of train and test file every fitted model is trained once more, on the train file's train
 and val trials together and for the share of the course after which validation chose its weights;
@@ -78,7 +78,7 @@ class BenchmarkSubmission:
         return cls(test, targets, unused=False, record=record)
 
     def run(self, state: FitState, ctx: RunContext) -> Fit:
-        """Write `submission.h5` into the run, and score it where there are targets.
+        """Write `submission.h5` into the run, and score it if there are targets.
 
         The section holds "phase" ("test" or "validation"), "file", "targets" and "scores" {metric:
         value}, the last two None without targets.

@@ -78,7 +78,7 @@ def check(problem: FitTask, null: Null) -> None:
 
 
 def count(null: Null, *, states: bool = False) -> int:
-    """How many trainings a null takes beside the fit itself.
+    """Number of trainings of a null beside the fit itself.
 
     Args:
         states: with the simulations for differences between states.
@@ -95,7 +95,7 @@ def with_edge_statistics(
     *,
     influence_windows: int = influence.NUM_WINDOWS,
 ) -> Fit:
-    """The fit, with what refits say of its edges in `edges` and in metrics["edges"].
+    """The fit with edge statistics from refits, in `edges` and in metrics["edges"].
 
     Args:
         influence_windows: test windows that a predictive influence is averaged over, at most.
@@ -107,7 +107,7 @@ def with_edge_statistics(
 
 
 def with_evidence(fitted: Fit, problem: FitTask, evidence: NullSamples) -> Fit:
-    """The fit, with what refits that were made already say of its edges."""
+    """The fit with edge statistics from refits that are already trained."""
     neurons = fitted.connectivity.neurons
     flags, told = artefacts.flags(neurons, _unfinished(fitted, problem))
     coupling = fitted.metrics.get("coupling")
@@ -160,7 +160,7 @@ def collect_each(
     seed: int,
     influence_windows: int = influence.NUM_WINDOWS,
 ) -> dict[str, NullSamples]:
-    """Train on every surrogate and half-sample of some sessions; session -> what that says of it.
+    """Train on every surrogate and half-sample of some sessions; return {session: NullSamples}.
 
     Args:
         problems: session -> its bins, split and windows.
@@ -243,7 +243,7 @@ def matrix(
 
 
 def _unfinished(fitted: Fit, problem: FitTask) -> np.ndarray | None:
-    """(n, N) recorded minus predicted in training bins; None where the model saw what it says."""
+    """(n, N) recorded minus predicted in training bins; None for reconstructions."""
     if problem.co_smoothing:
         return None  # rates of held-in neurons are reconstructions
     rows = problem.split.bins("train")

@@ -1,4 +1,4 @@
-"""Further sets of held-out neurons: the score of one set says as much of it as of the model.
+"""Further sets of held-out neurons: the score of one set depends on the set as on the model.
 
 Each set, in `draw-<k>` of the run directory, trains the same model with the options of the first
 fit, and is scored beside its own baselines. It has no connectivity and chooses nothing.
@@ -38,7 +38,7 @@ class HeldoutResamples:
 
     @classmethod
     def plan(cls, request: FitRequest, task: FitTask, inputs: FitInputs) -> Self | None:
-        """None where one set is all that there is, or all that is wanted."""
+        """None if one set is all that is possible or requested."""
         requested = request.validation.heldout_resamples
         number = num_draws(requested, co_smoothing=task.co_smoothing, stated=task.held_out_stated)
         if number == 1 and (requested or 1) == 1:

@@ -1,4 +1,4 @@
-"""Whether coupling differs between behavioural states by more than its own drive explains.
+"""Test of a difference of coupling between behavioural states, beyond that of the drive.
 
 A(t) follows activity, and what drives neurons changes with the state of the animal, so means of
 A(t) over states differ even where coupling is one and the same. How far they would is seen in

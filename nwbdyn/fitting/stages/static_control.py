@@ -1,4 +1,4 @@
-"""Whether a coupling that changes over time says more than one that does not.
+"""Control with a constant coupling: whether A(t) predicts better than a refit with a constant A.
 
 A_t x_t is constrained by the data and A_t is not: any B_t with B_t x_t = 0 may be added. A constant
 coupling under a drive that varies can look as if it changed, and freezing the mean of A is no test,
@@ -65,7 +65,7 @@ def with_dynamics(fitted: Fit, problem: FitTask, own: Trained, refit: Trained | 
 
 
 def against_baseline(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What a fit adds on test to its best baseline, as `evaluation.compare` says it."""
+    """Gain of a fit over its best baseline on test, as `scoring.paired_difference` returns it."""
     primary = metrics["primary"]
     metric, split, name = primary["metric"], primary["split"], primary["baseline"]
     if name is None:
@@ -120,7 +120,9 @@ def train_static(problem: TrainingTask, own: Trained, place: RunContext) -> Trai
 
 
 def against_static(problem: FitTask, own: Trained, refit: Trained) -> dict[str, Any]:
-    """What A(t) adds on test to the refit with a constant A, as `evaluation.compare` says it."""
+    """Gain of A(t) over the refit with a constant A on test, as `scoring.paired_difference` returns
+    it.
+    """
     ours, theirs = (readout.predict(one.model, problem.windows) for one in (own, refit))
     return scoring.paired_difference(task_of(problem), ours, theirs)
 

@@ -1,4 +1,4 @@
-"""What a model is refitted to: surrogates of a problem's bins, halves of its training blocks.
+"""Data for refits: surrogates of a task's bins, halves of its training blocks.
 
 A surrogate is a recording without coupling (see `surrogates`). A half-sample is a random half of
 the training blocks, its complement the other half; scaling stays that of the whole, so that weights
@@ -23,7 +23,7 @@ from nwbdyn.statistics.surrogates import SHIFT, Null
 
 
 def recipe(problem: FitTask, null: Null) -> tuple[Callable[[np.random.Generator], Binned], str]:
-    """What draws one surrogate, and what that makes true."""
+    """A function that draws one surrogate, and the null hypothesis in words."""
     binned, split, least = problem.binned, problem.split, problem.spec.context
     if problem.co_smoothing:
         least = problem.windows.length

@@ -1,4 +1,4 @@
-"""What was recorded and what was predicted: single neurons, the population."""
+"""Recorded and predicted activity: single neurons, the population."""
 
 from dataclasses import dataclass
 
@@ -148,7 +148,7 @@ def _shown_bins(fit: Fit) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Clock:
-    """Where some bins are drawn: on the session's clock, or stretch after stretch."""
+    """Time axis of some bins: the session's clock, or stretch after stretch."""
 
     time: np.ndarray  # (num_bins,) seconds
     breaks: np.ndarray  # seconds, ends of the stretches but the last

@@ -186,13 +186,13 @@ def importance(fit: Fit) -> pd.Series:
 
 
 def scale_of_edges(fit: Fit) -> str:
-    """What to say behind the weights of the edge table: those of several seeds are scaled."""
+    """Remark on the scale of the edge table's weights: those of several seeds are scaled."""
     seeds: Any = fit.environment.get("seeds", [fit.seed])
     return f"(mean of {len(seeds)} seeds, each of rms 1)" if len(seeds) > 1 else ""
 
 
 def labels_of(fit: Fit) -> np.ndarray:
-    """(N,) str, the label that tells most neurons apart: cell type, else region, else ""."""
+    """(N,) str, the most specific label of each neuron: cell type, else region, else ""."""
     table = fit.connectivity.neurons.table
     for column in ("cell_type", "location"):
         if column in table and table[column].nunique() > 1:

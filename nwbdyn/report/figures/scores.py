@@ -1,4 +1,4 @@
-"""How well a fit predicts, how it was trained, and how far its seeds agree."""
+"""Scores of a fit, its learning curves, and the reliability over seeds."""
 
 from typing import Any
 
@@ -99,7 +99,7 @@ def learning_curve(fit: Fit, axes: Axes | None = None) -> Axes:
 
 
 def necessity(fit: Fit, axes: Axes | None = None) -> Axes:
-    """What the score loses on test when the model's attention maps are replaced."""
+    """Loss of the test score when the model's attention maps are replaced."""
     found: dict[str, Any] = fit.metrics["necessity"]  # type: ignore[assignment]
     loss: dict[str, float] = found["loss"]
     axes = axes or style.panels(size=(style.HALF, 0.8 + 0.3 * len(loss)))[0]
@@ -112,7 +112,7 @@ def necessity(fit: Fit, axes: Axes | None = None) -> Axes:
 
 
 def dropping(fit: Fit, axes: Axes | None = None) -> Axes:
-    """What the score loses on test when the inputs of some neurons are silenced, by which."""
+    """Loss of the test score when the inputs of some neurons are silenced."""
     found: dict[str, Any] = fit.metrics["importance"]  # type: ignore[assignment]
     numbers, loss = found["dropped"], found["loss"]
     mean, sd = np.array(loss["random"]), np.array(loss["random_sd"])
@@ -148,7 +148,7 @@ def seeds(fit: Fit, axes: Axes | None = None) -> Axes:
 
 
 def null(fit: Fit, axes: Axes | None = None) -> Axes:
-    """How the p of the edges are distributed; without coupling every bar would reach the line."""
+    """Distribution of the edges' p; without coupling every bar would reach the line."""
     p = fit.edges["p"].dropna().to_numpy(dtype=float)
     axes = axes or style.panels()[0]
     with style.house():

@@ -1,4 +1,4 @@
-"""Where coupled neurons lie, and how much each one sends and receives."""
+"""Positions of coupled neurons, and the input and output strength of each."""
 
 import numpy as np
 import pandas as pd
