@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nwbdyn.nwb import planes, series
+from nwbdyn.nwb import series
 from nwbdyn.nwb.objects import Contents, Found, attribute
+from nwbdyn.nwb.responses import stored_in_all
 from nwbdyn.recording import LazyArray, Neurons, Traces
 
 MIN_SERIES = 4
@@ -84,6 +85,6 @@ def _side_by_side(columns: list[LazyArray]) -> LazyArray:
         read,
         shape,
         dtype,
-        stored=lambda: planes.stored_in_all(columns),
+        stored=lambda: stored_in_all(columns),
         rows_together=max(c.rows_together for c in columns),
     )

@@ -14,7 +14,6 @@ from nwbdyn.nwb.objects import (
     attribute,
     has,
     number,
-    one_line,
     path_of,
     text,
 )
@@ -22,7 +21,7 @@ from nwbdyn.recording import LazyArray
 
 
 def values(
-    contents: Contents, found: Found, *, name: str = "data", num_channels: int | None = None
+    contents: Contents, found: Found, *, name: str = "data", time_axis: int | None = None
 ) -> LazyArray | None:
     """(num_samples, num_channels) values in the series' stated unit, or None with a note.
 
@@ -30,8 +29,8 @@ def values(
         contents: the open file; notes are added to it.
         found: the series.
         name: the dataset inside it.
-        num_channels: how many channels there must be; a series stored (num_channels, num_samples)
-            is turned round, and noted.
+        time_axis: the axis of two that is time; by default the one that is as long as
+            `timestamps`. A series stored time last is turned round, and noted.
     """
     dataset = contents.dataset(found.group, name)
     where = f"{found.path}/{name}"
@@ -48,7 +47,7 @@ def values(
         return None
     turned = False
     if dataset.ndim == 2:
-        turned = _is_turned(contents, found, dataset, num_channels)
+        turned = _is_turned(contents, found, dataset) if time_axis is None else time_axis == 1
     if turned:
         reason = (
             f"is stored {dataset.shape[0]} x {dataset.shape[1]}, time last; it was turned round"
@@ -57,8 +56,17 @@ def values(
     return _lazy(contents, dataset, turned, *_scale(contents, dataset))
 
 
-def clock(contents: Contents, found: Found, num_samples: int) -> LazyArray | None:
-    """(num_samples,) seconds, from `timestamps`, else `starting_time` and `rate`, else None."""
+def clock(
+    contents: Contents, found: Found, num_samples: int, *, advice: str = ""
+) -> LazyArray | None:
+    """(num_samples,) seconds, from `timestamps`, else `starting_time` and `rate`, else None.
+
+    Args:
+        contents: the open file; notes are added to it.
+        found: the series.
+        num_samples: of its data.
+        advice: what to do without a clock, at the end of the note.
+    """
     group = found.group
     timestamps = contents.dataset(group, "timestamps")
     if timestamps is not None:
@@ -66,7 +74,9 @@ def clock(contents: Contents, found: Found, num_samples: int) -> LazyArray | Non
             contents.note("bad-clock", path_of(timestamps), "is not a list of times")
             return None
         if len(timestamps) != num_samples:
-            reason = f"has {len(timestamps)} times for {num_samples} samples; it was not aligned"
+            reason = (
+                f"has {len(timestamps)} times for {num_samples} samples; it was not aligned{advice}"
+            )
             contents.note("clock-length", found.path, reason)
             return None
         return times(contents, timestamps)
@@ -74,16 +84,16 @@ def clock(contents: Contents, found: Found, num_samples: int) -> LazyArray | Non
         return None  # broken, and noted by contents.dataset
     start = contents.dataset(group, "starting_time")
     if start is None:
-        contents.note("no-clock", found.path, "has neither timestamps nor starting_time and rate")
+        reason = f"has neither timestamps nor starting_time and rate{advice}"
+        contents.note("no-clock", found.path, reason)
         return None
     rate = number(start, "rate", float("nan"))
-    try:
-        first = float(np.asarray(start[()]).reshape(-1)[0])
-    except (*HDF5_ERRORS, IndexError) as error:
-        contents.note("bad-clock", path_of(start), one_line(error))
+    first = scalar_number(start)
+    if first is None:
+        contents.note("bad-clock", path_of(start), f"holds no number{advice}")
         return None
     if not (np.isfinite(rate) and rate > 0 and np.isfinite(first)):
-        reason = f"starting_time {first:g} s at rate {rate:g} Hz is no clock"
+        reason = f"starting_time {first:g} s at rate {rate:g} Hz is no clock{advice}"
         contents.note("bad-clock", path_of(start), reason)
         return None
     regular = _regular(first, rate, num_samples)
@@ -115,14 +125,18 @@ def scalar_text(dataset: h5py.Dataset) -> str:
         return ""
 
 
-def _is_turned(
-    contents: Contents, found: Found, dataset: h5py.Dataset, num_channels: int | None
-) -> bool:
+def scalar_number(dataset: h5py.Dataset) -> float | None:
+    """A dataset with one number; None when it cannot be read as one."""
+    try:
+        return float(np.asarray(dataset[()]).reshape(-1)[0])
+    except (*HDF5_ERRORS, IndexError):
+        return None
+
+
+def _is_turned(contents: Contents, found: Found, dataset: h5py.Dataset) -> bool:
     num_rows, num_columns = dataset.shape
     if num_rows == num_columns:
         return False
-    if num_channels:
-        return num_columns != num_channels and num_rows == num_channels
     timestamps = contents.dataset(found.group, "timestamps")
     num_times = len(timestamps) if timestamps is not None and timestamps.ndim else None
     return num_times is not None and num_rows != num_times and num_columns == num_times

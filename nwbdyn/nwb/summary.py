@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from nwbdyn.recording import Array, Covariate, LazyArray, Recording, SpikeTimes, Traces
+from nwbdyn.tensors.clock import frame_interval, increasing
 
 PLACES = ("id", "cell_type", "location", "plane", "x", "y", "z", "series")  # not a quality
 MOST_WORDS = 8  # different values of a column that are counted one by one
@@ -116,7 +117,7 @@ def _clock(activity: SpikeTimes | Traces) -> dict[str, float | None]:
         timestamps = np.asarray(activity.timestamps)
         timestamps = timestamps[np.isfinite(timestamps)]
         start, stop = float(timestamps.min()), float(timestamps.max())
-        rate = float(1 / np.median(np.diff(timestamps)))
+        rate = 1 / frame_interval(timestamps[increasing(timestamps)])
     elif activity.intervals is not None and len(activity.intervals):
         start, stop = float(activity.intervals.min()), float(activity.intervals.max())
     elif len(activity.times):
