@@ -97,11 +97,11 @@ def _note_passed_over(
     reason = f"the same ROIs as {used.found.path}, which is used"
     num_more = len(np.setdiff1d(response.rows, used.rows))
     if num_more:
-        reason += f", and {num_more} more; --series {response.found.name} takes these"
+        reason += f", and {num_more} more; --series {_shortest(contents, response)} takes these"
     if lost:
         reason += (
             f"; its frames from {response.span()} are other ones and are left out, "
-            f"--series {response.found.name} takes them"
+            f"--series {_shortest(contents, response)} takes them"
         )
     contents.note("other-traces", response.found.path, reason, important=lost or num_more > 0)
 
@@ -112,12 +112,12 @@ def _by_channel(contents: Contents, response: Response, meeting: Sequence[Respon
     if number > max(roles.channel_number(other.found) for other in meeting):
         reason = (
             f"the same ROIs as {used.found.path} in another channel ({number}), taken as the "
-            f"reference; --series {_shortest(response, meeting)} takes this"
+            f"reference; --series {_shortest(contents, response)} takes this"
         )
         contents.note("other-channel", response.found.path, reason, important=True)
         return
     paths = ", ".join([*(other.found.path for other in meeting), response.found.path])
-    names = " or ".join(_shortest(one, [used, response]) for one in (used, response))
+    names = " or ".join(_shortest(contents, one) for one in (used, response))
     raise NoActivityError(
         f"{contents.file_name} has several series of the same {len(response.rows)} ROIs at the same"
         f" times ({response.span()}) with other values, and no name says which are the signal: "
@@ -125,14 +125,15 @@ def _by_channel(contents: Contents, response: Response, meeting: Sequence[Respon
     )
 
 
-def _shortest(response: Response, others: Sequence[Response]) -> str:
-    """The end of a path that names this series alone."""
-    parts = response.found.path.strip("/").split("/")
-    rest = [other.found.path.strip("/").split("/") for other in others if other is not response]
-    for length in range(1, len(parts) + 1):
-        if all(other[-length:] != parts[-length:] for other in rest):
-            return "/".join(parts[-length:])
-    return response.found.path
+def _shortest(contents: Contents, response: Response) -> str:
+    """The end of a path that names this series alone in the file."""
+    path = response.found.path
+    parts = path.strip("/").split("/")
+    others = [found.path for found in contents.of_type("RoiResponseSeries") if found.path != path]
+    ends = ("/".join(parts[-length:]) for length in range(1, len(parts) + 1))
+    return next(
+        (end for end in ends if not any(other.endswith(f"/{end}") for other in others)), path
+    )
 
 
 def _components(contents: Contents, chosen: Sequence[Response]) -> list[list[Response]]:
@@ -185,7 +186,7 @@ def _in_time(contents: Contents, runs: Sequence[Response]) -> Response:
     rows = np.array([row for row in runs[0].rows if all(row in run.rows for run in runs)])
     spans = ", ".join(run.span() for run in runs[:4]) + (", …" if len(runs) > 4 else "")
     if len(rows) < min(2, len(every)):
-        names = " or ".join(_shortest(run, runs) for run in runs)
+        names = " or ".join(_shortest(contents, run) for run in runs)
         raise NoActivityError(
             f"{contents.file_name} has runs ({spans}) with {len(rows)} ROIs in common: {paths}. "
             f"Pass --series {names}."
