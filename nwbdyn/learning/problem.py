@@ -4,7 +4,7 @@ What does not fit together is refused here, with the value, what was expected an
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from hashlib import sha256
 from types import NoneType
@@ -107,12 +107,6 @@ class Problem:
         """Everything that was skipped, changed or odd on the way here."""
         aligned = self.aligned.notes if self.aligned is not None else ()
         return (*self.recording.notes, *self.binned.notes, *aligned, *self.windows.notes)
-
-    def log_important(self) -> None:
-        """Warn, before training, of what changes the meaning of the numbers."""
-        for note in self.notes:
-            if note.important:
-                log.warning("%s: %s", self.recording.source.name, note)
 
     def with_config(self, config: BaseConfig) -> "Problem":
         """The same bins, split and targets, with the windows of another Config.
@@ -281,6 +275,13 @@ def pose(
         fold=fold,
         tried=tuple(configs) if len(configs) > 1 else (),
     )
+
+
+def log_important(recording: Recording, notes: Iterable[Note]) -> None:
+    """Warn, before training, of what changes the meaning of the numbers."""
+    for note in notes:
+        if note.important:
+            log.warning("%s: %s", recording.source.name, note)
 
 
 def num_draws(asked: int | None, *, co_smoothing: bool, stated: bool) -> int:
