@@ -21,7 +21,12 @@ from nwbdyn.recording import LazyArray
 
 
 def values(
-    contents: Contents, found: Found, *, name: str = "data", time_axis: int | None = None
+    contents: Contents,
+    found: Found,
+    *,
+    name: str = "data",
+    num_channels: int | None = None,
+    time_axis: int | None = None,
 ) -> LazyArray | None:
     """(num_samples, num_channels) values in the series' stated unit, or None with a note.
 
@@ -29,8 +34,9 @@ def values(
         contents: the open file; notes are added to it.
         found: the series.
         name: the dataset inside it.
-        time_axis: the axis of two that is time; by default the one that is as long as
-            `timestamps`. A series stored time last is turned round, and noted.
+        num_channels: how many channels there must be; a series stored (num_channels, num_samples)
+            is turned round, and noted.
+        time_axis: the axis of two that is time, where it is known.
     """
     dataset = contents.dataset(found.group, name)
     where = f"{found.path}/{name}"
@@ -47,7 +53,9 @@ def values(
         return None
     turned = False
     if dataset.ndim == 2:
-        turned = _is_turned(contents, found, dataset) if time_axis is None else time_axis == 1
+        turned = time_axis == 1
+        if time_axis is None:
+            turned = _is_turned(contents, found, dataset, num_channels)
     if turned:
         reason = (
             f"is stored {dataset.shape[0]} x {dataset.shape[1]}, time last; it was turned round"
@@ -133,10 +141,14 @@ def scalar_number(dataset: h5py.Dataset) -> float | None:
         return None
 
 
-def _is_turned(contents: Contents, found: Found, dataset: h5py.Dataset) -> bool:
+def _is_turned(
+    contents: Contents, found: Found, dataset: h5py.Dataset, num_channels: int | None
+) -> bool:
     num_rows, num_columns = dataset.shape
     if num_rows == num_columns:
         return False
+    if num_channels:
+        return num_columns != num_channels and num_rows == num_channels
     timestamps = contents.dataset(found.group, "timestamps")
     num_times = len(timestamps) if timestamps is not None and timestamps.ndim else None
     return num_times is not None and num_rows != num_times and num_columns == num_times
