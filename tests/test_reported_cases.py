@@ -28,7 +28,7 @@ REFUSED = {  # what is refused -> what the message names
 }
 NOTED = {  # what is read with a note -> its code, and whether it is important
     "t01": ("clock-contradicts", True),
-    "t06": ("odd-clock", False),
+    "t06": ("odd-clock", True),
     "t10": ("uneven-frames", True),
     "t11": ("coarse-clock", True),
     "t13": ("broken-index", False),

@@ -8,19 +8,17 @@ import pandas as pd
 
 from nwbdyn.errors import NoActivityError
 from nwbdyn.nwb import (
-    frame_times,
-    orientation,
+    frame_checks,
+    one_series,
     planes,
     regions,
     roi_table,
     roles,
     same_rois,
     series,
-    tables,
 )
 from nwbdyn.nwb.choice import TraceChoice
-from nwbdyn.nwb.objects import Contents, Found, attribute, name_of, number
-from nwbdyn.nwb.regions import Regions
+from nwbdyn.nwb.objects import Contents, Found, attribute, name_of, path_of
 from nwbdyn.nwb.responses import Response
 from nwbdyn.recording import TRACE_QUANTITIES, Neurons, Traces
 
@@ -53,11 +51,11 @@ def read(contents: Contents, choice: TraceChoice) -> Imaging | None:
     """
     by_quantity = _of_neurons(contents, choice)
     for name in [choice.quantity] if choice.quantity else TRACE_QUANTITIES:
-        readable = [_response(contents, found, choice) for found in by_quantity[name]]
+        readable = [one_series.read(contents, found, choice) for found in by_quantity[name]]
         candidates = [response for response in readable if response is not None]
         if not candidates:
             continue
-        _note_others(contents, by_quantity, name)
+        _note_others(contents, by_quantity, name, candidates)
         chosen = _combined(contents, _of_plane(contents, candidates, choice.plane))
         return _imaging(contents, chosen, name, choice)
     return None
@@ -66,7 +64,7 @@ def read(contents: Contents, choice: TraceChoice) -> Imaging | None:
 def check_times(
     contents: Contents,
     imaging: Imaging,
-    beside: Sequence[frame_times.Span],
+    beside: Sequence[frame_checks.Span],
     choice: TraceChoice,
 ) -> None:
     """Note where frames' times contradict imaging planes, trials or behaviour."""
@@ -77,7 +75,7 @@ def check_times(
             rate = plane.plane_rate
             path = plane.found.path
             times = imaging.traces.timestamps if len(imaging.planes) == 1 else plane.timestamps
-            frame_times.check(contents, path, np.asarray(times), rate, beside, choice)
+            frame_checks.check(contents, path, np.asarray(times), rate, beside, choice)
         seen.add(ends)
 
 
@@ -124,77 +122,27 @@ def _named(contents: Contents, name: str) -> list[Found]:
     return matching
 
 
-def _note_others(contents: Contents, by_quantity: dict[str, list[Found]], chosen: str) -> None:
+def _note_others(
+    contents: Contents,
+    by_quantity: dict[str, list[Found]],
+    chosen: str,
+    candidates: list[Response],
+) -> None:
+    """Note the series of other quantities, and whether they hold ROIs that the chosen one lacks."""
+    known: dict[str, set[int]] = {}
+    for response in candidates:
+        known.setdefault(response.table_path or "", set()).update(response.rows.tolist())
     for quantity, others in by_quantity.items():
         for found in others if quantity != chosen else ():
             reason = f"{quantity}; {chosen} is used, --quantity {quantity} takes this"
-            contents.note("other-traces", found.path, reason)
-
-
-def _response(contents: Contents, found: Found, choice: TraceChoice) -> Response | None:
-    """A series with its times and ROIs; None with a note where it cannot be read."""
-    region = regions.read(contents, found)
-    plane = None if region.table is None else roles.imaging_plane(region.table)
-    rate = frame_times.plane_rate(contents, plane)
-    axis = _time_axis(contents, found, region, choice)
-    data = None if axis is None else series.values(contents, found, time_axis=axis)
-    if data is None:
-        return None
-    num_frames, num_rois = data.shape
-    expected = region.num_rois if region.rows is None else len(region.rows)
-    if expected is not None and num_rois != expected:
-        shape = " x ".join(map(str, data.shape))
-        reason = f"is {shape} for {expected} rois; which axis is the neurons cannot be told"
-        contents.note("roi-count", found.path, reason)
-        return None
-    timestamps = frame_times.read(contents, found, num_frames, choice, rate)
-    if timestamps is None:
-        return None
-    rows = np.arange(num_rois) if region.rows is None else region.rows
-    return Response(
-        found=found,
-        data=data,
-        timestamps=timestamps,
-        rows=rows,
-        table=None if region.rows is None else region.table,
-        plane_rate=rate,
-        paths=(found.path,),
-        numbered=region.rows is None or region.table is None,
-    )
-
-
-def _time_axis(
-    contents: Contents, found: Found, region: Regions, choice: TraceChoice
-) -> int | None:
-    """0 or 1; None with a note where nothing in the file says which axis is time."""
-    dataset = contents.dataset(found.group, "data")
-    if dataset is None or dataset.ndim != 2:
-        return 0  # `series.values` notes what is wrong
-    if choice.time_axis is not None:
-        return choice.time_axis
-    timestamps = contents.dataset(found.group, "timestamps")
-    start = contents.dataset(found.group, "starting_time")
-    rate = choice.frame_rate or (None if start is None else number(start, "rate", np.nan))
-    if region.table is not None:
-        lengths = [tables.count_rows(contents, region.table)]
-    else:
-        lengths = list(regions.table_lengths(contents).values())
-    evidence = orientation.Evidence(
-        num_rois=region.num_rois,
-        num_times=timestamps.shape[0] if timestamps is not None and timestamps.ndim else None,
-        table_rows=lengths,
-        rate=rate if rate is not None and np.isfinite(rate) and rate > 0 else None,
-        durations=lambda: frame_times.durations(contents),
-    )
-    axis = orientation.time_axis(dataset.shape, evidence)
-    if axis is None:
-        shape = " x ".join(map(str, dataset.shape))
-        reason = (
-            f"is {shape}, and neither rois, timestamps, an ROI table nor the session says which "
-            "axis is time; pass --time-axis 0 (the first) or --time-axis 1"
-        )
-        contents.note("ambiguous-axes", found.path, reason, important=True)
-    return axis
+            region = regions.read(contents, found)
+            num_more = 0
+            if region.table is not None and region.rows is not None:
+                here = known.get(path_of(region.table), set())
+                num_more = len(set(region.rows.tolist()) - here)
+            if num_more:
+                reason += f", with {num_more} ROIs that {chosen} does not have"
+            contents.note("other-traces", found.path, reason, important=num_more > 0)
 
 
 def _of_plane(contents: Contents, candidates: list[Response], name: str | None) -> list[Response]:
@@ -212,10 +160,32 @@ def _of_plane(contents: Contents, candidates: list[Response], name: str | None) 
 def _combined(contents: Contents, candidates: list[Response]) -> list[Response]:
     """One response per plane: the series of each ROI table put together."""
     by_table: dict[str | None, list[Response]] = {}
-    for response in candidates:
+    for response in _of_first_channel(contents, candidates):
         by_table.setdefault(response.table_path, []).append(response)
     chosen = [one for group in by_table.values() for one in same_rois.combine(contents, group)]
     return sorted(chosen, key=lambda response: response.found.path)
+
+
+def _of_first_channel(contents: Contents, candidates: list[Response]) -> list[Response]:
+    """Without the ROI tables that are named like another one but for a higher channel number."""
+    named = [roles.numbered_channel(response.name) for response in candidates]
+    first = [
+        min(other for rest, other in named if rest == own and other is not None)
+        if number is not None
+        else None
+        for own, number in named
+    ]
+    kept = []
+    for response, (_, channel), lowest in zip(candidates, named, first, strict=True):
+        if channel == lowest:
+            kept.append(response)
+            continue
+        reason = (
+            f"of channel {channel}, taken as the reference of channel {lowest}; "
+            f"--plane {response.name} takes it"
+        )
+        contents.note("other-channel", response.found.path, reason, important=True)
+    return kept
 
 
 def _imaging(

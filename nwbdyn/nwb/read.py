@@ -12,7 +12,7 @@ from nwbdyn.nwb import (
     behavior,
     cell_types,
     ecephys,
-    frame_times,
+    frame_checks,
     intervals,
     numbered,
     ophys,
@@ -135,7 +135,7 @@ def _session(
         last = _last_time(trials, others, covariates, origin.spikes)
         ecephys.check_seconds(contents, origin, last)
     if isinstance(origin, ophys.Imaging):
-        beside = frame_times.spans(trials, others, covariates)
+        beside = frame_checks.spans(trials, others, covariates)
         ophys.check_times(contents, origin, beside, choice)
     return Recording(
         session_id=_text(contents, "general/session_id") or _text(contents, "identifier"),

@@ -9,13 +9,14 @@ from itertools import pairwise
 
 import h5py
 
-from nwbdyn.nwb.objects import Contents, Found, name_of
+from nwbdyn.nwb.objects import Contents, Found, attribute, name_of
 from nwbdyn.nwb.series import scalar_text
 
 NOT_NEURONS = re.compile(
     r"neuropil|npil|background|baseline|surround|residual|(?<!de)noise|motion|\bf0\b"
 )
 CORRECTED = re.compile(r"subtract|correct|minus|demix")
+PROCESSED = re.compile(r"denois|smooth|filter|detrend|z_?score|normali[sz]|interpol|downsampl")
 ROLES = (  # the first that matches a name decides
     ("events", re.compile(r"event")),
     ("deconvolved", re.compile(r"deconv|spike|spks|oasis|cascade|infer")),
@@ -75,18 +76,20 @@ def is_background(name: str) -> bool:
 
 
 def rawness(found: Found) -> int:
-    """0 for corrected values, 2 for raw ones, 1 where the name says neither."""
+    """0 for corrected values, 1 where no word says, 2 for smoothed ones, 3 for raw ones."""
     name = found.name.lower()
     if CORRECTED.search(name):
         return 0
-    return 2 if "raw" in name else 1
+    if "raw" in words(found.name):
+        return 3
+    return 2 if PROCESSED.search(name) else 1
 
 
 def channel(contents: Contents, found: Found, table: h5py.Group | None) -> str | None:
     """SIGNAL, REFERENCE, or None where nothing says which.
 
     The series' name decides, then its container's, then the name of its ROI table, then the
-    imaging plane's name and indicator.
+    imaging plane's name, its optical channel where it has one, and the indicator.
     """
     names = [found.name]
     if found.parent is not None and found.parent.neurodata_type != "ProcessingModule":
@@ -112,14 +115,19 @@ def channel_named(name: str) -> str | None:
 
 
 def channel_number(found: Found) -> int:
-    """The number behind "ch", "chan" or "channel" in a series' or its container's name, else 1."""
+    """The number of the channel in a series' or its container's name, else 1."""
     parent = "" if found.parent is None else found.parent.name
-    for name in (found.name, parent):
-        listed = words(name)
-        for word, following in pairwise(listed):
-            if word in ("ch", "chan", "channel") and following.isdigit():
-                return int(following)
-    return 1
+    numbers = (numbered_channel(name)[1] for name in (found.name, parent))
+    return next((number for number in numbers if number is not None), 1)
+
+
+def numbered_channel(name: str) -> tuple[str, int | None]:
+    """A name without the number behind "ch", "chan" or "channel", and that number."""
+    listed = words(name)
+    for at, (word, following) in enumerate(pairwise(listed)):
+        if word in ("ch", "chan", "channel") and following.isdigit():
+            return " ".join(listed[:at] + listed[at + 2 :]), int(following)
+    return " ".join(listed), None
 
 
 def imaging_plane(table: h5py.Group) -> h5py.Group | None:
@@ -133,6 +141,13 @@ def _of_plane(contents: Contents, table: h5py.Group) -> list[str]:
     if plane is None:
         return []
     named = [name_of(plane)]
+    channels = [
+        child
+        for name in contents.names(plane)
+        if isinstance(child := plane.get(name), h5py.Group)
+        and attribute(child, "neurodata_type") == "OpticalChannel"
+    ]
+    named += [name_of(channels[0])] if len(channels) == 1 else []
     indicator = contents.dataset(plane, "indicator")
     return named + ([] if indicator is None else [scalar_text(indicator)])
 

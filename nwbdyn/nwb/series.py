@@ -78,12 +78,12 @@ def clock(
     group = found.group
     timestamps = contents.dataset(group, "timestamps")
     if timestamps is not None:
-        if timestamps.ndim != 1 or timestamps.dtype.kind not in "iuf":
+        if not is_list(timestamps) or timestamps.dtype.kind not in "iuf":
             contents.note("bad-clock", path_of(timestamps), "is not a list of times")
             return None
-        if len(timestamps) != num_samples:
+        if timestamps.size != num_samples:
             reason = (
-                f"has {len(timestamps)} times for {num_samples} samples; it was not aligned{advice}"
+                f"has {timestamps.size} times for {num_samples} samples; it was not aligned{advice}"
             )
             contents.note("clock-length", found.path, reason)
             return None
@@ -118,11 +118,20 @@ def times(contents: Contents, dataset: h5py.Dataset, seconds: float = 1.0) -> La
     """(n,) seconds, as a dataset of times that stays in the file, each of `seconds`."""
 
     def read(key: Any) -> np.ndarray:
-        stored = contents.part(dataset, key).astype(np.float64, copy=False)
+        if dataset.ndim == 1:
+            stored = contents.part(dataset, key)
+        else:  # MATLAB's row or column
+            stored = contents.part(dataset, ()).reshape(-1)[key]
+        stored = stored.astype(np.float64, copy=False)
         return stored if seconds == 1.0 else stored * seconds
 
     dtype = np.dtype(np.float64)
-    return LazyArray(read, dataset.shape, dtype, stored=lambda: ranges.stored(dataset))
+    return LazyArray(read, (int(dataset.size),), dtype, stored=lambda: ranges.stored(dataset))
+
+
+def is_list(dataset: h5py.Dataset) -> bool:
+    """Whether the values are one list; MATLAB stores it as one row or one column."""
+    return dataset.ndim == 1 or (dataset.ndim == 2 and 1 in dataset.shape)
 
 
 def scalar_text(dataset: h5py.Dataset) -> str:
