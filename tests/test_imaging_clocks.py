@@ -174,6 +174,40 @@ def test_lost_frames_and_jitter_are_no_warning(tmp_path):
         assert len(np.unique(bin(recording).segment)) == 3
 
 
+def test_frames_numbered_from_zero_take_the_plane_s_rate(tmp_path):
+    session(tmp_path / "a.nwb", timestamps=np.arange(FRAMES))
+    with opened(tmp_path / "a.nwb") as recording:
+        assert "--frame-rate 10 makes them agree" in important(recording)["clock-contradicts"]
+
+
+def test_times_that_begin_again_are_a_warning_and_a_rate_mends_them(tmp_path):
+    times = np.concatenate([np.arange(900) / 10, np.arange(600) / 10])
+    session(tmp_path / "a.nwb", timestamps=times)
+    with opened(tmp_path / "a.nwb") as recording:
+        reason = important(recording)["odd-clock"]
+        assert "600 of 1500" in reason
+        assert "times go back at frame 900; --frame-rate 10" in reason
+
+
+@pytest.mark.parametrize("shape", [(FRAMES, 1), (1, FRAMES)])
+def test_times_in_a_column_or_a_row_are_a_list(tmp_path, shape):
+    session(tmp_path / "a.nwb", timestamps=TENTHS.reshape(shape))
+    with opened(tmp_path / "a.nwb") as recording:
+        np.testing.assert_array_equal(recording.activity.timestamps, TENTHS)
+        assert not important(recording)
+
+
+def test_one_series_per_neuron_has_its_clock_checked_too(tmp_path):
+    with nwb(tmp_path / "a.nwb") as file:
+        for number in range(5):
+            series(file["acquisition"], f"neuron_{number}", VALUES[:, number], rate=0.1)
+        trials(file, stop=150.0)
+    with opened(tmp_path / "a.nwb") as recording:
+        assert "--frame-rate 10" in important(recording)["clock-contradicts"]
+    with opened(tmp_path / "a.nwb", frame_rate=10.0, frame_start=3.0) as recording:
+        np.testing.assert_allclose(recording.activity.timestamps, TENTHS + 3)
+
+
 def test_a_wrong_option_of_frame_times_is_refused(tmp_path):
     session(tmp_path / "a.nwb", rate=10.0)
     for wrong in ({"frame_rate": 0.0}, {"frame_start": float("nan")}, {"frame_time_unit": "h"}):

@@ -14,6 +14,7 @@ from nwb_files import (
     opened,
     rois,
     traces,
+    typed,
     units,
 )
 
@@ -214,6 +215,60 @@ def test_the_indicator_of_the_imaging_plane_tells_a_structural_channel(tmp_path)
     with opened(tmp_path / "a.nwb") as recording:
         assert recording.activity.series_path.endswith("dff_second")
         assert len(recording.neurons) == NUM_ROIS
+
+
+@pytest.mark.parametrize("numbers", [(1, 2), (0, 1)])
+def test_a_table_for_each_channel_is_not_two_planes(tmp_path, numbers):
+    with nwb(tmp_path / "a.nwb") as file:
+        for number in numbers[::-1]:
+            cells = rois(file, f"PlaneSegmentationCh{number}")
+            data = made(NUM_FRAMES, NUM_ROIS) + 1000 * number
+            traces(file, f"dff_{number}", rois=cells, data=data)
+    with opened(tmp_path / "a.nwb") as recording:
+        assert len(recording.neurons) == NUM_ROIS
+        assert recording.activity.data[0, 0] == 1000 * numbers[0]
+        taken = f"--plane PlaneSegmentationCh{numbers[1]} takes it"
+        assert taken in important(recording)["other-channel"]
+    with opened(tmp_path / "a.nwb", plane=f"PlaneSegmentationCh{numbers[1]}") as recording:
+        assert recording.activity.data[0, 0] == 1000 * numbers[1]
+
+
+def test_the_optical_channel_of_the_imaging_plane_tells_a_reference(tmp_path):
+    with nwb(tmp_path / "a.nwb") as file:
+        for name, channel in (("first", "Red"), ("second", "Green")):
+            cells = rois(file, name)
+            imaging_plane(cells)
+            typed(cells["imaging_plane"], channel, "OpticalChannel")
+            traces(file, f"dff_{name}", rois=cells)
+    with opened(tmp_path / "a.nwb") as recording:
+        assert recording.activity.series_path.endswith("dff_second")
+        assert len(recording.neurons) == NUM_ROIS
+
+
+@pytest.mark.parametrize("name", ["Denoised", "dff_smoothed", "zscored", "F_raw"])
+def test_a_processed_or_raw_copy_is_not_taken_before_the_plain_series(tmp_path, name):
+    with nwb(tmp_path / "a.nwb") as file:
+        cells = rois(file)
+        traces(file, name, rois=cells, data=WHOLE[40:80])
+        traces(file, "RoiResponseSeries", rois=cells)
+    with opened(tmp_path / "a.nwb", quantity="dff") as recording:
+        assert recording.activity.series_path.endswith("RoiResponseSeries")
+
+
+def test_rois_that_only_another_quantity_has_are_counted_above_all(tmp_path):
+    with nwb(tmp_path / "a.nwb") as file:
+        cells, deep = rois(file), rois(file, "deep", 3)
+        some = made(NUM_FRAMES, 3)
+        traces(file, "events", rois=cells, rows=np.arange(3), data=some)
+        traces(file, "dff", rois=cells)
+        traces(file, "dff_deep", rois=deep, data=some)
+    with opened(tmp_path / "a.nwb") as recording:
+        assert len(recording.neurons) == 3
+        reasons = [n.reason for n in recording.notes if n.important]
+        assert any("with 2 ROIs that events does not have" in reason for reason in reasons)
+        assert any("with 3 ROIs that events does not have" in reason for reason in reasons)
+    with opened(tmp_path / "a.nwb", quantity="dff") as recording:
+        assert len(recording.neurons) == NUM_ROIS + 3
 
 
 def test_a_reference_channel_alone_is_read_with_a_warning(tmp_path):

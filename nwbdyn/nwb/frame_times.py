@@ -52,6 +52,16 @@ def read(
     return timestamps
 
 
+def begun(contents: Contents, path: str, timestamps: np.ndarray, choice: TraceChoice) -> np.ndarray:
+    """The same times from where a person says that the first frame lies."""
+    if choice.frame_start is None:
+        return timestamps
+    first = float(timestamps[np.isfinite(timestamps)].min())
+    reason = f"the first frame, at {first:.6g} s, is taken to {choice.frame_start:g} s, as asked"
+    contents.note("frame-times", path, reason)
+    return timestamps + (choice.frame_start - first)
+
+
 def plane_rate(contents: Contents, plane: h5py.Group | None) -> float | None:
     """Hz, as an imaging plane states it; None where it states none that is usable."""
     dataset = None if plane is None else contents.dataset(plane, "imaging_rate")

@@ -9,6 +9,7 @@ import pandas as pd
 from nwbdyn.errors import NoActivityError
 from nwbdyn.nwb import (
     frame_checks,
+    frame_times,
     one_series,
     planes,
     regions,
@@ -74,8 +75,8 @@ def check_times(
         if ends not in seen:
             rate = plane.plane_rate
             path = plane.found.path
-            times = imaging.traces.timestamps if len(imaging.planes) == 1 else plane.timestamps
-            frame_checks.check(contents, path, np.asarray(times), rate, beside, choice)
+            times = frame_times.begun(contents, path, plane.timestamps, choice)
+            frame_checks.check(contents, path, times, rate, beside, choice)
         seen.add(ends)
 
 
@@ -202,11 +203,7 @@ def _imaging(
         each = [(plane, neurons) for plane, (neurons, _) in zip(chosen, described, strict=True)]
         neurons = planes.stack_neurons(each)
         data, timestamps = planes.merge(contents, chosen)
-    if choice.frame_start is not None:
-        first_time = min(plane.start for plane in chosen)
-        timestamps = timestamps + (choice.frame_start - first_time)
-        reason = f"the first frame, at {first_time:.6g} s, is taken to {choice.frame_start:g} s"
-        contents.note("frame-times", first.found.path, reason)
+    timestamps = frame_times.begun(contents, first.found.path, timestamps, choice)
     traces = Traces(
         data=data,
         timestamps=timestamps,

@@ -134,9 +134,12 @@ def _session(
     if isinstance(origin, ecephys.UnitsTable) and spike_time_unit is None:
         last = _last_time(trials, others, covariates, origin.spikes)
         ecephys.check_seconds(contents, origin, last)
+    beside = frame_checks.spans(trials, others, covariates)
     if isinstance(origin, ophys.Imaging):
-        beside = frame_checks.spans(trials, others, covariates)
         ophys.check_times(contents, origin, beside, choice)
+    elif isinstance(activity, Traces):  # one series per neuron
+        path, times = str(activity.series_path), np.asarray(activity.timestamps)
+        frame_checks.check(contents, path, times, None, beside, choice)
     return Recording(
         session_id=_text(contents, "general/session_id") or _text(contents, "identifier"),
         neurons=neurons,
@@ -174,7 +177,7 @@ def _activity(
         if imaging is not None:
             return imaging.neurons, imaging.traces, imaging.descriptions, imaging
         if quantity in (None, "fluorescence") and not choice.names_traces:
-            numbered_series = numbered.read(contents, numbered.find(contents))
+            numbered_series = numbered.read(contents, numbered.find(contents), choice)
             if numbered_series is not None:
                 neurons, traces = numbered_series
                 return neurons, traces, {}, None
