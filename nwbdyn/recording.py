@@ -214,6 +214,10 @@ class Note:
     code: str  # stable, kebab-case: "skipped-object", "all-nan", "empty-unit", …
     where: str  # object path inside the file, or the neuron
     reason: str  # one sentence
+    important: bool = False  # it changes what the numbers mean: at the top of `inspect` and `fit`
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason} [{self.code}]"
 
 
 @dataclass(frozen=True)
@@ -236,7 +240,7 @@ class Recording:
     trials: pd.DataFrame | None = None  # start_time, stop_time and every other column
     intervals: dict[str, pd.DataFrame] = field(default_factory=dict)  # every other interval table
     notes: tuple[Note, ...] = ()
-    chosen: dict[str, str] = field(default_factory=dict)  # where, plane …, as asked
+    chosen: dict[str, Any] = field(default_factory=dict)  # where, plane …, as asked
     files: ExitStack = field(default_factory=ExitStack, repr=False, compare=False)
     file: object = field(
         default=None, repr=False, compare=False

@@ -3,7 +3,8 @@
 What does not fit together is refused here, with the value, what was expected and what to do.
 """
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from hashlib import sha256
 from types import NoneType
@@ -24,6 +25,8 @@ from nwbdyn.tensors.binning import Binned
 from nwbdyn.tensors.splits import FEWEST_HELD_OUT, SPLITS, Split
 from nwbdyn.tensors.trials import tables, with_trials
 from nwbdyn.tensors.windows import Windows
+
+log = logging.getLogger(__name__)
 
 SESSION = "0"  # the key of the one session of a fit
 HELD_OUT_SHARE = 0.25  # of the neurons, where the file does not say which are held out
@@ -272,6 +275,13 @@ def pose(
         fold=fold,
         tried=tuple(configs) if len(configs) > 1 else (),
     )
+
+
+def log_important(recording: Recording, notes: Iterable[Note]) -> None:
+    """Warn, before training, of what changes the meaning of the numbers."""
+    for note in notes:
+        if note.important:
+            log.warning("%s: %s", recording.source.name, note)
 
 
 def num_draws(asked: int | None, *, co_smoothing: bool, stated: bool) -> int:

@@ -1,9 +1,12 @@
 """What a recording holds, in plain words and numbers, without reading its large arrays."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pandas as pd
 
 from nwbdyn.recording import Array, Covariate, LazyArray, Recording, SpikeTimes, Traces
+from nwbdyn.tensors.clock import frame_interval, increasing
 
 PLACES = ("id", "cell_type", "location", "plane", "x", "y", "z", "series")  # not a quality
 MOST_WORDS = 8  # different values of a column that are counted one by one
@@ -33,10 +36,7 @@ def summarise(recording: Recording) -> dict[str, object]:
         "trials": None if recording.trials is None else _table(recording.trials),
         "intervals": {name: _table(frame) for name, frame in recording.intervals.items()},
         "behaviour": [_covariate(covariate) for covariate in recording.covariates],
-        "notes": [
-            {"code": note.code, "where": note.where, "reason": note.reason}
-            for note in recording.notes
-        ],
+        "notes": [asdict(note) for note in recording.notes],
         "bytes_to_fit": _nbytes(activity),  # activity and its clock, decompressed
         "bytes_stored": _stored(activity),  # the same as the file holds it; null where not known
         "is_remote": recording.source.path is None,
@@ -117,7 +117,7 @@ def _clock(activity: SpikeTimes | Traces) -> dict[str, float | None]:
         timestamps = np.asarray(activity.timestamps)
         timestamps = timestamps[np.isfinite(timestamps)]
         start, stop = float(timestamps.min()), float(timestamps.max())
-        rate = float(1 / np.median(np.diff(timestamps)))
+        rate = 1 / frame_interval(timestamps[increasing(timestamps)])
     elif activity.intervals is not None and len(activity.intervals):
         start, stop = float(activity.intervals.min()), float(activity.intervals.max())
     elif len(activity.times):
