@@ -173,6 +173,8 @@ def fit(
             **choices,
         )
         problem = replace(problem, adopted=adopted)
+        if team.leads and fold is None:  # a fold repeats what the whole fit warned of
+            problem.log_important()
         paired = problem.co_smoothing and benchmark.layout_of(problem) is not None
         test = opened(test_recording, files) if paired and test_recording is not None else None
         drawn = num_draws(draws, co_smoothing=problem.co_smoothing, stated=problem.held_out_stated)

@@ -214,6 +214,10 @@ class Note:
     code: str  # stable, kebab-case: "skipped-object", "all-nan", "empty-unit", …
     where: str  # object path inside the file, or the neuron
     reason: str  # one sentence
+    important: bool = False  # it changes what the numbers mean: at the top of `inspect` and `fit`
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason} [{self.code}]"
 
 
 @dataclass(frozen=True)

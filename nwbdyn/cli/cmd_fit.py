@@ -203,7 +203,7 @@ def command(
     if not quiet and not resume:
         scale.say_cost(sessions, model, opened, choices)
     try:
-        with terminal.watch(quiet=quiet) as report:
+        with terminal.warnings_on_stderr(), terminal.watch(quiet=quiet) as report:
             if joint:
                 choices |= {"neuron_id": neuron_id, "engine": engine}
                 _fit_jointly(sessions, model, run, report=report, **choices)

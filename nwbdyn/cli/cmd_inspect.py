@@ -12,7 +12,9 @@ from nwbdyn.cli import options, terminal
 from nwbdyn.errors import ConfigError, DataError, NoActivityError, NwbdynError
 
 if TYPE_CHECKING:
-    from nwbdyn.recording import Recording
+    from collections.abc import Sequence
+
+    from nwbdyn.recording import Note, Recording
 
 _INDENT = 12  # columns of the names on the left
 _SHOWN = 6  # rows of a list before "and N more"
@@ -102,6 +104,10 @@ def page(summary: dict[str, Any]) -> str:
     lines = [str(source["uri"]), "=" * min(len(str(source["uri"])), terminal.WIDTH)]
     if reason := summary.get("error") or summary.get("skipped"):
         return "\n".join([*lines, *textwrap.wrap(reason, terminal.WIDTH, break_on_hyphens=False)])
+    from nwbdyn.recording import Note
+
+    notes = [Note(**note) for note in summary["notes"]]
+    lines += terminal.attention(notes)
     neurons, activity = summary["neurons"], summary["activity"]
     lines += _field("session", _session(summary))
     lines += _field("subject", _subject(summary["subject"]))
@@ -118,7 +124,7 @@ def page(summary: dict[str, Any]) -> str:
         lines += _field("a fit takes", _cost_in_words(summary["cost"]))
     elif summary["fit"] is not None:
         lines += _field("a fit takes", "--model NAME tells memory and time, from a trial here")
-    lines += _notes(summary["notes"])
+    lines += _notes([note for note in notes if not note.important])
     if summary["fit"] is None:
         lines += ["", *textwrap.wrap(_why_no_fit(summary), terminal.WIDTH)]
     else:
@@ -290,14 +296,12 @@ def _behaviour(covariates: list[dict[str, Any]]) -> str:
     return ", ".join(shown)
 
 
-def _notes(notes: list[dict[str, str]]) -> list[str]:
+def _notes(notes: "Sequence[Note]") -> list[str]:
     if not notes:
         return ["", "Nothing was skipped."]
     lines = ["", "Skipped or odd:"]
     for note in notes[: 2 * _SHOWN]:
-        text = f"{note['where']}: {note['reason']} [{note['code']}]"
-        wrap = {"initial_indent": "  ", "subsequent_indent": "    ", "break_on_hyphens": False}
-        lines += textwrap.wrap(text, terminal.WIDTH, **wrap)  # type: ignore[arg-type]
+        lines += terminal.note_lines(note)
     if len(notes) > 2 * _SHOWN:
         lines.append(f"  and {len(notes) - 2 * _SHOWN} more; --json lists all")
     return lines

@@ -1,8 +1,10 @@
 """What a person sees while waiting and at the end: progress on stderr, tables on stdout."""
 
 import json
+import logging
 import math
 import sys
+import textwrap
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +17,8 @@ from nwbdyn.progress import Progress, Report, silent
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from nwbdyn.recording import Note
 
 WIDTH = 80  # columns; tables fit an ordinary terminal and a log file alike
 LOG_FORMAT = "nwbdyn.log_format"  # where the choice of `--log-format` lies in click's context
@@ -115,7 +119,7 @@ class JsonLines:
             return
         self._told[progress.stage] = now
         line = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "time": _now(),
             "stage": progress.stage,
             "done": progress.done,
             "total": progress.total,
@@ -124,6 +128,10 @@ class JsonLines:
         }
         known = {key: None if _no_number(value) else value for key, value in line.items()}
         click.echo(json.dumps(known), err=True)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _no_number(value: object) -> bool:
@@ -178,6 +186,54 @@ def _said(name: str, value: float | str) -> str:
         return f"{duration(value)} left"
     name = {"validation": "val"}.get(name, name)
     return f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+
+
+def attention(notes: "Iterable[Note]") -> list[str]:
+    """The notes that change what the numbers mean, under a heading; no line where there is none."""
+    important = [note for note in notes if note.important]
+    lines = ["Attention:"] if important else []
+    for one in important:
+        lines += note_lines(one)
+    return [*lines, ""] if lines else []
+
+
+def note_lines(note: "Note") -> list[str]:
+    """A note, indented and wrapped."""
+    return textwrap.wrap(
+        str(note),
+        WIDTH,
+        initial_indent="  ",
+        subsequent_indent="    ",
+        break_on_hyphens=False,
+    )
+
+
+class _Log(logging.Handler):
+    """Warnings of the library on stderr, wrapped; as JSON lines where progress is JSON, too."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        super().__init__(logging.WARNING)
+        self._as_json = as_json
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if self._as_json:
+            click.echo(json.dumps({"time": _now(), "warning": text}), err=True)
+        else:
+            click.echo(textwrap.fill(text, WIDTH, break_on_hyphens=False), err=True)
+
+
+@contextmanager
+def warnings_on_stderr() -> Iterator[None]:
+    """Show what the library logs as a warning while a verb works, with --quiet, too."""
+    context = click.get_current_context(silent=True)
+    as_json = context is not None and context.meta.get(LOG_FORMAT) == "jsonl"
+    log, handler = logging.getLogger("nwbdyn"), _Log(as_json=as_json)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
 
 
 def say(text: str = "", *, quiet: bool = False) -> None:

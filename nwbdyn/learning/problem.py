@@ -3,6 +3,7 @@
 What does not fit together is refused here, with the value, what was expected and what to do.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from hashlib import sha256
@@ -24,6 +25,8 @@ from nwbdyn.tensors.binning import Binned
 from nwbdyn.tensors.splits import FEWEST_HELD_OUT, SPLITS, Split
 from nwbdyn.tensors.trials import tables, with_trials
 from nwbdyn.tensors.windows import Windows
+
+log = logging.getLogger(__name__)
 
 SESSION = "0"  # the key of the one session of a fit
 HELD_OUT_SHARE = 0.25  # of the neurons, where the file does not say which are held out
@@ -104,6 +107,12 @@ class Problem:
         """Everything that was skipped, changed or odd on the way here."""
         aligned = self.aligned.notes if self.aligned is not None else ()
         return (*self.recording.notes, *self.binned.notes, *aligned, *self.windows.notes)
+
+    def log_important(self) -> None:
+        """Warn, before training, of what changes the meaning of the numbers."""
+        for note in self.notes:
+            if note.important:
+                log.warning("%s: %s", self.recording.source.name, note)
 
     def with_config(self, config: BaseConfig) -> "Problem":
         """The same bins, split and targets, with the windows of another Config.

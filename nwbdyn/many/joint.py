@@ -121,6 +121,8 @@ def fit_joint(
             device=team.device or device_called(device),
         )
         joint = replace(joint, adopted=adopted)
+        for problem in joint.problems.values() if team.leads else ():
+            problem.log_important()
         configs = members.candidates(joint, joint.tried)
         if len(configs) == 1:
             joint = joint.with_config(configs[0])

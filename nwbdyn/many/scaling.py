@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from nwbdyn.errors import DataError, NoActivityError, NwbdynError
 from nwbdyn.progress import Progress, Report, silent
-from nwbdyn.recording import Source
+from nwbdyn.recording import Note, Source
 from nwbdyn.runs import lock, run_directory
 
 FITTED, SKIPPED, FAILED = "fitted", "skipped", "failed"
@@ -35,6 +35,7 @@ class Outcome:
     baseline: str = ""
     baseline_value: float | None = None
     asked: str = ""  # digest of the choices, "sha256:…"
+    important: tuple[str, ...] = ()  # notes that change what the numbers mean, for fitted
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,8 @@ def _fitted(session: Session, folder: Path) -> Outcome:
         drawn = metrics["draws"]
         value = drawn["model"][metric]["mean"]
         other = drawn["baselines"][baseline][metric]["mean"] if baseline else None
+    provenance = json.loads((folder / run_directory.PROVENANCE).read_text(encoding="utf-8"))
+    notes = (Note(**note) for note in provenance["notes"])
     return Outcome(
         session[0].uri,
         str(folder),
@@ -195,6 +198,7 @@ def _fitted(session: Session, folder: Path) -> Outcome:
         value=value,
         baseline=baseline or "",
         baseline_value=other,
+        important=tuple(str(note) for note in notes if note.important),
     )
 
 

@@ -101,10 +101,10 @@ class Contents:
         """The groups that are or descend from a core type, in the file's order."""
         return (found for found in self.found if found.is_a(ancestor))
 
-    def note(self, code: str, where: str, reason: str) -> None:
+    def note(self, code: str, where: str, reason: str, *, important: bool = False) -> None:
         """Remember something skipped, changed or odd; an error of the stream wins over any note."""
         self.check_stream()
-        note = Note(code, where, reason)
+        note = Note(code, where, reason, important)
         if note not in self.notes:
             self.notes.append(note)
 

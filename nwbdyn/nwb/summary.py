@@ -1,5 +1,7 @@
 """What a recording holds, in plain words and numbers, without reading its large arrays."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pandas as pd
 
@@ -33,10 +35,7 @@ def summarise(recording: Recording) -> dict[str, object]:
         "trials": None if recording.trials is None else _table(recording.trials),
         "intervals": {name: _table(frame) for name, frame in recording.intervals.items()},
         "behaviour": [_covariate(covariate) for covariate in recording.covariates],
-        "notes": [
-            {"code": note.code, "where": note.where, "reason": note.reason}
-            for note in recording.notes
-        ],
+        "notes": [asdict(note) for note in recording.notes],
         "bytes_to_fit": _nbytes(activity),  # activity and its clock, decompressed
         "bytes_stored": _stored(activity),  # the same as the file holds it; null where not known
         "is_remote": recording.source.path is None,

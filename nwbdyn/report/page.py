@@ -97,7 +97,7 @@ def render(
         change=sections.of_change(fit),
         provenance=words.provenance(fit),
         citations=words.citations(fit),
-        notes=fit.notes,
+        notes=sorted(fit.notes, key=lambda note: not note.important),
     )
 
 
