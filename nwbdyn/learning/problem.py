@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from nwbdyn import models, nlb
+from nwbdyn import models, nlb, trial_clock
 from nwbdyn.errors import ConfigError, DataError, not_among
 from nwbdyn.learning.adopting import Adopted
 from nwbdyn.models.base import CO_SMOOTHING, BaseConfig, Layout, Model, WindowSpec
@@ -23,7 +23,7 @@ from nwbdyn.recording import COUNTS, Note, Recording, SpikeTimes, Traces
 from nwbdyn.tensors import binning, splits
 from nwbdyn.tensors.binning import Binned
 from nwbdyn.tensors.splits import FEWEST_HELD_OUT, SPLITS, Split
-from nwbdyn.tensors.trials import tables, with_trials
+from nwbdyn.tensors.trials import NONE, tables, with_trials
 from nwbdyn.tensors.windows import Windows
 
 log = logging.getLogger(__name__)
@@ -204,14 +204,18 @@ def pose(
     """
     model_class = models.load(model)
     _check_quantity(recording, model, model_class)
-    aligned_elsewhere = trials is not None and trials not in tables(recording)
+    aligned_elsewhere = trials not in (None, NONE) and trials not in tables(recording)
     if trials is not None:
-        recording = with_trials(recording, trials)
+        others = tuple(note for note in recording.notes if note.code not in trial_clock.CODES)
+        recording = replace(with_trials(recording, trials), notes=others)
     hold_out = model_class.target == CO_SMOOTHING
     known = nlb.recognise(recording) if hold_out and not aligned_elsewhere else None
     if bin_width is None and isinstance(recording.activity, SpikeTimes):
         bin_width = known.bin_width if known is not None else model_class.spike_bin_width
     binned = binning.bin(recording, bin_width=bin_width, covariates=covariates)
+    named = trials is not None and recording.trials is not None
+    if named and binned.trials is None:
+        _refuse_trials(recording, str(trials), binned)
     if binned.num_neurons < 2:
         raise DataError(
             f"{recording.source.name} has {binned.num_neurons} usable neuron of "
@@ -219,9 +223,9 @@ def pose(
             "left out, and why."
         )
     aligned = None
-    if hold_out and binned.trials is not None and (known is not None or trials is not None):
+    if hold_out and binned.trials is not None and (known is not None or named):
         aligned = nlb.align(binned, _labelled(binned.trials), known)
-    elif trials is not None:
+    elif named:
         binned = _inside_trials(binned)
     share = max(HELD_OUT_SHARE, FEWEST_HELD_OUT / binned.num_neurons)
     held_in = splits.make(
@@ -367,6 +371,17 @@ def training_length(epochs: int | None, options: Mapping[str, object]) -> dict[s
 def _context_field(config: BaseConfig) -> str:
     """The option that says how many bins a window holds."""
     return "history" if hasattr(config, "history") else "context"
+
+
+def _refuse_trials(recording: Recording, name: str, binned: Binned) -> None:
+    """Raise DataError: these trials were named, and cannot divide the recording."""
+    notes = (*recording.notes, *binned.notes)
+    reason = trial_clock.unusable(recording.trials, binned.time[0], binned.time[-1])
+    reasons = [reason] if reason else [n.reason for n in notes if n.code == trial_clock.UNUSABLE]
+    raise DataError(
+        f"{recording.source.name}: --trials {name}: {reasons[0].rstrip('.')}. Name another table, "
+        f"or pass --trials {NONE} to split the recording in time."
+    )
 
 
 def _check_quantity(recording: Recording, name: str, model_class: type[Model]) -> None:

@@ -14,6 +14,7 @@ from nwbdyn.nlb.layouts import Layout, recognise
 from nwbdyn.nlb.moments import moments_of
 from nwbdyn.nlb.psth import psths
 from nwbdyn.recording import Recording
+from nwbdyn.tensors.flags import flags
 
 
 def tensors(
@@ -169,5 +170,7 @@ def _trials(recording: Recording, layout: Layout, names: str) -> pd.DataFrame:
 
 def units(recording: Recording, *, held_out: bool) -> np.ndarray:
     """Rows of the held-out or the held-in units, by ascending id."""
-    rows = np.flatnonzero(recording.neurons.table["heldout"].to_numpy().astype(bool) == held_out)
+    marked = flags(recording.neurons.table["heldout"])
+    assert marked is not None  # as `recognise`
+    rows = np.flatnonzero(marked == held_out)
     return rows[np.argsort(recording.neurons.ids[rows], kind="stable")]

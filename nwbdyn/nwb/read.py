@@ -15,11 +15,13 @@ from nwbdyn.nwb import (
     intervals,
     numbered,
     ophys,
+    seconds,
     slim_record,
     walk,
 )
 from nwbdyn.nwb.objects import HDF5_ERRORS, Contents, has, one_line
 from nwbdyn.nwb.series import scalar_text
+from nwbdyn.nwb.unit_tables import UnitsTable
 from nwbdyn.recording import (
     COUNTS,
     TRACE_QUANTITIES,
@@ -110,7 +112,7 @@ def _session(
     others = others | {name: frame for name, frame in events.items() if name not in others}
     if units is not None and spike_time_unit is None:
         last = _last_time(trials, others, covariates, units.spikes)
-        ecephys.check_seconds(contents, units, last)
+        seconds.check(contents, units.path, units.spikes, last)
     return Recording(
         session_id=_text(contents, "general/session_id") or _text(contents, "identifier"),
         neurons=neurons,
@@ -131,11 +133,14 @@ def _session(
 
 def _activity(
     contents: Contents, quantity: str | None, plane: str | None, spike_time_unit: str | None
-) -> tuple[Neurons, SpikeTimes | Traces, dict[str, str], ecephys.UnitsTable | None]:
+) -> tuple[Neurons, SpikeTimes | Traces, dict[str, str], UnitsTable | None]:
     """The neurons and their activity: units, else ROI traces, else one series per neuron."""
+    silent: UnitsTable | None = None
     if quantity == COUNTS or (quantity is None and plane is None):
         units = ecephys.read(contents, spike_time_unit)
-        if units is not None:
+        if units is not None and quantity is None and not units.spikes.times.shape[0]:
+            silent = units
+        elif units is not None:
             for found in contents.of_type("RoiResponseSeries"):
                 role = ophys.role(found)
                 if role is not None:
@@ -145,6 +150,9 @@ def _activity(
     if quantity != COUNTS:
         rois = ophys.read(contents, quantity, plane)
         if rois is not None:
+            if silent is not None:
+                reason = "no unit has a spike; the traces are used"
+                contents.note("no-spikes", silent.path, reason, important=True)
             neurons, traces, descriptions = rois
             return neurons, traces, descriptions, None
         if quantity in (None, "fluorescence") and plane is None:
@@ -152,6 +160,8 @@ def _activity(
             if numbered_series is not None:
                 neurons, traces = numbered_series
                 return neurons, traces, {}, None
+    if silent is not None:
+        return silent.neurons, silent.spikes, silent.descriptions, silent
     damaged = any(note.code == "corrupted-object" for note in contents.notes)
     raise (ReadError if damaged else NoActivityError)(_nothing_to_fit(contents, quantity))
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 INSTANT = 1e-9  # seconds, finer than any clock in these files
+FARTHEST = 1e12  # seconds; what is farther from 0 is no time of a recording
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,17 @@ def frames(times: np.ndarray) -> Clock:
 
 
 def milliseconds(times: np.ndarray) -> np.ndarray:
-    """(n,) int64, the whole millisecond that holds each time."""
-    return np.floor(np.round(np.asarray(times) * 1000, 6)).astype(np.int64)
+    """(n,) int64, the whole millisecond that holds each time; a time beyond FARTHEST is there."""
+    times = np.clip(np.asarray(times, dtype=np.float64), -FARTHEST, FARTHEST)
+    return np.floor(np.round(times * 1000, 6)).astype(np.int64)
 
 
 def observed(times: np.ndarray, intervals: np.ndarray | None) -> np.ndarray:
-    """(n,) bool, True where a time's millisecond lies whole in one of the (m, 2) intervals."""
-    if intervals is None or not len(intervals):
+    """(n,) bool, True where a time's millisecond lies whole in one of the (m, 2) intervals.
+
+    None means observed throughout; no interval at all (m = 0) means never.
+    """
+    if intervals is None:
         return np.ones(len(times), dtype=bool)
     starts, stops = (np.sort(edges) for edges in _in_whole_milliseconds(intervals))
     moments = milliseconds(times)
@@ -54,7 +59,7 @@ def observed(times: np.ndarray, intervals: np.ndarray | None) -> np.ndarray:
 
 def observed_moments(moments: np.ndarray, intervals: np.ndarray | None) -> np.ndarray:
     """Those of the milliseconds, in increasing order, that are `observed`."""
-    if intervals is None or not len(intervals):
+    if intervals is None:
         return moments
     begin, end = (np.searchsorted(moments, edges) for edges in _in_whole_milliseconds(intervals))
     if len(intervals) == 1:
