@@ -39,7 +39,7 @@ def of_trials(recording: Recording, found: trains.Trains) -> list[Note]:
     first, last = found.extent
     reason = trial_clock.relative(recording.trials, first, last)
     if reason is not None:
-        return [Note(trial_clock.RELATIVE, "spike_times", reason, important=True)]
+        return [Note("relative-spikes", "spike_times", reason, important=True)]
     assert isinstance(recording.activity, SpikeTimes)
     intervals = recording.activity.intervals
     if intervals is not None and len(intervals):

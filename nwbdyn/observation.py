@@ -87,14 +87,14 @@ def notes(spikes: SpikeTimes, neurons: Neurons) -> list[Note]:
     where = f"{neurons.table_path or 'units'}/obs_intervals"
     reason = refusal(spikes, neurons)
     if reason is not None:
-        return [Note(NEVER_TOGETHER, where, reason, important=True)]
+        return [Note("never-together", where, reason, important=True)]
     longest = max(_seconds(one) for one in spikes.unit_intervals if one is not None)
     seconds = _seconds(spikes.intervals)
     reason = (
         f"units were observed at different times; the {len(spikes.intervals)} intervals common to "
         f"all are used, {seconds:.6g} s of at most {longest:.6g} s"
     )
-    return [Note(UNEQUAL, where, reason, important=seconds < LITTLE_LOST * longest)]
+    return [Note("unequal-intervals", where, reason, important=seconds < LITTLE_LOST * longest)]
 
 
 def refusal(spikes: SpikeTimes, neurons: Neurons, *, shortest: float = SHORTEST) -> str | None:

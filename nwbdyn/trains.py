@@ -16,6 +16,7 @@ READ = 256 * 2**20  # bytes of spike times read together
 FEWEST_MARKED = 10  # equal negative times that are a marker, not spikes
 MOST_MARKERS = 3  # different ones
 STRAY_SHARE = 1e-3  # of all spikes, at most, that may be stray
+FEWEST_SPIKES = 100  # of all units, to say which times are stray
 FEWEST_STRAY = 2  # spikes that may be stray in a recording of few
 STRAY_BEYOND = 1.0  # spans beyond the bulk of the spikes
 MOST_AROUND = 20.0  # spans that something else may give the session
@@ -209,7 +210,7 @@ def _bounds(units: Sequence[_Unit], around: tuple[float, float] | None) -> tuple
     """The times outside of which a few spikes are stray."""
     some = [unit for unit in units if unit.number]
     number = sum(unit.number for unit in some)
-    if not number:
+    if number < FEWEST_SPIKES:
         return -np.inf, np.inf
     times = np.concatenate([unit.sample for unit in some])
     weights = np.concatenate([np.full(len(u.sample), u.number / len(u.sample)) for u in some])
@@ -235,7 +236,7 @@ def _of_markers(markers: Sequence[float], marked: np.ndarray, neurons: Neurons) 
         f"{_range(marked[marked > 0])} spikes of each of {int((marked > 0).sum())} units are at "
         f"exactly {values} s, a marker and no time; they are left out"
     )
-    return [Note(MARKED, _where(neurons), reason, important=True)]
+    return [Note("invalid-spikes", _where(neurons), reason, important=True)]
 
 
 def _of_stray(
@@ -251,7 +252,7 @@ def _of_stray(
         f"{number} spike{'s' if number > 1 else ''} of {_units(rows, neurons)} {verb} at {listed} "
         f"s, far from all others ({span[0]:.6g} to {span[1]:.6g} s); left out of the bins"
     )
-    return [Note(STRAY, _where(neurons), reason, important=True)]
+    return [Note("stray-spikes", _where(neurons), reason, important=True)]
 
 
 def _of_order(restarts: np.ndarray, unsorted: np.ndarray, neurons: Neurons) -> list[Note]:

@@ -93,7 +93,7 @@ def notes(trials: pd.DataFrame | None, first: float, last: float) -> list[Note]:
     reason = unusable(trials, first, last)
     if reason is not None:
         text = f"{reason}. They are not used: the recording is split in time"
-        return [Note(UNUSABLE, "trials", text, important=True)]
+        return [Note("unusable-trials", "trials", text, important=True)]
     ordered = trials.sort_values("start_time", kind="stable")
     starts, stops = (ordered[name].to_numpy(float) for name in ("start_time", "stop_time"))
     overlap = int((stops[:-1] > starts[1:] + 1e-6).sum()) if len(starts) > 1 else 0
@@ -103,4 +103,4 @@ def notes(trials: pd.DataFrame | None, first: float, last: float) -> list[Note]:
         f"{overlap} of {len(starts)} trials stop after the next one has started; a bin belongs to "
         "the trial that started last"
     )
-    return [Note(OVERLAPPING, "trials", reason)]
+    return [Note("overlapping-trials", "trials", reason)]

@@ -26,7 +26,7 @@ from nwbdyn.tensors.clock import (
     observed,
 )
 from nwbdyn.tensors.covariates import resample
-from nwbdyn.trains import Trains, by_unit
+from nwbdyn.trains import Trains, by_unit, digits
 
 SPIKE_BIN_WIDTH = 0.020  # seconds, where neither the caller nor a known layout says otherwise
 GAP_FACTOR = 1.5  # a frame interval longer than this many medians is a gap
@@ -219,7 +219,7 @@ def _check_memory(recording: Recording, num_bins: int, bin_width: float) -> None
     installed = large.memory()
     if installed is not None and needed > installed and needed > large.free():
         raise DataError(
-            f"{recording.source.name} spans {num_bins * bin_width:,.0f} s: in bins of "
+            f"{recording.source.name} spans {digits(num_bins * bin_width)} s: in bins of "
             f"{bin_width:g} s, {len(recording.neurons)} neurons take {needed / 1e9:,.0f} GB, more "
             "than this machine has. Pass a larger --bin-width, or correct times that lie far off."
         )

@@ -77,7 +77,8 @@ def grid_index(times: np.ndarray, bin_width: float) -> np.ndarray:
     """(n,) int64, the bin of the grid from 0 s that holds each time: bin k is [k w, (k + 1) w)."""
     width_ms = whole_ms(bin_width)
     if width_ms is None:
-        return np.floor(np.round(np.asarray(times) / bin_width, 9)).astype(np.int64)
+        times = np.clip(np.asarray(times, dtype=np.float64), -FARTHEST, FARTHEST)
+        return np.floor(np.round(times / bin_width, 9)).astype(np.int64)
     return milliseconds(times) // width_ms
 
 
