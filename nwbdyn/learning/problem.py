@@ -83,7 +83,9 @@ class Problem:
             return np.ones(self.binned.num_bins, bool)
         starts = np.concatenate([self.windows.starts(name) for name in SPLITS[: splits.GAP]])
         counted = np.zeros(self.binned.num_bins, bool)
-        counted[(starts[:, None] + np.arange(self.spec.context)).ravel()] = True
+        places = np.arange(self.spec.context)
+        belongs = places < self.windows.reach[starts][:, None]
+        counted[(starts[:, None] + places)[belongs]] = True
         return counted
 
     @property
@@ -140,6 +142,7 @@ class Problem:
             neuron_ids=self.layout.neuron_ids[self.windows.session],
             device=self.windows.device,
             target=self.model_class.target,
+            reach=self.windows.reach,
         )
         return replace(self, config=config, windows=windows)
 
@@ -224,7 +227,11 @@ def pose(
         )
     aligned = None
     if hold_out and binned.trials is not None and (known is not None or named):
-        aligned = nlb.align(binned, _labelled(binned.trials), known)
+        stated = isinstance(recording.activity, SpikeTimes) and (
+            recording.activity.intervals is not None
+        )
+        trials_cut = _labelled(binned.trials)
+        aligned = nlb.align(binned, trials_cut, known, observation_stated=stated)
     elif named:
         binned = _inside_trials(binned)
     share = max(HELD_OUT_SHARE, FEWEST_HELD_OUT / binned.num_neurons)
@@ -268,6 +275,7 @@ def pose(
         session=SESSION,
         device=device,
         target=model_class.target,
+        reach=None if aligned is None else _reach(aligned, binned.num_bins),
     )
     for name in ("train", "val", "test"):
         windows.starts(name)  # raises, with advice, where nothing fits
@@ -417,6 +425,13 @@ def _labelled(trials: pd.DataFrame) -> pd.DataFrame:
     names = trials["split"].astype(str).str.lower().replace("validation", "val")
     named = names.isin(SPLITS[: splits.GAP])
     return trials[named] if named.any() else trials
+
+
+def _reach(aligned: Aligned, num_bins: int) -> np.ndarray:
+    """(num_bins,) bins that belong to the trial whose window begins at each bin."""
+    reach = np.full(num_bins, aligned.observed + aligned.forward, dtype=np.int64)
+    np.minimum.at(reach, aligned.starts, aligned.reach)
+    return reach
 
 
 def _inside_trials(binned: Binned) -> Binned:

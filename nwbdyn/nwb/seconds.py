@@ -83,8 +83,8 @@ def check(contents: Contents, path: str, spikes: SpikeTimes, last_time: float) -
     if span > LONG_SPAN and per_unit < SLOW_RATE * span:
         raise ReadError(
             f"{where} spans {digits(span)}, with {digits(per_unit)} spikes per unit: as seconds "
-            f"these are {digits(round(span / 3600))} hours at {per_unit / span:.2g} Hz, so they are "
-            f"milliseconds or samples. {fix}"
+            f"these are {digits(round(span / 3600))} hours at {per_unit / span:.2g} Hz, so they "
+            f"are milliseconds or samples. {fix}"
         )
 
 

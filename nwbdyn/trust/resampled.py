@@ -109,4 +109,5 @@ def windows_over(problem: Problem, binned: Binned, *, targets: np.ndarray | None
         neuron_ids=problem.layout.neuron_ids[session],
         device=problem.windows.device,
         target=problem.model_class.target,
+        reach=None if starts is None else problem.windows.reach,
     )
