@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from nwbdyn import opening
+from nwbdyn import exportable, opening
 from nwbdyn.errors import ConfigError
 from nwbdyn.learning import adopting, comparing, distributed, influence, members, repeats
 from nwbdyn.learning.members import Engine, Workplace
@@ -163,6 +163,8 @@ def fit(
     points = None if sweep is None else space.points(sweep)
     with ExitStack() as files:
         recording = opened(recording, files)
+        if fold is None:
+            recording = exportable.noted(recording)
         problem = pose(
             recording,
             model,

@@ -50,6 +50,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"numpy", "pandas"},
     ),
     "optional": (WORDS, set()),
+    "exportable": (RECORDING, {"pandas"}),
     "forms": (RECORDING, {"numpy"}),
     "contributions": (RECORDING | {"forms"}, {"numpy"}),
     "connectivity": (
@@ -85,6 +86,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "tensors.clock",
             "tensors.flags",
             "connectivity",
+            "exportable",
             "observation",
             "trains",
             "nwb",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nwbdyn import exportable
 from nwbdyn.errors import ConfigError
 from nwbdyn.fitting import device_called, opened
 from nwbdyn.learning import adopting, comparing, distributed, influence, members, readout
@@ -109,7 +110,7 @@ def fit_joint(
     points = None if sweep is None else space.points(sweep)
     with ExitStack() as files:
         joint = pose_jointly(
-            [opened(recording, files) for recording in recordings],
+            [exportable.noted(opened(recording, files)) for recording in recordings],
             model,
             neuron_id=neuron_id,
             seed=seed,

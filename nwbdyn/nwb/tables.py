@@ -11,6 +11,7 @@ from nwbdyn.errors import ReadError
 from nwbdyn.nwb import objects
 from nwbdyn.nwb.objects import HDF5_ERRORS, Contents, attribute, has, one_line, path_of, text
 
+NO_ENRICHING = "; pynwb does not open such a table, so export works without --enrich only"
 MAX_COLUMN_BYTES = 256 * 2**20  # a column is read whole; a larger declared size is not a table's
 
 
@@ -42,7 +43,7 @@ def read(
     columns["id"] = ids
     if ids is None or len(ids) != num_rows:
         has_none = "no readable `id`" if ids is None else f"{len(ids)} ids for {num_rows} rows"
-        reason = f"the table has {has_none}; rows are numbered from 0"
+        reason = f"the table has {has_none}; rows are numbered from 0{NO_ENRICHING}"
         contents.note("no-id", path_of(group), reason)
         columns["id"] = np.arange(num_rows)
     for name in names:
@@ -213,6 +214,7 @@ def _ids(contents: Contents, dataset: h5py.Dataset) -> np.ndarray | None:
     if stored.dtype.kind != "f":
         return stored.reshape(-1)
     whole = whole_numbers(contents, dataset)
+    contents.note("float-id", path_of(dataset), f"ids are stored as floats{NO_ENRICHING}")
     return stored.reshape(-1) if whole is None else whole
 
 
