@@ -183,6 +183,10 @@ def _bin_spikes(recording: Recording, spikes: SpikeTimes, bin_width: float) -> _
     if num_left_out:
         reason = f"{num_left_out} spike times are not finite or outside obs_intervals"
         notes.append(Note("uncounted-spikes", "spike_times", reason))
+    if not kept.any():
+        together = observation.refusal(spikes, recording.neurons, shortest=np.inf)
+        if together is not None:
+            raise DataError(f"{recording.source.name}: {together}.")
     notes.extend(_pauses(values, valid, clock))
     return _Activity(clock, values, valid, np.zeros(num_bins, dtype=bool), kept, notes)
 
