@@ -165,7 +165,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "many.space": (WORDS, {"numpy"}),
     "scoring.verdict": (set(), set()),
     "runs.sharing": (RECORDING | {"archive"}, set()),
-    "selection": (RECORDING, {"numpy", "pandas"}),
+    "conditions": (WORDS, {"numpy", "pandas"}),
+    "selection": (RECORDING | {"conditions"}, {"numpy", "pandas"}),
 }
 ANYTHING = {
     "cli",
