@@ -50,11 +50,13 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "runs.results": (
         RECORDING
-        | {"optional", "connectivity", "tensors.splits", "runs.lock", "runs.run_directory"},
+        | {"connectivity", "disclosure", "optional", "tensors.splits"}
+        | {"runs.lock", "runs.run_directory"},
         {"numpy", "pandas"},
     ),
     "runs.asking": (set(), set()),
-    "runs.run_directory": (WORDS | {"runs.asking"}, set()),
+    "disclosure": (set(), set()),
+    "runs.run_directory": (WORDS | {"disclosure", "runs.asking"}, set()),
     "runs.lock": (WORDS | {"runs.run_directory"}, set()),
     "runs.results_file": ({"runs.run_directory"}, {"numpy", "pandas", "h5py"}),
     "simulate": (RECORDING | {"metrics", "simulate"}, {"numpy", "pandas", "scipy"}),
@@ -63,7 +65,9 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "cache": (RECORDING, {"platformdirs"}),
     "opening": (RECORDING | {"archive", "streaming", "nwb", "selection"}, set()),
     "slim": (
-        RECORDING | {"__version__", "archive", "nwb", "opening", "runs.run_directory", "streaming"},
+        RECORDING
+        | {"__version__", "archive", "disclosure", "nwb", "opening", "runs.run_directory"}
+        | {"streaming"},
         {"numpy", "h5py"},
     ),
     "zarr": (RECORDING | {"archive", "streaming"}, {"numpy", "numcodecs", "requests", "urllib3"}),
@@ -73,6 +77,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "cache",
             "tensors.clock",
             "connectivity",
+            "disclosure",
             "nwb",
             "runs.results",
             "runs.run_directory",
@@ -161,10 +166,11 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         RECORDING | {"models", "learning.problem", "learning.training"},
         {"numpy", "torch"},
     ),
-    "many.scaling": (RECORDING | {"runs.lock", "runs.run_directory"}, set()),
+    "many.scaling": (RECORDING | {"disclosure", "runs.lock", "runs.run_directory"}, set()),
     "many.space": (WORDS, {"numpy"}),
     "scoring.verdict": (set(), set()),
-    "runs.sharing": (RECORDING | {"archive"}, set()),
+    "runs.sharing": (RECORDING | {"archive", "disclosure"}, set()),
+    "runs.locating": (RECORDING | {"archive", "disclosure", "nwb", "runs.results"}, set()),
     "conditions": (WORDS, {"numpy", "pandas"}),
     "selection": (RECORDING | {"conditions"}, {"numpy", "pandas"}),
 }

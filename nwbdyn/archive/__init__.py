@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from nwbdyn.archive import addresses, assets, local
+from nwbdyn.archive.addresses import is_address
 from nwbdyn.archive.assets import content_url
 from nwbdyn.archive.drafts import (
     Draft,
@@ -30,6 +31,7 @@ __all__ = [
     "default_asset_path",
     "download",
     "draft",
+    "is_address",
     "is_embargoed",
     "rejections",
     "relate",

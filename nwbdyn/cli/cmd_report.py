@@ -73,8 +73,9 @@ def command(
 
 def _states(fit: "Fit", asked: str, report: Report) -> "pd.DataFrame":
     from nwbdyn import opening
+    from nwbdyn.runs import locating
     from nwbdyn.trust import states
 
-    source = fit.source
-    with opening.open(source.uri, instance=source.instance, report=report) as recording:
+    address = locating.address_of(fit)
+    with opening.open(address, instance=fit.source.instance, report=report) as recording:
         return states.of_recording(recording, asked)

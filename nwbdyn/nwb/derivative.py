@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pynwb import NWBFile
 from pynwb.file import Subject
 
+from nwbdyn import disclosure
 from nwbdyn.errors import ConfigError, ResultsError
 from nwbdyn.nwb.model_run import name_of
 from nwbdyn.recording import Note
@@ -51,7 +52,8 @@ def new_file(fit: Fit, subject: Mapping[str, str]) -> tuple[NWBFile, tuple[Note,
         subject=Subject(**fields) if fields else None,
         was_generated_by=[["nwbdyn", fit.versions.get("nwbdyn", "unknown")]],
         source_script=None,
-        notes=f"Results of {fit.model} fitted to {fit.source.uri}. The recording is not in here.",
+        notes=f"Results of {fit.model} fitted to {disclosure.of_uri(fit.source.uri)}. "
+        "The recording is not in here.",
     )
     return nwbfile, notes
 

@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from nwbdyn import disclosure
 from nwbdyn.errors import ResultsError
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.report import sections, slider, style, words
@@ -70,6 +71,7 @@ def render(
     report: Report = silent,
 ) -> str:
     """The page as a string."""
+    fit = disclosure.of_fit(fit)
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from nwbdyn import optional
+from nwbdyn import disclosure, optional
 from nwbdyn.connectivity import Connectivity
 from nwbdyn.errors import ResultsError
 from nwbdyn.recording import Neurons, Note, Source
@@ -144,6 +144,10 @@ def write(fit: Fit, path: Path) -> None:
 
     from nwbdyn.runs import results_file
 
+    if fit.source.path is not None:
+        where = {"uri": fit.source.uri, "url": fit.source.url}
+        run_directory.write_json(path, run_directory.LOCAL, {"source": where})
+    fit = disclosure.of_fit(fit)
     run_directory.write_json(path, run_directory.CONFIG, run_directory.stamped(_asked(fit)))
     run_directory.write_history(path, fit.history)
     if fit.weights:
@@ -184,7 +188,7 @@ def load(path: Path | str, *, recorded: bool = True) -> Fit:
                 for key, value in metrics.items()
             },
             **arrays,
-            source=Source(**provenance["source"]),
+            source=_source(path, provenance["source"]),
             notes=tuple(Note(**note) for note in provenance["notes"]),
             session=provenance["session"],
             versions=provenance["versions"],
@@ -199,6 +203,16 @@ def load(path: Path | str, *, recorded: bool = True) -> Fit:
 
 
 _SCORES = ("model", "baselines", "intervals")
+
+
+def _source(path: Path, stated: dict[str, Any]) -> Source:
+    """The source as provenance.json has it, and where it lies on this disk, where that is known."""
+    source = Source(**stated)
+    if source.url or not (path / run_directory.LOCAL).exists():
+        return source
+    local: Any = run_directory.read_json(path, run_directory.LOCAL)
+    uri, url = (str(local["source"][name]) for name in ("uri", "url"))
+    return replace(source, uri=uri, url=url)
 
 
 def _asked(fit: Fit) -> dict[str, object]:

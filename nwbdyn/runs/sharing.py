@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nwbdyn import archive
+from nwbdyn import archive, disclosure
 from nwbdyn.errors import ArchiveError, ResultsError
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Source
@@ -156,5 +156,6 @@ def _activity(source: Source) -> dict[str, Any]:
     return {
         "schemaKey": "Activity",
         "name": "nwbdyn fit",
-        "description": f"Fitted to {source.uri}{digest} with nwbdyn {__version__}.",
+        "description": f"Fitted to {disclosure.of_uri(source.uri)}{digest} with nwbdyn "
+        f"{__version__}.",
     }
