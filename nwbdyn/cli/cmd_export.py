@@ -52,6 +52,11 @@ Examples:
     is_flag=True,
     help="With --upload: results of embargoed data may go to an open dandiset.",
 )
+@click.option(
+    "--allow-unknown-access",
+    is_flag=True,
+    help="With --upload: likewise where no archive says who may see the data.",
+)
 @options.instance
 @options.quiet
 @click.pass_context
@@ -69,6 +74,7 @@ def command(
     dry_run: bool,
     replace: bool,
     allow_embargoed: bool,
+    allow_unknown_access: bool,
     instance: str | None,
     quiet: bool,
 ) -> None:
@@ -79,10 +85,11 @@ def command(
     with the file that is there.
     """
     if upload is None:
-        for name in ("dry_run", "replace", "allow_embargoed"):
+        for name in ("dry_run", "replace", "allow_embargoed", "allow_unknown_access"):
             if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
                 raise click.UsageError(
-                    "--dry-run, --send, --replace and --allow-embargoed go with --upload dandi:ID."
+                    "--dry-run, --send, --replace, --allow-embargoed and --allow-unknown-access go "
+                    "with --upload dandi:ID."
                 )
     from nwbdyn.nwb.write import default_path, export, is_exported
     from nwbdyn.runs.results import load
@@ -95,7 +102,13 @@ def command(
         from nwbdyn.runs import sharing
 
         archive.default_asset_path(path)  # raises where the name has no place in an archive
-        sharing.check_place(upload, fit.source, instance=instance, allow_embargoed=allow_embargoed)
+        sharing.check_place(
+            upload,
+            fit.source,
+            instance=instance,
+            allow_embargoed=allow_embargoed,
+            allow_unknown_access=allow_unknown_access,
+        )
     plain = not (overwrite or dense) and precision == FLOATS[0]
     if upload is not None and plain and is_exported(fit, path, given):
         terminal.say(f"{path} holds these results already; it is taken as it is.", quiet=quiet)
