@@ -13,11 +13,12 @@ PACKAGE = Path(nwbdyn.__file__).parent
 HEAVY = {"torch", "pynwb", "hdmf", "h5py", "dandi", "pandas", "scipy", "sklearn", "matplotlib"}
 
 # room -> what it may import at module level, from nwbdyn and from elsewhere
-WORDS = {"errors", "progress"}
+WORDS = {"errors", "printable", "progress"}
 RECORDING = WORDS | {"recording"}
 DATA = {"tensors.binning", "nlb", "tensors.splits", "tensors.windows"}
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "errors": (set(), set()),
+    "printable": (set(), set()),
     "progress": (set(), set()),
     "recording": (WORDS, {"numpy", "pandas"}),
     "metrics": (WORDS, {"numpy", "pandas", "scipy"}),
@@ -239,6 +240,17 @@ def test_a_room_imports_only_what_the_design_allows(path):
             assert not rest or known & (own | {room}), f"{path.name} imports {name}"
         elif first not in sys.stdlib_module_names:
             assert first in third_party, f"{path.name} imports {name}"
+
+
+def test_texts_go_out_at_one_place_only():
+    for path in FILES:
+        calls = [
+            f"{ast.unparse(node.func)} in {path.name}, line {node.lineno}"
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Call)
+            and ast.unparse(node.func) in ("print", "click.echo", "click.secho", "sys.stderr.write")
+        ]
+        assert path.name == "terminal.py" or not calls
 
 
 def test_a_model_knows_nothing_but_tensors():

@@ -125,7 +125,7 @@ def command(
                 overwrite=overwrite,
                 report=report,
             )
-    click.echo(str(path))
+    terminal.line(path)
     if upload is not None:
         _upload(fit, path, upload, instance=instance, dry_run=dry_run, replace=replace, quiet=quiet)
 
@@ -147,7 +147,7 @@ def _upload(
             parcel = sharing.pack(path, upload, report=report)
             place = f"{parcel.dandiset}/{parcel.asset_path} ({terminal.size(parcel.size)})"
             if dry_run:
-                click.echo(
+                terminal.echo(
                     f"Would send {place}. The checks found no problem; add --send to send it."
                 )
                 return
@@ -155,15 +155,15 @@ def _upload(
                 parcel, fit.source, instance=instance, replace=replace, report=report
             )
     except KeyboardInterrupt:
-        click.echo(
+        terminal.echo(
             f"\nStopped. {path} stays; run the same command again to go on with it.", err=True
         )
         sys.exit(130)
-    click.echo(f"Sent {receipt.asset.uri}")
+    terminal.echo(f"Sent {receipt.asset.uri}")
     if receipt.relation:
-        click.echo(receipt.relation)
+        terminal.echo(receipt.relation)
     if receipt.rejections:
-        click.echo(
+        terminal.echo(
             f"nwbdyn: The archive's validation rejects it: {'; '.join(receipt.rejections)}. "
             "Correct this and send it again with --overwrite --replace.",
             err=True,

@@ -68,7 +68,7 @@ def command(
         table = None if states is None else _states(fit, states, report)
         columns = None if by is None else [name.strip() for name in by.split(",")]
         page.write(fit, path, states=table, by=columns, overwrite=overwrite, report=report)
-    click.echo(str(path))
+    terminal.line(path)
 
 
 def _states(fit: "Fit", asked: str, report: Report) -> "pd.DataFrame":

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from nwbdyn import disclosure
 from nwbdyn.errors import DataError, NoActivityError, NwbdynError
+from nwbdyn.printable import printable
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Source
 from nwbdyn.runs import lock, run_directory
@@ -147,7 +148,7 @@ def attempt(job: Job, report: Report = silent) -> Outcome:
     except NwbdynError as error:
         return Outcome(uri, str(job.run), FAILED, str(error))
     except Exception as error:  # one session of many must not take the others with it
-        told.write_text(traceback.format_exc(), encoding="utf-8")
+        told.write_text(printable(traceback.format_exc(), lines=True), encoding="utf-8")
         first = str(error).partition("\n")[0]
         reason = f"{type(error).__name__}: {first} (a bug; its traceback is in {told})"
         return Outcome(uri, str(job.run), FAILED, reason)

@@ -236,7 +236,7 @@ def write_json(path: Path, name: str, value: Mapping[str, object]) -> None:
     """Write `value` as strict JSON: numbers that are not finite become null."""
     with replacing(path / name) as partial:
         text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
-        partial.write_text(text + "\n", encoding="utf-8")
+        partial.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def read_json(path: Path, name: str) -> dict[str, object]:
