@@ -26,6 +26,13 @@ def printable(text: str, *, lines: bool = False) -> str:
     )
 
 
+def folder_name(text: str, *, longest: int = 120) -> str:
+    """A text as one name in a folder: no separators, no control characters, not `.` or `..`."""
+    letters = (letter if _is_shown(letter) and letter not in "/\\" else "-" for letter in text)
+    name = "".join(letters)[:longest]
+    return name if name.strip(".") else "recording"
+
+
 def _is_shown(letter: str) -> bool:
     return letter in _JOINERS or unicodedata.category(letter) not in _ESCAPED
 

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from nwbdyn.errors import ResultsError
+from nwbdyn.printable import folder_name
 
 if TYPE_CHECKING:
     from pynwb import NWBFile
@@ -54,7 +55,7 @@ class Source:
     @property
     def name(self) -> str:
         """File name without folder and `.nwb`, for run directories and messages."""
-        return Path(self._last).name.removesuffix(".zarr").removesuffix(".nwb")
+        return folder_name(Path(self._last).name.removesuffix(".zarr").removesuffix(".nwb"))
 
     @property
     def _last(self) -> str:

@@ -9,6 +9,7 @@ from pynwb.file import Subject
 from nwbdyn import disclosure
 from nwbdyn.errors import ConfigError, ResultsError
 from nwbdyn.nwb.model_run import name_of
+from nwbdyn.printable import folder_name
 from nwbdyn.recording import Note
 from nwbdyn.runs.results import Fit
 
@@ -25,6 +26,7 @@ FIELDS = (
     "weight",
 )
 MODALITY = {"unit": "ecephys", "roi": "ophys"}
+LONGEST_LABEL = 50  # letters; a file name has three labels, and 255 bytes at most
 _NOT_IN_LABELS = "_*\\/<>:|\"'?%@;. "
 
 
@@ -134,4 +136,5 @@ def _time(text: str, what: str) -> datetime:
 
 def _label(text: str) -> str:
     """A label of a file name in the archive: no separators, no special characters."""
-    return "".join("-" if letter in _NOT_IN_LABELS else letter for letter in text)
+    label = "".join("-" if letter in _NOT_IN_LABELS else letter for letter in text)
+    return folder_name(label, longest=LONGEST_LABEL)

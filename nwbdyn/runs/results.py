@@ -177,7 +177,7 @@ def load(path: Path | str, *, recorded: bool = True) -> Fit:
     try:
         arrays = _read_arrays(path, () if recorded else ("/predictions/recorded",))
         return Fit(
-            model=asked["model"],
+            model=_model(asked["model"]),
             config=asked["config"],
             binning=asked["binning"],
             split=asked["split"],
@@ -203,6 +203,12 @@ def load(path: Path | str, *, recorded: bool = True) -> Fit:
 
 
 _SCORES = ("model", "baselines", "intervals")
+
+
+def _model(name: object) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"the model's name is {name!r}")
+    return name
 
 
 def _source(path: Path, stated: dict[str, Any]) -> Source:

@@ -30,10 +30,11 @@ import errno
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from nwbdyn import disclosure
@@ -175,9 +176,20 @@ def check_weights(path: Path) -> None:
 
 
 def sessions_in(path: Path) -> list[str]:
-    """Names of the recordings that share one model in the run `path`; none where it is of one."""
+    """Names of the recordings that share one model in the run `path`; none where it is of one.
+
+    Raises:
+        ResultsError: a name is not that of a folder in the run.
+    """
     sessions = read_json(path, CONFIG).get("sessions")
-    return list(sessions) if isinstance(sessions, dict) else []
+    names = list(sessions) if isinstance(sessions, dict) else []
+    for name in names:
+        if name in ("", ".", "..") or re.search(r"[/\\\0]", name) or PureWindowsPath(name).drive:
+            raise ResultsError(
+                f"{path / CONFIG} names the recording {name!r}, which is no folder in the run. Get "
+                "the run from whoever made it."
+            )
+    return names
 
 
 def _check_holds(path: Path, needed: tuple[str, ...]) -> None:

@@ -230,9 +230,8 @@ def _name_groups(axes: Axes, labels: list[str]) -> None:
 
 def _pair_matrix(mean: xr.DataArray, axes: Axes | None, *, high: float | None = None) -> Axes:
     matrix, types = mean.to_numpy(), mean["post_type"].to_numpy()
-    if axes is None:
-        side = min(1.4 + 0.5 * len(types), style.HALF)
-        axes = style.panels(size=(style.HALF, max(2.2, 0.85 * side)))[0]
+    side = min(1.4 + 0.5 * len(types), style.HALF)
+    axes = style.axes_or(axes, size=(style.HALF, max(2.2, 0.85 * side)))
     high = high or float(np.nanmax(np.abs(matrix))) or 1.0
     with style.house():
         axes.imshow(matrix, cmap=style.SIGNED, vmin=-high, vmax=high, aspect="auto")
