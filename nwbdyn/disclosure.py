@@ -96,9 +96,13 @@ def of_fit(fit: "Fit") -> "Fit":
         environment["asked"] = of_asked(asked)
     if isinstance(submission := metrics.get("submission"), Mapping):
         metrics["submission"] = of_asked(submission)
+    neurons, labels = fit.neurons, fit.neurons.cell_type_source
+    if labels is not None and _PATH.match(labels):  # a file, as earlier versions named it
+        neurons = replace(neurons, cell_type_source=file_name(labels))
     return replace(
         fit,
         source=of_source(fit.source),
+        neurons=neurons,
         binning=of_binning(fit.binning),
         metrics=metrics,
         environment=environment,
@@ -151,7 +155,8 @@ def _name_of(match: re.Match[str]) -> str:
 def _url_of(match: re.Match[str]) -> str:
     url, end = _trimmed(match[0])
     try:
-        shown = file_name(url) if url.lower().startswith("file:") else _without_secrets(url)
+        is_file = url.lower().startswith("file:")
+        shown = file_name(unquote(url[5:])) if is_file else _without_secrets(url)
     except ValueError:  # no URL after all
         shown = file_name(url)
     return f"{shown}{end}"

@@ -55,7 +55,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         | {"runs.lock", "runs.run_directory"},
         {"numpy", "pandas"},
     ),
-    "runs.asking": (set(), set()),
+    "runs.asking": ({"conditions"}, set()),
     "disclosure": (set(), set()),
     "inside": (WORDS, {"h5py"}),
     "runs.run_directory": (WORDS | {"disclosure", "runs.asking"}, set()),

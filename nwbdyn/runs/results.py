@@ -144,9 +144,9 @@ def write(fit: Fit, path: Path) -> None:
 
     from nwbdyn.runs import results_file
 
-    if fit.source.path is not None:
-        where = {"uri": fit.source.uri, "url": fit.source.url}
-        run_directory.write_json(path, run_directory.LOCAL, {"source": where})
+    local = _local(fit)
+    if local:
+        run_directory.write_json(path, run_directory.LOCAL, local)
     fit = disclosure.of_fit(fit)
     run_directory.write_json(path, run_directory.CONFIG, run_directory.stamped(_asked(fit)))
     run_directory.write_history(path, fit.history)
@@ -174,12 +174,15 @@ def load(path: Path | str, *, recorded: bool = True) -> Fit:
     asked: dict[str, Any] = run_directory.read_json(path, run_directory.CONFIG)
     provenance: dict[str, Any] = run_directory.read_json(path, run_directory.PROVENANCE)
     metrics: dict[str, Any] = run_directory.read_json(path, run_directory.METRICS)
+    local: dict[str, Any] = {}
+    if (path / run_directory.LOCAL).exists():
+        local = run_directory.read_json(path, run_directory.LOCAL)
     try:
         arrays = _read_arrays(path, () if recorded else ("/predictions/recorded",))
         return Fit(
             model=_model(asked["model"]),
             config=asked["config"],
-            binning=asked["binning"],
+            binning=_binning(asked["binning"], local),
             split=asked["split"],
             seed=asked["seed"],
             history=run_directory.read_history(path),
@@ -188,7 +191,7 @@ def load(path: Path | str, *, recorded: bool = True) -> Fit:
                 for key, value in metrics.items()
             },
             **arrays,
-            source=_source(path, provenance["source"]),
+            source=_source(provenance["source"], local),
             notes=tuple(Note(**note) for note in provenance["notes"]),
             session=provenance["session"],
             versions=provenance["versions"],
@@ -211,14 +214,32 @@ def _model(name: object) -> str:
     return name
 
 
-def _source(path: Path, stated: dict[str, Any]) -> Source:
+def _local(fit: Fit) -> dict[str, Any]:
+    """Where things lie on this disk: what local.json holds, and no other file."""
+    found: dict[str, Any] = {}
+    if fit.source.path is not None:
+        found["source"] = {"uri": fit.source.uri, "url": fit.source.url}
+    chosen: Any = fit.binning.get("chosen") or {}
+    if "cell_types" in chosen:
+        found["cell_types"] = chosen["cell_types"]
+    return found
+
+
+def _source(stated: dict[str, Any], local: dict[str, Any]) -> Source:
     """The source as provenance.json has it, and where it lies on this disk, where that is known."""
     source = Source(**stated)
-    if source.url or not (path / run_directory.LOCAL).exists():
+    if source.url or "source" not in local:
         return source
-    local: Any = run_directory.read_json(path, run_directory.LOCAL)
     uri, url = (str(local["source"][name]) for name in ("uri", "url"))
     return replace(source, uri=uri, url=url)
+
+
+def _binning(stated: dict[str, Any], local: dict[str, Any]) -> dict[str, Any]:
+    """The record of the binning, with where the file of cell types lies on this disk."""
+    chosen = stated.get("chosen") or {}
+    if "cell_types" not in chosen or "cell_types" not in local:
+        return stated
+    return {**stated, "chosen": {**chosen, "cell_types": str(local["cell_types"])}}
 
 
 def _asked(fit: Fit) -> dict[str, object]:
