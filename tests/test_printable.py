@@ -24,6 +24,7 @@ from nwbdyn.cli import main, terminal
 from nwbdyn.cli.cmd_inspect import page as inspect_page
 from nwbdyn.printable import printable
 from nwbdyn.progress import Progress
+from nwbdyn.recording import Note
 from nwbdyn.report import figures, page
 
 CLEAR, TITLE, C1, TURNED = "\x1b[2J", "\x1b]0;own\x07", "\x9b31m", "\u202etxt.exe\u2066"
@@ -220,6 +221,38 @@ def test_a_page_is_made_whatever_a_cell_type_is_called(fitted, name):
     assert not commands_in(html.replace("\t", " "))
     shown = printable(name).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     assert shown in re.sub(r"\s+", " ", html)
+
+
+MARKUP = [
+    "<script>alert(1)</script>",
+    "</script><script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    '" onmouseover="alert(1)',
+    "{{ 7 * 7 }}{% raw %}",
+    "]]><svg onload=alert(1)>",
+    "--><b>",
+]
+
+
+@pytest.mark.parametrize("name", MARKUP)
+def test_names_are_no_markup_in_a_page(fitted, name):
+    fit = nwbdyn.load(fitted[0])
+    table = fit.neurons.table.assign(cell_type=[name, "Sst"] * 4)
+    neurons = replace(fit.neurons, table=table, cell_type_source=name)
+    fit = replace(
+        fit,
+        neurons=neurons,
+        connectivity=replace(fit.connectivity, neurons=neurons),
+        predictions=replace(fit.predictions, neurons=neurons),
+        session={**fit.session, "session_id": name, "subject": {"subject_id": name}},
+        source=replace(fit.source, uri=f"dandi:000001/{name}"),
+        notes=(Note(name, name, name),),
+    )
+    html = page.render(fit)
+    for raw in ("<script>alert", "<img src=x", "<svg onload", '" onmouseover="', "--><b>"):
+        assert raw not in html
+    skipped = html.partition("What was skipped")[2].partition("</section>")[0]
+    assert "49" not in skipped
 
 
 def test_labels_are_literal_on_axes_of_others(source):
