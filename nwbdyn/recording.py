@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from nwbdyn.errors import ResultsError
+from nwbdyn.printable import folder_name
 
 if TYPE_CHECKING:
     from pynwb import NWBFile
@@ -30,7 +31,8 @@ class Source:
     """Where a recording came from, precise enough to fetch the same bytes again."""
 
     uri: str  # what a person can type again: "dandi:000140@0.220113.0408/…nwb", a path, "sample:…"
-    url: str  # where the bytes are: https:// or file://; never a presigned URL
+    url: str  # where the bytes are: https:// or file://; never a presigned URL; "" in what is
+    # exported, where they lie on somebody's disk
     dandiset_id: str | None = None
     version: str | None = None
     asset_path: str | None = None
@@ -48,14 +50,16 @@ class Source:
     @property
     def is_zarr(self) -> bool:
         """Whether it is a Zarr store, a folder of objects, instead of a file."""
-        last = self.asset_path or unquote(urlsplit(self.url).path)
-        return last.rstrip("/").lower().endswith(".zarr")
+        return self._last.rstrip("/").lower().endswith(".zarr")
 
     @property
     def name(self) -> str:
         """File name without folder and `.nwb`, for run directories and messages."""
-        last = self.asset_path or unquote(urlsplit(self.url).path)
-        return Path(last).name.removesuffix(".zarr").removesuffix(".nwb")
+        return folder_name(Path(self._last).name.removesuffix(".zarr").removesuffix(".nwb"))
+
+    @property
+    def _last(self) -> str:
+        return self.asset_path or unquote(urlsplit(self.url).path) or self.uri
 
 
 class LazyArray:

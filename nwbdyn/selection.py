@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nwbdyn import observation
-from nwbdyn.errors import ConfigError, DataError
+from nwbdyn import conditions, observation
+from nwbdyn.conditions import Condition
+from nwbdyn.errors import DataError
 from nwbdyn.recording import Array, LazyArray, Note, Recording, SpikeTimes, Traces
 
 
@@ -21,15 +22,16 @@ def where(recording: Recording, condition: str) -> Recording:
 
     Args:
         recording: open; the result shares its file.
-        condition: in terms of the neurons' columns, as `pandas.DataFrame.query` takes it, for
+        condition: in terms of the neurons' columns, in the grammar of `nwbdyn.conditions`, for
             example "quality == 'good' and firing_rate > 0.5". Unknown values (NaN) do not hold.
 
     Raises:
-        ConfigError: the condition cannot be understood, or is not true or false per neuron.
+        ConfigError: the condition is not in the grammar, or is not true or false per neuron.
         DataError: no neuron is left.
     """
     neurons = recording.neurons
-    rows = np.flatnonzero(_holds(_with_rates(recording, condition), condition))
+    parsed = conditions.parse(condition, columns=list(map(str, neurons.table.columns)))
+    rows = np.flatnonzero(conditions.holds(parsed, _with_rates(recording, parsed)))
     if not len(rows):
         raise DataError(
             f"None of the {len(neurons)} neurons satisfies {condition!r}. "
@@ -61,18 +63,18 @@ def _joined(before: str | None, condition: str) -> str:
     return condition if before is None else f"({before}) and ({condition})"
 
 
-def _with_rates(recording: Recording, condition: str) -> pd.DataFrame:
+def _with_rates(recording: Recording, condition: Condition) -> pd.DataFrame:
     """The neurons' table, with what the condition names and spikes tell."""
     table, spikes = recording.neurons.table, recording.activity
     if not isinstance(spikes, SpikeTimes):
         return table
     counts = np.diff(spikes.index, prepend=0)
-    if "num_spikes" in condition and "num_spikes" not in table:
+    if "num_spikes" in condition.columns and "num_spikes" not in table:
         table = table.assign(num_spikes=counts)
-    if "firing_rate" in condition and "firing_rate" not in table:
+    if "firing_rate" in condition.columns and "firing_rate" not in table:
         table = table.assign(firing_rate=counts / _seconds(spikes, counts))
     for name, values in observation.columns(spikes).items():
-        if name in condition and name not in table:
+        if name in condition.columns and name not in table:
             table = table.assign(**{name: values})
     return table
 
@@ -92,26 +94,6 @@ def _seconds(spikes: SpikeTimes, counts: np.ndarray) -> float | np.ndarray:
     first = min((spikes.times[int(ends[unit])] for unit in spoken), default=0.0)
     last = max((spikes.times[int(ends[unit + 1]) - 1] for unit in spoken), default=np.nan)
     return float(last - first)
-
-
-def _holds(table: pd.DataFrame, condition: str) -> np.ndarray:
-    try:
-        held = table.eval(condition, engine="python")
-    except (NameError, SyntaxError, ValueError, TypeError, AttributeError, KeyError) as error:
-        raise ConfigError(
-            f"The condition {condition!r} cannot be used ({getattr(error, 'msg', error)}). "
-            f"{_asked_for(table)}"
-        ) from error
-    if not isinstance(held, pd.Series) or not pd.api.types.is_bool_dtype(held):
-        raise ConfigError(
-            f"The condition {condition!r} is not true or false for each neuron. {_asked_for(table)}"
-        )
-    return held.fillna(False).to_numpy(dtype=bool)
-
-
-def _asked_for(table: pd.DataFrame) -> str:
-    has = ", ".join(map(str, table.columns))
-    return f'Compare columns with values, as in "{table.columns[0]} != 3"; there are: {has}.'
 
 
 def _units(spikes: SpikeTimes, rows: np.ndarray) -> SpikeTimes:

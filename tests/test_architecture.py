@@ -13,12 +13,13 @@ PACKAGE = Path(nwbdyn.__file__).parent
 HEAVY = {"torch", "pynwb", "hdmf", "h5py", "dandi", "pandas", "scipy", "sklearn", "matplotlib"}
 
 # room -> what it may import at module level, from nwbdyn and from elsewhere
-WORDS = {"errors", "progress"}
+WORDS = {"errors", "printable", "progress"}
 RECORDING = WORDS | {"recording"}
 CLOCKS = {"observation", "trains", "trial_clock"}
 DATA = {"tensors.binning", "nlb", "tensors.splits", "tensors.windows"}
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "errors": (set(), set()),
+    "printable": (set(), set()),
     "progress": (set(), set()),
     "recording": (WORDS, {"numpy", "pandas"}),
     "metrics": (WORDS, {"numpy", "pandas", "scipy"}),
@@ -59,13 +60,16 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "runs.results": (
         RECORDING
-        | {"optional", "connectivity", "tensors.splits", "runs.lock", "runs.run_directory"},
+        | {"connectivity", "disclosure", "optional", "tensors.splits"}
+        | {"runs.lock", "runs.run_directory"},
         {"numpy", "pandas"},
     ),
-    "runs.asking": (set(), set()),
-    "runs.run_directory": (WORDS | {"runs.asking"}, set()),
+    "runs.asking": ({"conditions"}, set()),
+    "disclosure": (set(), set()),
+    "inside": (WORDS, {"h5py"}),
+    "runs.run_directory": (WORDS | {"disclosure", "runs.asking"}, set()),
     "runs.lock": (WORDS | {"runs.run_directory"}, set()),
-    "runs.results_file": ({"runs.run_directory"}, {"numpy", "pandas", "h5py"}),
+    "runs.results_file": ({"inside", "runs.run_directory"}, {"numpy", "pandas", "h5py"}),
     "simulate": (RECORDING | {"metrics", "simulate"}, {"numpy", "pandas", "scipy"}),
     "archive": (RECORDING, set()),
     "streaming": (RECORDING | {"archive", "cache"}, {"requests", "urllib3"}),
@@ -75,7 +79,9 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         set(),
     ),
     "slim": (
-        RECORDING | {"__version__", "archive", "nwb", "opening", "runs.run_directory", "streaming"},
+        RECORDING
+        | {"__version__", "archive", "disclosure", "nwb", "opening", "runs.run_directory"}
+        | {"streaming"},
         {"numpy", "h5py"},
     ),
     "zarr": (RECORDING | {"archive", "streaming"}, {"numpy", "numcodecs", "requests", "urllib3"}),
@@ -89,6 +95,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "exportable",
             "observation",
             "trains",
+            "disclosure",
+            "inside",
             "nwb",
             "runs.results",
             "runs.run_directory",
@@ -177,11 +185,13 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         RECORDING | {"models", "learning.problem", "learning.training", "trains"},
         {"numpy", "torch"},
     ),
-    "many.scaling": (RECORDING | {"runs.lock", "runs.run_directory"}, set()),
+    "many.scaling": (RECORDING | {"disclosure", "runs.lock", "runs.run_directory"}, set()),
     "many.space": (WORDS, {"numpy"}),
     "scoring.verdict": (set(), set()),
-    "runs.sharing": (RECORDING | {"archive"}, set()),
-    "selection": (RECORDING | {"observation"}, {"numpy", "pandas"}),
+    "runs.sharing": (RECORDING | {"archive", "disclosure"}, set()),
+    "runs.locating": (RECORDING | {"archive", "disclosure", "nwb", "runs.results"}, set()),
+    "conditions": (WORDS, {"numpy", "pandas"}),
+    "selection": (RECORDING | {"conditions", "observation"}, {"numpy", "pandas"}),
 }
 ANYTHING = {
     "cli",
@@ -248,6 +258,17 @@ def test_a_room_imports_only_what_the_design_allows(path):
             assert not rest or known & (own | {room}), f"{path.name} imports {name}"
         elif first not in sys.stdlib_module_names:
             assert first in third_party, f"{path.name} imports {name}"
+
+
+def test_texts_go_out_at_one_place_only():
+    for path in FILES:
+        calls = [
+            f"{ast.unparse(node.func)} in {path.name}, line {node.lineno}"
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Call)
+            and ast.unparse(node.func) in ("print", "click.echo", "click.secho", "sys.stderr.write")
+        ]
+        assert path.name == "terminal.py" or not calls
 
 
 def test_a_model_knows_nothing_but_tensors():

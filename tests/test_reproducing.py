@@ -134,6 +134,7 @@ def test_a_source_that_has_moved_is_asked_for(folder, tmp_path):
         record = file["processing/population_dynamics"][run_names(path)[0]]["source"]
         gone = tmp_path / "gone.nwb"
         record.attrs.update(uri=str(gone), url=gone.as_uri())
+    (tmp_path / "lab.nwb").unlink()
     with pytest.raises(ResultsError, match=r"gone\.nwb.*say where it is now with --source"):
         nwbdyn.reproduce(path)
 

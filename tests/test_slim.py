@@ -273,7 +273,7 @@ def test_what_was_left_out_is_listed(lab, tmp_path):
 
 def test_opened_again_it_stands_for_its_source(lab, copy):
     with nwbdyn.open(str(lab)) as whole, nwbdyn.open(str(copy)) as part:
-        assert part.source.uri == whole.source.uri == str(lab)
+        assert (part.source.uri, part.source.digest) == (str(copy), whole.source.digest)
         assert part.source.digest == whole.source.digest
         assert part.source.path == copy
         (note,) = [note for note in part.notes if note.code == "slim-copy"]
@@ -291,7 +291,7 @@ def test_a_slim_copy_of_a_slim_copy_stands_for_the_first(lab, copy, tmp_path):
     again = fetched(copy, tmp_path)
     assert again.path.read_bytes() == copy.read_bytes()
     with nwbdyn.open(str(again.path)) as recording:
-        assert recording.source.uri == str(lab)
+        assert recording.source.name == "sub-m1_ses-1"
 
 
 REAL = (

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 from nwbdyn.archive import addresses, assets, local
+from nwbdyn.archive.access import Access, access
+from nwbdyn.archive.addresses import is_address
 from nwbdyn.archive.assets import content_url
 from nwbdyn.archive.drafts import (
     Draft,
     default_asset_path,
     draft,
-    is_embargoed,
     rejections,
     relate,
     upload,
@@ -25,12 +26,14 @@ from nwbdyn.errors import AddressError
 from nwbdyn.recording import Source
 
 __all__ = [
+    "Access",
     "Draft",
+    "access",
     "content_url",
     "default_asset_path",
     "download",
     "draft",
-    "is_embargoed",
+    "is_address",
     "rejections",
     "relate",
     "resolve",

@@ -51,6 +51,14 @@ def is_sample(text: str) -> bool:
     return text.lower().startswith("sample:")
 
 
+def is_address(text: str) -> bool:
+    """True for everything but a path on this disk."""
+    try:
+        return is_sample(text) or is_url(text) or parse_dandi(text) is not None
+    except AddressError:  # of that form, and wrong
+        return True
+
+
 def is_url(text: str) -> bool:
     """True for http and https."""
     return text.lower().startswith(("http://", "https://"))

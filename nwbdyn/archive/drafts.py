@@ -45,17 +45,6 @@ def draft(dandiset: str, *, instance: str | None = None) -> Draft:
         return Draft(dandiset_id, found.embargo_status.value != "OPEN")
 
 
-def is_embargoed(source: Source) -> bool:
-    """Whether a recording comes from a dandiset that is not open to everybody now.
-
-    Raises:
-        AddressError, ArchiveError: the archive does not say.
-    """
-    if source.dandiset_id is None:
-        return False
-    return draft(source.dandiset_id, instance=source.instance).embargoed
-
-
 def upload(
     path: Path,
     dandiset: str,

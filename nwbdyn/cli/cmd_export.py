@@ -52,6 +52,11 @@ Examples:
     is_flag=True,
     help="With --upload: results of embargoed data may go to an open dandiset.",
 )
+@click.option(
+    "--allow-unknown-access",
+    is_flag=True,
+    help="With --upload: likewise where no archive says who may see the data.",
+)
 @options.instance
 @options.quiet
 @click.pass_context
@@ -69,6 +74,7 @@ def command(
     dry_run: bool,
     replace: bool,
     allow_embargoed: bool,
+    allow_unknown_access: bool,
     instance: str | None,
     quiet: bool,
 ) -> None:
@@ -79,10 +85,11 @@ def command(
     with the file that is there.
     """
     if upload is None:
-        for name in ("dry_run", "replace", "allow_embargoed"):
+        for name in ("dry_run", "replace", "allow_embargoed", "allow_unknown_access"):
             if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
                 raise click.UsageError(
-                    "--dry-run, --send, --replace and --allow-embargoed go with --upload dandi:ID."
+                    "--dry-run, --send, --replace, --allow-embargoed and --allow-unknown-access go "
+                    "with --upload dandi:ID."
                 )
     from nwbdyn.nwb.write import default_path, export, is_exported
     from nwbdyn.runs.results import load
@@ -95,7 +102,13 @@ def command(
         from nwbdyn.runs import sharing
 
         archive.default_asset_path(path)  # raises where the name has no place in an archive
-        sharing.check_place(upload, fit.source, instance=instance, allow_embargoed=allow_embargoed)
+        sharing.check_place(
+            upload,
+            fit.source,
+            instance=instance,
+            allow_embargoed=allow_embargoed,
+            allow_unknown_access=allow_unknown_access,
+        )
     plain = not (overwrite or dense) and precision == FLOATS[0]
     if upload is not None and plain and is_exported(fit, path, given):
         terminal.say(f"{path} holds these results already; it is taken as it is.", quiet=quiet)
@@ -112,7 +125,7 @@ def command(
                 overwrite=overwrite,
                 report=report,
             )
-    click.echo(str(path))
+    terminal.line(path)
     if upload is not None:
         _upload(fit, path, upload, instance=instance, dry_run=dry_run, replace=replace, quiet=quiet)
 
@@ -134,7 +147,7 @@ def _upload(
             parcel = sharing.pack(path, upload, report=report)
             place = f"{parcel.dandiset}/{parcel.asset_path} ({terminal.size(parcel.size)})"
             if dry_run:
-                click.echo(
+                terminal.echo(
                     f"Would send {place}. The checks found no problem; add --send to send it."
                 )
                 return
@@ -142,15 +155,15 @@ def _upload(
                 parcel, fit.source, instance=instance, replace=replace, report=report
             )
     except KeyboardInterrupt:
-        click.echo(
+        terminal.echo(
             f"\nStopped. {path} stays; run the same command again to go on with it.", err=True
         )
         sys.exit(130)
-    click.echo(f"Sent {receipt.asset.uri}")
+    terminal.echo(f"Sent {receipt.asset.uri}")
     if receipt.relation:
-        click.echo(receipt.relation)
+        terminal.echo(receipt.relation)
     if receipt.rejections:
-        click.echo(
+        terminal.echo(
             f"nwbdyn: The archive's validation rejects it: {'; '.join(receipt.rejections)}. "
             "Correct this and send it again with --overwrite --replace.",
             err=True,

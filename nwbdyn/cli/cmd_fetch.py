@@ -64,7 +64,7 @@ def command(
             fetched = slim.fetch(source, output, full=full, report=report)
             if fetched.left_out:
                 terminal.say(_what_was_left_out(fetched), quiet=quiet)
-            click.echo(str(fetched.path))
+            terminal.line(fetched.path)
 
 
 def _what_was_left_out(fetched: "Fetched") -> str:

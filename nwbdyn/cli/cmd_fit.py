@@ -226,7 +226,7 @@ def command(
         if not run.exists():
             raise
         again = _command_line(resume=True)
-        click.echo(f"\nStopped. What was done is in {run}; go on with:\n  {again}", err=True)
+        terminal.echo(f"\nStopped. What was done is in {run}; go on with:\n  {again}", err=True)
         sys.exit(130)
     if not speaks:
         return
@@ -238,11 +238,11 @@ def command(
             for name in run_directory.sessions_in(run)
         }
         terminal.say(scoreboard.of_joint(table, model, swept=swept, each=each), quiet=quiet)
-        click.echo(str(run))
+        terminal.line(run)
         return
     if several:
         terminal.say(scoreboard.of_outcomes(outcomes), quiet=quiet)
-        click.echo(str(run))
+        terminal.line(run)
         statuses = {outcome.status for outcome in outcomes}
         if scaling.FITTED not in statuses:
             sys.exit(1)
@@ -250,7 +250,7 @@ def command(
             sys.exit(EXIT_SOME_FAILED)
         return
     terminal.say(scoreboard.of_fit(load(run)), quiet=quiet)
-    click.echo(str(run))
+    terminal.line(run)
 
 
 def _check_joint(choices: dict[str, Any]) -> None:

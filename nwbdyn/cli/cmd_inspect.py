@@ -10,6 +10,7 @@ import click
 
 from nwbdyn.cli import options, terminal
 from nwbdyn.errors import ConfigError, DataError, NoActivityError, NwbdynError
+from nwbdyn.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,11 +88,11 @@ def command(
             summaries.append(summary)
             fitted_with.append(able)
     if as_json:
-        click.echo(json.dumps(summaries[0] if len(summaries) == 1 else summaries, indent=2))
+        terminal.echo(json.dumps(summaries[0] if len(summaries) == 1 else summaries, indent=2))
     else:
         pages = [page(summary) for summary in summaries]
         pages += [overview.table(summaries, fitted_with)] if len(sources) > 1 else []
-        click.echo("\n\n".join(pages))
+        terminal.echo("\n\n".join(pages))
     if not any("neurons" in summary for summary in summaries):
         sys.exit(1)
     if any("error" in summary for summary in summaries):
@@ -101,7 +102,8 @@ def command(
 def page(summary: dict[str, Any]) -> str:
     """The page for one recording, at most 80 columns wide."""
     source = summary["source"]
-    lines = [str(source["uri"]), "=" * min(len(str(source["uri"])), terminal.WIDTH)]
+    title = printable(str(source["uri"]))
+    lines = [title, "=" * min(len(title), terminal.WIDTH)]
     if reason := summary.get("error") or summary.get("skipped"):
         return "\n".join([*lines, *textwrap.wrap(reason, terminal.WIDTH, break_on_hyphens=False)])
     from nwbdyn.recording import Note
@@ -128,7 +130,7 @@ def page(summary: dict[str, Any]) -> str:
     if summary["fit"] is None:
         lines += ["", *textwrap.wrap(_why_no_fit(summary), terminal.WIDTH)]
     else:
-        lines += ["", "Fit it:", f"  {summary['fit']}"]
+        lines += ["", "Fit it:", f"  {printable(summary['fit'])}"]
     return "\n".join(lines)
 
 

@@ -69,7 +69,7 @@ def command(
             seed=seed,
             report=report,
         )
-    click.echo(_table(found))
+    terminal.echo(_table(found))
     terminal.say(_sentences(found, shuffles), quiet=quiet)
 
 

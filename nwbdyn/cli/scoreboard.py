@@ -7,6 +7,7 @@ from typing import Any
 
 from nwbdyn.cli import terminal
 from nwbdyn.many.scaling import FITTED, Outcome
+from nwbdyn.printable import printable
 from nwbdyn.runs.results import Fit
 from nwbdyn.scoring import verdict
 
@@ -222,7 +223,7 @@ def of_outcomes(outcomes: Sequence[Outcome]) -> str:
     header = ("session", "status", "metric", "model", "best baseline", "its score")
     lines.append(terminal.table(header, rows))
     lines += [
-        f"{outcome.status}: {outcome.uri}: {outcome.reason}"
+        printable(f"{outcome.status}: {outcome.uri}: {outcome.reason}")
         for outcome in outcomes
         if outcome.status != FITTED
     ]

@@ -1,4 +1,7 @@
-"""What a person sees while waiting and at the end: progress on stderr, tables on stdout."""
+"""What a person sees while waiting and at the end: progress on stderr, tables on stdout.
+
+Every text for a terminal goes out here, with control characters of names in it written out.
+"""
 
 import json
 import logging
@@ -6,13 +9,17 @@ import math
 import sys
 import textwrap
 import time
+import traceback
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from nwbdyn.printable import printable
 from nwbdyn.progress import Progress, Report, silent
 
 if TYPE_CHECKING:
@@ -24,6 +31,51 @@ WIDTH = 80  # columns; tables fit an ordinary terminal and a log file alike
 LOG_FORMAT = "nwbdyn.log_format"  # where the choice of `--log-format` lies in click's context
 SECONDS_BETWEEN = 1.0  # lines of one stage in a log, but for its end
 _BYTES = ("B", "KB", "MB", "GB", "TB")
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Lines on stdout, or on stderr; control characters other than their ends are written out."""
+    click.echo(printable(text, lines=True), err=err)
+
+
+def line(text: object, *, err: bool = False) -> None:
+    """One line, whatever is in the text."""
+    click.echo(printable(str(text)), err=err)
+
+
+def say(text: str = "", *, quiet: bool = False) -> None:
+    """Lines on stdout, unless the person asked for quiet."""
+    if not quiet:
+        echo(text)
+
+
+class _Log(logging.Handler):
+    """What shows the messages of logs that nobody has configured."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            echo(self.format(record), err=True)
+        except Exception:  # as every handler does
+            self.handleError(record)
+
+
+def guard() -> None:
+    """Write out control characters in logs, warnings and tracebacks of this process, too."""
+    if isinstance(logging.lastResort, _Log):
+        return
+    logging.lastResort = _Log(logging.WARNING)
+    shown = warnings.formatwarning
+
+    def one_warning(*what: Any, **more: Any) -> str:
+        return printable(shown(*what, **more), lines=True)
+
+    def one_traceback(
+        kind: type[BaseException], error: BaseException, frames: TracebackType | None
+    ) -> None:
+        echo("".join(traceback.format_exception(kind, error, frames)).rstrip("\n"), err=True)
+
+    warnings.formatwarning = one_warning
+    sys.excepthook = one_traceback
 
 
 def size(num_bytes: float | None) -> str:
@@ -55,7 +107,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, wide: int = 0
 
     The first column is aligned left, columns of numbers right.
     """
-    cells = [list(header), *(list(row) for row in rows)]
+    cells = [[printable(text) for text in row] for row in (header, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     spare = WIDTH - sum(widths) - 2 * (len(widths) - 1)
     if spare < 0:
@@ -146,10 +198,10 @@ def bars(console: "Console") -> Iterator[Report]:
 
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=8),
-        TextColumn("{task.fields[amount]}"),
-        TextColumn("[dim]{task.fields[detail]}"),
+        TextColumn("{task.fields[amount]}", markup=False),
+        TextColumn("{task.fields[detail]}", style="dim", markup=False),
     )
     with Bars(*columns, console=console, transient=True) as drawn:
         tasks: dict[str, object] = {}
@@ -157,7 +209,7 @@ def bars(console: "Console") -> Iterator[Report]:
         def report(progress: Progress) -> None:
             task = tasks.get(progress.stage)
             if task is None:
-                task = drawn.add_task(progress.stage, amount="", detail="")
+                task = drawn.add_task(printable(progress.stage), amount="", detail="")
                 tasks[progress.stage] = task
             drawn.update(
                 task,  # type: ignore[arg-type]
@@ -185,7 +237,7 @@ def _said(name: str, value: float | str) -> str:
     if name == "seconds left" and isinstance(value, float):
         return f"{duration(value)} left"
     name = {"validation": "val"}.get(name, name)
-    return f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+    return printable(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}")
 
 
 def attention(notes: "Iterable[Note]") -> list[str]:
@@ -200,7 +252,7 @@ def attention(notes: "Iterable[Note]") -> list[str]:
 def note_lines(note: "Note") -> list[str]:
     """A note, indented and wrapped."""
     return textwrap.wrap(
-        str(note),
+        printable(str(note)),
         WIDTH,
         initial_indent="  ",
         subsequent_indent="    ",
@@ -208,7 +260,7 @@ def note_lines(note: "Note") -> list[str]:
     )
 
 
-class _Log(logging.Handler):
+class _Warnings(logging.Handler):
     """Warnings of the library on stderr, wrapped; as JSON lines where progress is JSON, too."""
 
     def __init__(self, *, as_json: bool) -> None:
@@ -216,11 +268,11 @@ class _Log(logging.Handler):
         self._as_json = as_json
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
+        text = printable(record.getMessage())
         if self._as_json:
-            click.echo(json.dumps({"time": _now(), "warning": text}), err=True)
+            echo(json.dumps({"time": _now(), "warning": text}), err=True)
         else:
-            click.echo(textwrap.fill(text, WIDTH, break_on_hyphens=False), err=True)
+            echo(textwrap.fill(text, WIDTH, break_on_hyphens=False), err=True)
 
 
 @contextmanager
@@ -228,15 +280,9 @@ def warnings_on_stderr() -> Iterator[None]:
     """Show what the library logs as a warning while a verb works, with --quiet, too."""
     context = click.get_current_context(silent=True)
     as_json = context is not None and context.meta.get(LOG_FORMAT) == "jsonl"
-    log, handler = logging.getLogger("nwbdyn"), _Log(as_json=as_json)
+    log, handler = logging.getLogger("nwbdyn"), _Warnings(as_json=as_json)
     log.addHandler(handler)
     try:
         yield
     finally:
         log.removeHandler(handler)
-
-
-def say(text: str = "", *, quiet: bool = False) -> None:
-    """A line on stdout, unless the person asked for quiet."""
-    if not quiet:
-        click.echo(text)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nwbdyn import exportable
+from nwbdyn import disclosure, exportable
 from nwbdyn.errors import ConfigError
 from nwbdyn.fitting import device_called, opened
 from nwbdyn.learning import adopting, comparing, distributed, influence, members, readout
@@ -273,7 +273,7 @@ def _write(
     if compared:
         table["comparators"] = comparing.over_sessions(compared)
     table["seeds_agree"] = {name: _seeds_agree(fitted) for name, fitted in fits.items()}
-    run_directory.write_json(run, run_directory.METRICS, table)
+    run_directory.write_json(run, run_directory.METRICS, disclosure.of_value(table))
 
 
 def _seeds_agree(fitted: Fit) -> float | None:

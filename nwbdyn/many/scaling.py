@@ -13,7 +13,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
+from nwbdyn import disclosure
 from nwbdyn.errors import DataError, NoActivityError, NwbdynError
+from nwbdyn.printable import printable
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Note, Source
 from nwbdyn.runs import lock, run_directory
@@ -111,7 +113,7 @@ def fit_each(
         jobs = []
         for session, name in zip(sessions, run_names(sessions), strict=True):
             folder = run / name
-            if str(folder) in earlier and _is_kept(session, folder):
+            if folder.name in earlier and _is_kept(session, folder):
                 outcomes[str(folder)] = replace(_fitted(session, folder), asked=asked)
                 continue
             again = {"resume": resume and run_directory.is_started(folder)}
@@ -122,13 +124,13 @@ def fit_each(
             outcomes[outcome.run] = replace(outcome, asked=asked)
             _write(
                 run / run_directory.SUMMARY,
-                [asdict(outcomes[name]) for name in order if name in outcomes],
+                [_row(outcomes[name]) for name in order if name in outcomes],
             )
             report(Progress("recordings", len(outcomes), len(order), "fits"))
 
         (engine or Here(report)).fit_each(jobs, run, told)
         found = [outcomes[name] for name in order]
-        _write(run / run_directory.SUMMARY, [asdict(outcome) for outcome in found])
+        _write(run / run_directory.SUMMARY, [_row(outcome) for outcome in found])
         return found
 
 
@@ -147,7 +149,7 @@ def attempt(job: Job, report: Report = silent) -> Outcome:
     except NwbdynError as error:
         return Outcome(uri, str(job.run), FAILED, str(error))
     except Exception as error:  # one session of many must not take the others with it
-        told.write_text(traceback.format_exc(), encoding="utf-8")
+        told.write_text(printable(traceback.format_exc(), lines=True), encoding="utf-8")
         first = str(error).partition("\n")[0]
         reason = f"{type(error).__name__}: {first} (a bug; its traceback is in {told})"
         return Outcome(uri, str(job.run), FAILED, reason)
@@ -208,11 +210,21 @@ def _digest(choices: Mapping[str, object]) -> str:
 
 
 def _earlier(run: Path, asked: str) -> set[str]:
-    """Run directories that an earlier call with the same choices has finished."""
+    """Names of the run directories that an earlier call with the same choices has finished."""
     if not (run / run_directory.SUMMARY).exists():
         return set()
     rows = json.loads((run / run_directory.SUMMARY).read_text(encoding="utf-8"))
-    return {row["run"] for row in rows if row["status"] == FITTED and row.get("asked") == asked}
+    done = (row for row in rows if row["status"] == FITTED and row.get("asked") == asked)
+    return {Path(row["run"]).name for row in done}
+
+
+def _row(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as summary.json lists it, without where things lie on this disk."""
+    return asdict(outcome) | {
+        "uri": disclosure.of_uri(outcome.uri),
+        "run": Path(outcome.run).name,
+        "reason": disclosure.of_text(outcome.reason),
+    }
 
 
 def _is_kept(session: Session, folder: Path) -> bool:
@@ -223,7 +235,8 @@ def _is_kept(session: Session, folder: Path) -> bool:
         return False
     source = with_digest(session[0])
     written: Any = run_directory.read_json(folder, run_directory.CONFIG)
-    return bool(written["source"] == {"uri": source.uri, "digest": source.digest})
+    before = disclosure.of_asked(written)["source"]
+    return bool(before == {"uri": disclosure.of_uri(source.uri), "digest": source.digest})
 
 
 def _write(path: Path, content: object) -> None:

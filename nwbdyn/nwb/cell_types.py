@@ -101,7 +101,7 @@ def from_file(neurons: Neurons, path: Path) -> Neurons:
     given = ids.map(table.set_index("id")["cell_type"])
     before = neurons.table.get("cell_type", "")
     labelled = _labelled(neurons, given.fillna(before).tolist(), "")
-    return replace(labelled, cell_type_source=str(path))
+    return replace(labelled, cell_type_source=path.name)
 
 
 def find_column(table: pd.DataFrame) -> str | None:

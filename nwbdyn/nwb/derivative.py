@@ -6,9 +6,10 @@ from datetime import datetime
 from pynwb import NWBFile
 from pynwb.file import Subject
 
-from nwbdyn import exportable
+from nwbdyn import disclosure, exportable
 from nwbdyn.errors import ConfigError
 from nwbdyn.nwb.model_run import name_of
+from nwbdyn.printable import folder_name
 from nwbdyn.recording import Note
 from nwbdyn.runs.results import Fit
 
@@ -25,6 +26,7 @@ FIELDS = (
     "weight",
 )
 MODALITY = {"unit": "ecephys", "roi": "ophys"}
+LONGEST_LABEL = 50  # letters; a file name has three labels, and 255 bytes at most
 _NOT_IN_LABELS = "_*\\/<>:|\"'?%@;. "
 
 
@@ -54,7 +56,8 @@ def new_file(fit: Fit, subject: Mapping[str, str]) -> tuple[NWBFile, tuple[Note,
         subject=Subject(**fields) if fields else None,
         was_generated_by=[["nwbdyn", fit.versions.get("nwbdyn", "unknown")]],
         source_script=None,
-        notes=f"Results of {fit.model} fitted to {fit.source.uri}. The recording is not in here.",
+        notes=f"Results of {fit.model} fitted to {disclosure.of_uri(fit.source.uri)}. "
+        "The recording is not in here.",
     )
     return nwbfile, notes
 
@@ -118,4 +121,5 @@ def _session(fit: Fit, name: str) -> str:
 
 def _label(text: str) -> str:
     """A label of a file name in the archive: no separators, no special characters."""
-    return "".join("-" if letter in _NOT_IN_LABELS else letter for letter in text)
+    label = "".join("-" if letter in _NOT_IN_LABELS else letter for letter in text)
+    return folder_name(label, longest=LONGEST_LABEL)

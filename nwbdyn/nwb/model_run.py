@@ -10,6 +10,7 @@ import numpy as np
 from ndx_population_dynamics import ModelRun, RunMetrics, RunSource
 from pynwb.epoch import TimeIntervals
 
+from nwbdyn import disclosure
 from nwbdyn.recording import Note, Source
 from nwbdyn.runs.results import Fit, Predictions
 from nwbdyn.tensors.splits import SPLITS
@@ -17,10 +18,9 @@ from nwbdyn.tensors.splits import SPLITS
 
 def name_of(fit: Fit) -> str:
     """The model's name and 8 hex digits that differ between fits; names every object of a fit."""
+    source, binning = disclosure.of_source(fit.source), disclosure.of_binning(fit.binning)
     digest = hashlib.sha256(
-        _json(
-            [fit.model, fit.config, fit.binning, fit.split, fit.seed, asdict(fit.source)]
-        ).encode()
+        _json([fit.model, fit.config, binning, fit.split, fit.seed, asdict(source)]).encode()
     )
     digest.update(np.ascontiguousarray(fit.predictions.values).data)
     return f"{fit.model}-{digest.hexdigest()[:8]}"
@@ -36,6 +36,7 @@ def model_run(fit: Fit, *, notes: tuple[Note, ...] = ()) -> ModelRun:
         "fit_time": fit.environment.get("fitted_at"),
         "checkpoint_digest": _digest(fit.weights),
     }
+    fit = disclosure.of_fit(fit)
     scores = metrics(fit)
     return ModelRun(
         name=name_of(fit),
@@ -61,7 +62,7 @@ def model_run(fit: Fit, *, notes: tuple[Note, ...] = ()) -> ModelRun:
 def run_source(source: Source, fit: Fit) -> RunSource:
     """Where the recording came from, and which of its objects was fitted."""
     known = {
-        "url": source.url,
+        "url": source.url or None,
         "instance": source.instance,
         "dandiset_id": source.dandiset_id,
         "dandiset_version": source.version,

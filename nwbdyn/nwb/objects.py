@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 
+from nwbdyn import inside
 from nwbdyn.errors import ReadError
 from nwbdyn.nwb import filters, inheritance, ranges
 from nwbdyn.recording import Note
@@ -133,7 +134,7 @@ class Contents:
             if not isinstance(dataset, h5py.Dataset):
                 self.note("corrupted-object", path, "is a group where a dataset is expected")
                 return None
-            if dataset.external or is_virtual_elsewhere(dataset):
+            if inside.lies_elsewhere(dataset):
                 self.note("external-data", path, "its values are stored in another file")
                 return None
             missing = filters.missing(dataset)
@@ -207,11 +208,6 @@ class Contents:
         except HDF5_ERRORS:
             self.check_stream()
             return None
-
-
-def is_virtual_elsewhere(dataset: h5py.Dataset) -> bool:
-    """Whether a virtual dataset shows values of another file."""
-    return dataset.is_virtual and any(part.file_name != "." for part in dataset.virtual_sources())
 
 
 def has(group: h5py.Group, name: str) -> bool:

@@ -14,12 +14,14 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from nwbdyn import inside
 from nwbdyn.connectivity import Connectivity
 from nwbdyn.errors import ResultsError
 from nwbdyn.recording import LazyArray, Neurons, Note, Source
 from nwbdyn.runs.results import Fit, Predictions
 
 MODULE = "processing/population_dynamics"
+READ = (MODULE, "general", "identifier", "session_start_time", "session_description")
 FACTORS = (  # arrays of ConnectivityFactors, as `Connectivity.arrays` calls them
     "activity",
     "last",
@@ -64,10 +66,11 @@ def open_results(path: Path | str, run: str | None = None) -> Fit:
             raise ResultsError(f"No file {path}. `nwbdyn export RUN` writes one.") from None
         except OSError as error:
             raise ResultsError(f"Cannot open {path} as NWB: {error}.") from error
+        inside.check(file, READ)
         name = _choose(file, path, run)
         try:
             return _fit(file, name, stack.pop_all())
-        except (KeyError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ResultsError(
                 f"The results {name} in {path} are incomplete ({error}). Export them again."
             ) from error

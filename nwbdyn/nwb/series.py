@@ -6,6 +6,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from nwbdyn import inside
 from nwbdyn.nwb import ranges
 from nwbdyn.nwb.objects import (
     HDF5_ERRORS,
@@ -137,7 +138,7 @@ def is_list(dataset: h5py.Dataset) -> bool:
 def scalar_text(dataset: h5py.Dataset) -> str:
     """A text dataset with one value; empty when it cannot be read as one."""
     try:
-        return text(dataset[()])
+        return "" if inside.lies_elsewhere(dataset) else text(dataset[()])
     except HDF5_ERRORS:
         return ""
 

@@ -89,7 +89,9 @@ def of_file(path: Path) -> SlimRecord | None:
 
 def original(record: SlimRecord, opened: Source) -> Source:
     """The recording that a slim copy stands for, with its bytes where the copy is."""
-    return replace(record.source, url=opened.url)
+    # a local original is known by its name alone, so the copy's own address is the one to type
+    uri = record.source.uri if record.source.url else opened.uri
+    return replace(record.source, uri=uri, url=opened.url)
 
 
 def _in_words(left_out: Sequence[LeftOut]) -> str:

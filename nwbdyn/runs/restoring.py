@@ -24,7 +24,7 @@ from nwbdyn.learning.problem import Problem, pose
 from nwbdyn.models.base import Model, Output
 from nwbdyn.progress import silent
 from nwbdyn.recording import COUNTS, Recording
-from nwbdyn.runs import reproducing
+from nwbdyn.runs import locating, reproducing
 from nwbdyn.runs.results import Fit
 
 
@@ -60,7 +60,9 @@ def restore(fit: Fit, recording: Recording | str | None = None) -> Restored:
         if not isinstance(recording, Recording):
             scratch = Path(files.enter_context(TemporaryDirectory(prefix="nwbdyn-")))
             recording = files.enter_context(
-                reproducing.reopened(fit, recording, None, scratch, silent)
+                reproducing.reopened(
+                    fit, recording or locating.address_of(fit), None, scratch, silent
+                )
             )
         choices = reproducing.choices_of(fit) | {"options": fit.config}
         width = reproducing.bin_width_of(fit, recording, choices)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nwbdyn import archive
-from nwbdyn.errors import ArchiveError, ResultsError
+from nwbdyn import archive, disclosure
+from nwbdyn.errors import AddressError, ArchiveError, ResultsError
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Source
 
@@ -38,6 +38,7 @@ def check_place(
     *,
     instance: str | None = None,
     allow_embargoed: bool = False,
+    allow_unknown_access: bool = False,
 ) -> None:
     """Make sure, before any work is done, that results of `source` may go to a dandiset.
 
@@ -46,20 +47,38 @@ def check_place(
         source: the recording that was fitted.
         instance: archive of `dandiset`.
         allow_embargoed: let results of an embargoed recording go to an open dandiset.
+        allow_unknown_access: let results go there although no archive says who may see the
+            recording.
 
     Raises:
         AddressError: no such dandiset.
-        ArchiveError: the archive cannot be reached, or does not say whether the recording is
-            embargoed.
-        ResultsError: the recording is embargoed and the dandiset is open.
+        ArchiveError: the archive of the dandiset cannot be reached.
+        ResultsError: the dandiset is open, and the recording is embargoed, or nobody can tell.
     """
     place = archive.draft(dandiset, instance=instance)
-    if allow_embargoed or place.embargoed or not archive.is_embargoed(source):
+    if place.embargoed:
         return
-    raise ResultsError(
-        f"{source.uri} is embargoed, and dandi:{place.dandiset_id} is open to everybody. Send the "
-        "results to an embargoed dandiset, or pass --allow-embargoed if its owners agree."
-    )
+    access, reason = _access(source)
+    open_to_all = f"dandi:{place.dandiset_id} is open to everybody"
+    if access == "embargoed" and not allow_embargoed:
+        raise ResultsError(
+            f"{source.uri} is embargoed, and {open_to_all}. Send the results to an embargoed "
+            "dandiset, or pass --allow-embargoed if its owners agree."
+        )
+    if access == "unknown" and not allow_unknown_access:
+        raise ResultsError(
+            f"Who may see {source.uri} is unknown ({reason}), and {open_to_all}. Send the results "
+            "to an embargoed dandiset, or pass --allow-unknown-access if you know that the "
+            "recording is open."
+        )
+
+
+def _access(source: Source) -> tuple[archive.Access, str]:
+    """Who may see a recording, and why that is unknown."""
+    try:
+        return archive.access(source), "its archive does not state the access, or it needs a key"
+    except (AddressError, ArchiveError) as error:
+        return "unknown", str(error).rstrip(".")
 
 
 def pack(path: Path, dandiset: str, *, report: Report = silent) -> Parcel:
@@ -156,5 +175,6 @@ def _activity(source: Source) -> dict[str, Any]:
     return {
         "schemaKey": "Activity",
         "name": "nwbdyn fit",
-        "description": f"Fitted to {source.uri}{digest} with nwbdyn {__version__}.",
+        "description": f"Fitted to {disclosure.of_uri(source.uri)}{digest} with nwbdyn "
+        f"{__version__}.",
     }
