@@ -145,7 +145,8 @@ def _labelled(neurons: Neurons, labels: list[str], where: str) -> Neurons:
 def _words(contents: Contents, where: str, column: pd.Series, description: str) -> list[str]:
     """Labels as text: codes become the words their description gives them; unknown is empty."""
     table, name = where.rsplit("/", 1)
-    stated = tables.meanings(contents, contents.file[table], name)
+    group = contents.group(table)
+    stated = {} if group is None else tables.meanings(contents, group, name)
     if stated:
         contents.note("cell-type-codes", where, f"codes read by the file's own table: {stated}")
         return [stated.get(str(value), "") for value in column]

@@ -18,7 +18,7 @@ from nwbdyn.nwb import (
     slim_record,
     walk,
 )
-from nwbdyn.nwb.objects import HDF5_ERRORS, Contents, has, one_line
+from nwbdyn.nwb.objects import HDF5_ERRORS, Contents, has, is_damage, one_line
 from nwbdyn.nwb.series import scalar_text
 from nwbdyn.recording import (
     COUNTS,
@@ -75,8 +75,10 @@ def read(
         source = _stood_for(contents, source)
         try:
             recording = _session(contents, source, quantity, plane, spike_time_unit, stack)
-        except (OSError, RuntimeError) as error:
+        except Exception as error:
             contents.check_stream()
+            if not is_damage(error):
+                raise
             raise ReadError(walk.damaged(contents.file_name, error)) from error
         contents.check_stream()
         return recording

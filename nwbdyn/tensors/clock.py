@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 INSTANT = 1e-9  # seconds, finer than any clock in these files
+FARTHEST = 1e12  # seconds from 0; a time beyond is damage, and is put there to stay an integer
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def frames(times: np.ndarray) -> Clock:
 
 def milliseconds(times: np.ndarray) -> np.ndarray:
     """(n,) int64, the whole millisecond that holds each time."""
-    return np.floor(np.round(np.asarray(times) * 1000, 6)).astype(np.int64)
+    return np.floor(np.round(_bounded(times) * 1000, 6)).astype(np.int64)
 
 
 def observed(times: np.ndarray, intervals: np.ndarray | None) -> np.ndarray:
@@ -64,7 +65,7 @@ def observed_moments(moments: np.ndarray, intervals: np.ndarray | None) -> np.nd
 
 def _in_whole_milliseconds(intervals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """First millisecond that lies whole in each interval, and the one after the last."""
-    starts, stops = intervals.T * 1000
+    starts, stops = _bounded(intervals).T * 1000
     return np.ceil(np.round(starts, 6)), np.floor(np.round(stops, 6))
 
 
@@ -72,7 +73,7 @@ def grid_index(times: np.ndarray, bin_width: float) -> np.ndarray:
     """(n,) int64, the bin of the grid from 0 s that holds each time: bin k is [k w, (k + 1) w)."""
     width_ms = whole_ms(bin_width)
     if width_ms is None:
-        return np.floor(np.round(np.asarray(times) / bin_width, 9)).astype(np.int64)
+        return np.floor(np.round(_bounded(times) / bin_width, 9)).astype(np.int64)
     return milliseconds(times) // width_ms
 
 
@@ -80,8 +81,12 @@ def grid_ceil(times: np.ndarray, bin_width: float) -> np.ndarray:
     """(n,) int64, the first bin of the grid from 0 s that starts at or after each time."""
     width_ms = whole_ms(bin_width)
     if width_ms is None:
-        return np.ceil(np.round(np.asarray(times) / bin_width, 9)).astype(np.int64)
-    return np.ceil(np.round(np.asarray(times) * 1000, 6) / width_ms).astype(np.int64)
+        return np.ceil(np.round(_bounded(times) / bin_width, 9)).astype(np.int64)
+    return np.ceil(np.round(_bounded(times) * 1000, 6) / width_ms).astype(np.int64)
+
+
+def _bounded(times: np.ndarray) -> np.ndarray:
+    return np.clip(times, -FARTHEST, FARTHEST)
 
 
 def whole_ms(bin_width: float) -> int | None:
