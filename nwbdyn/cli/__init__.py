@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from nwbdyn import __version__
+from nwbdyn.cli import exhausted
 from nwbdyn.errors import ConfigError, NwbdynError, not_among
 
 
@@ -46,6 +47,12 @@ class Verbs(click.Group):
             again = "the same command starts again"
             click.echo(f"\nStopped. No file was left half written; {again}.", err=True)
             ctx.exit(130)
+        except Exception as error:
+            line = exhausted.line(error)
+            if line is None:
+                raise
+            click.echo(f"nwbdyn: {line}", err=True)
+            ctx.exit(1)
 
 
 # the order in which people need them

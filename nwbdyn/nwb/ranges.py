@@ -42,7 +42,7 @@ def wanted(dataset: h5py.Dataset, key: Any) -> list[tuple[int, int]]:
 
 
 def stored(dataset: h5py.Dataset) -> int | None:
-    """Bytes that the values take in the file; None where telling would cost too much, or the index is damaged."""
+    """Bytes that the values take in the file; None where that costs too much or is damaged."""
     if dataset.id is None or dataset.external or dataset.is_virtual or dataset.dtype.hasobject:
         return None  # in a Zarr store, elsewhere, or of variable length
     if dataset.chunks is None:
