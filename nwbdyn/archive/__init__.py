@@ -15,12 +15,12 @@ from nwbdyn.archive.drafts import (
     default_asset_path,
     draft,
     is_embargoed,
-    rejections,
     relate,
     upload,
 )
 from nwbdyn.archive.local import sha256, signed_url
 from nwbdyn.archive.transfer import download, target_of
+from nwbdyn.archive.validation import wait as wait_for_validation
 from nwbdyn.errors import AddressError
 from nwbdyn.recording import Source
 
@@ -31,7 +31,6 @@ __all__ = [
     "download",
     "draft",
     "is_embargoed",
-    "rejections",
     "relate",
     "resolve",
     "sessions",
@@ -39,6 +38,7 @@ __all__ = [
     "signed_url",
     "target_of",
     "upload",
+    "wait_for_validation",
 ]
 
 _HALF = re.compile(r"(?P<before>.*?)_desc-(?P<half>train|test)(?=[_.])")
