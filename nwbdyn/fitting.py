@@ -16,7 +16,7 @@ import torch
 
 from nwbdyn import exportable, opening
 from nwbdyn.errors import ConfigError
-from nwbdyn.learning import adopting, comparing, distributed, influence, members, repeats
+from nwbdyn.learning import adopting, comparing, distributed, influence, members, repeats, room
 from nwbdyn.learning.members import Engine, Workplace
 from nwbdyn.learning.problem import log_important, num_draws, pose, training_length
 from nwbdyn.many import space
@@ -213,6 +213,8 @@ def fit(
             ended = run_directory.begin(run, described | asked, resume=resume, overwrite=overwrite)
             return run if ended else None
 
+        if not (resume and run is not None and run_directory.is_complete(run)):
+            room.check([problem], seeds=seeds)
         there = team.agree(complete)
         if there is not None:
             return results.load(there)

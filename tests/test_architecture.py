@@ -35,11 +35,13 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         RECORDING | {"tensors.clock", "tensors.events", "tensors.trials"},
         {"numpy"},
     ),
-    "tensors.large": (RECORDING | {"cache"}, {"numpy"}),
+    "tensors.limits": (set(), set()),
+    "tensors.large": (RECORDING | {"cache", "tensors.limits"}, {"numpy"}),
     "tensors.binning": (
         RECORDING
         | CLOCKS
         | {"contradictions", "tensors.clock", "tensors.covariates", "tensors.large"},
+        RECORDING | {"tensors.clock", "tensors.covariates", "tensors.large", "tensors.limits"},
         {"numpy", "pandas", "xarray"},
     ),
     "nlb": (
@@ -186,6 +188,11 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"numpy", "torch"},
     ),
     "many.scaling": (RECORDING | {"disclosure", "runs.lock", "runs.run_directory"}, set()),
+        RECORDING | {"models", "learning.problem", "learning.training", "tensors.limits"},
+        {"numpy", "torch"},
+    ),
+    "learning.room": (RECORDING | {"learning.cost", "learning.problem", "tensors.limits"}, set()),
+    "many.scaling": (RECORDING | {"runs.lock", "runs.run_directory"}, set()),
     "many.space": (WORDS, {"numpy"}),
     "scoring.verdict": (set(), set()),
     "runs.sharing": (RECORDING | {"archive", "disclosure"}, set()),

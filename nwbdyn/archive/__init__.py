@@ -16,12 +16,12 @@ from nwbdyn.archive.drafts import (
     Draft,
     default_asset_path,
     draft,
-    rejections,
     relate,
     upload,
 )
 from nwbdyn.archive.local import sha256, signed_url
 from nwbdyn.archive.transfer import download, target_of
+from nwbdyn.archive.validation import wait as wait_for_validation
 from nwbdyn.errors import AddressError
 from nwbdyn.recording import Source
 
@@ -34,7 +34,6 @@ __all__ = [
     "download",
     "draft",
     "is_address",
-    "rejections",
     "relate",
     "resolve",
     "sessions",
@@ -42,6 +41,7 @@ __all__ = [
     "signed_url",
     "target_of",
     "upload",
+    "wait_for_validation",
 ]
 
 _HALF = re.compile(r"(?P<before>.*?)_desc-(?P<half>train|test)(?=[_.])")

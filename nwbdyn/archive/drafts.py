@@ -101,21 +101,6 @@ def default_asset_path(path: Path) -> str:
     return f"{subject}/{path.name}"
 
 
-def rejections(asset: Source) -> tuple[str, ...]:
-    """What the archive's own validation says against an asset of a draft, so far.
-
-    It validates in its own time, so nothing here is no promise.
-    """
-    with connect(asset.instance) as connection:
-        found = dandiset_at(connection, DandiAddress(asset.dandiset_id or "", "draft"))
-        version = connection.ask(lambda: found.get_version("draft"))
-        return tuple(
-            f"{error.field}: {error.message}" if error.field else error.message
-            for error in version.asset_validation_errors
-            if error.path == asset.asset_path
-        )
-
-
 def relate(dandiset: str, source: Source, *, instance: str | None = None) -> bool:
     """Say in the draft's metadata that it is derived from the dandiset of `source`.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from nwbdyn import __version__
-from nwbdyn.cli import terminal
+from nwbdyn.cli import exhausted, terminal
 from nwbdyn.errors import ConfigError, NwbdynError, not_among
 from nwbdyn.printable import printable
 
@@ -51,6 +51,12 @@ class Verbs(click.Group):
             again = "the same command starts again"
             terminal.echo(f"\nStopped. No file was left half written; {again}.", err=True)
             ctx.exit(130)
+        except Exception as error:
+            line = exhausted.line(error)
+            if line is None:
+                raise
+            terminal.echo(f"nwbdyn: {line}", err=True)
+            ctx.exit(1)
 
 
 # the order in which people need them

@@ -164,8 +164,11 @@ def _upload(
         terminal.echo(receipt.relation)
     if receipt.rejections:
         terminal.echo(
-            f"nwbdyn: The archive's validation rejects it: {'; '.join(receipt.rejections)}. "
+            f"nwbdyn: The archive's validation rejects it: "
+            f"{'; '.join(one.rstrip('. ') for one in receipt.rejections)}. "
             "Correct this and send it again with --overwrite --replace.",
             err=True,
         )
         sys.exit(1)
+    if receipt.pending:
+        click.echo("The archive's validation is pending: its page of the dandiset shows the end.")

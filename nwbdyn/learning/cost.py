@@ -6,7 +6,6 @@ shorten or lengthen a fit, are not in it.
 """
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -19,6 +18,7 @@ from nwbdyn.learning.problem import Problem, num_draws, pose
 from nwbdyn.learning.training import train
 from nwbdyn.models.base import CO_SMOOTHING
 from nwbdyn.recording import Recording, SpikeTimes, Traces
+from nwbdyn.tensors import limits
 
 # Peak memory of fits with their baselines, measured on a CPU for 60 and 120 neurons and 10,000 to
 # 40,000 bins: bytes that any fit takes, and multiples of the binned activity as float32
@@ -81,19 +81,30 @@ def estimate(
         problem.config, problem.layout, _num_windows(problem, num_bins)
     )
     co_smoothing = model_class.target == CO_SMOOTHING
-    held = num_bins * len(recording.neurons) * np.dtype(np.float32).itemsize
     return Cost(
         model=model,
         num_bins=num_bins,
         num_neurons=len(recording.neurons),
         bin_width=bin_width,
-        memory=int(round(BASE[co_smoothing] + COPIES[co_smoothing] * held, -8)),
+        memory=int(round(memory(num_bins * len(recording.neurons), co_smoothing=co_smoothing), -8)),
         updates=_updates(problem, num_bins),
         seconds_per_update=_seconds_per_update(problem, device),
         device=device.type,
         trainings=len(candidates) + bool(getattr(problem.config, "coupling", False)),
         draws=num_draws(draws, co_smoothing=co_smoothing, stated=problem.held_out_stated),
     )
+
+
+def memory(values: int, *, co_smoothing: bool, seeds: int = 1) -> float:
+    """Bytes at the peak of a fit, by rule of thumb.
+
+    Args:
+        values: number of bins times neurons.
+        co_smoothing: the kind of model.
+        seeds: fits with other seeds; the predictions of all are held at once.
+    """
+    held = values * np.dtype(np.float32).itemsize
+    return BASE[co_smoothing] + (COPIES[co_smoothing] + seeds - 1) * held
 
 
 def advice(
@@ -120,10 +131,11 @@ def advice(
         f"{1000 * cost.seconds_per_update:.2g} ms ({cost.device}); about "
         f"{cost.memory / 1e9:.1f} GB of memory."
     ]
-    there = _memory_here()
-    if there is not None and cost.memory > there:
+    there = limits.memory()
+    if there is not None and cost.memory > there.size:
         lines.append(
-            f"This machine has {there / 1e9:.1f} GB: fit fewer neurons (--where) or wider bins."
+            f"But {there.source} {there.size / 1e9:.1f} GB: fit fewer neurons (--where) or wider "
+            "bins."
         )
     gpus = torch.cuda.device_count() if cost.device == "cuda" else 0
     if gpus > 1 and recordings * points * repeats == 1:
@@ -137,14 +149,6 @@ def _words(seconds: float) -> str:
     if seconds < 5400:
         return f"{max(1, round(seconds / 60))} min"
     return f"{seconds / 3600:.1f} h"
-
-
-def _memory_here() -> int | None:
-    """Bytes of this machine's memory; None where the system does not say."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None
 
 
 def _bins(

@@ -14,7 +14,7 @@ from typing import Any
 from nwbdyn import disclosure, exportable
 from nwbdyn.errors import ConfigError
 from nwbdyn.fitting import device_called, opened
-from nwbdyn.learning import adopting, comparing, distributed, influence, members, readout
+from nwbdyn.learning import adopting, comparing, distributed, influence, members, readout, room
 from nwbdyn.learning.members import Engine, Workplace
 from nwbdyn.learning.problem import log_important, training_length
 from nwbdyn.learning.training import Trained
@@ -155,6 +155,8 @@ def fit_joint(
             ended = run_directory.begin(run, described, resume=resume, overwrite=overwrite)
             return run if ended else None
 
+        if not (resume and run is not None and run_directory.is_complete(run)):
+            room.check(list(joint.problems.values()), seeds=seeds)
         there = team.agree(complete)
         if there is not None:
             return load_sessions(there)

@@ -25,6 +25,7 @@ FIELDS = (
     "strain",
     "weight",
 )
+UNKNOWN = {"u", "unknown", "n/a", "na", "none"}  # a Subject's field with one of these is missing
 MODALITY = {"unit": "ecephys", "roi": "ophys"}
 LONGEST_LABEL = 50  # letters; a file name has three labels, and 255 bytes at most
 _NOT_IN_LABELS = "_*\\/<>:|\"'?%@;. "
@@ -65,7 +66,7 @@ def new_file(fit: Fit, subject: Mapping[str, str]) -> tuple[NWBFile, tuple[Note,
 def missing_subject_fields(fit: Fit, subject: Mapping[str, str]) -> tuple[str, ...]:
     """Fields without which the archive refuses a file, named as `Subject` names them."""
     fields, _ = _subject(fit, subject)
-    missing = [name for name in ("subject_id", "species", "sex") if not fields.get(name)]
+    missing = [name for name in ("subject_id", "species", "sex") if _is_unknown(fields.get(name))]
     if not fields.get("age") and not fields.get("date_of_birth"):
         missing.append("age")
     return tuple(missing)
@@ -93,18 +94,23 @@ def _subject(
     for name, value in given.items():
         if name not in FIELDS:
             raise ConfigError(f"Subject has no field {name!r}; it has: {', '.join(FIELDS)}.")
-        if known.get(name, value) != value:
+        stated = not _is_unknown(known.get(name))
+        if stated and known[name] != value:
             raise ConfigError(
                 f"The source says {name} is {known[name]!r}, not {value!r}. Leave it out, or "
                 "correct the source."
             )
-        if name not in known:
+        if not stated:
             notes.append(Note("given", f"/general/subject/{name}", "Given at export."))
     fields: dict[str, str | datetime] = {**known, **given}
     if "date_of_birth" in fields:
         fields["date_of_birth"] = exportable.moment(str(fields["date_of_birth"]), "date of birth")
     exportable.check_age_reference(fields)
     return fields, tuple(notes)
+
+
+def _is_unknown(value: object) -> bool:
+    return not value or str(value).strip().lower() in UNKNOWN
 
 
 def _known_subject(fit: Fit) -> dict[str, str]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from nwbdyn.errors import ReadError
 from nwbdyn.nwb import pictures, ranges, tables
-from nwbdyn.nwb.objects import HDF5_ERRORS, Contents, attribute, one_line, path_of
+from nwbdyn.nwb.objects import HDF5_ERRORS, Contents, attribute, child, one_line, path_of
 from nwbdyn.nwb.pictures import MOST_POINTS
 
 POINTS = ("pixel_mask", "voxel_mask")  # lists of points
@@ -44,8 +44,10 @@ def read(contents: Contents, segmentation: h5py.Group, num_rois: int) -> Masks |
             continue
         where = path_of(dataset)
         try:
-            reader = _listed if name in POINTS else _pictured
-            found = reader(contents, segmentation, dataset, num_rois)
+            if name in POINTS:
+                found = _listed(contents, segmentation, name, dataset, num_rois)
+            else:
+                found = _pictured(contents, dataset, num_rois)
         except (*HDF5_ERRORS, ReadError) as error:
             contents.note("corrupted-object", where, one_line(error))
             continue
@@ -59,7 +61,11 @@ def read(contents: Contents, segmentation: h5py.Group, num_rois: int) -> Masks |
 
 
 def _listed(
-    contents: Contents, segmentation: h5py.Group, dataset: h5py.Dataset, num_rois: int
+    contents: Contents,
+    segmentation: h5py.Group,
+    name: str,
+    dataset: h5py.Dataset,
+    num_rois: int,
 ) -> Masks | str:
     """Masks that list points, or why they are not read."""
     if dataset.dtype.names is None or dataset.ndim != 1:
@@ -69,7 +75,7 @@ def _listed(
         why = f"list {len(dataset):,} points, {MOST_POINTS:,} at most"
     if why:
         return why
-    ends = tables.ends(contents, segmentation, dataset.name.rpartition("/")[2], len(dataset))
+    ends = tables.ends(contents, segmentation, name, len(dataset))
     if ends is None or len(ends) != num_rois:
         return f"are not those of the {num_rois} ROIs"
     points = contents.part(dataset, ())
@@ -77,9 +83,7 @@ def _listed(
     return Masks(place, points["weight"].astype(np.float64), ends)
 
 
-def _pictured(
-    contents: Contents, segmentation: h5py.Group, dataset: h5py.Dataset, num_rois: int
-) -> Masks | str:
+def _pictured(contents: Contents, dataset: h5py.Dataset, num_rois: int) -> Masks | str:
     """Masks that are pictures, or why they are not read."""
     if dataset.ndim not in (3, 4) or dataset.dtype.kind not in "biuf":
         return "are not pictures"
@@ -152,15 +156,18 @@ def overlaps(masks: Masks) -> np.ndarray:
 
 def spacing(segmentation: h5py.Group) -> np.ndarray | None:
     """(2 or 3,) micrometres from point to point along x, y (z); None where that is not stated."""
-    plane = segmentation.get("imaging_plane")
-    dataset = plane.get("grid_spacing") if isinstance(plane, h5py.Group) else None
+    plane = child(segmentation, "imaging_plane")
+    dataset = child(plane, "grid_spacing") if isinstance(plane, h5py.Group) else None
     if not isinstance(dataset, h5py.Dataset) or dataset.shape not in ((2,), (3,)):
         return None
     unit = (attribute(dataset, "unit") or "meters").strip()
     size = next((size for pattern, size in MICROMETRES if pattern.match(unit)), None)
     if size is None:
         return None
-    found = np.asarray(dataset[()], dtype=np.float64) * size
+    try:
+        found = np.asarray(dataset[()], dtype=np.float64) * size
+    except HDF5_ERRORS:
+        return None
     plausible = (found >= PLAUSIBLE[0]) & (found <= PLAUSIBLE[1])
     return found if plausible.all() else None
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from nwbdyn import inside
 from nwbdyn.errors import ReadError
-from nwbdyn.nwb import filters, inheritance, ranges
+from nwbdyn.nwb import filters, heaps, inheritance, ranges
 from nwbdyn.recording import Note
 
 HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)  # what h5py raises on damage
@@ -36,20 +36,43 @@ class WatchedFile:
         self.error: Exception | None = None
         self.size = file.seek(0, 2)  # bytes
         self.is_remote = hasattr(file, "prefetch")
+        self._heaps: set[int] = set()  # addresses of those that were checked
 
     def read(self, size: int = -1) -> bytes:
+        start = self._file.tell()
         try:
-            return self._file.read(size)
+            data = self._file.read(size)
         except Exception as error:
             self.error = self.error or type(error)(*error.args)
             raise
+        self._check_heaps(start, data)
+        return data
 
     def readinto(self, buffer: bytearray) -> int:
+        start = self._file.tell()
         try:
-            return self._file.readinto(buffer)  # type: ignore[attr-defined]
+            length: int = self._file.readinto(buffer)  # type: ignore[attr-defined]
         except Exception as error:
             self.error = self.error or type(error)(*error.args)
             raise
+        self._check_heaps(start, buffer)
+        return length
+
+    def _check_heaps(self, start: int, data: bytes | bytearray) -> None:
+        """Raise OSError, as for any damaged address, where HDF5 would hang in a heap of texts."""
+        for at in heaps.starts(data):
+            address = start + at
+            if address in self._heaps:
+                continue
+            after = self._file.tell()
+            self._file.seek(address)
+            length = heaps.size(self._file.read(heaps.HEADER.size).ljust(heaps.HEADER.size, b"\0"))
+            self._file.seek(address)
+            heap = self._file.read(min(length, self.size - address, heaps.LARGEST))
+            self._file.seek(after)
+            if heaps.is_endless(heap):
+                raise OSError(f"the heap of texts at address {address} is damaged")
+            self._heaps.add(address)
 
     def seek(self, offset: int, whence: int = 0) -> int:
         if whence == 0 and not 0 <= offset <= self.size:  # a damaged address, not a lost byte
@@ -191,7 +214,7 @@ class Contents:
             if expect:
                 self.watched.expect(dataset, key)
             stored = np.asarray(dataset[key])
-        except (OSError, RuntimeError) as error:
+        except HDF5_ERRORS as error:
             self.check_stream()
             where = f"{path_of(dataset)} in {self.file_name}"
             raise ReadError(
@@ -213,6 +236,14 @@ class Contents:
 def has(group: h5py.Group, name: str) -> bool:
     """Whether `group` itself has a link called `name`, broken or not; a path is never a name."""
     return "/" not in name and _is_text(name) and group.id.links.exists(name.encode())
+
+
+def child(group: h5py.Group, name: str) -> h5py.HLObject | None:
+    """What lies at `name` in a group; None when absent or unreadable."""
+    try:
+        return group.get(name)
+    except HDF5_ERRORS:
+        return None
 
 
 def address_of(item: h5py.HLObject) -> int:
@@ -271,6 +302,16 @@ def text(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return text(value.reshape(-1)[0]) if value.size else ""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether HDF5 raised an error, by whatever class: h5py turns its codes into many."""
+    if isinstance(error, OSError | RuntimeError):
+        return True
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return frame is not None and "h5py" in frame.tb_frame.f_code.co_filename.split("/")
 
 
 def one_line(error: Exception) -> str:

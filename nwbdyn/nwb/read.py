@@ -22,7 +22,7 @@ from nwbdyn.nwb import (
     walk,
 )
 from nwbdyn.nwb.choice import TraceChoice
-from nwbdyn.nwb.objects import HDF5_ERRORS, Contents, has, one_line
+from nwbdyn.nwb.objects import HDF5_ERRORS, Contents, has, is_damage, one_line
 from nwbdyn.nwb.series import scalar_text
 from nwbdyn.nwb.unit_tables import UnitsTable
 from nwbdyn.recording import (
@@ -101,8 +101,10 @@ def read(
         source = _stood_for(contents, source)
         try:
             recording = _session(contents, source, choice, spike_time_unit, stack)
-        except (OSError, RuntimeError) as error:
+        except Exception as error:
             contents.check_stream()
+            if not is_damage(error):
+                raise
             raise ReadError(walk.damaged(contents.file_name, error)) from error
         contents.check_stream()
         return recording

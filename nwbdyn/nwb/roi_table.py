@@ -9,7 +9,7 @@ import pandas as pd
 
 from nwbdyn.nwb import masks, tables
 from nwbdyn.nwb.masks import AXES, PICTURES, POINTS
-from nwbdyn.nwb.objects import Contents, attribute, path_of
+from nwbdyn.nwb.objects import Contents, attribute, child, path_of
 from nwbdyn.nwb.series import scalar_text
 
 CENTRE = re.compile(r"centroid|centre|center|\bcom\b|position")
@@ -86,6 +86,6 @@ def _two_axis_columns(contents: Contents, segmentation: h5py.Group) -> dict[str,
 
 def _location(segmentation: h5py.Group) -> str:
     """Where the imaging plane is, as the file states it."""
-    plane = segmentation.get("imaging_plane")
-    location = plane.get("location") if isinstance(plane, h5py.Group) else None
+    plane = child(segmentation, "imaging_plane")
+    location = child(plane, "location") if isinstance(plane, h5py.Group) else None
     return scalar_text(location) if isinstance(location, h5py.Dataset) else ""

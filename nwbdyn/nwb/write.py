@@ -117,7 +117,8 @@ def _write_derivative(
     missing = derivative.missing_subject_fields(fit, subject)
     if missing:
         log.warning(
-            "The source's Subject has no %s, which the archive asks for. Pass --subject %s=VALUE.",
+            "The source's Subject states no %s, which the archive asks for. "
+            "Pass --subject %s=VALUE.",
             ", ".join(missing),
             missing[0],
         )

@@ -30,6 +30,7 @@ class Receipt:
     asset: Source
     relation: str  # one sentence on the dandiset's `relatedResource`; empty where none is due
     rejections: tuple[str, ...]  # what the archive's own validation says against it, so far
+    pending: bool = False  # the archive's validation is not done
 
 
 def check_place(
@@ -100,8 +101,11 @@ def pack(path: Path, dandiset: str, *, report: Report = silent) -> Parcel:
     problems = _problems(path, asset_path)
     report(Progress("checking", 1, 1, "files"))
     if problems:
+        subject = any("subject" in problem.lower() for problem in problems)
+        fix = " Pass --subject FIELD=VALUE and --overwrite." if subject else ""
         raise ResultsError(
-            f"{path.name} is not ready for the archive, so nothing was sent: {'; '.join(problems)}."
+            f"{path.name} is not ready for the archive, so nothing was sent: "
+            f"{'; '.join(problems)}.{fix}"
         )
     return Parcel(path, dandiset, asset_path, path.stat().st_size)
 
@@ -131,7 +135,9 @@ def send(
         replace=replace,
         report=report,
     )
-    return Receipt(asset, _related(parcel, source, instance), archive.rejections(asset))
+    relation = _related(parcel, source, instance)
+    verdict = archive.wait_for_validation(asset, report=report)
+    return Receipt(asset, relation, verdict.rejections, verdict.pending)
 
 
 def _related(parcel: Parcel, source: Source, instance: str | None) -> str:
@@ -151,21 +157,19 @@ def _problems(path: Path, asset_path: str) -> list[str]:
     from dandi.files import NWBAsset
     from nwbinspector import Importance, inspect_nwbfile, load_config
 
-    found = [
-        f"{message.message} ({message.location or '/'})"
+    found = {
+        message.message.rstrip("."): f" ({message.location or '/'})"
         for message in inspect_nwbfile(
             nwbfile_path=path,
             config=load_config("dandi"),
             importance_threshold=Importance.CRITICAL,
         )
-    ]
+    }
     asset = NWBAsset(filepath=path, path=asset_path, dandiset_path=None)
-    found += [
-        str(error.message)
-        for error in asset.get_validation_errors()
-        if error.severity is not None and error.severity.name in ("ERROR", "CRITICAL")
-    ]
-    return list(dict.fromkeys(found))
+    for error in asset.get_validation_errors():  # with those of nwbinspector once more
+        if error.severity is not None and error.severity.name in ("ERROR", "CRITICAL"):
+            found.setdefault(str(error.message).rstrip("."), "")
+    return [message + where for message, where in found.items()]
 
 
 def _activity(source: Source) -> dict[str, Any]:
@@ -177,4 +181,7 @@ def _activity(source: Source) -> dict[str, Any]:
         "name": "nwbdyn fit",
         "description": f"Fitted to {disclosure.of_uri(source.uri)}{digest} with nwbdyn "
         f"{__version__}.",
+        "wasAssociatedWith": [
+            {"schemaKey": "Software", "name": "nwbdyn", "version": __version__},
+        ],
     }

@@ -14,7 +14,7 @@ import pandas as pd
 from nwbdyn import contradictions, observation, trains, trial_clock
 from nwbdyn.errors import ConfigError, DataError
 from nwbdyn.recording import COUNTS, Neurons, Note, Recording, SpikeTimes, Traces
-from nwbdyn.tensors import large
+from nwbdyn.tensors import large, limits
 from nwbdyn.tensors.clock import (
     GAP_FACTOR,
     Clock,
@@ -222,13 +222,17 @@ def _extent(
 def _check_memory(recording: Recording, num_bins: int, bin_width: float) -> None:
     """Refuse a grid that neither memory nor disk holds: too fine, or stretched by a stray time."""
     needed = num_bins * len(recording.neurons) * np.dtype(np.float32).itemsize
-    installed = large.memory()
-    if installed is not None and needed > installed and needed > large.free():
-        raise DataError(
-            f"{recording.source.name} spans {digits(num_bins * bin_width)} s: in bins of "
-            f"{bin_width:g} s, {len(recording.neurons)} neurons take {needed / 1e9:,.0f} GB, more "
-            "than this machine has. Pass a larger --bin-width, or correct times that lie far off."
-        )
+    limit, left = limits.memory(), limits.addresses_left()
+    if left is not None and needed > left.size:
+        limit = left  # holds on disk, too
+    elif limit is None or needed <= limit.size or needed <= large.free():
+        return
+    raise DataError(
+        f"{recording.source.name} spans {digits(num_bins * bin_width)} s: in bins of "
+        f"{bin_width:g} s, {len(recording.neurons)} neurons take {needed / 1e9:.3g} GB, and {limit.source} "
+        f"{limit.size / 1e9:.3g} GB. Pass a larger --bin-width, choose fewer neurons with --where, "
+        "or correct times that lie far off."
+    )
 
 
 def _pauses(values: np.ndarray, valid: np.ndarray, clock: Clock) -> list[Note]:

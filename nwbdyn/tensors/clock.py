@@ -15,7 +15,7 @@ AROUND = 21  # frame intervals that say what is usual
 ALTERNATING = 0.2  # share by which mean and median interval differ where intervals alternate
 PIECE = 1 << 16  # frames looked at together
 INSTANT = 1e-9  # seconds, finer than any clock in these files
-FARTHEST = 1e12  # seconds; what is farther from 0 is no time of a recording
+FARTHEST = 1e12  # seconds from 0; a time beyond is damage, and is put there to stay an integer
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,8 @@ def gaps(times: np.ndarray) -> np.ndarray:
 
 
 def milliseconds(times: np.ndarray) -> np.ndarray:
-    """(n,) int64, the whole millisecond that holds each time; a time beyond FARTHEST is there."""
-    times = np.clip(np.asarray(times, dtype=np.float64), -FARTHEST, FARTHEST)
-    return np.floor(np.round(times * 1000, 6)).astype(np.int64)
+    """(n,) int64, the whole millisecond that holds each time."""
+    return np.floor(np.round(_bounded(times) * 1000, 6)).astype(np.int64)
 
 
 def observed(times: np.ndarray, intervals: np.ndarray | None) -> np.ndarray:
@@ -104,7 +103,7 @@ def observed_moments(moments: np.ndarray, intervals: np.ndarray | None) -> np.nd
 
 def _in_whole_milliseconds(intervals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """First millisecond that lies whole in each interval, and the one after the last."""
-    starts, stops = intervals.T * 1000
+    starts, stops = _bounded(intervals).T * 1000
     return np.ceil(np.round(starts, 6)), np.floor(np.round(stops, 6))
 
 
@@ -112,8 +111,7 @@ def grid_index(times: np.ndarray, bin_width: float) -> np.ndarray:
     """(n,) int64, the bin of the grid from 0 s that holds each time: bin k is [k w, (k + 1) w)."""
     width_ms = whole_ms(bin_width)
     if width_ms is None:
-        times = np.clip(np.asarray(times, dtype=np.float64), -FARTHEST, FARTHEST)
-        return np.floor(np.round(times / bin_width, 9)).astype(np.int64)
+        return np.floor(np.round(_bounded(times) / bin_width, 9)).astype(np.int64)
     return milliseconds(times) // width_ms
 
 
@@ -121,8 +119,12 @@ def grid_ceil(times: np.ndarray, bin_width: float) -> np.ndarray:
     """(n,) int64, the first bin of the grid from 0 s that starts at or after each time."""
     width_ms = whole_ms(bin_width)
     if width_ms is None:
-        return np.ceil(np.round(np.asarray(times) / bin_width, 9)).astype(np.int64)
-    return np.ceil(np.round(np.asarray(times) * 1000, 6) / width_ms).astype(np.int64)
+        return np.ceil(np.round(_bounded(times) / bin_width, 9)).astype(np.int64)
+    return np.ceil(np.round(_bounded(times) * 1000, 6) / width_ms).astype(np.int64)
+
+
+def _bounded(times: np.ndarray) -> np.ndarray:
+    return np.clip(times, -FARTHEST, FARTHEST)
 
 
 def whole_ms(bin_width: float) -> int | None:
