@@ -59,8 +59,8 @@ def test_coupling_is_compared_with_the_better_of_its_refit_and_ar(
     coupling = {**REFIT, "against_ar": against_ar, "better": better}
     first, _ = said(coupling)
     assert first.startswith(sentence)
-    own_past = "AR, each neuron's own past."
-    assert first.endswith(own_past if better == "AR" else "a refit without it.")
+    alone = "AR, each neuron by itself."
+    assert first.endswith(alone if better == "AR" else "a refit without it.")
     assert verdict.least_gain(coupling) == least
 
 
@@ -86,7 +86,7 @@ def test_edges_are_not_to_be_read_without_a_gain(adds, interval, edges):
         ({"candidates": [{}, {}]}, "Validation chose no coupling"),
     ],
 )
-def test_an_empty_edge_matrix_is_said_instead_of_what_coupling_adds(more, first):
+def test_an_empty_edge_matrix_replaces_what_coupling_adds(more, first):
     null = {"null": "shift", "withheld": "", "num_significant": 0}
     for edges in (None, null):
         assert said({**REFIT, "all_zero": True}, edges=edges, **more) == [
@@ -108,7 +108,7 @@ def test_a_fit_knows_whether_its_edge_matrix_is_empty(l1, empty):
     )
 
 
-def test_a_fit_is_compared_with_its_own_ar_baseline():
+def test_a_fit_is_compared_with_ar():
     options = {"updates": 20, "hidden": 4, "embedding": 2, "context": 3}
     made = fit(imaging(), "synapsnet", options=options)
     found = made.metrics["coupling"]["against_ar"]

@@ -1,8 +1,8 @@
 """What coupling adds to a next-bin model, on test.
 
 The model stands beside the same model refitted without coupling, and beside AR, which predicts
-every neuron from its own past. A refit can be weaker than AR, and then what coupling adds to it is
-what the refit lacks. So the better of the two, by validation, is the one that coupling has to beat.
+every neuron by itself. A refit can be weaker than AR, and then what coupling adds to it is what the
+refit lacks. So the better of the two, by validation, is the one that coupling has to beat.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,25 +18,25 @@ REFIT, AR = "refit", "AR"
 
 
 def of_coupling(
-    task: Task, prediction: np.ndarray, without: np.ndarray, rivals: Mapping[str, Baseline]
+    task: Task, prediction: np.ndarray, without: np.ndarray, baselines: Mapping[str, Baseline]
 ) -> dict[str, Any]:
     """What coupling adds on test to a refit without it, and to AR.
 
     Args:
         prediction: (num_bins, N) of the model, source units.
         without: (num_bins, N) of the refit without coupling.
-        rivals: the model's baselines.
+        baselines: those of the model.
 
     Returns:
         What `evaluation.compare` returns for the refit; where there is an AR, "against_ar": the
         same for AR, and "better": "refit" or "AR", whichever predicts validation better.
     """
     compared = evaluation.compare(task, prediction, without)
-    if AR not in rivals:
+    if AR not in baselines:
         return compared
-    own_past = rivals[AR].prediction
-    better = evaluation.better(task, {REFIT: without, AR: own_past})
-    against_ar = evaluation.compare(task, prediction, own_past)
+    alone = baselines[AR].prediction
+    better = evaluation.better(task, {REFIT: without, AR: alone})
+    against_ar = evaluation.compare(task, prediction, alone)
     return compared | {"against_ar": against_ar, "better": better or REFIT}
 
 

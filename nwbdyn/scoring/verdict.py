@@ -196,7 +196,7 @@ def _coupling(metrics: dict[str, Any]) -> list[str]:
     if adds is None:
         return []
     of = f"of {compared['metric']} on {compared['split']}"
-    other = "AR, each neuron's own past" if _ar_is_better(coupling) else "a refit without it"
+    other = "AR, each neuron by itself" if _ar_is_better(coupling) else "a refit without it"
     if not interval or None in interval:
         if adds > 0:
             first = f"Coupling adds {adds:+.3f} {of} here"
@@ -251,7 +251,7 @@ def _edges(metrics: dict[str, Any]) -> list[str]:
     """Which edges may be read; nothing of a model whose edges are no couplings."""
     tested, coupling = metrics.get("edges"), metrics.get("coupling")
     if coupling is not None and coupling.get("all_zero"):
-        return []  # said in place of what coupling adds
+        return []  # `_coupling` has said so
     if tested is None:
         if coupling is None:
             return []

@@ -92,6 +92,16 @@ class Copies:
     def __len__(self) -> int:
         return self._number
 
+    def imported(self) -> bool:
+        """Whether a process in a copy imports the package of this copy."""
+        program = "import nwbdyn; print(nwbdyn.__file__)"
+        (copy, *_) = self._free
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(
+            command, cwd=copy, env=_environment(copy), capture_output=True, text=True, check=True
+        )
+        return Path(done.stdout.strip()).is_relative_to(copy)
+
     def test(self, tests: str, mutant: Mutant | None = None) -> int:
         """The exit code of pytest in a free copy, with a mutant in it."""
         with self._lock:
@@ -130,25 +140,32 @@ def _copy(source: Path, target: Path) -> None:
 def _pytest(copy: Path, tests: str) -> int:
     """pytest inside a copy, which comes first on the path; a run that hangs has failed."""
     command = [sys.executable, "-m", "pytest", *PYTEST, *shlex.split(tests)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(copy), *_path()])}
     try:
         done = subprocess.run(
-            command, cwd=copy, env=environment, capture_output=True, timeout=LIMIT, check=False
+            command,
+            cwd=copy,
+            env=_environment(copy),
+            capture_output=True,
+            timeout=LIMIT,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return FAILED
     return done.returncode
 
 
-def _path() -> Iterator[str]:
-    """PYTHONPATH of this process, without the working tree."""
-    for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep):
-        if entry and Path(entry).resolve() != REPOSITORY:
-            yield entry
+def _environment(copy: Path) -> dict[str, str]:
+    """The variables of this process, with the copy first on the path in place of the repository."""
+    path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    path = [entry for entry in path if entry and Path(entry).resolve() != REPOSITORY]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(copy), *path])}
 
 
 def run(mutants: Sequence[Mutant], copies: Copies) -> int:
     """Try every mutant and print a line of each; return the exit code."""
+    if not copies.imported():
+        print("The copies import another nwbdyn than their own, so no mutant would be tested.")
+        return 1
     problems = {mutant: problem for mutant in mutants if (problem := problem_of(mutant))}
     sound = [mutant for mutant in mutants if mutant not in problems]
     for mutant, problem in problems.items():
@@ -162,10 +179,10 @@ def run(mutants: Sequence[Mutant], copies: Copies) -> int:
         if failing:
             return 1
         tried = pool.map(lambda mutant: copies.test(mutant.tests, mutant), sound)
-        return _told(sound, tried, len(problems))
+        return _summary(sound, tried, len(problems))
 
 
-def _told(sound: Sequence[Mutant], codes: Iterator[int], num_problems: int) -> int:
+def _summary(sound: Sequence[Mutant], codes: Iterator[int], num_problems: int) -> int:
     caught, survived, failed = 0, 0, num_problems
     for number, (mutant, code) in enumerate(zip(sound, codes, strict=True), start=1):
         caught += code == FAILED
