@@ -6,31 +6,39 @@ A mistake that no longer applies, or a set of tests that fails without one, fail
 that no test notices is a survivor: it needs a reason ("survives"), and at most 5 % may have one.
 
     python tests/mutants/run.py [--only TEXT] [--workers N]
+
+Tests run in forks of this process, which has loaded what takes long to import, and no nwbdyn.
 """
 
 import argparse
+import importlib
+import multiprocessing
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing import connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 COPIED = ("nwbdyn", "tests", "pyproject.toml")
+LOADED = (
+    *("torch", "pandas", "scipy.optimize", "scipy.signal", "scipy.stats", "xarray", "pytest"),
+    *("hypothesis.strategies", "safetensors.torch", "click", "h5py", "pynwb"),
+)
 MOST_SURVIVORS = 0.05  # of all mutants
 WORKERS = 2
-LIMIT = 300  # seconds that one set of tests may take
-PYTEST = ("-x", "-q", "-p", "no:cacheprovider", "-m", "not slow")
+LIMIT = 600  # seconds that one set of tests may take
+PYTEST = ("-x", "-q", "-p", "no:cacheprovider", "--assert=plain", "-m", "not slow")
 PASSED, FAILED = 0, 1  # exit codes of pytest
+NOT_ITS_COPY, TOO_LONG, BROKEN = 90, 91, 92  # exit codes of a fork
 
 
 @dataclass(frozen=True)
@@ -45,15 +53,23 @@ class Mutant:
     survives: str  # why no test can notice it; "" where one has to
 
 
+@dataclass(frozen=True)
+class Job:
+    """A set of tests, with a mutant or without one."""
+
+    tests: str
+    mutant: Mutant | None
+
+
 def read() -> list[Mutant]:
     """Every mutant of the tables, in their order."""
-    found = []
+    mutants = []
     for path in sorted(HERE.glob("*.toml")):
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
         tests = tables.pop("tests")
         for file, rows in tables.items():
             for row in rows:
-                found.append(
+                mutants.append(
                     Mutant(
                         file=file,
                         mistake=row["mistake"],
@@ -63,7 +79,7 @@ def read() -> list[Mutant]:
                         survives=row.get("survives", ""),
                     )
                 )
-    return found
+    return mutants
 
 
 def problem_of(mutant: Mutant) -> str:
@@ -77,56 +93,47 @@ def problem_of(mutant: Mutant) -> str:
     return "" if mutant.old != mutant.new else "it changes nothing"
 
 
-class Copies:
-    """Copies of the package and its tests, one per worker."""
+class Worker:
+    """A copy of the package and its tests, and the fork that runs tests in it."""
 
-    def __init__(self, folder: Path, number: int) -> None:
-        self._number = number
-        self._free = [folder / str(k) for k in range(number)]
-        self._lock = threading.Lock()
-        self._stamp = time.time()
-        for copy in self._free:
-            for name in COPIED:
-                _copy(REPOSITORY / name, copy / name)
+    def __init__(self, copy: Path) -> None:
+        self.copy = copy
+        self.process: BaseProcess | None = None
+        for name in COPIED:
+            _copy(REPOSITORY / name, copy / name)
 
-    def __len__(self) -> int:
-        return self._number
+    def start(self, job: Job) -> None:
+        """Put the job's mutant into the copy and begin with its tests."""
+        self._job, self._started = job, time.monotonic()
+        if job.mutant is not None:
+            path = self.copy / job.mutant.file
+            self._text = path.read_text(encoding="utf-8")
+            self._write(path, self._text.replace(job.mutant.old, job.mutant.new))
+        context = multiprocessing.get_context("fork")
+        self.process = context.Process(target=_test, args=(self.copy, job.tests))
+        self.process.start()
 
-    def imported(self) -> bool:
-        """Whether a process in a copy imports the package of this copy."""
-        program = "import nwbdyn; print(nwbdyn.__file__)"
-        (copy, *_) = self._free
-        command = [sys.executable, "-c", program]
-        done = subprocess.run(
-            command, cwd=copy, env=_environment(copy), capture_output=True, text=True, check=True
-        )
-        return Path(done.stdout.strip()).is_relative_to(copy)
+    def left(self) -> float:
+        """Seconds until the job takes too long."""
+        return LIMIT - (time.monotonic() - self._started)
 
-    def test(self, tests: str, mutant: Mutant | None = None) -> int:
-        """The exit code of pytest in a free copy, with a mutant in it."""
-        with self._lock:
-            copy = self._free.pop()
-        try:
-            if mutant is None:
-                return _pytest(copy, tests)
-            path = copy / mutant.file
-            text = path.read_text(encoding="utf-8")
-            self._write(path, text.replace(mutant.old, mutant.new))
-            try:
-                return _pytest(copy, tests)
-            finally:
-                self._write(path, text)
-        finally:
-            with self._lock:
-                self._free.append(copy)
+    def finish(self, *, late: bool = False) -> tuple[Job, int]:
+        """The job and the exit code of its tests; the copy is as it was."""
+        assert self.process is not None  # started
+        if late:
+            self.process.terminate()
+        self.process.join()
+        code = TOO_LONG if late else self.process.exitcode or 0
+        if self._job.mutant is not None:
+            self._write(self.copy / self._job.mutant.file, self._text)
+        self.process = None
+        return self._job, code
 
     def _write(self, path: Path, text: str) -> None:
-        """Write a source file under a date of its own, or compiled code of the last may be used."""
+        """Write a source file, and drop what was compiled of it: dates alone may not differ."""
         path.write_text(text, encoding="utf-8")
-        with self._lock:
-            self._stamp += 2
-            stamp = self._stamp
-        os.utime(path, (stamp, stamp))
+        for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
+            compiled.unlink()
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -137,81 +144,112 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copy(source, target)
 
 
-def _pytest(copy: Path, tests: str) -> int:
-    """pytest inside a copy, which comes first on the path; a run that hangs has failed."""
-    command = [sys.executable, "-m", "pytest", *PYTEST, *shlex.split(tests)]
+def _test(copy: Path, tests: str) -> None:
+    """In a fork: run pytest inside a copy, whose package comes first on the path, and exit."""
+    os.chdir(copy)
+    path = [entry for entry in sys.path if Path(entry).resolve() not in (REPOSITORY, HERE)]
+    sys.path[:] = [str(copy), *path]
+    environment = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    others = [entry for entry in environment if entry and Path(entry).resolve() != REPOSITORY]
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(copy), *others])
+    silent = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silent, 1)
+    os.dup2(silent, 2)
+    code = BROKEN
     try:
-        done = subprocess.run(
-            command,
-            cwd=copy,
-            env=_environment(copy),
-            capture_output=True,
-            timeout=LIMIT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return FAILED
-    return done.returncode
+        import pytest
+
+        code = int(pytest.main([*PYTEST, *shlex.split(tests)]))
+    finally:
+        os._exit(_checked(copy, code))
 
 
-def _environment(copy: Path) -> dict[str, str]:
-    """The variables of this process, with the copy first on the path in place of the repository."""
-    path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    path = [entry for entry in path if entry and Path(entry).resolve() != REPOSITORY]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(copy), *path])}
+def _checked(copy: Path, code: int) -> int:
+    package = sys.modules.get("nwbdyn")
+    if package is not None and not Path(str(package.__file__)).is_relative_to(copy.resolve()):
+        return NOT_ITS_COPY
+    return code
 
 
-def run(mutants: Sequence[Mutant], copies: Copies) -> int:
-    """Try every mutant and print a line of each; return the exit code."""
-    if not copies.imported():
-        print("The copies import another nwbdyn than their own, so no mutant would be tested.")
-        return 1
+def run(jobs: Iterable[Job], workers: Sequence[Worker]) -> Iterator[tuple[Job, int]]:
+    """Every job with the exit code of its tests, as they end."""
+    waiting, free = list(jobs)[::-1], list(workers)
+    busy: list[Worker] = []
+    while waiting or busy:
+        while waiting and free:
+            busy.append(free.pop())
+            busy[-1].start(waiting.pop())
+        least = max(0.0, min(one.left() for one in busy))
+        ended = connection.wait([one.process.sentinel for one in busy if one.process], least)
+        for one in list(busy):
+            assert one.process is not None
+            late = one.left() <= 0
+            if one.process.sentinel in ended or late:
+                yield one.finish(late=late)
+                busy.remove(one)
+                free.append(one)
+
+
+def check(mutants: Sequence[Mutant], workers: Sequence[Worker]) -> int:
+    """Try every mutant and print a line of each; return how many fail."""
     problems = {mutant: problem for mutant in mutants if (problem := problem_of(mutant))}
-    sound = [mutant for mutant in mutants if mutant not in problems]
     for mutant, problem in problems.items():
-        print(f"does not apply  {mutant.file}: {mutant.mistake} ({problem})", flush=True)
-    with ThreadPoolExecutor(len(copies)) as pool:
-        sets = sorted({mutant.tests for mutant in sound})
-        codes = dict(zip(sets, pool.map(copies.test, sets), strict=True))
-        failing = [tests for tests, code in codes.items() if code != PASSED]
-        for tests in failing:
-            print(f"fails unchanged  {tests}", flush=True)
-        if failing:
-            return 1
-        tried = pool.map(lambda mutant: copies.test(mutant.tests, mutant), sound)
-        return _summary(sound, tried, len(problems))
-
-
-def _summary(sound: Sequence[Mutant], codes: Iterator[int], num_problems: int) -> int:
-    caught, survived, failed = 0, 0, num_problems
-    for number, (mutant, code) in enumerate(zip(sound, codes, strict=True), start=1):
-        caught += code == FAILED
-        if code == FAILED:
-            word = "caught" if not mutant.survives else "caught after all"
-            failed += bool(mutant.survives)
-        elif code != PASSED:
-            word, failed = f"pytest ended with {code}", failed + 1
-        elif mutant.survives:
-            word, survived = f"survives, {mutant.survives}", survived + 1
-        else:
-            word, failed = "NOT CAUGHT", failed + 1
-        line = f"{number}/{len(sound)}  {mutant.file}: {mutant.mistake}: {word}"
+        print(f"does not apply: {mutant.file}: {mutant.mistake} ({problem})", flush=True)
+    sound = [mutant for mutant in mutants if mutant not in problems]
+    failing = set()
+    sets = sorted({mutant.tests for mutant in sound})
+    for job, code in run([Job(tests, None) for tests in sets], workers):
+        if code != PASSED:
+            failing.add(job.tests)
+            print(f"fails without a mutant (exit code {code}): {job.tests}", flush=True)
+    failed, survivors = len(problems), 0
+    tried = [mutant for mutant in sound if mutant.tests not in failing]
+    jobs = [Job(mutant.tests, mutant) for mutant in tried]
+    for number, (job, code) in enumerate(run(jobs, workers), start=1):
+        assert job.mutant is not None
+        word, fails = _verdict(job.mutant, code)
+        failed += fails
+        survivors += code == PASSED and not fails
+        line = f"{number}/{len(tried)}  {job.mutant.file}: {job.mutant.mistake}: {word}"
         print(line, flush=True)
-    if survived > MOST_SURVIVORS * len(sound):
-        print(f"{survived} survivors of {len(sound)} are more than {MOST_SURVIVORS:.0%}")
+    failed += len(sound) - len(tried)
+    if survivors > MOST_SURVIVORS * len(mutants):
+        print(f"{survivors} survivors of {len(mutants)} are more than {MOST_SURVIVORS:.0%}")
         failed += 1
-    print(f"{caught + survived} passed, {failed} failed ({survived} survive with a reason)")
-    return int(failed > 0)
+    passed = len(mutants) - failed
+    print(f"{passed} passed, {failed} failed; {survivors} of {len(mutants)} survive with a reason")
+    return failed
+
+
+def _verdict(mutant: Mutant, code: int) -> tuple[str, bool]:
+    """What became of a mutant, and whether that fails the run."""
+    if code == FAILED:
+        return (
+            ("caught, although it has a reason to survive", True)
+            if mutant.survives
+            else (
+                "caught",
+                False,
+            )
+        )
+    if code == PASSED:
+        return (f"survives: {mutant.survives}", False) if mutant.survives else ("NOT CAUGHT", True)
+    if code == NOT_ITS_COPY:
+        return "the copy imports another nwbdyn than its own", True
+    return f"took longer than {LIMIT} s" if code == TOO_LONG else f"exit code {code}", True
 
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--only", default="", help="mutants whose file or mistake has this text")
     options.add_argument("--workers", type=int, default=WORKERS, help="sets of tests at a time")
-    asked = options.parse_args()
-    mutants = [one for one in read() if asked.only in one.file or asked.only in one.mistake]
+    chosen = options.parse_args()
+    mutants = [one for one in read() if chosen.only in one.file or chosen.only in one.mistake]
+    for name in LOADED:
+        importlib.import_module(name)
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        return run(mutants, Copies(Path(folder), asked.workers))
+        workers = [Worker(Path(folder) / str(k)) for k in range(chosen.workers)]
+        return int(check(mutants, workers) > 0)
 
 
 if __name__ == "__main__":
