@@ -1,16 +1,12 @@
 """The table of deliberate mistakes: each still applies, and no decision is without one."""
 
 import ast
-import sys
 from pathlib import Path
 
 import pytest
+from mutants import run as mutants
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.append(str(ROOT / "tests" / "mutants"))
-
-import run as mutants  # noqa: E402
-
 MUTANTS = mutants.read()
 DECIDING = [
     *sorted((ROOT / "nwbdyn" / "trust").glob("*.py")),
