@@ -134,6 +134,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"numpy"},
     ),
     "scoring.averaging": ({"scoring.evaluation"}, {"numpy"}),
+    "scoring.gain": ({"baselines", "scoring.evaluation"}, {"numpy"}),
     "scoring.importance": (
         {"scoring.evaluation", "models", "learning.readout", "tensors.windows"},
         {"numpy", "torch"},

@@ -25,7 +25,16 @@ from nwbdyn.progress import Progress, Report
 from nwbdyn.recording import Note, Recording
 from nwbdyn.runs import provenance
 from nwbdyn.runs.results import Fit, Predictions
-from nwbdyn.scoring import agreement, averaging, blocks, evaluation, held_out, importance, rollout
+from nwbdyn.scoring import (
+    agreement,
+    averaging,
+    blocks,
+    evaluation,
+    gain,
+    held_out,
+    importance,
+    rollout,
+)
 from nwbdyn.scoring.averaging import Average
 from nwbdyn.scoring.evaluation import SCORED, Contest, Task
 from nwbdyn.scoring.rollout import HORIZONS
@@ -119,6 +128,8 @@ def summarise(
         means = [found.mean for found in influences]
         edges = readout.edges(matrices, coupling.neurons, means)
         metrics["agreement"] = agreement.told(matrices, coupling, means, over_time)
+        if "coupling" in metrics:
+            metrics["coupling"]["all_zero"] = gain.all_zero(matrices)
     report(Progress("connectivity", len(trained), len(trained), "models"))
     embeddings = best.model.embeddings()
     rows = list(problem.layout.neuron_ids[windows.session])
@@ -226,7 +237,7 @@ def _metrics(
     if mean.told is not None:
         metrics["ensemble"] = mean.told
     if without is not None:
-        metrics["coupling"] = evaluation.compare(task, predictions[0], without)
+        metrics["coupling"] = gain.of_coupling(task, predictions[0], without, scored.rivals)
     if problem.co_smoothing:
         metrics["few_shot"] = held_out.few_shot(
             task, problem.windows, mean.prediction, scored.rivals
