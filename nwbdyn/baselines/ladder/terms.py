@@ -1,0 +1,148 @@
+"""The fixed functions of which rungs are made, all of bins that lie at least a horizon back.
+
+Nonlinear functions see each neuron inside the range it had in training: a burst beyond it does not
+make a product explode.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from nwbdyn.baselines.problem import Problem
+
+LAGS, CURVED = 10, 5  # own lags; those that enter nonlinear functions too
+HINGES = (1.0, 3.0)  # sd above the mean
+HINGED = 3  # lags with hinges
+PRODUCTS = ((0, 0), (0, 1), (0, 2), (1, 2))  # of own lags, 0 is the last bin seen
+SENDER_LAGS = 3
+COMPONENTS = 3  # principal components that gate
+MOST_GATES = 8
+GATE_LIMIT = 3.0  # sd
+MAX_INPUTS = 2000  # sender terms of one block: keeps its eigendecomposition short
+
+Terms = Callable[[np.ndarray, slice], np.ndarray]  # rows, neurons -> (neurons, rows, F)
+
+
+@dataclass(frozen=True)
+class Past:
+    """The signals of a recording as terms see them."""
+
+    signals: np.ndarray  # (num_bins, N) training sd
+    bounded: np.ndarray  # (num_bins, N) the same inside the training range
+    smooth: np.ndarray  # (K, num_bins, N) counts: scaled logs of filtered counts; traces: K = 0
+    covariates: np.ndarray  # (num_bins, C) training sd
+    gates: np.ndarray  # (num_bins, G) population mean, components, covariates
+    horizon: int  # bins
+    context: int  # bins
+
+    @classmethod
+    def of(cls, problem: Problem, smooth: np.ndarray | None = None) -> "Past":
+        """Take scales, ranges and components from the training bins."""
+        signals = problem.signals[:, : problem.num_neurons]
+        train = signals[problem.train]
+        return cls(
+            signals=signals,
+            bounded=np.clip(signals, train.min(axis=0), train.max(axis=0)),
+            smooth=np.zeros((0, *signals.shape), np.float32) if smooth is None else smooth,
+            covariates=problem.signals[:, problem.covariates],
+            gates=_gates(problem),
+            horizon=problem.horizon,
+            context=problem.context,
+        )
+
+    def lags(self, order: int) -> Terms:
+        """Own lags and the last covariates."""
+
+        def terms(rows: np.ndarray, neurons: slice) -> np.ndarray:
+            own = [self._own(self.signals, rows, neurons, lag) for lag in range(order)]
+            shared = self.covariates[rows - self.horizon]  # (n, C)
+            inputs = np.stack(own, axis=2)
+            beside = np.broadcast_to(shared, (len(inputs), *shared.shape))
+            return np.concatenate([inputs, beside], axis=2)
+
+        return terms
+
+    def own(self, rows: np.ndarray, neurons: slice) -> np.ndarray:
+        """Lags, tanh, hinges, positive differences, products and smoothed counts of a neuron."""
+        lags = min(LAGS, self.context)
+        curved = [
+            self._own(self.bounded, rows, neurons, lag) for lag in range(min(CURVED, self.context))
+        ]
+        terms = [self._own(self.signals, rows, neurons, lag) for lag in range(lags)]
+        terms += [np.tanh(one) for one in curved]
+        terms += [np.maximum(one - hinge, 0) for one in curved[:HINGED] for hinge in HINGES]
+        terms += [
+            np.maximum(new - old, 0) for new, old in zip(curved[:-1], curved[1:], strict=True)
+        ]
+        terms += [curved[a] * curved[b] for a, b in PRODUCTS if max(a, b) < len(curved)]
+        terms += [self._own(one, rows, neurons, 0) for one in self.smooth]
+        return np.stack(terms, axis=2)
+
+    def gated(self, rows: np.ndarray, neurons: slice) -> np.ndarray:
+        """Own terms times each gate."""
+        own = self.own(rows, neurons)
+        gates = self.gates[rows - self.horizon]  # (n, G)
+        return (own[..., None] * gates[None, :, None, :]).reshape(*own.shape[:2], -1)
+
+    def gain(self, whole: np.ndarray) -> Terms:
+        """A neuron's whole input (num_bins, N) times each gate."""
+
+        def terms(rows: np.ndarray, neurons: slice) -> np.ndarray:
+            return whole[rows, neurons].T[..., None] * self.gates[rows - self.horizon]
+
+        return terms
+
+    def senders(self) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+        """name -> function from rows to (n, kinds * N) terms of all senders, kind by kind."""
+        if len(self.smooth):
+            rates = {"rates": [1], "other filters": [0, 2]}
+            blocks = {name: self._filtered(which) for name, which in rates.items()}
+        else:
+            blocks = {"last bin": self._lagged(0, 1)}
+            if self.context > 1:
+                blocks["earlier bins"] = self._lagged(1, min(SENDER_LAGS, self.context))
+            blocks["functions"] = self._functions
+        row = np.array([self.horizon + self.context])
+        return {
+            name: block
+            for name, block in blocks.items()
+            if self.signals.shape[1] > 1 and block(row).shape[1] <= MAX_INPUTS
+        }
+
+    def _own(self, of: np.ndarray, rows: np.ndarray, neurons: slice, lag: int) -> np.ndarray:
+        """(neurons, n) one lag, 0 is the last bin seen."""
+        return of[rows - self.horizon - lag, neurons].T.astype(np.float64)
+
+    def _lagged(self, first: int, stop: int) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda rows: np.concatenate(
+            [self.signals[rows - self.horizon - lag] for lag in range(first, stop)], axis=1
+        ).astype(np.float64)
+
+    def _filtered(self, which: list[int]) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda rows: np.concatenate(
+            [self.smooth[one][rows - self.horizon] for one in which], axis=1
+        ).astype(np.float64)
+
+    def _functions(self, rows: np.ndarray) -> np.ndarray:
+        last = self.bounded[rows - self.horizon].astype(np.float64)
+        terms = [np.tanh(last), np.maximum(last - HINGES[0], 0)]
+        if self.context > 1:
+            terms.append(np.maximum(last - self.bounded[rows - self.horizon - 1], 0))
+        return np.concatenate(terms, axis=1)
+
+
+def _gates(problem: Problem) -> np.ndarray:
+    """(num_bins, G) in training sd, within GATE_LIMIT."""
+    signals = problem.signals[:, : problem.num_neurons].astype(np.float64)
+    train = signals[problem.train]
+    parts = [signals.mean(axis=1, keepdims=True)]
+    if problem.num_neurons > 1:
+        _, directions = np.linalg.eigh(train.T @ train / len(train))
+        parts.append(signals @ directions[:, ::-1][:, :COMPONENTS])
+    parts.append(problem.signals[:, problem.covariates])
+    gates = np.concatenate(parts, axis=1)[:, :MOST_GATES]
+    seen = gates[problem.train]
+    sd = seen.std(axis=0)
+    scaled = (gates - seen.mean(axis=0)) / np.where(sd > 1e-9, sd, 1)
+    return np.clip(scaled, -GATE_LIMIT, GATE_LIMIT)
