@@ -1,7 +1,8 @@
 """NLinear: one linear map of the last bins, relative to the newest one, for all neurons.
 
 Zeng, Chen, Zhang, Xu, "Are Transformers Effective for Time Series Forecasting?", AAAI 2023:
-x(t + h) = x(t) + sum_l w_l (x(t - l) - x(t)) + b, with w and b shared by all neurons.
+x(t + h) = x(t) + sum_l w_l (x(t - l) - x(t)), with w shared by all neurons. Their constant is left out:
+of z-scored traces it is the mean change, 0.
 """
 
 import numpy as np
@@ -15,8 +16,8 @@ RIDGE = 1e-6  # per row
 
 def nlinear(binned: Binned, problem: Problem) -> Baseline:
     """Least squares over all neurons and training bins; the window is the model's."""
-    gram = np.zeros((problem.context, problem.context))
-    moment = np.zeros(problem.context)
+    gram = np.zeros((problem.context - 1, problem.context - 1))
+    moment = np.zeros(problem.context - 1)
     target = problem.targets(problem.train)
     for neuron in range(problem.num_neurons):
         inputs, last = _inputs(problem, problem.train, neuron)
@@ -33,7 +34,7 @@ def nlinear(binned: Binned, problem: Problem) -> Baseline:
 
 
 def _inputs(problem: Problem, rows: np.ndarray, neuron: int) -> tuple[np.ndarray, np.ndarray]:
-    """(n, context) earlier bins minus the newest one, then a column of ones; (n,) the newest."""
+    """(n, context - 1) earlier bins minus the newest one; (n,) the newest."""
     lags = problem.lagged(rows, problem.context, neuron).astype(np.float64)
     last = lags[:, 0]
-    return np.concatenate([lags[:, 1:] - last[:, None], np.ones((len(rows), 1))], axis=1), last
+    return lags[:, 1:] - last[:, None], last

@@ -90,7 +90,6 @@ class Poisson:
 
     Args:
         offset: (n, M) log rates that the inputs are added to.
-        free: (F, M) bool, False where a weight is held at 0.
     """
 
     def __init__(
@@ -99,12 +98,10 @@ class Poisson:
         counts: np.ndarray,
         *,
         offset: np.ndarray | None = None,
-        free: np.ndarray | None = None,
     ) -> None:
         self._inputs = inputs.astype(np.float32, copy=False)
         self._counts = counts.astype(np.float32, copy=False)
         self._offset = np.float32(0) if offset is None else offset.astype(np.float32)
-        self._free = 1.0 if free is None else free.astype(np.float64)
         n = len(inputs)
         total = counts.sum(axis=0, dtype=np.float64)
         self._silent = total == 0
@@ -135,7 +132,7 @@ class Poisson:
         def unpack(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             u = u.reshape(num_inputs + 1, num_targets)
             bias = self._bias + u[-1] * bias_scale
-            return self._free * (self._vectors @ (scale * u[:-1])), bias
+            return self._vectors @ (scale * u[:-1]), bias
 
         def loss(u: np.ndarray) -> tuple[float, np.ndarray]:
             weights, bias = unpack(u)
@@ -148,7 +145,7 @@ class Poisson:
             residual = rate - self._counts
             residual[:, self._silent] = 0
             gradient = np.empty((num_inputs + 1, num_targets))
-            by_weight = self._free * ((self._inputs.T @ residual) / n + penalty * weights)
+            by_weight = (self._inputs.T @ residual) / n + penalty * weights
             gradient[:-1] = scale * (self._vectors.T @ by_weight)
             gradient[-1] = bias_scale * residual.mean(axis=0, dtype=np.float64)
             return value, gradient.ravel()

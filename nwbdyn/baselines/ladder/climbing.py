@@ -12,12 +12,13 @@ from nwbdyn.baselines.ladder.ridge import PENALTIES, OwnRidge, SenderRidge
 from nwbdyn.baselines.ladder.rung import Ladder, Rung
 from nwbdyn.baselines.ladder.selection import Choice, Gain, blocks, by_block, choose
 from nwbdyn.baselines.ladder.smoothing import log_rates
-from nwbdyn.baselines.ladder.terms import Past, Terms
+from nwbdyn.baselines.ladder.terms import CURVED, Past, Terms
 from nwbdyn.baselines.problem import Problem
 from nwbdyn.baselines.regression import CHOOSING_ROWS, PRECISIONS
 from nwbdyn.recording import COUNTS
 from nwbdyn.tensors.binning import Binned
 
+LINEAR = ("last bin", "rates")  # blocks whose first kind of term is a coupling
 ORDERS = (1, 2, 3, 5, 8, 10)  # of the autoregression of counts
 
 
@@ -106,29 +107,33 @@ def _traces_alone(data: _Data, alone: Autoregression) -> Rung:
 
 
 def _counts_alone(data: _Data) -> Rung:
-    """Poisson autoregression; order and penalty, one for all neurons, by validation."""
-    problem = data.problem
+    """Poisson autoregression on lags or on filters; which, and the penalty, by validation."""
+    problem, past = data.problem, data.past
     train = data.observed[problem.train]
     constant = np.log(np.maximum(train.sum(axis=0), 0.5) / len(train))
     start = np.broadcast_to(constant, data.observed.shape)
-    best: tuple[float, int, float] | None = None
-    for order in (one for one in ORDERS if one <= problem.context):
-        terms = data.past.lags(order)
-        rows = data.choosing
-        block = OwnPoisson(terms, rows, data.observed[rows], start[rows])
-        added = block.apply(problem.val, block.path(data.penalties))
-        for penalty, one in zip(data.penalties, added, strict=True):
-            loss = float(data.loss(start[problem.val] + one, problem.val).sum())
-            if best is None or loss < best[0]:
-                best = (loss, order, float(penalty))
-    assert best is not None
-    _, order, penalty = best
+    candidates = {f"{order} lags": past.lags(order) for order in ORDERS if order <= past.context}
+    candidates["exponential filters"] = past.filtered
+    middle = data.penalties[len(data.penalties) // 2 :][:1]
+    name = min(candidates, key=lambda one: _path_loss(data, candidates[one], start, middle)[0])
+    losses = _path_loss(data, candidates[name], start, data.penalties)
+    penalty = float(data.penalties[int(np.argmin(losses))])
     rows = problem.train
-    block = OwnPoisson(data.past.lags(order), rows, data.observed[rows], start[rows])
-    (added_all,) = block.apply(problem.rows, block.path(np.array([penalty])))
+    block = OwnPoisson(candidates[name], rows, data.observed[rows], start[rows])
+    (added,) = block.apply(problem.rows, block.path(np.array([penalty])))
     linear = np.zeros(data.observed.shape, np.float32)
-    linear[problem.rows] = start[problem.rows] + added_all
-    return Rung("M0", linear, None, {"order": order, "penalty": penalty})
+    linear[problem.rows] = start[problem.rows] + added
+    return Rung("M0", linear, None, {"history": name, "penalty": penalty})
+
+
+def _path_loss(
+    data: _Data, terms: Terms, start: np.ndarray, penalties: np.ndarray
+) -> list[float]:
+    """The loss of a Poisson autoregression on validation, for each penalty."""
+    rows, val = data.choosing, data.problem.val
+    block = OwnPoisson(terms, rows, data.observed[rows], start[rows])
+    added = block.apply(val, block.path(penalties))
+    return [float(data.loss(start[val] + one, val).sum()) for one in added]
 
 
 def _own(data: _Data, below: Rung, name: str, terms: Terms) -> Rung:
@@ -142,15 +147,16 @@ def _coupled(data: _Data, below: Rung) -> Rung:
     """Additive terms of the senders, block after block; a block that does not help is left out."""
     linear, gains, coupling = below.linear, [], None
     chosen: dict[str, float | int | str] = {}
-    regression = SenderPoisson if data.counts else SenderRidge
+    own = data.past.lags(min(CURVED, data.past.context))
     n = data.problem.num_neurons
     for name, senders in data.past.senders().items():
         weights: list[np.ndarray] = []
-        linear, choice = _step(data, linear, partial(regression, senders), weights)
+        fit = partial(SenderPoisson, senders) if data.counts else partial(SenderRidge, senders, own)
+        linear, choice = _step(data, linear, fit, weights)
         chosen |= {f"{name}, {key}": value for key, value in _words(choice).items()}
         gains.append(choice.gain)
         if choice.gain.above and coupling is None:  # the last bin comes first
-            coupling = weights[0][:, :n] if name in ("last bin", "rates") else None
+            coupling = weights[0][:, :n] * ~np.eye(n, dtype=bool) if name in LINEAR else None
     if not gains:
         chosen["coupling"] = "not fitted: too many neurons" if n > 1 else "not fitted: one neuron"
         return Rung("M2", below.linear, Gain(0.0, np.nan, 0, False), chosen)

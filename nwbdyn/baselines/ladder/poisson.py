@@ -8,11 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from nwbdyn.baselines.ladder.ridge import apply_own, apply_senders
+from nwbdyn.baselines.ladder.ridge import apply_own
 from nwbdyn.baselines.ladder.terms import Terms
-from nwbdyn.baselines.regression import CHOOSING, Poisson, PoissonWeights
-
-FINER = 1e-3  # of the tolerance, for one neuron alone: its loss is a small sum
+from nwbdyn.baselines.regression import CHOOSING, FINAL, Poisson, PoissonWeights
 
 
 class OwnPoisson:
@@ -41,13 +39,13 @@ class OwnPoisson:
         found: PoissonWeights | None = None
         path = []
         for penalty in penalties:
-            found = regression.fit(float(penalty), start=found, tolerance=CHOOSING * FINER)
+            found = regression.fit(float(penalty), start=found, tolerance=FINAL)
             path.append(_coefficients(found, mean, scale)[0])
         return np.stack(path)
 
 
 class SenderPoisson:
-    """Every neuron on the terms of all other neurons; its own weights are exactly 0."""
+    """Every neuron on the terms of all neurons; own terms let its own dynamics give way."""
 
     def __init__(
         self,
@@ -58,10 +56,7 @@ class SenderPoisson:
     ) -> None:
         self._terms = terms
         inputs, self._mean, self._scale = _scaled(terms(rows))
-        num_neurons = counts.shape[1]
-        kinds = inputs.shape[1] // num_neurons
-        free = np.tile(~np.eye(num_neurons, dtype=bool), (kinds, 1))  # (F, N)
-        self._regression = Poisson(inputs, counts, offset=offset, free=free)
+        self._regression = Poisson(inputs, counts, offset=offset)
 
     def path(self, penalties: np.ndarray) -> Iterator[np.ndarray]:
         """(N, F + 1) coefficients for each penalty in turn."""
@@ -72,7 +67,9 @@ class SenderPoisson:
 
     def apply(self, rows: np.ndarray, path: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """(n, N) what is added to the log rate, for each set of coefficients."""
-        yield from apply_senders(self._terms, rows, path)
+        inputs = self._terms(rows)
+        for coefficients in path:
+            yield inputs @ coefficients[:, :-1].T + coefficients[:, -1]
 
 
 def _scaled(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -59,50 +59,88 @@ class OwnRidge:
 
 
 class SenderRidge:
-    """Every neuron on the terms of all other neurons; its own weights are exactly 0."""
+    """Every neuron on the terms of all other neurons, and on own lags, under one penalty.
+
+    Own lags let a neuron's own dynamics give way to coupling: without them, what others send is
+    ascribed to the neuron's own past wherever both explain it. A receiver's own sender terms have
+    weights of exactly 0.
+    """
 
     def __init__(
         self,
-        terms: Callable[[np.ndarray], np.ndarray],
+        senders: Callable[[np.ndarray], np.ndarray],
+        own: Terms,
         rows: np.ndarray,
         targets: np.ndarray,
     ) -> None:
-        self._terms, self._num_neurons = terms, targets.shape[1]
+        """`targets` are (n, N) residuals of the rung below at `rows`."""
+        self._senders, self._own = senders, own
+        n, num_neurons = len(rows), targets.shape[1]
         self._target_mean = targets.mean(axis=0)
-        total, gram, moment = 0.0, 0.0, 0.0
-        for part in _parts(len(rows)):
-            inputs = terms(rows[part])
-            total = total + inputs.sum(axis=0)
-            gram = gram + inputs.T @ inputs
-            moment = moment + inputs.T @ targets[part]
-        self._mean = total / len(rows)
-        covariance = gram / len(rows) - np.outer(self._mean, self._mean)
-        self._scale = _scale(np.diagonal(covariance), self._mean)
-        covariance = covariance / self._scale[:, None] / self._scale
-        spectrum, self._vectors = np.linalg.eigh(covariance)
+        sums, products, moments = 0.0, 0.0, 0.0
+        beside: list[list[np.ndarray]] = []  # of own lags: sums, products, moments, with senders
+        for part in _parts(n):
+            inputs = senders(rows[part])  # (n, F)
+            sums = sums + inputs.sum(axis=0)
+            products = products + inputs.T @ inputs
+            moments = moments + inputs.T @ targets[part]
+            for number, group in enumerate(_groups(num_neurons)):
+                lags = own(rows[part], group)  # (neurons, n, q)
+                target = targets[part, group].T[:, :, None]
+                new = [lags.sum(axis=1), lags.mT @ lags, lags.mT @ target, inputs.T @ lags]
+                if number == len(beside):
+                    beside.append(new)
+                else:
+                    beside[number] = [a + b for a, b in zip(beside[number], new, strict=True)]
+        own_sums, own_products, own_moments, cross = (
+            np.concatenate(parts) for parts in zip(*beside, strict=True)
+        )
+        mean, self._own_mean = sums / n, own_sums / n
+        covariance = products / n - np.outer(mean, mean)
+        self._mean, self._scale = mean, _scale(np.diagonal(covariance), mean)
+        spectrum, self._vectors = np.linalg.eigh(covariance / np.outer(self._scale, self._scale))
         self._spectrum = np.maximum(spectrum, 0)
-        moment = moment / len(rows) - np.outer(self._mean, self._target_mean)
-        self._moment = moment / self._scale[:, None]
+        moment = (moments / n - np.outer(mean, self._target_mean)) / self._scale[:, None]
+        self._turned = self._vectors.T @ moment  # (F, N)
+        between = own_products / n - self._own_mean[:, :, None] * self._own_mean[:, None]
+        self._own_scale = _scale(np.diagonal(between, axis1=1, axis2=2), self._own_mean)
+        self._between = between / self._own_scale[:, :, None] / self._own_scale[:, None]
+        own_moment = own_moments[..., 0] / n - self._own_mean * self._target_mean[:, None]
+        self._own_moment = own_moment / self._own_scale  # (N, q)
+        cross = cross / n - mean[:, None] * self._own_mean[:, None]  # (N, F, q)
+        cross = cross / self._scale[:, None] / self._own_scale[:, None]
+        excluded = np.arange(num_neurons)[:, None] + num_neurons * np.arange(
+            len(mean) // num_neurons
+        )  # (N, kinds) a receiver's own sender terms
+        # per receiver, in the basis of the eigenvectors: own lags, then excluded terms
+        self._border = np.concatenate(
+            [self._vectors.T @ cross, self._vectors[excluded].mT], axis=2
+        )  # (N, F, q + kinds)
+        self._excluded = excluded
 
     def coefficients(self, penalty: float) -> np.ndarray:
-        """(N, F + 1) weights [post, kind and pre], and the constant.
+        """(N, F + q + 1) weights [post, kind and pre], of own lags, and the constant.
 
-        The constraint "own weights are 0" has the closed form W - P_S (P_SS)^-1 W_S, with P the
-        inverse of the penalised moments and S the receiver's own terms.
+        The bordered system of all senders, the own lags and the constraint "excluded weights are 0"
+        is reduced to q + kinds unknowns per receiver; the eigenvectors serve all receivers.
         """
-        inverse = (self._vectors / (self._spectrum + penalty)) @ self._vectors.T
-        weights = inverse @ self._moment  # (F, N)
-        n = self._num_neurons
-        kinds, neurons = len(weights) // n, np.arange(n)
-        own = neurons + n * np.arange(kinds)[:, None]  # (kinds, N) rows of each receiver itself
-        block = inverse[own.T[:, :, None], own.T[:, None, :]]  # (N, kinds, kinds)
-        excess = np.linalg.solve(block, weights[own, neurons].T[..., None])[..., 0].T  # (kinds, N)
-        for kind in range(kinds):
-            weights -= inverse[:, own[kind]] * excess[kind]
-        weights[own, neurons] = 0.0
+        shrunk = 1 / (self._spectrum + penalty)
+        num_lags = self._own_moment.shape[1]
+        weighted = self._border * shrunk[:, None]
+        system = -(weighted.mT @ self._border)
+        lag = np.arange(num_lags)
+        system[:, :num_lags, :num_lags] += self._between
+        system[:, lag, lag] += penalty
+        right = -np.einsum("nfa,fn->na", weighted, self._turned)
+        right[:, :num_lags] += self._own_moment
+        found = np.linalg.solve(system, right[..., None])[..., 0]  # (N, q + kinds)
+        turned = self._turned - np.einsum("nfa,na->fn", self._border, found)
+        weights = self._vectors @ (shrunk[:, None] * turned)  # (F, N)
+        weights[self._excluded, np.arange(len(self._excluded))[:, None]] = 0.0
         weights /= self._scale[:, None]
-        constant = self._target_mean - self._mean @ weights
-        return np.concatenate([weights.T, constant[:, None]], axis=1)
+        own = found[:, :num_lags] / self._own_scale
+        constant = self._target_mean - self._mean @ weights - (self._own_mean * own).sum(axis=1)
+        return np.concatenate([weights.T, own, constant[:, None]], axis=1)
 
     def path(self, penalties: np.ndarray) -> Iterator[np.ndarray]:
         """Coefficients for each penalty in turn."""
@@ -110,7 +148,12 @@ class SenderRidge:
 
     def apply(self, rows: np.ndarray, path: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """(n, N) predicted residuals for each set of coefficients."""
-        yield from apply_senders(self._terms, rows, path)
+        split = len(self._spectrum)
+        for coefficients in path:
+            (added,) = apply_own(self._own, rows, [coefficients[:, split:]])
+            for part in _parts(len(rows)):
+                added[part] += self._senders(rows[part]) @ coefficients[:, :split].T
+            yield added
 
 
 def apply_own(
@@ -124,17 +167,6 @@ def apply_own(
             sums = terms(rows[part], group) @ stacked[group, :-1] + stacked[group, None, -1]
             added[:, part, group] = sums.transpose(2, 1, 0)
     yield from added
-
-
-def apply_senders(
-    terms: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, path: Iterable[np.ndarray]
-) -> Iterator[np.ndarray]:
-    """(n, N) sender terms times each (N, F + 1) of coefficients."""
-    for coefficients in path:
-        added = np.empty((len(rows), len(coefficients)))
-        for part in _parts(len(rows)):
-            added[part] = terms(rows[part]) @ coefficients[:, :-1].T + coefficients[:, -1]
-        yield added
 
 
 def _scale(variance: np.ndarray, mean: np.ndarray) -> np.ndarray:

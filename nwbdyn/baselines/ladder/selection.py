@@ -53,12 +53,15 @@ def required_errors(num_candidates: int) -> float:
     return float(-ndtri(ndtr(-1.0) / num_candidates))
 
 
-def is_above(gains: np.ndarray, *, scale: float = 1.0, num_candidates: int = 1) -> Gain:
+def is_above(
+    gains: np.ndarray, *, scale: float = 1.0, required: float | None = None, num_candidates: int = 1
+) -> Gain:
     """Test a paired gain.
 
     Args:
         gains: (num_blocks,) loss below minus loss above.
         scale: what the sum of the gains is divided by.
+        required: standard errors; by default `required_errors` of the candidates.
         num_candidates: forms among which the best was taken.
     """
     number = len(gains)
@@ -67,7 +70,8 @@ def is_above(gains: np.ndarray, *, scale: float = 1.0, num_candidates: int = 1) 
     if number < 2:
         return Gain(mean, np.nan, number, False)
     error = float(per_block.std(ddof=1) / np.sqrt(number))
-    above = mean > 0 and mean > required_errors(num_candidates) * error
+    required = required_errors(num_candidates) if required is None else required
+    above = mean > 0 and mean > required * error
     return Gain(mean, error, number, bool(above))
 
 

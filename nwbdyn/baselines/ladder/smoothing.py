@@ -9,7 +9,7 @@ from nwbdyn.baselines.problem import Problem
 from nwbdyn.baselines.regression import log_scaled
 from nwbdyn.tensors.binning import Binned
 
-TIME_CONSTANTS = (0.0, 0.1, 0.25)  # seconds; 0 is the bin itself
+TIME_CONSTANTS = (0.0, 0.05, 0.25)  # seconds; 0 is the bin itself
 
 
 def log_rates(binned: Binned, problem: Problem) -> np.ndarray:

@@ -28,9 +28,9 @@ Terms = Callable[[np.ndarray, slice], np.ndarray]  # rows, neurons -> (neurons, 
 class Past:
     """The signals of a recording as terms see them."""
 
-    signals: np.ndarray  # (num_bins, N) training sd
+    signals: np.ndarray  # (num_bins, N) traces, or scaled logs of counts, in training sd
     bounded: np.ndarray  # (num_bins, N) the same inside the training range
-    smooth: np.ndarray  # (K, num_bins, N) counts: scaled logs of filtered counts; traces: K = 0
+    smooth: np.ndarray  # (K, num_bins, N) scaled logs of filtered counts; traces: K = 0
     covariates: np.ndarray  # (num_bins, C) training sd
     gates: np.ndarray  # (num_bins, G) population mean, components, covariates
     horizon: int  # bins
@@ -38,13 +38,17 @@ class Past:
 
     @classmethod
     def of(cls, problem: Problem, smooth: np.ndarray | None = None) -> "Past":
-        """Take scales, ranges and components from the training bins."""
-        signals = problem.signals[:, : problem.num_neurons]
+        """Take ranges and components from the training bins.
+
+        Args:
+            smooth: of counts, see `smoothing.log_rates`; the first one is that of single bins.
+        """
+        signals = problem.signals[:, : problem.num_neurons] if smooth is None else smooth[0]
         train = signals[problem.train]
         return cls(
             signals=signals,
             bounded=np.clip(signals, train.min(axis=0), train.max(axis=0)),
-            smooth=np.zeros((0, *signals.shape), np.float32) if smooth is None else smooth,
+            smooth=np.zeros((0, *signals.shape), np.float32) if smooth is None else smooth[1:],
             covariates=problem.signals[:, problem.covariates],
             gates=_gates(problem),
             horizon=problem.horizon,
@@ -56,12 +60,14 @@ class Past:
 
         def terms(rows: np.ndarray, neurons: slice) -> np.ndarray:
             own = [self._own(self.signals, rows, neurons, lag) for lag in range(order)]
-            shared = self.covariates[rows - self.horizon]  # (n, C)
-            inputs = np.stack(own, axis=2)
-            beside = np.broadcast_to(shared, (len(inputs), *shared.shape))
-            return np.concatenate([inputs, beside], axis=2)
+            return self._with_covariates(own, rows)
 
         return terms
+
+    def filtered(self, rows: np.ndarray, neurons: slice) -> np.ndarray:
+        """Own counts through exponentials, and the last covariates."""
+        own = [self._own(one, rows, neurons, 0) for one in self.smooth]
+        return self._with_covariates(own, rows)
 
     def own(self, rows: np.ndarray, neurons: slice) -> np.ndarray:
         """Lags, tanh, hinges, positive differences, products and smoothed counts of a neuron."""
@@ -96,8 +102,8 @@ class Past:
     def senders(self) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
         """name -> function from rows to (n, kinds * N) terms of all senders, kind by kind."""
         if len(self.smooth):
-            rates = {"rates": [1], "other filters": [0, 2]}
-            blocks = {name: self._filtered(which) for name, which in rates.items()}
+            every = range(len(self.smooth))
+            blocks = {"rates": self._filtered(every), "last bin": self._lagged(0, 1)}
         else:
             blocks = {"last bin": self._lagged(0, 1)}
             if self.context > 1:
@@ -110,6 +116,12 @@ class Past:
             if self.signals.shape[1] > 1 and block(row).shape[1] <= MAX_INPUTS
         }
 
+    def _with_covariates(self, own: list[np.ndarray], rows: np.ndarray) -> np.ndarray:
+        """(neurons, n, F)."""
+        inputs, shared = np.stack(own, axis=2), self.covariates[rows - self.horizon]
+        beside = np.broadcast_to(shared, (len(inputs), *shared.shape))
+        return np.concatenate([inputs, beside], axis=2)
+
     def _own(self, of: np.ndarray, rows: np.ndarray, neurons: slice, lag: int) -> np.ndarray:
         """(neurons, n) one lag, 0 is the last bin seen."""
         return of[rows - self.horizon - lag, neurons].T.astype(np.float64)
@@ -119,7 +131,7 @@ class Past:
             [self.signals[rows - self.horizon - lag] for lag in range(first, stop)], axis=1
         ).astype(np.float64)
 
-    def _filtered(self, which: list[int]) -> Callable[[np.ndarray], np.ndarray]:
+    def _filtered(self, which: range) -> Callable[[np.ndarray], np.ndarray]:
         return lambda rows: np.concatenate(
             [self.smooth[one][rows - self.horizon] for one in which], axis=1
         ).astype(np.float64)
