@@ -75,7 +75,10 @@ def rungs(folder: Path, name: str, horizon: int) -> dict[str, Any]:
     seconds = time.process_time() - began
     ladder = climb(binned, problem, alone)
     rows = problem.rows[split.bins("test")[problem.rows]]
-    found: dict[str, Any] = {"seconds": seconds, "size": f"{binned.num_neurons} x {binned.num_bins}"}
+    found: dict[str, Any] = {
+        "seconds": seconds,
+        "size": f"{binned.num_neurons} x {binned.num_bins}",
+    }
     found["persistence"] = _scores(binned, rows, binned.values[rows - horizon])[0]
     for rung in ladder.rungs:
         predicted = prediction(binned, problem, ladder, rung)[rows]
@@ -158,7 +161,14 @@ def coupled(seed: int) -> Binned:
 
 
 def of_recordings(folder: Path) -> str:
-    header = ["recording", "neurons x frames", "frames ahead", "persistence", *RUNGS, "CPU s, M1 + M2"]
+    header = [
+        "recording",
+        "neurons x frames",
+        "frames ahead",
+        "persistence",
+        *RUNGS,
+        "CPU s, M1 + M2",
+    ]
     lines = []
     for name in RECORDINGS:
         for horizon in HORIZONS:
@@ -178,7 +188,9 @@ def of_questions(folder: Path) -> str:
     lines = []
     for name in RECORDINGS:
         found = finished(f"asked-{name}".replace(" ", "_"), _asked_of, folder, name)
-        lines.append([name, *(_cell(found, one) for one in nested.QUESTIONS), f"{found['seconds']:.0f}"])
+        lines.append(
+            [name, *(_cell(found, one) for one in nested.QUESTIONS), f"{found['seconds']:.0f}"]
+        )
     header = ["recording", "coupling, M2 - M1", "gain, M4 - M3", "CPU s"]
     return table(header, lines)
 
@@ -202,7 +214,9 @@ def of_simulations(number: int) -> str:
     lines = []
     for name, make in makers.items():
         found = [
-            finished(f"{name}-{seed}".replace(" ", "_"), lambda s=seed, m=make: asked(m(s), CONTEXT))
+            finished(
+                f"{name}-{seed}".replace(" ", "_"), lambda s=seed, m=make: asked(m(s), CONTEXT)
+            )
             for seed in range(number)
         ]
         counts = [

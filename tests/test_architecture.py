@@ -163,7 +163,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "many.scaling": (RECORDING | {"runs.lock", "runs.run_directory"}, set()),
     "many.space": (WORDS, {"numpy"}),
-    "scoring.verdict": (set(), set()),
+    "scoring.nested": (set(), set()),
+    "scoring.verdict": ({"scoring.nested"}, set()),
     "runs.sharing": (RECORDING | {"archive"}, set()),
     "selection": (RECORDING, {"numpy", "pandas"}),
 }
@@ -182,6 +183,7 @@ ANYTHING = {
     "many.cluster",
     "many.sweeping",
     "learning.ensembles",
+    "trust.nested",
     "trust.questions",
     "trust.refits",
     "trust.resampled",

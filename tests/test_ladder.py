@@ -174,7 +174,8 @@ def test_the_whole_ladder_equals_the_slow_one_with_the_same_choices(horizon):
         losses[13, :, neuron] = [(truth[block == b] ** 2).sum() for b in range(block[-1] + 1)]
     choice = choose(losses, penalties, losses[13].sum())
     assert ladder["M1"].gain.mean == pytest.approx(choice.gain.mean, abs=1e-6)
-    assert ladder["M1"].used and choice.gain.above
+    assert ladder["M1"].used
+    assert choice.gain.above
     for neuron in range(3):
         expected = alone.predicted[ROWS, neuron].astype(float)
         if np.isfinite(choice.penalties[neuron]):
@@ -191,7 +192,7 @@ def test_nlinear_equals_one_regression_over_all_neurons():
     for row in problem.train:
         for neuron in range(4):
             last = x[row - 2, neuron]
-            inputs.append([*(x[row - 2 - lag, neuron] - last for lag in (1, 2, 3)), 1.0])
+            inputs.append([x[row - 2 - lag, neuron] - last for lag in (1, 2, 3)])
             target.append(x[row, neuron] - last)
     weights = np.linalg.lstsq(np.array(inputs), np.array(target), rcond=None)[0]
     row, neuron = ROWS[-1], 2

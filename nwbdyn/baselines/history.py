@@ -2,10 +2,10 @@
 
 Persistence repeats the last bin. AR(1) and AR are autoregressions of each neuron by itself, NLinear
 one for all neurons together. VAR ridge and VAR lasso add coupling between neurons, OLS does so
-through the model's link. Nonlinear AR and nonlinear VAR are the rungs M1 and M2 of the `ladder`: own
-dynamics made of fixed functions, and additive coupling on top; of counts they have a log link. Counts
-have a Poisson GLM with log link too, whose inputs are the logs of all neurons' counts through causal
-exponentials. Covariates, where there are any, enter AR, VAR, OLS, GLM and the ladder.
+through the model's link. Nonlinear AR and nonlinear VAR are the rungs M1 and M2 of the `ladder`:
+own dynamics made of fixed functions, and additive coupling on top; of counts they have a log link.
+Counts have a Poisson GLM with log link too, whose inputs are the logs of all neurons' counts
+through causal exponentials. Covariates, where there are any, enter AR, VAR, OLS, GLM and ladder.
 """
 
 from functools import partial

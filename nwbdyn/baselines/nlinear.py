@@ -1,8 +1,8 @@
 """NLinear: one linear map of the last bins, relative to the newest one, for all neurons.
 
 Zeng, Chen, Zhang, Xu, "Are Transformers Effective for Time Series Forecasting?", AAAI 2023:
-x(t + h) = x(t) + sum_l w_l (x(t - l) - x(t)), with w shared by all neurons. Their constant is left out:
-of z-scored traces it is the mean change, 0.
+x(t + h) = x(t) + sum_l w_l (x(t - l) - x(t)), with w shared by all neurons. Their constant is left
+out: of z-scored traces it is the mean change, 0.
 """
 
 import numpy as np

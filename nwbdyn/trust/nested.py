@@ -8,7 +8,7 @@ block test alone finds "coupling" between independent neurons.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,8 +17,10 @@ from nwbdyn.baselines.ladder import Gain, Ladder, climb, is_above
 from nwbdyn.baselines.ladder.selection import blocks, by_block
 from nwbdyn.baselines.problem import Problem, pose
 from nwbdyn.errors import DataError
+from nwbdyn.learning.problem import Problem as Fitted
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import COUNTS
+from nwbdyn.runs.results import Fit
 from nwbdyn.tensors.binning import Binned
 from nwbdyn.tensors.splits import TEST, Split
 from nwbdyn.trust import surrogates
@@ -70,7 +72,9 @@ def answers(
         report(Progress("rotations", number, num_rotations, "fits"))
         try:
             other = rotated(binned, split, seed + number, least=context + horizon)
-            again, rungs = _climbed(other, split, context, horizon, "M4" if "gain" in asked else "M2")
+            again, rungs = _climbed(
+                other, split, context, horizon, "M4" if "gain" in asked else "M2"
+            )
         except DataError as error:
             refused = f"no rotation could be made: {error}"
             break
@@ -102,6 +106,10 @@ def answer(
     elif gain.mean <= max(rotations):
         higher = sum(one >= gain.mean for one in rotations)
         reason = f"{higher} of {len(rotations)} rotated recordings gain as much"
+    elif len(rotations) < ROTATIONS:
+        reason = (
+            f"{len(rotations)} rotated recordings were fitted; a level of .05 takes {ROTATIONS}"
+        )
     else:
         reason = ""
     return Answer(question, rungs, gain, rotations, not reason, reason)
@@ -139,13 +147,14 @@ def gain_on_test(
     return is_above(gains.sum(axis=1), scale=float(scale), required=REQUIRED_ERRORS)
 
 
-def described(found: Mapping[str, Answer]) -> dict[str, dict[str, object]]:
+def described(found: Mapping[str, Answer], *, counts: bool) -> dict[str, dict[str, object]]:
     """Answers as metrics.json holds them."""
     return {
         name: {
             "rungs": list(one.rungs),
             "gain": None if one.gain is None else one.gain.mean,
             "error": None if one.gain is None else one.gain.error,
+            "unit": "bits per spike" if counts else "of the squared error",
             "num_blocks": 0 if one.gain is None else one.gain.num_blocks,
             "rotations": list(one.rotations),
             "supported": one.supported,
@@ -153,6 +162,23 @@ def described(found: Mapping[str, Answer]) -> dict[str, dict[str, object]]:
         }
         for name, one in found.items()
     }
+
+
+def with_answers(fitted: Fit, problem: Fitted, number: int, report: Report) -> Fit:
+    """The fit with the answers in its metrics, under "nested".
+
+    Args:
+        number: of rotated recordings.
+    """
+    found = answers(
+        problem.binned,
+        problem.split,
+        context=problem.spec.context,
+        num_rotations=number,
+        report=report,
+    )
+    told = described(found, counts=problem.binned.quantity == COUNTS)
+    return replace(fitted, metrics=fitted.metrics | {"nested": told})
 
 
 def _climbed(

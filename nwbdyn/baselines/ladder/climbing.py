@@ -126,9 +126,7 @@ def _counts_alone(data: _Data) -> Rung:
     return Rung("M0", linear, None, {"history": name, "penalty": penalty})
 
 
-def _path_loss(
-    data: _Data, terms: Terms, start: np.ndarray, penalties: np.ndarray
-) -> list[float]:
+def _path_loss(data: _Data, terms: Terms, start: np.ndarray, penalties: np.ndarray) -> list[float]:
     """The loss of a Poisson autoregression on validation, for each penalty."""
     rows, val = data.choosing, data.problem.val
     block = OwnPoisson(terms, rows, data.observed[rows], start[rows])

@@ -22,7 +22,7 @@ class OwnRidge:
         self._target_mean = targets.mean(axis=0)
         means, scales, spectra, vectors, turned = [], [], [], [], []
         for group in _groups(self._num_neurons):
-            total, gram, moment = 0.0, 0.0, 0.0
+            total, gram, moment = (np.zeros(()) for _ in range(3))
             for part in _parts(len(rows)):
                 inputs = terms(rows[part], group)  # (neurons, n, F)
                 total = total + inputs.sum(axis=1)
@@ -77,7 +77,7 @@ class SenderRidge:
         self._senders, self._own = senders, own
         n, num_neurons = len(rows), targets.shape[1]
         self._target_mean = targets.mean(axis=0)
-        sums, products, moments = 0.0, 0.0, 0.0
+        sums, products, moments = (np.zeros(()) for _ in range(3))
         beside: list[list[np.ndarray]] = []  # of own lags: sums, products, moments, with senders
         for part in _parts(n):
             inputs = senders(rows[part])  # (n, F)
@@ -156,9 +156,7 @@ class SenderRidge:
             yield added
 
 
-def apply_own(
-    terms: Terms, rows: np.ndarray, path: Iterable[np.ndarray]
-) -> Iterator[np.ndarray]:
+def apply_own(terms: Terms, rows: np.ndarray, path: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """(n, N) own terms times each (N, F + 1) of coefficients."""
     stacked = np.stack(list(path), axis=2)  # (N, F + 1, P)
     added = np.empty((stacked.shape[2], len(rows), len(stacked)))
@@ -176,7 +174,9 @@ def _scale(variance: np.ndarray, mean: np.ndarray) -> np.ndarray:
 
 
 def _groups(num_neurons: int) -> Iterator[slice]:
-    return (slice(start, min(start + NEURONS, num_neurons)) for start in range(0, num_neurons, NEURONS))
+    return (
+        slice(start, min(start + NEURONS, num_neurons)) for start in range(0, num_neurons, NEURONS)
+    )
 
 
 def _parts(num_rows: int) -> Iterator[slice]:

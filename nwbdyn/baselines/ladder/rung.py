@@ -20,7 +20,9 @@ class Rung:
     """One predictor, fitted on training bins and selected on validation bins."""
 
     name: str  # "M0" … "M4"
-    linear: np.ndarray  # (num_bins, N) float32 training sd, or log rate; 0 where no bin is predicted
+    linear: (
+        np.ndarray
+    )  # (num_bins, N) float32 training sd, or log rate; 0 where no bin is predicted
     gain: Gain | None  # over the rung below on validation; None for M0
     chosen: dict[str, float | int | str]  # order, penalties
     coupling: np.ndarray | None = None  # (N, N) [post, pre] linear weight of the last bin, in sd

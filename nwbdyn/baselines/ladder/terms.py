@@ -6,6 +6,7 @@ make a product explode.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -78,9 +79,7 @@ class Past:
         terms = [self._own(self.signals, rows, neurons, lag) for lag in range(lags)]
         terms += [np.tanh(one) for one in curved]
         terms += [np.maximum(one - hinge, 0) for one in curved[:HINGED] for hinge in HINGES]
-        terms += [
-            np.maximum(new - old, 0) for new, old in zip(curved[:-1], curved[1:], strict=True)
-        ]
+        terms += [np.maximum(new - old, 0) for new, old in pairwise(curved)]
         terms += [curved[a] * curved[b] for a, b in PRODUCTS if max(a, b) < len(curved)]
         terms += [self._own(one, rows, neurons, 0) for one in self.smooth]
         return np.stack(terms, axis=2)
