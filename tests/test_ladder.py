@@ -155,33 +155,45 @@ def test_poisson_blocks_equal_a_plain_minimum_with_an_offset():
 
 
 @pytest.mark.parametrize("horizon", [1, 5])
-def test_the_whole_ladder_equals_the_slow_one_with_the_same_choices(horizon):
+def test_the_rung_of_own_dynamics_equals_a_slow_one_with_the_same_choices(horizon):
     binned, split = binned_of(saturating(900, 3)), split_of(900, 3, gap=6)
     problem, alone = posed(binned, split, horizon=horizon)
-    ladder = climb(binned, problem, alone, to="M1")
+    rung = climb(binned, problem, alone, to="M1")["M1"]
     past, block = Past.of(problem), blocks(problem.val, horizon)
     penalties = np.logspace(-4, 2, 13)
-    added, losses = {}, np.zeros((14, block[-1] + 1, 3))
+    below = alone.predicted.astype(float)
+    first = [
+        (slow_step(problem, past, below, terms, penalties, block, 2), terms)
+        for terms in (past.own, past.own_two_sided)
+    ]
+    (choice, added), _ = max(first, key=lambda one: one[0][0].gain.mean)
+    assert choice.gain.above
+    below = below + added
+    finer, more = slow_step(problem, past, below, past.own_finer, penalties, block, 1)
+    expected = below + more if finer.gain.above else below
+    mean = choice.gain.mean + (finer.gain.mean if finer.gain.above else 0)
+    assert rung.gain.mean == pytest.approx(mean, abs=1e-5)
+    np.testing.assert_allclose(rung.linear[ROWS], expected[ROWS], atol=1e-4)
+
+
+def slow_step(problem, past, below, terms, penalties, block, num_sets):
+    """The choice of penalties and what they add (num_bins, N), neuron by neuron."""
+    truth = problem.signals[:, :3].astype(float)
+    losses, added = np.zeros((14, block[-1] + 1, 3)), np.zeros((14, len(truth), 3))
     for neuron in range(3):
         one = slice(neuron, neuron + 1)
-        target = problem.targets(problem.train)[:, neuron] - alone.predicted[problem.train, neuron]
-        truth = problem.targets(problem.val)[:, neuron] - alone.predicted[problem.val, neuron]
-        for k, penalty in enumerate(penalties):
-            slow = ridge(past.own(problem.train, one)[0], target.astype(float), penalty)
-            added[neuron, penalty] = slow
-            error = (truth - slow(past.own(problem.val, one)[0])) ** 2
+        train = terms(problem.train, one)[0]
+        target = truth[problem.train, neuron] - below[problem.train, neuron]
+        for k, penalty in enumerate([*penalties, None]):
+            if penalty is not None:
+                slow = ridge(train, target, penalty)
+                added[k, problem.rows, neuron] = slow(terms(problem.rows, one)[0])
+            error = (truth - below - added[k])[problem.val, neuron] ** 2
             losses[k, :, neuron] = [error[block == b].sum() for b in range(block[-1] + 1)]
-        losses[13, :, neuron] = [(truth[block == b] ** 2).sum() for b in range(block[-1] + 1)]
-    choice = choose(losses, penalties, losses[13].sum())
-    assert ladder["M1"].gain.mean == pytest.approx(choice.gain.mean, abs=1e-6)
-    assert ladder["M1"].used
-    assert choice.gain.above
-    for neuron in range(3):
-        expected = alone.predicted[ROWS, neuron].astype(float)
-        if np.isfinite(choice.penalties[neuron]):
-            slow = added[neuron, choice.penalties[neuron]]
-            expected = expected + slow(past.own(ROWS, slice(neuron, neuron + 1))[0])
-        np.testing.assert_allclose(ladder["M1"].linear[ROWS, neuron], expected, atol=1e-5)
+    choice = choose(losses, penalties, losses[13].sum(), num_sets=num_sets)
+    grid = np.r_[penalties, np.inf]
+    picked = [int(np.flatnonzero(grid == one)[0]) for one in choice.penalties]
+    return choice, np.stack([added[k, :, neuron] for neuron, k in enumerate(picked)], axis=1)
 
 
 def test_nlinear_equals_one_regression_over_all_neurons():

@@ -1,6 +1,6 @@
 """Fit the rungs of one recording, each on what the rung below leaves over."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,6 +19,8 @@ from nwbdyn.recording import COUNTS
 from nwbdyn.tensors.binning import Binned
 
 LINEAR = ("last bin", "rates")  # blocks whose first kind of term is a coupling
+Regression = OwnRidge | SenderRidge | OwnPoisson | SenderPoisson
+Fit = Callable[..., Regression]  # of rows and targets; of counts, of their offset too
 ORDERS = (1, 2, 3, 5, 8, 10)  # of the autoregression of counts
 
 
@@ -76,7 +78,7 @@ def climb(
     rungs = [_counts_alone(data) if data.counts else _traces_alone(data, alone)]
     past = data.past
     steps: dict[str, Callable[[Rung], Rung]] = {
-        "M1": lambda below: _own(data, below, "M1", past.own),
+        "M1": lambda below: _own_dynamics(data, below),
         "M2": lambda below: _coupled(data, below),
         "M3": lambda below: _own(data, below, "M3", past.gated),
         "M4": lambda below: _own(data, below, "M4", past.gain(_centred(data, below))),
@@ -134,8 +136,20 @@ def _path_loss(data: _Data, terms: Terms, start: np.ndarray, penalties: np.ndarr
     return [float(data.loss(start[val] + one, val).sum()) for one in added]
 
 
+def _own_dynamics(data: _Data, below: Rung) -> Rung:
+    """One of two sets of own terms, whichever validation prefers, then finer ones on top."""
+    past, regression = data.past, OwnPoisson if data.counts else OwnRidge
+    sets = {"one-sided": past.own, "two-sided": past.own_two_sided}
+    fits = [partial(regression, terms) for terms in sets.values()]
+    linear, choice, number = _best_step(data, below.linear, fits)
+    gains, chosen = [choice.gain], {"terms": list(sets)[number], **_words(choice)}
+    linear, choice = _step(data, linear, partial(regression, past.own_finer))
+    chosen |= {f"finer terms, {name}": value for name, value in _words(choice).items()}
+    return Rung("M1", linear, _total([*gains, choice.gain]), chosen)
+
+
 def _own(data: _Data, below: Rung, name: str, terms: Terms) -> Rung:
-    """A rung whose terms are a neuron's own, gated or not."""
+    """A rung whose terms are a neuron's own, gated by the population."""
     regression = OwnPoisson if data.counts else OwnRidge
     linear, choice = _step(data, below.linear, partial(regression, terms))
     return Rung(name, linear, choice.gain, _words(choice))
@@ -172,51 +186,60 @@ def _total(gains: list[Gain]) -> Gain:
 
 
 def _step(
+    data: _Data, below: np.ndarray, fit: Fit, weights: list[np.ndarray] | None = None
+) -> tuple[np.ndarray, Choice]:
+    """See `_best_step`; one set of terms."""
+    return _best_step(data, below, [fit], weights)[:2]
+
+
+def _best_step(
     data: _Data,
     below: np.ndarray,
-    fit: Callable[..., OwnRidge | SenderRidge | OwnPoisson | SenderPoisson],
+    fits: Sequence[Fit],
     weights: list[np.ndarray] | None = None,
-) -> tuple[np.ndarray, Choice]:
-    """(num_bins, N) the rung below plus one block of terms, and how its penalty was chosen.
+) -> tuple[np.ndarray, Choice, int]:
+    """(num_bins, N) the rung below plus one set of terms, its penalties, and its number.
 
     Args:
-        weights: takes the coefficients (N, F + 1), where the block is used.
+        fits: functions that fit a set of terms; the set with the largest gain is taken.
+        weights: takes the coefficients (N, F + 1), where the set is used.
     """
     problem, penalties = data.problem, data.penalties
-    block = _fitted(data, below, fit, data.choosing)
     start = below[problem.val].astype(np.float64)
     base = by_block(data.loss(start, problem.val), data.block)
-    losses = [
-        by_block(data.loss(start + added, problem.val), data.block)
-        for added in block.apply(problem.val, block.path(penalties))
-    ]
-    choice = choose(np.stack([*losses, base]), penalties, data.scale(base))
+    found: list[tuple[Choice, Regression]] = []
+    for fit in fits:
+        regression = _fitted(data, below, fit, data.choosing)
+        losses = [
+            by_block(data.loss(start + added, problem.val), data.block)
+            for added in regression.apply(problem.val, regression.path(penalties))
+        ]
+        stacked = np.stack([*losses, base])
+        choice = choose(stacked, penalties, data.scale(base), num_sets=len(fits))
+        found.append((choice, regression))
+    number = max(range(len(found)), key=lambda one: found[one][0].gain.mean)
+    choice, regression = found[number]
     if not choice.gain.above:
-        return below, choice
+        return below, choice, number
     if len(data.choosing) < len(problem.train):
-        block = _fitted(data, below, fit, problem.train)
+        regression = _fitted(data, below, fits[number], problem.train)
     grid = np.unique(choice.penalties)[::-1]
     grid = grid[np.isfinite(grid)]
     combined: np.ndarray | None = None
-    for penalty, coefficients in zip(grid, block.path(grid), strict=True):
+    for penalty, coefficients in zip(grid, regression.path(grid), strict=True):
         combined = np.zeros_like(coefficients) if combined is None else combined
         ours = choice.penalties == penalty
         combined[ours] = coefficients[ours]
     assert combined is not None
-    (added,) = block.apply(problem.rows, [combined])
+    (added,) = regression.apply(problem.rows, [combined])
     linear = below.copy()
     linear[problem.rows] += added
     if weights is not None:
         weights.append(combined)
-    return linear, choice
+    return linear, choice, number
 
 
-def _fitted(
-    data: _Data,
-    below: np.ndarray,
-    fit: Callable[..., OwnRidge | SenderRidge | OwnPoisson | SenderPoisson],
-    rows: np.ndarray,
-) -> OwnRidge | SenderRidge | OwnPoisson | SenderPoisson:
+def _fitted(data: _Data, below: np.ndarray, fit: Fit, rows: np.ndarray) -> Regression:
     """The block on training rows: residuals of traces, counts with an offset."""
     start = below[rows].astype(np.float64)
     if data.counts:

@@ -75,13 +75,14 @@ def is_above(
     return Gain(mean, error, number, bool(above))
 
 
-def choose(losses: np.ndarray, penalties: np.ndarray, scale: float) -> Choice:
+def choose(losses: np.ndarray, penalties: np.ndarray, scale: float, *, num_sets: int = 1) -> Choice:
     """Choose penalties from the losses on validation blocks.
 
     Args:
         losses: (num_penalties + 1, num_blocks, N); the last one is that of the rung below.
         penalties: (num_penalties,).
         scale: see `is_above`.
+        num_sets: sets of terms that compete, of which this is one.
     """
     below = losses[-1]
     number, num_neurons = below.shape
@@ -99,7 +100,7 @@ def choose(losses: np.ndarray, penalties: np.ndarray, scale: float) -> Choice:
             gains[scored] = (below - above)[scored].sum(axis=1)
         found[form] = gains
     form = max(FORMS, key=lambda one: found[one].sum())
-    gain = is_above(found[form], scale=scale, num_candidates=len(FORMS))
+    gain = is_above(found[form], scale=scale, num_candidates=num_sets * len(FORMS))
     if not gain.above:
         return Choice(nothing, form, gain)
     return Choice(grid[_lowest(losses.sum(axis=1), form)], form, gain)

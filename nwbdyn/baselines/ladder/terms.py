@@ -15,6 +15,7 @@ from nwbdyn.baselines.problem import Problem
 LAGS, CURVED = 10, 5  # own lags; those that enter nonlinear functions too
 HINGES = (1.0, 3.0)  # sd above the mean
 HINGED = 3  # lags with hinges
+LOW_HINGES, FINER_HINGES, SLOPES = (0.5, 1.0), (0.0, 0.5, 2.0), (0.5, 2.0)
 PRODUCTS = ((0, 0), (0, 1), (0, 2), (1, 2))  # of own lags, 0 is the last bin seen
 SENDER_LAGS = 3
 COMPONENTS = 3  # principal components that gate
@@ -72,16 +73,32 @@ class Past:
 
     def own(self, rows: np.ndarray, neurons: slice) -> np.ndarray:
         """Lags, tanh, hinges, positive differences, products and smoothed counts of a neuron."""
-        lags = min(LAGS, self.context)
-        curved = [
-            self._own(self.bounded, rows, neurons, lag) for lag in range(min(CURVED, self.context))
+        curved = self._curved(rows, neurons)
+        terms = [
+            self._own(self.signals, rows, neurons, lag) for lag in range(min(LAGS, self.context))
         ]
-        terms = [self._own(self.signals, rows, neurons, lag) for lag in range(lags)]
         terms += [np.tanh(one) for one in curved]
         terms += [np.maximum(one - hinge, 0) for one in curved[:HINGED] for hinge in HINGES]
         terms += [np.maximum(new - old, 0) for new, old in pairwise(curved)]
         terms += [curved[a] * curved[b] for a, b in PRODUCTS if max(a, b) < len(curved)]
         terms += [self._own(one, rows, neurons, 0) for one in self.smooth]
+        return np.stack(terms, axis=2)
+
+    def own_two_sided(self, rows: np.ndarray, neurons: slice) -> np.ndarray:
+        """The same, hinges below the mean, and differences of more than 1 sd."""
+        curved = self._curved(rows, neurons)
+        terms = [np.maximum(-one - hinge, 0) for one in curved[:HINGED] for hinge in LOW_HINGES]
+        terms += [np.maximum(new - old - 1, 0) for new, old in pairwise(curved)]
+        return np.concatenate([self.own(rows, neurons), np.stack(terms, axis=2)], axis=2)
+
+    def own_finer(self, rows: np.ndarray, neurons: slice) -> np.ndarray:
+        """Hinges between those of `own`, on more lags; steep and flat tanh; large differences."""
+        curved = self._curved(rows, neurons)
+        terms = [np.maximum(one - hinge, 0) for one in curved for hinge in FINER_HINGES]
+        terms += [np.maximum(-one - hinge, 0) for one in curved for hinge in LOW_HINGES]
+        terms += [np.maximum(new - old - 1, 0) for new, old in pairwise(curved)]
+        terms += [np.maximum(old - new - 1, 0) for new, old in pairwise(curved)]
+        terms += [np.tanh(slope * one) for one in curved for slope in SLOPES]
         return np.stack(terms, axis=2)
 
     def gated(self, rows: np.ndarray, neurons: slice) -> np.ndarray:
@@ -114,6 +131,12 @@ class Past:
             for name, block in blocks.items()
             if self.signals.shape[1] > 1 and block(row).shape[1] <= MAX_INPUTS
         }
+
+    def _curved(self, rows: np.ndarray, neurons: slice) -> list[np.ndarray]:
+        """(neurons, n) lags inside the training range, the last bin seen first."""
+        return [
+            self._own(self.bounded, rows, neurons, lag) for lag in range(min(CURVED, self.context))
+        ]
 
     def _with_covariates(self, own: list[np.ndarray], rows: np.ndarray) -> np.ndarray:
         """(neurons, n, F)."""
