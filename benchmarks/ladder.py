@@ -17,8 +17,10 @@ calcium of Poisson spikes, AR with slow drift, Poisson spikes with slow rates), 
 (`sample:network`, kind rate). Whether coupling or gain is supported is counted. A level of .05 lets
 one in twenty independent recordings through, once for each question.
 
-Nothing was chosen on test scores: functions, grids and rules were fixed on validation bins and on
-other seeds (1,000 and above) of the simulations.
+Functions, grids and rules were chosen on validation bins of the fish and the worms and on other
+seeds (1,000 and above) of the simulations. Test scores were seen once before the last choice: with
+one-sided functions alone, M1 of the fish had .855 on test and .779 on validation. Two-sided and
+finer functions were then added for their validation scores (.788).
 """
 
 import argparse
