@@ -104,7 +104,9 @@ def fit(
             blocks. Edges then carry p, q, a standard error, the agreement of halves and flags; 20
             surrogates are enough for q = .05. It is also told whether coupling that changes over
             time predicts better than a refit with a constant one, and mean weights between cell
-            types. Of a co-smoothing model the predictive influence is tested, not its maps.
+            types. Of a co-smoothing model the predictive influence is tested, not its maps. Of a
+            next-bin model it is also told whether other neurons, and a gain that follows the
+            population, help to predict (`nested`).
         states: with `null`, also test whether coupling differs between the states in an interval
             table, "TABLE:COLUMN" or "TABLE", by as many simulations with a constant coupling (see
             `state_null`). NetFormer of traces only.

@@ -200,6 +200,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "runs.locating": (RECORDING | {"archive", "disclosure", "nwb", "runs.results"}, set()),
     "conditions": (WORDS, {"numpy", "pandas"}),
     "selection": (RECORDING | {"conditions", "observation"}, {"numpy", "pandas"}),
+    "scoring.nested": (set(), set()),
+    "scoring.verdict": ({"scoring.nested"}, set()),
+    "runs.sharing": (RECORDING | {"archive"}, set()),
+    "selection": (RECORDING, {"numpy", "pandas"}),
 }
 ANYTHING = {
     "cli",
@@ -216,6 +220,7 @@ ANYTHING = {
     "many.cluster",
     "many.sweeping",
     "learning.ensembles",
+    "trust.nested",
     "trust.questions",
     "trust.refits",
     "trust.resampled",

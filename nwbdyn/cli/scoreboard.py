@@ -15,6 +15,7 @@ _MOST_CANDIDATES = 20  # of a sweep, on a terminal
 _MOST_SESSIONS = 20  # of a joint fit, whose edges are told on a terminal
 _FEWEST_FLIPPED = 6  # recordings; with five p is at least 2 / 2**5 = .0625
 _MOST_NOTES = 6  # of several recordings, on a terminal
+_MOST_HORIZONS = 2  # of them; the others are in metrics.json and in the report
 _MOST_SECONDARY = 4  # columns beside the primary metric that fit on a terminal
 
 
@@ -232,7 +233,7 @@ def of_outcomes(outcomes: Sequence[Outcome]) -> str:
 
 def _secondary(scores: dict[str, float | None], primary: str) -> list[str]:
     """The primary metric at other horizons first, then other kinds of score; errors last."""
-    horizons = [name for name in scores if name.startswith(f"{primary}@")]
+    horizons = [name for name in scores if name.startswith(f"{primary}@")][:_MOST_HORIZONS]
     kinds = [name for name in scores if name not in (primary, "mse") and "@" not in name]
     return (horizons + kinds)[:_MOST_SECONDARY]
 

@@ -15,7 +15,7 @@ from nwbdyn.recording import COUNTS
 from nwbdyn.tensors.splits import SPLITS
 from nwbdyn.tensors.windows import Windows
 
-HORIZONS = (5, 10)  # bins ahead, besides the next
+HORIZONS = (5, 10, 32)  # bins ahead, besides the next
 
 
 def applies(model_class: type[Model], windows: Windows) -> bool:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nwbdyn.scoring import nested
+
 
 def sentences(metrics: dict[str, Any], model: str) -> list[str]:
     """Who won, what coupling added, which edges stand, how far held-out scores may be trusted.
@@ -15,6 +17,7 @@ def sentences(metrics: dict[str, Any], model: str) -> list[str]:
         winner(metrics, model),
         *_ensemble(metrics.get("ensemble")),
         *_coupling(metrics),
+        *nested.sentences(metrics.get("nested")),
         *_comparators(metrics.get("comparators"), model),
         *_agreement(metrics.get("agreement")),
         *_edges(metrics),

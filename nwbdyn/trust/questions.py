@@ -1,6 +1,7 @@
 """What a fit is asked about its couplings, beside how well they predict: `--null` and `--states`.
 
-Of every edge, whether it is stronger than in recordings without coupling (`significance`); of
+Of the recording, whether coupling and a change of gain help to predict at all (`nested`). Of every
+edge, whether it is stronger than in recordings without coupling (`significance`); of
 A(t), whether it predicts better than a constant (`identifiability`); of states of behaviour,
 whether coupling differs between them (`state_null`); and means between cell types (`groups`).
 """
@@ -17,7 +18,7 @@ from nwbdyn.learning.problem import Problem
 from nwbdyn.learning.training import Trained
 from nwbdyn.recording import Recording
 from nwbdyn.runs.results import Fit
-from nwbdyn.trust import groups, identifiability, refits, state_null
+from nwbdyn.trust import groups, identifiability, nested, refits, state_null
 from nwbdyn.trust import states as behaviour
 from nwbdyn.trust.surrogates import Null
 
@@ -77,6 +78,8 @@ class Questions:
         fitted = refits.with_edge_statistics(
             fitted, problem, trained, self.null, place, influence_windows=influence_windows
         )
+        if not problem.co_smoothing:
+            fitted = nested.with_answers(fitted, problem, self.null.number, place.report)
         first = trained[0]
         constant = identifiability.train_static(problem, first, place)
         fitted = identifiability.with_dynamics(fitted, problem, first, constant)
