@@ -229,9 +229,9 @@ def _check_memory(recording: Recording, num_bins: int, bin_width: float) -> None
         return
     raise DataError(
         f"{recording.source.name} spans {digits(num_bins * bin_width)} s: in bins of "
-        f"{bin_width:g} s, {len(recording.neurons)} neurons take {needed / 1e9:.3g} GB, "
-        f"and {limit.source} {limit.size / 1e9:.3g} GB. Pass a larger --bin-width, choose fewer neurons with --where, "
-        "or correct times that lie far off."
+        f"{bin_width:g} s, {len(recording.neurons)} neurons take {needed / 1e9:.3g} GB, and "
+        f"{limit.source} {limit.size / 1e9:.3g} GB. Pass a larger --bin-width, choose fewer "
+        "neurons with --where, or correct times that lie far off."
     )
 
 
