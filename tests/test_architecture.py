@@ -13,47 +13,35 @@ PACKAGE = Path(nwbdyn.__file__).parent
 HEAVY = {"torch", "pynwb", "hdmf", "h5py", "dandi", "pandas", "scipy", "sklearn", "matplotlib"}
 
 # room -> what it may import at module level, from nwbdyn and from elsewhere
-WORDS = {"errors", "printable", "progress"}
+WORDS = {"errors", "progress"}
 RECORDING = WORDS | {"recording"}
-CLOCKS = {"observation", "trains", "trial_clock"}
 DATA = {"tensors.binning", "nlb", "tensors.splits", "tensors.windows"}
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "errors": (set(), set()),
-    "printable": (set(), set()),
     "progress": (set(), set()),
     "recording": (WORDS, {"numpy", "pandas"}),
     "metrics": (WORDS, {"numpy", "pandas", "scipy"}),
-    "trains": (RECORDING, {"numpy"}),
-    "trial_clock": (RECORDING | {"trains"}, {"numpy", "pandas"}),
-    "observation": (RECORDING, {"numpy", "pandas"}),
-    "contradictions": (RECORDING | CLOCKS, {"numpy"}),
     "tensors.clock": (set(), {"numpy"}),
-    "tensors.flags": (set(), {"numpy", "pandas"}),
     "tensors.trials": (RECORDING, {"numpy", "pandas"}),
     "tensors.events": (RECORDING | {"tensors.clock", "tensors.trials"}, {"numpy", "pandas"}),
     "tensors.covariates": (
         RECORDING | {"tensors.clock", "tensors.events", "tensors.trials"},
         {"numpy"},
     ),
-    "tensors.limits": (set(), set()),
-    "tensors.large": (RECORDING | {"cache", "tensors.limits"}, {"numpy"}),
+    "tensors.large": (RECORDING | {"cache"}, {"numpy"}),
     "tensors.binning": (
-        RECORDING
-        | CLOCKS
-        | {"contradictions", "tensors.clock", "tensors.covariates", "tensors.large"},
-        RECORDING | {"tensors.clock", "tensors.covariates", "tensors.large", "tensors.limits"},
+        RECORDING | {"tensors.clock", "tensors.covariates", "tensors.large"},
         {"numpy", "pandas", "xarray"},
     ),
     "nlb": (
-        RECORDING | {"tensors.clock", "tensors.flags", "tensors.binning", "trains", "metrics"},
+        RECORDING | {"tensors.clock", "tensors.binning", "metrics"},
         {"numpy", "pandas", "scipy", "h5py"},
     ),
     "tensors.splits": (
-        RECORDING | {"tensors.clock", "tensors.binning", "tensors.flags", "nlb"},
+        RECORDING | {"tensors.clock", "tensors.binning", "nlb"},
         {"numpy", "pandas"},
     ),
     "optional": (WORDS, set()),
-    "exportable": (RECORDING, {"pandas"}),
     "forms": (RECORDING, {"numpy"}),
     "contributions": (RECORDING | {"forms"}, {"numpy"}),
     "connectivity": (
@@ -62,28 +50,20 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "runs.results": (
         RECORDING
-        | {"connectivity", "disclosure", "optional", "tensors.splits"}
-        | {"runs.lock", "runs.run_directory"},
+        | {"optional", "connectivity", "tensors.splits", "runs.lock", "runs.run_directory"},
         {"numpy", "pandas"},
     ),
-    "runs.asking": ({"conditions"}, set()),
-    "disclosure": (set(), set()),
-    "inside": (WORDS, {"h5py"}),
-    "runs.run_directory": (WORDS | {"disclosure", "runs.asking"}, set()),
+    "runs.asking": (set(), set()),
+    "runs.run_directory": (WORDS | {"runs.asking"}, set()),
     "runs.lock": (WORDS | {"runs.run_directory"}, set()),
-    "runs.results_file": ({"inside", "runs.run_directory"}, {"numpy", "pandas", "h5py"}),
+    "runs.results_file": ({"runs.run_directory"}, {"numpy", "pandas", "h5py"}),
     "simulate": (RECORDING | {"metrics", "simulate"}, {"numpy", "pandas", "scipy"}),
     "archive": (RECORDING, set()),
     "streaming": (RECORDING | {"archive", "cache"}, {"requests", "urllib3"}),
     "cache": (RECORDING, {"platformdirs"}),
-    "opening": (
-        RECORDING | {"archive", "contradictions", "streaming", "nwb", "selection"},
-        set(),
-    ),
+    "opening": (RECORDING | {"archive", "streaming", "nwb", "selection"}, set()),
     "slim": (
-        RECORDING
-        | {"__version__", "archive", "disclosure", "nwb", "opening", "runs.run_directory"}
-        | {"streaming"},
+        RECORDING | {"__version__", "archive", "nwb", "opening", "runs.run_directory", "streaming"},
         {"numpy", "h5py"},
     ),
     "zarr": (RECORDING | {"archive", "streaming"}, {"numpy", "numcodecs", "requests", "urllib3"}),
@@ -92,13 +72,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         | {
             "cache",
             "tensors.clock",
-            "tensors.flags",
             "connectivity",
-            "exportable",
-            "observation",
-            "trains",
-            "disclosure",
-            "inside",
             "nwb",
             "runs.results",
             "runs.run_directory",
@@ -134,7 +108,6 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"numpy"},
     ),
     "scoring.averaging": ({"scoring.evaluation"}, {"numpy"}),
-    "scoring.gain": ({"baselines", "scoring.evaluation"}, {"numpy"}),
     "scoring.importance": (
         {"scoring.evaluation", "models", "learning.readout", "tensors.windows"},
         {"numpy", "torch"},
@@ -151,7 +124,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "tensors.pooling": ({"models", "tensors.windows"}, {"numpy", "torch"}),
     "learning.problem": (
-        RECORDING | DATA | {"learning.adopting", "models", "tensors.trials", "trial_clock"},
+        RECORDING | DATA | {"learning.adopting", "models", "tensors.trials"},
         {"numpy", "pandas", "torch"},
     ),
     "many.identity": (WORDS | {"learning.problem"}, {"numpy", "pandas"}),
@@ -185,23 +158,12 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"numpy", "torch"},
     ),
     "learning.cost": (
-        RECORDING | {"models", "learning.problem", "learning.training", "trains"},
+        RECORDING | {"models", "learning.problem", "learning.training"},
         {"numpy", "torch"},
     ),
-    "many.scaling": (RECORDING | {"disclosure", "runs.lock", "runs.run_directory"}, set()),
-        RECORDING | {"models", "learning.problem", "learning.training", "tensors.limits"},
-        {"numpy", "torch"},
-    ),
-    "learning.room": (RECORDING | {"learning.cost", "learning.problem", "tensors.limits"}, set()),
     "many.scaling": (RECORDING | {"runs.lock", "runs.run_directory"}, set()),
     "many.space": (WORDS, {"numpy"}),
     "scoring.verdict": (set(), set()),
-    "runs.sharing": (RECORDING | {"archive", "disclosure"}, set()),
-    "runs.locating": (RECORDING | {"archive", "disclosure", "nwb", "runs.results"}, set()),
-    "conditions": (WORDS, {"numpy", "pandas"}),
-    "selection": (RECORDING | {"conditions", "observation"}, {"numpy", "pandas"}),
-    "scoring.nested": (set(), set()),
-    "scoring.verdict": ({"scoring.nested"}, set()),
     "runs.sharing": (RECORDING | {"archive"}, set()),
     "selection": (RECORDING, {"numpy", "pandas"}),
 }
@@ -220,7 +182,6 @@ ANYTHING = {
     "many.cluster",
     "many.sweeping",
     "learning.ensembles",
-    "trust.nested",
     "trust.questions",
     "trust.refits",
     "trust.resampled",
@@ -271,17 +232,6 @@ def test_a_room_imports_only_what_the_design_allows(path):
             assert not rest or known & (own | {room}), f"{path.name} imports {name}"
         elif first not in sys.stdlib_module_names:
             assert first in third_party, f"{path.name} imports {name}"
-
-
-def test_texts_go_out_at_one_place_only():
-    for path in FILES:
-        calls = [
-            f"{ast.unparse(node.func)} in {path.name}, line {node.lineno}"
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-            if isinstance(node, ast.Call)
-            and ast.unparse(node.func) in ("print", "click.echo", "click.secho", "sys.stderr.write")
-        ]
-        assert path.name == "terminal.py" or not calls
 
 
 def test_a_model_knows_nothing_but_tensors():
