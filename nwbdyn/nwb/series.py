@@ -117,8 +117,10 @@ def unit(found: Found, name: str = "data") -> str:
 def times(contents: Contents, dataset: h5py.Dataset, seconds: float = 1.0) -> LazyArray:
     """(n,) seconds, as a dataset of times that stays in the file, each of `seconds`."""
 
+    is_flat = dataset.ndim == 1
+
     def read(key: Any) -> np.ndarray:
-        if dataset.ndim == 1:
+        if is_flat:
             stored = contents.part(dataset, key)
         else:  # MATLAB's row or column
             stored = contents.part(dataset, ()).reshape(-1)[key]
