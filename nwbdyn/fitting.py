@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from nwbdyn import opening
+from nwbdyn import exportable, opening
 from nwbdyn.errors import ConfigError
 from nwbdyn.learning import adopting, comparing, distributed, influence, members, repeats
 from nwbdyn.learning.members import Engine, Workplace
@@ -164,6 +164,8 @@ def fit(
     with ExitStack() as files:
         recording = opened(recording, files)
         warns = team.leads and fold is None  # a fold repeats what the whole fit warned of
+        if fold is None:
+            recording = exportable.noted(recording)
         if warns:  # before anything is refused
             log_important(recording, recording.notes)
         problem = pose(

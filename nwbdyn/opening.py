@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from nwbdyn import archive, selection, streaming
+from nwbdyn import archive, contradictions, selection, streaming
 from nwbdyn.errors import AddressError
 from nwbdyn.progress import Report, silent
 from nwbdyn.recording import Recording, Source
@@ -129,7 +129,8 @@ def open_source(
         recording = _labelled(recording, cell_types, cell_type_column)
         if where is not None:
             recording = selection.where(recording, where)
-        return replace(recording, files=files.pop_all())
+        notes = (*recording.notes, *contradictions.notes(recording))
+        return replace(recording, notes=notes, files=files.pop_all())
 
 
 def _bytes_of(source: Source, report: Report) -> "AbstractContextManager[BinaryIO | Store]":

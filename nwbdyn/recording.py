@@ -174,9 +174,12 @@ class SpikeTimes:
     times: Array  # (num_spikes,) seconds, unit after unit
     index: np.ndarray  # (num_units,) int64, end of each unit's spikes in `times`
     intervals: np.ndarray | None = (
-        None  # (num_intervals, 2) seconds in which all units were observed
+        None  # (num_intervals, 2) seconds in which all units were observed; no row: never together
     )
     resolution: float | None = None  # seconds, where the file states it
+    unit_intervals: tuple[np.ndarray | None, ...] | None = None
+    # (num_intervals, 2) seconds of each unit, None for one that states none; None where all units
+    # have the same
 
     def of(self, unit: int) -> np.ndarray:
         """(n,) spike times of one unit, by its row."""

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from nwbdyn import observation
 from nwbdyn.errors import ConfigError, DataError
 from nwbdyn.recording import Array, LazyArray, Note, Recording, SpikeTimes, Traces
 
@@ -13,9 +14,10 @@ from nwbdyn.recording import Array, LazyArray, Note, Recording, SpikeTimes, Trac
 def where(recording: Recording, condition: str) -> Recording:
     """The recording with only the neurons for which `condition` holds; arrays stay lazy.
 
-    Beside the columns of the neurons' table, a condition on units may use `num_spikes` and
-    `firing_rate` (Hz) where the table has no such column: the spikes stored, and these divided by
-    the time observed, or by the time from the first spike of all units to the last.
+    Beside the columns of the neurons' table, a condition on units may use, where the table has no
+    such column, `num_spikes` and `firing_rate` (Hz): the spikes stored, and these divided by the
+    time observed, or by the time from the first spike of all units to the last; and
+    `observed_from` and `observed_until`, the seconds between which a unit was observed.
 
     Args:
         recording: open; the result shares its file.
@@ -39,13 +41,18 @@ def where(recording: Recording, condition: str) -> Recording:
         neurons.table_path or "neurons",
         f"{len(rows)} of {len(neurons)} neurons kept, where {condition}",
     )
+    neurons, notes = neurons.take(rows), [*recording.notes, note]
+    if isinstance(activity, SpikeTimes):
+        activity = _units(activity, rows)
+        notes = [one for one in notes if one.code not in observation.CODES]
+        notes += observation.notes(activity, neurons)
+    else:
+        activity = _columns(activity, rows)
     return replace(
         recording,
-        neurons=neurons.take(rows),
-        activity=_units(activity, rows)
-        if isinstance(activity, SpikeTimes)
-        else _columns(activity, rows),
-        notes=(*recording.notes, note),
+        neurons=neurons,
+        activity=activity,
+        notes=tuple(notes),
         chosen=recording.chosen | {"where": _joined(recording.chosen.get("where"), condition)},
     )
 
@@ -64,11 +71,20 @@ def _with_rates(recording: Recording, condition: str) -> pd.DataFrame:
         table = table.assign(num_spikes=counts)
     if "firing_rate" in condition and "firing_rate" not in table:
         table = table.assign(firing_rate=counts / _seconds(spikes, counts))
+    for name, values in observation.columns(spikes).items():
+        if name in condition and name not in table:
+            table = table.assign(**{name: values})
     return table
 
 
-def _seconds(spikes: SpikeTimes, counts: np.ndarray) -> float:
-    """Time in which all units were observed, else from the first spike to the last."""
+def _seconds(spikes: SpikeTimes, counts: np.ndarray) -> float | np.ndarray:
+    """Time in which each unit was observed, else from the first spike of all units to the last."""
+    if spikes.unit_intervals is not None:
+        own = [
+            np.nan if one is None else np.ptp(one, axis=1).sum() for one in spikes.unit_intervals
+        ]
+        longest = np.nanmax(own)
+        return np.where(np.isnan(own), longest, own)
     if spikes.intervals is not None:
         return float(np.sum(spikes.intervals[:, 1] - spikes.intervals[:, 0]))
     ends = np.concatenate([[0], spikes.index])
@@ -117,7 +133,12 @@ def _units(spikes: SpikeTimes, rows: np.ndarray) -> SpikeTimes:
     times = LazyArray(
         read, (int(index[-1]),), np.dtype(np.float64), stored=lambda: _stored(spikes.times)
     )
-    return replace(spikes, times=times, index=index)
+    intervals, unit_intervals = spikes.intervals, spikes.unit_intervals
+    if unit_intervals is not None:
+        intervals, unit_intervals = observation.common([unit_intervals[row] for row in rows])
+    return replace(
+        spikes, times=times, index=index, intervals=intervals, unit_intervals=unit_intervals
+    )
 
 
 def _columns(traces: Traces, rows: np.ndarray) -> Traces:

@@ -15,13 +15,19 @@ HEAVY = {"torch", "pynwb", "hdmf", "h5py", "dandi", "pandas", "scipy", "sklearn"
 # room -> what it may import at module level, from nwbdyn and from elsewhere
 WORDS = {"errors", "progress"}
 RECORDING = WORDS | {"recording"}
+CLOCKS = {"observation", "trains", "trial_clock"}
 DATA = {"tensors.binning", "nlb", "tensors.splits", "tensors.windows"}
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "errors": (set(), set()),
     "progress": (set(), set()),
     "recording": (WORDS, {"numpy", "pandas"}),
     "metrics": (WORDS, {"numpy", "pandas", "scipy"}),
+    "trains": (RECORDING, {"numpy"}),
+    "trial_clock": (RECORDING | {"trains"}, {"numpy", "pandas"}),
+    "observation": (RECORDING, {"numpy", "pandas"}),
+    "contradictions": (RECORDING | CLOCKS, {"numpy"}),
     "tensors.clock": (set(), {"numpy"}),
+    "tensors.flags": (set(), {"numpy", "pandas"}),
     "tensors.trials": (RECORDING, {"numpy", "pandas"}),
     "tensors.events": (RECORDING | {"tensors.clock", "tensors.trials"}, {"numpy", "pandas"}),
     "tensors.covariates": (
@@ -30,18 +36,21 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "tensors.large": (RECORDING | {"cache"}, {"numpy"}),
     "tensors.binning": (
-        RECORDING | {"tensors.clock", "tensors.covariates", "tensors.large"},
+        RECORDING
+        | CLOCKS
+        | {"contradictions", "tensors.clock", "tensors.covariates", "tensors.large"},
         {"numpy", "pandas", "xarray"},
     ),
     "nlb": (
-        RECORDING | {"tensors.clock", "tensors.binning", "metrics"},
+        RECORDING | {"tensors.clock", "tensors.flags", "tensors.binning", "trains", "metrics"},
         {"numpy", "pandas", "scipy", "h5py"},
     ),
     "tensors.splits": (
-        RECORDING | {"tensors.clock", "tensors.binning", "nlb"},
+        RECORDING | {"tensors.clock", "tensors.binning", "tensors.flags", "nlb"},
         {"numpy", "pandas"},
     ),
     "optional": (WORDS, set()),
+    "exportable": (RECORDING, {"pandas"}),
     "forms": (RECORDING, {"numpy"}),
     "contributions": (RECORDING | {"forms"}, {"numpy"}),
     "connectivity": (
@@ -61,7 +70,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "archive": (RECORDING, set()),
     "streaming": (RECORDING | {"archive", "cache"}, {"requests", "urllib3"}),
     "cache": (RECORDING, {"platformdirs"}),
-    "opening": (RECORDING | {"archive", "streaming", "nwb", "selection"}, set()),
+    "opening": (
+        RECORDING | {"archive", "contradictions", "streaming", "nwb", "selection"},
+        set(),
+    ),
     "slim": (
         RECORDING | {"__version__", "archive", "nwb", "opening", "runs.run_directory", "streaming"},
         {"numpy", "h5py"},
@@ -72,7 +84,11 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         | {
             "cache",
             "tensors.clock",
+            "tensors.flags",
             "connectivity",
+            "exportable",
+            "observation",
+            "trains",
             "nwb",
             "runs.results",
             "runs.run_directory",
@@ -124,7 +140,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "tensors.pooling": ({"models", "tensors.windows"}, {"numpy", "torch"}),
     "learning.problem": (
-        RECORDING | DATA | {"learning.adopting", "models", "tensors.trials"},
+        RECORDING | DATA | {"learning.adopting", "models", "tensors.trials", "trial_clock"},
         {"numpy", "pandas", "torch"},
     ),
     "many.identity": (WORDS | {"learning.problem"}, {"numpy", "pandas"}),
@@ -158,14 +174,14 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"numpy", "torch"},
     ),
     "learning.cost": (
-        RECORDING | {"models", "learning.problem", "learning.training"},
+        RECORDING | {"models", "learning.problem", "learning.training", "trains"},
         {"numpy", "torch"},
     ),
     "many.scaling": (RECORDING | {"runs.lock", "runs.run_directory"}, set()),
     "many.space": (WORDS, {"numpy"}),
     "scoring.verdict": (set(), set()),
     "runs.sharing": (RECORDING | {"archive"}, set()),
-    "selection": (RECORDING, {"numpy", "pandas"}),
+    "selection": (RECORDING | {"observation"}, {"numpy", "pandas"}),
 }
 ANYTHING = {
     "cli",

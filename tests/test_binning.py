@@ -112,7 +112,7 @@ def test_a_recording_without_any_spike_is_refused():
 
 
 def test_a_stray_spike_time_does_not_ask_for_more_memory_than_there_is():
-    with pytest.raises(DataError, match=r"spans 1,000,000,000,000 s.*larger --bin-width"):
+    with pytest.raises(DataError, match=r"spans 1e\+12 s.*larger --bin-width"):
         bin(units([[0.0, 1e12], [1.0]]))
 
 
@@ -323,19 +323,19 @@ def test_covariates_on_any_clock_hold_the_last_known_sample(samples, missing, wi
     values[[k for k in missing if k < len(times)]] = np.nan
     signal = Covariate("signal", values[:, None], times)
     spikes = [[offset_ms / 1000, (offset_ms + 4000) / 1000]]
-    binned = bin(
-        units(spikes, covariates=(signal,)), bin_width=width_ms / 1000, covariates=["signal"]
-    )
+    recording = units(spikes, covariates=(signal,))
     known = [(t + offset_ms, v) for t, v in zip(samples, values, strict=True) if np.isfinite(v)]
     steps = np.diff([time for time, _ in known])
     longest = max(1.5 * np.median(steps) if len(steps) else 0, width_ms)
     expected = []
-    for centre in binned.time:
+    for centre in bin(recording, bin_width=width_ms / 1000).time:
         end = Fraction(round(centre * 2000) + width_ms, 2)  # ms, exact
         before = [(time, value) for time, value in known if time < end]
         recent = before and end - before[-1][0] <= longest
         expected.append(before[-1][1] if recent else np.nan)
-    found = (
-        binned.covariates[:, 0] if binned.covariates.shape[1] else np.full(len(expected), np.nan)
-    )
+    if not np.isfinite(expected).any():
+        with pytest.raises(DataError, match="covariate 'signal' has no number"):
+            bin(recording, bin_width=width_ms / 1000, covariates=["signal"])
+        return
+    found = bin(recording, bin_width=width_ms / 1000, covariates=["signal"]).covariates[:, 0]
     np.testing.assert_array_equal(found, np.array(expected, dtype=np.float32))

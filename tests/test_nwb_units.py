@@ -16,7 +16,7 @@ from nwb_files import (
 )
 
 from nwbdyn.errors import ConfigError, ReadError
-from nwbdyn.nwb.ecephys import intersection
+from nwbdyn.observation import intersection
 
 
 def test_units_are_found_in_a_processing_module(tmp_path):

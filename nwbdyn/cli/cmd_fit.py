@@ -102,7 +102,8 @@ SECTIONS = {  # of the help: heading -> names of options
 @click.option(
     "--trials",
     metavar="NAME",
-    help="Align windows to TABLE[.COLUMN][[BEGIN,END]], e.g. epochs, trials.go_cue_time[-0.5,1].",
+    help="Align windows to TABLE[.COLUMN][[BEGIN,END]], e.g. epochs, trials.go_cue_time[-0.5,1]; "
+    "none ignores trials.",
 )
 @click.option("--covariate", "covariates", multiple=True, metavar="NAME", help="Behaviour input.")
 @click.option(

@@ -313,17 +313,26 @@ def _num_usable(summary: dict[str, Any]) -> int:
 
 
 def _why_no_fit(summary: dict[str, Any]) -> str:
+    if refused := _refused(summary):
+        return f"A fit of all this is refused: see {' and '.join(refused)} above."
     return (
         f"Nothing to fit: a coupling needs two neurons with activity, and there "
         f"{'is 1' if _num_usable(summary) == 1 else 'are 0'}."
     )
 
 
+def _refused(summary: dict[str, Any]) -> list[str]:
+    """Codes of the notes after which no fit is possible."""
+    from nwbdyn.contradictions import REFUSED
+
+    return [note["code"] for note in summary["notes"] if note["code"] in REFUSED]
+
+
 def _model(summary: dict[str, Any]) -> str | None:
     """A model which takes such a recording: the one that was asked about, where that can be."""
     from nwbdyn.tensors.splits import FEWEST_HELD_OUT
 
-    if _num_usable(summary) < FEWEST_NEURONS:
+    if _num_usable(summary) < FEWEST_NEURONS or _refused(summary):
         return None
     if _can_be_fitted_as_asked(summary):
         return str(summary["cost"]["model"])

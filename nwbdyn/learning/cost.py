@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from nwbdyn import models
+from nwbdyn import models, trains
 from nwbdyn.errors import DataError
 from nwbdyn.learning.problem import Problem, num_draws, pose
 from nwbdyn.learning.training import train
@@ -161,6 +161,8 @@ def _bins(
     spike_bin_width = bin_width or spike_bin_width
     if activity.intervals is not None and len(activity.intervals):
         span = float(activity.intervals.max() - activity.intervals.min())
+    elif ends_known := trains.stated_extent(activity, recording.notes):
+        span = ends_known[1] - ends_known[0]
     else:
         ends = np.concatenate([[0], activity.index])
         spoken = np.flatnonzero(np.diff(ends))

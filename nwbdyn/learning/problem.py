@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from nwbdyn import models, nlb
+from nwbdyn import models, nlb, trial_clock
 from nwbdyn.errors import ConfigError, DataError, not_among
 from nwbdyn.learning.adopting import Adopted
 from nwbdyn.models.base import CO_SMOOTHING, BaseConfig, Layout, Model, WindowSpec
@@ -23,7 +23,7 @@ from nwbdyn.recording import COUNTS, Note, Recording, SpikeTimes, Traces
 from nwbdyn.tensors import binning, splits
 from nwbdyn.tensors.binning import Binned
 from nwbdyn.tensors.splits import FEWEST_HELD_OUT, SPLITS, Split
-from nwbdyn.tensors.trials import tables, with_trials
+from nwbdyn.tensors.trials import NONE, tables, with_trials
 from nwbdyn.tensors.windows import Windows
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,9 @@ class Problem:
             return np.ones(self.binned.num_bins, bool)
         starts = np.concatenate([self.windows.starts(name) for name in SPLITS[: splits.GAP]])
         counted = np.zeros(self.binned.num_bins, bool)
-        counted[(starts[:, None] + np.arange(self.spec.context)).ravel()] = True
+        places = np.arange(self.spec.context)
+        belongs = places < self.windows.reach[starts][:, None]
+        counted[(starts[:, None] + places)[belongs]] = True
         return counted
 
     @property
@@ -107,6 +109,12 @@ class Problem:
         """Everything that was skipped, changed or odd on the way here."""
         aligned = self.aligned.notes if self.aligned is not None else ()
         return (*self.recording.notes, *self.binned.notes, *aligned, *self.windows.notes)
+
+    def log_important(self) -> None:
+        """Warn, before training, of what changes the meaning of the numbers."""
+        for note in self.notes:
+            if note.important:
+                log.warning("%s: %s", self.recording.source.name, note)
 
     def with_config(self, config: BaseConfig) -> "Problem":
         """The same bins, split and targets, with the windows of another Config.
@@ -134,6 +142,7 @@ class Problem:
             neuron_ids=self.layout.neuron_ids[self.windows.session],
             device=self.windows.device,
             target=self.model_class.target,
+            reach=self.windows.reach,
         )
         return replace(self, config=config, windows=windows)
 
@@ -198,14 +207,18 @@ def pose(
     """
     model_class = models.load(model)
     _check_quantity(recording, model, model_class)
-    aligned_elsewhere = trials is not None and trials not in tables(recording)
+    aligned_elsewhere = trials not in (None, NONE) and trials not in tables(recording)
     if trials is not None:
-        recording = with_trials(recording, trials)
+        others = tuple(note for note in recording.notes if note.code not in trial_clock.CODES)
+        recording = replace(with_trials(recording, trials), notes=others)
     hold_out = model_class.target == CO_SMOOTHING
     known = nlb.recognise(recording) if hold_out and not aligned_elsewhere else None
     if bin_width is None and isinstance(recording.activity, SpikeTimes):
         bin_width = known.bin_width if known is not None else model_class.spike_bin_width
     binned = binning.bin(recording, bin_width=bin_width, covariates=covariates)
+    named = trials is not None and recording.trials is not None
+    if named and binned.trials is None:
+        _refuse_trials(recording, str(trials), binned)
     if binned.num_neurons < 2:
         raise DataError(
             f"{recording.source.name} has {binned.num_neurons} usable neuron of "
@@ -213,9 +226,13 @@ def pose(
             "left out, and why."
         )
     aligned = None
-    if hold_out and binned.trials is not None and (known is not None or trials is not None):
-        aligned = nlb.align(binned, _labelled(binned.trials), known)
-    elif trials is not None:
+    if hold_out and binned.trials is not None and (known is not None or named):
+        stated = isinstance(recording.activity, SpikeTimes) and (
+            recording.activity.intervals is not None
+        )
+        trials_cut = _labelled(binned.trials)
+        aligned = nlb.align(binned, trials_cut, known, observation_stated=stated)
+    elif named:
         binned = _inside_trials(binned)
     share = max(HELD_OUT_SHARE, FEWEST_HELD_OUT / binned.num_neurons)
     held_in = splits.make(
@@ -258,6 +275,7 @@ def pose(
         session=SESSION,
         device=device,
         target=model_class.target,
+        reach=None if aligned is None else _reach(aligned, binned.num_bins),
     )
     for name in ("train", "val", "test"):
         windows.starts(name)  # raises, with advice, where nothing fits
@@ -370,6 +388,17 @@ def _context_field(config: BaseConfig) -> str:
     return "history" if hasattr(config, "history") else "context"
 
 
+def _refuse_trials(recording: Recording, name: str, binned: Binned) -> None:
+    """Raise DataError: these trials were named, and cannot divide the recording."""
+    notes = (*recording.notes, *binned.notes)
+    reason = trial_clock.unusable(recording.trials, binned.time[0], binned.time[-1])
+    reasons = [reason] if reason else [n.reason for n in notes if n.code == trial_clock.UNUSABLE]
+    raise DataError(
+        f"{recording.source.name}: --trials {name}: {reasons[0].rstrip('.')}. Name another table, "
+        f"or pass --trials {NONE} to split the recording in time."
+    )
+
+
 def _check_quantity(recording: Recording, name: str, model_class: type[Model]) -> None:
     spikes = isinstance(recording.activity, SpikeTimes)
     quantity = COUNTS if isinstance(recording.activity, SpikeTimes) else recording.activity.quantity
@@ -403,6 +432,13 @@ def _labelled(trials: pd.DataFrame) -> pd.DataFrame:
     names = trials["split"].astype(str).str.lower().replace("validation", "val")
     named = names.isin(SPLITS[: splits.GAP])
     return trials[named] if named.any() else trials
+
+
+def _reach(aligned: Aligned, num_bins: int) -> np.ndarray:
+    """(num_bins,) bins that belong to the trial whose window begins at each bin."""
+    reach = np.full(num_bins, aligned.observed + aligned.forward, dtype=np.int64)
+    np.minimum.at(reach, aligned.starts, aligned.reach)
+    return reach
 
 
 def _inside_trials(binned: Binned) -> Binned:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nwbdyn import exportable
 from nwbdyn.errors import ConfigError
 from nwbdyn.fitting import device_called, opened
 from nwbdyn.learning import adopting, comparing, distributed, influence, members, readout
@@ -108,7 +109,7 @@ def fit_joint(
         bin_width = bin_width or adopted.bin_width
     points = None if sweep is None else space.points(sweep)
     with ExitStack() as files:
-        open_ones = [opened(recording, files) for recording in recordings]
+        open_ones = [exportable.noted(opened(recording, files)) for recording in recordings]
         for one in open_ones if team.leads else ():  # before anything is refused
             log_important(one, one.notes)
         joint = pose_jointly(

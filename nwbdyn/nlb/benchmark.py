@@ -21,6 +21,7 @@ from nwbdyn.learning.problem import SESSION, Problem
 from nwbdyn.models.base import Batch, Model
 from nwbdyn.nlb import scores, submission
 from nwbdyn.recording import Recording
+from nwbdyn.tensors.flags import flags
 
 LEARNED = {"val": ("train",), "test": ("train", "val")}  # what decoders learn from, by split scored
 SMOOTHING = "smoothing + GLM"  # the baseline that has rates of held-in neurons too
@@ -226,7 +227,8 @@ def _as_held_out(problem: Problem) -> Recording:
     neurons = problem.recording.neurons
     held_out = np.isin(neurons.ids, problem.binned.neurons.ids[problem.held_out])
     used = _kept(problem)
-    stated = neurons.table["heldout"].to_numpy(bool)
+    stated = flags(neurons.table["heldout"])
+    assert stated is not None  # as `nlb.recognise`
     table = neurons.table.assign(heldout=np.where(used, held_out, stated))
     return replace(problem.recording, neurons=replace(neurons, table=table))
 

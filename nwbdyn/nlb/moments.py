@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from nwbdyn.recording import Recording, SpikeTimes
-from nwbdyn.tensors.binning import by_unit
 from nwbdyn.tensors.clock import milliseconds, observed_moments
+from nwbdyn.trains import by_unit
 
 READ = 16 * 2**20  # bytes of spike times read together
 

@@ -116,6 +116,7 @@ def _refitted(problem: Problem, member: Trained, place: Workplace) -> Trained:
         session=SESSION,
         device=problem.windows.device,
         target=problem.model_class.target,
+        reach=problem.windows.reach,
     )
     return train(
         problem.model_class,

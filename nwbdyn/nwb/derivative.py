@@ -1,12 +1,13 @@
 """A file that stands alone: who and when by value, results, and where they came from."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 from pynwb import NWBFile
 from pynwb.file import Subject
 
-from nwbdyn.errors import ConfigError, ResultsError
+from nwbdyn import exportable
+from nwbdyn.errors import ConfigError
 from nwbdyn.nwb.model_run import name_of
 from nwbdyn.recording import Note
 from nwbdyn.runs.results import Fit
@@ -46,7 +47,9 @@ def new_file(fit: Fit, subject: Mapping[str, str]) -> tuple[NWBFile, tuple[Note,
     nwbfile = NWBFile(
         session_description=_session(fit, "session_description") or _session(fit, "description"),
         identifier=f"{identifier}_{name_of(fit)}",
-        session_start_time=_start(fit),
+        session_start_time=exportable.session_start(
+            _session(fit, "session_start_time"), fit.source.name
+        ),
         session_id=session_id or None,
         subject=Subject(**fields) if fields else None,
         was_generated_by=[["nwbdyn", fit.versions.get("nwbdyn", "unknown")]],
@@ -96,7 +99,8 @@ def _subject(
             notes.append(Note("given", f"/general/subject/{name}", "Given at export."))
     fields: dict[str, str | datetime] = {**known, **given}
     if "date_of_birth" in fields:
-        fields["date_of_birth"] = _time(str(fields["date_of_birth"]), "date of birth")
+        fields["date_of_birth"] = exportable.moment(str(fields["date_of_birth"]), "date of birth")
+    exportable.check_age_reference(fields)
     return fields, tuple(notes)
 
 
@@ -110,24 +114,6 @@ def _known_subject(fit: Fit) -> dict[str, str]:
 
 def _session(fit: Fit, name: str) -> str:
     return str(fit.session.get(name) or "")
-
-
-def _start(fit: Fit) -> datetime:
-    text = _session(fit, "session_start_time")
-    if not text:
-        raise ResultsError(
-            f"{fit.source.name} states no session_start_time, which every NWB file needs. "
-            "Correct the source and fit again."
-        )
-    return _time(text, "session_start_time")
-
-
-def _time(text: str, what: str) -> datetime:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ResultsError(f"The source's {what} is {text!r}, expected ISO 8601.") from error
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
 def _label(text: str) -> str:

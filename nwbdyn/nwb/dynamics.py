@@ -26,6 +26,10 @@ MODULE = "population_dynamics"
 MODULE_DESCRIPTION = "What models fitted to this recording predict, and the couplings they found."
 OVERHEAD = 8 * 10**6  # bytes of the cached schema, the picture, texts and tables
 PRECISIONS = ("float32", "float16")
+RESERVED = (  # attributes of a table of neurons, after which no column can be called
+    *("", "name", "description", "colnames", "columns", "object_id", "namespace"),
+    *("neurodata_type", "kind", "cell_type_source"),
+)
 UNITS = {"counts": "count"}  # of predictions; every other quantity has none
 
 
@@ -117,7 +121,7 @@ def neuron_table(fit: Fit, name: str, in_file: InFile) -> NeuronTable:
         if column in predefined or column in ("id", *axes) or values.dtype.kind not in "biuf":
             continue
         if not values.isna().all():
-            columns[str(column).replace("/", "_").replace(":", "_")] = values.to_numpy()
+            columns[_column_name(str(column))] = values.to_numpy()
     source = {"cell_type_source": fit.neurons.cell_type_source}
     return storage.table(
         NeuronTable,
@@ -127,6 +131,12 @@ def neuron_table(fit: Fit, name: str, in_file: InFile) -> NeuronTable:
         kind=fit.neurons.kind,
         **{key: value for key, value in source.items() if value},
     )
+
+
+def _column_name(name: str) -> str:
+    """A name that an NWB table can give to a column: none of its own attributes, no separators."""
+    plain = name.replace("/", "_").replace(":", "_")
+    return f"source_{plain}" if plain in RESERVED else plain
 
 
 def predicted_activity(

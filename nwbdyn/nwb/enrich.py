@@ -16,10 +16,12 @@ from nwbdyn.errors import ResultsError
 from nwbdyn.nwb import slim_record
 from nwbdyn.nwb.dynamics import MODULE, MODULE_DESCRIPTION, Detail, InFile, results
 from nwbdyn.nwb.model_run import name_of
+from nwbdyn.nwb.unit_tables import unique_ids
 from nwbdyn.progress import Progress, Report
 from nwbdyn.runs.results import Fit
 
 NAMESPACE = "ndx-population-dynamics"
+MOST_WORDS = 200  # letters of an error of pynwb, which may print the whole file
 BLOCK = 16 * 2**20  # bytes copied at a time
 
 
@@ -72,7 +74,7 @@ def append(fit: Fit, path: Path, detail: Detail, report: Report) -> None:
             nwbfile = io.read()
         except Exception as error:  # pynwb raises whatever a malformed object provokes
             raise ResultsError(
-                f"pynwb cannot open {fit.source.name} to add to it ({error}). "
+                f"pynwb cannot open {fit.source.name} to add to it ({_in_short(error)}). "
                 "Export without --enrich: the results then stand alone."
             ) from error
         with io:
@@ -125,6 +127,12 @@ def _restore(before: h5py.HLObject, after: h5py.HLObject) -> None:
                 _restore(before[name], after[name])
 
 
+def _in_short(error: Exception) -> str:
+    """The end of an error's text, where pynwb says what is wrong."""
+    words = " ".join(str(error).split())
+    return words if len(words) <= MOST_WORDS else f"… {words[-MOST_WORDS:]}"
+
+
 def _add(fit: Fit, nwbfile: NWBFile, detail: Detail, report: Report) -> None:
     if MODULE in nwbfile.processing:
         module = nwbfile.processing[MODULE]
@@ -154,7 +162,9 @@ def _in_file(fit: Fit, nwbfile: NWBFile) -> InFile:
                 f"{fit.neurons.table_object_id}) that was fitted. Fit this file again."
             )
         return InFile(series=series)
-    rows = pd.Index(table.id[:]).get_indexer(pd.Index(fit.neurons.ids))
+    stored = np.asarray(table.id[:])
+    ids = unique_ids(stored.astype(stored.dtype.newbyteorder("="), copy=False))
+    rows = pd.Index(ids).get_indexer(pd.Index(fit.neurons.ids))
     if (rows < 0).any():
         raise ResultsError(
             f"{fit.neurons.table_path} has no row with id {fit.neurons.ids[rows < 0][0]}: the "

@@ -17,12 +17,14 @@ from nwbdyn.nwb import (
     numbered,
     ophys,
     roles,
+    seconds,
     slim_record,
     walk,
 )
 from nwbdyn.nwb.choice import TraceChoice
 from nwbdyn.nwb.objects import HDF5_ERRORS, Contents, has, one_line
 from nwbdyn.nwb.series import scalar_text
+from nwbdyn.nwb.unit_tables import UnitsTable
 from nwbdyn.recording import (
     COUNTS,
     TRACE_QUANTITIES,
@@ -131,9 +133,9 @@ def _session(
     trials, others = intervals.read(contents)
     _note_unread(contents, neurons)
     others = others | {name: frame for name, frame in events.items() if name not in others}
-    if isinstance(origin, ecephys.UnitsTable) and spike_time_unit is None:
+    if isinstance(origin, UnitsTable) and spike_time_unit is None:
         last = _last_time(trials, others, covariates, origin.spikes)
-        ecephys.check_seconds(contents, origin, last)
+        seconds.check(contents, origin.path, origin.spikes, last)
     beside = frame_checks.spans(trials, others, covariates)
     if isinstance(origin, ophys.Imaging):
         ophys.check_times(contents, origin, beside, choice)
@@ -160,12 +162,15 @@ def _session(
 
 def _activity(
     contents: Contents, choice: TraceChoice, spike_time_unit: str | None
-) -> tuple[Neurons, SpikeTimes | Traces, dict[str, str], ecephys.UnitsTable | ophys.Imaging | None]:
+) -> tuple[Neurons, SpikeTimes | Traces, dict[str, str], UnitsTable | ophys.Imaging | None]:
     """The neurons and their activity: units, else ROI traces, else one series per neuron."""
+    silent: UnitsTable | None = None
     quantity = choice.quantity
     if quantity == COUNTS or (quantity is None and not choice.names_traces):
         units = ecephys.read(contents, spike_time_unit)
-        if units is not None:
+        if units is not None and quantity is None and not units.spikes.times.shape[0]:
+            silent = units
+        elif units is not None:
             for found in contents.of_type("RoiResponseSeries"):
                 role = roles.role(found)
                 if role is not None:
@@ -175,12 +180,17 @@ def _activity(
     if quantity != COUNTS:
         imaging = ophys.read(contents, choice)
         if imaging is not None:
+            if silent is not None:
+                reason = "no unit has a spike; the traces are used"
+                contents.note("no-spikes", silent.path, reason, important=True)
             return imaging.neurons, imaging.traces, imaging.descriptions, imaging
         if quantity in (None, "fluorescence") and not choice.names_traces:
             numbered_series = numbered.read(contents, numbered.find(contents), choice)
             if numbered_series is not None:
                 neurons, traces = numbered_series
                 return neurons, traces, {}, None
+    if silent is not None:
+        return silent.neurons, silent.spikes, silent.descriptions, silent
     damaged = any(note.code == "corrupted-object" for note in contents.notes)
     raise (ReadError if damaged else NoActivityError)(_nothing_to_fit(contents, quantity))
 

@@ -6,7 +6,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from nwbdyn.nwb import ranges
+from nwbdyn.nwb import ranges, tables
 from nwbdyn.nwb.objects import (
     HDF5_ERRORS,
     Contents,
@@ -78,7 +78,7 @@ def clock(
     group = found.group
     timestamps = contents.dataset(group, "timestamps")
     if timestamps is not None:
-        if not is_list(timestamps) or timestamps.dtype.kind not in "iuf":
+        if not tables.is_list(timestamps) or timestamps.dtype.kind not in "iuf":
             contents.note("bad-clock", path_of(timestamps), "is not a list of times")
             return None
         if timestamps.size != num_samples:
@@ -129,11 +129,6 @@ def times(contents: Contents, dataset: h5py.Dataset, seconds: float = 1.0) -> La
 
     dtype = np.dtype(np.float64)
     return LazyArray(read, (int(dataset.size),), dtype, stored=lambda: ranges.stored(dataset))
-
-
-def is_list(dataset: h5py.Dataset) -> bool:
-    """Whether the values are one list; MATLAB stores it as one row or one column."""
-    return dataset.ndim == 1 or (dataset.ndim == 2 and 1 in dataset.shape)
 
 
 def scalar_text(dataset: h5py.Dataset) -> str:

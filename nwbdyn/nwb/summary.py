@@ -5,7 +5,8 @@ from dataclasses import asdict
 import numpy as np
 import pandas as pd
 
-from nwbdyn.recording import Array, Covariate, LazyArray, Recording, SpikeTimes, Traces
+from nwbdyn import trains
+from nwbdyn.recording import Array, Covariate, LazyArray, Note, Recording, SpikeTimes, Traces
 from nwbdyn.tensors.clock import frame_interval, increasing
 
 PLACES = ("id", "cell_type", "location", "plane", "x", "y", "z", "series")  # not a quality
@@ -32,7 +33,7 @@ def summarise(recording: Recording) -> dict[str, object]:
         "modality": "spikes" if is_spikes else "calcium imaging",
         "neurons": _neurons(recording),
         "activity": _spikes(activity) if isinstance(activity, SpikeTimes) else _traces(activity),
-        "clock": _clock(activity),
+        "clock": _clock(activity, recording.notes),
         "trials": None if recording.trials is None else _table(recording.trials),
         "intervals": {name: _table(frame) for name, frame in recording.intervals.items()},
         "behaviour": [_covariate(covariate) for covariate in recording.covariates],
@@ -110,7 +111,7 @@ def _traces(traces: Traces) -> dict[str, object]:
     }
 
 
-def _clock(activity: SpikeTimes | Traces) -> dict[str, float | None]:
+def _clock(activity: SpikeTimes | Traces, notes: tuple[Note, ...]) -> dict[str, float | None]:
     """Seconds on the session's clock; for spikes, where nothing is stated, of the busiest units."""
     start = stop = rate = None
     if isinstance(activity, Traces):
@@ -120,6 +121,8 @@ def _clock(activity: SpikeTimes | Traces) -> dict[str, float | None]:
         rate = 1 / frame_interval(timestamps[increasing(timestamps)])
     elif activity.intervals is not None and len(activity.intervals):
         start, stop = float(activity.intervals.min()), float(activity.intervals.max())
+    elif known := trains.stated_extent(activity, notes):
+        start, stop = known
     elif len(activity.times):
         ends = np.concatenate([[0], activity.index])
         busiest = np.argsort(-np.diff(ends), kind="stable")[:BUSIEST]

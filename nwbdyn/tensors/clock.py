@@ -15,6 +15,7 @@ AROUND = 21  # frame intervals that say what is usual
 ALTERNATING = 0.2  # share by which mean and median interval differ where intervals alternate
 PIECE = 1 << 16  # frames looked at together
 INSTANT = 1e-9  # seconds, finer than any clock in these files
+FARTHEST = 1e12  # seconds; what is farther from 0 is no time of a recording
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,17 @@ def gaps(times: np.ndarray) -> np.ndarray:
 
 
 def milliseconds(times: np.ndarray) -> np.ndarray:
-    """(n,) int64, the whole millisecond that holds each time."""
-    return np.floor(np.round(np.asarray(times) * 1000, 6)).astype(np.int64)
+    """(n,) int64, the whole millisecond that holds each time; a time beyond FARTHEST is there."""
+    times = np.clip(np.asarray(times, dtype=np.float64), -FARTHEST, FARTHEST)
+    return np.floor(np.round(times * 1000, 6)).astype(np.int64)
 
 
 def observed(times: np.ndarray, intervals: np.ndarray | None) -> np.ndarray:
-    """(n,) bool, True where a time's millisecond lies whole in one of the (m, 2) intervals."""
-    if intervals is None or not len(intervals):
+    """(n,) bool, True where a time's millisecond lies whole in one of the (m, 2) intervals.
+
+    None means observed throughout; no interval at all (m = 0) means never.
+    """
+    if intervals is None:
         return np.ones(len(times), dtype=bool)
     starts, stops = (np.sort(edges) for edges in _in_whole_milliseconds(intervals))
     moments = milliseconds(times)
@@ -89,7 +94,7 @@ def observed(times: np.ndarray, intervals: np.ndarray | None) -> np.ndarray:
 
 def observed_moments(moments: np.ndarray, intervals: np.ndarray | None) -> np.ndarray:
     """Those of the milliseconds, in increasing order, that are `observed`."""
-    if intervals is None or not len(intervals):
+    if intervals is None:
         return moments
     begin, end = (np.searchsorted(moments, edges) for edges in _in_whole_milliseconds(intervals))
     if len(intervals) == 1:
@@ -107,7 +112,8 @@ def grid_index(times: np.ndarray, bin_width: float) -> np.ndarray:
     """(n,) int64, the bin of the grid from 0 s that holds each time: bin k is [k w, (k + 1) w)."""
     width_ms = whole_ms(bin_width)
     if width_ms is None:
-        return np.floor(np.round(np.asarray(times) / bin_width, 9)).astype(np.int64)
+        times = np.clip(np.asarray(times, dtype=np.float64), -FARTHEST, FARTHEST)
+        return np.floor(np.round(times / bin_width, 9)).astype(np.int64)
     return milliseconds(times) // width_ms
 
 
