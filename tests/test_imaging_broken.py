@@ -98,6 +98,18 @@ def test_an_unknown_filter_of_a_column_a_mask_or_behaviour_costs_these(tmp_path)
         np.testing.assert_array_equal(recording.activity.data, VALUES)
 
 
+def test_an_enumerated_column_is_read_by_its_names(tmp_path):
+    kinds = h5py.enum_dtype({"pyramidal": 1, "interneuron": 2}, basetype="u1")
+    with nwb(tmp_path / "a.nwb") as file:
+        cells = rois(file, quality=np.arange(5.0))
+        cells.attrs["colnames"] = np.array(["quality", "cell_type"], dtype=h5py.string_dtype())
+        cells.create_dataset("cell_type", data=np.array([1, 2, 2, 1, 9], "u1"), dtype=kinds)
+        traces(file, rois=cells)
+    with opened(tmp_path / "a.nwb") as recording:
+        types = recording.neurons.table["cell_type"].tolist()
+        assert types == ["pyramidal", "interneuron", "interneuron", "pyramidal", "9"]
+
+
 def test_values_of_the_other_byte_order_are_read_alike(tmp_path):
     point = np.dtype([("x", ">u4"), ("y", ">u4"), ("weight", ">f4")])
     with nwb(tmp_path / "a.nwb") as file:

@@ -146,7 +146,7 @@ def _words(contents: Contents, where: str, column: pd.Series, description: str) 
     """Labels as text: codes become the words their description gives them; unknown is empty."""
     paths, name = where.rsplit("/", 1)
     stated: dict[str, str] = {}
-    for path in paths.split(", "):  # of several planes
+    for path in paths.split(", "):  # of several planes or tables of units
         table = contents.group(path)
         stated |= {} if table is None else tables.meanings(contents, table, name)
     if stated:

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 
 from nwbdyn import inside
-from nwbdyn.nwb import ranges
+from nwbdyn.nwb import ranges, tables
 from nwbdyn.nwb.objects import (
     HDF5_ERRORS,
     Contents,
@@ -79,7 +79,7 @@ def clock(
     group = found.group
     timestamps = contents.dataset(group, "timestamps")
     if timestamps is not None:
-        if not is_list(timestamps) or timestamps.dtype.kind not in "iuf":
+        if not tables.is_list(timestamps) or timestamps.dtype.kind not in "iuf":
             contents.note("bad-clock", path_of(timestamps), "is not a list of times")
             return None
         if timestamps.size != num_samples:
@@ -118,8 +118,10 @@ def unit(found: Found, name: str = "data") -> str:
 def times(contents: Contents, dataset: h5py.Dataset, seconds: float = 1.0) -> LazyArray:
     """(n,) seconds, as a dataset of times that stays in the file, each of `seconds`."""
 
+    is_flat = dataset.ndim == 1
+
     def read(key: Any) -> np.ndarray:
-        if dataset.ndim == 1:
+        if is_flat:
             stored = contents.part(dataset, key)
         else:  # MATLAB's row or column
             stored = contents.part(dataset, ()).reshape(-1)[key]
@@ -128,11 +130,6 @@ def times(contents: Contents, dataset: h5py.Dataset, seconds: float = 1.0) -> La
 
     dtype = np.dtype(np.float64)
     return LazyArray(read, (int(dataset.size),), dtype, stored=lambda: ranges.stored(dataset))
-
-
-def is_list(dataset: h5py.Dataset) -> bool:
-    """Whether the values are one list; MATLAB stores it as one row or one column."""
-    return dataset.ndim == 1 or (dataset.ndim == 2 and 1 in dataset.shape)
 
 
 def scalar_text(dataset: h5py.Dataset) -> str:

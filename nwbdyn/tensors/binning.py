@@ -268,7 +268,7 @@ def _bin_traces(recording: Recording, traces: Traces, bin_width: float | None) -
         raise DataError(
             f"Bins of {bin_width:g} s are shorter than the frame interval of "
             f"{recording.source.name}, {clock.bin_width:.4g} s, and would repeat frames. Pass "
-            f"--bin-width {_rounded_up(clock.bin_width):g} or more, or leave it out to keep frames."
+            f"--bin-width {clock.bin_width:.4g} or more, or leave it out to keep frames."
         )
     values = _frames(traces, ordered)
     kept = _usable_rois(recording.neurons, values, notes)
@@ -279,12 +279,6 @@ def _bin_traces(recording: Recording, traces: Traces, bin_width: float | None) -
         _check_memory(recording, int((times[-1] - times[0]) / bin_width) + 1, bin_width)
         return _rebin(values, clock, whole, bin_width, kept, notes)
     return _Activity(clock, values, whole, gaps(times), kept, notes)
-
-
-def _rounded_up(seconds: float) -> float:
-    """With four digits, not below."""
-    step = 10.0 ** (np.floor(np.log10(seconds)) - 3)
-    return float(np.ceil(np.round(seconds / step, 6)) * step)
 
 
 def _frames(traces: Traces, ordered: np.ndarray) -> np.ndarray:
