@@ -18,7 +18,7 @@ from nwbdyn import exportable, opening
 from nwbdyn.errors import ConfigError
 from nwbdyn.learning import adopting, comparing, distributed, influence, members, repeats
 from nwbdyn.learning.members import Engine, Workplace
-from nwbdyn.learning.problem import num_draws, pose, training_length
+from nwbdyn.learning.problem import log_important, num_draws, pose, training_length
 from nwbdyn.many import space
 from nwbdyn.nlb import benchmark, submitting
 from nwbdyn.progress import Report, silent
@@ -163,8 +163,11 @@ def fit(
     points = None if sweep is None else space.points(sweep)
     with ExitStack() as files:
         recording = opened(recording, files)
+        warns = team.leads and fold is None  # a fold repeats what the whole fit warned of
         if fold is None:
             recording = exportable.noted(recording)
+        if warns:  # before anything is refused
+            log_important(recording, recording.notes)
         problem = pose(
             recording,
             model,
@@ -175,8 +178,8 @@ def fit(
             **choices,
         )
         problem = replace(problem, adopted=adopted)
-        if team.leads and fold is None:  # a fold repeats what the whole fit warned of
-            problem.log_important()
+        if warns:
+            log_important(recording, problem.notes[len(recording.notes) :])
         paired = problem.co_smoothing and benchmark.layout_of(problem) is not None
         test = opened(test_recording, files) if paired and test_recording is not None else None
         drawn = num_draws(draws, co_smoothing=problem.co_smoothing, stated=problem.held_out_stated)

@@ -243,7 +243,7 @@ class Recording:
     trials: pd.DataFrame | None = None  # start_time, stop_time and every other column
     intervals: dict[str, pd.DataFrame] = field(default_factory=dict)  # every other interval table
     notes: tuple[Note, ...] = ()
-    chosen: dict[str, str] = field(default_factory=dict)  # where, plane …, as asked
+    chosen: dict[str, Any] = field(default_factory=dict)  # where, plane …, as asked
     files: ExitStack = field(default_factory=ExitStack, repr=False, compare=False)
     file: object = field(
         default=None, repr=False, compare=False

@@ -16,7 +16,7 @@ from nwb_files import (
 )
 
 from nwbdyn.errors import ReadError
-from nwbdyn.nwb import ophys
+from nwbdyn.nwb import roles
 from nwbdyn.nwb.objects import Found
 
 
@@ -50,7 +50,7 @@ def test_what_a_series_holds_is_in_its_name(name, container, expected, tmp_path)
         found = Found(
             f"{parent.path}/{name}", "RoiResponseSeries", "RoiResponseSeries", file, parent
         )
-        assert ophys.role(found) == expected
+        assert roles.role(found) == expected
 
 
 def test_events_are_preferred_then_dff_then_deconvolved_then_fluorescence(tmp_path):

@@ -233,8 +233,8 @@ def test_tensors_are_equal_bit_by_bit(lab, copy, quantity):
         nwbdyn.open(str(copy), quantity=quantity) as part,
     ):
         names = [covariate.name for covariate in whole.covariates]
-        one = bin(whole, bin_width=0.05, covariates=names)
-        other = bin(part, bin_width=0.05, covariates=names)
+        one = bin(whole, bin_width=0.1, covariates=names)
+        other = bin(part, bin_width=0.1, covariates=names)
         assert len(names) == 2
         for name in ("values", "time", "valid", "segment", "covariates"):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))

@@ -31,7 +31,8 @@ Examples:
 SECTIONS = {  # of the help: heading -> names of options
     "Model": ("model", "config", "settings", "bin_width", "epochs", "seed", "adopt"),
     "Recording": (
-        *("where", "quantity", "plane", "spike_time_unit", "cell_types", "cell_type_column"),
+        *("where", "quantity", "plane", "series", "spike_time_unit", "cell_types"),
+        *("cell_type_column", "time_axis", "frame_rate", "frame_start", "frame_time_unit"),
         *("trials", "covariates", "events", "instance", "take_all"),
     ),
     "How far to trust it": (

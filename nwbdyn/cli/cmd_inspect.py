@@ -353,5 +353,5 @@ def _fit_command(summary: dict[str, Any], model: str, settings: tuple[str, ...])
     words += [word for setting in settings for word in ("--set", setting)]
     for name, value in summary["chosen"].items():
         if not name.endswith("_digest"):
-            words += [f"--{name.replace('_', '-')}", value]
+            words += [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join(words)

@@ -4,7 +4,7 @@ What does not fit together is refused here, with the value, what was expected an
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from hashlib import sha256
 from types import NoneType
@@ -293,6 +293,13 @@ def pose(
         fold=fold,
         tried=tuple(configs) if len(configs) > 1 else (),
     )
+
+
+def log_important(recording: Recording, notes: Iterable[Note]) -> None:
+    """Warn, before training, of what changes the meaning of the numbers."""
+    for note in notes:
+        if note.important:
+            log.warning("%s: %s", recording.source.name, note)
 
 
 def num_draws(asked: int | None, *, co_smoothing: bool, stated: bool) -> int:

@@ -16,7 +16,7 @@ from nwbdyn.errors import ConfigError
 from nwbdyn.fitting import device_called, opened
 from nwbdyn.learning import adopting, comparing, distributed, influence, members, readout
 from nwbdyn.learning.members import Engine, Workplace
-from nwbdyn.learning.problem import training_length
+from nwbdyn.learning.problem import log_important, training_length
 from nwbdyn.learning.training import Trained
 from nwbdyn.many import space
 from nwbdyn.many.sessions import Joint, pose_jointly
@@ -109,8 +109,11 @@ def fit_joint(
         bin_width = bin_width or adopted.bin_width
     points = None if sweep is None else space.points(sweep)
     with ExitStack() as files:
+        open_ones = [exportable.noted(opened(recording, files)) for recording in recordings]
+        for one in open_ones if team.leads else ():  # before anything is refused
+            log_important(one, one.notes)
         joint = pose_jointly(
-            [exportable.noted(opened(recording, files)) for recording in recordings],
+            open_ones,
             model,
             neuron_id=neuron_id,
             seed=seed,
@@ -122,8 +125,9 @@ def fit_joint(
             device=team.device or device_called(device),
         )
         joint = replace(joint, adopted=adopted)
-        for problem in joint.problems.values() if team.leads else ():
-            problem.log_important()
+        each = zip(open_ones, joint.problems.values(), strict=True)
+        for one, problem in each if team.leads else ():
+            log_important(one, problem.notes[len(one.notes) :])
         configs = members.candidates(joint, joint.tried)
         if len(configs) == 1:
             joint = joint.with_config(configs[0])

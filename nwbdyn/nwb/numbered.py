@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nwbdyn.nwb import planes, series
+from nwbdyn.nwb import frame_times, series
+from nwbdyn.nwb.choice import TraceChoice
 from nwbdyn.nwb.objects import Contents, Found, attribute
+from nwbdyn.nwb.responses import stored_in_all
 from nwbdyn.recording import LazyArray, Neurons, Traces
 
 MIN_SERIES = 4
@@ -34,7 +36,9 @@ def find(contents: Contents) -> list[Found]:
     return ordered if len(ordered) >= MIN_SERIES else []
 
 
-def read(contents: Contents, members: list[Found]) -> tuple[Neurons, Traces] | None:
+def read(
+    contents: Contents, members: list[Found], choice: TraceChoice
+) -> tuple[Neurons, Traces] | None:
     """The series as the columns of one recording; None with a note when their clocks differ."""
     columns = [series.values(contents, found) for found in members]
     usable = [
@@ -45,14 +49,12 @@ def read(contents: Contents, members: list[Found]) -> tuple[Neurons, Traces] | N
     if len(usable) < MIN_SERIES:
         return None
     first, reference = usable[0]
-    clock = series.clock(contents, first, reference.shape[0])
-    if clock is None:
+    timestamps = frame_times.read(contents, first, reference.shape[0], choice, None)
+    if timestamps is None:
         return None
-    timestamps = clock[()]
     kept: list[tuple[Found, LazyArray]] = []
     for found, column in usable:
-        own = series.clock(contents, found, column.shape[0])
-        if own is not None and np.array_equal(own[()], timestamps):
+        if _on_clock(contents, found, column.shape[0], first, len(timestamps), choice):
             kept.append((found, column))
         else:
             reason = f"its clock is not that of {first.path}; the neuron was left out"
@@ -64,8 +66,27 @@ def read(contents: Contents, members: list[Found]) -> tuple[Neurons, Traces] | N
     contents.note("series-per-neuron", paths, reason)
     frame = pd.DataFrame({"id": np.arange(len(kept)), "series": [found.name for found, _ in kept]})
     data = _side_by_side([column for _, column in kept])
+    timestamps = frame_times.begun(contents, first.path, timestamps, choice)
     traces = Traces(data, timestamps, "fluorescence", series.unit(first), first.path)
     return Neurons(frame, "roi", first.path.rsplit("/", 1)[0]), traces
+
+
+def _on_clock(
+    contents: Contents,
+    found: Found,
+    num_samples: int,
+    first: Found,
+    num_frames: int,
+    choice: TraceChoice,
+) -> bool:
+    """Whether a series has the first one's stored times; with a given rate, as many samples."""
+    if num_samples != num_frames or choice.frame_rate is not None:
+        return num_samples == num_frames
+    own = series.clock(contents, found, num_samples)
+    other = series.clock(contents, first, num_frames)
+    return (
+        own is not None and other is not None and np.array_equal(own[()], other[()], equal_nan=True)
+    )
 
 
 def _side_by_side(columns: list[LazyArray]) -> LazyArray:
@@ -84,6 +105,6 @@ def _side_by_side(columns: list[LazyArray]) -> LazyArray:
         read,
         shape,
         dtype,
-        stored=lambda: planes.stored_in_all(columns),
+        stored=lambda: stored_in_all(columns),
         rows_together=max(c.rows_together for c in columns),
     )

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from nwbdyn.errors import ReadError
-from nwbdyn.nwb import inheritance, ranges
+from nwbdyn.nwb import filters, inheritance, ranges
 from nwbdyn.recording import Note
 
 HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)  # what h5py raises on damage
@@ -123,7 +123,11 @@ class Contents:
         try:
             link = group.get(name, getlink=True)
             if isinstance(link, h5py.ExternalLink):
-                self.note("external-link", path, f"links to another file, {link.filename!r}")
+                reason = (
+                    f"links to another file, {link.filename!r}, which is not followed; copy the "
+                    "values into this file"
+                )
+                self.note("external-link", path, reason)
                 return None
             dataset = group[name]
             if not isinstance(dataset, h5py.Dataset):
@@ -131,6 +135,10 @@ class Contents:
                 return None
             if dataset.external or is_virtual_elsewhere(dataset):
                 self.note("external-data", path, "its values are stored in another file")
+                return None
+            missing = filters.missing(dataset)
+            if missing is not None:
+                self.note("missing-filter", path, missing)
                 return None
             declared = float(np.prod(dataset.shape, dtype=float)) * dataset.dtype.itemsize
         except HDF5_ERRORS as error:
@@ -220,6 +228,11 @@ def address_of(item: h5py.HLObject) -> int:
 def path_of(item: h5py.HLObject) -> str:
     """The path of an object in its file; damage can leave it without one."""
     return item.name if isinstance(item.name, str) else "/(an object without a name)"
+
+
+def name_of(item: h5py.HLObject) -> str:
+    """The last part of an object's path."""
+    return PurePosixPath(path_of(item)).name
 
 
 def _is_text(name: object) -> bool:

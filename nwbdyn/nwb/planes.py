@@ -5,30 +5,36 @@ at t has not seen the future.
 """
 
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from nwbdyn.nwb.objects import Found
+from nwbdyn.errors import NoActivityError
+from nwbdyn.nwb.objects import Contents
+from nwbdyn.nwb.responses import Response, stored_in_all
 from nwbdyn.recording import LazyArray, Neurons
 from nwbdyn.tensors.clock import increasing
 
+LEAST_SHARED = 0.1  # share of the shortest plane's time that all planes have in common
+MOST_CUT = 0.95  # share of the longest plane's time, below which a cut changes what is fitted
 
-def merge(
-    planes: list[tuple[LazyArray, np.ndarray]],
-) -> tuple[LazyArray, np.ndarray, str]:
+
+def merge(contents: Contents, planes: Sequence[Response]) -> tuple[LazyArray, np.ndarray]:
     """All planes' ROIs side by side on the clock of the slowest plane (of equals, the latest).
 
     Args:
-        planes: for each, data (num_frames, num_rois) and timestamps (num_frames,) seconds.
+        contents: the open file; what was done is noted.
+        planes: on clocks of their own.
 
     Returns:
-        data (num_ticks, sum of num_rois), timestamps (num_ticks,), and what was done, in words.
+        data (num_ticks, sum of num_rois), timestamps (num_ticks,).
+
+    Raises:
+        NoActivityError: planes that were imaged one after another.
     """
-    kept = [np.flatnonzero(increasing(timestamps)) for _, timestamps in planes]
-    clocks = [times[frames] for (_, times), frames in zip(planes, kept, strict=True)]
+    kept = [np.flatnonzero(increasing(plane.timestamps)) for plane in planes]
+    clocks = [plane.timestamps[frames] for plane, frames in zip(planes, kept, strict=True)]
     reference = max(range(len(planes)), key=lambda i: (_median_interval(clocks[i]), clocks[i][0]))
     ticks = clocks[reference]
     # from the first frame of every plane to the end of the one that stops first (plus one frame)
@@ -39,10 +45,8 @@ def merge(
         rows[np.searchsorted(clock, ticks, side="right") - 1]
         for rows, clock in zip(kept, clocks, strict=True)
     ]
-    widths = [data.shape[1] for data, _ in planes]
-    shared = all(np.array_equal(clock, clocks[0]) for clock in clocks)
-    words = f"{len(planes)} planes with {sum(widths)} ROIs"
-    words += " on one clock" if shared else " on their own clocks, each plane's last frame held"
+    widths = [plane.data.shape[1] for plane in planes]
+    _note_merged(contents, planes, ticks)
 
     def read(key: Any) -> np.ndarray:
         time, channel = key if isinstance(key, tuple) and len(key) == 2 else (key, slice(None))
@@ -50,36 +54,60 @@ def merge(
             time = slice(None)
         ticked = np.atleast_1d(np.arange(len(ticks))[time])
         parts = [
-            _frames(data, plane[ticked]) for (data, _), plane in zip(planes, frames, strict=True)
+            _frames(plane.data, held[ticked]) for plane, held in zip(planes, frames, strict=True)
         ]
         joined = np.concatenate(parts, axis=1)  # (num_asked, sum of num_rois)
         return (joined[0] if np.ndim(np.arange(len(ticks))[time]) == 0 else joined)[..., channel]
 
-    dtype = np.result_type(*[data.dtype for data, _ in planes])
+    dtype = np.result_type(*[plane.data.dtype for plane in planes])
     merged = LazyArray(
         read,
         (len(ticks), sum(widths)),
         dtype,
-        stored=lambda: stored_in_all([data for data, _ in planes]),
-        rows_together=max(data.rows_together for data, _ in planes),
+        stored=lambda: stored_in_all([plane.data for plane in planes]),
+        rows_together=max(plane.data.rows_together for plane in planes),
     )
-    return merged, ticks, words
+    return merged, ticks
 
 
-def stored_in_all(parts: Sequence[LazyArray]) -> int | None:
-    """Bytes of several arrays in the file; None where one of them is not known."""
-    sizes = [part.stored_bytes for part in parts]
-    known = [size for size in sizes if size is not None]
-    return sum(known) if len(known) == len(sizes) else None
+def _note_merged(contents: Contents, planes: Sequence[Response], ticks: np.ndarray) -> None:
+    """Note how planes were put together and what that cuts; refuse planes that hardly meet."""
+    clocks = [plane.timestamps for plane in planes]
+    shared = all(np.array_equal(clock, clocks[0], equal_nan=True) for clock in clocks)
+    num_rois = sum(plane.data.shape[1] for plane in planes)
+    words = f"{len(planes)} planes with {num_rois} ROIs"
+    words += " on one clock" if shared else " on their own clocks, each plane's last frame held"
+    seconds = float(ticks[-1] - ticks[0]) if len(ticks) > 1 else 0.0
+    lengths = [plane.stop - plane.start for plane in planes]
+    listed = ", ".join(
+        f"{name} {plane.span()} ({len(plane.timestamps):,} frames)"
+        for name, plane in list(zip(unique_names(planes), planes, strict=True))[:6]
+    ) + (", …" if len(planes) > 6 else "")
+    if seconds < LEAST_SHARED * min(lengths):
+        raise NoActivityError(
+            f"{contents.file_name} has planes that were imaged one after another: {listed}. They "
+            f"have {len(ticks)} frames in common. Pass --plane NAME to take one of them."
+        )
+    cut = seconds + 2 * max(plane.interval for plane in planes) < MOST_CUT * max(lengths)
+    if cut:
+        words += (
+            f"; only {ticks[0]:,.1f} to {ticks[-1]:,.1f} s, {len(ticks):,} frames, are in all: "
+            f"{listed}; --plane NAME takes one whole"
+        )
+    paths = ", ".join(path for plane in planes for path in plane.paths)
+    contents.note("merged-planes", paths, words, important=cut)
 
 
-def stack_neurons(planes: list[tuple[Found, Neurons]]) -> Neurons:
+def stack_neurons(planes: Sequence[tuple[Response, Neurons]]) -> Neurons:
     """One table for all planes: a `plane` column, and ids made unique by it where they repeat."""
-    tables = [neurons.table.assign(plane=name_of(found, neurons)) for found, neurons in planes]
+    names = unique_names([plane for plane, _ in planes])
+    tables = [
+        neurons.table.assign(plane=name) for name, (_, neurons) in zip(names, planes, strict=True)
+    ]
     table = pd.concat(tables, ignore_index=True)
     if table["id"].duplicated().any():
         table = table.assign(id=table["plane"] + "/" + table["id"].astype(str))
-    paths = ", ".join(neurons.table_path or found.path for found, neurons in planes)
+    paths = ", ".join(dict.fromkeys(n.table_path or plane.found.path for plane, n in planes))
     first = np.cumsum([0, *(len(neurons) for _, neurons in planes)])
     known = [neurons.overlaps for _, neurons in planes]
     shifted = [
@@ -98,9 +126,15 @@ def stack_neurons(planes: list[tuple[Found, Neurons]]) -> Neurons:
     )
 
 
-def name_of(found: Found, neurons: Neurons) -> str:
-    """What a plane is called: its ROI table's name, else its series' name."""
-    return PurePosixPath(neurons.table_path or found.path).name
+def unique_names(planes: Sequence[Response]) -> list[str]:
+    """What planes are called: their ROI tables' names, or paths where names repeat."""
+    paths = [plane.table_path or plane.found.path for plane in planes]
+    names = [path.rsplit("/", 1)[-1] for path in dict.fromkeys(paths)]
+    return [
+        name if names.count(name) == 1 else path.lstrip("/")
+        for path in paths
+        for name in [path.rsplit("/", 1)[-1]]
+    ]
 
 
 def _frames(data: LazyArray, frames: np.ndarray) -> np.ndarray:

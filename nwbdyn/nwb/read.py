@@ -12,13 +12,16 @@ from nwbdyn.nwb import (
     behavior,
     cell_types,
     ecephys,
+    frame_checks,
     intervals,
     numbered,
     ophys,
+    roles,
     seconds,
     slim_record,
     walk,
 )
+from nwbdyn.nwb.choice import TraceChoice
 from nwbdyn.nwb.objects import HDF5_ERRORS, Contents, has, one_line
 from nwbdyn.nwb.series import scalar_text
 from nwbdyn.nwb.unit_tables import UnitsTable
@@ -45,6 +48,11 @@ def read(
     *,
     quantity: str | None = None,
     plane: str | None = None,
+    series: str | None = None,
+    time_axis: int | None = None,
+    frame_rate: float | None = None,
+    frame_start: float | None = None,
+    frame_time_unit: str | None = None,
     spike_time_unit: str | None = None,
 ) -> Recording:
     """The session in an NWB file, with arrays that stay in the file until asked for.
@@ -60,6 +68,13 @@ def read(
         quantity: "counts" or one of `TRACE_QUANTITIES`.
         plane: name of one ROI table, on its own clock, where a file has several; by default all
             planes on one clock, each plane's last frame held. Units are not read then.
+        series: name or path of the series of ROI responses, or the end of its path, where names do
+            not tell which is meant. Units are not read then.
+        time_axis: axis of the stored traces that is time, 0 or 1, where nothing tells.
+        frame_rate: Hz, in place of the frame times that the file states.
+        frame_start: seconds, the time of the first frame, in place of the stated one.
+        frame_time_unit: of frame times that are not seconds: "ms" or "us"; "s" where they are,
+            whatever contradicts them.
         spike_time_unit: of spike times that are not seconds: "ms", or a sampling rate in Hz; "s"
             where they are, whatever they look like.
 
@@ -71,12 +86,21 @@ def read(
     if quantity is not None and quantity not in QUANTITIES:
         choices = ", ".join(QUANTITIES)
         raise ConfigError(f"No quantity named {quantity!r}. Choose from: {choices}.")
+    choice = TraceChoice(
+        quantity=quantity,
+        plane=plane,
+        series=series,
+        time_axis=time_axis,
+        frame_rate=frame_rate,
+        frame_start=frame_start,
+        frame_time_unit=frame_time_unit,
+    )
     with ExitStack() as stack:
         contents = walk.open_contents(file, source)
         stack.callback(contents.file.close)
         source = _stood_for(contents, source)
         try:
-            recording = _session(contents, source, quantity, plane, spike_time_unit, stack)
+            recording = _session(contents, source, choice, spike_time_unit, stack)
         except (OSError, RuntimeError) as error:
             contents.check_stream()
             raise ReadError(walk.damaged(contents.file_name, error)) from error
@@ -97,22 +121,27 @@ def _stood_for(contents: Contents, source: Source) -> Source:
 def _session(
     contents: Contents,
     source: Source,
-    quantity: str | None,
-    plane: str | None,
+    choice: TraceChoice,
     spike_time_unit: str | None,
     stack: ExitStack,
 ) -> Recording:
     subject = _subject(contents)
-    neurons, activity, descriptions, units = _activity(contents, quantity, plane, spike_time_unit)
+    neurons, activity, descriptions, origin = _activity(contents, choice, spike_time_unit)
     neurons = cell_types.label(contents, neurons, descriptions, subject)
     own = _own_series(contents, activity)
     covariates, events = behavior.read(contents, without=own)
     trials, others = intervals.read(contents)
     _note_unread(contents, neurons)
     others = others | {name: frame for name, frame in events.items() if name not in others}
-    if units is not None and spike_time_unit is None:
-        last = _last_time(trials, others, covariates, units.spikes)
-        seconds.check(contents, units.path, units.spikes, last)
+    if isinstance(origin, UnitsTable) and spike_time_unit is None:
+        last = _last_time(trials, others, covariates, origin.spikes)
+        seconds.check(contents, origin.path, origin.spikes, last)
+    beside = frame_checks.spans(trials, others, covariates)
+    if isinstance(origin, ophys.Imaging):
+        ophys.check_times(contents, origin, beside, choice)
+    elif isinstance(activity, Traces):  # one series per neuron
+        path, times = str(activity.series_path), np.asarray(activity.timestamps)
+        frame_checks.check(contents, path, times, None, beside, choice)
     return Recording(
         session_id=_text(contents, "general/session_id") or _text(contents, "identifier"),
         neurons=neurons,
@@ -132,31 +161,31 @@ def _session(
 
 
 def _activity(
-    contents: Contents, quantity: str | None, plane: str | None, spike_time_unit: str | None
-) -> tuple[Neurons, SpikeTimes | Traces, dict[str, str], UnitsTable | None]:
+    contents: Contents, choice: TraceChoice, spike_time_unit: str | None
+) -> tuple[Neurons, SpikeTimes | Traces, dict[str, str], UnitsTable | ophys.Imaging | None]:
     """The neurons and their activity: units, else ROI traces, else one series per neuron."""
     silent: UnitsTable | None = None
-    if quantity == COUNTS or (quantity is None and plane is None):
+    quantity = choice.quantity
+    if quantity == COUNTS or (quantity is None and not choice.names_traces):
         units = ecephys.read(contents, spike_time_unit)
         if units is not None and quantity is None and not units.spikes.times.shape[0]:
             silent = units
         elif units is not None:
             for found in contents.of_type("RoiResponseSeries"):
-                role = ophys.role(found)
+                role = roles.role(found)
                 if role is not None:
                     reason = f"{role}; units are used, --quantity {role} takes this"
                     contents.note("other-traces", found.path, reason)
             return units.neurons, units.spikes, units.descriptions, units
     if quantity != COUNTS:
-        rois = ophys.read(contents, quantity, plane)
-        if rois is not None:
+        imaging = ophys.read(contents, choice)
+        if imaging is not None:
             if silent is not None:
                 reason = "no unit has a spike; the traces are used"
                 contents.note("no-spikes", silent.path, reason, important=True)
-            neurons, traces, descriptions = rois
-            return neurons, traces, descriptions, None
-        if quantity in (None, "fluorescence") and plane is None:
-            numbered_series = numbered.read(contents, numbered.find(contents))
+            return imaging.neurons, imaging.traces, imaging.descriptions, imaging
+        if quantity in (None, "fluorescence") and not choice.names_traces:
+            numbered_series = numbered.read(contents, numbered.find(contents), choice)
             if numbered_series is not None:
                 neurons, traces = numbered_series
                 return neurons, traces, {}, None

@@ -7,6 +7,7 @@ import pandas as pd
 
 from nwbdyn import trains
 from nwbdyn.recording import Array, Covariate, LazyArray, Note, Recording, SpikeTimes, Traces
+from nwbdyn.tensors.clock import frame_interval, increasing
 
 PLACES = ("id", "cell_type", "location", "plane", "x", "y", "z", "series")  # not a quality
 MOST_WORDS = 8  # different values of a column that are counted one by one
@@ -117,7 +118,7 @@ def _clock(activity: SpikeTimes | Traces, notes: tuple[Note, ...]) -> dict[str, 
         timestamps = np.asarray(activity.timestamps)
         timestamps = timestamps[np.isfinite(timestamps)]
         start, stop = float(timestamps.min()), float(timestamps.max())
-        rate = float(1 / np.median(np.diff(timestamps)))
+        rate = 1 / frame_interval(timestamps[increasing(timestamps)])
     elif activity.intervals is not None and len(activity.intervals):
         start, stop = float(activity.intervals.min()), float(activity.intervals.max())
     elif known := trains.stated_extent(activity, notes):

@@ -16,9 +16,11 @@ from nwbdyn.errors import ConfigError, DataError
 from nwbdyn.recording import COUNTS, Neurons, Note, Recording, SpikeTimes, Traces
 from nwbdyn.tensors import large
 from nwbdyn.tensors.clock import (
+    GAP_FACTOR,
     Clock,
     covered,
     frames,
+    gaps,
     grid,
     grid_ceil,
     grid_index,
@@ -29,7 +31,7 @@ from nwbdyn.tensors.covariates import resample
 from nwbdyn.trains import Trains, by_unit, digits
 
 SPIKE_BIN_WIDTH = 0.020  # seconds, where neither the caller nor a known layout says otherwise
-GAP_FACTOR = 1.5  # a frame interval longer than this many medians is a gap
+EVEN = 0.99  # share of the frame interval that a bin takes at least: jitter is no upsampling
 FEWEST_BINS = 3  # in which all units were observed; one each to train, validate and test
 SILENT_FACTOR = 1000  # a silence of all units longer than this many median ones is worth a note
 
@@ -90,7 +92,7 @@ def bin(
     Traces: native frames by default. With a `bin_width`, the mean of the frames inside each bin; a
     bin without a frame holds the last one, if it is recent (1.5 frame intervals), else is invalid.
     Frames with a NaN among the neurons kept are invalid. An interval between frames of more than
-    1.5 medians starts a new segment.
+    1.5 of those around it starts a new segment.
 
     Neurons that are silent, constant, all NaN, or NaN in more than half of the frames are dropped,
     each with a note. Bins in the file's `invalid_times` are invalid.
@@ -102,8 +104,8 @@ def bin(
 
     Raises:
         ConfigError: a bin width that is not a positive number.
-        DataError: no such covariate, or nothing usable left; units that were never observed
-            together; spike times that count from each trial.
+        DataError: no such covariate, or nothing usable left; bins shorter than a frame interval;
+            units that were never observed together; spike times that count from each trial.
     """
     if bin_width is not None and not (np.isfinite(bin_width) and bin_width > 0):
         raise ConfigError(
@@ -258,6 +260,12 @@ def _bin_traces(recording: Recording, traces: Traces, bin_width: float | None) -
     if len(times) < 2:
         raise DataError(f"The traces of {recording.source.name} have {len(times)} usable frames.")
     clock = frames(times)
+    if bin_width is not None and bin_width < EVEN * clock.bin_width:
+        raise DataError(
+            f"Bins of {bin_width:g} s are shorter than the frame interval of "
+            f"{recording.source.name}, {clock.bin_width:.4g} s, and would repeat frames. Pass "
+            f"--bin-width {clock.bin_width:.4g} or more, or leave it out to keep frames."
+        )
     values = _frames(traces, ordered)
     kept = _usable_rois(recording.neurons, values, notes)
     whole = np.concatenate(
@@ -266,8 +274,7 @@ def _bin_traces(recording: Recording, traces: Traces, bin_width: float | None) -
     if bin_width is not None:
         _check_memory(recording, int((times[-1] - times[0]) / bin_width) + 1, bin_width)
         return _rebin(values, clock, whole, bin_width, kept, notes)
-    gaps = np.diff(times, prepend=times[0]) > GAP_FACTOR * clock.bin_width
-    return _Activity(clock, values, whole, gaps, kept, notes)
+    return _Activity(clock, values, whole, gaps(times), kept, notes)
 
 
 def _frames(traces: Traces, ordered: np.ndarray) -> np.ndarray:

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+GAP_FACTOR = 1.5  # a frame interval longer than this many of those around it is a gap
+AROUND = 21  # frame intervals that say what is usual
+ALTERNATING = 0.2  # share by which mean and median interval differ where intervals alternate
+PIECE = 1 << 16  # frames looked at together
 INSTANT = 1e-9  # seconds, finer than any clock in these files
 FARTHEST = 1e12  # seconds; what is farther from 0 is no time of a recording
 
@@ -35,7 +39,38 @@ def grid(first: int, num_bins: int, bin_width: float) -> Clock:
 
 def frames(times: np.ndarray) -> Clock:
     """Native frames; a sample at the frame's own time is not the future."""
-    return Clock(times, times + INSTANT, times, float(np.median(np.diff(times))))
+    return Clock(times, times + INSTANT, times, frame_interval(times))
+
+
+def frame_interval(times: np.ndarray) -> float:
+    """Seconds from frame to frame: the median, or the mean where intervals alternate; no gaps."""
+    steps = np.diff(times)
+    middle = float(np.median(steps))
+    usual = float(steps[~gaps(times)[1:]].mean())
+    return middle if abs(usual / middle - 1) < ALTERNATING else usual
+
+
+def gaps(times: np.ndarray) -> np.ndarray:
+    """(num_frames,) bool, True on a frame that comes later than those around it let expect.
+
+    Expected is what seven of ten intervals around do not exceed, so that a scan whose intervals
+    alternate, or a rate that changes, has no gaps; at most four times what three of ten do not
+    exceed, so that pauses after every few frames are gaps.
+    """
+    steps = np.diff(times)
+    late = np.zeros(len(times), dtype=bool)
+    width = min(AROUND, len(steps))
+    if not width or steps.max() <= GAP_FACTOR * steps.min():
+        return late
+    windows = np.lib.stride_tricks.sliding_window_view(steps, width)
+    usual = np.empty(len(windows))
+    low, high = int(0.3 * (width - 1)), int(np.ceil(0.7 * (width - 1)))
+    for start in range(0, len(windows), PIECE):
+        part = np.partition(windows[start : start + PIECE], (low, high), axis=1)
+        usual[start : start + PIECE] = np.minimum(part[:, high], 4 * part[:, low])
+    around = np.clip(np.arange(len(steps)) - width // 2, 0, len(windows) - 1)
+    late[1:] = steps > GAP_FACTOR * usual[around]
+    return late
 
 
 def milliseconds(times: np.ndarray) -> np.ndarray:
