@@ -36,6 +36,7 @@ def file_with(path, data, *, kind="TimeSeries", comments=None, **clock):
         ({"comments": "columns=[x, y]"}, True),
         ({}, True),  # two samples at 30 Hz last .07 s
         ({"timestamps": np.arange(1800) / 30}, True),
+        ({"timestamps": np.arange(1800)[None] / 30}, True),  # MATLAB's row
         ({"rate": 0.01}, False),  # two samples of 100 s each may be meant
     ],
 )
