@@ -173,6 +173,14 @@ def test_held_out_flags_that_are_neither_are_noted_and_refused_where_they_matter
         assert pose(recording, "synapsnet", seed=0, bin_width=0.1, options=tiny).split is not None
 
 
+def test_a_file_that_holds_out_every_unit_is_noted(tmp_path):
+    path = tmp_path / "a.nwb"
+    with nwb(path) as file:
+        units(file, spikes=poisson_spikes(4, SECONDS, rate=8.0), heldout=[True] * 4)
+    with opened(path) as recording:
+        assert [n.code for n in recording.notes if n.important] == ["unclear-flags"]
+
+
 @pytest.mark.parametrize(
     ("column", "expected"),
     [
