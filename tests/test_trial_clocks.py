@@ -83,10 +83,12 @@ def test_which_trials_can_divide_a_recording(starts, usable):
 def test_trials_beyond_the_recording_take_no_part_in_the_split():
     inside, beyond = np.arange(1.0, 59.0, 2.0), np.arange(100.0, 150.0, 2.0)
     binned = bin(recording_with(np.concatenate([inside, beyond])), bin_width=0.1)
-    split = splits.make(binned, seed=0, hold_out=False, gap=0)
     assert "unusable-trials" not in codes(binned)
-    alone = splits.make(bin(recording_with(inside), bin_width=0.1), seed=0, hold_out=False, gap=0)
-    assert split.labels.tolist() == alone.labels.tolist()
+    alone = bin(recording_with(inside), bin_width=0.1)
+    for fold in (None, (1, 3)):
+        choice = {"seed": 0, "hold_out": False, "gap": 0, "fold": fold}
+        found, expected = splits.make(binned, **choice), splits.make(alone, **choice)
+        assert found.labels.tolist() == expected.labels.tolist()
 
 
 @pytest.mark.parametrize("model", ["stndt", "synapsnet"])
