@@ -8,10 +8,10 @@ from urllib.request import url2pathname
 
 from nwbdyn.archive.addresses import FORMS, file_name
 from nwbdyn.archive.assets import closest
+from nwbdyn.disclosure import SECRET
 from nwbdyn.errors import AddressError, ResultsError
 from nwbdyn.recording import Source
 
-_SIGNATURE = re.compile(r"(?i)x-amz-|x-goog-|signature$|^sig$|token$|^expires$|key-pair-id$")
 _RECORD = "dandiset.yaml"
 _INSTANCE = "nwbdyn_instance"  # line of it with the archive's name or the address of its API
 _signed: dict[str, str] = {}  # address without its signature -> with it; this process only
@@ -54,7 +54,7 @@ def of_url(url: str) -> Source:
     names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
     bare = urlunsplit(
         parts._replace(
-            query="" if any(map(_SIGNATURE.search, names)) else parts.query,
+            query="" if any(map(SECRET.search, names)) else parts.query,
             fragment="",
             netloc=parts.netloc.rpartition("@")[2],
         )
