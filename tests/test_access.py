@@ -152,6 +152,17 @@ def test_a_local_file_of_no_archive_is_the_users_own(standin, tmp_path):
     check(standin, source)
 
 
+def test_an_embargoed_file_that_was_fetched_is_still_embargoed(standin, tmp_path):
+    standin.embargoed.add("000001")
+    (source,) = archive.resolve("dandi:000001", instance=standin.api)
+    path = archive.download(source, tmp_path / "fetched")
+    (local,) = archive.resolve(str(path))
+    assert (local.dandiset_id, local.instance) == ("000001", standin.api)
+    assert archive.access(local) == "embargoed"
+    again = archive.download(source, tmp_path / "fetched")
+    assert again == path
+
+
 def export(run: Path, server: StandIn, *more: str) -> Result:
     arguments = ["export", str(run), "--upload", "dandi:000002", "--instance", server.api, *more]
     return CliRunner().invoke(main, arguments)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from nwbdyn.archive import local
 from nwbdyn.archive.addresses import file_name
 from nwbdyn.archive.connection import Connection, connect
 from nwbdyn.archive.local import sha256
@@ -29,6 +30,7 @@ def download(source: Source, folder: Path, *, report: Report = silent) -> Path:
 
     An archive's asset lands in `<folder>/<dandiset>/<asset path>`, as `dandi download` would put
     it, any other file in `<folder>/<file name>`. A file already there is kept when it is the same.
+    A `dandiset.yaml` keeps where an asset comes from, and so that it is embargoed.
 
     Raises:
         ResultsError: another file of that name is there.
@@ -36,7 +38,13 @@ def download(source: Source, folder: Path, *, report: Report = silent) -> Path:
             arrived stays in the `.part` file, unless it was wrong, and the next call resumes.
         StreamError: the same for a file at an https URL.
     """
-    target = target_of(source, Path(folder))
+    path = _download(source, target_of(source, Path(folder)), report)
+    if source.path is None and source.dandiset_id is not None:
+        local.keep_origin(source, Path(folder) / source.dandiset_id)
+    return path
+
+
+def _download(source: Source, target: Path, report: Report) -> Path:
     if source.is_zarr:
         download_store(source, target, report=report)
         return target
