@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from nwbdyn import opening
+from nwbdyn import opening, streaming
 from nwbdyn.errors import ConfigError
 from nwbdyn.learning import adopting, comparing, distributed, influence, members, repeats, room
 from nwbdyn.learning.members import Engine, Workplace
@@ -172,6 +172,7 @@ def fit(
             among=({},) if points is None else points,
             **choices,
         )
+        streaming.check_unchanged()  # all of the recording has been read
         problem = replace(problem, adopted=adopted)
         paired = problem.co_smoothing and benchmark.layout_of(problem) is not None
         test = opened(test_recording, files) if paired and test_recording is not None else None

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nwbdyn import streaming
 from nwbdyn.errors import ConfigError
 from nwbdyn.fitting import device_called, opened
 from nwbdyn.learning import adopting, comparing, distributed, influence, members, readout, room
@@ -120,6 +121,7 @@ def fit_joint(
             covariates=covariates,
             device=team.device or device_called(device),
         )
+        streaming.check_unchanged()  # all of the recordings has been read
         joint = replace(joint, adopted=adopted)
         configs = members.candidates(joint, joint.tried)
         if len(configs) == 1:

@@ -17,6 +17,7 @@ from nwbdyn.nwb.objects import (
     one_line,
     path_of,
     text,
+    whole,
 )
 from nwbdyn.recording import LazyArray
 
@@ -78,7 +79,7 @@ def clock(contents: Contents, found: Found, num_samples: int) -> LazyArray | Non
         return None
     rate = number(start, "rate", float("nan"))
     try:
-        first = float(np.asarray(start[()]).reshape(-1)[0])
+        first = float(np.asarray(whole(start)).reshape(-1)[0])
     except (*HDF5_ERRORS, IndexError) as error:
         contents.note("bad-clock", path_of(start), one_line(error))
         return None
@@ -110,7 +111,7 @@ def times(contents: Contents, dataset: h5py.Dataset, seconds: float = 1.0) -> La
 def scalar_text(dataset: h5py.Dataset) -> str:
     """A text dataset with one value; empty when it cannot be read as one."""
     try:
-        return text(dataset[()])
+        return text(whole(dataset))
     except HDF5_ERRORS:
         return ""
 

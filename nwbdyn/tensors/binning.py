@@ -28,6 +28,7 @@ from nwbdyn.tensors.covariates import resample
 
 SPIKE_BIN_WIDTH = 0.020  # seconds, where neither the caller nor a known layout says otherwise
 GAP_FACTOR = 1.5  # a frame interval longer than this many medians is a gap
+COPIES = 3  # of the activity that binning maps at a time, at most
 SILENT_FACTOR = 1000  # a silence of all units longer than this many median ones is worth a note
 
 
@@ -214,8 +215,8 @@ def _check_memory(recording: Recording, num_bins: int, bin_width: float) -> None
     """Refuse a grid that neither memory nor disk holds: too fine, or stretched by a stray time."""
     needed = num_bins * len(recording.neurons) * np.dtype(np.float32).itemsize
     limit, left = limits.memory(), limits.addresses_left()
-    if left is not None and needed > left.size:
-        limit = left  # holds on disk, too
+    if left is not None and COPIES * needed > left.size:
+        limit = left  # holds for arrays on disk, too
     elif limit is None or needed <= limit.size or needed <= large.free():
         return
     raise DataError(
