@@ -10,12 +10,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from nwbdyn import fitting, opening
+from nwbdyn import fitting, opening, scratch
 from nwbdyn.errors import AddressError, DataError, ResultsError
 from nwbdyn.learning.problem import pose
 from nwbdyn.nwb.results import open_results
@@ -75,8 +74,8 @@ def reproduce(
     with ExitStack() as files:
         first = files.enter_context(open_results(path, run))
         _check_alone(first)
-        scratch = Path(files.enter_context(TemporaryDirectory(prefix="nwbdyn-")))
-        recording = files.enter_context(reopened(first, source, instance, scratch, report))
+        folder = files.enter_context(scratch.folder())
+        recording = files.enter_context(reopened(first, source, instance, folder, report))
         choices = choices_of(first)
         choices["bin_width"] = bin_width_of(first, recording, choices)
         second = fitting.fit(
