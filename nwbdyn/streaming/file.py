@@ -90,7 +90,7 @@ class RangedFile(io.RawIOBase):
         try:
             self._publish(*first)
             self._open_both_ends()
-            if remote.etag is None:
+            if remote.is_unversioned:
                 self._remember_both_ends()
         except BaseException:
             self.close()

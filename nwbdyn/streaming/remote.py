@@ -121,6 +121,11 @@ class Remote:
             if self._closed.wait(pause):
                 raise StreamError(f"{self.name}: closed while bytes were on their way.")
 
+    @property
+    def is_unversioned(self) -> bool:
+        """True where the server answered and named neither ETag nor time of change."""
+        return self._seen and self.etag is None
+
     def close(self) -> None:
         """Close the connections; ranges on their way end in an error."""
         self._closed.set()
