@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from nwbdyn import exportable, opening
+from nwbdyn import exportable, opening, streaming
 from nwbdyn.errors import ConfigError
 from nwbdyn.learning import adopting, comparing, distributed, influence, members, repeats, room
 from nwbdyn.learning.members import Engine, Workplace
@@ -179,6 +179,7 @@ def fit(
             among=({},) if points is None else points,
             **choices,
         )
+        streaming.check_unchanged()  # all of the recording has been read
         problem = replace(problem, adopted=adopted)
         if warns:
             log_important(recording, problem.notes[len(recording.notes) :])

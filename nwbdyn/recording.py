@@ -256,8 +256,8 @@ class Recording:
     def __enter__(self) -> "Recording":
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+    def __exit__(self, *exc: Any) -> None:
+        self.files.__exit__(*exc)  # files do not check for changes where an error is on its way
 
     def close(self) -> None:
         """Close the file behind the arrays that are still lazy."""

@@ -58,7 +58,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "runs.lock": (WORDS | {"runs.run_directory"}, set()),
     "runs.results_file": ({"runs.run_directory"}, {"numpy", "pandas", "h5py"}),
     "simulate": (RECORDING | {"metrics", "simulate"}, {"numpy", "pandas", "scipy"}),
-    "archive": (RECORDING | {"disclosure"}, set()),
+    "archive": (RECORDING, set()),
     "streaming": (RECORDING | {"archive", "cache"}, {"requests", "urllib3"}),
     "cache": (RECORDING, {"platformdirs"}),
     "opening": (RECORDING | {"archive", "streaming", "nwb", "selection"}, set()),

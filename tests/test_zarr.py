@@ -173,7 +173,7 @@ def test_a_damaged_object_on_disk_is_fetched_again(damage, monkeypatch, tmp_path
 def test_objects_on_disk_stay_within_the_limit(monkeypatch, tmp_path):
     monkeypatch.setenv("NWBDYN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NWBDYN_CACHE_SIZE", "300 KB")
-    monkeypatch.setattr("nwbdyn.streaming.objects._CHECK_AFTER", 50_000)
+    monkeypatch.setattr("nwbdyn.streaming.disk._CHECK_AFTER", 50_000)
     kept = DiskObjects("a digest")
     for number in range(20):
         kept.write(str(number), bytes(40_000))

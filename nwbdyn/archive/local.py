@@ -1,6 +1,8 @@
 """Files that need no archive: on this disk, at any https URL, or simulated here on demand."""
 
 import hashlib
+import logging
+import os
 import re
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
@@ -12,6 +14,7 @@ from nwbdyn.disclosure import SECRET
 from nwbdyn.errors import AddressError, ResultsError
 from nwbdyn.recording import Source
 
+_log = logging.getLogger(__name__)
 _RECORD = "dandiset.yaml"
 _INSTANCE = "nwbdyn_instance"  # line of it with the archive's name or the address of its API
 _signed: dict[str, str] = {}  # address without its signature -> with it; this process only
@@ -28,6 +31,7 @@ def of_path(text: str) -> list[Source]:
     if text.lower().startswith("file:"):
         text = url2pathname(unquote(urlsplit(text).path))
     path = Path(text).expanduser()
+    _check_link(path)
     if path.is_file() or (path.is_dir() and path.suffix.lower() == ".zarr"):
         return [_file(path)]
     if path.is_dir():
@@ -35,6 +39,19 @@ def of_path(text: str) -> list[Source]:
             [found for found in path.rglob("*.nwb") if found.is_file()]
             + [found for found in path.rglob("*.nwb.zarr") if found.is_dir()]
         )
+        dangling = [found for found in sorted(path.rglob("*.nwb")) if _dangles(found)]
+        if dangling and not files:
+            _check_link(dangling[0])
+        if dangling:
+            _log.warning(
+                "%d of %d .nwb files in '%s' are links to files that are not there and are left "
+                "out, such as '%s'. %s",
+                len(dangling),
+                len(dangling) + len(files),
+                text,
+                dangling[0].name,
+                _how_to_get(dangling[0]),
+            )
         if not files:
             raise AddressError(f"The folder '{text}' holds no .nwb file; expected at least one.")
         return [_file(found) for found in files]
@@ -44,6 +61,25 @@ def of_path(text: str) -> list[Source]:
     if path.parent.is_dir() and (names := sorted(found.name for found in path.parent.iterdir())):
         hint = f"; in its folder are: {', '.join(closest(path.name, names))}"
     raise AddressError(f"No file or folder '{text}'{hint}. An address is {FORMS}.")
+
+
+def _dangles(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
+
+
+def _check_link(path: Path) -> None:
+    """Refuse a link to a file that is not there."""
+    if _dangles(path):
+        raise AddressError(
+            f"'{path}' is a link to '{os.readlink(path)}', which is not there. {_how_to_get(path)}"
+        )
+
+
+def _how_to_get(path: Path) -> str:
+    """How the file behind a link comes here."""
+    if ".git/annex/" in Path(os.readlink(path)).as_posix():
+        return "Its content is in a git-annex: get it with: datalad get, or git annex get."
+    return "Correct the link, or give the file itself."
 
 
 def of_url(url: str) -> Source:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _INDENT = 12  # columns of the names on the left
 _SHOWN = 6  # rows of a list before "and N more"
 FEWEST_NEURONS = 2  # with activity; fewer have nobody to be coupled to
+SHORT = 3_000  # bins; a longer recording has windows enough for every model's defaults
+LARGE = 10_000_000  # bins times neurons; a smaller recording fits on any machine
+SPIKE_BIN = 0.020  # seconds, the widest that a model takes by itself
 EXIT_SOME_FAILED = 3  # as of `fit`: some files could be read, and some not
 
 
@@ -78,7 +81,10 @@ def command(
                     if model is not None:
                         summary["cost"] = _cost(recording, model, chosen)
                     able = _model(summary)
-                    summary["fit"] = able and _fit_command(summary, able, settings)
+                    if able is not None:
+                        summary["refused"] = _refusal(recording, summary, able)
+                        able = None if summary["refused"] else able
+                    summary["fit"] = able and _fit_command(summary, able, settings, instance)
             except NwbdynError as error:
                 if len(sources) == 1 or isinstance(error, ConfigError):
                     raise
@@ -317,6 +323,8 @@ def _num_usable(summary: dict[str, Any]) -> int:
 def _why_no_fit(summary: dict[str, Any]) -> str:
     if refused := _refused(summary):
         return f"A fit of all this is refused: see {' and '.join(refused)} above."
+    if summary.get("refused"):
+        return f"Nothing to fit: {summary['refused']}"
     return (
         f"Nothing to fit: a coupling needs two neurons with activity, and there "
         f"{'is 1' if _num_usable(summary) == 1 else 'are 0'}."
@@ -343,11 +351,28 @@ def _model(summary: dict[str, Any]) -> str | None:
     return "stndt" if co_smoothing and enough else "netformer"
 
 
+def _refusal(recording: "Recording", summary: dict[str, Any], model: str) -> str | None:
+    """Why a fit of this model would be refused; None where it would not.
+
+    A recording that is neither short nor large is not looked at: torch takes seconds to import.
+    """
+    clock = summary["clock"]
+    rate = clock["median_rate"] if summary["activity"]["quantity"] != "counts" else None
+    num_bins = (clock["duration"] or 0) * (rate or 1 / SPIKE_BIN)
+    if num_bins >= SHORT and num_bins * summary["neurons"]["count"] < LARGE:
+        return None
+    from nwbdyn.learning import cost
+
+    return cost.refusal(recording, model)
+
+
 def _can_be_fitted_as_asked(summary: dict[str, Any]) -> bool:
     return "cost" in summary and "impossible" not in summary["cost"]
 
 
-def _fit_command(summary: dict[str, Any], model: str, settings: tuple[str, ...]) -> str:
+def _fit_command(
+    summary: dict[str, Any], model: str, settings: tuple[str, ...], instance: str | None
+) -> str:
     """The command that fits; `settings` belong to the model that was asked about."""
     if not _can_be_fitted_as_asked(summary):
         settings = ()
@@ -356,4 +381,6 @@ def _fit_command(summary: dict[str, Any], model: str, settings: tuple[str, ...])
     for name, value in summary["chosen"].items():
         if not name.endswith("_digest"):
             words += [f"--{name.replace('_', '-')}", str(value)]
+    if instance is not None:
+        words += ["--instance", instance]
     return shlex.join(words)

@@ -95,6 +95,29 @@ def estimate(
     )
 
 
+def refusal(recording: Recording, model: str) -> str | None:
+    """Why a fit of `recording` with the model's defaults would be refused; None where it would not.
+
+    Judged on noise of the recording's size, without its trials: no activity is read.
+    """
+    model_class = models.load(model)
+    try:
+        num_bins, bin_width = _bins(recording, None, model_class.spike_bin_width)
+        needed = memory(
+            num_bins * len(recording.neurons), co_smoothing=model_class.target == CO_SMOOTHING
+        )
+        there = limits.memory()
+        if there is not None and needed > there.size:
+            return (
+                f"a fit takes about {needed / 1e9:.3g} GB of memory, and {there.source} "
+                f"{there.size / 1e9:.3g} GB. Choose fewer neurons with --where."
+            )
+        _stand_in(recording, model, num_bins, bin_width, torch.device("cpu"), {})
+    except DataError as error:
+        return str(error)
+    return None
+
+
 def memory(values: int, *, co_smoothing: bool, seeds: int = 1) -> float:
     """Bytes at the peak of a fit, by rule of thumb.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nwbdyn import disclosure, exportable
+from nwbdyn import disclosure, exportable, streaming
 from nwbdyn.errors import ConfigError
 from nwbdyn.fitting import device_called, opened
 from nwbdyn.learning import adopting, comparing, distributed, influence, members, readout, room
@@ -124,6 +124,7 @@ def fit_joint(
             covariates=covariates,
             device=team.device or device_called(device),
         )
+        streaming.check_unchanged()  # all of the recordings has been read
         joint = replace(joint, adopted=adopted)
         each = zip(open_ones, joint.problems.values(), strict=True)
         for one, problem in each if team.leads else ():

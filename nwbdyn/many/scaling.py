@@ -9,12 +9,12 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
 from nwbdyn import disclosure
 from nwbdyn.errors import DataError, NoActivityError, NwbdynError
+from nwbdyn.many import choices as asking
 from nwbdyn.printable import printable
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Note, Source
@@ -102,12 +102,17 @@ def fit_each(
         One Outcome per session, in order.
 
     Raises:
-        ResultsError: another process writes to `run`.
+        FitError: `resume` with another choice than the runs that are there.
+        ResultsError: another process writes to `run`, or finished runs are there and neither
+            `resume` nor `overwrite` was given.
     """
     opened = dict(opened or {})
     choices = {"options": dict(options or {}), **fit_options}
-    asked = _digest({"model": model, "opened": opened, "choices": choices})
+    wanted = asking.plain(model, opened, choices)
+    asked = asking.digest(wanted)
     with lock.held(run, report=report):
+        asking.check(run, wanted, resume=resume, overwrite=bool(fit_options.get("overwrite")))
+        asking.write(run, wanted)
         earlier = _earlier(run, asked) if resume else set()
         outcomes: dict[str, Outcome] = {}
         jobs = []
@@ -204,16 +209,9 @@ def _fitted(session: Session, folder: Path) -> Outcome:
     )
 
 
-def _digest(choices: Mapping[str, object]) -> str:
-    text = json.dumps(choices, sort_keys=True, default=str)
-    return f"sha256:{sha256(text.encode()).hexdigest()}"
-
-
 def _earlier(run: Path, asked: str) -> set[str]:
     """Names of the run directories that an earlier call with the same choices has finished."""
-    if not (run / run_directory.SUMMARY).exists():
-        return set()
-    rows = json.loads((run / run_directory.SUMMARY).read_text(encoding="utf-8"))
+    rows = asking.summary(run)
     done = (row for row in rows if row["status"] == FITTED and row.get("asked") == asked)
     return {Path(row["run"]).name for row in done}
 

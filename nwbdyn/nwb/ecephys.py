@@ -131,7 +131,7 @@ def _locations(
             return by_channel.fillna("").tolist()
     if "electrode_group" in frame.columns:
         references = contents.dataset(found.group, "electrode_group")
-        groups = [] if references is None else list(references[()])
+        groups = [] if references is None else list(objects.whole(references))
         return [_group_location(contents, reference) for reference in groups] or None
     return None
 

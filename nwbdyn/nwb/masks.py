@@ -11,7 +11,7 @@ import numpy as np
 
 from nwbdyn.errors import ReadError
 from nwbdyn.nwb import pictures, ranges, tables
-from nwbdyn.nwb.objects import HDF5_ERRORS, Contents, attribute, child, one_line, path_of
+from nwbdyn.nwb.objects import HDF5_ERRORS, Contents, attribute, child, one_line, path_of, whole
 from nwbdyn.nwb.pictures import MOST_POINTS
 
 POINTS = ("pixel_mask", "voxel_mask")  # lists of points
@@ -165,7 +165,7 @@ def spacing(segmentation: h5py.Group) -> np.ndarray | None:
     if size is None:
         return None
     try:
-        found = np.asarray(dataset[()], dtype=np.float64) * size
+        found = np.asarray(whole(dataset), dtype=np.float64) * size
     except HDF5_ERRORS:
         return None
     plausible = (found >= PLAUSIBLE[0]) & (found <= PLAUSIBLE[1])

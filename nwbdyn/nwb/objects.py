@@ -213,7 +213,7 @@ class Contents:
         try:
             if expect:
                 self.watched.expect(dataset, key)
-            stored = np.asarray(dataset[key])
+            stored = np.asarray(whole(dataset, key))
         except HDF5_ERRORS as error:
             self.check_stream()
             where = f"{path_of(dataset)} in {self.file_name}"
@@ -274,10 +274,31 @@ def stored(item: h5py.HLObject, name: str) -> Any | None:
     try:
         if name not in item.attrs:
             return None
-        declared = item.attrs.get_id(name).get_storage_size()
-        return item.attrs[name] if declared <= MAX_ATTRIBUTE_BYTES else None
+        own = item.attrs.get_id(name)
+        if own.get_storage_size() > MAX_ATTRIBUTE_BYTES or _holds_lists(own):
+            return None
+        return item.attrs[name]
     except HDF5_ERRORS:
         return None
+
+
+def whole(dataset: h5py.Dataset, key: Any = ()) -> Any:
+    """`dataset[key]`, unless its type says that it holds lists of variable length.
+
+    NWB uses none. A text whose type is damaged looks like one, and crashes h5py.
+
+    Raises:
+        OSError: it holds such lists; others of HDF5_ERRORS as h5py raises them.
+    """
+    if _holds_lists(dataset.id):
+        raise OSError("holds lists of variable length where values or text are expected")
+    return dataset[key]
+
+
+def _holds_lists(item: Any) -> bool:
+    if not isinstance(item, h5py.h5d.DatasetID | h5py.h5a.AttrID):  # in a Zarr store
+        return False
+    return bool(item.get_type().detect_class(h5py.h5t.VLEN))
 
 
 def attribute(item: h5py.HLObject, name: str) -> str | None:

@@ -17,6 +17,7 @@ from nwbdyn.nwb.objects import (
     number,
     path_of,
     text,
+    whole,
 )
 from nwbdyn.recording import LazyArray
 
@@ -135,7 +136,7 @@ def times(contents: Contents, dataset: h5py.Dataset, seconds: float = 1.0) -> La
 def scalar_text(dataset: h5py.Dataset) -> str:
     """A text dataset with one value; empty when it cannot be read as one."""
     try:
-        return "" if inside.lies_elsewhere(dataset) else text(dataset[()])
+        return "" if inside.lies_elsewhere(dataset) else text(whole(dataset))
     except HDF5_ERRORS:
         return ""
 
@@ -143,7 +144,7 @@ def scalar_text(dataset: h5py.Dataset) -> str:
 def scalar_number(dataset: h5py.Dataset) -> float | None:
     """A dataset with one number; None when it cannot be read as one."""
     try:
-        return float(np.asarray(dataset[()]).reshape(-1)[0])
+        return float(np.asarray(whole(dataset)).reshape(-1)[0])
     except (*HDF5_ERRORS, IndexError):
         return None
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import h5py
 
-from nwbdyn.nwb.objects import HDF5_ERRORS, text
+from nwbdyn.nwb.objects import HDF5_ERRORS, text, whole
 from nwbdyn.recording import Source
 
 PLACE = "scratch/slim_copy"
@@ -62,7 +62,7 @@ def read(file: h5py.File) -> SlimRecord | None:
         dataset = file.get(PLACE)
         if not isinstance(dataset, h5py.Dataset):
             return None
-        stored = json.loads(text(dataset[()]))
+        stored = json.loads(text(whole(dataset)))
         if stored.pop("format") != FORMAT:
             return None
         left_out = (

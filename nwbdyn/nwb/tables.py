@@ -103,7 +103,7 @@ def values(contents: Contents, dataset: h5py.Dataset) -> np.ndarray | None:
         return None
     try:
         if h5py.check_ref_dtype(dataset.dtype) is not None:
-            return _names(contents, dataset[()])
+            return _names(contents, objects.whole(dataset))
         if h5py.check_string_dtype(dataset.dtype) is not None:
             return np.asarray(dataset.asstr(errors="replace")[()], dtype=object)
         words = h5py.check_enum_dtype(dataset.dtype)

@@ -24,6 +24,7 @@ from nwbdyn.nwb.objects import (
     is_damage,
     one_line,
     text,
+    whole,
 )
 from nwbdyn.recording import Source
 
@@ -102,7 +103,7 @@ def _check_is_nwb(contents: Contents) -> None:
     root_type = attribute(contents.file, "neurodata_type")
     version = attribute(contents.file, "nwb_version")
     if version is None and isinstance(contents.file.get("nwb_version"), h5py.Dataset):
-        version = text(contents.file["nwb_version"][()])  # NWB 1
+        version = text(whole(contents.file["nwb_version"]))  # NWB 1
     version = None if version is None else version.removeprefix("NWB-")
     if version is not None and version.startswith(("0.", "1.")):
         raise ReadError(

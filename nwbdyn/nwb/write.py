@@ -7,11 +7,11 @@ one step, so that whoever stops the program finds the old file there, or the who
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import h5py
 from pynwb import NWBHDF5IO
 
+from nwbdyn import scratch
 from nwbdyn.errors import ResultsError
 from nwbdyn.nwb import derivative, dynamics
 from nwbdyn.nwb import enrich as enrichment
@@ -80,8 +80,8 @@ def export(
                     "An enriched copy keeps the source's Subject; leave out --subject, or --enrich."
                 )
             path.parent.mkdir(parents=True, exist_ok=True)
-            with TemporaryDirectory(dir=path.parent, prefix=".nwbdyn-") as folder:
-                source = enrichment.source_of(fit, given, Path(folder), full=full, report=report)
+            with scratch.folder(path.parent) as folder:
+                source = enrichment.source_of(fit, given, folder, full=full, report=report)
                 _write_enriched(fit, path, source, detail, report)
         else:
             _write_derivative(fit, path, subject, detail, report)

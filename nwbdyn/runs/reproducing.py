@@ -12,12 +12,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from nwbdyn import conditions, fitting, opening
+from nwbdyn import conditions, fitting, opening, scratch
 from nwbdyn.conditions import ConditionError
 from nwbdyn.errors import AddressError, DataError, ResultsError
 from nwbdyn.learning.problem import pose
@@ -80,9 +79,9 @@ def reproduce(
         first = files.enter_context(open_results(path, run))
         _check_alone(first)
         chosen_of(first)
-        scratch = Path(files.enter_context(TemporaryDirectory(prefix="nwbdyn-")))
+        temporary = files.enter_context(scratch.folder())
         address = source or locating.address_of(first, beside=Path(path).resolve().parent)
-        recording = files.enter_context(reopened(first, address, instance, scratch, report))
+        recording = files.enter_context(reopened(first, address, instance, temporary, report))
         choices = choices_of(first)
         choices["bin_width"] = bin_width_of(first, recording, choices)
         second = fitting.fit(

@@ -8,15 +8,13 @@ the recording is opened and cut again; the digest of the tensors tells that they
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from nwbdyn import metrics
+from nwbdyn import metrics, scratch
 from nwbdyn.connectivity import Connectivity
 from nwbdyn.errors import ConfigError, ResultsError
 from nwbdyn.learning import influence
@@ -58,10 +56,10 @@ def restore(fit: Fit, recording: Recording | str | None = None) -> Restored:
         raise ResultsError("This fit holds no weights; load its run directory.")
     with ExitStack() as files:
         if not isinstance(recording, Recording):
-            scratch = Path(files.enter_context(TemporaryDirectory(prefix="nwbdyn-")))
+            folder = files.enter_context(scratch.folder())
             recording = files.enter_context(
                 reproducing.reopened(
-                    fit, recording or locating.address_of(fit), None, scratch, silent
+                    fit, recording or locating.address_of(fit), None, folder, silent
                 )
             )
         choices = reproducing.choices_of(fit) | {"options": fit.config}

@@ -33,6 +33,7 @@ from nwbdyn.trains import Trains, by_unit, digits
 SPIKE_BIN_WIDTH = 0.020  # seconds, where neither the caller nor a known layout says otherwise
 EVEN = 0.99  # share of the frame interval that a bin takes at least: jitter is no upsampling
 FEWEST_BINS = 3  # in which all units were observed; one each to train, validate and test
+COPIES = 3  # of the activity that binning maps at a time, at most
 SILENT_FACTOR = 1000  # a silence of all units longer than this many median ones is worth a note
 
 
@@ -223,8 +224,8 @@ def _check_memory(recording: Recording, num_bins: int, bin_width: float) -> None
     """Refuse a grid that neither memory nor disk holds: too fine, or stretched by a stray time."""
     needed = num_bins * len(recording.neurons) * np.dtype(np.float32).itemsize
     limit, left = limits.memory(), limits.addresses_left()
-    if left is not None and needed > left.size:
-        limit = left  # holds on disk, too
+    if left is not None and COPIES * needed > left.size:
+        limit = left  # holds for arrays on disk, too
     elif limit is None or needed <= limit.size or needed <= large.free():
         return
     raise DataError(

@@ -59,6 +59,4 @@ def take(array: np.ndarray, rows: np.ndarray | slice, columns: np.ndarray) -> np
 
 
 def _folder() -> Path:
-    folder = cache.folder("large")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return cache.made("large")
