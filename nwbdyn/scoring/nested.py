@@ -32,4 +32,18 @@ def _sentence(question: str, answer: Mapping[str, Any]) -> str:
         f"{supported} by {answer['gain']:.4f} +- {answer['error']:.4f} {answer['unit']} on test, "
         f"more than in {len(answer['rotations'])} rotated recordings."
     )
-    return f"{found} Common input would help as much." if question == "coupling" else found
+    if question != "coupling":
+        return found
+    return f"{found}{_beside(answer['sensitivity'])} Common input would help as much."
+
+
+def _beside(found: Mapping[str, Any] | None) -> str:
+    """How many neurons improve, and what is left beside the population."""
+    if found is None:
+        return ""
+    words = f" It improves {found['improved']:.0%} of the neurons that it changes"
+    if found["population"] is not None:
+        words += (
+            f"; with the population mean and components as covariates {found['population']:.4f}"
+        )
+    return f"{words}; {found['shared']:.0%} of the residuals is shared by all neurons."

@@ -7,27 +7,30 @@ time by itself: what is found there is no coupling. Only a gain above all rotati
 block test alone finds "coupling" between independent neurons.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from nwbdyn.baselines import autoregression
-from nwbdyn.baselines.ladder import Gain, Ladder, climb, is_above
-from nwbdyn.baselines.ladder.selection import blocks, by_block
-from nwbdyn.baselines.problem import Problem, pose
+from nwbdyn.baselines.ladder import Gain
 from nwbdyn.errors import DataError
 from nwbdyn.learning.problem import Problem as Fitted
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import COUNTS
 from nwbdyn.runs.results import Fit
 from nwbdyn.tensors.binning import Binned
-from nwbdyn.tensors.splits import TEST, Split
+from nwbdyn.tensors.splits import Split
 from nwbdyn.trust import surrogates
+from nwbdyn.trust.rung_gains import (
+    QUESTIONS,
+    REQUIRED_ERRORS,
+    Sensitivity,
+    climbed,
+    gain_on_test,
+    sensitivity,
+)
 
 ROTATIONS = 19  # exceeding all of them has a chance of .05 without coupling
-REQUIRED_ERRORS = 2.0  # of the block test
-QUESTIONS = {"coupling": ("M2", "M1"), "gain": ("M4", "M3")}
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Answer:
     rotations: tuple[float, ...]  # mean gain in each rotated recording; empty: not needed
     supported: bool
     reason: str  # why it is not supported; "" where it is
+    sensitivity: Sensitivity | None = None  # of coupling, where the block test passes
 
 
 def answers(
@@ -63,7 +67,7 @@ def answers(
     Raises:
         DataError: no training or no validation bin has such a history.
     """
-    problem, ladder = _climbed(binned, split, context, horizon, "M4")
+    problem, ladder = climbed(binned, split, context, horizon, "M4")
     observed = {name: gain_on_test(binned, split, problem, ladder, name) for name in QUESTIONS}
     asked = {name for name, gain in observed.items() if gain is not None and gain.above}
     rotations: dict[str, list[float]] = {name: [] for name in QUESTIONS}
@@ -72,7 +76,7 @@ def answers(
         report(Progress("rotations", number, num_rotations, "fits"))
         try:
             other = rotated(binned, split, seed + number, least=context + horizon)
-            again, rungs = _climbed(
+            again, rungs = climbed(
                 other, split, context, horizon, "M4" if "gain" in asked else "M2"
             )
         except DataError as error:
@@ -81,10 +85,14 @@ def answers(
         for name in asked:
             gain = gain_on_test(other, split, again, rungs, name)
             rotations[name].append(0.0 if gain is None else gain.mean)
-    return {
+    found = {
         name: answer(name, observed[name], tuple(rotations[name]), refused=refused)
         for name in QUESTIONS
     }
+    if "coupling" in asked:
+        beside = sensitivity(binned, split, problem, ladder, context=context, horizon=horizon)
+        found["coupling"] = replace(found["coupling"], sensitivity=beside)
+    return found
 
 
 def answer(
@@ -127,26 +135,6 @@ def rotated(binned: Binned, split: Split, seed: int, *, least: int = 1) -> Binne
     return surrogates.shift(binned, split, least=least, random=np.random.default_rng(seed))
 
 
-def gain_on_test(
-    binned: Binned, split: Split, problem: Problem, ladder: Ladder, question: str
-) -> Gain | None:
-    """Decrease of the loss on test bins from the lower to the upper rung of a question.
-
-    The share of the squared error in training sd; of counts, bits per spike.
-    """
-    above, below = (ladder[name] for name in QUESTIONS[question])
-    rows = problem.rows[split.labels[problem.rows] == TEST]
-    if not len(rows):
-        return None
-    loss = _loss(binned, problem, ladder)
-    lower = loss(below.linear[rows], rows)
-    gains = by_block(lower - loss(above.linear[rows], rows), blocks(rows, problem.horizon))
-    scale = lower.sum()
-    if ladder.counts:
-        scale = np.nan_to_num(binned.values[rows]).sum() * np.log(2)
-    return is_above(gains.sum(axis=1), scale=float(scale), required=REQUIRED_ERRORS)
-
-
 def described(found: Mapping[str, Answer], *, counts: bool) -> dict[str, dict[str, object]]:
     """Answers as metrics.json holds them."""
     return {
@@ -159,6 +147,7 @@ def described(found: Mapping[str, Answer], *, counts: bool) -> dict[str, dict[st
             "rotations": list(one.rotations),
             "supported": one.supported,
             "reason": one.reason,
+            "sensitivity": None if one.sensitivity is None else asdict(one.sensitivity),
         }
         for name, one in found.items()
     }
@@ -179,24 +168,3 @@ def with_answers(fitted: Fit, problem: Fitted, number: int, report: Report) -> F
     )
     told = described(found, counts=problem.binned.quantity == COUNTS)
     return replace(fitted, metrics=fitted.metrics | {"nested": told})
-
-
-def _climbed(
-    binned: Binned, split: Split, context: int, horizon: int, to: str
-) -> tuple[Problem, Ladder]:
-    problem = pose(binned, split, context, horizon)
-    return problem, climb(binned, problem, autoregression.best(problem), to=to)
-
-
-def _loss(
-    binned: Binned, problem: Problem, ladder: Ladder
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """(n, N) loss of linear predictions at rows."""
-    if binned.quantity != COUNTS:
-        return lambda linear, rows: np.square(problem.targets(rows).astype(np.float64) - linear)
-
-    def poisson(linear: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        held = np.minimum(linear.astype(np.float64), ladder.ceiling)
-        return np.exp(held) - np.nan_to_num(binned.values[rows]) * held
-
-    return poisson
