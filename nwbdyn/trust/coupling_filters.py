@@ -175,10 +175,11 @@ def _response(lags: Correlogram, basis: np.ndarray) -> np.ndarray:
 
 
 def _inverse(gram: np.ndarray) -> np.ndarray:
-    """The inverse; of a unit that never fires, a large one."""
-    diagonal = np.diag(gram).copy()
-    floor = 1e-9 * max(float(diagonal.mean()), 1e-12)
-    return np.linalg.inv(gram + np.diag(np.full(len(gram), floor)))
+    """The inverse; 0 for features that never vary, which belong to units that never fire."""
+    alive = np.diag(gram) > 1e-9 * max(float(np.diag(gram).max()), 1e-12)
+    inverse = np.zeros_like(gram)
+    inverse[np.ix_(alive, alive)] = np.linalg.pinv(gram[np.ix_(alive, alive)], hermitian=True)
+    return inverse
 
 
 def _ms(num_lags: int, bin_width: float) -> str:

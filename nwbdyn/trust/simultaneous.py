@@ -144,7 +144,7 @@ def partial_correlation(correlations: np.ndarray, penalty: float) -> np.ndarray:
     """
     precision = np.linalg.inv(_shrunk(correlations, penalty))
     size = np.sqrt(np.diag(precision))
-    found = -precision / np.outer(size, size)
+    found = -(precision + precision.T) / (2 * np.outer(size, size))
     np.fill_diagonal(found, np.nan)
     return found
 

@@ -127,7 +127,8 @@ def joint_test(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(N, N) chi-square and p that filters differ from 0 and, likewise, from their surrogates.
 
-    The surrogates' covariance is pooled over edges, each first divided by its own analytic one.
+    The surrogates' covariance is pooled over edges, each first divided by its own analytic one. It is
+    scaled up for an edge whose surrogates vary more than that, as those of bursting units do.
 
     Args:
         coefficients: (N, N, K).
@@ -136,6 +137,8 @@ def joint_test(
     """
     num_units, num_functions = len(coefficients), coefficients.shape[-1]
     others = ~np.eye(num_units, dtype=bool)
+    usable = np.isfinite(np.linalg.slogdet(covariance)[1]) & (covariance[..., 0, 0] > 0)
+    others &= usable
     root = np.linalg.cholesky(covariance[others])  # (E, K, K)
 
     def whitened(values: np.ndarray) -> np.ndarray:
@@ -148,7 +151,10 @@ def joint_test(
     from_zero = whitened(coefficients[others])
     from_null = whitened((coefficients - centre)[others])
     wald = np.square(from_zero).sum(axis=1)
-    beyond = np.einsum("ek,ek->e", from_null, np.linalg.solve(pooled, from_null.T).T)
+    inverse = np.linalg.inv(pooled)
+    own = np.einsum("sek,kl,sel->e", spread, inverse, spread) / ((len(null) - 1) * num_functions)
+    own *= 1 + 1 / len(null)
+    beyond = np.einsum("ek,kl,el->e", from_null, inverse, from_null) / np.maximum(own, 1.0)
     agree = np.einsum("ek,ek->e", from_zero, from_null) > 0
     smaller = np.where(agree, np.minimum(wald, beyond), 0.0)
     statistic, p = np.full((2, num_units, num_units), np.nan)
