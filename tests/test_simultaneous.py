@@ -139,16 +139,23 @@ def test_a_pair_differs_from_zero_and_from_its_surrogates(weight, surrogates, is
     assert np.isnan(p[0, 0])
 
 
-def test_exchanged_frames_keep_the_order_of_global_activity():
+def test_a_neurons_frames_are_exchanged_where_others_are_as_active():
     signal = np.random.default_rng(0).gamma(1.0, size=(105, 4))
     after = simultaneous.exchange(signal, np.random.default_rng(1))
-    activity = np.sort(signal.mean(axis=1))[5:].reshape(-1, 10)
-    order = np.argsort(signal.mean(axis=1))[5:].reshape(-1, 10)
-    for group, frames in enumerate(order):
-        block = after[10 * group : 10 * group + 10]
-        assert np.allclose(np.sort(block, axis=0), np.sort(signal[frames], axis=0))
-        assert block.mean() == pytest.approx(activity[group].mean())
-    assert not np.allclose(after, signal[order.ravel()])
+    for neuron in range(4):
+        order = np.argsort(np.delete(signal, neuron, axis=1).sum(axis=1))
+        for group in [order[:5], *order[5:].reshape(-1, 10)]:
+            assert np.allclose(np.sort(after[group, neuron]), np.sort(signal[group, neuron]))
+    assert (after != signal).mean() > 0.7
+
+
+def test_events_that_never_coincide_are_no_negative_coupling():
+    """Of 6 expected coincidences none, as happens to independent neurons by chance; 1 pair of 28."""
+    draw = np.random.default_rng(0)
+    signal = (draw.random((6000, 8)) < 0.02).astype(float)
+    signal[signal[:, 2] > 0, 3] = 0.0
+    weight, se = simultaneous._jackknife(signal, 0.01, 1)
+    assert -2.5 < weight[2, 3] / se[2, 3] < 0
 
 
 def test_a_pair_that_shares_innovations_is_found_and_no_other():

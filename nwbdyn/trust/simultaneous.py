@@ -7,9 +7,11 @@ smoothing and threshold of events (`frame_signals`) by how well two halves of th
 
 Two tests have to agree on a pair:
 
-- its partial correlation differs from 0 (Student's t, standard error from a jackknife over blocks);
-- it differs from the mean of surrogates in which each neuron's frames are exchanged with frames of
-  nearly the same global activity. These keep bursts of the whole population.
+- its partial correlation differs from 0 (the standard error is the larger of a jackknife over
+  blocks, pooled over each neuron's pairs, and that of independent neurons: pairs of rare events
+  that never coincide would otherwise look certain);
+- it differs from the mean of surrogates in which each neuron's frames are exchanged with frames in
+  which all others are nearly as active. These keep bursts of the whole population.
 
 The p of a pair is the larger of both, and 1 where the two differences have opposite signs.
 """
@@ -17,7 +19,7 @@ The p of a pair is the larger of both, and 1 where the two differences have oppo
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.stats import norm
 
 from nwbdyn.errors import ConfigError, DataError
 from nwbdyn.trust.frame_signals import (
@@ -39,8 +41,8 @@ NEIGHBOURS = 10  # frames of nearly the same global activity among which an orde
 EVENT_ORDER, TRACE_ORDER = 1, 3  # frames of own past, with and without events
 HYPOTHESIS = (
     "neurons act together only as far as the activity of the whole population and all other "
-    "recorded neurons make them (frames exchanged among {neighbours} of nearly the same global "
-    "activity); common input to a few neurons passes this null"
+    "recorded neurons make them (frames exchanged among {neighbours} in which all others are nearly "
+    "as active); common input to a few neurons passes this null"
 )
 
 
@@ -107,7 +109,7 @@ def simultaneous_couplings(
         signal = innovations(values, segment, order=TRACE_ORDER).values
         compared = [_judged(signal, 1, None)]
     chosen = max(compared, key=lambda one: one.agreement)
-    weight, se = _jackknife(signal, chosen.penalty)
+    weight, se = _jackknife(signal, chosen.penalty, chosen.num_frames)
     random = np.random.default_rng([seed, 0])
     null = np.stack(
         [
@@ -161,21 +163,27 @@ def pair_p(weight: np.ndarray, se: np.ndarray, null: np.ndarray) -> np.ndarray:
     from_null = (weight - centre) / np.sqrt(se**2 + spread**2 / len(null))
     agree = np.sign(from_zero) == np.sign(from_null)
     smaller = np.where(agree, np.minimum(np.abs(from_zero), np.abs(from_null)), 0.0)
-    return np.where(np.isfinite(weight), 2 * student.sf(smaller, NUM_BLOCKS - 1), np.nan)
+    return np.where(np.isfinite(weight), 2 * norm.sf(smaller), np.nan)
 
 
 def exchange(signal: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Frames in the order of global activity, each neuron's exchanged among NEIGHBOURS of them.
+    """Each neuron's frames exchanged among NEIGHBOURS in the order of the activity of all others.
 
     Args:
-        signal: (n, N). Activity is the mean size over neurons; a few of the quietest frames are
-            left out so that all groups are whole.
+        signal: (n, N). Activity is the mean size over all neurons but the one that is exchanged.
     """
-    activity = np.abs(signal).mean(axis=1)
-    order = np.lexsort((random.random(len(activity)), activity))
-    whole = len(order) // NEIGHBOURS * NEIGHBOURS
-    grouped = signal[order[len(order) - whole :]].reshape(-1, NEIGHBOURS, signal.shape[1])
-    return random.permuted(grouped, axis=1).reshape(whole, -1)
+    size = np.abs(signal)
+    total = size.sum(axis=1)
+    ties = random.random(len(signal))
+    exchanged = np.empty_like(signal)
+    whole = len(signal) // NEIGHBOURS * NEIGHBOURS
+    for neuron in range(signal.shape[1]):
+        order = np.lexsort((ties, np.round(total - size[:, neuron], 9)))
+        values = signal[order, neuron]
+        groups = values[len(values) - whole :].reshape(-1, NEIGHBOURS)
+        rest = random.permutation(values[: len(values) - whole])
+        exchanged[order, neuron] = np.r_[rest, random.permuted(groups, axis=1).ravel()]
+    return exchanged
 
 
 def _best_events(found: Innovations) -> tuple[list[Signal], np.ndarray]:
@@ -219,8 +227,13 @@ def _likelihood(fitted: np.ndarray, held_out: np.ndarray, penalty: float) -> flo
     return -float(logarithm + np.trace(np.linalg.solve(shrunk, held_out))) / 2
 
 
-def _jackknife(signal: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:
-    """(N, N) partial correlations, and standard errors from leaving out one block after another."""
+def _jackknife(
+    signal: np.ndarray, penalty: float, num_frames: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(N, N) partial correlations, and standard errors from leaving out one block after another.
+
+    Sums over windows of `num_frames` overlap, so independent neurons have fewer degrees of freedom.
+    """
     number = _blocks(len(signal))
     without = np.stack(
         [
@@ -230,8 +243,12 @@ def _jackknife(signal: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarr
     )
     weight = partial_correlation(correlation(signal), penalty)
     squares = np.square(without - without.mean(axis=0)).sum(axis=0)
-    se = np.sqrt(squares * (NUM_BLOCKS - 1) / NUM_BLOCKS)
-    return weight, np.maximum(se, 1e-12)
+    mean = np.nanmean(squares, axis=0)
+    pooled = np.outer(mean, mean) / max(float(mean.mean()), 1e-12)
+    se = np.sqrt(pooled * (NUM_BLOCKS - 1) / NUM_BLOCKS)
+    overlap = (2 * num_frames**2 + 1) / (3 * num_frames)
+    independent = (1 - penalty) * np.sqrt(overlap / len(signal))
+    return weight, np.maximum(se, independent)
 
 
 def _blocks(num_frames: int) -> np.ndarray:
