@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nwbdyn.cli import terminal
 from nwbdyn.errors import NwbdynError
 
 if TYPE_CHECKING:
@@ -152,4 +153,4 @@ def print_cost_estimate(
         refits=0 if asked is None else edge_tests.count(asked, states=bool(choices.get("states"))),
     )
     for line in lines:
-        click.echo(line, err=True)
+        terminal.echo(line, err=True)

@@ -19,6 +19,7 @@ from nwbdyn.data.windows import Windows
 from nwbdyn.evaluation import (
     averaging,
     blocks,
+    gain,
     held_out_neurons,
     map_ablation,
     reliability,
@@ -128,6 +129,8 @@ def assemble_fit(
         means = [found.mean for found in influences]
         edges = readout.edges(matrices, coupling.neurons, means)
         metrics["agreement"] = reliability.reliability(matrices, coupling, means, over_time)
+        if "coupling" in metrics:
+            metrics["coupling"]["all_zero"] = gain.all_zero(matrices)
     report(Progress("connectivity", len(trained), len(trained), "models"))
     embeddings = best.model.embeddings()
     rows = list(problem.layout.neuron_ids[windows.session])
@@ -235,7 +238,7 @@ def _metrics(
     if mean.told is not None:
         metrics["ensemble"] = mean.told
     if without is not None:
-        metrics["coupling"] = scoring.paired_difference(task, predictions[0], without)
+        metrics["coupling"] = gain.of_coupling(task, predictions[0], without, scored.rivals)
     if problem.co_smoothing:
         metrics["few_shot"] = held_out_neurons.few_shot(
             task, problem.windows, mean.prediction, scored.rivals

@@ -14,16 +14,17 @@ from typing import Any
 
 import torch
 
-from nwbdyn import opening
+from nwbdyn import opening, streaming
 from nwbdyn.data import splits
 from nwbdyn.errors import ConfigError
-from nwbdyn.fitting import cross_validation, sweep_space, train_models
+from nwbdyn.fitting import cross_validation, memory_check, sweep_space, train_models
 from nwbdyn.fitting.assemble import assemble_fit, score_fit
 from nwbdyn.fitting.stages import benchmark, benchmark_submission, reference_networks
 from nwbdyn.fitting.stages.hypothesis_tests import HypothesisTests
-from nwbdyn.fitting.task import build_task, num_draws, training_length
+from nwbdyn.fitting.task import build_task, log_important, num_draws, training_length
 from nwbdyn.fitting.train_models import RunContext, TrainingExecutor
 from nwbdyn.inference import influence
+from nwbdyn.nwb.results import exportable
 from nwbdyn.progress import Report, silent
 from nwbdyn.recording import Note, Recording
 from nwbdyn.results import fit_results, run_directory, run_lock
@@ -105,7 +106,9 @@ def fit(
             blocks. Edges then carry p, q, a standard error, the agreement of halves and flags; 20
             surrogates are enough for q = .05. It is also told whether coupling that changes over
             time predicts better than a refit with a constant one, and mean weights between cell
-            types. Of a co-smoothing model the predictive influence is tested, not its maps.
+            types. Of a co-smoothing model the predictive influence is tested, not its maps. Of a
+            next-bin model it is also told whether other neurons, and a gain that follows the
+            population, help to predict (`nested`).
         states: with `null`, also test whether coupling differs between the states in an interval
             table, "TABLE:COLUMN" or "TABLE", by as many simulations with a constant coupling (see
             `state_null`). NetFormer of traces only.
@@ -164,6 +167,11 @@ def fit(
     points = None if sweep is None else sweep_space.points(sweep)
     with ExitStack() as files:
         recording = opened(recording, files)
+        warns = team.is_rank_zero and fold is None  # a fold repeats what the whole fit warned of
+        if fold is None:
+            recording = exportable.noted(recording)
+        if warns:  # before anything is refused
+            log_important(recording, recording.notes)
         problem = build_task(
             recording,
             model,
@@ -173,7 +181,10 @@ def fit(
             among=({},) if points is None else points,
             **choices,
         )
+        streaming.check_unchanged()  # all of the recording has been read
         problem = replace(problem, adopted=adopted)
+        if warns:
+            log_important(recording, problem.notes[len(recording.notes) :])
         paired = problem.co_smoothing and benchmark.layout_of(problem) is not None
         test = opened(test_recording, files) if paired and test_recording is not None else None
         drawn = num_draws(draws, co_smoothing=problem.co_smoothing, stated=problem.held_out_stated)
@@ -211,6 +222,8 @@ def fit(
             )
             return run if ended else None
 
+        if not (resume and run is not None and run_directory.is_complete(run)):
+            memory_check.check([problem], seeds=seeds)
         there = team.broadcast_from_rank0(complete)
         if there is not None:
             return fit_results.load(there)

@@ -11,15 +11,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nwbdyn import disclosure, streaming
 from nwbdyn.errors import ConfigError
 from nwbdyn.evaluation import scoring
-from nwbdyn.fitting import sweep_space, train_models
+from nwbdyn.fitting import memory_check, sweep_space, train_models
 from nwbdyn.fitting.assemble import assemble_fit, score_fit
 from nwbdyn.fitting.pipeline import device_called, opened
 from nwbdyn.fitting.stages import edge_tests, reference_networks, static_control
-from nwbdyn.fitting.task import training_length
+from nwbdyn.fitting.task import log_important, training_length
 from nwbdyn.fitting.train_models import RunContext, TrainingExecutor
 from nwbdyn.inference import influence, readout
+from nwbdyn.nwb.results import exportable
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Recording
 from nwbdyn.results import fit_results, run_directory, run_lock
@@ -112,8 +114,11 @@ def fit_joint(
         bin_width = bin_width or adopted.bin_width
     points = None if sweep is None else sweep_space.points(sweep)
     with ExitStack() as files:
+        open_ones = [exportable.noted(opened(recording, files)) for recording in recordings]
+        for one in open_ones if team.is_rank_zero else ():  # before anything is refused
+            log_important(one, one.notes)
         joint = build_joint_task(
-            [opened(recording, files) for recording in recordings],
+            open_ones,
             model,
             neuron_id=neuron_id,
             seed=seed,
@@ -124,7 +129,11 @@ def fit_joint(
             covariates=covariates,
             device=team.device or device_called(device),
         )
+        streaming.check_unchanged()  # all of the recordings has been read
         joint = replace(joint, adopted=adopted)
+        each = zip(open_ones, joint.problems.values(), strict=True)
+        for one, problem in each if team.is_rank_zero else ():
+            log_important(one, problem.notes[len(one.notes) :])
         configs = train_models.candidates(joint, joint.tried)
         if len(configs) == 1:
             joint = joint.with_config(configs[0])
@@ -154,6 +163,8 @@ def fit_joint(
             ended = run_directory.open_run(run, described, resume=resume, overwrite=overwrite)
             return run if ended else None
 
+        if not (resume and run is not None and run_directory.is_complete(run)):
+            memory_check.check(list(joint.problems.values()), seeds=seeds)
         there = team.broadcast_from_rank0(complete)
         if there is not None:
             return load_sessions(there)
@@ -274,7 +285,7 @@ def _write(
     if compared:
         table["comparators"] = reference_networks.over_sessions(compared)
     table["seeds_agree"] = {name: _seeds_agree(fitted) for name, fitted in fits.items()}
-    run_directory.write_json(run, run_directory.METRICS, table)
+    run_directory.write_json(run, run_directory.METRICS, disclosure.of_value(table))
 
 
 def _seeds_agree(fitted: Fit) -> float | None:

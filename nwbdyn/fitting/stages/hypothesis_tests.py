@@ -1,6 +1,7 @@
 """What a fit is asked about its couplings, beside how well they predict: `--null` and `--states`.
 
-Of every edge, whether it is stronger than in recordings without coupling (`significance`); of
+Of the recording, whether coupling and a change of gain help to predict at all (`nested`). Of every
+edge, whether it is stronger than in recordings without coupling (`significance`); of
 A(t), whether it predicts better than a constant (`identifiability`); of states of behaviour,
 whether coupling differs between them (`state_null`); and means between cell types (`groups`).
 """
@@ -12,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from nwbdyn.errors import ConfigError
-from nwbdyn.fitting.stages import edge_tests, state_test, static_control
+from nwbdyn.fitting.stages import edge_tests, nested_tests, state_test, static_control
 from nwbdyn.fitting.task import FitTask
 from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.recording import Recording
@@ -78,6 +79,8 @@ class HypothesisTests:
         fitted = edge_tests.with_edge_statistics(
             fitted, problem, trained, self.null, place, influence_windows=influence_windows
         )
+        if not problem.co_smoothing:
+            fitted = nested_tests.with_answers(fitted, problem, self.null.number, place.report)
         first = trained[0]
         constant = static_control.train_static(problem, first, place)
         fitted = static_control.with_dynamics(fitted, problem, first, constant)
