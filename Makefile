@@ -8,7 +8,7 @@ RUN := runs/demo
 # Models of a few dozen neurons are faster on one thread, and tests repeat themselves exactly.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all lint notebooks reference clean
+.PHONY: demo test test-all mutants lint notebooks reference clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -29,6 +29,11 @@ test: .venv/tested lint
 
 test-all: .venv/tested lint
 	$(BIN)/python -m pytest
+	$(BIN)/python tests/mutants/run.py
+
+# Deliberate mistakes in the code, one after the other: the tests have to notice each of them.
+mutants: .venv/tested
+	$(BIN)/python tests/mutants/run.py
 
 lint: .venv/tested
 	$(BIN)/ruff format --check .

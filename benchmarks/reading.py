@@ -291,7 +291,7 @@ def longer_row(folder: Path) -> list[object]:
     from nwbdyn.data.binning import bin_recording
     from nwbdyn.recording import LazyArray, Neurons, Recording, Source, Traces
 
-    large.physical_memory = lambda: MEMORY
+    large.memory = lambda: MEMORY
     large.READ = large.WORK = MEMORY // 4
     seconds: dict[int, list[float]] = {SHORT: [], LONG: []}
     peaks = {}

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nwbdyn.connectivity.connectivity import Connectivity
     from nwbdyn.evaluation.connectome_comparison import validate
     from nwbdyn.fitting.fit import fit
-    from nwbdyn.nwb.read.results import open_results
+    from nwbdyn.nwb.results.open_results import open_results
     from nwbdyn.opening import open
     from nwbdyn.recording import Recording, Source
     from nwbdyn.recording_tensors import Tensors, tensors
@@ -35,7 +35,7 @@ _HOME = {
     "lesion": "nwbdyn.workflows.load_model",
     "load": "nwbdyn.results.fit_results",
     "open": "nwbdyn.opening",
-    "open_results": "nwbdyn.nwb.read.results",
+    "open_results": "nwbdyn.nwb.results.open_results",
     "sweep": "nwbdyn.workflows.sweep",
     "tensors": "nwbdyn.recording_tensors",
     "Tensors": "nwbdyn.recording_tensors",

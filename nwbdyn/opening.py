@@ -6,10 +6,10 @@ Nothing but metadata is read until an array is asked for; closing the Recording 
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from nwbdyn import archive, streaming
-from nwbdyn.data import selection
+from nwbdyn.data import contradictions, selection
 from nwbdyn.errors import AddressError
 from nwbdyn.progress import Report, silent
 from nwbdyn.recording import Recording, Source
@@ -27,6 +27,11 @@ def open(
     instance: str | None = None,
     quantity: str | None = None,
     plane: str | None = None,
+    series: str | None = None,
+    time_axis: int | None = None,
+    frame_rate: float | None = None,
+    frame_start: float | None = None,
+    frame_time_unit: str | None = None,
     spike_time_unit: str | None = None,
     where: str | None = None,
     cell_types: Path | str | None = None,
@@ -42,6 +47,12 @@ def open(
         instance: archive to ask, by name or API URL.
         quantity: which ROI traces to take, where a file has several; by default the best.
         plane: name of one ROI table, where a file has several; by default all planes on one clock.
+        series: name of the series of ROI traces, or the end of its path, where several hold the
+            same ROIs and their names do not tell which is meant.
+        time_axis: axis of the stored traces that is time, 0 or 1, where nothing in the file tells.
+        frame_rate: Hz, in place of the frame times that the file states.
+        frame_start: seconds, time of the first frame, in place of the stated one.
+        frame_time_unit: of frame times that are not seconds: "ms" or "us"; "s" where they are.
         spike_time_unit: of spike times that are not seconds: "ms", or the sampling rate in Hz
             ("30000"); "s" where they are seconds and were refused.
         where: keep the neurons for which this holds, as `selection.where` takes it: "quality ==
@@ -69,6 +80,11 @@ def open(
         sources[0],
         quantity=quantity,
         plane=plane,
+        series=series,
+        time_axis=time_axis,
+        frame_rate=frame_rate,
+        frame_start=frame_start,
+        frame_time_unit=frame_time_unit,
         spike_time_unit=spike_time_unit,
         where=where,
         cell_types=cell_types,
@@ -82,6 +98,11 @@ def open_source(
     *,
     quantity: str | None = None,
     plane: str | None = None,
+    series: str | None = None,
+    time_axis: int | None = None,
+    frame_rate: float | None = None,
+    frame_start: float | None = None,
+    frame_time_unit: str | None = None,
     spike_time_unit: str | None = None,
     where: str | None = None,
     cell_types: Path | str | None = None,
@@ -93,14 +114,24 @@ def open_source(
 
     with ExitStack() as files:
         file = files.enter_context(_bytes_of(source, report))
-        asked = {"quantity": quantity, "plane": plane, "spike_time_unit": spike_time_unit}
+        asked: dict[str, Any] = {
+            "quantity": quantity,
+            "plane": plane,
+            "series": series,
+            "time_axis": time_axis,
+            "frame_rate": frame_rate,
+            "frame_start": frame_start,
+            "frame_time_unit": frame_time_unit,
+            "spike_time_unit": spike_time_unit,
+        }
         recording = read(file, with_digest(source), **asked)
         files.enter_context(recording.files)  # closed first: it holds what reads from `file`
         recording = replace(recording, chosen={k: v for k, v in asked.items() if v is not None})
         recording = _labelled(recording, cell_types, cell_type_column)
         if where is not None:
             recording = selection.where(recording, where)
-        return replace(recording, files=files.pop_all())
+        notes = (*recording.notes, *contradictions.notes(recording))
+        return replace(recording, notes=notes, files=files.pop_all())
 
 
 def _bytes_of(source: Source, report: Report) -> "AbstractContextManager[BinaryIO | Store]":

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from nwbdyn.errors import ResultsError
+from nwbdyn.printable import folder_name
 
 if TYPE_CHECKING:
     from pynwb import NWBFile
@@ -30,7 +31,8 @@ class Source:
     """Origin of a recording, precise enough to fetch the same bytes again."""
 
     uri: str  # what a person can type again: "dandi:000140@0.220113.0408/…nwb", a path, "sample:…"
-    url: str  # where the bytes are: https:// or file://; never a presigned URL
+    url: str  # where the bytes are: https:// or file://; never a presigned URL; "" in what is
+    # exported, where they lie on somebody's disk
     dandiset_id: str | None = None
     version: str | None = None
     asset_path: str | None = None
@@ -48,14 +50,16 @@ class Source:
     @property
     def is_zarr(self) -> bool:
         """True for a Zarr store, a folder of objects instead of a file."""
-        last = self.asset_path or unquote(urlsplit(self.url).path)
-        return last.rstrip("/").lower().endswith(".zarr")
+        return self._last.rstrip("/").lower().endswith(".zarr")
 
     @property
     def name(self) -> str:
         """File name without folder and `.nwb`, for run directories and messages."""
-        last = self.asset_path or unquote(urlsplit(self.url).path)
-        return Path(last).name.removesuffix(".zarr").removesuffix(".nwb")
+        return folder_name(Path(self._last).name.removesuffix(".zarr").removesuffix(".nwb"))
+
+    @property
+    def _last(self) -> str:
+        return self.asset_path or unquote(urlsplit(self.url).path) or self.uri
 
 
 class LazyArray:
@@ -174,9 +178,12 @@ class SpikeTimes:
     times: Array  # (num_spikes,) seconds, unit after unit
     index: np.ndarray  # (num_units,) int64, end of each unit's spikes in `times`
     intervals: np.ndarray | None = (
-        None  # (num_intervals, 2) seconds in which all units were observed
+        None  # (num_intervals, 2) seconds in which all units were observed; no row: never together
     )
     resolution: float | None = None  # seconds, where the file states it
+    unit_intervals: tuple[np.ndarray | None, ...] | None = None
+    # (num_intervals, 2) seconds of each unit, None for one that states none; None where all units
+    # have the same
 
     def of(self, unit: int) -> np.ndarray:
         """(n,) spike times of one unit, by its row."""
@@ -214,6 +221,10 @@ class Note:
     code: str  # stable, kebab-case: "skipped-object", "all-nan", "empty-unit", …
     where: str  # object path inside the file, or the neuron
     reason: str  # one sentence
+    important: bool = False  # it changes what the numbers mean: at the top of `inspect` and `fit`
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.reason} [{self.code}]"
 
 
 @dataclass(frozen=True)
@@ -236,7 +247,7 @@ class Recording:
     trials: pd.DataFrame | None = None  # start_time, stop_time and every other column
     intervals: dict[str, pd.DataFrame] = field(default_factory=dict)  # every other interval table
     notes: tuple[Note, ...] = ()
-    chosen: dict[str, str] = field(default_factory=dict)  # where, plane …, as asked
+    chosen: dict[str, Any] = field(default_factory=dict)  # where, plane …, as asked
     files: ExitStack = field(default_factory=ExitStack, repr=False, compare=False)
     file: object = field(
         default=None, repr=False, compare=False
@@ -245,8 +256,8 @@ class Recording:
     def __enter__(self) -> "Recording":
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+    def __exit__(self, *exc: Any) -> None:
+        self.files.__exit__(*exc)  # files do not check for changes where an error is on its way
 
     def close(self) -> None:
         """Close the file behind the arrays that are still lazy."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from pynwb import NWBHDF5IO
 
-from nwbdyn.nwb.write.model_run import name_of
+from nwbdyn.nwb.results.model_run import name_of
 
 FORMS = ("netformer", "gain", "attention", "static", "dense")
 SITE = Path(np.__file__).parents[1]  # where the environment's packages lie

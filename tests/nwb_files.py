@@ -97,6 +97,24 @@ def rois(file: h5py.File, name: str = "cells", num_rois: int = NUM_ROIS, **colum
     return table(segmentation, name, "PlaneSegmentation", **columns)
 
 
+def imaging_plane(cells: h5py.Group, *, rate: float | None = None, indicator: str = "") -> None:
+    """Link an ROI table to an imaging plane."""
+    name = f"general/optophysiology/plane of {cells.name.rsplit('/', 1)[-1]}"
+    plane = cells.file.create_group(name)
+    if rate is not None:
+        plane["imaging_rate"] = rate
+    if indicator:
+        plane["indicator"] = indicator
+    cells["imaging_plane"] = h5py.SoftLink(f"/{name}")
+
+
+def trials(file: h5py.File, *, stop: float, number: int = 15) -> None:
+    """Trials that follow one another until `stop`, in seconds."""
+    starts = np.arange(number) * stop / number
+    columns = {"start_time": starts, "stop_time": starts + stop / number / 2}
+    table(file["intervals"], "trials", "TimeIntervals", **columns)
+
+
 def traces(
     file: h5py.File,
     name: str = "RoiResponseSeries",
@@ -130,6 +148,11 @@ def opened(path: Path, **options) -> Iterator[Recording]:
     """The recording in a local file."""
     with path.open("rb") as file, read(file, Source(str(path), path.as_uri()), **options) as it:
         yield it
+
+
+def important(recording: Recording) -> dict[str, str]:
+    """Code -> reason of the notes that change what the numbers mean."""
+    return {note.code: note.reason for note in recording.notes if note.important}
 
 
 def noted(recording: Recording) -> dict[str, str]:

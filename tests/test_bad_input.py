@@ -119,18 +119,13 @@ def test_labels_of_half_the_neurons_constrain_and_describe_these_alone():
 
 
 @pytest.mark.parametrize(("model", "options"), [("netformer", LINEAR), ("synapsnet", TINY)])
-def test_behaviour_without_a_single_value_is_told_and_changes_nothing(model, options):
+def test_a_covariate_without_a_single_value_is_refused_when_it_is_named(model, options):
     recording = imaging(8)
     empty = Covariate("speed", np.full((600, 1), np.nan), recording.activity.timestamps)
-    made = fit(
-        replace(recording, covariates=(empty,)),
-        model,
-        epochs=1,
-        options=options,
-        covariates=["speed"],
-    )
-    assert np.isfinite(made.metrics["model"]["test"]["r2"])
-    assert any("speed" in f"{note.where} {note.reason}" for note in made.notes)
+    recording = replace(recording, covariates=(empty,))
+    with pytest.raises(DataError, match=r"'speed' has no number.*leave out --covariate speed"):
+        fit(recording, model, epochs=1, options=options, covariates=["speed"])
+    assert fit(recording, model, epochs=1, options=options).binning["covariates"] == []
 
 
 def test_sessions_with_no_neuron_in_common_are_told_so():

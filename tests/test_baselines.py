@@ -86,7 +86,10 @@ def test_each_next_bin_baseline_beats_the_one_it_extends():
     activity, _ = linear_network()
     binned, split = binned_of(activity), split_of(3000, 8)
     found = baselines.next_bin(binned, split, context=5)
-    assert list(found) == ["persistence", "AR(1)", "AR", "VAR ridge", "VAR lasso"]
+    assert list(found) == [
+        *("persistence", "AR(1)", "AR", "NLinear", "VAR ridge", "VAR lasso"),
+        *("nonlinear AR", "nonlinear VAR"),
+    ]
     score = {name: r2(binned, split, row.prediction) for name, row in found.items()}
     assert score["persistence"] < score["AR(1)"] < score["AR"] + 0.01 < score["VAR ridge"]
 

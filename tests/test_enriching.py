@@ -16,7 +16,7 @@ from standin import StandIn
 from nwbdyn import archive
 from nwbdyn.errors import ResultsError
 from nwbdyn.nwb.read import slim_record
-from nwbdyn.nwb.write.model_run import name_of
+from nwbdyn.nwb.results.model_run import name_of
 from nwbdyn.workflows.export import export
 
 

@@ -13,8 +13,8 @@ from pynwb import NWBHDF5IO, validate
 
 import nwbdyn
 from nwbdyn.errors import ConfigError, ResultsError
-from nwbdyn.nwb.write import couplings
-from nwbdyn.nwb.write.model_run import name_of
+from nwbdyn.nwb.results import couplings
+from nwbdyn.nwb.results.model_run import name_of
 from nwbdyn.workflows.export import export
 
 

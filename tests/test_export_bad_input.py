@@ -21,7 +21,7 @@ from pynwb.core import DynamicTable
 import nwbdyn
 from nwbdyn.cli import main
 from nwbdyn.errors import ResultsError
-from nwbdyn.nwb.write.model_run import name_of
+from nwbdyn.nwb.results.model_run import name_of
 from nwbdyn.results import run_directory
 from nwbdyn.workflows.export import export
 

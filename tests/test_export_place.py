@@ -11,7 +11,7 @@ from exported_files import messages
 from pynwb import NWBHDF5IO
 
 from nwbdyn.errors import ConfigError, ResultsError
-from nwbdyn.nwb.write.model_run import name_of
+from nwbdyn.nwb.results.model_run import name_of
 from nwbdyn.workflows.export import export
 
 

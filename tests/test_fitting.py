@@ -20,7 +20,7 @@ def test_a_next_bin_fit_scores_model_and_baselines_on_the_same_bins():
     for scores in (metrics["model"], *metrics["baselines"].values()):
         assert set(scores) == {"train", "val", "test"}
         named = {"r2", "pearson", "mse", "skill"}
-        further = {f"{metric}@{horizon}" for metric in named for horizon in (5, 10)}
+        further = {f"{metric}@{horizon}" for metric in named for horizon in (5, 10, 32)}
         assert set(scores["train"]) == named
         assert set(scores["test"]) == named | further
     assert metrics["baselines"]["persistence"]["test"]["skill"] == 0

@@ -9,9 +9,9 @@ import yaml
 from pynwb import NWBHDF5IO
 
 from nwbdyn.inference.readout import MOST_NEURONS
-from nwbdyn.nwb.write import storage
-from nwbdyn.nwb.write.couplings import SERIES_BYTES
-from nwbdyn.nwb.write.model_run import name_of
+from nwbdyn.nwb.results import storage
+from nwbdyn.nwb.results.couplings import SERIES_BYTES
+from nwbdyn.nwb.results.model_run import name_of
 from nwbdyn.workflows.export import export
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from pynwb import NWBHDF5IO
 
-from nwbdyn.nwb.write import couplings
-from nwbdyn.nwb.write.heat_map import draw
-from nwbdyn.nwb.write.model_run import name_of
+from nwbdyn.nwb.results import couplings
+from nwbdyn.nwb.results.heat_map import draw
+from nwbdyn.nwb.results.model_run import name_of
 from nwbdyn.workflows.export import export
 
 

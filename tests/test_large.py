@@ -39,7 +39,7 @@ REAL = (
 )
 
 
-@pytest.mark.parametrize("bin_width", [None, 0.5])
+@pytest.mark.parametrize("bin_width", [None, 1.0])
 @pytest.mark.parametrize("name", REAL)
 def test_pieces_give_the_same_bins(data, name, bin_width, monkeypatch):
     with nwbdyn.open(str(data / name)) as recording:

@@ -19,7 +19,7 @@ from standin import StandIn
 
 import nwbdyn
 from nwbdyn import archive, streaming
-from nwbdyn.nwb.read import pictures
+from nwbdyn.nwb.read.imaging import pictures
 from nwbdyn.nwb.read.recording import read
 from nwbdyn.statistics import artefacts
 from nwbdyn.workflows import fetch
@@ -219,7 +219,7 @@ def test_pictures_as_large_as_no_lab_s_are_left_alone(tmp_path, monkeypatch):
     ):
         with monkeypatch.context() as patch:
             patch.setattr(pictures, name, 9)
-            patch.setattr("nwbdyn.nwb.read.masks.MOST_POINTS", 9)
+            patch.setattr("nwbdyn.nwb.read.imaging.masks.MOST_POINTS", 9)
             packed = H5DataIO(pictures_of(40, 30), compression="gzip")
             with opened(write(path, packed)) as recording:
                 assert words in unread(recording)

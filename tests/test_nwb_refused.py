@@ -116,7 +116,7 @@ def spike_times_in_samples(path: Path):
         units(file, spikes=[np.arange(30, 3_000_000, 30_011), [60]])
 
 
-@refused("/units/spike_times in ", "ends by 60.0 s", "--spike-time-unit: ms")
+@refused("/units/spike_times in ", "ends by 60 s", "--spike-time-unit: ms")
 def spike_times_in_milliseconds(path: Path):
     with nwb(path) as file:
         units(file, spikes=[np.linspace(10.5, 59_000.25, 400)])

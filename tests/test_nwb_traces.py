@@ -16,7 +16,7 @@ from nwb_files import (
 )
 
 from nwbdyn.errors import ReadError
-from nwbdyn.nwb.read import ophys
+from nwbdyn.nwb.read.imaging import roles
 from nwbdyn.nwb.read.objects import NwbObject
 
 
@@ -50,7 +50,7 @@ def test_what_a_series_holds_is_in_its_name(name, container, expected, tmp_path)
         found = NwbObject(
             f"{parent.path}/{name}", "RoiResponseSeries", "RoiResponseSeries", file, parent
         )
-        assert ophys.role(found) == expected
+        assert roles.role(found) == expected
 
 
 def test_events_are_preferred_then_dff_then_deconvolved_then_fluorescence(tmp_path):

@@ -15,8 +15,8 @@ from nwb_files import (
     units,
 )
 
+from nwbdyn.data.observation import intersection
 from nwbdyn.errors import ConfigError, ReadError
-from nwbdyn.nwb.read.ecephys import intersection
 
 
 def test_units_are_found_in_a_processing_module(tmp_path):

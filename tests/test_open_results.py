@@ -11,8 +11,8 @@ import pytest
 import nwbdyn
 from nwbdyn import optional
 from nwbdyn.errors import ResultsError
-from nwbdyn.nwb.read import results
-from nwbdyn.nwb.write.model_run import name_of
+from nwbdyn.nwb.results import open_results
+from nwbdyn.nwb.results.model_run import name_of
 from nwbdyn.recording import LazyArray
 from nwbdyn.workflows.export import export
 
@@ -29,7 +29,7 @@ def source(tmp_path: Path) -> Path:
 def test_connectivity_answers_from_the_file_as_it_did_in_memory(
     source, tmp_path, form, large, monkeypatch
 ):
-    monkeypatch.setattr(results, "LARGE", large)  # 0: every array stays in the file
+    monkeypatch.setattr(open_results, "LARGE", large)  # 0: every array stays in the file
     fit = lab_files.fit_of(source, form=form)
     with nwbdyn.open_results(export(fit, tmp_path / "out.nwb")) as back:
         wanted, found = fit.connectivity, back.connectivity
@@ -88,7 +88,7 @@ def test_one_of_several_runs_is_named(source, tmp_path):
     one, two = lab_files.fit_of(source), lab_files.fit_of(source, form="attention", seed=1)
     first = export(one, tmp_path / "first.nwb", enrich=True)
     both = export(two, tmp_path / "both.nwb", enrich=True, source_file=first)
-    assert set(results.run_names(both)) == {name_of(one), name_of(two)}
+    assert set(open_results.run_names(both)) == {name_of(one), name_of(two)}
     with nwbdyn.open_results(both, name_of(two)) as fit:
         assert fit.connectivity.form == "attention"
     with pytest.raises(
@@ -211,7 +211,7 @@ def test_a_package_that_is_not_there_is_named_with_the_way_to_get_it():
 
 
 def test_lazy_predictions_are_read_when_they_are_asked_for(source, tmp_path, monkeypatch):
-    monkeypatch.setattr(results, "LARGE", 0)
+    monkeypatch.setattr(open_results, "LARGE", 0)
     fit = lab_files.fit_of(source)
     with nwbdyn.open_results(export(fit, tmp_path / "out.nwb")) as back:
         assert isinstance(back.predictions.values, LazyArray)

@@ -77,7 +77,7 @@ def test_cell_types_come_from_a_file_and_can_be_asked_for(spikes, tmp_path):
     labels.write_text("id,cell_type\n0,PV\n3,SST\n5,PV\n")
     with nwbdyn.open(str(spikes), cell_types=labels, where="cell_type == 'PV'") as recording:
         assert recording.neurons.ids.tolist() == [0, 5]
-        assert recording.neurons.cell_type_source == str(labels)
+        assert recording.neurons.cell_type_source == labels.name
         digest = hashlib.sha256(labels.read_bytes()).hexdigest()
         assert recording.chosen == {
             "cell_types": str(labels),

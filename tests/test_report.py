@@ -503,6 +503,7 @@ def test_scores_further_ahead_are_those_of_the_metrics(fit):
         1: scores["r2"],
         5: scores["r2@5"],
         10: scores["r2@10"],
+        32: scores["r2@32"],
     }
 
 

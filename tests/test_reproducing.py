@@ -14,7 +14,7 @@ import nwbdyn
 from nwbdyn import archive
 from nwbdyn.cli import main
 from nwbdyn.errors import ResultsError
-from nwbdyn.nwb.read.results import open_results, run_names
+from nwbdyn.nwb.results.open_results import open_results, run_names
 from nwbdyn.workflows import reproduce
 
 QUICK = {"batch_size": 256}
@@ -134,6 +134,7 @@ def test_a_source_that_has_moved_is_asked_for(folder, tmp_path):
         record = file["processing/population_dynamics"][run_names(path)[0]]["source"]
         gone = tmp_path / "gone.nwb"
         record.attrs.update(uri=str(gone), url=gone.as_uri())
+    (tmp_path / "lab.nwb").unlink()
     with pytest.raises(ResultsError, match=r"gone\.nwb.*say where it is now with --source"):
         nwbdyn.reproduce(path)
 

@@ -98,12 +98,47 @@ def test_a_recording_that_was_replaced_is_not_taken_for_the_one_that_was_fitted(
     assert "--overwrite" in outcomes[1].reason
 
 
-def test_runs_of_other_choices_are_not_kept(folder, tmp_path):
+def test_finished_runs_are_not_resumed_with_other_choices_and_stay_finished(folder, tmp_path):
+    run = tmp_path / "runs"
+    before = fit_all(folder, run, seed=0)
+    written = (run / "summary.json").read_bytes()
+    there = sorted(path.relative_to(run) for path in run.rglob("*"))
+    for choices, message in [
+        ({"seed": 1}, "were started with --seed 0, and this is --seed 1"),
+        ({"epochs": 2}, "were started with --epochs 1, and this is --epochs 2"),
+        ({"options": QUICK["options"] | {"history": 5}}, "--set history=4 .*--set history=5"),
+        ({"opened": {"where": "x > 0"}}, "with no --where, and this is --where x > 0"),
+        ({"covariates": ("running",)}, "with no --covariate, and this is --covariate running"),
+        ({"null": "shift:20"}, "with no --null, and this is --null shift:20"),
+    ]:
+        with pytest.raises(FitError, match=message):
+            fit_all(folder, run, resume=True, **{"seed": 0} | choices)
+        assert (run / "summary.json").read_bytes() == written
+    assert sorted(path.relative_to(run) for path in run.rglob("*")) == there
+    assert fit_all(folder, run, resume=True, seed=0) == before
+
+
+def test_finished_runs_are_not_touched_without_being_asked(folder, tmp_path):
     run = tmp_path / "runs"
     fit_all(folder, run)
-    for _ in range(2):  # the refusal is not taken for a fit of these choices either
-        outcomes = fit_all(folder, run, resume=True, seed=1)
-        assert [outcome.status for outcome in outcomes] == [FAILED] * 3
+    written = (run / "summary.json").read_bytes()
+    with pytest.raises(ResultsError, match="holds 2 finished runs"):
+        fit_all(folder, run)
+    assert (run / "summary.json").read_bytes() == written
+    again = fit_all(folder, run, overwrite=True)
+    assert [outcome.status for outcome in again] == [FITTED, FITTED, FAILED]
+    resumed = fit_all(folder, run, resume=True)  # overwriting is no choice of what to fit
+    assert [outcome.status for outcome in resumed] == [FITTED, FITTED, FAILED]
+
+
+def test_runs_of_a_version_that_wrote_no_choices_down_are_compared_by_their_digest(
+    folder, tmp_path
+):
+    run = tmp_path / "runs"
+    fit_all(folder, run)
+    (run / "choices.json").unlink()
+    with pytest.raises(FitError, match="did not write down"):
+        fit_all(folder, run, resume=True, seed=7)
     assert [o.status for o in fit_all(folder, run, resume=True)] == [FITTED, FITTED, FAILED]
 
 

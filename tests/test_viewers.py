@@ -12,7 +12,7 @@ import h5py
 import lab_files
 import pytest
 
-from nwbdyn.nwb.write.model_run import name_of
+from nwbdyn.nwb.results.model_run import name_of
 from nwbdyn.workflows.export import export
 
 PAGE = Path(__file__).parents[1] / "docs" / "viewers.md"

@@ -333,9 +333,9 @@ def test_real_recordings_are_cut_and_stitched_back(data, path, context):
     source = Source(path, (data / path).as_uri())
     with (data / path).open("rb") as file:
         recording = read(file, source)
-        binned = bin_recording(
-            recording, covariates=[covariate.name for covariate in recording.covariates]
-        )
+        # this file's `pumping` holds no number, which is refused where it is named
+        named = [one.name for one in recording.covariates if np.isfinite(one.data[:]).any()]
+        binned = bin_recording(recording, covariates=named)
     counts = binned.quantity == "counts"
     split = splits.make(binned, seed=0, hold_out=counts, gap=context)
     windows = Windows(binned, split, WindowSpec(context, inputs="counts" if counts else "zscore"))

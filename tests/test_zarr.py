@@ -54,7 +54,8 @@ def same(one: Recording, other: Recording) -> None:
     """Everything that was read is the same, values included."""
     names = [covariate.name for covariate in one.covariates]
     assert names == [covariate.name for covariate in other.covariates]
-    binned, again = bin_recording(one, covariates=names), bin_recording(other, covariates=names)
+    numbers = [c.name for c in one.covariates if np.isfinite(c.data[:]).any()]  # others are refused
+    binned, again = bin_recording(one, covariates=numbers), bin_recording(other, covariates=numbers)
     for name in ("values", "time", "valid", "segment", "covariates"):
         np.testing.assert_array_equal(getattr(binned, name), getattr(again, name))
     assert one.neurons.table.equals(other.neurons.table)
@@ -174,7 +175,7 @@ def test_a_damaged_object_on_disk_is_fetched_again(damage, monkeypatch, tmp_path
 def test_objects_on_disk_stay_within_the_limit(monkeypatch, tmp_path):
     monkeypatch.setenv("NWBDYN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("NWBDYN_CACHE_SIZE", "300 KB")
-    monkeypatch.setattr("nwbdyn.streaming.objects._CHECK_AFTER", 50_000)
+    monkeypatch.setattr("nwbdyn.streaming.disk._CHECK_AFTER", 50_000)
     kept = DiskObjects("a digest")
     for number in range(20):
         kept.write(str(number), bytes(40_000))

@@ -10,29 +10,25 @@ from functools import partial
 from pathlib import PurePosixPath
 
 from nwbdyn.archive import addresses, assets, local
+from nwbdyn.archive.access import Access, access
+from nwbdyn.archive.addresses import is_address
 from nwbdyn.archive.assets import content_url
-from nwbdyn.archive.drafts import (
-    Draft,
-    default_asset_path,
-    draft,
-    is_embargoed,
-    rejections,
-    relate,
-    upload,
-)
+from nwbdyn.archive.drafts import Draft, default_asset_path, draft, relate, upload
 from nwbdyn.archive.local import sha256, signed_url
 from nwbdyn.archive.transfer import download, target_of
+from nwbdyn.archive.validation import wait as wait_for_validation
 from nwbdyn.errors import AddressError
 from nwbdyn.recording import Source
 
 __all__ = [
+    "Access",
     "Draft",
+    "access",
     "content_url",
     "default_asset_path",
     "download",
     "draft",
-    "is_embargoed",
-    "rejections",
+    "is_address",
     "relate",
     "renewal_of",
     "resolve",
@@ -41,6 +37,7 @@ __all__ = [
     "signed_url",
     "target_of",
     "upload",
+    "wait_for_validation",
 ]
 
 _HALF = re.compile(r"(?P<before>.*?)_desc-(?P<half>train|test)(?=[_.])")

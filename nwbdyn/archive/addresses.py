@@ -26,6 +26,7 @@ _DOI = re.compile(r"(?:doi:|https?://(?:dx\.)?doi\.org/)?10\.\d+/dandi\.(.+)", r
 _IDENTIFIERS = re.compile(r"https?://identifiers\.org/(dandi:.+)", re.IGNORECASE)
 _ARCHIVE_HOSTS = ("dandiarchive.org", "lincbrain.org", "emberarchive.org")
 _PREVIEW_HOST = re.compile(r".*dandiarchive-org\.netlify\.app")
+_PAGE = re.compile(r"(?i)/dandiset/\d{6}(/|$)")
 _ARCHIVE_PATH = re.compile(
     r"/(?:api/)?(?:#/)?(?:dandisets?/\d{6}(?:[/?]|$)|assets/[0-9a-f]{8}-[0-9a-f-]{27}(?:[/?]|$))",
     re.IGNORECASE,
@@ -49,6 +50,14 @@ class DandiAddress:
 def is_sample(text: str) -> bool:
     """True for `sample:NAME`."""
     return text.lower().startswith("sample:")
+
+
+def is_address(text: str) -> bool:
+    """True for everything but a path on this disk."""
+    try:
+        return is_sample(text) or is_url(text) or parse_dandi(text) is not None
+    except AddressError:  # of that form, and wrong
+        return True
 
 
 def is_url(text: str) -> bool:
@@ -106,6 +115,19 @@ def parse_dandi(text: str) -> DandiAddress | None:
     if version is None and (slash := _SLASH_VERSION.fullmatch(path)):
         version, path = slash["version"], slash["path"] or ""
     return DandiAddress(found["id"], version or None, path.lstrip("/"), instance)
+
+
+def page_link(url: str) -> str:
+    """A link to a page of a dandiset without what the page itself remembers: its number, a search.
+
+    The folder that it shows (`location`) stays. Other links stay as they are.
+    """
+    path, mark, query = url.partition("?")
+    if not mark or not _PAGE.search(path):
+        return url
+    shown = [part for part in re.split("[&#]", query) if part.lower().startswith("location=")]
+    shown = [part for part in shown if len(part) > len("location=")]
+    return f"{path}?{shown[0]}" if shown else path
 
 
 def file_name(url: str) -> str:

@@ -13,7 +13,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from nwbdyn.archive.addresses import DandiAddress
+from nwbdyn.archive.addresses import DandiAddress, page_link
 from nwbdyn.archive.connection import DEFAULT_INSTANCE, Connection, connect
 from nwbdyn.errors import AddressError, ArchiveError
 from nwbdyn.recording import Source
@@ -41,7 +41,7 @@ def of_link(url: str) -> list[Source]:
     """The NWB files that a page or API address of an archive names."""
     from dandi import dandiarchive
 
-    url = re.sub(r"(?i)^(https?://)gui\.", r"\1", url)
+    url = page_link(re.sub(r"(?i)^(https?://)gui\.", r"\1", url))
     with connect(_instance_of(url)) as connection:
         parsed = connection.ask(lambda: _parse(url))
         match parsed:
@@ -177,7 +177,10 @@ def _rows(
         # The archive knows only `*`, which there also crosses slashes, and ignores case.
         wide = re.sub(r"\*+", "*", re.sub(r"\?|\[[^\]]*\]", "*", path))
         pattern = re.compile(fnmatch.translate(re.sub(r"\*+", "*", path)), re.IGNORECASE)
-        return [row for row in _list(connection, dandiset, glob=wide) if pattern.match(row["path"])]
+        rows = _list(connection, dandiset, glob=wide)
+        named = [row for row in rows if row["path"] == path]  # brackets of its own
+        if matching := named or [row for row in rows if pattern.match(row["path"])]:
+            return matching
     rows = _list(connection, dandiset, path=path)
     exact = [row for row in rows if row["path"] == path]
     return exact or [row for row in rows if row["path"].startswith(path.rstrip("/") + "/")]

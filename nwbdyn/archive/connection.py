@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
+from nwbdyn import cache
 from nwbdyn.errors import ArchiveError, ConfigError
 
 if TYPE_CHECKING:
@@ -219,6 +220,7 @@ def _info(api: str, name: str) -> dict[str, object]:
 def _quiet_client() -> Iterator[None]:
     """The client asks a third party for newer versions and logs what is reported here anyway."""
     os.environ.setdefault("DANDI_NO_ET", "1")
+    cache.replace_unwritable()
     log, silence = logging.getLogger("dandi"), logging.NullHandler()
     log.addHandler(silence)
     try:

@@ -45,17 +45,6 @@ def draft(dandiset: str, *, instance: str | None = None) -> Draft:
         return Draft(dandiset_id, found.embargo_status.value != "OPEN")
 
 
-def is_embargoed(source: Source) -> bool:
-    """Whether a recording comes from a dandiset that is not open to everybody now.
-
-    Raises:
-        AddressError, ArchiveError: the archive does not say.
-    """
-    if source.dandiset_id is None:
-        return False
-    return draft(source.dandiset_id, instance=source.instance).embargoed
-
-
 def upload(
     path: Path,
     dandiset: str,
@@ -110,21 +99,6 @@ def default_asset_path(path: Path) -> str:
             "dandiset."
         )
     return f"{subject}/{path.name}"
-
-
-def rejections(asset: Source) -> tuple[str, ...]:
-    """What the archive's own validation says against an asset of a draft, so far.
-
-    It validates in its own time, so nothing here is no promise.
-    """
-    with connect(asset.instance) as connection:
-        found = dandiset_at(connection, DandiAddress(asset.dandiset_id or "", "draft"))
-        version = connection.ask(lambda: found.get_version("draft"))
-        return tuple(
-            f"{error.field}: {error.message}" if error.field else error.message
-            for error in version.asset_validation_errors
-            if error.path == asset.asset_path
-        )
 
 
 def relate(dandiset: str, source: Source, *, instance: str | None = None) -> bool:

@@ -1,6 +1,8 @@
 """Files that need no archive: on this disk, at any https URL, or simulated here on demand."""
 
 import hashlib
+import logging
+import os
 import re
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
@@ -8,10 +10,13 @@ from urllib.request import url2pathname
 
 from nwbdyn.archive.addresses import FORMS, file_name
 from nwbdyn.archive.assets import closest
-from nwbdyn.errors import AddressError
+from nwbdyn.disclosure import SECRET
+from nwbdyn.errors import AddressError, ResultsError
 from nwbdyn.recording import Source
 
-_SIGNATURE = re.compile(r"(?i)x-amz-|x-goog-|signature$|^sig$|token$|^expires$|key-pair-id$")
+_log = logging.getLogger(__name__)
+_RECORD = "dandiset.yaml"
+_INSTANCE = "nwbdyn_instance"  # line of it with the archive's name or the address of its API
 _signed: dict[str, str] = {}  # address without its signature -> with it; this process only
 
 
@@ -26,6 +31,7 @@ def of_path(text: str) -> list[Source]:
     if text.lower().startswith("file:"):
         text = url2pathname(unquote(urlsplit(text).path))
     path = Path(text).expanduser()
+    _check_link(path)
     if path.is_file() or (path.is_dir() and path.suffix.lower() == ".zarr"):
         return [_file(path)]
     if path.is_dir():
@@ -33,6 +39,19 @@ def of_path(text: str) -> list[Source]:
             [found for found in path.rglob("*.nwb") if found.is_file()]
             + [found for found in path.rglob("*.nwb.zarr") if found.is_dir()]
         )
+        dangling = [found for found in sorted(path.rglob("*.nwb")) if _dangles(found)]
+        if dangling and not files:
+            _check_link(dangling[0])
+        if dangling:
+            _log.warning(
+                "%d of %d .nwb files in '%s' are links to files that are not there and are left "
+                "out, such as '%s'. %s",
+                len(dangling),
+                len(dangling) + len(files),
+                text,
+                dangling[0].name,
+                _how_to_get(dangling[0]),
+            )
         if not files:
             raise AddressError(f"The folder '{text}' holds no .nwb file; expected at least one.")
         return [_file(found) for found in files]
@@ -44,6 +63,25 @@ def of_path(text: str) -> list[Source]:
     raise AddressError(f"No file or folder '{text}'{hint}. An address is {FORMS}.")
 
 
+def _dangles(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
+
+
+def _check_link(path: Path) -> None:
+    """Refuse a link to a file that is not there."""
+    if _dangles(path):
+        raise AddressError(
+            f"'{path}' is a link to '{os.readlink(path)}', which is not there. {_how_to_get(path)}"
+        )
+
+
+def _how_to_get(path: Path) -> str:
+    """How the file behind a link comes here."""
+    if ".git/annex/" in Path(os.readlink(path)).as_posix():
+        return "Its content is in a git-annex: get it with: datalad get, or git annex get."
+    return "Correct the link, or give the file itself."
+
+
 def of_url(url: str) -> Source:
     """A file at an https URL; a signature in it stays in this process and out of the Source."""
     parts = urlsplit(url)
@@ -52,7 +90,7 @@ def of_url(url: str) -> Source:
     names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
     bare = urlunsplit(
         parts._replace(
-            query="" if any(map(_SIGNATURE.search, names)) else parts.query,
+            query="" if any(map(SECRET.search, names)) else parts.query,
             fragment="",
             netloc=parts.netloc.rpartition("@")[2],
         )
@@ -90,7 +128,7 @@ def sha256(path: Path) -> str:
 
 def _file(path: Path) -> Source:
     where = path.resolve()
-    dandiset_id, version, asset_path = _origin(where)
+    dandiset_id, version, asset_path, instance = _origin(where)
     return Source(
         uri=str(path),
         url=where.as_uri(),
@@ -98,18 +136,44 @@ def _file(path: Path) -> Source:
         version=version,
         asset_path=asset_path,
         size=where.stat().st_size if where.is_file() else None,
+        instance=instance,
     )
 
 
-def _origin(path: Path) -> tuple[str | None, str | None, str | None]:
-    """Dandiset, version and asset path, where a folder above `path` has a dandiset.yaml."""
+def keep_origin(source: Source, folder: Path) -> None:
+    """Write a dandiset.yaml that says where the files in a folder come from, if there is none.
+
+    Raises:
+        ResultsError: the folder cannot be made or written to.
+    """
+    lines = [f"identifier: DANDI:{source.dandiset_id}", f"version: {source.version or 'draft'}"]
+    if source.instance is not None:
+        lines.append(f"{_INSTANCE}: {source.instance}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / _RECORD).open("x", encoding="utf-8") as file:
+            file.write("\n".join([*lines, ""]))
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise ResultsError(f"Cannot write '{folder / _RECORD}': {error}.") from error
+
+
+def _origin(path: Path) -> tuple[str | None, str | None, str | None, str | None]:
+    """Dandiset, version, asset path and archive, where a folder above has a dandiset.yaml."""
     for folder in path.parents:
-        record = folder / "dandiset.yaml"
+        record = folder / _RECORD
         if record.is_file():
             text = record.read_text(encoding="utf-8", errors="replace")
             identifier = re.search(r"(?m)^identifier:\s*['\"]?(?:DANDI:)?(\d{6})\b", text)
             version = re.search(r"(?m)^version:\s*['\"]?([\w.]+)", text)
+            instance = re.search(rf"(?m)^{_INSTANCE}:\s*(\S+)\s*$", text)
             if identifier:
                 asset_path = path.relative_to(folder).as_posix()
-                return identifier[1], version[1] if version else None, asset_path
-    return None, None, None
+                return (
+                    identifier[1],
+                    version[1] if version else None,
+                    asset_path,
+                    instance[1] if instance else None,
+                )
+    return None, None, None, None

@@ -4,6 +4,7 @@ Downloads grow in a `.part` file beside the target whose name carries the identi
 that a second run goes on where the first one stopped and never mixes two versions.
 """
 
+import errno
 import hashlib
 import os
 import shutil
@@ -13,6 +14,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from nwbdyn.archive import local
 from nwbdyn.archive.addresses import file_name
 from nwbdyn.archive.connection import Connection, connect
 from nwbdyn.archive.local import sha256, signed_url
@@ -22,6 +24,7 @@ from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Source
 from nwbdyn.streaming import open_file
 
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 _BLOCK = 1 << 20  # bytes written at a time
 _ATTEMPTS = 5  # failures in a row, without a byte between them, before giving up
 
@@ -31,6 +34,7 @@ def download(source: Source, folder: Path, *, report: Report = silent) -> Path:
 
     An archive's asset lands in `<folder>/<dandiset>/<asset path>`, as `dandi download` would put
     it, any other file in `<folder>/<file name>`. A file already there is kept when it is the same.
+    A `dandiset.yaml` keeps where an asset comes from, and so that it is embargoed.
 
     Raises:
         ResultsError: another file of that name is there.
@@ -38,7 +42,13 @@ def download(source: Source, folder: Path, *, report: Report = silent) -> Path:
             arrived stays in the `.part` file, unless it was wrong, and the next call resumes.
         StreamError: the same for a file at an https URL.
     """
-    target = target_of(source, Path(folder))
+    path = _download(source, target_of(source, Path(folder)), report)
+    if source.path is None and source.dandiset_id is not None:
+        local.keep_origin(source, Path(folder) / source.dandiset_id)
+    return path
+
+
+def _download(source: Source, target: Path, report: Report) -> Path:
     if source.is_zarr:
         download_store(source, target, report=report)
         return target
@@ -52,14 +62,23 @@ def download(source: Source, folder: Path, *, report: Report = silent) -> Path:
             f"'{target}' is there and differs from {source.uri}: move it away, or choose another "
             "folder."
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(target, error) from error
     if source.path is not None:
         _copy(source.path, target, report)
-    elif source.asset_id is not None:
-        with connect(source.instance) as connection:
-            _from_archive(connection, source, target, report)
-    else:
-        _from_web(source, target, report)
+        return target
+    try:
+        if source.asset_id is not None:
+            with connect(source.instance) as connection:
+                _from_archive(connection, source, target, report)
+        else:
+            _from_web(source, target, report)
+    except OSError as error:
+        if error.errno is None or error.errno not in _OF_THE_DISK:
+            raise
+        raise _unwritable(target, error) from error
     return target
 
 
@@ -104,11 +123,17 @@ def _digest(path: Path, like: str) -> str:
 def _copy(source: Path, target: Path, report: Report) -> None:
     size = source.stat().st_size
     part = target.with_name(f"{target.name}.part")
-    with source.open("rb") as reading, part.open("wb") as writing:
-        while block := reading.read(_BLOCK):
-            writing.write(block)
-            report(Progress("downloading", writing.tell(), size, "bytes"))
-    os.replace(part, target)
+    done = 0
+    try:
+        with source.open("rb") as reading, part.open("wb") as writing:
+            while block := reading.read(_BLOCK):
+                writing.write(block)
+                done += len(block)
+                report(Progress("downloading", done, size, "bytes"))
+        os.replace(part, target)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise _unwritable(target, error) from error
 
 
 def _from_archive(connection: Connection, source: Source, target: Path, report: Report) -> None:
@@ -172,6 +197,14 @@ def _from_web(source: Source, target: Path, report: Report) -> None:
         part.unlink()
         raise ArchiveError(f"{source.uri} came with the wrong size: run the same command again.")
     os.replace(part, target)
+
+
+def _unwritable(target: Path, error: OSError) -> ResultsError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        why = "the disk is full. Free some room there"
+    else:
+        why = f"{error.strerror}. Make the folder one that can be written to"
+    return ResultsError(f"Cannot write {target}: {why}, or pass -o with another folder.")
 
 
 def _part(target: Path, identity: str) -> Path:

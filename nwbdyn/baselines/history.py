@@ -1,9 +1,11 @@
 """Baselines for models that predict the next bin from the bins before it.
 
-Persistence repeats the last bin. AR(1) and AR are autoregressions of each neuron by itself. VAR
-ridge and VAR lasso add coupling between neurons, OLS does so through the model's link. Counts have
-a Poisson GLM with log link too, whose inputs are the logs of all neurons' counts through causal
-exponentials. Covariates, where there are any, enter AR, VAR, OLS and GLM.
+Persistence repeats the last bin. AR(1) and AR are autoregressions of each neuron by itself, NLinear
+one for all neurons together. VAR ridge and VAR lasso add coupling between neurons, OLS does so
+through the model's link. Nonlinear AR and nonlinear VAR are the rungs M1 and M2 of the `ladder`:
+own dynamics made of fixed functions, and additive coupling on top; of counts they have a log link.
+Counts have a Poisson GLM with log link too, whose inputs are the logs of all neurons' counts
+through causal exponentials. Covariates, where there are any, enter AR, VAR, OLS, GLM and ladder.
 """
 
 from functools import partial
@@ -15,6 +17,7 @@ from scipy.signal import lfilter
 from nwbdyn.baselines import autoregression, vector
 from nwbdyn.baselines.autoregression import Autoregression
 from nwbdyn.baselines.baseline import Baseline
+from nwbdyn.baselines.ladder import Ladder, Rung, climb
 from nwbdyn.baselines.lagged_design import (
     LaggedDesign,
     build_lagged_design,
@@ -24,6 +27,7 @@ from nwbdyn.baselines.lagged_design import (
     in_source_units,
 )
 from nwbdyn.baselines.link import through_link
+from nwbdyn.baselines.nlinear import nlinear
 from nwbdyn.baselines.regression import best_poisson, log_scaled
 from nwbdyn.data.binning import Binned
 from nwbdyn.data.splits import Split
@@ -61,8 +65,9 @@ def next_bin(
         raw: the model sees traces as they are, and its link is in their units.
 
     Returns:
-        "persistence", "AR(1)", "AR", "VAR ridge", "VAR lasso" (up to 500 inputs), "OLS tanh" or,
-        for counts, "OLS log", and for counts "Poisson GLM".
+        "persistence", "AR(1)", "AR", "NLinear", "VAR ridge", "VAR lasso" (up to 500 inputs),
+        "nonlinear AR", "nonlinear VAR", "OLS tanh" or, for counts, "OLS log", and for counts
+        "Poisson GLM".
 
     Raises:
         DataError: no training or no validation bin has such a history.
@@ -71,12 +76,18 @@ def next_bin(
     steps = 6 if binned.quantity == COUNTS and horizon == 1 else 5
     alone = autoregression.best(problem)
     found = [_persistence(binned, problem), _ar_one(binned, problem), _ar(binned, problem, alone)]
+    found.append(nlinear(binned, problem))
     report(Progress("baselines", 3, steps, "fits"))
     ridge, choice = vector.ridge(binned, problem, alone)
     found.append(ridge)
     report(Progress("baselines", 4, steps, "fits"))
     lasso = vector.lasso(binned, problem, alone, choice)
     found += [lasso] if lasso is not None else []
+    rungs = climb(binned, problem, alone, to="M2")
+    found += [
+        Baseline(name, prediction(binned, problem, rungs, rungs[rung]), *_chosen(rungs[rung]))
+        for name, rung in (("nonlinear AR", "M1"), ("nonlinear VAR", "M2"))
+    ]
     if binned.quantity == COUNTS:
         link = "log"
     if link != "identity" and horizon == 1:
@@ -88,22 +99,36 @@ def next_bin(
     return {baseline.name: baseline for baseline in found}
 
 
+def prediction(binned: Binned, problem: LaggedDesign, ladder: Ladder, rung: Rung) -> np.ndarray:
+    """(num_bins, N) what a rung predicts, in source units; NaN where it predicts nothing."""
+    if not ladder.counts:
+        return in_source_units(binned, problem, rung.linear)
+    rates = np.exp(np.minimum(rung.linear[problem.rows].astype(np.float64), ladder.ceiling))
+    return in_place(binned, problem.rows, rates)
+
+
+def _chosen(rung: Rung) -> tuple[dict[str, float | int | str], np.ndarray | None]:
+    """What validation chose, and the coupling."""
+    used: dict[str, float | int | str] = {} if rung.used else {"used": "no"}
+    return rung.chosen | used, rung.coupling
+
+
 def _persistence(binned: Binned, problem: LaggedDesign) -> Baseline:
     last = binned.values[problem.rows - problem.horizon]
     last = np.where(np.isfinite(last), last, problem.mean)
-    prediction = in_place(binned, problem.rows, last)
-    return Baseline("persistence", floored(binned, problem, prediction), {})
+    repeated = in_place(binned, problem.rows, last)
+    return Baseline("persistence", floored(binned, problem, repeated), {})
 
 
 def _ar_one(binned: Binned, problem: LaggedDesign) -> Baseline:
     one = autoregression.first_order(problem)
-    prediction = in_source_units(binned, problem, one.predicted)
-    return Baseline("AR(1)", prediction, {"order": 1}, coupling=np.diag(one.slopes))
+    predicted = in_source_units(binned, problem, one.predicted)
+    return Baseline("AR(1)", predicted, {"order": 1}, coupling=np.diag(one.slopes))
 
 
 def _ar(binned: Binned, problem: LaggedDesign, alone: Autoregression) -> Baseline:
-    prediction = in_source_units(binned, problem, alone.predicted)
-    return Baseline("AR", prediction, {"order": alone.order}, coupling=np.diag(alone.slopes))
+    predicted = in_source_units(binned, problem, alone.predicted)
+    return Baseline("AR", predicted, {"order": alone.order}, coupling=np.diag(alone.slopes))
 
 
 def _glm(binned: Binned, problem: LaggedDesign) -> Baseline:
@@ -114,11 +139,11 @@ def _glm(binned: Binned, problem: LaggedDesign) -> Baseline:
         train=problem.train,
         val=problem.val,
     )
-    prediction = in_place(binned, problem.rows, choice.rates[problem.rows])
+    predicted = in_place(binned, problem.rows, choice.rates[problem.rows])
     n, num_filters = problem.num_neurons, len(FILTERS[choice.inputs])
     weights = choice.weights.weights[: num_filters * n]  # (num_filters * N, N)
     coupling = weights.reshape(num_filters, n, n).sum(axis=0).T  # (post, pre)
-    return Baseline("Poisson GLM", prediction, choice.chosen("history"), coupling=coupling)
+    return Baseline("Poisson GLM", predicted, choice.chosen("history"), coupling=coupling)
 
 
 def _filtered(

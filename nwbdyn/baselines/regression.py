@@ -87,15 +87,28 @@ class Poisson:
     `precision` is that of a Gaussian prior on the weights, so it does not depend on the number of
     rows. Above the ceiling the loss goes on as a straight line, which keeps it finite and convex.
     A target without any event in training keeps the constant rate of half an event in all.
+
+    Args:
+        offset: (n, M) log rates that the inputs are added to.
     """
 
-    def __init__(self, inputs: np.ndarray, counts: np.ndarray) -> None:
+    def __init__(
+        self,
+        inputs: np.ndarray,
+        counts: np.ndarray,
+        *,
+        offset: np.ndarray | None = None,
+    ) -> None:
         self._inputs = inputs.astype(np.float32, copy=False)
         self._counts = counts.astype(np.float32, copy=False)
+        self._offset = np.float32(0) if offset is None else offset.astype(np.float32)
         n = len(inputs)
         total = counts.sum(axis=0, dtype=np.float64)
         self._silent = total == 0
         self._mean = np.maximum(total, 0.5) / n
+        self._bias = np.log(self._mean)
+        if offset is not None:
+            self._bias = self._bias - np.log(np.exp(offset).mean(axis=0, dtype=np.float64))
         self._ceiling = np.log(2 * np.maximum(counts.max(axis=0), 1).astype(np.float64))
         gram = (self._inputs.T @ self._inputs).astype(np.float64) / n
         spectrum, self._vectors = np.linalg.eigh(gram)
@@ -118,12 +131,13 @@ class Poisson:
 
         def unpack(u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             u = u.reshape(num_inputs + 1, num_targets)
-            bias = np.log(self._mean) + u[-1] * bias_scale
+            bias = self._bias + u[-1] * bias_scale
             return self._vectors @ (scale * u[:-1]), bias
 
         def loss(u: np.ndarray) -> tuple[float, np.ndarray]:
             weights, bias = unpack(u)
             log_rate = self._inputs @ weights.astype(np.float32) + bias.astype(np.float32)
+            log_rate += self._offset
             excess = np.maximum(log_rate - self._ceiling.astype(np.float32), 0)
             rate = np.exp(log_rate - excess)
             value = np.sum(rate * (1 + excess) - self._counts * log_rate, dtype=np.float64) / n
@@ -139,7 +153,7 @@ class Poisson:
         u = np.zeros((num_inputs + 1, num_targets))
         if start is not None:
             u[:-1] = (self._vectors.T @ start.weights) / scale
-            u[-1] = (start.bias - np.log(self._mean)) / bias_scale
+            u[-1] = (start.bias - self._bias) / bias_scale
         found = minimize(
             loss,
             u.ravel(),

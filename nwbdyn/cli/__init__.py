@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
+from nwbdyn.cli import exhausted, terminal
 from nwbdyn.errors import ConfigError, NwbdynError, not_among
+from nwbdyn.printable import printable
 from nwbdyn.version import __version__
 
 
@@ -39,13 +41,22 @@ class Verbs(click.Group):
         """
         try:
             return super().invoke(ctx)
+        except click.ClickException as error:
+            error.message = printable(error.message, lines=True)  # type: ignore[misc]
+            raise
         except NwbdynError as error:
-            click.echo(f"nwbdyn: {error}", err=True)
+            terminal.line(f"nwbdyn: {error}", err=True)
             ctx.exit(2 if isinstance(error, ConfigError) else 1)
         except KeyboardInterrupt:
             again = "the same command starts again"
-            click.echo(f"\nStopped. No file was left half written; {again}.", err=True)
+            terminal.echo(f"\nStopped. No file was left half written; {again}.", err=True)
             ctx.exit(130)
+        except Exception as error:
+            line = exhausted.line(error)
+            if line is None:
+                raise
+            terminal.echo(f"nwbdyn: {line}", err=True)
+            ctx.exit(1)
 
 
 # the order in which people need them
@@ -64,5 +75,6 @@ def main() -> None:
     # Before torch is imported: its threads would spin while they wait for each other, which takes
     # processors from other programs and, where these take them back, slows fits of small models.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    terminal.guard()
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a C locale must not crash a table

@@ -23,7 +23,7 @@ def command(clear: bool) -> None:
     before = disk.usage()
     if clear:
         disk.clear()
-        click.echo(f"Removed {terminal.size(before.size)} from {before.folder}")
+        terminal.echo(f"Removed {terminal.size(before.size)} from {before.folder}")
         return
     rows = [
         ("folder", str(before.folder)),
@@ -32,4 +32,4 @@ def command(clear: bool) -> None:
         ("limit", terminal.size(before.limit)),
     ]
     for name, value in rows:
-        click.echo(f"{name:<16}{value}")
+        terminal.echo(f"{name:<16}{value}")

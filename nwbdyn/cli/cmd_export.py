@@ -52,6 +52,11 @@ Examples:
     is_flag=True,
     help="With --upload: results of embargoed data may go to an open dandiset.",
 )
+@click.option(
+    "--allow-unknown-access",
+    is_flag=True,
+    help="With --upload: likewise where no archive says who may see the data.",
+)
 @options.instance
 @options.quiet
 @click.pass_context
@@ -69,6 +74,7 @@ def command(
     dry_run: bool,
     replace: bool,
     allow_embargoed: bool,
+    allow_unknown_access: bool,
     instance: str | None,
     quiet: bool,
 ) -> None:
@@ -79,10 +85,11 @@ def command(
     with the file that is there.
     """
     if upload is None:
-        for name in ("dry_run", "replace", "allow_embargoed"):
+        for name in ("dry_run", "replace", "allow_embargoed", "allow_unknown_access"):
             if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
                 raise click.UsageError(
-                    "--dry-run, --send, --replace and --allow-embargoed go with --upload dandi:ID."
+                    "--dry-run, --send, --replace, --allow-embargoed and --allow-unknown-access go "
+                    "with --upload dandi:ID."
                 )
     from nwbdyn.results.fit_results import load
     from nwbdyn.workflows.export import default_path, export, is_exported
@@ -96,11 +103,15 @@ def command(
 
         archive.default_asset_path(path)  # raises where the name has no place in an archive
         archive_upload.check_place(
-            upload, fit.source, instance=instance, allow_embargoed=allow_embargoed
+            upload,
+            fit.source,
+            instance=instance,
+            allow_embargoed=allow_embargoed,
+            allow_unknown_access=allow_unknown_access,
         )
     plain = not (overwrite or dense) and precision == FLOATS[0]
     if upload is not None and plain and is_exported(fit, path, given):
-        terminal.echo(f"{path} holds these results already; it is taken as it is.", quiet=quiet)
+        terminal.say(f"{path} holds these results already; it is taken as it is.", quiet=quiet)
     else:
         with terminal.progress_display(quiet=quiet) as report:
             path = export(
@@ -114,7 +125,7 @@ def command(
                 overwrite=overwrite,
                 report=report,
             )
-    click.echo(str(path))
+    terminal.line(path)
     if upload is not None:
         _upload(fit, path, upload, instance=instance, dry_run=dry_run, replace=replace, quiet=quiet)
 
@@ -136,7 +147,7 @@ def _upload(
             parcel = archive_upload.validate_for_upload(path, upload, report=report)
             place = f"{parcel.dandiset}/{parcel.asset_path} ({terminal.size(parcel.size)})"
             if dry_run:
-                click.echo(
+                terminal.echo(
                     f"Would send {place}. The checks found no problem; add --send to send it."
                 )
                 return
@@ -144,17 +155,20 @@ def _upload(
                 parcel, fit.source, instance=instance, replace=replace, report=report
             )
     except KeyboardInterrupt:
-        click.echo(
+        terminal.echo(
             f"\nStopped. {path} stays; run the same command again to go on with it.", err=True
         )
         sys.exit(130)
-    click.echo(f"Sent {receipt.asset.uri}")
+    terminal.echo(f"Sent {receipt.asset.uri}")
     if receipt.relation:
-        click.echo(receipt.relation)
+        terminal.echo(receipt.relation)
     if receipt.rejections:
-        click.echo(
-            f"nwbdyn: The archive's validation rejects it: {'; '.join(receipt.rejections)}. "
+        terminal.echo(
+            f"nwbdyn: The archive's validation rejects it: "
+            f"{'; '.join(one.rstrip('. ') for one in receipt.rejections)}. "
             "Correct this and send it again with --overwrite --replace.",
             err=True,
         )
         sys.exit(1)
+    if receipt.pending:
+        click.echo("The archive's validation is pending: its page of the dandiset shows the end.")

@@ -64,8 +64,8 @@ def command(
         for source in sources:
             fetched = fetch.fetch(source, output, full=full, report=report)
             if fetched.left_out:
-                terminal.echo(_what_was_left_out(fetched), quiet=quiet)
-            click.echo(str(fetched.path))
+                terminal.say(_what_was_left_out(fetched), quiet=quiet)
+            terminal.line(fetched.path)
 
 
 def _what_was_left_out(fetched: "FetchResult") -> str:

@@ -33,7 +33,8 @@ Examples:
 SECTIONS = {  # of the help: heading -> names of options
     "Model": ("model", "config", "settings", "bin_width", "epochs", "seed", "init_from"),
     "Recording": (
-        *("where", "quantity", "plane", "spike_time_unit", "cell_types", "cell_type_column"),
+        *("where", "quantity", "plane", "series", "spike_time_unit", "cell_types"),
+        *("cell_type_column", "time_axis", "frame_rate", "frame_start", "frame_time_unit"),
         *("trials", "covariates", "events", "instance", "take_all"),
     ),
     "How far to trust it": (
@@ -103,7 +104,8 @@ SECTIONS = {  # of the help: heading -> names of options
 @click.option(
     "--trials",
     metavar="NAME",
-    help="Align windows to TABLE[.COLUMN][[BEGIN,END]], e.g. epochs, trials.go_cue_time[-0.5,1].",
+    help="Align windows to TABLE[.COLUMN][[BEGIN,END]], e.g. epochs, trials.go_cue_time[-0.5,1]; "
+    "none ignores trials.",
 )
 @click.option("--covariate", "covariates", multiple=True, metavar="NAME", help="Behaviour input.")
 @click.option(
@@ -219,7 +221,7 @@ def command(
     if not quiet and not resume:
         scale.print_cost_estimate(sessions, request, opened)
     try:
-        with terminal.progress_display(quiet=quiet) as report:
+        with terminal.warnings_on_stderr(), terminal.progress_display(quiet=quiet) as report:
             if joint:
                 _fit_jointly(sessions, request, opened, neuron_id, engine, report)
             elif several:
@@ -239,7 +241,7 @@ def command(
         if not run.exists():
             raise
         again = _command_line(resume=True)
-        click.echo(f"\nStopped. What was done is in {run}; go on with:\n  {again}", err=True)
+        terminal.echo(f"\nStopped. What was done is in {run}; go on with:\n  {again}", err=True)
         sys.exit(130)
     if not speaks:
         return
@@ -250,20 +252,20 @@ def command(
             name: run_directory.read_json(run / name, run_directory.METRICS)
             for name in run_directory.sessions_in(run)
         }
-        terminal.echo(scoreboard.of_joint(table, model, swept=swept, each=each), quiet=quiet)
-        click.echo(str(run))
+        terminal.say(scoreboard.of_joint(table, model, swept=swept, each=each), quiet=quiet)
+        terminal.line(run)
         return
     if several:
-        terminal.echo(scoreboard.of_outcomes(outcomes), quiet=quiet)
-        click.echo(str(run))
+        terminal.say(scoreboard.of_outcomes(outcomes), quiet=quiet)
+        terminal.line(run)
         statuses = {outcome.status for outcome in outcomes}
         if batch.FITTED not in statuses:
             sys.exit(1)
         if batch.FAILED in statuses:
             sys.exit(EXIT_SOME_FAILED)
         return
-    terminal.echo(scoreboard.of_fit(load(run)), quiet=quiet)
-    click.echo(str(run))
+    terminal.say(scoreboard.of_fit(load(run)), quiet=quiet)
+    terminal.line(run)
 
 
 def _check_joint(choices: dict[str, Any]) -> None:

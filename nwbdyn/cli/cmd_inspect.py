@@ -10,13 +10,19 @@ import click
 
 from nwbdyn.cli import options, terminal
 from nwbdyn.errors import ConfigError, DataError, NoActivityError, NwbdynError
+from nwbdyn.printable import printable
 
 if TYPE_CHECKING:
-    from nwbdyn.recording import Recording
+    from collections.abc import Sequence
+
+    from nwbdyn.recording import Note, Recording
 
 _INDENT = 12  # columns of the names on the left
 _SHOWN = 6  # rows of a list before "and N more"
 FEWEST_NEURONS = 2  # with activity; fewer have nobody to be coupled to
+SHORT = 3_000  # bins; a longer recording has windows enough for every model's defaults
+LARGE = 10_000_000  # bins times neurons; a smaller recording fits on any machine
+SPIKE_BIN = 0.020  # seconds, the widest that a model takes by itself
 EXIT_SOME_FAILED = 3  # as of `fit`: some files could be read, and some not
 
 
@@ -75,7 +81,10 @@ def command(
                     if model is not None:
                         summary["cost"] = _cost(recording, model, chosen)
                     able = _model(summary)
-                    summary["fit"] = able and _fit_command(summary, able, settings)
+                    if able is not None:
+                        summary["refused"] = _refusal(recording, summary, able)
+                        able = None if summary["refused"] else able
+                    summary["fit"] = able and _fit_command(summary, able, settings, instance)
             except NwbdynError as error:
                 if len(sources) == 1 or isinstance(error, ConfigError):
                     raise
@@ -85,11 +94,11 @@ def command(
             summaries.append(summary)
             fitted_with.append(able)
     if as_json:
-        click.echo(json.dumps(summaries[0] if len(summaries) == 1 else summaries, indent=2))
+        terminal.echo(json.dumps(summaries[0] if len(summaries) == 1 else summaries, indent=2))
     else:
         pages = [page(summary) for summary in summaries]
         pages += [overview.table(summaries, fitted_with)] if len(sources) > 1 else []
-        click.echo("\n\n".join(pages))
+        terminal.echo("\n\n".join(pages))
     if not any("neurons" in summary for summary in summaries):
         sys.exit(1)
     if any("error" in summary for summary in summaries):
@@ -99,9 +108,14 @@ def command(
 def page(summary: dict[str, Any]) -> str:
     """The page for one recording, at most 80 columns wide."""
     source = summary["source"]
-    lines = [str(source["uri"]), "=" * min(len(str(source["uri"])), terminal.WIDTH)]
+    title = printable(str(source["uri"]))
+    lines = [title, "=" * min(len(title), terminal.WIDTH)]
     if reason := summary.get("error") or summary.get("skipped"):
         return "\n".join([*lines, *textwrap.wrap(reason, terminal.WIDTH, break_on_hyphens=False)])
+    from nwbdyn.recording import Note
+
+    notes = [Note(**note) for note in summary["notes"]]
+    lines += terminal.attention(notes)
     neurons, activity = summary["neurons"], summary["activity"]
     lines += _field("session", _session(summary))
     lines += _field("subject", _subject(summary["subject"]))
@@ -118,11 +132,11 @@ def page(summary: dict[str, Any]) -> str:
         lines += _field("a fit takes", _cost_in_words(summary["cost"]))
     elif summary["fit"] is not None:
         lines += _field("a fit takes", "--model NAME tells memory and time, from a trial here")
-    lines += _notes(summary["notes"])
+    lines += _notes([note for note in notes if not note.important])
     if summary["fit"] is None:
         lines += ["", *textwrap.wrap(_why_no_fit(summary), terminal.WIDTH)]
     else:
-        lines += ["", "Fit it:", f"  {summary['fit']}"]
+        lines += ["", "Fit it:", f"  {printable(summary['fit'])}"]
     return "\n".join(lines)
 
 
@@ -290,14 +304,12 @@ def _behaviour(covariates: list[dict[str, Any]]) -> str:
     return ", ".join(shown)
 
 
-def _notes(notes: list[dict[str, str]]) -> list[str]:
+def _notes(notes: "Sequence[Note]") -> list[str]:
     if not notes:
         return ["", "Nothing was skipped."]
     lines = ["", "Skipped or odd:"]
     for note in notes[: 2 * _SHOWN]:
-        text = f"{note['where']}: {note['reason']} [{note['code']}]"
-        wrap = {"initial_indent": "  ", "subsequent_indent": "    ", "break_on_hyphens": False}
-        lines += textwrap.wrap(text, terminal.WIDTH, **wrap)  # type: ignore[arg-type]
+        lines += terminal.note_lines(note)
     if len(notes) > 2 * _SHOWN:
         lines.append(f"  and {len(notes) - 2 * _SHOWN} more; --json lists all")
     return lines
@@ -309,17 +321,28 @@ def _num_usable(summary: dict[str, Any]) -> int:
 
 
 def _why_no_fit(summary: dict[str, Any]) -> str:
+    if refused := _refused(summary):
+        return f"A fit of all this is refused: see {' and '.join(refused)} above."
+    if summary.get("refused"):
+        return f"Nothing to fit: {summary['refused']}"
     return (
         f"Nothing to fit: a coupling needs two neurons with activity, and there "
         f"{'is 1' if _num_usable(summary) == 1 else 'are 0'}."
     )
 
 
+def _refused(summary: dict[str, Any]) -> list[str]:
+    """Codes of the notes after which no fit is possible."""
+    from nwbdyn.data.contradictions import REFUSED
+
+    return [note["code"] for note in summary["notes"] if note["code"] in REFUSED]
+
+
 def _model(summary: dict[str, Any]) -> str | None:
     """A model which takes such a recording: the one that was asked about, where that can be."""
     from nwbdyn.data.splits import FEWEST_HELD_OUT
 
-    if _num_usable(summary) < FEWEST_NEURONS:
+    if _num_usable(summary) < FEWEST_NEURONS or _refused(summary):
         return None
     if _can_be_fitted_as_asked(summary):
         return str(summary["cost"]["model"])
@@ -328,11 +351,28 @@ def _model(summary: dict[str, Any]) -> str | None:
     return "stndt" if co_smoothing and enough else "netformer"
 
 
+def _refusal(recording: "Recording", summary: dict[str, Any], model: str) -> str | None:
+    """Why a fit of this model would be refused; None where it would not.
+
+    A recording that is neither short nor large is not looked at: torch takes seconds to import.
+    """
+    clock = summary["clock"]
+    rate = clock["median_rate"] if summary["activity"]["quantity"] != "counts" else None
+    num_bins = (clock["duration"] or 0) * (rate or 1 / SPIKE_BIN)
+    if num_bins >= SHORT and num_bins * summary["neurons"]["count"] < LARGE:
+        return None
+    from nwbdyn.fitting import cost
+
+    return cost.refusal(recording, model)
+
+
 def _can_be_fitted_as_asked(summary: dict[str, Any]) -> bool:
     return "cost" in summary and "impossible" not in summary["cost"]
 
 
-def _fit_command(summary: dict[str, Any], model: str, settings: tuple[str, ...]) -> str:
+def _fit_command(
+    summary: dict[str, Any], model: str, settings: tuple[str, ...], instance: str | None
+) -> str:
     """The command that fits; `settings` belong to the model that was asked about."""
     if not _can_be_fitted_as_asked(summary):
         settings = ()
@@ -340,5 +380,7 @@ def _fit_command(summary: dict[str, Any], model: str, settings: tuple[str, ...])
     words += [word for setting in settings for word in ("--set", setting)]
     for name, value in summary["chosen"].items():
         if not name.endswith("_digest"):
-            words += [f"--{name.replace('_', '-')}", value]
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    if instance is not None:
+        words += ["--instance", instance]
     return shlex.join(words)

@@ -68,13 +68,14 @@ def command(
         table = None if states is None else _states(fit, states, report)
         columns = None if by is None else [name.strip() for name in by.split(",")]
         page.write(fit, path, states=table, by=columns, overwrite=overwrite, report=report)
-    click.echo(str(path))
+    terminal.line(path)
 
 
 def _states(fit: "Fit", asked: str, report: Report) -> "pd.DataFrame":
     from nwbdyn import opening
     from nwbdyn.statistics import states
+    from nwbdyn.workflows import locate_source
 
-    source = fit.source
-    with opening.open(source.uri, instance=source.instance, report=report) as recording:
+    address = locate_source.address_of(fit)
+    with opening.open(address, instance=fit.source.instance, report=report) as recording:
         return states.of_recording(recording, asked)

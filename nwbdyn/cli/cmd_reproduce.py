@@ -55,7 +55,7 @@ def command(
         outcome = reproduce(
             file, run, source=source, instance=instance, folder=folder, report=report
         )
-    click.echo("\n".join(_lines(outcome)))
+    terminal.echo("\n".join(_lines(outcome)))
     context.exit(0 if outcome.reproduced else 1)
 
 

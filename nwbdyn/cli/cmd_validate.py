@@ -69,8 +69,8 @@ def command(
             seed=seed,
             report=report,
         )
-    click.echo(_table(found))
-    terminal.echo(_sentences(found, shuffles), quiet=quiet)
+    terminal.echo(_table(found))
+    terminal.say(_sentences(found, shuffles), quiet=quiet)
 
 
 def _table(found: "Validation") -> str:

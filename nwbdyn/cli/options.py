@@ -84,6 +84,24 @@ _OPENING = (  # what to take from a file; named as in `nwbdyn.open`
         metavar="UNIT",
         help="Of spike times that are not seconds: ms, or the sampling rate in Hz.",
     ),
+    click.option("--series", metavar="NAME", help="The series of ROI traces, by name or path."),
+    click.option(
+        "--time-axis",
+        type=click.Choice(["0", "1"]),
+        callback=lambda context, parameter, value: None if value is None else int(value),
+        help="Axis of stored traces that is time, where nothing tells.",
+    ),
+    click.option(
+        "--frame-rate", type=float, metavar="HZ", help="In place of the stated frame times."
+    ),
+    click.option(
+        "--frame-start", type=float, metavar="S", help="Time of the first frame, likewise."
+    ),
+    click.option(
+        "--frame-time-unit",
+        type=click.Choice(["s", "ms", "us"]),
+        help="Of frame times that are not seconds.",
+    ),
     click.option("--where", metavar="CONDITION", help="Keep neurons: \"quality == 'good'\"."),
     click.option(
         "--cell-types",
@@ -103,7 +121,10 @@ def opening(command: Callable[..., object]) -> Callable[..., object]:
 
 def split_opening(given: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The options of `opening` as arguments of `nwbdyn.open`, and all others."""
-    names = ("quantity", "plane", "spike_time_unit", "where", "cell_types", "cell_type_column")
+    names = (
+        *("quantity", "plane", "series", "time_axis", "frame_rate", "frame_start"),
+        *("frame_time_unit", "spike_time_unit", "where", "cell_types", "cell_type_column"),
+    )
     return {name: given[name] for name in names}, {
         name: value for name, value in given.items() if name not in names
     }

@@ -18,9 +18,9 @@ LIMIT_BYTES = 5e9
 def print_plan(sources: Sequence["Source"], *, quiet: bool = False) -> None:
     """One row per file and a total."""
     rows = [(source.asset_path or source.uri, terminal.size(source.size)) for source in sources]
-    terminal.echo(terminal.table(("file", "size"), rows), quiet=quiet)
+    terminal.say(terminal.table(("file", "size"), rows), quiet=quiet)
     plural = "" if len(sources) == 1 else "s"
-    terminal.echo(f"{len(sources)} file{plural}, {terminal.size(_total(sources))}", quiet=quiet)
+    terminal.say(f"{len(sources)} file{plural}, {terminal.size(_total(sources))}", quiet=quiet)
 
 
 def ask_above_limit(sources: Sequence["Source"], *, take_all: bool) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nwbdyn.cli import terminal
 from nwbdyn.errors import NwbdynError
 
 if TYPE_CHECKING:
@@ -154,4 +155,4 @@ def print_cost_estimate(
         refits=0 if null is None else edge_tests.count(null, states=bool(request.tests.states)),
     )
     for line in lines:
-        click.echo(line, err=True)
+        terminal.echo(line, err=True)

@@ -7,19 +7,23 @@ from typing import Any
 
 from nwbdyn.cli import terminal
 from nwbdyn.evaluation import verdict
+from nwbdyn.printable import printable
 from nwbdyn.results.fit_results import Fit
 from nwbdyn.workflows.batch import FITTED, SessionResult
 
 _MOST_CANDIDATES = 20  # of a sweep, on a terminal
 _MOST_SESSIONS = 20  # of a joint fit, whose edges are told on a terminal
 _FEWEST_FLIPPED = 6  # recordings; with five p is at least 2 / 2**5 = .0625
+_MOST_NOTES = 6  # of several recordings, on a terminal
+_MOST_HORIZONS = 2  # of them; the others are in metrics.json and in the report
 _MOST_SECONDARY = 4  # columns beside the primary metric that fit on a terminal
 
 
 def of_fit(fit: Fit) -> str:
     """The primary metric on validation and test with its interval, other metrics on test.
 
-    The model stands first, then its baselines; a baseline without a score leaves the cell empty.
+    Above them are the notes that change what the numbers mean. The model stands first, then its
+    baselines; a baseline without a score leaves the cell empty.
     """
     metrics: dict[str, Any] = fit.metrics
     metric, split = metrics["primary"]["metric"], metrics["primary"]["split"]
@@ -42,7 +46,8 @@ def of_fit(fit: Fit) -> str:
     sentences += verdict.of_training(fit.history, fit.config)
     wrapped = [textwrap.fill(sentence, terminal.WIDTH) for sentence in sentences]
     table = terminal.table(header, rows)
-    lines = [*of_sweep(fit), table, "", *wrapped, *of_benchmark(metrics, fit.model)]
+    lines = [*terminal.attention(fit.notes), *of_sweep(fit), table, "", *wrapped]
+    lines += of_benchmark(metrics, fit.model)
     return "\n".join(lines)
 
 
@@ -191,7 +196,15 @@ def of_benchmark(metrics: dict[str, Any], model: str) -> list[str]:
 
 
 def of_outcomes(outcomes: Sequence[SessionResult]) -> str:
-    """One row per session, then the reasons of those that were not fitted."""
+    """What changes the numbers, one row per session, and why some were not fitted."""
+    noted = [(one.uri.rsplit("/", 1)[-1], text) for one in outcomes for text in one.important]
+    lines = ["Attention:"] if noted else []
+    for name, text in noted[:_MOST_NOTES]:
+        wrap = {"initial_indent": "  ", "subsequent_indent": "    ", "break_on_hyphens": False}
+        lines += textwrap.wrap(f"{name}: {text}", terminal.WIDTH, **wrap)  # type: ignore[arg-type]
+    if len(noted) > _MOST_NOTES:
+        lines.append(f"  and {len(noted) - _MOST_NOTES} more in summary.json")
+    lines += [""] if lines else []
     rows = [
         [
             outcome.uri.rsplit("/", 1)[-1],
@@ -204,9 +217,9 @@ def of_outcomes(outcomes: Sequence[SessionResult]) -> str:
         for outcome in outcomes
     ]
     header = ("session", "status", "metric", "model", "best baseline", "its score")
-    lines = [terminal.table(header, rows)]
+    lines.append(terminal.table(header, rows))
     lines += [
-        f"{outcome.status}: {outcome.uri}: {outcome.reason}"
+        printable(f"{outcome.status}: {outcome.uri}: {outcome.reason}")
         for outcome in outcomes
         if outcome.status != FITTED
     ]
@@ -215,7 +228,7 @@ def of_outcomes(outcomes: Sequence[SessionResult]) -> str:
 
 def _secondary(scores: dict[str, float | None], primary: str) -> list[str]:
     """The primary metric at other horizons first, then other kinds of score; errors last."""
-    horizons = [name for name in scores if name.startswith(f"{primary}@")]
+    horizons = [name for name in scores if name.startswith(f"{primary}@")][:_MOST_HORIZONS]
     kinds = [name for name in scores if name not in (primary, "mse") and "@" not in name]
     return (horizons + kinds)[:_MOST_SECONDARY]
 

@@ -1,25 +1,81 @@
-"""Terminal output: progress on stderr, tables on stdout."""
+"""Terminal output: progress on stderr, tables on stdout.
+
+Every text for a terminal is printed here, with control characters in names escaped.
+"""
 
 import json
+import logging
 import math
 import sys
+import textwrap
 import time
+import traceback
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from nwbdyn.printable import printable
 from nwbdyn.progress import Progress, Report, silent
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from nwbdyn.recording import Note
+
 WIDTH = 80  # columns; tables fit an ordinary terminal and a log file alike
 LOG_FORMAT = "nwbdyn.log_format"  # where the choice of `--log-format` lies in click's context
 SECONDS_BETWEEN = 1.0  # lines of one stage in a log, but for its end
 _BYTES = ("B", "KB", "MB", "GB", "TB")
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """Lines on stdout, or on stderr; control characters other than their ends are written out."""
+    click.echo(printable(text, lines=True), err=err)
+
+
+def line(text: object, *, err: bool = False) -> None:
+    """One line, whatever is in the text."""
+    click.echo(printable(str(text)), err=err)
+
+
+def say(text: str = "", *, quiet: bool = False) -> None:
+    """Lines on stdout, unless the person asked for quiet."""
+    if not quiet:
+        echo(text)
+
+
+class _Log(logging.Handler):
+    """What shows the messages of logs that nobody has configured."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            echo(self.format(record), err=True)
+        except Exception:  # as every handler does
+            self.handleError(record)
+
+
+def guard() -> None:
+    """Write out control characters in logs, warnings and tracebacks of this process, too."""
+    if isinstance(logging.lastResort, _Log):
+        return
+    logging.lastResort = _Log(logging.WARNING)
+    shown = warnings.formatwarning
+
+    def one_warning(*what: Any, **more: Any) -> str:
+        return printable(shown(*what, **more), lines=True)
+
+    def one_traceback(
+        kind: type[BaseException], error: BaseException, frames: TracebackType | None
+    ) -> None:
+        echo("".join(traceback.format_exception(kind, error, frames)).rstrip("\n"), err=True)
+
+    warnings.formatwarning = one_warning
+    sys.excepthook = one_traceback
 
 
 def size(num_bytes: float | None) -> str:
@@ -51,7 +107,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, wide: int = 0
 
     The first column is aligned left, columns of numbers right.
     """
-    cells = [list(header), *(list(row) for row in rows)]
+    cells = [[printable(text) for text in row] for row in (header, *rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     spare = WIDTH - sum(widths) - 2 * (len(widths) - 1)
     if spare < 0:
@@ -115,7 +171,7 @@ class JsonLines:
             return
         self._told[progress.stage] = now
         line = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "time": _now(),
             "stage": progress.stage,
             "done": progress.done,
             "total": progress.total,
@@ -124,6 +180,10 @@ class JsonLines:
         }
         known = {key: None if _no_number(value) else value for key, value in line.items()}
         click.echo(json.dumps(known), err=True)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _no_number(value: object) -> bool:
@@ -138,10 +198,10 @@ def bars(console: "Console") -> Iterator[Report]:
 
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=8),
-        TextColumn("{task.fields[amount]}"),
-        TextColumn("[dim]{task.fields[detail]}"),
+        TextColumn("{task.fields[amount]}", markup=False),
+        TextColumn("{task.fields[detail]}", style="dim", markup=False),
     )
     with Bars(*columns, console=console, transient=True) as drawn:
         tasks: dict[str, object] = {}
@@ -149,7 +209,7 @@ def bars(console: "Console") -> Iterator[Report]:
         def report(progress: Progress) -> None:
             task = tasks.get(progress.stage)
             if task is None:
-                task = drawn.add_task(progress.stage, amount="", detail="")
+                task = drawn.add_task(printable(progress.stage), amount="", detail="")
                 tasks[progress.stage] = task
             drawn.update(
                 task,  # type: ignore[arg-type]
@@ -177,10 +237,52 @@ def _message(name: str, value: float | str) -> str:
     if name == "seconds left" and isinstance(value, float):
         return f"{duration(value)} left"
     name = {"validation": "val"}.get(name, name)
-    return f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+    return printable(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}")
 
 
-def echo(text: str = "", *, quiet: bool = False) -> None:
-    """Print a line on stdout, unless the output is quiet."""
-    if not quiet:
-        click.echo(text)
+def attention(notes: "Iterable[Note]") -> list[str]:
+    """The notes that change what the numbers mean, under a heading; no line where there is none."""
+    important = [note for note in notes if note.important]
+    lines = ["Attention:"] if important else []
+    for one in important:
+        lines += note_lines(one)
+    return [*lines, ""] if lines else []
+
+
+def note_lines(note: "Note") -> list[str]:
+    """A note, indented and wrapped."""
+    return textwrap.wrap(
+        printable(str(note)),
+        WIDTH,
+        initial_indent="  ",
+        subsequent_indent="    ",
+        break_on_hyphens=False,
+    )
+
+
+class _Warnings(logging.Handler):
+    """Warnings of the library on stderr, wrapped; as JSON lines where progress is JSON, too."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        super().__init__(logging.WARNING)
+        self._as_json = as_json
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = printable(record.getMessage())
+        if self._as_json:
+            echo(json.dumps({"time": _now(), "warning": text}), err=True)
+        else:
+            echo(textwrap.fill(text, WIDTH, break_on_hyphens=False), err=True)
+
+
+@contextmanager
+def warnings_on_stderr() -> Iterator[None]:
+    """Show what the library logs as a warning while a verb works, with --quiet, too."""
+    context = click.get_current_context(silent=True)
+    as_json = context is not None and context.meta.get(LOG_FORMAT) == "jsonl"
+    log, handler = logging.getLogger("nwbdyn"), _Warnings(as_json=as_json)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)

@@ -5,17 +5,19 @@ unless a bin width is given. Whatever is put on the clock of the bins uses only 
 the bin's end.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from nwbdyn.data import large
+from nwbdyn.data import contradictions, large, limits, observation, spike_trains, trial_clock
 from nwbdyn.data.clock import (
+    GAP_FACTOR,
     Clock,
     covered,
     frames,
+    gaps,
     grid,
     grid_ceil,
     grid_index,
@@ -23,11 +25,14 @@ from nwbdyn.data.clock import (
     observed,
 )
 from nwbdyn.data.covariates import resample
+from nwbdyn.data.spike_trains import Trains, by_unit, digits
 from nwbdyn.errors import ConfigError, DataError
 from nwbdyn.recording import COUNTS, Neurons, Note, Recording, SpikeTimes, Traces
 
 SPIKE_BIN_WIDTH = 0.020  # seconds, where neither the caller nor a known layout says otherwise
-GAP_FACTOR = 1.5  # a frame interval longer than this many medians is a gap
+EVEN = 0.99  # share of the frame interval that a bin takes at least: jitter is no upsampling
+FEWEST_BINS = 3  # in which all units were observed; one each to train, validate and test
+COPIES = 3  # of the activity that binning maps at a time, at most
 SILENT_FACTOR = 1000  # a silence of all units longer than this many median ones is worth a note
 
 
@@ -80,23 +85,27 @@ def bin_recording(
     """Put a recording's activity and the named covariates on one clock.
 
     Spikes: counts in bins of `bin_width` (20 ms by default). A bin is valid when its first
-    millisecond lies in the observed intervals, and spikes outside them are not counted; without
-    intervals, bins reach from the first spike to the last.
+    millisecond lies in the observed intervals of all units, and spikes outside them are not
+    counted; without intervals, bins reach from the first spike to the last. Markers such as -1 and
+    a few stray times are no spikes.
 
     Traces: native frames by default. With a `bin_width`, the mean of the frames inside each bin; a
     bin without a frame holds the last one, if it is recent (1.5 frame intervals), else is invalid.
     Frames with a NaN among the neurons kept are invalid. An interval between frames of more than
-    1.5 medians starts a new segment.
+    1.5 of those around it starts a new segment.
 
     Neurons that are silent, constant, all NaN, or NaN in more than half of the frames are dropped,
     each with a note. Bins in the file's `invalid_times` are invalid.
+
+    Trials that cannot be on the recording's clock are left out, with a note.
 
     Covariates: the last finite sample before the bin's end (native frames: at or before the frame),
     NaN when it is older than 1.5 sample intervals and than a bin.
 
     Raises:
         ConfigError: a bin width that is not a positive number.
-        DataError: no such covariate, or nothing usable left.
+        DataError: no such covariate, nothing usable left, or bins shorter than a frame interval;
+            units that were never observed together; spike times that count from each trial.
     """
     if bin_width is not None and not (np.isfinite(bin_width) and bin_width > 0):
         raise ConfigError(
@@ -124,6 +133,8 @@ def bin_recording(
             f"No bin of {where} is usable: all are outside the observed intervals, "
             "in invalid_times, or NaN."
         )
+    trials = _in_time_order(recording.trials, notes)
+    trials = _on_this_clock(recording, trials, binned.clock, valid, notes)
     columns, names = resample(recording, covariates, binned.clock, valid, notes)
     breaks = binned.gaps | np.diff(valid, prepend=valid[:1])
     return Binned(
@@ -137,7 +148,7 @@ def bin_recording(
         quantity=quantity,
         covariates=columns,
         covariate_names=names,
-        trials=_in_time_order(recording.trials, notes),
+        trials=trials,
         notes=tuple(notes),
     )
 
@@ -155,83 +166,85 @@ def inside_trials(binned: Binned) -> Binned:
 
 
 def _bin_spikes(recording: Recording, spikes: SpikeTimes, bin_width: float) -> _Activity:
-    index = np.asarray(spikes.index, dtype=np.int64)
-    first, num_bins = _extent(spikes, bin_width, recording.source.name)
+    together = observation.refusal(spikes, recording.neurons)
+    if together is not None:
+        raise DataError(f"{recording.source.name}: {together}.")
+    found = spike_trains.examine(spikes, recording.neurons, around=contradictions.around(recording))
+    known = {note.code for note in recording.notes}
+    notes = [note for note in found.notes if note.code not in known]
+    first, num_bins = _extent(spikes, found, bin_width, recording)
     _check_memory(recording, num_bins, bin_width)
     clock = grid(first, num_bins, bin_width)
     valid = observed(clock.begin, spikes.intervals)
+    if valid.sum() < FEWEST_BINS:
+        shortest = FEWEST_BINS * bin_width
+        together = observation.refusal(spikes, recording.neurons, shortest=shortest)
+        if together is not None:
+            raise DataError(f"{recording.source.name}: {together}.")
     values = large.memmap_zeros((num_bins, len(recording.neurons)))
     kept = np.zeros(len(recording.neurons), dtype=bool)
-    notes: list[Note] = []
-    num_counted = 0
+    num_left_out = 0
     for unit, times in enumerate(by_unit(spikes)):
-        of_unit = times[np.isfinite(times)]
-        of_unit = of_unit[observed(of_unit, spikes.intervals)]
-        bins, counts = np.unique(grid_index(of_unit, bin_width) - first, return_counts=True)
+        of_unit = found.spikes_in(times)
+        inside = of_unit[observed(of_unit, spikes.intervals)]
+        num_left_out += int((~np.isfinite(times)).sum()) + len(of_unit) - len(inside)
+        bins, counts = np.unique(grid_index(inside, bin_width) - first, return_counts=True)
         values[bins, unit] = counts
-        num_counted += int(counts.sum())
         kept[unit] = valid[bins].any()
         if not kept[unit]:
             where = f"unit {recording.neurons.ids[unit]}"
             notes.append(Note("empty-unit", where, "no spike while the units were observed"))
-    num_spikes = int(index[-1]) if len(index) else 0
-    if num_counted < num_spikes:
-        reason = f"{num_spikes - num_counted} spike times are not finite or outside obs_intervals"
+    if num_left_out:
+        reason = f"{num_left_out} spike times are not finite or outside obs_intervals"
         notes.append(Note("uncounted-spikes", "spike_times", reason))
+    if not kept.any():
+        together = observation.refusal(spikes, recording.neurons, shortest=np.inf)
+        if together is not None:
+            raise DataError(f"{recording.source.name}: {together}.")
     notes.extend(_silent_stretches(values, valid, clock))
     return _Activity(clock, values, valid, np.zeros(num_bins, dtype=bool), kept, notes)
 
 
-def by_unit(spikes: SpikeTimes, *, together: int | None = None) -> Iterator[np.ndarray]:
-    """(n,) float64 spike times of one unit after the other, read for several units at once.
+def _extent(
+    spikes: SpikeTimes, found: Trains, bin_width: float, recording: Recording
+) -> tuple[int, int]:
+    """First bin of the grid and number of bins: the observed intervals, else the spikes.
 
-    Args:
-        spikes: of all units.
-        together: bytes read at once.
+    Raises:
+        DataError: no spikes, or spike times that count from each trial.
     """
-    ends = np.concatenate([[0], np.asarray(spikes.index, dtype=np.int64)])
-    first, num_units = 0, len(ends) - 1
-    most = (together or large.READ) // np.dtype(np.float64).itemsize
-    while first < num_units:
-        after = int(np.searchsorted(ends, ends[first] + most, side="right")) - 1
-        after = min(max(after, first + 1), num_units)
-        times = np.asarray(spikes.times[int(ends[first]) : int(ends[after])], dtype=np.float64)
-        yield from np.split(times, ends[first + 1 : after] - ends[first])
-        first = after
-
-
-def _extent(spikes: SpikeTimes, bin_width: float, where: str) -> tuple[int, int]:
-    """First bin of the grid and number of bins: the observed intervals, else the spikes."""
+    if found.extent is not None:
+        relative = trial_clock.relative(recording.trials, *found.extent)
+        if relative is not None:
+            raise DataError(f"{recording.source.name}: {relative}.")
     intervals = spikes.intervals
     if intervals is not None and len(intervals):
         first = int(grid_index(intervals[:, 0].min(), bin_width))
         last = int(grid_ceil(intervals[:, 1].max(), bin_width))
         return first, max(last - first, 1)
-    ends = [
-        (finite.min(), finite.max())
-        for times in by_unit(spikes)
-        if len(finite := times[np.isfinite(times)])
-    ]
-    if not ends:
+    if found.extent is None:
         raise DataError(
-            f"The units of {where} have no spikes at all; two units with spikes are needed. "
-            "Choose another file."
+            f"The units of {recording.source.name} have no spikes at all; two units with spikes "
+            "are needed. Choose another file."
         )
-    extent = np.array([min(begin for begin, _ in ends), max(end for _, end in ends)])
-    first, last = grid_index(extent, bin_width).tolist()
+    first, last = grid_index(np.array(found.extent), bin_width).tolist()
     return first, last - first + 1
 
 
 def _check_memory(recording: Recording, num_bins: int, bin_width: float) -> None:
     """Refuse a grid that neither memory nor disk holds: too fine, or stretched by a stray time."""
     needed = num_bins * len(recording.neurons) * np.dtype(np.float32).itemsize
-    installed = large.physical_memory()
-    if installed is not None and needed > installed and needed > large.free_disk():
-        raise DataError(
-            f"{recording.source.name} spans {num_bins * bin_width:,.0f} s: in bins of "
-            f"{bin_width:g} s, {len(recording.neurons)} neurons take {needed / 1e9:,.0f} GB, more "
-            "than this machine has. Pass a larger --bin-width, or correct times that lie far off."
-        )
+    limit, left = limits.memory(), limits.addresses_left()
+    if left is not None and COPIES * needed > left.size:
+        limit = left  # holds for arrays on disk, too
+    elif limit is None or needed <= limit.size or needed <= large.free_disk():
+        return
+    raise DataError(
+        f"{recording.source.name} spans {digits(num_bins * bin_width)} s: in bins of "
+        f"{bin_width:g} s, {len(recording.neurons)} neurons take {needed / 1e9:.3g} GB, and "
+        f"{limit.source} {limit.size / 1e9:.3g} GB. Pass a larger --bin-width, choose fewer "
+        "neurons with --where, or correct times that lie far off."
+    )
 
 
 def _silent_stretches(values: np.ndarray, valid: np.ndarray, clock: Clock) -> list[Note]:
@@ -263,6 +276,12 @@ def _bin_traces(recording: Recording, traces: Traces, bin_width: float | None) -
     if len(times) < 2:
         raise DataError(f"The traces of {recording.source.name} have {len(times)} usable frames.")
     clock = frames(times)
+    if bin_width is not None and bin_width < EVEN * clock.bin_width:
+        raise DataError(
+            f"Bins of {bin_width:g} s are shorter than the frame interval of "
+            f"{recording.source.name}, {clock.bin_width:.4g} s, and would repeat frames. Pass "
+            f"--bin-width {clock.bin_width:.4g} or more, or leave it out to keep frames."
+        )
     values = _frames(traces, ordered)
     kept = _usable_rois(recording.neurons, values, notes)
     whole = np.concatenate(
@@ -271,8 +290,7 @@ def _bin_traces(recording: Recording, traces: Traces, bin_width: float | None) -
     if bin_width is not None:
         _check_memory(recording, int((times[-1] - times[0]) / bin_width) + 1, bin_width)
         return _rebin(values, clock, whole, bin_width, kept, notes)
-    gaps = np.diff(times, prepend=times[0]) > GAP_FACTOR * clock.bin_width
-    return _Activity(clock, values, whole, gaps, kept, notes)
+    return _Activity(clock, values, whole, gaps(times), kept, notes)
 
 
 def _frames(traces: Traces, ordered: np.ndarray) -> np.ndarray:
@@ -366,3 +384,20 @@ def _in_time_order(trials: pd.DataFrame | None, notes: list[Note]) -> pd.DataFra
         reason = f"{len(trials) - len(timed)} trials have no start time"
         notes.append(Note("untimed-trials", "trials", reason))
     return timed.sort_values("start_time", kind="stable").reset_index(drop=True)
+
+
+def _on_this_clock(
+    recording: Recording,
+    trials: pd.DataFrame | None,
+    clock: Clock,
+    valid: np.ndarray,
+    notes: list[Note],
+) -> pd.DataFrame | None:
+    """The trials, or None with a note where they cannot divide the recording."""
+    if trials is None:
+        return None
+    first, last = clock.begin[valid.argmax()], clock.until[-1 - valid[::-1].argmax()]
+    known = {note.code for note in recording.notes}
+    odd = trial_clock.notes(trials, float(first), float(last))
+    notes.extend(note for note in odd if note.code not in known)
+    return None if any(note.code == trial_clock.UNUSABLE for note in odd) else trials

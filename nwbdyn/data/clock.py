@@ -10,7 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+GAP_FACTOR = 1.5  # a frame interval longer than this many of those around it is a gap
+AROUND = 21  # frame intervals that say what is usual
+ALTERNATING = 0.2  # share by which mean and median interval differ where intervals alternate
+PIECE = 1 << 16  # frames looked at together
 INSTANT = 1e-9  # seconds, finer than any clock in these files
+FARTHEST = 1e12  # seconds from 0; a time beyond is damage, and is put there to stay an integer
 
 
 @dataclass(frozen=True)
@@ -34,17 +39,51 @@ def grid(first: int, num_bins: int, bin_width: float) -> Clock:
 
 def frames(times: np.ndarray) -> Clock:
     """Native frames; a sample at the frame's own time is not the future."""
-    return Clock(times, times + INSTANT, times, float(np.median(np.diff(times))))
+    return Clock(times, times + INSTANT, times, frame_interval(times))
+
+
+def frame_interval(times: np.ndarray) -> float:
+    """Seconds from frame to frame: the median, or the mean where intervals alternate; no gaps."""
+    steps = np.diff(times)
+    middle = float(np.median(steps))
+    usual = float(steps[~gaps(times)[1:]].mean())
+    return middle if abs(usual / middle - 1) < ALTERNATING else usual
+
+
+def gaps(times: np.ndarray) -> np.ndarray:
+    """(num_frames,) bool, True on a frame that comes later than those around it let expect.
+
+    Expected is what seven of ten intervals around do not exceed, so that a scan whose intervals
+    alternate, or a rate that changes, has no gaps; at most four times what three of ten do not
+    exceed, so that pauses after every few frames are gaps.
+    """
+    steps = np.diff(times)
+    late = np.zeros(len(times), dtype=bool)
+    width = min(AROUND, len(steps))
+    if not width or steps.max() <= GAP_FACTOR * steps.min():
+        return late
+    windows = np.lib.stride_tricks.sliding_window_view(steps, width)
+    usual = np.empty(len(windows))
+    low, high = int(0.3 * (width - 1)), int(np.ceil(0.7 * (width - 1)))
+    for start in range(0, len(windows), PIECE):
+        part = np.partition(windows[start : start + PIECE], (low, high), axis=1)
+        usual[start : start + PIECE] = np.minimum(part[:, high], 4 * part[:, low])
+    around = np.clip(np.arange(len(steps)) - width // 2, 0, len(windows) - 1)
+    late[1:] = steps > GAP_FACTOR * usual[around]
+    return late
 
 
 def milliseconds(times: np.ndarray) -> np.ndarray:
     """(n,) int64, the whole millisecond that holds each time."""
-    return np.floor(np.round(np.asarray(times) * 1000, 6)).astype(np.int64)
+    return np.floor(np.round(_bounded(times) * 1000, 6)).astype(np.int64)
 
 
 def observed(times: np.ndarray, intervals: np.ndarray | None) -> np.ndarray:
-    """(n,) bool, True where a time's millisecond lies whole in one of the (m, 2) intervals."""
-    if intervals is None or not len(intervals):
+    """(n,) bool, True where a time's millisecond lies whole in one of the (m, 2) intervals.
+
+    None means observed throughout; no interval at all (m = 0) means never.
+    """
+    if intervals is None:
         return np.ones(len(times), dtype=bool)
     starts, stops = (np.sort(edges) for edges in _in_whole_milliseconds(intervals))
     moments = milliseconds(times)
@@ -54,7 +93,7 @@ def observed(times: np.ndarray, intervals: np.ndarray | None) -> np.ndarray:
 
 def observed_moments(moments: np.ndarray, intervals: np.ndarray | None) -> np.ndarray:
     """Those of the milliseconds, in increasing order, that are `observed`."""
-    if intervals is None or not len(intervals):
+    if intervals is None:
         return moments
     begin, end = (np.searchsorted(moments, edges) for edges in _in_whole_milliseconds(intervals))
     if len(intervals) == 1:
@@ -64,7 +103,7 @@ def observed_moments(moments: np.ndarray, intervals: np.ndarray | None) -> np.nd
 
 def _in_whole_milliseconds(intervals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """First millisecond that lies whole in each interval, and the one after the last."""
-    starts, stops = intervals.T * 1000
+    starts, stops = _bounded(intervals).T * 1000
     return np.ceil(np.round(starts, 6)), np.floor(np.round(stops, 6))
 
 
@@ -72,7 +111,7 @@ def grid_index(times: np.ndarray, bin_width: float) -> np.ndarray:
     """(n,) int64, the bin of the grid from 0 s that holds each time: bin k is [k w, (k + 1) w)."""
     width_ms = whole_ms(bin_width)
     if width_ms is None:
-        return np.floor(np.round(np.asarray(times) / bin_width, 9)).astype(np.int64)
+        return np.floor(np.round(_bounded(times) / bin_width, 9)).astype(np.int64)
     return milliseconds(times) // width_ms
 
 
@@ -80,8 +119,12 @@ def grid_ceil(times: np.ndarray, bin_width: float) -> np.ndarray:
     """(n,) int64, the first bin of the grid from 0 s that starts at or after each time."""
     width_ms = whole_ms(bin_width)
     if width_ms is None:
-        return np.ceil(np.round(np.asarray(times) / bin_width, 9)).astype(np.int64)
-    return np.ceil(np.round(np.asarray(times) * 1000, 6) / width_ms).astype(np.int64)
+        return np.ceil(np.round(_bounded(times) / bin_width, 9)).astype(np.int64)
+    return np.ceil(np.round(_bounded(times) * 1000, 6) / width_ms).astype(np.int64)
+
+
+def _bounded(times: np.ndarray) -> np.ndarray:
+    return np.clip(times, -FARTHEST, FARTHEST)
 
 
 def whole_ms(bin_width: float) -> int | None:

@@ -41,7 +41,8 @@ def covariates(recording: Recording, name: str, clock: Clock) -> dict[str, np.nd
         left. What a bin sees ends with the bin. None when no table has such a name.
 
     Raises:
-        DataError: no such column, times that are not numbers, no event at all, or too many kinds.
+        DataError: no such column, times that are not numbers, no event at all or none in the
+            recording, or too many kinds.
     """
     found = _named(tables(recording), name)
     if found is None:
@@ -51,8 +52,18 @@ def covariates(recording: Recording, name: str, clock: Clock) -> dict[str, np.nd
     times = _times(table, times_column, where)
     columns: dict[str, np.ndarray] = {}
     for kind, rows in _kinds(table, kinds_column, np.isfinite(times), where):
-        for bump, column in enumerate(bumps(times[rows], clock).T):
+        traced = bumps(times[rows], clock)
+        if not traced.any():
+            traced[:] = np.nan  # no event of this kind is in the recording
+        for bump, column in enumerate(traced.T):
             columns[f"{name}{kind}[{bump}]"] = column
+    if all(np.isnan(column).all() for column in columns.values()):
+        first, last = np.nanmin(times), np.nanmax(times)
+        raise DataError(
+            f"{where}: all {int(np.isfinite(times).sum())} events, from {first:.6g} to {last:.6g} "
+            f"s, lie outside the recording, {clock.begin[0]:.6g} to {clock.until[-1]:.6g} s. "
+            "Correct the table, or leave out --events."
+        )
     return columns
 
 

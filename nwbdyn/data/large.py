@@ -1,6 +1,5 @@
 """Arrays too large to hold twice: filled block by block, and stored on disk if memory is short."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,18 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from nwbdyn import cache
+from nwbdyn.data import limits
 from nwbdyn.recording import Array, LazyArray
 
 READ = 256 * 2**20  # bytes read from a file at a time; each read is planned as a whole
 WORK = 32 * 2**20  # bytes of memory worked on at a time
-SHARE = 0.25  # of the machine's memory; a larger array lives in a file without a name
-
-
-def physical_memory() -> int | None:
-    """Bytes of memory of this machine; None if the system does not report it."""
-    if not hasattr(os, "sysconf"):
-        return None
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+SHARE = 0.25  # of the memory that may be taken; a larger array lives in a file without a name
 
 
 def free_disk() -> int:
@@ -31,8 +24,8 @@ def free_disk() -> int:
 def memmap_zeros(shape: tuple[int, ...], dtype: np.dtype | type = np.float32) -> np.ndarray:
     """An array of zeros, in memory, or mapped from a file that goes when the array does."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    installed = physical_memory()
-    if installed is None or size <= SHARE * installed:
+    limit = limits.memory()
+    if limit is None or size <= SHARE * limit.size:
         return np.zeros(shape, dtype)
     with tempfile.TemporaryFile(dir=_folder()) as file:
         return np.memmap(file, dtype=dtype, mode="w+", shape=shape)
@@ -66,6 +59,4 @@ def take_rows(array: np.ndarray, rows: np.ndarray | slice, columns: np.ndarray) 
 
 
 def _folder() -> Path:
-    folder = cache.folder("large")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return cache.made("large")

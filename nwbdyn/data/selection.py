@@ -6,28 +6,32 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nwbdyn.errors import ConfigError, DataError
+from nwbdyn.data import conditions, observation
+from nwbdyn.data.conditions import Condition
+from nwbdyn.errors import DataError
 from nwbdyn.recording import Array, LazyArray, Note, Recording, SpikeTimes, Traces
 
 
 def where(recording: Recording, condition: str) -> Recording:
     """The recording with only the neurons for which `condition` holds; arrays stay lazy.
 
-    Beside the columns of the neurons' table, a condition on units may use `num_spikes` and
-    `firing_rate` (Hz) where the table has no such column: the spikes stored, and these divided by
-    the time observed, or by the time from the first spike of all units to the last.
+    Beside the columns of the neurons' table, a condition on units may use, where the table has no
+    such column, `num_spikes` and `firing_rate` (Hz): the spikes stored, and these divided by the
+    time observed, or by the time from the first spike of all units to the last; and
+    `observed_from` and `observed_until`, the seconds between which a unit was observed.
 
     Args:
         recording: open; the result shares its file.
-        condition: in terms of the neurons' columns, as `pandas.DataFrame.query` takes it, for
+        condition: in terms of the neurons' columns, in the grammar of `nwbdyn.data.conditions`, for
             example "quality == 'good' and firing_rate > 0.5". Unknown values (NaN) do not hold.
 
     Raises:
-        ConfigError: the condition cannot be understood, or is not true or false per neuron.
+        ConfigError: the condition is not in the grammar, or is not true or false per neuron.
         DataError: no neuron is left.
     """
     neurons = recording.neurons
-    rows = np.flatnonzero(_holds(_with_rates(recording, condition), condition))
+    parsed = conditions.parse(condition, columns=list(map(str, neurons.table.columns)))
+    rows = np.flatnonzero(conditions.holds(parsed, _with_rates(recording, parsed)))
     if not len(rows):
         raise DataError(
             f"None of the {len(neurons)} neurons satisfies {condition!r}. "
@@ -39,13 +43,18 @@ def where(recording: Recording, condition: str) -> Recording:
         neurons.table_path or "neurons",
         f"{len(rows)} of {len(neurons)} neurons kept, where {condition}",
     )
+    neurons, notes = neurons.take(rows), [*recording.notes, note]
+    if isinstance(activity, SpikeTimes):
+        activity = _units(activity, rows)
+        notes = [one for one in notes if one.code not in observation.CODES]
+        notes += observation.notes(activity, neurons)
+    else:
+        activity = _columns(activity, rows)
     return replace(
         recording,
-        neurons=neurons.take(rows),
-        activity=_units(activity, rows)
-        if isinstance(activity, SpikeTimes)
-        else _columns(activity, rows),
-        notes=(*recording.notes, note),
+        neurons=neurons,
+        activity=activity,
+        notes=tuple(notes),
         chosen=recording.chosen | {"where": _joined(recording.chosen.get("where"), condition)},
     )
 
@@ -54,21 +63,30 @@ def _joined(before: str | None, condition: str) -> str:
     return condition if before is None else f"({before}) and ({condition})"
 
 
-def _with_rates(recording: Recording, condition: str) -> pd.DataFrame:
+def _with_rates(recording: Recording, condition: Condition) -> pd.DataFrame:
     """The neurons' table, with what the condition names and spikes tell."""
     table, spikes = recording.neurons.table, recording.activity
     if not isinstance(spikes, SpikeTimes):
         return table
     counts = np.diff(spikes.index, prepend=0)
-    if "num_spikes" in condition and "num_spikes" not in table:
+    if "num_spikes" in condition.columns and "num_spikes" not in table:
         table = table.assign(num_spikes=counts)
-    if "firing_rate" in condition and "firing_rate" not in table:
+    if "firing_rate" in condition.columns and "firing_rate" not in table:
         table = table.assign(firing_rate=counts / _seconds(spikes, counts))
+    for name, values in observation.columns(spikes).items():
+        if name in condition.columns and name not in table:
+            table = table.assign(**{name: values})
     return table
 
 
-def _seconds(spikes: SpikeTimes, counts: np.ndarray) -> float:
-    """Time in which all units were observed, else from the first spike to the last."""
+def _seconds(spikes: SpikeTimes, counts: np.ndarray) -> float | np.ndarray:
+    """Time in which each unit was observed, else from the first spike of all units to the last."""
+    if spikes.unit_intervals is not None:
+        own = [
+            np.nan if one is None else np.ptp(one, axis=1).sum() for one in spikes.unit_intervals
+        ]
+        longest = np.nanmax(own)
+        return np.where(np.isnan(own), longest, own)
     if spikes.intervals is not None:
         return float(np.sum(spikes.intervals[:, 1] - spikes.intervals[:, 0]))
     ends = np.concatenate([[0], spikes.index])
@@ -76,26 +94,6 @@ def _seconds(spikes: SpikeTimes, counts: np.ndarray) -> float:
     first = min((spikes.times[int(ends[unit])] for unit in spoken), default=0.0)
     last = max((spikes.times[int(ends[unit + 1]) - 1] for unit in spoken), default=np.nan)
     return float(last - first)
-
-
-def _holds(table: pd.DataFrame, condition: str) -> np.ndarray:
-    try:
-        held = table.eval(condition, engine="python")
-    except (NameError, SyntaxError, ValueError, TypeError, AttributeError, KeyError) as error:
-        raise ConfigError(
-            f"The condition {condition!r} cannot be used ({getattr(error, 'msg', error)}). "
-            f"{_asked_for(table)}"
-        ) from error
-    if not isinstance(held, pd.Series) or not pd.api.types.is_bool_dtype(held):
-        raise ConfigError(
-            f"The condition {condition!r} is not true or false for each neuron. {_asked_for(table)}"
-        )
-    return held.fillna(False).to_numpy(dtype=bool)
-
-
-def _asked_for(table: pd.DataFrame) -> str:
-    has = ", ".join(map(str, table.columns))
-    return f'Compare columns with values, as in "{table.columns[0]} != 3"; there are: {has}.'
 
 
 def _units(spikes: SpikeTimes, rows: np.ndarray) -> SpikeTimes:
@@ -117,7 +115,12 @@ def _units(spikes: SpikeTimes, rows: np.ndarray) -> SpikeTimes:
     times = LazyArray(
         read, (int(index[-1]),), np.dtype(np.float64), stored=lambda: _stored(spikes.times)
     )
-    return replace(spikes, times=times, index=index)
+    intervals, unit_intervals = spikes.intervals, spikes.unit_intervals
+    if unit_intervals is not None:
+        intervals, unit_intervals = observation.common([unit_intervals[row] for row in rows])
+    return replace(
+        spikes, times=times, index=index, intervals=intervals, unit_intervals=unit_intervals
+    )
 
 
 def _columns(traces: Traces, rows: np.ndarray) -> Traces:

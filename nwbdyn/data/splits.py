@@ -7,6 +7,7 @@ import pandas as pd
 
 from nwbdyn.data.binning import Binned
 from nwbdyn.data.clock import INSTANT
+from nwbdyn.data.flags import flags
 from nwbdyn.errors import ConfigError, DataError
 from nwbdyn.recording import COUNTS
 
@@ -52,7 +53,8 @@ def make(
        blocks k test, blocks k+1 validate, the others train. Each fold has its own k.
     2. The trials' `split` column. Without test trials in it, its val trials are the test and the
        last 15 % of its train trials validate. Bins after a trial, up to the next, are its own.
-    3. Ten trials or more: the first 70 %, the next 15 % and the last 15 % of them.
+    3. Ten trials or more that start within the recording: the first 70 %, the next 15 % and the
+       last 15 % of them.
     4. The first 70 %, next 15 % and last 15 % of the valid bins.
 
     Between bins of different splits lie `gap` bins of none, taken from training where it is a
@@ -73,8 +75,8 @@ def make(
         labels = _open_gaps(labels, gap)
     elif trials is not None and _has_splits(trials):
         labels, rule = _by_column(binned, trials)
-    elif trials is not None and len(trials) >= FEWEST_TRIALS:
-        labels, rule = _by_trials(binned, trials)
+    elif trials is not None and len(inside := _recorded(binned, trials)) >= FEWEST_TRIALS:
+        labels, rule = _by_trials(binned, inside)
         labels = _open_gaps(labels, gap)
     else:
         labels, rule = _by_time(binned)
@@ -87,10 +89,20 @@ def make(
 
 
 def stated_held_out(table: pd.DataFrame) -> np.ndarray | None:
-    """(num_neurons,) bool, the neurons that the file itself holds out; None where it does not."""
+    """(num_neurons,) bool, the neurons that the file itself holds out; None where it does not.
+
+    Raises:
+        DataError: the column `heldout` holds something else than true and false.
+    """
     if "heldout" not in table:
         return None
-    held_out = table["heldout"].to_numpy().astype(bool)
+    held_out = flags(table["heldout"])
+    if held_out is None:
+        different = ", ".join(sorted({repr(value) for value in table["heldout"]})[:5])
+        raise DataError(
+            f"The units' column 'heldout' holds {different}; true or false is expected. Correct "
+            "it, or fit a model of the next bin, such as netformer, which holds out no unit."
+        )
     return held_out if held_out.any() and not held_out.all() else None
 
 
@@ -143,10 +155,11 @@ def _folds(binned: Binned, fold: tuple[int, int], gap: int) -> tuple[np.ndarray,
     valid = np.flatnonzero(binned.valid)
     longest = len(valid) // (num_folds * LONG_BLOCK * gap) if gap else MOST_ROUNDS
     num_blocks = num_folds * min(max(longest, 1), MOST_ROUNDS)
-    if binned.trials is not None and len(binned.trials) >= max(FEWEST_TRIALS, num_folds):
-        num_blocks = min(num_blocks, len(binned.trials) // num_folds * num_folds)
-        block = np.arange(len(binned.trials)) * num_blocks // len(binned.trials)
-        block = _from_trials(binned, binned.trials, block, before=0)
+    trials = None if binned.trials is None else _recorded(binned, binned.trials)
+    if trials is not None and len(trials) >= max(FEWEST_TRIALS, num_folds):
+        num_blocks = min(num_blocks, len(trials) // num_folds * num_folds)
+        block = np.arange(len(trials)) * num_blocks // len(trials)
+        block = _from_trials(binned, trials, block, before=0)
     else:
         if len(valid) < num_folds:
             raise DataError(f"{len(valid)} usable bins cannot be cut into {num_folds} folds.")
@@ -237,6 +250,17 @@ def _counts(number: int) -> tuple[int, int]:
     num_val = max(1, round(SHARES[VAL] * number))
     num_test = max(1, round(SHARES[TEST] * number))
     return number - num_val - num_test, num_val
+
+
+def _recorded(binned: Binned, trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials that start before the last valid bin and reach beyond the first one."""
+    valid = binned.time[binned.valid]
+    if not len(valid):
+        return trials
+    starts, stops = (trials[name].to_numpy(float) for name in ("start_time", "stop_time"))
+    stops = np.where(stops >= starts, stops, starts)  # NaN, or stored backwards
+    half = binned.bin_width / 2
+    return trials[(starts <= valid[-1] + half) & (stops >= valid[0] - half)]
 
 
 def _has_splits(trials: pd.DataFrame) -> bool:

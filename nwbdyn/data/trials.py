@@ -9,6 +9,7 @@ import pandas as pd
 from nwbdyn.errors import DataError
 from nwbdyn.recording import Recording
 
+NONE = "none"  # no trials, whatever the file holds
 _WINDOW = re.compile(r"(?P<rest>.*)\[\s*(?P<begin>[^,\]]+),(?P<end>[^,\]]+)\]")
 
 
@@ -28,12 +29,14 @@ def with_trials(recording: Recording, name: str) -> Recording:
             "licks[0,0.3]". Where BEGIN and END are given, a trial lasts from so many seconds after
             the time in COLUMN (by default where the row starts; a negative number is before it) to
             so many seconds after it; else it lasts from there to where the row stops. Rows without
-            that time are left out.
+            that time are left out. "none" leaves the recording without trials.
 
     Raises:
         DataError: no such table or column, a window that is none, or no row left.
     """
     file, found = recording.source.name, tables(recording)
+    if name == NONE and name not in found:
+        return replace(recording, trials=None)
     if name in found:
         if not len(found[name]):
             raise DataError(f"The interval table {name!r} of {file} is empty.")

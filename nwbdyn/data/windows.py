@@ -37,6 +37,8 @@ class Windows:
 
     Args:
         starts: first bins of the windows, to use these and no others (see `nlb.align`).
+        reach: (num_bins,) how many bins belong to the trial of a window that begins here; a window
+            holds nothing behind them. By default all.
         session: key under which the model knows this session.
         neuron_ids: global row of each neuron; by default 0 … N - 1.
         device: where the recording's tensors live.
@@ -58,6 +60,7 @@ class Windows:
         neuron_ids: Sequence[int] | None = None,
         device: torch.device | str = "cpu",
         target: str | None = None,
+        reach: np.ndarray | None = None,
     ) -> None:
         if spec.inputs not in INPUTS:
             raise ConfigError(
@@ -94,10 +97,12 @@ class Windows:
         self._covariates = torch.as_tensor(covariates, device=self.device)
         self._labels = torch.as_tensor(split.labels, device=self.device)
         self._valid = torch.as_tensor(binned.valid, device=self.device)
+        self.reach = self._reach(starts, reach)
+        self._until = torch.as_tensor(self.reach, device=self.device)
         self._usable = {name: self._usable_starts(name, starts) for name in SPLITS[:GAP]}
         self._evaluated = {name: self._evaluation_starts(name, starts) for name in SPLITS[:GAP]}
         if starts is not None:
-            self.notes = self._note_unused(np.asarray(starts))
+            self.notes = (*self._note_unused(np.asarray(starts)), *self._note_forward())
 
     def to(self, device: torch.device | str) -> "Windows":
         """The same windows, with the recording's tensors on another device."""
@@ -205,6 +210,7 @@ class Windows:
             bins = starts + position
             labels = self.split.labels[bins]
             written = self.binned.valid[bins] & ((labels == own) | (labels == GAP))
+            written &= position < self.reach[starts]
             owners[bins[written], 0] = number[written]
             owners[bins[written], 1] = position
         return owners
@@ -221,11 +227,16 @@ class Windows:
             aimed = bins
             activity, covariates = self._scaled(self._inputs[bins]), self._covariates[bins]
             activity[..., observed:, :] = covariates[..., observed:, :] = 0
+            behind = span >= self._until[starts][..., None]  # (…, B, context + forward)
+            activity.masked_fill_(behind[..., None], 0)
+            covariates.masked_fill_(behind[..., None], 0)
             activity.masked_fill_(~self._held_in, 0)
         target = self._values[aimed]
         if self.binned.quantity != COUNTS:
             target = (target - self._mean) / self._sd
         valid = self._valid[aimed] & (self._labels[aimed] == label)
+        if self.target != NEXT:
+            valid &= ~behind
         return Batch(
             activity=activity.nan_to_num_(0.0),
             target=target.masked_fill_(~valid[..., None], 0.0),
@@ -245,6 +256,19 @@ class Windows:
         if self.spec.inputs == "counts":
             return values.clamp(max=self.largest)
         return values
+
+    def _reach(self, starts: np.ndarray | None, reach: np.ndarray | None) -> np.ndarray:
+        """(num_bins,) int64, how many bins of a window that begins here may hold anything."""
+        binned = self.binned
+        if self.target == NEXT or starts is None:
+            return np.full(binned.num_bins, self.length)
+        number = np.arange(binned.num_bins)
+        breaks = np.flatnonzero(~binned.valid | (np.diff(binned.segment, prepend=-1) != 0))
+        ends = np.append(breaks, binned.num_bins)
+        unbroken = (
+            ends[np.searchsorted(ends, number, side="right").clip(max=len(ends) - 1)] - number
+        )
+        return unbroken if reach is None else np.minimum(unbroken, reach)
 
     def _usable_starts(self, name: str, starts: np.ndarray | None) -> np.ndarray:
         """Every bin at which a window of this split may begin, among `starts` if given."""
@@ -311,6 +335,21 @@ class Windows:
             return ()
         reason = f"{unused} windows reach into two splits, a gap, or bins that were not observed"
         return (Note("windows-unused", "trials", reason),)
+
+    def _note_forward(self) -> tuple[Note, ...]:
+        """What is lost of the bins that only the past predicts; nothing where none is asked for."""
+        if self.target == NEXT or not self.spec.forward:
+            return ()
+        reach = self.reach[np.concatenate(list(self._usable.values()))] - self.spec.context
+        short = int((reach < self.spec.forward).sum())
+        if not short:
+            return ()
+        none = int((reach <= 0).sum())
+        reason = (
+            f"{short} of {len(reach)} windows have forward bins that were not observed or belong "
+            f"to the next trial, {none} have no other; these are neither trained on nor scored"
+        )
+        return (Note("forward-bins", "trials", reason, important=none == len(reach)),)
 
     def _nothing_fits(self, name: str) -> str:
         own = self.split.bins(name) & self.binned.valid

@@ -116,6 +116,14 @@ def paired_difference(task: Task, prediction: np.ndarray, other: np.ndarray) -> 
     }
 
 
+def better(task: Task, predictions: Mapping[str, np.ndarray]) -> str | None:
+    """The name of the prediction with the highest primary score on validation.
+
+    Judged on the bins that all of them predict; None where none has a score, the first on a tie.
+    """
+    return _Scorer(task, predictions).best(predictions)
+
+
 def over_folds(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Mean, standard deviation and values over folds of every test score.
 

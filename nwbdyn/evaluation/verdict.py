@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nwbdyn.evaluation import nested
+
 
 def sentences(metrics: dict[str, Any], model: str) -> list[str]:
     """The whole verdict: comparison with baselines, gain from coupling, edges, held-out scores.
@@ -14,7 +16,8 @@ def sentences(metrics: dict[str, Any], model: str) -> list[str]:
     return [
         winner(metrics, model),
         *_ensemble(metrics.get("ensemble")),
-        *_coupling(metrics.get("coupling")),
+        *_coupling(metrics),
+        *nested.sentences(metrics.get("nested")),
         *_agreement(metrics.get("agreement")),
         *_edges(metrics),
         *_dynamics(metrics.get("dynamics")),
@@ -56,7 +59,7 @@ def of_edges(metrics: dict[str, Any]) -> str:
     """Sentence on the gain from coupling and the significant edges of a null; "" without one."""
     if metrics.get("edges") is None:
         return ""
-    return " ".join([*_coupling(metrics.get("coupling")), *_edges(metrics)])
+    return " ".join([*_coupling(metrics), *_edges(metrics)])
 
 
 def of_training(history: Sequence[Mapping[str, float]], config: Mapping[str, object]) -> list[str]:
@@ -141,14 +144,25 @@ def above_zero(compared: dict[str, Any]) -> bool:
     return bool(ends and None not in ends and ends[0] > 0)
 
 
+def against_the_better(coupling: dict[str, Any]) -> dict[str, Any]:
+    """The comparison that decides what coupling adds: with the refit without it, or with AR.
+
+    Args:
+        coupling: metrics["coupling"]; of a run before AR was compared, the refit decides.
+    """
+    compared: dict[str, Any] = coupling["against_ar"] if _ar_is_better(coupling) else coupling
+    return compared
+
+
 def least_gain(coupling: dict[str, Any]) -> float | None:
     """Smallest plausible gain from coupling: the interval's lower end, or the value without one.
 
     Args:
         coupling: metrics["coupling"].
     """
-    interval = coupling.get("interval")
-    return interval[0] if interval and None not in interval else coupling.get("adds")
+    compared = against_the_better(coupling)
+    interval = compared.get("interval")
+    return interval[0] if interval and None not in interval else compared.get("adds")
 
 
 def span(interval: Sequence[float | None] | None, digits: int = 3) -> str:
@@ -170,21 +184,36 @@ def _ensemble(told: dict[str, Any] | None) -> list[str]:
     ]
 
 
-def _coupling(coupling: dict[str, Any] | None) -> list[str]:
-    if coupling is None or coupling.get("adds") is None:
+def _coupling(metrics: dict[str, Any]) -> list[str]:
+    """What coupling adds, or that none was kept. "Adds" takes an interval above zero."""
+    coupling = metrics.get("coupling")
+    if coupling is None:
         return []
-    interval = coupling.get("interval")
-    ends = (
-        f" ({interval[0]:+.3f} to {interval[1]:+.3f})" if interval and None not in interval else ""
-    )
-    if coupling["adds"] > 0:
-        said, than = "adds", "to"
-    else:
-        said, than = "does not help:", "against"
-    return [
-        f"Coupling {said} {coupling['adds']:+.3f}{ends} of {coupling['metric']} on "
-        f"{coupling['split']} {than} a refit without it."
-    ]
+    if coupling.get("all_zero"):
+        chosen = len(metrics.get("candidates") or ()) > 1
+        first = "Validation chose no coupling" if chosen else "No coupling was kept"
+        return [f"{first}: every weight is 0, so the edge matrix is empty."]
+    compared = against_the_better(coupling)
+    adds, interval = compared.get("adds"), compared.get("interval")
+    if adds is None:
+        return []
+    of = f"of {compared['metric']} on {compared['split']}"
+    other = "AR, each neuron by itself" if _ar_is_better(coupling) else "a refit without it"
+    if not interval or None in interval:
+        if adds > 0:
+            first = f"Coupling adds {adds:+.3f} {of} here"
+        else:
+            first = f"Coupling does not help here: {adds:+.3f} {of}"
+        return [f"{first}; too short to test against {other}."]
+    gain = f"{adds:+.3f} ({interval[0]:+.3f} to {interval[1]:+.3f}) {of}"
+    if interval[0] > 0:
+        return [f"Coupling adds {gain} to {other}."]
+    verb = "is not shown to help" if adds > 0 else "does not help"
+    return [f"Coupling {verb}: {gain} against {other}."]
+
+
+def _ar_is_better(coupling: dict[str, Any]) -> bool:
+    return coupling.get("better") == "AR"
 
 
 def _agreement(told: dict[str, Any] | None) -> list[str]:
@@ -206,12 +235,16 @@ def _agreement(told: dict[str, Any] | None) -> list[str]:
 def _edges(metrics: dict[str, Any]) -> list[str]:
     """Which edges may be read; nothing of a model whose edges are no couplings."""
     tested, coupling = metrics.get("edges"), metrics.get("coupling")
+    if coupling is not None and coupling.get("all_zero"):
+        return []  # `_coupling` has said so
     if tested is None:
         if coupling is None:
             return []
         least = least_gain(coupling)
         if least is not None and not least > 0:
-            return ["Do not read its edges: they do not help to predict."]
+            helped = against_the_better(coupling)["adds"] > 0
+            verb = "are not shown to help" if helped else "do not help"
+            return [f"Do not read its edges: they {verb} to predict."]
         return ["No null was run; add --null shift:20 before reading edges."]
     if tested["withheld"]:
         return [f"No edge can be called significant: {tested['withheld']}."]

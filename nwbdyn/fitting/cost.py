@@ -6,7 +6,6 @@ shorten or lengthen a fit, are not in it.
 """
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 
 from nwbdyn import models
+from nwbdyn.data import limits, spike_trains
 from nwbdyn.errors import DataError
 from nwbdyn.fitting.task import FitTask, build_task, num_draws
 from nwbdyn.models.base import CO_SMOOTHING
@@ -81,19 +81,53 @@ def estimate(
         problem.config, problem.layout, _num_windows(problem, num_bins)
     )
     co_smoothing = model_class.target == CO_SMOOTHING
-    held = num_bins * len(recording.neurons) * np.dtype(np.float32).itemsize
     return Cost(
         model=model,
         num_bins=num_bins,
         num_neurons=len(recording.neurons),
         bin_width=bin_width,
-        memory=int(round(BASE[co_smoothing] + COPIES[co_smoothing] * held, -8)),
+        memory=int(round(memory(num_bins * len(recording.neurons), co_smoothing=co_smoothing), -8)),
         updates=_updates(problem, num_bins),
         seconds_per_update=_seconds_per_update(problem, device),
         device=device.type,
         trainings=len(candidates) + bool(getattr(problem.config, "coupling", False)),
         draws=num_draws(draws, co_smoothing=co_smoothing, stated=problem.held_out_stated),
     )
+
+
+def refusal(recording: Recording, model: str) -> str | None:
+    """Why a fit of `recording` with the model's defaults would be refused; None where it would not.
+
+    Judged on noise of the recording's size, without its trials: no activity is read.
+    """
+    model_class = models.load(model)
+    try:
+        num_bins, bin_width = _bins(recording, None, model_class.spike_bin_width)
+        needed = memory(
+            num_bins * len(recording.neurons), co_smoothing=model_class.target == CO_SMOOTHING
+        )
+        there = limits.memory()
+        if there is not None and needed > there.size:
+            return (
+                f"a fit takes about {needed / 1e9:.3g} GB of memory, and {there.source} "
+                f"{there.size / 1e9:.3g} GB. Choose fewer neurons with --where."
+            )
+        _stand_in(recording, model, num_bins, bin_width, torch.device("cpu"), {})
+    except DataError as error:
+        return str(error)
+    return None
+
+
+def memory(values: int, *, co_smoothing: bool, seeds: int = 1) -> float:
+    """Bytes at the peak of a fit, by rule of thumb.
+
+    Args:
+        values: number of bins times neurons.
+        co_smoothing: the kind of model.
+        seeds: fits with other seeds; the predictions of all are held at once.
+    """
+    held = values * np.dtype(np.float32).itemsize
+    return BASE[co_smoothing] + (COPIES[co_smoothing] + seeds - 1) * held
 
 
 def advice(
@@ -120,10 +154,11 @@ def advice(
         f"{1000 * cost.seconds_per_update:.2g} ms ({cost.device}); about "
         f"{cost.memory / 1e9:.1f} GB of memory."
     ]
-    there = _memory_here()
-    if there is not None and cost.memory > there:
+    there = limits.memory()
+    if there is not None and cost.memory > there.size:
         lines.append(
-            f"This machine has {there / 1e9:.1f} GB: fit fewer neurons (--where) or wider bins."
+            f"But {there.source} {there.size / 1e9:.1f} GB: fit fewer neurons (--where) or wider "
+            "bins."
         )
     gpus = torch.cuda.device_count() if cost.device == "cuda" else 0
     if gpus > 1 and recordings * points * repeats == 1:
@@ -137,14 +172,6 @@ def _words(seconds: float) -> str:
     if seconds < 5400:
         return f"{max(1, round(seconds / 60))} min"
     return f"{seconds / 3600:.1f} h"
-
-
-def _memory_here() -> int | None:
-    """Bytes of this machine's memory; None if the system does not report it."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return None
 
 
 def _bins(
@@ -161,6 +188,8 @@ def _bins(
     spike_bin_width = bin_width or spike_bin_width
     if activity.intervals is not None and len(activity.intervals):
         span = float(activity.intervals.max() - activity.intervals.min())
+    elif ends_known := spike_trains.stated_extent(activity, recording.notes):
+        span = ends_known[1] - ends_known[0]
     else:
         ends = np.concatenate([[0], activity.index])
         spoken = np.flatnonzero(np.diff(ends))

@@ -12,14 +12,15 @@ from typing import Any
 
 import torch
 
-from nwbdyn import opening
+from nwbdyn import opening, streaming
 from nwbdyn.errors import ConfigError
-from nwbdyn.fitting import sweep_space, train_models
+from nwbdyn.fitting import memory_check, sweep_space, train_models
 from nwbdyn.fitting.assemble import assemble_fit, score_fit
 from nwbdyn.fitting.stage import FitInputs, FitState, Stage
-from nwbdyn.fitting.task import FitTask, build_task, training_length
+from nwbdyn.fitting.task import FitTask, build_task, log_important, training_length
 from nwbdyn.fitting.train_models import RunContext, TrainingExecutor
 from nwbdyn.models.base import BaseConfig
+from nwbdyn.nwb.results import exportable
 from nwbdyn.progress import Report, silent
 from nwbdyn.recording import Recording
 from nwbdyn.request import FitRequest
@@ -54,11 +55,20 @@ def run(
     with ExitStack() as files:
         recording = opened(recording, files)
         test = None if test_recording is None else opened(test_recording, files)
+        is_fold = request.data.fold is not None  # a fold repeats what the whole fit warned of
+        warns = ctx.team.is_rank_zero and not is_fold
+        if not is_fold:
+            recording = exportable.noted(recording)
+        if warns:  # before anything is refused
+            log_important(recording, recording.notes)
         refit = partial(
             run, recording=recording, stages=stages, executor=executor, report=ctx.report
         )
         inputs = FitInputs(recording, refit, test)
         task = task_of(request, recording, device_of(request, ctx))
+        streaming.check_unchanged()  # all of the recording has been read
+        if warns:
+            log_important(recording, task.notes[len(recording.notes) :])
         planned = [kind.plan(request, task, inputs) for kind in stages]
         configs = train_models.candidates(task, task.tried)
         if len(configs) == 1:
@@ -67,6 +77,8 @@ def run(
         decisions = described(request, task, configs)
         for stage in chosen:
             decisions |= stage.record
+        if not (ctx.resume and ctx.run is not None and run_directory.is_complete(ctx.run)):
+            memory_check.check([task], seeds=request.validation.seeds)
         finished = open_run_once(decisions, ctx, files, request)
         if finished is not None:
             return fit_results.load(finished)

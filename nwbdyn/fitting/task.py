@@ -3,7 +3,8 @@
 What does not fit together is refused here, with the value, what was expected and what to do.
 """
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from hashlib import sha256
 from types import NoneType
@@ -14,16 +15,18 @@ import pandas as pd
 import torch
 
 from nwbdyn import models, nlb
-from nwbdyn.data import binning, splits
+from nwbdyn.data import binning, splits, trial_clock
 from nwbdyn.data.binning import Binned
 from nwbdyn.data.splits import FEWEST_HELD_OUT, SPLITS, Split
-from nwbdyn.data.trials import tables, with_trials
+from nwbdyn.data.trials import NONE, tables, with_trials
 from nwbdyn.data.windows import Windows
 from nwbdyn.errors import ConfigError, DataError, not_among
 from nwbdyn.models.base import CO_SMOOTHING, BaseConfig, Layout, Model, WindowSpec
 from nwbdyn.nlb import Aligned
 from nwbdyn.recording import COUNTS, Note, Recording, SpikeTimes, Traces
 from nwbdyn.training.pretrained import Pretrained
+
+log = logging.getLogger(__name__)
 
 SESSION = "0"  # the key of the one session of a fit
 HELD_OUT_SHARE = 0.25  # of the neurons, where the file does not say which are held out
@@ -80,7 +83,9 @@ class FitTask:
             return np.ones(self.binned.num_bins, bool)
         starts = np.concatenate([self.windows.starts(name) for name in SPLITS[: splits.GAP]])
         counted = np.zeros(self.binned.num_bins, bool)
-        counted[(starts[:, None] + np.arange(self.spec.context)).ravel()] = True
+        places = np.arange(self.spec.context)
+        belongs = places < self.windows.reach[starts][:, None]
+        counted[(starts[:, None] + places)[belongs]] = True
         return counted
 
     @property
@@ -131,6 +136,7 @@ class FitTask:
             neuron_ids=self.layout.neuron_ids[self.windows.session],
             device=self.windows.device,
             target=self.model_class.target,
+            reach=self.windows.reach,
         )
         return replace(self, config=config, windows=windows)
 
@@ -195,14 +201,18 @@ def build_task(
     """
     model_class = models.load(model)
     _check_quantity(recording, model, model_class)
-    aligned_elsewhere = trials is not None and trials not in tables(recording)
+    aligned_elsewhere = trials not in (None, NONE) and trials not in tables(recording)
     if trials is not None:
-        recording = with_trials(recording, trials)
+        others = tuple(note for note in recording.notes if note.code not in trial_clock.CODES)
+        recording = replace(with_trials(recording, trials), notes=others)
     hold_out = model_class.target == CO_SMOOTHING
     known = nlb.recognise(recording) if hold_out and not aligned_elsewhere else None
     if bin_width is None and isinstance(recording.activity, SpikeTimes):
         bin_width = known.bin_width if known is not None else model_class.spike_bin_width
     binned = binning.bin_recording(recording, bin_width=bin_width, covariates=covariates)
+    named = trials is not None and recording.trials is not None
+    if named and binned.trials is None:
+        _refuse_trials(recording, str(trials), binned)
     if binned.num_neurons < 2:
         raise DataError(
             f"{recording.source.name} has {binned.num_neurons} usable neuron of "
@@ -210,9 +220,13 @@ def build_task(
             "left out, and why."
         )
     aligned = None
-    if hold_out and binned.trials is not None and (known is not None or trials is not None):
-        aligned = nlb.align(binned, _labelled(binned.trials), known)
-    elif trials is not None:
+    if hold_out and binned.trials is not None and (known is not None or named):
+        stated = isinstance(recording.activity, SpikeTimes) and (
+            recording.activity.intervals is not None
+        )
+        trials_cut = _labelled(binned.trials)
+        aligned = nlb.align(binned, trials_cut, known, observation_stated=stated)
+    elif named:
         binned = binning.inside_trials(binned)
     share = max(HELD_OUT_SHARE, FEWEST_HELD_OUT / binned.num_neurons)
     held_in = splits.make(
@@ -255,6 +269,7 @@ def build_task(
         session=SESSION,
         device=device,
         target=model_class.target,
+        reach=None if aligned is None else _reach(aligned, binned.num_bins),
     )
     for name in ("train", "val", "test"):
         windows.starts(name)  # raises, with advice, where nothing fits
@@ -272,6 +287,13 @@ def build_task(
         fold=fold,
         tried=tuple(configs) if len(configs) > 1 else (),
     )
+
+
+def log_important(recording: Recording, notes: Iterable[Note]) -> None:
+    """Warn, before training, of what changes the meaning of the numbers."""
+    for note in notes:
+        if note.important:
+            log.warning("%s: %s", recording.source.name, note)
 
 
 def num_draws(asked: int | None, *, co_smoothing: bool, stated: bool) -> int:
@@ -360,6 +382,17 @@ def _context_field(config: BaseConfig) -> str:
     return "history" if hasattr(config, "history") else "context"
 
 
+def _refuse_trials(recording: Recording, name: str, binned: Binned) -> None:
+    """Raise DataError: these trials were named, and cannot divide the recording."""
+    notes = (*recording.notes, *binned.notes)
+    reason = trial_clock.unusable(recording.trials, binned.time[0], binned.time[-1])
+    reasons = [reason] if reason else [n.reason for n in notes if n.code == trial_clock.UNUSABLE]
+    raise DataError(
+        f"{recording.source.name}: --trials {name}: {reasons[0].rstrip('.')}. Name another table, "
+        f"or pass --trials {NONE} to split the recording in time."
+    )
+
+
 def _check_quantity(recording: Recording, name: str, model_class: type[Model]) -> None:
     spikes = isinstance(recording.activity, SpikeTimes)
     quantity = COUNTS if isinstance(recording.activity, SpikeTimes) else recording.activity.quantity
@@ -393,6 +426,13 @@ def _labelled(trials: pd.DataFrame) -> pd.DataFrame:
     names = trials["split"].astype(str).str.lower().replace("validation", "val")
     named = names.isin(SPLITS[: splits.GAP])
     return trials[named] if named.any() else trials
+
+
+def _reach(aligned: Aligned, num_bins: int) -> np.ndarray:
+    """(num_bins,) bins that belong to the trial whose window begins at each bin."""
+    reach = np.full(num_bins, aligned.observed + aligned.forward, dtype=np.int64)
+    np.minimum.at(reach, aligned.starts, aligned.reach)
+    return reach
 
 
 def cell_types(table: pd.DataFrame) -> tuple[int, ...] | None:

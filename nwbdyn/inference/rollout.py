@@ -15,7 +15,7 @@ from nwbdyn.data.windows import Windows
 from nwbdyn.models.base import NEXT, Batch, Model
 from nwbdyn.recording import COUNTS
 
-HORIZONS = (5, 10)  # bins ahead, besides the next
+HORIZONS = (5, 10, 32)  # bins ahead, besides the next
 
 
 def applies(model_class: type[Model], windows: Windows) -> bool:

@@ -8,6 +8,7 @@ import pandas as pd
 from nwbdyn.data.binning import Binned
 from nwbdyn.data.clock import INSTANT, grid_ceil, whole_ms
 from nwbdyn.errors import DataError
+from nwbdyn.nlb import bounds
 from nwbdyn.nlb.layouts import Layout
 from nwbdyn.recording import COUNTS, Note
 
@@ -20,10 +21,17 @@ class Aligned:
     observed: int  # bins
     forward: int  # bins after the observed ones
     trials: pd.DataFrame  # the rows kept, in the order of `starts`
+    reach: np.ndarray  # (num_trials,) int64, bins of each window that belong to its trial
     notes: tuple[Note, ...] = ()
 
 
-def align(binned: Binned, trials: pd.DataFrame, layout: Layout | None = None) -> Aligned:
+def align(
+    binned: Binned,
+    trials: pd.DataFrame,
+    layout: Layout | None = None,
+    *,
+    observation_stated: bool = True,
+) -> Aligned:
     """Cut trials into windows on the bins of a recording.
 
     With a layout: the bins k of the grid from 0 s with a + lo <= k w < a + hi, a the time in the
@@ -33,7 +41,13 @@ def align(binned: Binned, trials: pd.DataFrame, layout: Layout | None = None) ->
 
     Without one: windows begin with the trial's first whole bin and last the median trial.
 
-    Trials whose window leaves the recording are dropped, with a note.
+    Trials whose window leaves the recording are dropped, with a note. A window keeps its length,
+    and its bins count as far as `Aligned.reach`: without a layout to the trial's stop, else through
+    the layout's observed bins and as far behind them as no other trial follows (see `bounds`).
+
+    Args:
+        observation_stated: whether the file says when units were observed; if not, nothing behind a
+            trial's stop counts.
 
     Raises:
         DataError: no trial fits, the layout's column is missing, or the bins are not the layout's.
@@ -69,16 +83,32 @@ def align(binned: Binned, trials: pd.DataFrame, layout: Layout | None = None) ->
             f"{binned.bin_width:g} s from {column}, and a recording of {binned.time[0]:.1f} to "
             f"{binned.time[-1]:.1f} s. Pass another --trials table or none."
         )
-    return Aligned(starts[inside], observed, forward, trials[inside], tuple(notes))
+    starts, trials, length = starts[inside], trials[inside], observed + forward
+    reach = np.full(len(starts), length, dtype=np.int64)
+    if binned.quantity == COUNTS:
+        first = starts + _origin(binned)
+        if layout is None:
+            reach = np.clip(bounds.until_stop(trials, binned.bin_width) - first, 1, length)
+        else:
+            among = trials if binned.trials is None else binned.trials
+            ends = bounds.ends(
+                trials, among, binned.bin_width, observation_stated=observation_stated
+            )
+            reach = np.clip(ends - first, observed, length)
+    return Aligned(starts, observed, forward, trials, reach, tuple(notes))
 
 
 def first_bins(binned: Binned, times: np.ndarray) -> np.ndarray:
     """(n,) int64, the first bin that begins, or frame that lies, at or after each time."""
     if binned.quantity == COUNTS:
-        origin = round(binned.time[0] / binned.bin_width - 0.5)
-        return grid_ceil(times, binned.bin_width) - origin
+        return grid_ceil(times, binned.bin_width) - _origin(binned)
     found = np.searchsorted(binned.time, times - INSTANT, side="left")
     return np.where(times < binned.time[0] - binned.bin_width, -1, found).astype(np.int64)
+
+
+def _origin(binned: Binned) -> int:
+    """Number, from 0 s, of the first bin."""
+    return round(binned.time[0] / binned.bin_width - 0.5)
 
 
 def jitter(trials: pd.DataFrame, bin_width: float, *, seed: int = 0) -> np.ndarray:

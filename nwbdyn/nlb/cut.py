@@ -6,6 +6,7 @@ from scipy.signal import decimate
 
 from nwbdyn.data.clock import grid_ceil, milliseconds, observed, whole_ms
 from nwbdyn.errors import DataError
+from nwbdyn.nlb import bounds
 from nwbdyn.nlb.alignment import jitter
 from nwbdyn.nlb.layouts import Layout
 from nwbdyn.nlb.moments import Moments, moments_of
@@ -74,6 +75,26 @@ class Cut:
         if unseen.any():
             counted[unseen] = np.nan
         return counted.reshape(len(starts), length, len(units))
+
+    def belongs(
+        self, recording: Recording, trials: pd.DataFrame, starts: np.ndarray, later: np.ndarray
+    ) -> np.ndarray:
+        """(num_trials, forward) bool, the forward bins that belong to their trial.
+
+        Args:
+            recording: with spike times and trials.
+            trials: of the windows.
+            starts: (num_trials,) first bins of the windows, numbered from 0 s.
+            later: (num_trials, forward, num_units) counts, NaN where the units were not observed.
+        """
+        spikes, among = recording.activity, recording.trials
+        assert isinstance(spikes, SpikeTimes)
+        assert among is not None
+        stated = spikes.intervals is not None
+        ends = bounds.ends(trials, among, self.bin_width, observation_stated=stated)
+        bins = starts[:, None] + self.observed + np.arange(self.forward)
+        seen = np.isfinite(later).all(axis=2)
+        return bounds.unbroken(seen) & (bins < ends[:, None])
 
     def between(
         self, trials: pd.DataFrame, starts: np.ndarray, first: str, last: str

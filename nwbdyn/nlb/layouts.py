@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from nwbdyn.data.flags import flags
 from nwbdyn.recording import Recording
 
 
@@ -80,7 +81,8 @@ def recognise(recording: Recording) -> Layout | None:
     table, trials = recording.neurons.table, recording.trials
     if recording.neurons.kind != "unit" or "heldout" not in table or trials is None:
         return None
-    if not len(trials):
+    marked = flags(table["heldout"])
+    if not len(trials) or marked is None:
         return None
     dandiset = recording.source.dandiset_id
     if {"set_time", "go_time"} <= set(trials) and "move_onset_time" not in trials:
@@ -88,7 +90,7 @@ def recognise(recording: Recording) -> Layout | None:
     if "move_onset_time" in trials:
         if _is_area2(trials):
             return LAYOUTS["000127"]
-        held_in = int((~table["heldout"].astype(bool)).sum())
+        held_in = int((~marked).sum())
         for (num_held_in, num_units), known in _MAZE_UNITS.items():
             if dandiset == known or len(table) == num_units or len(table) == held_in == num_held_in:
                 return LAYOUTS[known]

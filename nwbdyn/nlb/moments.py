@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nwbdyn.data.binning import by_unit
 from nwbdyn.data.clock import milliseconds, observed_moments
+from nwbdyn.data.spike_trains import by_unit
 from nwbdyn.recording import Recording, SpikeTimes
 
 READ = 16 * 2**20  # bytes of spike times read together

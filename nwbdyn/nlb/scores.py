@@ -21,7 +21,8 @@ def score(targets: Arrays, rates: Arrays) -> dict[str, float]:
     """Every score that the targets and the rates allow.
 
     Returns:
-        co_bps: bits per spike of the held-out neurons; fp_bps: of all neurons in the forward bins;
+        co_bps: bits per spike of the held-out neurons; fp_bps: of all neurons in the forward bins,
+        where any of them was observed;
         vel_r2, psth_r2, tp_corr: see the functions of these names.
 
     Raises:
@@ -35,7 +36,9 @@ def score(targets: Arrays, rates: Arrays) -> dict[str, float]:
     }
     if "eval_rates_heldin_forward" in rates and "eval_spikes_heldin_forward" in targets:
         later = _joined(targets, "eval_spikes", "_forward")
-        found["fp_bps"] = metrics.bits_per_spike(later, _joined(rates, "eval_rates", "_forward"))
+        if np.isfinite(later).any():
+            rates_later = _joined(rates, "eval_rates", "_forward")
+            found["fp_bps"] = metrics.bits_per_spike(later, rates_later)
     if "eval_rates_heldin" not in rates:
         return found
     predicted = _joined(rates, "eval_rates")

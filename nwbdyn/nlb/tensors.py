@@ -8,6 +8,7 @@ was not observed. No array is longer than the trials, whatever the recording's l
 import numpy as np
 import pandas as pd
 
+from nwbdyn.data.flags import flags
 from nwbdyn.errors import DataError
 from nwbdyn.nlb.cut import Cut
 from nwbdyn.nlb.layouts import Layout, recognise
@@ -76,7 +77,8 @@ def targets(
 
     Returns:
         `eval_spikes_heldout` and the `eval_spikes_…_forward` of both groups (num_trials, num_bins,
-        num_units), NaN = not scored (DMFC_RSG: outside Set to Go). Where the recording has them,
+        num_units), NaN = not scored (DMFC_RSG: outside Set to Go; forward bins: behind a bin that
+        was not observed, or in the next trial, see `bounds`). Where the recording has them,
         `train_behavior` and `eval_behavior`: velocities at the layout's lag (num_trials, num_bins,
         2) in the recording's unit, or DMFC_RSG's trial columns is_eye, theta, is_short, ts, tp, NaN
         for outliers; for Area2_Bump `train_decode_mask` and `eval_decode_mask` (num_trials, 2):
@@ -93,6 +95,8 @@ def targets(
     starts, moments = cut.starts(evaluated), moments_of(recording)
     _, later_held_in = cut.observed_and_forward(recording, held_in, starts, moments)
     scored, later_held_out = cut.observed_and_forward(recording, held_out, starts, moments)
+    for later in (later_held_in, later_held_out):
+        later[~cut.belongs(recording, evaluated, starts, later)] = np.nan
     if layout.jitter:
         scored[~cut.between(evaluated, starts, "set_time", "go_time")] = np.nan
     found = {
@@ -169,5 +173,7 @@ def _trials(recording: Recording, layout: Layout, names: str) -> pd.DataFrame:
 
 def units(recording: Recording, *, held_out: bool) -> np.ndarray:
     """Rows of the held-out or the held-in units, by ascending id."""
-    rows = np.flatnonzero(recording.neurons.table["heldout"].to_numpy().astype(bool) == held_out)
+    marked = flags(recording.neurons.table["heldout"])
+    assert marked is not None  # as `recognise`
+    rows = np.flatnonzero(marked == held_out)
     return rows[np.argsort(recording.neurons.ids[rows], kind="stable")]

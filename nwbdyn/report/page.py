@@ -6,6 +6,7 @@ well. The slider's matrices travel inside the page as 8-bit numbers.
 
 import io
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ import pandas as pd
 
 from nwbdyn.errors import ResultsError
 from nwbdyn.evaluation import verdict
+from nwbdyn.printable import printable
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.report import sections, slider, style, words
 from nwbdyn.report.sections import Draw, Picture, Section
-from nwbdyn.results import run_directory
+from nwbdyn.results import fit_results, run_directory
 from nwbdyn.results.fit_results import Fit
 
 PAGE_COLOURS = {  # of the figures, by what the page calls them in light and in dark mode
@@ -54,7 +56,8 @@ def write(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with run_directory.atomic_write(path) as partial:
-            partial.write_text(render(fit, states=states, by=by, report=report), encoding="utf-8")
+            page = render(fit, states=states, by=by, report=report)
+            partial.write_text(page, encoding="utf-8")
     except OSError as error:
         raise ResultsError(
             f"Cannot write {path}: {error}. Pass -o with a file in a folder that can be written to."
@@ -70,12 +73,14 @@ def render(
     report: Report = silent,
 ) -> str:
     """The page as a string."""
+    fit = fit_results.shareable(fit)
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
         loader=PackageLoader("nwbdyn.report", "."),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -97,8 +102,13 @@ def render(
         change=sections.change_caption(fit),
         provenance=words.provenance(fit),
         citations=words.citations(fit),
-        notes=fit.notes,
+        notes=sorted(fit.notes, key=lambda note: not note.important),
     )
+
+
+def _shown(value: object) -> object:
+    """Texts with control characters written out; what is markup already stays as it is."""
+    return printable(value) if type(value) is str else value
 
 
 def _drawn(
@@ -149,10 +159,12 @@ def _svg(draw: Draw, fit: Fit) -> str:
     figure = (axes[0] if isinstance(axes, tuple) else axes).get_figure()
     assert figure is not None
     buffer = io.StringIO()
-    with style.house():
+    with style.house(), warnings.catch_warnings():
+        # a browser has the letters that the fonts of this machine lack
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .*missing from")
         figure.savefig(buffer, format="svg", metadata={"Date": None})  # type: ignore[union-attr]
     plt.close(figure)  # type: ignore[arg-type]
-    svg = buffer.getvalue()
+    svg = printable(buffer.getvalue(), lines=True)
     svg = svg[svg.index("<svg") :]
     for colour, name in PAGE_COLOURS.items():
         svg = svg.replace(colour, name)

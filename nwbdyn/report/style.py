@@ -14,6 +14,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.text import Text
 
 INK = "#3a3a3b"  # text, axes, recorded activity
 ON_MATRIX = "#222222"  # lines and dots on a heat map, which is light in dark mode, too
@@ -45,6 +46,7 @@ _RC: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "nwbdyn",
     "text.color": INK,
+    "text.parse_math": False,  # a "$" in a name is a dollar
     "xtick.color": INK,
     "ytick.color": INK,
 }
@@ -88,6 +90,15 @@ def panels(
             sharey="row" if share_y else False,
         )
     return tuple(axes.ravel())
+
+
+def axes_or(axes: Axes | None, *, size: tuple[float, float] = (HALF, 2.8)) -> Axes:
+    """The axes that were given, whose texts are then literal, too, or new ones of this size."""
+    if axes is None:
+        return panels(size=size)[0]
+    for text in axes.findobj(Text):
+        text.set_parse_math(False)
+    return axes
 
 
 def limit(values: np.ndarray) -> float:

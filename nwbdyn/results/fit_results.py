@@ -5,7 +5,7 @@ JSON, HDF5 and safetensors only.
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from nwbdyn import optional
+from nwbdyn import disclosure, optional
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.data.splits import SPLITS
 from nwbdyn.errors import ResultsError
@@ -153,6 +153,10 @@ def write(fit: Fit, path: Path) -> None:
 
     from nwbdyn.results import hdf5
 
+    local = _local(fit)
+    if local:
+        run_directory.write_json(path, run_directory.LOCAL, local)
+    fit = shareable(fit)
     run_directory.write_json(
         path, run_directory.CONFIG, run_directory.with_format_version(_asked(fit))
     )
@@ -164,6 +168,28 @@ def write(fit: Fit, path: Path) -> None:
         hdf5.write(partial, _arrays(fit))
     run_directory.write_json(path, run_directory.PROVENANCE, _provenance(fit))
     run_directory.write_json(path, run_directory.METRICS, fit.metrics)
+
+
+def shareable(fit: Fit) -> Fit:
+    """The fit as it may be written or shown to others: no path, user, host or signed URL in it."""
+    environment, metrics = dict(fit.environment), disclosure.of_value(fit.metrics)
+    for name in ("asked", "request"):
+        if isinstance(kept := environment.get(name), Mapping):
+            environment[name] = disclosure.of_asked(kept)
+    if isinstance(submission := metrics.get("submission"), Mapping):
+        metrics["submission"] = disclosure.of_asked(submission)
+    neurons, labels = fit.neurons, fit.neurons.cell_type_source
+    if labels is not None and disclosure.is_path(labels):  # a file, as earlier versions named it
+        neurons = replace(neurons, cell_type_source=disclosure.file_name(labels))
+    return replace(
+        fit,
+        source=disclosure.of_source(fit.source),
+        neurons=neurons,
+        binning=disclosure.of_binning(fit.binning),
+        metrics=metrics,
+        environment=environment,
+        notes=tuple(replace(one, reason=disclosure.of_text(one.reason)) for one in fit.notes),
+    )
 
 
 def load(path: Path | str, *, recorded: bool = True) -> Fit:
@@ -181,12 +207,15 @@ def load(path: Path | str, *, recorded: bool = True) -> Fit:
     asked: dict[str, Any] = run_directory.read_json(path, run_directory.CONFIG)
     provenance: dict[str, Any] = run_directory.read_json(path, run_directory.PROVENANCE)
     metrics: dict[str, Any] = run_directory.read_json(path, run_directory.METRICS)
+    local: dict[str, Any] = {}
+    if (path / run_directory.LOCAL).exists():
+        local = run_directory.read_json(path, run_directory.LOCAL)
     try:
         arrays = _read_arrays(path, () if recorded else ("/predictions/recorded",))
         return Fit(
-            model=asked["model"],
+            model=_model(asked["model"]),
             config=asked["config"],
-            binning=asked["binning"],
+            binning=_binning(asked["binning"], local),
             split=asked["split"],
             seed=asked["seed"],
             history=run_directory.read_history(path),
@@ -195,7 +224,7 @@ def load(path: Path | str, *, recorded: bool = True) -> Fit:
                 for key, value in metrics.items()
             },
             **arrays,
-            source=Source(**provenance["source"]),
+            source=_source(provenance["source"], local),
             notes=tuple(Note(**note) for note in provenance["notes"]),
             session=provenance["session"],
             versions=provenance["versions"],
@@ -210,6 +239,40 @@ def load(path: Path | str, *, recorded: bool = True) -> Fit:
 
 
 _SCORES = ("model", "baselines", "intervals")
+
+
+def _model(name: object) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"the model's name is {name!r}")
+    return name
+
+
+def _local(fit: Fit) -> dict[str, Any]:
+    """Where things lie on this disk: what local.json holds, and no other file."""
+    found: dict[str, Any] = {}
+    if fit.source.path is not None:
+        found["source"] = {"uri": fit.source.uri, "url": fit.source.url}
+    chosen: Any = fit.binning.get("chosen") or {}
+    if "cell_types" in chosen:
+        found["cell_types"] = chosen["cell_types"]
+    return found
+
+
+def _source(stated: dict[str, Any], local: dict[str, Any]) -> Source:
+    """The source as provenance.json has it, and where it lies on this disk, where that is known."""
+    source = Source(**stated)
+    if source.url or "source" not in local:
+        return source
+    uri, url = (str(local["source"][name]) for name in ("uri", "url"))
+    return replace(source, uri=uri, url=url)
+
+
+def _binning(stated: dict[str, Any], local: dict[str, Any]) -> dict[str, Any]:
+    """The record of the binning, with where the file of cell types lies on this disk."""
+    chosen = stated.get("chosen") or {}
+    if "cell_types" not in chosen or "cell_types" not in local:
+        return stated
+    return {**stated, "chosen": {**chosen, "cell_types": str(local["cell_types"])}}
 
 
 def _asked(fit: Fit) -> dict[str, object]:

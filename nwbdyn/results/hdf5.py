@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from nwbdyn import inside
 from nwbdyn.results import run_directory
 
 Tree = Mapping[str, "np.ndarray | pd.DataFrame | str | int | float | bool | Tree"]
@@ -34,8 +35,13 @@ def write(path: Path, tree: Tree) -> None:
 
 
 def read(path: Path, *, without: Collection[str] = ()) -> dict:
-    """The tree that `write` wrote, in memory, without the branches at these paths ("/a/b")."""
+    """The tree that `write` wrote, in memory, without the branches at these paths ("/a/b").
+
+    Raises:
+        ResultsError: a part of it lies in another file.
+    """
     with h5py.File(path, "r") as file:
+        inside.check(file)
         return _read_group(file, without)
 
 

@@ -6,8 +6,12 @@ So what was asked is compared first, and the rest after it.
 """
 
 import json
+import shlex
 from collections.abc import Sequence
 from typing import Any
+
+from nwbdyn.data import conditions
+from nwbdyn.data.conditions import ConditionError
 
 Described = dict[str, Any]  # the content of config.json
 
@@ -28,6 +32,7 @@ _OPTIONS = {  # what a run was asked for -> the option that says so
     "states": "--states",
     "binning.trials": "--trials",
 }
+_CHOSEN = "binning.chosen"
 _COUNTS = "counts"  # the quantity of spikes
 
 
@@ -36,6 +41,9 @@ def explain(started: Described, wanted: Described) -> str | None:
 
     Both are left as they are.
     """
+    refused = _refused_condition(started)
+    if refused is not None:
+        return refused
     for name in _FIRST:
         before, now = _at(started, name), _at(wanted, name)
         if before != now:
@@ -46,6 +54,18 @@ def explain(started: Described, wanted: Described) -> str | None:
     started, wanted = ({**one, "request": None} for one in (started, wanted))
     found = _first_difference(_unsettled(started, left), _unsettled(wanted, left))
     return None if found is None else _message(*found, started)
+
+
+def _refused_condition(started: Described) -> str | None:
+    """What to say of a run whose condition on neurons is outside the grammar of today."""
+    condition = _at(started, "binning.chosen.where")
+    try:
+        if condition is not None:
+            conditions.parse(condition)
+    except ConditionError as error:
+        where = f" --where {shlex.quote(error.equivalent)}," if error.equivalent else ""
+        return f"was started with a condition that is not run. {error} Fit it anew with{where} -o"
+    return None
 
 
 def _unsettled(described: Described, settled: Sequence[str]) -> Described:
@@ -117,6 +137,8 @@ def _as_requested(name: str, before: Any, now: Any, started: Described) -> str:
         return f"--epochs {started['config']['epochs']}"
     if name == "config.updates" and now is None:
         return f"--set updates={before} and no --epochs"
+    if name.startswith(_CHOSEN):
+        return _chosen(name.removeprefix(_CHOSEN).removeprefix("."), before)
     if part == "config":
         return f"--set {option}={json.dumps(before)}"
     if name == "seeds":
@@ -130,6 +152,19 @@ def _as_requested(name: str, before: Any, now: Any, started: Described) -> str:
     if name == "adopted":
         return f"--init-from {before['run']}, as it was then"
     return _OPTIONS[name] + ("" if before is True else f" {before}")
+
+
+def _chosen(name: str, before: Any) -> str:
+    """The options that take from the recording what was taken."""
+    pairs = {name: before} if name else dict(before or {})
+    shown = [
+        f"no --{option.replace('_', '-')}"
+        if value is None
+        else f"--{option.replace('_', '-')} {shlex.quote(str(value))}"
+        for option, value in pairs.items()
+        if not option.endswith("_digest")
+    ]
+    return ", ".join(shown) or "the same recording and choices"
 
 
 def _width(value: float, quantity: str | None) -> str:

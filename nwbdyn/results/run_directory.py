@@ -8,6 +8,7 @@
       results.h5           predictions, connectivity, edges, neurons; needs no torch
       provenance.json      source, digest, versions, seed, device, git state
       submission.h5        rates for a Neural Latents data set, where these were asked for
+      local.json           where a local source lies on this disk; never exported
       metrics.json         scores of model and baselines; written last, so it marks a complete run
       lock.json            the process that writes here, while it does (see `lock`)
       report.html          the page of `nwbdyn report`, where it was asked for
@@ -28,12 +29,14 @@ import errno
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from nwbdyn import disclosure
 from nwbdyn.errors import FitError, ResultsError
 from nwbdyn.results import request_diff
 
@@ -42,6 +45,7 @@ FORMAT = 1  # raised whenever a reader of the previous number could misread the 
 CONFIG, HISTORY, CHECKPOINT = "config.json", "history.jsonl", "checkpoint.pt"
 WEIGHTS, RESULTS = "weights.safetensors", "results.h5"
 PROVENANCE, METRICS = "provenance.json", "metrics.json"
+LOCAL = "local.json"
 SUBMISSION = "submission.h5"
 SUMS = "sums.npz"  # of a draw of held-out neurons
 REFITS = "refits"  # folder
@@ -52,7 +56,10 @@ MEMBERS = (  # folders of further trainings and runs
     *("seed-*", "fold-*", "draw-*", "choice-*", "comparator-*", "refit-*"),
     *("without-coupling", "static"),
 )
-FILES = (CONFIG, HISTORY, CHECKPOINT, WEIGHTS, RESULTS, PROVENANCE, SUBMISSION, SUMS, METRICS)
+FILES = (
+    *(CONFIG, HISTORY, CHECKPOINT, WEIGHTS, RESULTS, PROVENANCE, LOCAL, SUBMISSION, SUMS),
+    METRICS,
+)
 _PARTIAL = ".partial"
 
 
@@ -168,9 +175,20 @@ def check_weights(path: Path) -> None:
 
 
 def sessions_in(path: Path) -> list[str]:
-    """Names of the recordings that share one model in the run `path`; none where it is of one."""
+    """Names of the recordings that share one model in the run `path`; none where it is of one.
+
+    Raises:
+        ResultsError: a name is not that of a folder in the run.
+    """
     sessions = read_json(path, CONFIG).get("sessions")
-    return list(sessions) if isinstance(sessions, dict) else []
+    names = list(sessions) if isinstance(sessions, dict) else []
+    for name in names:
+        if name in ("", ".", "..") or re.search(r"[/\\\0]", name) or PureWindowsPath(name).drive:
+            raise ResultsError(
+                f"{path / CONFIG} names the recording {name!r}, which is no folder in the run. Get "
+                "the run from whoever made it."
+            )
+    return names
 
 
 def _check_holds(path: Path, needed: tuple[str, ...]) -> None:
@@ -215,21 +233,21 @@ def check_format(path: Path) -> None:
 def check_same(path: Path, asked: Mapping[str, object]) -> None:
     """Raise FitError unless the run in `path` was started with the same decisions."""
     wanted: Any = plain(with_format_version(asked))
-    found = request_diff.explain(read_json(path, CONFIG), wanted)
+    found = request_diff.explain(disclosure.of_asked(read_json(path, CONFIG)), wanted)
     if found is not None:
         raise FitError(f"The run in {path} {found}, or start again with --overwrite or another -o.")
 
 
 def with_format_version(asked: Mapping[str, object]) -> dict[str, object]:
     """The content of config.json, under the number of this format."""
-    return {"format": FORMAT, **asked}
+    return {"format": FORMAT, **disclosure.of_asked(asked)}
 
 
 def write_json(path: Path, name: str, value: Mapping[str, object]) -> None:
     """Write `value` as strict JSON: numbers that are not finite become null."""
     with atomic_write(path / name) as partial:
         text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
-        partial.write_text(text + "\n", encoding="utf-8")
+        partial.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def read_json(path: Path, name: str) -> dict[str, object]:

@@ -145,7 +145,7 @@ def _is_alive(
     assert isinstance(process, int)
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:  # somebody else's, so it is there
         pass

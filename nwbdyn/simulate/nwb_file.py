@@ -7,7 +7,6 @@ from the place of an object in the file.
 import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -31,7 +30,7 @@ from pynwb.ophys import (
 )
 
 from nwbdyn import cache as caches
-from nwbdyn import simulate
+from nwbdyn import scratch, simulate
 from nwbdyn.errors import AddressError
 from nwbdyn.recording import Covariate, Recording, SpikeTimes, Traces
 from nwbdyn.simulate.parameters import PREFIX
@@ -81,11 +80,11 @@ def sample_file(address: str, cache: Path | None = None) -> Path:
     recording, truth = simulate.sample(address)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".making-") as partial:
-            truth.save(Path(partial, truth_path.name))
-            write(recording, Path(partial, path.name))
-            os.replace(Path(partial, truth_path.name), truth_path)
-            os.replace(Path(partial, path.name), path)
+        with scratch.folder(folder) as partial:
+            truth.save(partial / truth_path.name)
+            write(recording, partial / path.name)
+            os.replace(partial / truth_path.name, truth_path)
+            os.replace(partial / path.name, path)
     except OSError as error:
         raise AddressError(
             f"Cannot write {address} to {folder} ({error.strerror}); set {caches.VARIABLE} to a "

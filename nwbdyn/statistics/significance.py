@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nwbdyn.evaluation.verdict import least_gain
+from nwbdyn.evaluation.verdict import against_the_better, least_gain
 from nwbdyn.recording import Note
 
 LEVEL = 0.05  # of false discoveries, where nobody asks for another
@@ -200,11 +200,15 @@ def _why_withheld(
     coupling: dict[str, Any] | None,
 ) -> str:
     """Why no q is given; "" where it is."""
+    if coupling is not None and coupling.get("all_zero"):
+        return "no coupling was kept, every weight is 0"
     low = None if coupling is None else least_gain(coupling)
     if coupling is not None and low is not None and not low > 0:
-        added = f"{coupling['adds']:+.3g} of {coupling['metric']}"
-        at_least = f", from {low:+.3g}" if low != coupling["adds"] else ""
-        return f"coupling adds nothing on {coupling['split']} ({added}{at_least})"
+        compared = against_the_better(coupling)
+        added = f"{compared['adds']:+.3g} of {compared['metric']}"
+        at_least = f", from {low:+.3g}" if low != compared["adds"] else ""
+        over = " to AR" if compared is not coupling else ""
+        return f"coupling adds nothing{over} on {compared['split']} ({added}{at_least})"
     num_edges = num_neurons * (num_neurons - 1)
     if least * num_edges >= LEVEL:
         return (

@@ -11,10 +11,10 @@ from nwbdyn.errors import AddressError
 from nwbdyn.progress import Report, silent
 from nwbdyn.recording import Source
 from nwbdyn.streaming.disk import DiskBlocks
-from nwbdyn.streaming.file import HEAD, RangedFile
+from nwbdyn.streaming.file import HEAD, RangedFile, check_unchanged
 from nwbdyn.streaming.remote import PATIENCE, Patience, Remote
 
-__all__ = ["Patience", "RangedFile", "open_file"]
+__all__ = ["Patience", "RangedFile", "check_unchanged", "open_file"]
 
 
 def open_file(

@@ -28,7 +28,8 @@ BLOCK = 64 << 10  # bytes; the grid of everything that is fetched and kept
 SEGMENT = 64  # blocks per file on disk
 LIMIT = 10 << 30  # bytes on disk, unless LIMIT_VARIABLE says otherwise
 LIMIT_VARIABLE = "NWBDYN_CACHE_SIZE"  # "20 GB", "500 MB", bytes; 0 keeps nothing
-_CHECK_AFTER = 64 << 20  # bytes written before the limit is looked at again
+_CHECK_AFTER = 64 << 20  # most bytes written before the limit is looked at again
+_PAGE = 4096  # bytes; what a file system gives at least
 _ENTRY = struct.Struct("<II")  # CRC-32, bytes; a length of 0 says that there is no block
 _ENTRIES = SEGMENT * _ENTRY.size
 _UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
@@ -91,6 +92,30 @@ def name_of(identity: str) -> str:
     return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
 
+def make_room(root: Path, most: int, written: int, coming: int) -> int:
+    """Trim the cache where bytes that come would make it larger than `most`, now and then.
+
+    Args:
+        root: of the cache.
+        most: bytes that it may hold.
+        written: bytes since it was last looked at; `most` at first, as others write there too.
+        coming: bytes that are about to be written.
+
+    Returns:
+        `written` with them.
+    """
+    step = min(_CHECK_AFTER, most // 8)
+    if written + coming <= step:
+        return written + coming
+    trim(root, most - step - coming)
+    return coming
+
+
+def on_disk(size: int) -> int:
+    """Bytes that some bytes take with the lists and pages of their segments, at most."""
+    return size + (size // (SEGMENT * BLOCK) + 2) * 2 * _PAGE
+
+
 class DiskBlocks:
     """The blocks of one remote file that are on disk; any thread, any number of processes.
 
@@ -103,7 +128,7 @@ class DiskBlocks:
         self._root = cache.folder("streams")
         self._folder = self._root / name_of(identity)
         self._works = self._limit > 0
-        self._written = 0  # bytes since the limit was last looked at
+        self._written = self._limit  # bytes since the limit was last looked at
         self._touched: set[int] = set()  # segments marked as used
 
     def read(self, first: int, after: int) -> dict[int, bytes]:
@@ -124,15 +149,14 @@ class DiskBlocks:
 
     def write(self, offset: int, data: bytes) -> None:
         """Keep the whole blocks of `data`, which starts at byte `offset` of the file."""
-        if not self._works:
+        coming = on_disk(len(data))
+        if not self._works or coming > self._limit:
             return
         try:
+            self._written = make_room(self._root, self._limit, self._written, coming)
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             for at in range(0, len(data), BLOCK):
                 self._write_block((offset + at) // BLOCK, data[at : at + BLOCK])
-            if self._written > _CHECK_AFTER:
-                self._written = 0
-                trim(self._root, self._limit)
         except OSError as error:
             self._give_up(error)
 
@@ -147,7 +171,6 @@ class DiskBlocks:
             file.flush()
             file.seek(place * _ENTRY.size)
             file.write(_ENTRY.pack(zlib.crc32(block), len(block)))
-        self._written += len(block)
 
     def _touch(self, segment: int) -> None:
         if segment not in self._touched:

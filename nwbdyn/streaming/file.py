@@ -7,8 +7,10 @@ merged and fetched together, while the caller is busy with the parts that have a
 """
 
 import io
+import logging
 import os
 import threading
+import weakref
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +32,19 @@ SMALLEST_PART, LARGEST_PART = 2 << 20, 8 << 20  # bytes per request of a large r
 CONNECTIONS = 8
 MEMORY = 256 << 20  # bytes kept
 WINDOW = 32 << 20  # bytes of one large read that are on their way together
+
+_log = logging.getLogger(__name__)
+_unversioned: "weakref.WeakValueDictionary[int, RangedFile]" = weakref.WeakValueDictionary()
+
+
+def check_unchanged() -> None:
+    """Look at both ends of every open file whose server does not name its version.
+
+    Raises:
+        StreamError: one of them was replaced while it was read.
+    """
+    for file in list(_unversioned.values()):
+        file.check_unchanged()
 
 
 class RangedFile(io.RawIOBase):
@@ -68,12 +83,15 @@ class RangedFile(io.RawIOBase):
         self._unread: set[int] = set()  # prefetched blocks that nobody has read yet
         self._end_of_last_miss = -1
         self._misses = 0
+        self._ends: dict[int, bytes] = {}  # offset -> bytes of the beginning, to compare with
         self._ahead = NEAR
         self._arrived = threading.Condition()
         self._workers = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="nwbdyn-stream")
         try:
             self._publish(*first)
             self._open_both_ends()
+            if remote.is_unversioned:
+                self._remember_both_ends()
         except BaseException:
             self.close()
             raise
@@ -170,6 +188,38 @@ class RangedFile(io.RawIOBase):
             for _, start, stop in sorted(merged):
                 self._planned.extend(self._missing_parts(start, stop))
             self._start_planned()
+
+    def check_unchanged(self) -> None:
+        """Compare size and both ends with those of the beginning, unless the server names versions.
+
+        Raises:
+            StreamError: the file was replaced while it was read.
+        """
+        for offset, before in self._ends.items():
+            start, now = self._remote.get(offset, offset + len(before))
+            if now[offset - start : offset - start + len(before)] != before:
+                raise StreamError(
+                    f"{self.name}: the remote file has other content now; it was replaced while it "
+                    "was read, open it again."
+                )
+
+    def __exit__(self, *exc: object) -> None:
+        """Close the file; without an error on the way, once it is known to be unchanged."""
+        try:
+            if exc[0] is None and not self.closed:
+                self.check_unchanged()
+        finally:
+            self.close()
+
+    def _remember_both_ends(self) -> None:
+        _log.warning(
+            "%s: its server sends neither ETag nor Last-Modified; whether the file changes while "
+            "it is read is judged by its size and its first and last bytes.",
+            self.name,
+        )
+        last = (self.size - 1) // BLOCK
+        self._ends = {number * BLOCK: bytes(self._take(number)) for number in (0, last)}
+        _unversioned[id(self)] = self
 
     def close(self) -> None:
         """Let go of the connections; parts on their way are given up."""

@@ -17,7 +17,6 @@ from nwbdyn import cache
 from nwbdyn.streaming import disk
 
 _HEAD = struct.Struct("<IQ")  # CRC-32, bytes
-_CHECK_AFTER = 64 << 20  # bytes written before the limit is looked at again
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +33,7 @@ class DiskObjects:
         self._root = cache.folder("streams")
         self._folder = self._root / disk.name_of(identity)
         self._works = self._limit > 0
-        self._written = 0  # bytes since the limit was last looked at
+        self._written = self._limit  # bytes since the limit was last looked at
 
     def read(self, key: str) -> bytes | None:
         """An object; None where it is not here, or damaged."""
@@ -56,17 +55,15 @@ class DiskObjects:
 
     def write(self, key: str, body: bytes) -> None:
         """Keep an object."""
-        if not self._works:
+        coming = disk.on_disk(_HEAD.size + len(body))
+        if not self._works or coming > self._limit:
             return
         try:
+            self._written = disk.make_room(self._root, self._limit, self._written, coming)
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
                 file.write(_HEAD.pack(zlib.crc32(body), len(body)) + body)
             os.replace(file.name, self._path(key))
-            self._written += len(body)
-            if self._written > _CHECK_AFTER:
-                self._written = 0
-                disk.trim(self._root, self._limit)
         except OSError as error:
             self._give_up(error)
 

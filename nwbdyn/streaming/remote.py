@@ -21,7 +21,7 @@ from nwbdyn.errors import NwbdynError, StreamError
 
 WHOLE_LIMIT = 64 << 20  # bytes accepted from a server that sends the whole file for a range
 _STEP = 256 << 10  # most bytes taken from the socket at once
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
 _PASSING = (408, 425, 429, 500, 502, 503, 504)  # statuses worth asking again
 _LONGEST_PAUSE = 30.0  # seconds; a server that asks for more is given up on
 
@@ -121,6 +121,11 @@ class Remote:
             if self._closed.wait(pause):
                 raise StreamError(f"{self.name}: closed while bytes were on their way.")
 
+    @property
+    def is_unversioned(self) -> bool:
+        """True where the server answered and named neither ETag nor time of change."""
+        return self._seen and self.etag is None
+
     def close(self) -> None:
         """Close the connections; ranges on their way end in an error."""
         self._closed.set()
@@ -217,7 +222,8 @@ class Remote:
             found = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
             if not found:
                 raise _TryAgainError("the server did not say which bytes it sent")
-            first, last, total = map(int, found.groups())
+            first, last = int(found[1]), int(found[2])
+            total = self._total(answer.url) if found[3] == "*" else int(found[3])
             if first != start or last != min(stop, total) - 1 or last < first:
                 raise _TryAgainError("the server sent other bytes than it was asked for")
             self._compare(total, answer)
@@ -232,6 +238,23 @@ class Remote:
             )
         self._compare(total, answer)
         return True, total
+
+    def _total(self, url: str) -> int:
+        """Bytes of the object, where its ranges do not tell: what a whole answer would have."""
+        if self.size is not None:
+            return self.size
+        limits = (self._patience.connect, self._patience.silence)
+        with self._lock:
+            self.requests += 1
+        headers = {"Accept-Encoding": "identity"}
+        with requests.get(url, headers=headers, stream=True, timeout=limits) as answer:
+            length = answer.headers.get("Content-Length", "")
+            if answer.status_code == 200 and length.isdecimal():
+                return int(length)
+        raise StreamError(
+            f"{self.name}: the server does not say how large the file is, so it cannot be "
+            "streamed: download it and give the local path."
+        )
 
     def _compare(self, total: int, answer: requests.Response) -> None:
         """Hold the answer's size and ETag against the first answer's."""

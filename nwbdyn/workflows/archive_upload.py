@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nwbdyn import archive
-from nwbdyn.errors import ArchiveError, ResultsError
+from nwbdyn import archive, disclosure
+from nwbdyn.errors import AddressError, ArchiveError, ResultsError
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Source
 
@@ -30,6 +30,7 @@ class UploadResult:
     asset: Source
     relation: str  # one sentence on the dandiset's `relatedResource`; empty where none is due
     rejections: tuple[str, ...]  # what the archive's own validation says against it, so far
+    pending: bool = False  # the archive's validation is not done
 
 
 def check_place(
@@ -38,6 +39,7 @@ def check_place(
     *,
     instance: str | None = None,
     allow_embargoed: bool = False,
+    allow_unknown_access: bool = False,
 ) -> None:
     """Make sure, before any work is done, that results of `source` may go to a dandiset.
 
@@ -46,20 +48,38 @@ def check_place(
         source: the recording that was fitted.
         instance: archive of `dandiset`.
         allow_embargoed: let results of an embargoed recording go to an open dandiset.
+        allow_unknown_access: let results go there although no archive says who may see the
+            recording.
 
     Raises:
         AddressError: no such dandiset.
-        ArchiveError: the archive cannot be reached, or does not say whether the recording is
-            embargoed.
-        ResultsError: the recording is embargoed and the dandiset is open.
+        ArchiveError: the archive of the dandiset cannot be reached.
+        ResultsError: the dandiset is open, and the recording is embargoed, or nobody can tell.
     """
     place = archive.draft(dandiset, instance=instance)
-    if allow_embargoed or place.embargoed or not archive.is_embargoed(source):
+    if place.embargoed:
         return
-    raise ResultsError(
-        f"{source.uri} is embargoed, and dandi:{place.dandiset_id} is open to everybody. Send the "
-        "results to an embargoed dandiset, or pass --allow-embargoed if its owners agree."
-    )
+    access, reason = _access(source)
+    open_to_all = f"dandi:{place.dandiset_id} is open to everybody"
+    if access == "embargoed" and not allow_embargoed:
+        raise ResultsError(
+            f"{source.uri} is embargoed, and {open_to_all}. Send the results to an embargoed "
+            "dandiset, or pass --allow-embargoed if its owners agree."
+        )
+    if access == "unknown" and not allow_unknown_access:
+        raise ResultsError(
+            f"Who may see {source.uri} is unknown ({reason}), and {open_to_all}. Send the results "
+            "to an embargoed dandiset, or pass --allow-unknown-access if you know that the "
+            "recording is open."
+        )
+
+
+def _access(source: Source) -> tuple[archive.Access, str]:
+    """Who may see a recording, and why that is unknown."""
+    try:
+        return archive.access(source), "its archive does not state the access, or it needs a key"
+    except (AddressError, ArchiveError) as error:
+        return "unknown", str(error).rstrip(".")
 
 
 def validate_for_upload(path: Path, dandiset: str, *, report: Report = silent) -> ValidatedFile:
@@ -81,8 +101,11 @@ def validate_for_upload(path: Path, dandiset: str, *, report: Report = silent) -
     problems = _problems(path, asset_path)
     report(Progress("checking", 1, 1, "files"))
     if problems:
+        subject = any("subject" in problem.lower() for problem in problems)
+        fix = " Pass --subject FIELD=VALUE and --overwrite." if subject else ""
         raise ResultsError(
-            f"{path.name} is not ready for the archive, so nothing was sent: {'; '.join(problems)}."
+            f"{path.name} is not ready for the archive, so nothing was sent: "
+            f"{'; '.join(problems)}.{fix}"
         )
     return ValidatedFile(path, dandiset, asset_path, path.stat().st_size)
 
@@ -112,7 +135,9 @@ def send(
         replace=replace,
         report=report,
     )
-    return UploadResult(asset, _related(parcel, source, instance), archive.rejections(asset))
+    relation = _related(parcel, source, instance)
+    verdict = archive.wait_for_validation(asset, report=report)
+    return UploadResult(asset, relation, verdict.rejections, verdict.pending)
 
 
 def _related(parcel: ValidatedFile, source: Source, instance: str | None) -> str:
@@ -132,21 +157,19 @@ def _problems(path: Path, asset_path: str) -> list[str]:
     from dandi.files import NWBAsset
     from nwbinspector import Importance, inspect_nwbfile, load_config
 
-    found = [
-        f"{message.message} ({message.location or '/'})"
+    found = {
+        message.message.rstrip("."): f" ({message.location or '/'})"
         for message in inspect_nwbfile(
             nwbfile_path=path,
             config=load_config("dandi"),
             importance_threshold=Importance.CRITICAL,
         )
-    ]
+    }
     asset = NWBAsset(filepath=path, path=asset_path, dandiset_path=None)
-    found += [
-        str(error.message)
-        for error in asset.get_validation_errors()
-        if error.severity is not None and error.severity.name in ("ERROR", "CRITICAL")
-    ]
-    return list(dict.fromkeys(found))
+    for error in asset.get_validation_errors():  # with those of nwbinspector once more
+        if error.severity is not None and error.severity.name in ("ERROR", "CRITICAL"):
+            found.setdefault(str(error.message).rstrip("."), "")
+    return [message + where for message, where in found.items()]
 
 
 def _activity(source: Source) -> dict[str, Any]:
@@ -156,5 +179,9 @@ def _activity(source: Source) -> dict[str, Any]:
     return {
         "schemaKey": "Activity",
         "name": "nwbdyn fit",
-        "description": f"Fitted to {source.uri}{digest} with nwbdyn {__version__}.",
+        "description": f"Fitted to {disclosure.of_uri(source.uri)}{digest} with nwbdyn "
+        f"{__version__}.",
+        "wasAssociatedWith": [
+            {"schemaKey": "Software", "name": "nwbdyn", "version": __version__},
+        ],
     }

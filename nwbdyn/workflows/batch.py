@@ -9,15 +9,17 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from nwbdyn import disclosure
 from nwbdyn.errors import ConfigError, DataError, NoActivityError, NwbdynError
+from nwbdyn.printable import printable
 from nwbdyn.progress import Progress, Report, silent
-from nwbdyn.recording import Source
+from nwbdyn.recording import Note, Source
 from nwbdyn.request import FitRequest
 from nwbdyn.results import run_directory, run_lock
+from nwbdyn.workflows import batch_request
 
 if TYPE_CHECKING:
     from nwbdyn.fitting.train_models import TrainingExecutor
@@ -39,6 +41,7 @@ class SessionResult:
     baseline: str = ""
     baseline_value: float | None = None
     asked: str = ""  # digest of the choices, "sha256:…"
+    important: tuple[str, ...] = ()  # notes that change what the numbers mean, for fitted
 
 
 @dataclass(frozen=True)
@@ -104,20 +107,24 @@ def fit_each(
         One Outcome per session, in order.
 
     Raises:
-        ResultsError: another process writes to `run`.
+        FitError: `resume` with another choice than the runs that are there.
+        ResultsError: another process writes to `run`, or finished runs are there and neither
+            `resume` nor `overwrite` was given.
     """
     opened = dict(opened or {})
     run, resume = request.output.run, request.output.resume
     if run is None:
         raise ConfigError("Many fits are written to one folder; pass run=…")
-    asked = _digest({"opened": opened, "request": request.to_json()})
+    asked = batch_request.digest(request, opened)
     with run_lock.run_lock(run, report=report):
+        batch_request.check(run, request, opened)
+        batch_request.write(run, request, opened)
         earlier = _earlier(run, asked) if resume else set()
         outcomes: dict[str, SessionResult] = {}
         jobs = []
         for session, name in zip(sessions, run_names(sessions), strict=True):
             folder = run / name
-            if str(folder) in earlier and _is_kept(session, folder):
+            if folder.name in earlier and _is_kept(session, folder):
                 outcomes[str(folder)] = replace(_fitted(session, folder), asked=asked)
                 continue
             again = resume and run_directory.is_started(folder)
@@ -129,13 +136,13 @@ def fit_each(
             outcomes[outcome.run] = replace(outcome, asked=asked)
             _write(
                 run / run_directory.SUMMARY,
-                [asdict(outcomes[name]) for name in order if name in outcomes],
+                [_row(outcomes[name]) for name in order if name in outcomes],
             )
             report(Progress("recordings", len(outcomes), len(order), "fits"))
 
         (engine or SerialExecutor(report)).fit_each(jobs, run, told)
         found = [outcomes[name] for name in order]
-        _write(run / run_directory.SUMMARY, [asdict(outcome) for outcome in found])
+        _write(run / run_directory.SUMMARY, [_row(outcome) for outcome in found])
         return found
 
 
@@ -154,7 +161,7 @@ def fit_one_safely(job: SessionJob, report: Report = silent) -> SessionResult:
     except NwbdynError as error:
         return SessionResult(uri, str(job.run), FAILED, str(error))
     except Exception as error:  # one session of many must not take the others with it
-        told.write_text(traceback.format_exc(), encoding="utf-8")
+        told.write_text(printable(traceback.format_exc(), lines=True), encoding="utf-8")
         first = str(error).partition("\n")[0]
         reason = f"{type(error).__name__}: {first} (a bug; its traceback is in {told})"
         return SessionResult(uri, str(job.run), FAILED, reason)
@@ -197,6 +204,8 @@ def _fitted(session: Session, folder: Path) -> SessionResult:
         drawn = metrics["draws"]
         value = drawn["model"][metric]["mean"]
         other = drawn["baselines"][baseline][metric]["mean"] if baseline else None
+    provenance = json.loads((folder / run_directory.PROVENANCE).read_text(encoding="utf-8"))
+    notes = (Note(**note) for note in provenance["notes"])
     return SessionResult(
         session[0].uri,
         str(folder),
@@ -205,20 +214,24 @@ def _fitted(session: Session, folder: Path) -> SessionResult:
         value=value,
         baseline=baseline or "",
         baseline_value=other,
+        important=tuple(str(note) for note in notes if note.important),
     )
 
 
-def _digest(choices: Mapping[str, object]) -> str:
-    text = json.dumps(choices, sort_keys=True, default=str)
-    return f"sha256:{sha256(text.encode()).hexdigest()}"
-
-
 def _earlier(run: Path, asked: str) -> set[str]:
-    """Run directories that an earlier call with the same choices has finished."""
-    if not (run / run_directory.SUMMARY).exists():
-        return set()
-    rows = json.loads((run / run_directory.SUMMARY).read_text(encoding="utf-8"))
-    return {row["run"] for row in rows if row["status"] == FITTED and row.get("asked") == asked}
+    """Names of the run directories that an earlier call with the same choices has finished."""
+    rows = batch_request.summary(run)
+    done = (row for row in rows if row["status"] == FITTED and row.get("asked") == asked)
+    return {Path(row["run"]).name for row in done}
+
+
+def _row(outcome: SessionResult) -> dict[str, Any]:
+    """An outcome as summary.json lists it, without where things lie on this disk."""
+    return asdict(outcome) | {
+        "uri": disclosure.of_uri(outcome.uri),
+        "run": Path(outcome.run).name,
+        "reason": disclosure.of_text(outcome.reason),
+    }
 
 
 def _is_kept(session: Session, folder: Path) -> bool:
@@ -229,7 +242,8 @@ def _is_kept(session: Session, folder: Path) -> bool:
         return False
     source = with_digest(session[0])
     written: Any = run_directory.read_json(folder, run_directory.CONFIG)
-    return bool(written["source"] == {"uri": source.uri, "digest": source.digest})
+    before = disclosure.of_asked(written)["source"]
+    return bool(before == {"uri": disclosure.of_uri(source.uri), "digest": source.digest})
 
 
 def _write(path: Path, content: object) -> None:

@@ -7,18 +7,17 @@ one step, so that whoever stops the program finds the old file there, or the who
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import h5py
 from pynwb import NWBHDF5IO
 
-from nwbdyn import archive
+from nwbdyn import archive, scratch
 from nwbdyn.errors import ResultsError
-from nwbdyn.nwb.read.results import run_names
-from nwbdyn.nwb.write import derivative, dynamics
-from nwbdyn.nwb.write import enrich as enrichment
-from nwbdyn.nwb.write.dynamics import Detail
-from nwbdyn.nwb.write.model_run import name_of
+from nwbdyn.nwb.results import derivative, dynamics
+from nwbdyn.nwb.results import enrich as enrichment
+from nwbdyn.nwb.results.dynamics import Detail
+from nwbdyn.nwb.results.model_run import name_of
+from nwbdyn.nwb.results.open_results import run_names
 from nwbdyn.progress import Report, silent
 from nwbdyn.results import fit_results, run_directory
 from nwbdyn.results.fit_results import Fit
@@ -82,8 +81,8 @@ def export(
                     "An enriched copy keeps the source's Subject; leave out --subject, or --enrich."
                 )
             path.parent.mkdir(parents=True, exist_ok=True)
-            with TemporaryDirectory(dir=path.parent, prefix=".nwbdyn-") as folder:
-                source = _source_of(fit, given, Path(folder), full=full, report=report)
+            with scratch.folder(path.parent) as folder:
+                source = _source_of(fit, given, folder, full=full, report=report)
                 _write_enriched(fit, path, source, detail, report)
         else:
             _write_derivative(fit, path, subject, detail, report)
@@ -141,7 +140,8 @@ def _write_derivative(
     missing = derivative.missing_subject_fields(fit, subject)
     if missing:
         log.warning(
-            "The source's Subject has no %s, which the archive asks for. Pass --subject %s=VALUE.",
+            "The source's Subject states no %s, which the archive asks for. "
+            "Pass --subject %s=VALUE.",
             ", ".join(missing),
             missing[0],
         )

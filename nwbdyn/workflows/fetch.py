@@ -16,7 +16,7 @@ from typing import BinaryIO
 import h5py
 import numpy as np
 
-from nwbdyn import archive, opening, streaming
+from nwbdyn import archive, disclosure, opening, streaming
 from nwbdyn.errors import ReadError, ResultsError
 from nwbdyn.nwb.read import slim_record, tables, walk
 from nwbdyn.nwb.read.objects import HDF5_ERRORS, NwbIndex, NwbObject, address_of, attribute
@@ -127,8 +127,9 @@ def _record(
     before = slim_record.read(contents.file)
     made_by = f"nwbdyn {__version__}"
     if before is None:
-        return SlimRecord(source, identity, left_out, made_by)
-    return SlimRecord(before.source, before.identity, (*before.left_out, *left_out), made_by)
+        return SlimRecord(disclosure.of_source(source), identity, left_out, made_by)
+    first = disclosure.of_source(before.source)
+    return SlimRecord(first, before.identity, (*before.left_out, *left_out), made_by)
 
 
 def _raw(contents: NwbIndex) -> Iterator[NwbObject]:

@@ -11,13 +11,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nwbdyn import disclosure, streaming
 from nwbdyn.errors import ConfigError
 from nwbdyn.evaluation import scoring
-from nwbdyn.fitting import pipeline, train_models
+from nwbdyn.fitting import memory_check, pipeline, train_models
 from nwbdyn.fitting.assemble import assemble_fit, score_fit
 from nwbdyn.fitting.stages import coupling_ablation, edge_tests, static_control
+from nwbdyn.fitting.task import log_important
 from nwbdyn.fitting.train_models import RunContext, TrainingExecutor
 from nwbdyn.inference import influence, readout
+from nwbdyn.nwb.results import exportable
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Recording
 from nwbdyn.request import FitRequest
@@ -132,13 +135,19 @@ def fit_joint_request(
     if place.team is not distributed.SINGLE_PROCESS and executor is not None:
         raise ConfigError("Several devices train one model; they take no engine.")
     with ExitStack() as files:
-        opened = [pipeline.opened(recording, files) for recording in recordings]
+        opened = [exportable.noted(pipeline.opened(recording, files)) for recording in recordings]
+        for one in opened if place.team.is_rank_zero else ():  # before anything is refused
+            log_important(one, one.notes)
         device = pipeline.device_of(request, place)
         keywords, loaded = pipeline.task_keywords(request)
         joint = build_joint_task(
             opened, request.model, neuron_id=neuron_id, device=device, **keywords
         )
+        streaming.check_unchanged()  # all of the recordings have been read
         joint = replace(joint, adopted=loaded)
+        each = zip(opened, joint.problems.values(), strict=True)
+        for one, problem in each if place.team.is_rank_zero else ():
+            log_important(one, problem.notes[len(one.notes) :])
         configs = train_models.candidates(joint, joint.tried)
         if len(configs) == 1:
             joint = joint.with_config(configs[0])
@@ -149,6 +158,8 @@ def fit_joint_request(
         decisions = pipeline.described(request, joint, configs)
         if surrogates is not None:
             decisions["null"] = str(surrogates)
+        if not (place.resume and place.run is not None and run_directory.is_complete(place.run)):
+            memory_check.check(list(joint.problems.values()), seeds=request.validation.seeds)
         finished = pipeline.open_run_once(decisions, place, files, request)
         if finished is not None:
             return load_sessions(finished)
@@ -254,7 +265,7 @@ def _write(
     if candidates:
         table["candidates"] = list(candidates)
     table["seeds_agree"] = {name: _seeds_agree(fitted) for name, fitted in fits.items()}
-    run_directory.write_json(run, run_directory.METRICS, table)
+    run_directory.write_json(run, run_directory.METRICS, disclosure.of_value(table))
 
 
 def _seeds_agree(fitted: Fit) -> float | None:

@@ -8,15 +8,13 @@ the recording is opened and cut again; the digest of the tensors tells that they
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from nwbdyn import metrics
+from nwbdyn import metrics, scratch
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.errors import ConfigError, ResultsError
 from nwbdyn.fitting.pipeline import task_keywords
@@ -26,7 +24,7 @@ from nwbdyn.models.base import Model, Output
 from nwbdyn.progress import silent
 from nwbdyn.recording import COUNTS, Recording
 from nwbdyn.results.fit_results import Fit
-from nwbdyn.workflows import reproduce
+from nwbdyn.workflows import locate_source, reproduce
 
 
 @dataclass(frozen=True)
@@ -59,9 +57,11 @@ def load_model(fit: Fit, recording: Recording | str | None = None) -> LoadedMode
         raise ResultsError("This fit holds no weights; load its run directory.")
     with ExitStack() as files:
         if not isinstance(recording, Recording):
-            scratch = Path(files.enter_context(TemporaryDirectory(prefix="nwbdyn-")))
+            folder = files.enter_context(scratch.folder())
             recording = files.enter_context(
-                reproduce.reopened(fit, recording, None, scratch, silent)
+                reproduce.reopened(
+                    fit, recording or locate_source.address_of(fit), None, folder, silent
+                )
             )
         request = reproduce.checked_request(fit, recording)
         fitted = {"options": fit.config, "epochs": None, "sweep": None, "init_from": None}

@@ -6,25 +6,29 @@ is different, because a sum of floats depends on all of it.
 """
 
 import math
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from nwbdyn import opening
+from nwbdyn import opening, scratch
+from nwbdyn.data import conditions
+from nwbdyn.data.conditions import ConditionError
 from nwbdyn.errors import AddressError, DataError, ResultsError
 from nwbdyn.fitting.fit import fit_request
 from nwbdyn.fitting.pipeline import task_keywords
 from nwbdyn.fitting.task import build_task
-from nwbdyn.nwb.read.results import open_results
+from nwbdyn.nwb.results.open_results import open_results
 from nwbdyn.progress import Report, silent
 from nwbdyn.recording import COUNTS, Recording
 from nwbdyn.request import FitRequest
 from nwbdyn.results.fit_results import Fit
+from nwbdyn.workflows import locate_source
 
 PREDICTIONS, METRICS = 1e-5, 1e-6  # largest differences on the same CPU with as many threads
 MACHINE = ("threads", "cpu", "platform")  # of a fit's environment, that can change a number
@@ -78,8 +82,10 @@ def reproduce(
     with ExitStack() as files:
         first = files.enter_context(open_results(path, run))
         _check_alone(first)
-        scratch = Path(files.enter_context(TemporaryDirectory(prefix="nwbdyn-")))
-        recording = files.enter_context(reopened(first, source, instance, scratch, report))
+        chosen_of(first)
+        temporary = files.enter_context(scratch.folder())
+        address = source or locate_source.address_of(first, beside=Path(path).resolve().parent)
+        recording = files.enter_context(reopened(first, address, instance, temporary, report))
         request = checked_request(first, recording).with_keywords(
             device="cpu" if first.device == "cpu" else "auto",
             run=None if folder is None else Path(folder),
@@ -130,17 +136,14 @@ def compare_metrics(
 
 
 def reopened(
-    fit: Fit, address: str | None, instance: str | None, scratch: Path, report: Report
+    fit: Fit, address: str, instance: str | None, scratch: Path, report: Report
 ) -> Recording:
-    """The recording that was fitted, with what was chosen from it."""
-    chosen: dict[str, Any] = dict(fit.binning.get("chosen") or {})  # type: ignore[call-overload]
-    if chosen.pop("cell_types_digest", None):
+    """The recording that was fitted, at `address`, with what was chosen from it."""
+    chosen: dict[str, Any] = dict(chosen_of(fit))
+    if chosen.pop("cell_types", None) is not None:
         # The CSV file with these labels may be gone; the labels themselves are in the results.
         chosen["cell_types"] = scratch / "cell_types.csv"
         fit.neurons.table[["id", "cell_type"]].to_csv(chosen["cell_types"], index=False)
-    path = fit.source.path
-    if address is None:
-        address = str(path) if path is not None and path.exists() else fit.source.uri
     try:
         return opening.open(
             address, instance=instance or fit.source.instance, report=report, **chosen
@@ -149,6 +152,37 @@ def reopened(
         raise ResultsError(
             f"{error} It is the source of these results; say where it is now with --source."
         ) from error
+
+
+def chosen_of(fit: Fit) -> dict[str, str]:
+    """What was taken from the recording, as `opening.open` takes it; nothing else is let through.
+
+    Raises:
+        ResultsError: what the fit states is no text, unknown to this version, or a condition that
+            is outside the grammar; the message has its equivalent, where there is one.
+    """
+    stated = fit.binning.get("chosen") or {}
+    if not isinstance(stated, Mapping):
+        raise ResultsError(f"The results state {stated!r} as what was chosen; expected a table.")
+    chosen = {name: value for name, value in stated.items() if name != "cell_types_digest"}
+    known = signature(opening.open).parameters.keys() - {"address", "instance", "report"}
+    for name, value in chosen.items():
+        if name not in known or not isinstance(value, str):
+            raise ResultsError(
+                f"The results state that {name!r} was chosen as {value!r}, which this nwbdyn does "
+                "not know. Update nwbdyn, or fit the recording again."
+            )
+    if "where" in chosen:
+        try:
+            conditions.parse(chosen["where"])
+        except ConditionError as error:
+            again = "Fit the recording again" + (
+                f" with --where {shlex.quote(error.equivalent)}." if error.equivalent else "."
+            )
+            raise ResultsError(
+                f"The results hold a condition that is not run. {error} {again}"
+            ) from None
+    return chosen
 
 
 def _check_alone(fit: Fit) -> None:

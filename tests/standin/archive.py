@@ -23,6 +23,10 @@ from standin.storage import Faults, serve
 
 KEY = "a-key-for-tests"
 _MOMENT = "2024-01-02T03:04:05.678900Z"
+_COMPUTED = (  # the archive sets these itself, whatever was sent
+    *("id", "identifier", "contentUrl", "contentSize", "digest", "blobDateModified"),
+    *("datePublished", "publishedBy", "access"),
+)
 _ROUTES: list[tuple[str, re.Pattern[str], str]] = []
 
 
@@ -69,6 +73,10 @@ class StandIn:
         self.refused: dict[str, tuple[int, str]] = {}  # "POST .*/assets/" -> status and detail
         self.dandisets: dict[str, dict[str, Any]] = {}  # metadata that somebody changed
         self.invalid: dict[str, str] = {}  # asset path -> what the archive's validation says
+        self.validation_takes = 0  # looks at a draft until its new assets are validated
+        self.names_path_in_field = False  # of assets that wait, as older servers do
+        self.waiting: dict[str, int] = {}  # path of a new asset -> looks left
+        self.generations: dict[str, int] = {}  # path below `folder` -> times it was replaced
         self.over = threading.Event()
         self._found: dict[str, Path] = {}  # assets by their ids
 
@@ -113,7 +121,9 @@ class StandIn:
         return [*self.published.get(dandiset, ()), "draft"]
 
     def asset_id(self, path: Path) -> str:
-        return str(uuid.uuid5(uuid.NAMESPACE_URL, path.relative_to(self.folder).as_posix()))
+        name = path.relative_to(self.folder).as_posix()
+        generation = self.generations.get(name)  # an asset that is replaced gets another id
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{name}#{generation}" if generation else name))
 
     def find(self, asset_id: str) -> Path | None:
         if asset_id not in self._found or not self._found[asset_id].exists():
@@ -290,13 +300,30 @@ class _Handler(BaseHTTPRequestHandler):
             "size": sum(path.stat().st_size for path in paths),
             "created": _MOMENT,
             "modified": _MOMENT,
-            "status": "Valid",
-            "asset_validation_errors": [
-                {"path": path, "field": "species", "message": message}
-                for path, message in self.standin.invalid.items()
-            ],
+            "status": "Pending" if self.standin.waiting else "Valid",
+            "asset_validation_errors": self.validation_errors() if name == "draft" else [],
             "version_validation_errors": [],
         }
+
+    def validation_errors(self) -> list[dict[str, str]]:
+        """What the archive says of each asset; one that waits for validation is an error, too."""
+        errors = []
+        for path, left in list(self.standin.waiting.items()):
+            if not left:
+                del self.standin.waiting[path]
+                continue
+            self.standin.waiting[path] = left - 1
+            message = "asset is currently being validated, please wait."
+            if self.standin.names_path_in_field:
+                errors.append({"field": path, "message": message})
+            else:
+                errors.append({"field": "", "message": message, "path": path})
+        errors += [
+            {"path": path, "field": "species", "message": message}
+            for path, message in self.standin.invalid.items()
+            if path not in self.standin.waiting
+        ]
+        return errors
 
     @route("GET", r"/api/dandisets/(?P<dandiset>\d{6})/")
     def dandiset(self, dandiset: str) -> None:
@@ -497,18 +524,34 @@ class _Handler(BaseHTTPRequestHandler):
 
     @route("POST", r"/api/dandisets/(?P<dandiset>\d{6})/versions/draft/assets/")
     def add_asset(self, dandiset: str) -> None:
-        self.put_asset(dandiset)
+        self.put_asset(dandiset, None)
 
-    @route("PUT", r"/api/dandisets/(?P<dandiset>\d{6})/versions/draft/assets/[0-9a-f-]{36}/")
-    def replace_asset(self, dandiset: str) -> None:
-        self.put_asset(dandiset)
+    @route(
+        "PUT", r"/api/dandisets/(?P<dandiset>\d{6})/versions/draft/assets/(?P<asset>[0-9a-f-]{36})/"
+    )
+    def replace_asset(self, dandiset: str, asset: str) -> None:
+        self.put_asset(dandiset, asset)
 
-    def put_asset(self, dandiset: str) -> None:
+    def put_asset(self, dandiset: str, replaced: str | None) -> None:
         if not self.keyed():
             return self.answer(401, {"detail": "Authentication credentials were not provided."})
         sent = json.loads(self.body)
-        path = self.standin.folder / dandiset / sent["metadata"]["path"]
+        metadata = sent["metadata"]
+        for needed in ("path", "schemaVersion", "encodingFormat"):
+            if not metadata.get(needed):
+                return self.answer(400, {"metadata": [f"Missing {needed}."]})
+        path = self.standin.folder / dandiset / metadata["path"]
+        if path.exists() and self.standin.asset_id(path) != replaced:
+            return self.answer(409, "An asset with that path already exists")
+        name = path.relative_to(self.standin.folder).as_posix()
+        if replaced is not None:
+            self.standin.metadata.pop(replaced, None)
+            self.standin.generations[name] = self.standin.generations.get(name, 0) + 1
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(self.standin.blobs[sent["blob_id"]].read_bytes())
-        self.standin.metadata[self.standin.asset_id(path)] = sent["metadata"]
+        self.standin.metadata[self.standin.asset_id(path)] = {
+            key: value for key, value in metadata.items() if key not in _COMPUTED
+        }
+        if self.standin.validation_takes:
+            self.standin.waiting[metadata["path"]] = self.standin.validation_takes
         return self.answer(200, self.standin.row(path))

@@ -21,6 +21,7 @@ FAULTS = (
     "resized",  # Content-Range names another total
     "replaced",  # other bytes under another ETag
     "anonymous",  # no ETag
+    "uncounted",  # Content-Range names no total
     "garbage",  # not HTTP
     "page",  # 200 and a page of HTML
 )
@@ -101,7 +102,8 @@ def serve(
     headers["Content-Length"] = str(len(body))
     if not whole:
         shift, growth = (fault == "shifted") * 7, (fault == "resized") * 7
-        headers["Content-Range"] = f"bytes {start + shift}-{stop - 1 + shift}/{size + growth}"
+        total = "*" if fault == "uncounted" else size + growth
+        headers["Content-Range"] = f"bytes {start + shift}-{stop - 1 + shift}/{total}"
     _head(handler, 200 if whole or fault == "mislabelled" else 206, headers)
     if fault in ("drop", "stall", "trickle"):
         handler.wfile.write(body[: len(body) // 2])

@@ -16,6 +16,7 @@ import torch
 
 from nwbdyn import baselines, nlb
 from nwbdyn.baselines import Baseline
+from nwbdyn.data.flags import flags
 from nwbdyn.errors import ConfigError, ResultsError
 from nwbdyn.fitting.stage import FitInputs, FitState
 from nwbdyn.fitting.task import SESSION, FitTask
@@ -248,7 +249,8 @@ def _as_held_out(problem: FitTask) -> Recording:
     neurons = problem.recording.neurons
     held_out = np.isin(neurons.ids, problem.binned.neurons.ids[problem.held_out])
     used = _kept(problem)
-    stated = neurons.table["heldout"].to_numpy(bool)
+    stated = flags(neurons.table["heldout"])
+    assert stated is not None  # as `nlb.recognise`
     table = neurons.table.assign(heldout=np.where(used, held_out, stated))
     return replace(problem.recording, neurons=replace(neurons, table=table))
 

@@ -124,6 +124,7 @@ def _refitted(problem: FitTask, member: Trained, place: RunContext) -> Trained:
         session=SESSION,
         device=problem.windows.device,
         target=problem.model_class.target,
+        reach=problem.windows.reach,
     )
     return train(
         problem.model_class,

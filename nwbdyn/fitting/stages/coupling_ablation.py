@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from nwbdyn.evaluation import scoring
+from nwbdyn.evaluation import gain
 from nwbdyn.fitting import train_models
 from nwbdyn.fitting.assemble import Scored
 from nwbdyn.fitting.stage import FitInputs, FitState
@@ -41,5 +41,5 @@ def with_ablation(fit: Fit, scored: Scored, ablated: np.ndarray | None) -> Fit:
     """
     if ablated is None:
         return fit
-    compared = scoring.paired_difference(scored.task, scored.predictions[0], ablated)
+    compared = gain.of_coupling(scored.task, scored.predictions[0], ablated, scored.rivals)
     return replace(fit, metrics=fit.metrics | {"coupling": compared})

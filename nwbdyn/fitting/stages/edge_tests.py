@@ -183,11 +183,7 @@ def collect_each(
             for draw in draws
         ]
 
-    chosen: list[list[np.ndarray]] = []
-    for number in range(HALF_PAIRS):
-        draw = np.random.default_rng([seed, number, 1])
-        half = [surrogate_data.half_of_blocks(problem, draw) for problem in problems.values()]
-        chosen += [half, [~one for one in half]]
+    chosen = complementary_halves(list(problems.values()), seed)
 
     def half_sample(numbers: Sequence[int]) -> list[AnyWindows]:
         return [
@@ -227,6 +223,20 @@ def collect_each(
         )
         first += size
     return found
+
+
+def complementary_halves(problems: Sequence[FitTask], seed: int) -> list[list[np.ndarray]]:
+    """HALF_PAIRS random halves of the training blocks, each followed by its complement.
+
+    Returns:
+        (2 * HALF_PAIRS) lists with one (num_bins,) bool per session.
+    """
+    chosen: list[list[np.ndarray]] = []
+    for number in range(HALF_PAIRS):
+        draw = np.random.default_rng([seed, number, 1])
+        half = [surrogate_data.half_of_blocks(problem, draw) for problem in problems]
+        chosen += [half, [~one for one in half]]
+    return chosen
 
 
 def matrix(

@@ -1,6 +1,7 @@
 """Tests of hypotheses about the connectivity of a fit: `--null` and `--states`.
 
-Of every edge, whether it is stronger than in recordings without coupling (`edge_tests`); of A(t),
+Of the recording, whether coupling and a change of gain help to predict at all (`nested_tests`). Of
+every edge, whether it is stronger than in recordings without coupling (`edge_tests`); of A(t),
 whether it predicts better than a constant (`static_control`); of behavioural states, whether
 coupling differs between them (`state_test`); and means between cell types (`statistics.groups`).
 """
@@ -12,7 +13,7 @@ from typing import Any, Self
 import pandas as pd
 
 from nwbdyn.fitting.stage import FitInputs, FitState
-from nwbdyn.fitting.stages import edge_tests, state_test, static_control
+from nwbdyn.fitting.stages import edge_tests, nested_tests, state_test, static_control
 from nwbdyn.fitting.task import FitTask
 from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.request import FitRequest
@@ -58,6 +59,8 @@ class HypothesisTests:
             ctx,
             influence_windows=state.request.tests.influence_windows,
         )
+        if not task.co_smoothing:
+            fit = nested_tests.with_answers(fit, task, self.null.number, ctx.report)
         constant = static_control.train_static(task, first, ctx)
         fit = static_control.with_dynamics(fit, task, first, constant)
         if self.intervals is not None and constant is not None:

@@ -104,15 +104,7 @@ def with_states(
     """
     p = compare(problem, own, refit, table, place, number=number)
     dynamics: Any = fitted.metrics["dynamics"]
-    why_not = ""
-    if p > LEVEL:
-        why_not = f"{number} simulations with a constant coupling differ as much (p = {p:.2g})"
-        why_not += "" if dynamics["supported"] else f", and {verdict.unbeaten(dynamics)}"
-    elif not dynamics["supported"]:
-        why_not = (
-            f"they exceed those of {number} simulations with a constant coupling (p = {p:.2g}), "
-            f"but {verdict.unbeaten(dynamics)}"
-        )
+    why_not = why_not_supported(p, dynamics, number=number)
     found = {
         "names": states.names(table),
         "p": p,
@@ -127,6 +119,24 @@ def with_states(
         reason = f"differences over state are not supported: {why_not}"
         notes = (*notes, Note("states-alike", "connectivity", reason))
     return replace(fitted, metrics=fitted.metrics | {"states": found}, notes=notes)
+
+
+def why_not_supported(p: float, dynamics: dict[str, Any], *, number: int) -> str:
+    """Why differences over state are not supported; "" where p reaches LEVEL and A(t) is.
+
+    Args:
+        dynamics: metrics["dynamics"] of the fit, see `identifiability`.
+        number: of simulations.
+    """
+    if p > LEVEL:
+        reason = f"{number} simulations with a constant coupling differ as much (p = {p:.2g})"
+        return reason + ("" if dynamics["supported"] else f", and {verdict.unbeaten(dynamics)}")
+    if not dynamics["supported"]:
+        return (
+            f"they exceed those of {number} simulations with a constant coupling (p = {p:.2g}), "
+            f"but {verdict.unbeaten(dynamics)}"
+        )
+    return ""
 
 
 def compare(
@@ -148,7 +158,7 @@ def compare(
     state = states.at(table, binned.time)
 
     def simulated(numbers: Sequence[int]) -> list[Windows]:
-        draws = [np.random.default_rng([own.seed, k, 2]) for k in numbers]
+        draws = draws_of(own.seed, numbers)
         sources = np.stack([draw_residuals(residual, state, draw) for draw in draws])
         values = simulate(refit.model, problem.windows, residual, sources)
         return [surrogate_data.windows_over(problem, replace(binned, values=one)) for one in values]
@@ -163,6 +173,11 @@ def compare(
         problem, "state", simulated, seeds, place, read=by_state
     )  # (K, S, N, N)
     return difference_p(by_state(own.model, problem.windows), null)
+
+
+def draws_of(seed: int, numbers: Sequence[int]) -> list[np.random.Generator]:
+    """The random numbers of simulations: of each its own, the same in every run of a seed."""
+    return [np.random.default_rng([seed, k, 2]) for k in numbers]
 
 
 def difference_p(weight: np.ndarray, null: np.ndarray) -> float:

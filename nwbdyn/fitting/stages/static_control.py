@@ -53,7 +53,7 @@ def with_dynamics(fitted: Fit, problem: FitTask, own: Trained, refit: Trained | 
         "baseline": fitted.metrics["primary"]["baseline"],  # type: ignore[index]
         "against_baseline": against_baseline(fitted.metrics),
         "beats_baseline": beats,
-        "supported": None if static is None else bool(verdict.above_zero(static) and beats),
+        "supported": supported(static, beats),
         "stable_over_seeds": _stable(fitted.edges, "sign_agreement"),
         "stable_over_halves": _stable(fitted.edges, "half_split_agreement"),
     }
@@ -62,6 +62,16 @@ def with_dynamics(fitted: Fit, problem: FitTask, own: Trained, refit: Trained | 
         reason = f"differences over time and state are not supported: {verdict.unbeaten(found)}"
         notes = (*notes, Note("static-suffices", "connectivity", reason))
     return replace(fitted, metrics=fitted.metrics | {"dynamics": found}, notes=notes)
+
+
+def supported(static: dict[str, Any] | None, beats: object) -> bool | None:
+    """Whether a change of coupling may be reported: A(t) beats the constant refit and the baseline.
+
+    Args:
+        static: what A(t) adds to the refit, with "interval"; None where there is no refit.
+        beats: whether the fit beats its best baseline, None where that is not decided.
+    """
+    return None if static is None else bool(verdict.above_zero(static) and beats)
 
 
 def against_baseline(metrics: Mapping[str, Any]) -> dict[str, Any] | None:

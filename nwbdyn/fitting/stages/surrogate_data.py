@@ -67,7 +67,8 @@ def half_of_blocks(problem: FitTask, random: np.random.Generator) -> np.ndarray:
     """
     binned, context = problem.binned, problem.spec.context
     rows = problem.split.bins("train") & binned.valid
-    if problem.trials is not None or problem.aligned is not None:
+    named = problem.trials is not None and binned.trials is not None
+    if named or problem.aligned is not None:
         block = blocks.make(binned, problem.split, trials=True, context=context)
     else:
         length = context
@@ -108,4 +109,5 @@ def windows_over(problem: FitTask, binned: Binned, *, targets: np.ndarray | None
         neuron_ids=problem.layout.neuron_ids[session],
         device=problem.windows.device,
         target=problem.model_class.target,
+        reach=None if starts is None else problem.windows.reach,
     )

@@ -11,7 +11,7 @@ import pandas as pd
 
 from nwbdyn.nwb.read import objects, series, tables
 from nwbdyn.nwb.read.intervals import unique_names
-from nwbdyn.nwb.read.objects import NwbIndex, NwbObject, attribute, has, text
+from nwbdyn.nwb.read.objects import NwbIndex, NwbObject, attribute, has, number, text
 from nwbdyn.recording import Covariate
 
 RAW = ("ElectricalSeries", "ImageSeries", "PatchClampSeries", "DecompositionSeries", "IndexSeries")
@@ -19,6 +19,8 @@ TEMPLATES = "/stimulus/templates/"
 TEXT = ("AnnotationSeries",)
 COLUMNS = re.compile(r"columns\s*=\s*[\[(](.*?)[\])]", re.DOTALL)
 AXES = ("x", "y", "z")
+SHORTEST_SIGNAL = 1.0  # seconds
+MANY_TIMES = 100  # more columns than rows, where rows are channels
 
 
 def read(
@@ -45,6 +47,10 @@ def read(
             contents.note("text-series", found.path, "a series of words, not of numbers")
         elif found.is_a("IntervalSeries"):
             _keep(events, found.path, _epochs(contents, found))
+        elif _is_times_only(found):
+            reason = "has times and no values; read as events"
+            contents.note("times-only", found.path, reason)
+            _keep(events, found.path, _labelled_events(contents, found))
         elif found.parent is not None and found.parent.neurodata_type == "BehavioralEvents":
             _keep(events, found.path, _events(contents, found))
         else:
@@ -66,7 +72,7 @@ def read(
 
 def _covariates(contents: NwbIndex, found: NwbObject) -> dict[str, Covariate]:
     """The series by its path, and, for a fitted ellipse, its area and angle beside its centre."""
-    data = series.values(contents, found)
+    data = series.values(contents, found, num_channels=_num_channels(contents, found))
     timestamps = None if data is None else series.clock(contents, found, data.shape[0])
     if data is None or timestamps is None:
         return {}
@@ -81,6 +87,37 @@ def _covariates(contents: NwbIndex, found: NwbObject) -> dict[str, Covariate]:
     return read
 
 
+def _is_times_only(found: NwbObject) -> bool:
+    return has(found.group, "timestamps") and not has(found.group, "data")
+
+
+def _num_channels(contents: NwbIndex, found: NwbObject) -> int | None:
+    """How many channels a signal must have, where only one orientation makes sense; else None.
+
+    MATLAB writers store channels first. With timestamps these decide. With a rate alone it is the
+    names of the channels, the axes of space, or that one orientation lasts no second while the
+    other has a hundred times as many samples.
+    """
+    dataset = contents.dataset(found.group, "data")
+    if dataset is None or dataset.ndim != 2:
+        return None
+    rows, columns = dataset.shape
+    timestamps = contents.dataset(found.group, "timestamps")
+    if timestamps is not None:
+        return rows if columns == timestamps.size != rows else None
+    if columns <= rows:
+        return None
+    named = _stated_channels(contents, found)
+    if named:
+        return len(named) if len(named) in (rows, columns) else None
+    if found.is_a("SpatialSeries"):
+        return rows if rows <= len(AXES) < columns else None
+    start = contents.dataset(found.group, "starting_time")
+    rate = float("nan") if start is None else number(start, "rate", float("nan"))
+    brief = rate > 0 and rows / rate < SHORTEST_SIGNAL
+    return rows if brief and columns >= MANY_TIMES * rows else None
+
+
 def _ellipse_parts(found: NwbObject) -> list[str]:
     if found.neurodata_type != "EllipseSeries" and not has(found.group, "area"):
         return []
@@ -89,14 +126,7 @@ def _ellipse_parts(found: NwbObject) -> list[str]:
 
 def _channels(contents: NwbIndex, found: NwbObject, num_channels: int) -> tuple[str, ...]:
     """Names of the columns: from the comments, from `features`, or the axes of space."""
-    stated = COLUMNS.search(attribute(found.group, "comments") or "")
-    names: list[str] = []
-    if stated:
-        names = [name.strip(" \t\n'\"") for name in stated.group(1).split(",")]
-    features = contents.dataset(found.group, "features")
-    if not names and features is not None:
-        listed = tables.values(contents, features)
-        names = [] if listed is None else [str(name) for name in listed.reshape(-1)]
+    names = _stated_channels(contents, found)
     if names and len(names) != num_channels:
         reason = f"names {len(names)} columns ({', '.join(names)}), but has {num_channels}"
         contents.note("channel-names", found.path, reason)
@@ -104,6 +134,16 @@ def _channels(contents: NwbIndex, found: NwbObject, num_channels: int) -> tuple[
     if not names and found.is_a("SpatialSeries") and 1 < num_channels <= len(AXES):
         return AXES[:num_channels]
     return tuple(names)
+
+
+def _stated_channels(contents: NwbIndex, found: NwbObject) -> list[str]:
+    """The channels' names in the comments, else in `features`."""
+    stated = COLUMNS.search(attribute(found.group, "comments") or "")
+    if stated:
+        return [name.strip(" \t\n'\"") for name in stated.group(1).split(",")]
+    features = contents.dataset(found.group, "features")
+    listed = None if features is None else tables.values(contents, features)
+    return [] if listed is None else [str(name) for name in listed.reshape(-1)]
 
 
 def _events(contents: NwbIndex, found: NwbObject) -> pd.DataFrame | None:

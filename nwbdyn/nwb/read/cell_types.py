@@ -101,7 +101,7 @@ def from_file(neurons: Neurons, path: Path) -> Neurons:
     given = ids.map(table.set_index("id")["cell_type"])
     before = neurons.table.get("cell_type", "")
     labelled = _labelled(neurons, given.fillna(before).tolist(), "")
-    return replace(labelled, cell_type_source=str(path))
+    return replace(labelled, cell_type_source=path.name)
 
 
 def find_column(table: pd.DataFrame) -> str | None:
@@ -112,7 +112,7 @@ def find_column(table: pd.DataFrame) -> str | None:
 
 def _from_other_table(contents: NwbIndex, found: NwbObject, neurons: Neurons) -> Neurons | None:
     """Labels from a table beside the neurons' own, one row per neuron."""
-    if found.core_type != "DynamicTable" or found.path == neurons.table_path:
+    if found.core_type != "DynamicTable" or found.path in (neurons.table_path or "").split(", "):
         return None
     names = tables.column_names(contents, found.group)
     if find_column(pd.DataFrame(columns=names)) is None:
@@ -144,8 +144,11 @@ def _labelled(neurons: Neurons, labels: list[str], where: str) -> Neurons:
 
 def _words(contents: NwbIndex, where: str, column: pd.Series, description: str) -> list[str]:
     """Labels as text: codes become the words their description gives them; unknown is empty."""
-    table, name = where.rsplit("/", 1)
-    stated = tables.meanings(contents, contents.file[table], name)
+    paths, name = where.rsplit("/", 1)
+    stated: dict[str, str] = {}
+    for path in paths.split(", "):  # of several planes or tables of units
+        table = contents.group(path)
+        stated |= {} if table is None else tables.meanings(contents, table, name)
     if stated:
         contents.note("cell-type-codes", where, f"codes read by the file's own table: {stated}")
         return [stated.get(str(value), "") for value in column]

@@ -118,6 +118,8 @@ def cached_parents(specifications: h5py.Group) -> dict[str, str]:
     for namespace in specifications.values():
         for version in namespace.values():
             for dataset in version.values():
+                if h5py.check_string_dtype(dataset.dtype) is None:
+                    continue
                 try:
                     parents.update(_definitions(json.loads(dataset[()])))
                 except (ValueError, TypeError):

@@ -12,8 +12,9 @@ from typing import Any, BinaryIO
 import h5py
 import numpy as np
 
+from nwbdyn import inside
 from nwbdyn.errors import ReadError
-from nwbdyn.nwb.read import inheritance, ranges
+from nwbdyn.nwb.read import filters, heaps, inheritance, ranges
 from nwbdyn.recording import Note
 
 HDF5_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError)  # what h5py raises on damage
@@ -35,20 +36,43 @@ class ErrorRecordingFile:
         self.error: Exception | None = None
         self.size = file.seek(0, 2)  # bytes
         self.is_remote = hasattr(file, "prefetch")
+        self._heaps: set[int] = set()  # addresses of those that were checked
 
     def read(self, size: int = -1) -> bytes:
+        start = self._file.tell()
         try:
-            return self._file.read(size)
+            data = self._file.read(size)
         except Exception as error:
             self.error = self.error or type(error)(*error.args)
             raise
+        self._check_heaps(start, data)
+        return data
 
     def readinto(self, buffer: bytearray) -> int:
+        start = self._file.tell()
         try:
-            return self._file.readinto(buffer)  # type: ignore[attr-defined]
+            length: int = self._file.readinto(buffer)  # type: ignore[attr-defined]
         except Exception as error:
             self.error = self.error or type(error)(*error.args)
             raise
+        self._check_heaps(start, buffer)
+        return length
+
+    def _check_heaps(self, start: int, data: bytes | bytearray) -> None:
+        """Raise OSError, as for any damaged address, where HDF5 would hang in a heap of texts."""
+        for at in heaps.starts(data):
+            address = start + at
+            if address in self._heaps:
+                continue
+            after = self._file.tell()
+            self._file.seek(address)
+            length = heaps.size(self._file.read(heaps.HEADER.size).ljust(heaps.HEADER.size, b"\0"))
+            self._file.seek(address)
+            heap = self._file.read(min(length, self.size - address, heaps.LARGEST))
+            self._file.seek(after)
+            if heaps.is_endless(heap):
+                raise OSError(f"the heap of texts at address {address} is damaged")
+            self._heaps.add(address)
 
     def seek(self, offset: int, whence: int = 0) -> int:
         if whence == 0 and not 0 <= offset <= self.size:  # a damaged address, not a lost byte
@@ -101,10 +125,10 @@ class NwbIndex:
         """The groups that are or descend from a core type, in the file's order."""
         return (found for found in self.found if found.is_a(ancestor))
 
-    def note(self, code: str, where: str, reason: str) -> None:
+    def note(self, code: str, where: str, reason: str, *, important: bool = False) -> None:
         """Remember something skipped, changed or odd; an error of the stream wins over any note."""
         self.check_stream()
-        note = Note(code, where, reason)
+        note = Note(code, where, reason, important)
         if note not in self.notes:
             self.notes.append(note)
 
@@ -123,14 +147,22 @@ class NwbIndex:
         try:
             link = group.get(name, getlink=True)
             if isinstance(link, h5py.ExternalLink):
-                self.note("external-link", path, f"links to another file, {link.filename!r}")
+                reason = (
+                    f"links to another file, {link.filename!r}, which is not followed; copy the "
+                    "values into this file"
+                )
+                self.note("external-link", path, reason)
                 return None
             dataset = group[name]
             if not isinstance(dataset, h5py.Dataset):
                 self.note("corrupted-object", path, "is a group where a dataset is expected")
                 return None
-            if dataset.external or is_virtual_elsewhere(dataset):
+            if inside.lies_elsewhere(dataset):
                 self.note("external-data", path, "its values are stored in another file")
+                return None
+            missing = filters.missing(dataset)
+            if missing is not None:
+                self.note("missing-filter", path, missing)
                 return None
             declared = float(np.prod(dataset.shape, dtype=float)) * dataset.dtype.itemsize
         except HDF5_ERRORS as error:
@@ -181,8 +213,8 @@ class NwbIndex:
         try:
             if expect:
                 self.watched.expect(dataset, key)
-            stored = np.asarray(dataset[key])
-        except (OSError, RuntimeError) as error:
+            stored = np.asarray(whole(dataset, key))
+        except HDF5_ERRORS as error:
             self.check_stream()
             where = f"{path_of(dataset)} in {self.file_name}"
             raise ReadError(
@@ -201,14 +233,17 @@ class NwbIndex:
             return None
 
 
-def is_virtual_elsewhere(dataset: h5py.Dataset) -> bool:
-    """Whether a virtual dataset shows values of another file."""
-    return dataset.is_virtual and any(part.file_name != "." for part in dataset.virtual_sources())
-
-
 def has(group: h5py.Group, name: str) -> bool:
     """Whether `group` itself has a link called `name`, broken or not; a path is never a name."""
     return "/" not in name and _is_text(name) and group.id.links.exists(name.encode())
+
+
+def child(group: h5py.Group, name: str) -> h5py.HLObject | None:
+    """What lies at `name` in a group; None when absent or unreadable."""
+    try:
+        return group.get(name)
+    except HDF5_ERRORS:
+        return None
 
 
 def address_of(item: h5py.HLObject) -> int:
@@ -220,6 +255,11 @@ def address_of(item: h5py.HLObject) -> int:
 def path_of(item: h5py.HLObject) -> str:
     """The path of an object in its file; damage can leave it without one."""
     return item.name if isinstance(item.name, str) else "/(an object without a name)"
+
+
+def name_of(item: h5py.HLObject) -> str:
+    """The last part of an object's path."""
+    return PurePosixPath(path_of(item)).name
 
 
 def _is_text(name: object) -> bool:
@@ -234,10 +274,31 @@ def stored(item: h5py.HLObject, name: str) -> Any | None:
     try:
         if name not in item.attrs:
             return None
-        declared = item.attrs.get_id(name).get_storage_size()
-        return item.attrs[name] if declared <= MAX_ATTRIBUTE_BYTES else None
+        own = item.attrs.get_id(name)
+        if own.get_storage_size() > MAX_ATTRIBUTE_BYTES or _holds_lists(own):
+            return None
+        return item.attrs[name]
     except HDF5_ERRORS:
         return None
+
+
+def whole(dataset: h5py.Dataset, key: Any = ()) -> Any:
+    """`dataset[key]`, unless its type says that it holds lists of variable length.
+
+    NWB uses none. A text whose type is damaged looks like one, and crashes h5py.
+
+    Raises:
+        OSError: it holds such lists; others of HDF5_ERRORS as h5py raises them.
+    """
+    if _holds_lists(dataset.id):
+        raise OSError("holds lists of variable length where values or text are expected")
+    return dataset[key]
+
+
+def _holds_lists(item: Any) -> bool:
+    if not isinstance(item, h5py.h5d.DatasetID | h5py.h5a.AttrID):  # in a Zarr store
+        return False
+    return bool(item.get_type().detect_class(h5py.h5t.VLEN))
 
 
 def attribute(item: h5py.HLObject, name: str) -> str | None:
@@ -262,6 +323,16 @@ def text(value: Any) -> str:
     if isinstance(value, np.ndarray):
         return text(value.reshape(-1)[0]) if value.size else ""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether HDF5 raised an error, by whatever class: h5py turns its codes into many."""
+    if isinstance(error, OSError | RuntimeError):
+        return True
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return frame is not None and "h5py" in frame.tb_frame.f_code.co_filename.split("/")
 
 
 def one_line(error: Exception) -> str:

@@ -42,14 +42,17 @@ def wanted(dataset: h5py.Dataset, key: Any) -> list[tuple[int, int]]:
 
 
 def stored(dataset: h5py.Dataset) -> int | None:
-    """Bytes that the values take in the file; None where telling would cost too much."""
+    """Bytes that the values take in the file; None where that costs too much or is damaged."""
     if dataset.id is None or dataset.external or dataset.is_virtual or dataset.dtype.hasobject:
         return None  # in a Zarr store, elsewhere, or of variable length
     if dataset.chunks is None:
         return dataset.nbytes
     if np.prod([-(-length // chunk) for length, chunk in _axes(dataset)]) > MOST_CHUNKS:
         return None
-    return dataset.id.get_storage_size()
+    try:
+        return dataset.id.get_storage_size()
+    except RuntimeError:  # its chunk index is damaged
+        return None
 
 
 def _axes(dataset: h5py.Dataset) -> list[tuple[int, int]]:

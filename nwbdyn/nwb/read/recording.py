@@ -8,18 +8,13 @@ import numpy as np
 import pandas as pd
 
 from nwbdyn.errors import ConfigError, NoActivityError, ReadError
-from nwbdyn.nwb.read import (
-    behavior,
-    cell_types,
-    ecephys,
-    intervals,
-    one_series_per_neuron,
-    ophys,
-    slim_record,
-    walk,
-)
-from nwbdyn.nwb.read.objects import HDF5_ERRORS, NwbIndex, has, one_line
+from nwbdyn.nwb.read import behavior, cell_types, intervals, slim_record, walk
+from nwbdyn.nwb.read.imaging import frame_checks, one_series_per_neuron, ophys, roles
+from nwbdyn.nwb.read.imaging.choice import TraceChoice
+from nwbdyn.nwb.read.objects import HDF5_ERRORS, NwbIndex, has, is_damage, one_line
 from nwbdyn.nwb.read.series import scalar_text
+from nwbdyn.nwb.read.units import ecephys, seconds
+from nwbdyn.nwb.read.units.unit_tables import UnitsTable
 from nwbdyn.recording import (
     COUNTS,
     TRACE_QUANTITIES,
@@ -43,6 +38,11 @@ def read(
     *,
     quantity: str | None = None,
     plane: str | None = None,
+    series: str | None = None,
+    time_axis: int | None = None,
+    frame_rate: float | None = None,
+    frame_start: float | None = None,
+    frame_time_unit: str | None = None,
     spike_time_unit: str | None = None,
 ) -> Recording:
     """The session in an NWB file, with arrays that stay in the file until asked for.
@@ -58,6 +58,13 @@ def read(
         quantity: "counts" or one of `TRACE_QUANTITIES`.
         plane: name of one ROI table, on its own clock, where a file has several; by default all
             planes on one clock, each plane's last frame held. Units are not read then.
+        series: name or path of the series of ROI responses, or the end of its path, where names do
+            not tell which is meant. Units are not read then.
+        time_axis: axis of the stored traces that is time, 0 or 1, where nothing tells.
+        frame_rate: Hz, in place of the frame times that the file states.
+        frame_start: seconds, the time of the first frame, in place of the stated one.
+        frame_time_unit: of frame times that are not seconds: "ms" or "us"; "s" where they are,
+            whatever contradicts them.
         spike_time_unit: of spike times that are not seconds: "ms", or a sampling rate in Hz; "s"
             where they are, whatever they look like.
 
@@ -69,14 +76,25 @@ def read(
     if quantity is not None and quantity not in QUANTITIES:
         choices = ", ".join(QUANTITIES)
         raise ConfigError(f"No quantity named {quantity!r}. Choose from: {choices}.")
+    choice = TraceChoice(
+        quantity=quantity,
+        plane=plane,
+        series=series,
+        time_axis=time_axis,
+        frame_rate=frame_rate,
+        frame_start=frame_start,
+        frame_time_unit=frame_time_unit,
+    )
     with ExitStack() as stack:
         contents = walk.open_contents(file, source)
         stack.callback(contents.file.close)
         source = _resolve_slim_source(contents, source)
         try:
-            recording = _session(contents, source, quantity, plane, spike_time_unit, stack)
-        except (OSError, RuntimeError) as error:
+            recording = _session(contents, source, choice, spike_time_unit, stack)
+        except Exception as error:
             contents.check_stream()
+            if not is_damage(error):
+                raise
             raise ReadError(walk.damaged(contents.file_name, error)) from error
         contents.check_stream()
         return recording
@@ -95,22 +113,27 @@ def _resolve_slim_source(contents: NwbIndex, source: Source) -> Source:
 def _session(
     contents: NwbIndex,
     source: Source,
-    quantity: str | None,
-    plane: str | None,
+    choice: TraceChoice,
     spike_time_unit: str | None,
     stack: ExitStack,
 ) -> Recording:
     subject = _subject(contents)
-    neurons, activity, descriptions, units = _activity(contents, quantity, plane, spike_time_unit)
+    neurons, activity, descriptions, origin = _activity(contents, choice, spike_time_unit)
     neurons = cell_types.label(contents, neurons, descriptions, subject)
     own = _activity_series_paths(contents, activity)
     covariates, events = behavior.read(contents, without=own)
     trials, others = intervals.read(contents)
     _note_unread(contents, neurons)
     others = others | {name: frame for name, frame in events.items() if name not in others}
-    if units is not None and spike_time_unit is None:
-        last = _last_time(trials, others, covariates, units.spikes)
-        ecephys.check_seconds(contents, units, last)
+    if isinstance(origin, UnitsTable) and spike_time_unit is None:
+        last = _last_time(trials, others, covariates, origin.spikes)
+        seconds.check(contents, origin.path, origin.spikes, last)
+    beside = frame_checks.spans(trials, others, covariates)
+    if isinstance(origin, ophys.Imaging):
+        ophys.check_times(contents, origin, beside, choice)
+    elif isinstance(activity, Traces):  # one series per neuron
+        path, times = str(activity.series_path), np.asarray(activity.timestamps)
+        frame_checks.check(contents, path, times, None, beside, choice)
     return Recording(
         session_id=_text(contents, "general/session_id") or _text(contents, "identifier"),
         neurons=neurons,
@@ -130,30 +153,38 @@ def _session(
 
 
 def _activity(
-    contents: NwbIndex, quantity: str | None, plane: str | None, spike_time_unit: str | None
-) -> tuple[Neurons, SpikeTimes | Traces, dict[str, str], ecephys.UnitsTable | None]:
+    contents: NwbIndex, choice: TraceChoice, spike_time_unit: str | None
+) -> tuple[Neurons, SpikeTimes | Traces, dict[str, str], UnitsTable | ophys.Imaging | None]:
     """The neurons and their activity: units, else ROI traces, else one series per neuron."""
-    if quantity == COUNTS or (quantity is None and plane is None):
+    quantity = choice.quantity
+    silent: UnitsTable | None = None
+    if quantity == COUNTS or (quantity is None and not choice.names_traces):
         units = ecephys.read(contents, spike_time_unit)
-        if units is not None:
+        if units is not None and quantity is None and not units.spikes.times.shape[0]:
+            silent = units
+        elif units is not None:
             for found in contents.of_type("RoiResponseSeries"):
-                role = ophys.role(found)
+                role = roles.role(found)
                 if role is not None:
                     reason = f"{role}; units are used, --quantity {role} takes this"
                     contents.note("other-traces", found.path, reason)
             return units.neurons, units.spikes, units.descriptions, units
     if quantity != COUNTS:
-        rois = ophys.read(contents, quantity, plane)
-        if rois is not None:
-            neurons, traces, descriptions = rois
-            return neurons, traces, descriptions, None
-        if quantity in (None, "fluorescence") and plane is None:
+        imaging = ophys.read(contents, choice)
+        if imaging is not None:
+            if silent is not None:
+                reason = "no unit has a spike; the traces are used"
+                contents.note("no-spikes", silent.path, reason, important=True)
+            return imaging.neurons, imaging.traces, imaging.descriptions, imaging
+        if quantity in (None, "fluorescence") and not choice.names_traces:
             numbered_series = one_series_per_neuron.read(
-                contents, one_series_per_neuron.find(contents)
+                contents, one_series_per_neuron.find(contents), choice
             )
             if numbered_series is not None:
                 neurons, traces = numbered_series
                 return neurons, traces, {}, None
+    if silent is not None:
+        return silent.neurons, silent.spikes, silent.descriptions, silent
     damaged = any(note.code == "corrupted-object" for note in contents.notes)
     raise (ReadError if damaged else NoActivityError)(_nothing_to_fit(contents, quantity))
 

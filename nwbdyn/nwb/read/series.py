@@ -6,7 +6,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from nwbdyn.nwb.read import ranges
+from nwbdyn import inside
+from nwbdyn.nwb.read import ranges, tables
 from nwbdyn.nwb.read.objects import (
     HDF5_ERRORS,
     NwbIndex,
@@ -14,15 +15,20 @@ from nwbdyn.nwb.read.objects import (
     attribute,
     has,
     number,
-    one_line,
     path_of,
     text,
+    whole,
 )
 from nwbdyn.recording import LazyArray
 
 
 def values(
-    contents: NwbIndex, found: NwbObject, *, name: str = "data", num_channels: int | None = None
+    contents: NwbIndex,
+    found: NwbObject,
+    *,
+    name: str = "data",
+    num_channels: int | None = None,
+    time_axis: int | None = None,
 ) -> LazyArray | None:
     """(num_samples, num_channels) values in the series' stated unit, or None with a note.
 
@@ -32,6 +38,7 @@ def values(
         name: the dataset inside it.
         num_channels: how many channels there must be; a series stored (num_channels, num_samples)
             is turned round, and noted.
+        time_axis: the axis of two that is time, where it is known.
     """
     dataset = contents.dataset(found.group, name)
     where = f"{found.path}/{name}"
@@ -48,7 +55,9 @@ def values(
         return None
     turned = False
     if dataset.ndim == 2:
-        turned = _is_turned(contents, found, dataset, num_channels)
+        turned = time_axis == 1
+        if time_axis is None:
+            turned = _is_turned(contents, found, dataset, num_channels)
     if turned:
         reason = (
             f"is stored {dataset.shape[0]} x {dataset.shape[1]}, time last; it was turned round"
@@ -57,16 +66,27 @@ def values(
     return _lazy(contents, dataset, turned, *_scale(contents, dataset))
 
 
-def clock(contents: NwbIndex, found: NwbObject, num_samples: int) -> LazyArray | None:
-    """(num_samples,) seconds, from `timestamps`, else `starting_time` and `rate`, else None."""
+def clock(
+    contents: NwbIndex, found: NwbObject, num_samples: int, *, advice: str = ""
+) -> LazyArray | None:
+    """(num_samples,) seconds, from `timestamps`, else `starting_time` and `rate`, else None.
+
+    Args:
+        contents: the open file; notes are added to it.
+        found: the series.
+        num_samples: of its data.
+        advice: what to do without a clock, at the end of the note.
+    """
     group = found.group
     timestamps = contents.dataset(group, "timestamps")
     if timestamps is not None:
-        if timestamps.ndim != 1 or timestamps.dtype.kind not in "iuf":
+        if not tables.is_list(timestamps) or timestamps.dtype.kind not in "iuf":
             contents.note("bad-clock", path_of(timestamps), "is not a list of times")
             return None
-        if len(timestamps) != num_samples:
-            reason = f"has {len(timestamps)} times for {num_samples} samples; it was not aligned"
+        if timestamps.size != num_samples:
+            reason = (
+                f"has {timestamps.size} times for {num_samples} samples; it was not aligned{advice}"
+            )
             contents.note("clock-length", found.path, reason)
             return None
         return times(contents, timestamps)
@@ -74,16 +94,16 @@ def clock(contents: NwbIndex, found: NwbObject, num_samples: int) -> LazyArray |
         return None  # broken, and noted by contents.dataset
     start = contents.dataset(group, "starting_time")
     if start is None:
-        contents.note("no-clock", found.path, "has neither timestamps nor starting_time and rate")
+        reason = f"has neither timestamps nor starting_time and rate{advice}"
+        contents.note("no-clock", found.path, reason)
         return None
     rate = number(start, "rate", float("nan"))
-    try:
-        first = float(np.asarray(start[()]).reshape(-1)[0])
-    except (*HDF5_ERRORS, IndexError) as error:
-        contents.note("bad-clock", path_of(start), one_line(error))
+    first = scalar_number(start)
+    if first is None:
+        contents.note("bad-clock", path_of(start), f"holds no number{advice}")
         return None
     if not (np.isfinite(rate) and rate > 0 and np.isfinite(first)):
-        reason = f"starting_time {first:g} s at rate {rate:g} Hz is no clock"
+        reason = f"starting_time {first:g} s at rate {rate:g} Hz is no clock{advice}"
         contents.note("bad-clock", path_of(start), reason)
         return None
     regular = _regular(first, rate, num_samples)
@@ -99,20 +119,34 @@ def unit(found: NwbObject, name: str = "data") -> str:
 def times(contents: NwbIndex, dataset: h5py.Dataset, seconds: float = 1.0) -> LazyArray:
     """(n,) seconds, as a dataset of times that stays in the file, each of `seconds`."""
 
+    is_flat = dataset.ndim == 1
+
     def read(key: Any) -> np.ndarray:
-        stored = contents.part(dataset, key).astype(np.float64, copy=False)
+        if is_flat:
+            stored = contents.part(dataset, key)
+        else:  # MATLAB's row or column
+            stored = contents.part(dataset, ()).reshape(-1)[key]
+        stored = stored.astype(np.float64, copy=False)
         return stored if seconds == 1.0 else stored * seconds
 
     dtype = np.dtype(np.float64)
-    return LazyArray(read, dataset.shape, dtype, stored=lambda: ranges.stored(dataset))
+    return LazyArray(read, (int(dataset.size),), dtype, stored=lambda: ranges.stored(dataset))
 
 
 def scalar_text(dataset: h5py.Dataset) -> str:
     """A text dataset with one value; empty when it cannot be read as one."""
     try:
-        return text(dataset[()])
+        return "" if inside.lies_elsewhere(dataset) else text(whole(dataset))
     except HDF5_ERRORS:
         return ""
+
+
+def scalar_number(dataset: h5py.Dataset) -> float | None:
+    """A dataset with one number; None when it cannot be read as one."""
+    try:
+        return float(np.asarray(whole(dataset)).reshape(-1)[0])
+    except (*HDF5_ERRORS, IndexError):
+        return None
 
 
 def _is_turned(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import h5py
 
-from nwbdyn.nwb.read.objects import HDF5_ERRORS, text
+from nwbdyn.nwb.read.objects import HDF5_ERRORS, text, whole
 from nwbdyn.recording import Source
 
 PLACE = "scratch/slim_copy"
@@ -62,7 +62,7 @@ def read(file: h5py.File) -> SlimRecord | None:
         dataset = file.get(PLACE)
         if not isinstance(dataset, h5py.Dataset):
             return None
-        stored = json.loads(text(dataset[()]))
+        stored = json.loads(text(whole(dataset)))
         if stored.pop("format") != FORMAT:
             return None
         left_out = (
@@ -89,7 +89,9 @@ def of_file(path: Path) -> SlimRecord | None:
 
 def original(record: SlimRecord, opened: Source) -> Source:
     """The recording that a slim copy stands for, with its bytes where the copy is."""
-    return replace(record.source, url=opened.url)
+    # a local original is known by its name alone, so the copy's own address is the one to type
+    uri = record.source.uri if record.source.url else opened.uri
+    return replace(record.source, uri=uri, url=opened.url)
 
 
 def _in_words(left_out: Sequence[LeftOut]) -> str:

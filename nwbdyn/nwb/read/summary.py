@@ -1,9 +1,13 @@
 """What a recording holds, in plain words and numbers, without reading its large arrays."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pandas as pd
 
-from nwbdyn.recording import Array, Covariate, LazyArray, Recording, SpikeTimes, Traces
+from nwbdyn.data import spike_trains
+from nwbdyn.data.clock import frame_interval, increasing
+from nwbdyn.recording import Array, Covariate, LazyArray, Note, Recording, SpikeTimes, Traces
 
 PLACES = ("id", "cell_type", "location", "plane", "x", "y", "z", "series")  # not a quality
 MOST_WORDS = 8  # different values of a column that are counted one by one
@@ -29,14 +33,11 @@ def summarise(recording: Recording) -> dict[str, object]:
         "modality": "spikes" if is_spikes else "calcium imaging",
         "neurons": _neurons(recording),
         "activity": _spikes(activity) if isinstance(activity, SpikeTimes) else _traces(activity),
-        "clock": _clock(activity),
+        "clock": _clock(activity, recording.notes),
         "trials": None if recording.trials is None else _table(recording.trials),
         "intervals": {name: _table(frame) for name, frame in recording.intervals.items()},
         "behaviour": [_covariate(covariate) for covariate in recording.covariates],
-        "notes": [
-            {"code": note.code, "where": note.where, "reason": note.reason}
-            for note in recording.notes
-        ],
+        "notes": [asdict(note) for note in recording.notes],
         "bytes_to_fit": _nbytes(activity),  # activity and its clock, decompressed
         "bytes_stored": _stored(activity),  # the same as the file holds it; null where not known
         "is_remote": recording.source.path is None,
@@ -110,16 +111,18 @@ def _traces(traces: Traces) -> dict[str, object]:
     }
 
 
-def _clock(activity: SpikeTimes | Traces) -> dict[str, float | None]:
+def _clock(activity: SpikeTimes | Traces, notes: tuple[Note, ...]) -> dict[str, float | None]:
     """Seconds on the session's clock; for spikes, where nothing is stated, of the busiest units."""
     start = stop = rate = None
     if isinstance(activity, Traces):
         timestamps = np.asarray(activity.timestamps)
         timestamps = timestamps[np.isfinite(timestamps)]
         start, stop = float(timestamps.min()), float(timestamps.max())
-        rate = float(1 / np.median(np.diff(timestamps)))
+        rate = 1 / frame_interval(timestamps[increasing(timestamps)])
     elif activity.intervals is not None and len(activity.intervals):
         start, stop = float(activity.intervals.min()), float(activity.intervals.max())
+    elif known := spike_trains.stated_extent(activity, notes):
+        start, stop = known
     elif len(activity.times):
         ends = np.concatenate([[0], activity.index])
         busiest = np.argsort(-np.diff(ends), kind="stable")[:BUSIEST]

@@ -11,6 +11,7 @@ from nwbdyn.errors import ReadError
 from nwbdyn.nwb.read import objects
 from nwbdyn.nwb.read.objects import HDF5_ERRORS, NwbIndex, attribute, has, one_line, path_of, text
 
+NO_ENRICHING = "; pynwb does not open such a table, so export works without --enrich only"
 MAX_COLUMN_BYTES = 256 * 2**20  # a column is read whole; a larger declared size is not a table's
 
 
@@ -38,12 +39,12 @@ def read(
     descriptions: dict[str, str] = {}
     num_rows = count_rows(contents, group)
     dataset = contents.dataset(group, "id")
-    ids = values(contents, dataset) if dataset is not None else None
+    ids = _ids(contents, dataset) if dataset is not None else None
     columns["id"] = ids
-    if ids is None or ids.ndim != 1:
-        contents.note(
-            "no-id", path_of(group), "the table has no readable `id`; rows are numbered from 0"
-        )
+    if ids is None or len(ids) != num_rows:
+        has_none = "no readable `id`" if ids is None else f"{len(ids)} ids for {num_rows} rows"
+        reason = f"the table has {has_none}; rows are numbered from 0{NO_ENRICHING}"
+        contents.note("no-id", path_of(group), reason)
         columns["id"] = np.arange(num_rows)
     for name in names:
         column = _column(contents, group, name, num_rows, ragged)
@@ -62,13 +63,34 @@ def column_names(contents: NwbIndex, group: h5py.Group) -> list[str]:
 
 
 def count_rows(contents: NwbIndex, group: h5py.Group) -> int:
-    """Number of rows: the length of `id`, else of the first column's outermost index."""
+    """Number of rows: the length of `id`, else of the first column's outermost index.
+
+    An `id` without values beside columns with rows does not count.
+    """
     for name in ("id", *column_names(contents, group)):
         for candidate in (f"{name}_index_index", f"{name}_index", name):
             dataset = contents.dataset(group, candidate)
-            if dataset is not None and dataset.ndim:
-                return int(dataset.shape[0])
+            if dataset is not None and dataset.ndim and dataset.size:
+                return int(dataset.size if is_list(dataset) else dataset.shape[0])
     return 0
+
+
+def is_list(dataset: h5py.Dataset) -> bool:
+    """Whether the values are one list; MATLAB stores it as one row or one column."""
+    return dataset.ndim == 1 or (dataset.ndim == 2 and 1 in dataset.shape)
+
+
+def whole_numbers(contents: NwbIndex, dataset: h5py.Dataset) -> np.ndarray | None:
+    """(n,) int64 of a list of whole numbers, which may be stored as floats; None for others."""
+    stored = values(contents, dataset)
+    if stored is None or not is_list(dataset) or stored.dtype.kind not in "iuf":
+        return None
+    stored = stored.reshape(-1)
+    if stored.dtype.kind == "f":
+        farthest = float(2**53)  # floats beyond are not exact
+        whole = np.isfinite(stored) & (np.abs(stored) < farthest) & (stored == np.round(stored))
+        return stored.astype(np.int64) if whole.all() else None
+    return stored.astype(np.int64)
 
 
 def values(contents: NwbIndex, dataset: h5py.Dataset) -> np.ndarray | None:
@@ -81,9 +103,12 @@ def values(contents: NwbIndex, dataset: h5py.Dataset) -> np.ndarray | None:
         return None
     try:
         if h5py.check_ref_dtype(dataset.dtype) is not None:
-            return _names(contents, dataset[()])
+            return _names(contents, objects.whole(dataset))
         if h5py.check_string_dtype(dataset.dtype) is not None:
             return np.asarray(dataset.asstr(errors="replace")[()], dtype=object)
+        words = h5py.check_enum_dtype(dataset.dtype)
+        if words is not None and dataset.dtype.kind in "iu":
+            return _enumerated(contents.part(dataset, ()), words)
         if dataset.dtype.kind not in "biuf":
             contents.note("skipped-column", where, "holds compound values, not one value per row")
             return None
@@ -101,13 +126,10 @@ def ends(contents: NwbIndex, group: h5py.Group, name: str, num_values: int) -> n
     dataset = contents.dataset(group, f"{name}_index")
     if dataset is None:
         return None
-    stored = values(contents, dataset)
-    if stored is None:
-        return None
-    if stored.dtype.kind not in "iu" or stored.ndim != 1:
+    index = whole_numbers(contents, dataset)
+    if index is None:
         contents.note("broken-index", path_of(dataset), "is not a list of whole numbers")
         return None
-    index = stored.astype(np.int64)
     if np.any(np.diff(index, prepend=0) < 0):
         contents.note("broken-index", path_of(dataset), "its row ends are not in increasing order")
         return None
@@ -150,16 +172,16 @@ def _column(
             contents.note("skipped-column", where, "has several values per row")
             return None
         return _ragged_column(contents, group, dataset, name, num_rows)
-    if dataset.ndim != 1:
+    if dataset.ndim != 1 and not (is_list(dataset) and dataset.size == num_rows):
         shape = "x".join(str(n) for n in dataset.shape) or "a scalar"
         contents.note("skipped-column", where, f"is {shape}, not one value per row")
         return None
-    if len(dataset) != num_rows:
-        reason = f"has {len(dataset)} values, but the table has {num_rows} rows; it was not aligned"
+    if dataset.size != num_rows:
+        reason = f"has {dataset.size} values, but the table has {num_rows} rows; it was not aligned"
         contents.note("column-length", where, reason)
         return None
     column = values(contents, dataset)
-    return None if column is None else _decoded(contents, dataset, column)
+    return None if column is None else _decoded(contents, dataset, column.reshape(-1))
 
 
 def _ragged_column(
@@ -182,6 +204,25 @@ def _ragged_column(
     if column is None:
         return None
     return pd.Series([row.tolist() for row in rows(column, index)], dtype=object)
+
+
+def _ids(contents: NwbIndex, dataset: h5py.Dataset) -> np.ndarray | None:
+    """(n,) ids; whole numbers that are stored as floats become integers."""
+    stored = values(contents, dataset)
+    if stored is None or not is_list(dataset):
+        return None
+    if stored.dtype.kind != "f":
+        return stored.reshape(-1)
+    whole = whole_numbers(contents, dataset)
+    contents.note("float-id", path_of(dataset), f"ids are stored as floats{NO_ENRICHING}")
+    return stored.reshape(-1) if whole is None else whole
+
+
+def _enumerated(codes: np.ndarray, words: dict[str, int]) -> np.ndarray:
+    """The words of an HDF5 enumeration; a code without a word stays a number."""
+    by_code = {code: word for word, code in words.items()}
+    named = [by_code.get(code, str(code)) for code in codes.reshape(-1).tolist()]
+    return np.array(named, dtype=object).reshape(codes.shape)
 
 
 def _decoded(contents: NwbIndex, dataset: h5py.Dataset, column: np.ndarray) -> np.ndarray:

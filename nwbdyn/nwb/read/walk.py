@@ -21,8 +21,10 @@ from nwbdyn.nwb.read.objects import (
     NwbObject,
     address_of,
     attribute,
+    is_damage,
     one_line,
     text,
+    whole,
 )
 from nwbdyn.recording import Source
 
@@ -33,13 +35,14 @@ MAX_DEPTH = 32  # groups within groups; a deeper file is damaged or hostile
 NOT_WALKED = ("general", "specifications")  # read by name where needed
 EARLIER_RESULTS = "/processing/population_dynamics"  # what nwbdyn itself adds to a copy
 
-# HDF5 crashes at the end of Python when a file that it reads through a Python object is still open
-_open_files: "weakref.WeakSet[h5py.File]" = weakref.WeakSet()
+# HDF5 crashes at the end of Python when a file that it reads through a Python object is still open.
+# By id(): h5py cannot hash a file whose root is damaged.
+_open_files: "weakref.WeakValueDictionary[int, h5py.File]" = weakref.WeakValueDictionary()
 
 
 @atexit.register
 def _close_open_files() -> None:
-    for file in list(_open_files):
+    for file in list(_open_files.values()):
         file.close()
 
 
@@ -61,14 +64,16 @@ def open_contents(file: "BinaryIO | Store", source: Source) -> NwbIndex:
         if lost is not None:
             raise lost from None
         raise ReadError(damaged(file_name, error)) from error
-    _open_files.add(handle)
+    _open_files[id(handle)] = handle
     contents = NwbIndex(handle, file_name, watched)
     try:
         _check_is_nwb(contents)
         _Walk(contents).run()
-    except (OSError, RuntimeError) as error:
+    except Exception as error:
         handle.close()
         contents.check_stream()
+        if not is_damage(error):
+            raise
         raise ReadError(damaged(file_name, error)) from error
     except BaseException:
         handle.close()
@@ -98,7 +103,7 @@ def _check_is_nwb(contents: NwbIndex) -> None:
     root_type = attribute(contents.file, "neurodata_type")
     version = attribute(contents.file, "nwb_version")
     if version is None and isinstance(contents.file.get("nwb_version"), h5py.Dataset):
-        version = text(contents.file["nwb_version"][()])  # NWB 1
+        version = text(whole(contents.file["nwb_version"]))  # NWB 1
     version = None if version is None else version.removeprefix("NWB-")
     if version is not None and version.startswith(("0.", "1.")):
         raise ReadError(

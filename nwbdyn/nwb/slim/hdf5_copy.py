@@ -13,6 +13,7 @@ from typing import TypeVar
 import h5py
 import numpy as np
 
+from nwbdyn import inside
 from nwbdyn.errors import ReadError
 from nwbdyn.nwb.read.objects import (
     BEST_COMPRESSION,
@@ -20,7 +21,6 @@ from nwbdyn.nwb.read.objects import (
     HDF5_ERRORS,
     NwbIndex,
     address_of,
-    is_virtual_elsewhere,
     one_line,
     path_of,
 )
@@ -181,7 +181,7 @@ class Copy:
         if isinstance(item, h5py.Datatype):
             item.id.copy().commit(target.id, name.encode())
             return target[name]
-        if item.external or is_virtual_elsewhere(item):
+        if inside.lies_elsewhere(item):
             raise ValueError("its values are stored in another file")
         kind, space = _type_of(item.id), item.id.get_space()
         plist = None if item.is_virtual else item.id.get_create_plist()

@@ -177,9 +177,8 @@ def _codec(stated: Mapping[str, Any]) -> Decode:
     Raises:
         ValueError: it is not known here.
     """
-    if stated["id"] == "pickle":
-        return pickled.loads
-    return numcodecs.get_codec(dict(stated)).decode
+    codec = numcodecs.get_codec(dict(stated))
+    return pickled.loads if isinstance(codec, numcodecs.Pickle) else codec.decode
 
 
 def _all_axes(key: Any, num_axes: int) -> list[Any]:

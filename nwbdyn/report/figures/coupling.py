@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogFormatter
 
 from nwbdyn.report import style
 from nwbdyn.report.figures.activity import session_clock
@@ -28,7 +29,7 @@ def connectivity(fit: Fit, axes: Axes | None = None) -> Axes:
     order = strongest_rows(weight, fit.connectivity.sorted_rows(), MOST_NEURONS)
     matrix = weight[np.ix_(order, order)].astype(float)
     np.fill_diagonal(matrix, np.nan)
-    axes = axes or style.panels(size=(style.HALF, 4.2))[0]
+    axes = style.axes_or(axes, size=(style.HALF, 4.2))
     high = style.limit(matrix)
     signed = bool(np.nanmin(matrix) < 0)
     cmap, low = (style.SIGNED, -high) if signed else (style.UNSIGNED, 0.0)
@@ -89,7 +90,7 @@ def cell_type_intervals(fit: Fit, axes: Axes | None = None) -> Axes:
     table = table.dropna(subset=["weight", "low", "high"])
     strongest = table["weight"].abs().sort_values(ascending=False).index[:MOST_PAIRS]
     table = table.loc[strongest[::-1]]
-    axes = axes or style.panels(size=(style.HALF, 0.8 + 0.25 * len(table)))[0]
+    axes = style.axes_or(axes, size=(style.HALF, 0.8 + 0.25 * len(table)))
     with style.house():
         for place, pair in enumerate(table.itertuples()):
             called = pair.q < LEVEL
@@ -114,7 +115,7 @@ def cell_types_over_time(fit: Fit, axes: Axes | None = None) -> Axes:
     pairs = pairs.dropna(axis="columns", how="all")
     strongest = pairs.abs().mean().sort_values(ascending=False).index[:MOST_COURSES]
     step = max(1, len(pairs) // MOST_POINTS)
-    axes = axes or style.panels(size=(style.WIDE, 2.8))[0]
+    axes = style.axes_or(axes, size=(style.WIDE, 2.8))
     with style.house():
         for (post, pre), colour in zip(strongest, style.CATEGORIES, strict=False):
             smooth = pairs[(post, pre)].rolling(max(1, 4 * step), min_periods=1).mean()[::step]
@@ -150,9 +151,11 @@ def cell_types_by_state(
 
 def weights(fit: Fit, axes: Axes | None = None) -> Axes:
     """The distribution of edge weights; the number of edges is on a log axis."""
-    axes = axes or style.panels()[0]
+    axes = style.axes_or(axes)
     with style.house():
         axes.hist(fit.edges["weight"], bins=80, color=style.MODEL, log=True)
+        axes.yaxis.set_major_formatter(LogFormatter())  # in plain letters, no mathematics
+        axes.yaxis.set_minor_formatter(LogFormatter())
         axes.axvline(0, color=style.INK, linewidth=0.5)
         axes.locator_params(axis="x", nbins=6)
         axes.ticklabel_format(axis="x", scilimits=(-2, 4))  # 0.0003 beside 0.0002 would touch
@@ -168,7 +171,7 @@ def neuron_importance(fit: Fit, axes: Axes | None = None, *, most: int = 40) -> 
     """
     received = importance(fit)
     order = received.sort_values(ascending=False).index[:most]
-    axes = axes or style.panels(size=(style.WIDE, 2.4))[0]
+    axes = style.axes_or(axes, size=(style.WIDE, 2.4))
     with style.house():
         axes.bar([str(neuron) for neuron in order], received[order], color=style.MODEL, width=0.7)
         axes.axhline(received.mean(), color=style.INK, linewidth=0.8, linestyle="--")
@@ -227,9 +230,8 @@ def _name_groups(axes: Axes, labels: list[str]) -> None:
 
 def _pair_matrix(mean: xr.DataArray, axes: Axes | None, *, high: float | None = None) -> Axes:
     matrix, types = mean.to_numpy(), mean["post_type"].to_numpy()
-    if axes is None:
-        side = min(1.4 + 0.5 * len(types), style.HALF)
-        axes = style.panels(size=(style.HALF, max(2.2, 0.85 * side)))[0]
+    side = min(1.4 + 0.5 * len(types), style.HALF)
+    axes = style.axes_or(axes, size=(style.HALF, max(2.2, 0.85 * side)))
     high = high or float(np.nanmax(np.abs(matrix))) or 1.0
     with style.house():
         axes.imshow(matrix, cmap=style.SIGNED, vmin=-high, vmax=high, aspect="auto")

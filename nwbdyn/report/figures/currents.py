@@ -44,7 +44,7 @@ def cross_correlogram(fit: Fit, axes: Axes | None = None) -> Axes:
     like the bin before (lag -1).
     """
     table = lagged(fit)
-    axes = axes or style.panels()[0]
+    axes = style.axes_or(axes)
     with style.house():
         low, middle, high = (table.quantile(q) for q in (0.25, 0.5, 0.75))
         axes.fill_between(table.columns, low, high, color=style.CATEGORIES[2], alpha=0.25, lw=0)

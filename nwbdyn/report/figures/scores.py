@@ -24,7 +24,7 @@ def scores(fit: Fit, axes: Axes | None = None) -> Axes:
         if np.isfinite(score.get(split, {}).get(metric, np.nan))
     }
     order = sorted(values, key=lambda name: values[name])
-    axes = axes or style.panels(size=(style.HALF, 0.8 + 0.3 * len(order)))[0]
+    axes = style.axes_or(axes, size=(style.HALF, 0.8 + 0.3 * len(order)))
     with style.house():
         for row, name in enumerate(order):
             colour = style.MODEL if name == fit.model else style.BASELINE
@@ -44,7 +44,7 @@ def horizons(fit: Fit, axes: Axes | None = None) -> Axes:
     metrics: dict[str, Any] = fit.metrics
     metric, split = metrics["primary"]["metric"], metrics["primary"]["split"]
     by_name = {fit.model: metrics["model"], **metrics["baselines"]}
-    axes = axes or style.panels()[0]
+    axes = style.axes_or(axes)
     with style.house():
         rivals = iter(style.CATEGORIES[:1] + style.CATEGORIES[2:])
         for name, score in by_name.items():
@@ -81,7 +81,7 @@ def _ahead(scores: dict[str, float], metric: str, first: int) -> dict[int, float
 def learning_curve(fit: Fit, axes: Axes | None = None) -> Axes:
     """Training and validation loss per epoch; the lowest validation loss chose the weights."""
     history = pd.DataFrame(fit.history)
-    axes = axes or style.panels()[0]
+    axes = style.axes_or(axes)
     with style.house():
         axes.plot(history["epoch"], history["loss"], color=style.QUIET)
         axes.set_xlabel("epoch")
@@ -102,7 +102,7 @@ def necessity(fit: Fit, axes: Axes | None = None) -> Axes:
     """Loss of the test score when the model's attention maps are replaced."""
     found: dict[str, Any] = fit.metrics["necessity"]  # type: ignore[assignment]
     loss: dict[str, float] = found["loss"]
-    axes = axes or style.panels(size=(style.HALF, 0.8 + 0.3 * len(loss)))[0]
+    axes = style.axes_or(axes, size=(style.HALF, 0.8 + 0.3 * len(loss)))
     with style.house():
         axes.barh(list(loss), list(loss.values()), color=style.MODEL, height=0.6)
         axes.axvline(0, color=style.INK, linewidth=0.5)
@@ -117,7 +117,7 @@ def dropping(fit: Fit, axes: Axes | None = None) -> Axes:
     numbers, loss = found["dropped"], found["loss"]
     mean, sd = np.array(loss["random"]), np.array(loss["random_sd"])
     orders = [name for name in loss if not name.startswith("random")]
-    axes = axes or style.panels()[0]
+    axes = style.axes_or(axes)
     with style.house():
         axes.fill_between(numbers, mean - sd, mean + sd, color=style.QUIET, alpha=0.3, lw=0)
         axes.plot(numbers, mean, "o-", color=style.QUIET, markersize=4, label="random")
@@ -137,7 +137,7 @@ def seeds(fit: Fit, axes: Axes | None = None) -> Axes:
     ranks = np.arange(1, len(agreement) + 1)
     width = max(1, len(agreement) // 50)
     smooth = pd.Series(agreement).rolling(width, min_periods=1, center=True).mean()
-    axes = axes or style.panels()[0]
+    axes = style.axes_or(axes)
     with style.house():
         axes.plot(ranks, smooth, color=style.MODEL)
         axes.axhline(_by_chance(fit), color=style.INK, linewidth=0.8, linestyle="--")
@@ -150,7 +150,7 @@ def seeds(fit: Fit, axes: Axes | None = None) -> Axes:
 def null(fit: Fit, axes: Axes | None = None) -> Axes:
     """Distribution of the edges' p; without coupling every bar would reach the line."""
     p = fit.edges["p"].dropna().to_numpy(dtype=float)
-    axes = axes or style.panels()[0]
+    axes = style.axes_or(axes)
     with style.house():
         axes.hist(p, bins=20, range=(0, 1), color=style.MODEL)
         axes.axhline(len(p) / 20, color=style.INK, linewidth=0.8, linestyle="--")

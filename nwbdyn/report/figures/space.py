@@ -29,7 +29,7 @@ def distance(fit: Fit, axes: Axes | None = None) -> Axes:
     bins = pd.qcut(pd.Series(apart), min(20, len(apart)), duplicates="drop")
     grouped = pd.DataFrame({"apart": apart, "weight": magnitude}).groupby(bins, observed=True)
     middle, spread = grouped.median(), grouped["weight"].quantile([0.25, 0.75]).unstack()
-    axes = axes or style.panels()[0]
+    axes = style.axes_or(axes)
     with style.house():
         axes.fill_between(
             middle["apart"], spread[0.25], spread[0.75], color=style.MODEL, alpha=0.25, linewidth=0
@@ -48,7 +48,7 @@ def degree(fit: Fit, axes: Axes | None = None) -> Axes:
     labels = labels_of(fit)
     names = sorted(set(labels))
     several = 1 < len(names) <= len(style.CATEGORIES)
-    axes = axes or style.panels(size=(style.HALF, 3.0))[0]
+    axes = style.axes_or(axes, size=(style.HALF, 3.0))
     with style.house():
         for label, colour in zip(names, style.CATEGORIES * (len(names) or 1), strict=False):
             members = labels == label

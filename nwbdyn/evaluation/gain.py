@@ -1,0 +1,50 @@
+"""What coupling adds to a next-bin model, on test.
+
+The model stands beside the same model refitted without coupling, and beside AR, which predicts
+every neuron by itself. A refit can be weaker than AR, and then what coupling adds to it is what the
+refit lacks. So the better of the two, by validation, is the one that coupling has to beat.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nwbdyn.baselines import Baseline
+from nwbdyn.evaluation import scoring
+from nwbdyn.evaluation.scoring import Task
+
+REFIT, AR = "refit", "AR"
+
+
+def of_coupling(
+    task: Task, prediction: np.ndarray, without: np.ndarray, baselines: Mapping[str, Baseline]
+) -> dict[str, Any]:
+    """What coupling adds on test to a refit without it, and to AR.
+
+    Args:
+        prediction: (num_bins, N) of the model, source units.
+        without: (num_bins, N) of the refit without coupling.
+        baselines: those of the model.
+
+    Returns:
+        What `evaluation.compare` returns for the refit; where there is an AR, "against_ar": the
+        same for AR, and "better": "refit" or "AR", whichever predicts validation better.
+    """
+    compared = scoring.paired_difference(task, prediction, without)
+    if AR not in baselines:
+        return compared
+    alone = baselines[AR].prediction
+    better = scoring.better(task, {REFIT: without, AR: alone})
+    against_ar = scoring.paired_difference(task, prediction, alone)
+    return compared | {"against_ar": against_ar, "better": better or REFIT}
+
+
+def all_zero(matrices: Sequence[np.ndarray]) -> bool:
+    """Whether every coupling of every seed is 0, so that the edge matrix is empty.
+
+    Args:
+        matrices: (N, N) of each seed; the diagonal does not count.
+    """
+    others = [~np.eye(len(matrix), dtype=bool) for matrix in matrices]
+    return not any(matrix[off].any() for matrix, off in zip(matrices, others, strict=True))

@@ -1,0 +1,49 @@
+"""Sentences on the nested questions: does coupling help to predict, does the gain change?"""
+
+from collections.abc import Mapping
+from typing import Any
+
+_WORDS = {  # question -> supported, not supported
+    "coupling": (
+        "Other neurons help to predict: additive coupling (M2) improves on own dynamics (M1)",
+        "Coupling is not supported",
+    ),
+    "gain": (
+        "The gain of neurons changes with the population: M4 improves on M3",
+        "A change of gain is not supported",
+    ),
+}
+
+
+def sentences(answers: Mapping[str, Mapping[str, Any]] | None) -> list[str]:
+    """One sentence per question; none where they were not asked.
+
+    Args:
+        answers: metrics["nested"].
+    """
+    return [] if answers is None else [_sentence(name, one) for name, one in answers.items()]
+
+
+def _sentence(question: str, answer: Mapping[str, Any]) -> str:
+    supported, not_supported = _WORDS[question]
+    if not answer["supported"]:
+        return f"{not_supported}: {answer['reason']}."
+    found = (
+        f"{supported} by {answer['gain']:.4f} +- {answer['error']:.4f} {answer['unit']} on test, "
+        f"more than in {len(answer['rotations'])} rotated recordings."
+    )
+    if question != "coupling":
+        return found
+    return f"{found}{_beside(answer['sensitivity'])} Common input would help as much."
+
+
+def _beside(found: Mapping[str, Any] | None) -> str:
+    """How many neurons improve, and what is left beside the population."""
+    if found is None:
+        return ""
+    words = f" It improves {found['improved']:.0%} of the neurons that it changes"
+    if found["population"] is not None:
+        words += (
+            f"; with the population mean and components as covariates {found['population']:.4f}"
+        )
+    return f"{words}; {found['shared']:.0%} of the residuals is shared by all neurons."

@@ -1,0 +1,75 @@
+"""Whether what stands in an HDF5 file is in that file, or somewhere else on this machine.
+
+A link, a virtual dataset or external storage can name any file that the reader may open, so a file
+from elsewhere could make private bytes of this machine look like its own values.
+"""
+
+from collections.abc import Iterable
+
+import h5py
+
+from nwbdyn.errors import ResultsError
+
+DEEPEST = 32  # groups within groups
+
+
+def lies_elsewhere(dataset: h5py.Dataset) -> bool:
+    """Whether the values of a dataset are stored in another file."""
+    if dataset.external:
+        return True
+    return dataset.is_virtual and any(part.file_name != "." for part in dataset.virtual_sources())
+
+
+def check(file: h5py.File, paths: Iterable[str] = ("/",)) -> None:
+    """Make sure that everything below these paths is in the file itself.
+
+    Raises:
+        ResultsError: a link leads to another file, or values are stored in one; or groups are
+            nested without end.
+    """
+    for path in paths:
+        names = [name for name in path.split("/") if name]
+        group: h5py.Group = file
+        for depth, name in enumerate(names):
+            _check_link(file, group, name)
+            item = group.get(name)
+            if item is None:
+                break
+            if depth + 1 < len(names) and isinstance(item, h5py.Group):
+                group = item
+                continue
+            _check_below(file, item, 0)
+        if not names:
+            _check_below(file, file, 0)
+
+
+def _check_below(file: h5py.File, item: object, depth: int) -> None:
+    if isinstance(item, h5py.Dataset) and lies_elsewhere(item):
+        raise ResultsError(_refusal(file, str(item.name), "is stored in another file"))
+    if not isinstance(item, h5py.Group):
+        return
+    if depth > DEEPEST:
+        raise ResultsError(_refusal(file, str(item.name), f"is over {DEEPEST} groups deep"))
+    for name in item:
+        _check_link(file, item, name)
+        if isinstance(item.get(name, getlink=True), h5py.HardLink):
+            _check_below(file, item[name], depth + 1)
+
+
+def _check_link(file: h5py.File, group: h5py.Group, name: str) -> None:
+    link = group.get(name, getlink=True) if name in group.keys() else None  # noqa: SIM118
+    if isinstance(link, h5py.ExternalLink):
+        raise ResultsError(_refusal(file, f"{group.name}/{name}", "links to another file"))
+    if isinstance(link, h5py.SoftLink):
+        found = group.get(name)
+        if found is not None and found.file.id != file.id:
+            raise ResultsError(_refusal(file, f"{group.name}/{name}", "leads to another file"))
+        if isinstance(found, h5py.Dataset) and lies_elsewhere(found):
+            raise ResultsError(_refusal(file, f"{group.name}/{name}", "is stored in another file"))
+
+
+def _refusal(file: h5py.File, path: str, what: str) -> str:
+    return (
+        f"{file.filename} is not read: {path} {what}, and results hold all of their values. Get "
+        "the results from whoever made them."
+    )

@@ -1,0 +1,1 @@
+"""ROI response series -> traces and a table of neurons."""

@@ -1,0 +1,1 @@
+"""Units tables -> spike times and a table of neurons."""

@@ -1,0 +1,1 @@
+"""Results of a fit as NWB objects and files, written and opened again."""

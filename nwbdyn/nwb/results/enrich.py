@@ -1,0 +1,189 @@
+"""Results appended to a copy of the recording's file; the file itself is only ever read."""
+
+import hashlib
+import warnings
+from collections.abc import Container, Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+from hdmf.common import DynamicTable
+from pynwb import NWBHDF5IO, NWBFile
+from pynwb.base import TimeSeries
+
+from nwbdyn.errors import ResultsError
+from nwbdyn.nwb.read import slim_record
+from nwbdyn.nwb.read.units.unit_tables import unique_ids
+from nwbdyn.nwb.results.dynamics import MODULE, MODULE_DESCRIPTION, Detail, InFile, results
+from nwbdyn.nwb.results.model_run import name_of
+from nwbdyn.progress import Progress, Report
+from nwbdyn.results.fit_results import Fit
+
+NAMESPACE = "ndx-population-dynamics"
+MOST_WORDS = 200  # letters of an error of pynwb, which may print the whole file
+BLOCK = 16 * 2**20  # bytes copied at a time
+
+
+def copy(source: Path, target: Path, report: Report) -> None:
+    """Copy the bytes, telling how far it is."""
+    total = source.stat().st_size
+    with source.open("rb") as reader, target.open("wb") as writer:
+        done = 0
+        while block := reader.read(BLOCK):
+            writer.write(block)
+            done += len(block)
+            report(Progress("copying", done, total, "bytes"))
+
+
+def append(fit: Fit, path: Path, detail: Detail, report: Report) -> None:
+    """Add the results of `fit` to the file at `path`, which is a copy.
+
+    Raises:
+        ResultsError: pynwb cannot open the file, it holds this fit already, or its neurons are not
+            those that were fitted.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the source, which is not ours to mend
+        try:
+            io = NWBHDF5IO(path, mode="a")
+            nwbfile = io.read()
+        except Exception as error:  # pynwb raises whatever a malformed object provokes
+            raise ResultsError(
+                f"pynwb cannot open {fit.source.name} to add to it ({_in_short(error)}). "
+                "Export without --enrich: the results then stand alone."
+            ) from error
+        with io:
+            _add(fit, nwbfile, detail, report)
+            io.write(nwbfile)
+
+
+def restore(source: Path, path: Path) -> None:
+    """Undo what appending did to the source's own objects: the copy keeps its version of NWB.
+
+    pynwb raises the schema version of an older file, caches the newer schema beside the file's own
+    and renames types of some tables. Readers of the older version then refuse the copy, and objects
+    that were valid no longer are.
+    """
+    with h5py.File(source, "r") as before, h5py.File(path, "r+") as after:
+        _restore(before, after)
+        known = before.get("specifications")
+        if not isinstance(known, h5py.Group) or "core" not in known:
+            return  # the source brought no schema along, so the one that was cached is its first
+        for namespace in list(after["specifications"]):
+            if namespace != NAMESPACE:
+                _drop_new(after["specifications"], namespace, known.get(namespace, {}))
+        if str(before.attrs["nwb_version"]).startswith(("2.0.", "2.1.")):
+            after[f"processing/{MODULE}"].visititems(_plain_column_names)
+
+
+def _drop_new(specifications: h5py.Group, namespace: str, known: Container[str]) -> None:
+    for version in list(specifications[namespace]):
+        if version not in known:
+            del specifications[namespace][version]
+    if not len(specifications[namespace]):
+        del specifications[namespace]
+
+
+def _plain_column_names(name: str, item: h5py.HLObject) -> None:
+    """Column names in ASCII, where they are: all that the schema allowed before NWB 2.2."""
+    names = item.attrs.get("colnames", ())
+    if len(names) and all(isinstance(name, str) and name.isascii() for name in names):
+        item.attrs["colnames"] = np.array(names, dtype=np.bytes_)
+
+
+def _restore(before: h5py.HLObject, after: h5py.HLObject) -> None:
+    for name, value in before.attrs.items():
+        if not isinstance(value, h5py.Reference) and not np.array_equal(value, after.attrs[name]):
+            after.attrs[name] = value
+    if isinstance(before, h5py.Group):
+        for name in before:
+            # Links point at objects that are met in their own place, or at nothing.
+            if isinstance(before.get(name, getlink=True), h5py.HardLink):
+                _restore(before[name], after[name])
+
+
+def _in_short(error: Exception) -> str:
+    """The end of an error's text, where pynwb says what is wrong."""
+    words = " ".join(str(error).split())
+    return words if len(words) <= MOST_WORDS else f"… {words[-MOST_WORDS:]}"
+
+
+def _add(fit: Fit, nwbfile: NWBFile, detail: Detail, report: Report) -> None:
+    if MODULE in nwbfile.processing:
+        module = nwbfile.processing[MODULE]
+    else:
+        module = nwbfile.create_processing_module(name=MODULE, description=MODULE_DESCRIPTION)
+    if name_of(fit) in module.data_interfaces:
+        raise ResultsError(f"{fit.source.name} holds the results of {name_of(fit)} already.")
+    taken = [name for name in module.data_interfaces if name.startswith(f"{name_of(fit)}_")]
+    if taken:
+        raise ResultsError(
+            f"{fit.source.name} has {taken[0]!r} in {MODULE!r} already. Export "
+            "without --enrich: the results then stand alone."
+        )
+    for item in results(fit, in_file=_in_file(fit, nwbfile), detail=detail, report=report):
+        module.add(item)
+
+
+def _in_file(fit: Fit, nwbfile: NWBFile) -> InFile:
+    """The table and the series that were fitted, found by their object ids."""
+    table = nwbfile.objects.get(fit.neurons.table_object_id)
+    series = nwbfile.objects.get(str(fit.binning.get("series_object_id")))
+    series = series if isinstance(series, TimeSeries) else None
+    if not isinstance(table, DynamicTable):
+        if fit.neurons.table_object_id is not None:
+            raise ResultsError(
+                f"{fit.source.name} no longer has the table {fit.neurons.table_path} (object id "
+                f"{fit.neurons.table_object_id}) that was fitted. Fit this file again."
+            )
+        return InFile(series=series)
+    stored = np.asarray(table.id[:])
+    ids = unique_ids(stored.astype(stored.dtype.newbyteorder("="), copy=False))
+    rows = pd.Index(ids).get_indexer(pd.Index(fit.neurons.ids))
+    if (rows < 0).any():
+        raise ResultsError(
+            f"{fit.neurons.table_path} has no row with id {fit.neurons.ids[rows < 0][0]}: the "
+            "table changed since the fit. Fit this file again."
+        )
+    return InFile(neurons=table, rows=np.asarray(rows), series=series)
+
+
+def check_free(path: Path) -> None:
+    """Refuse a file that another program is writing to: its copy could be of any moment."""
+    try:
+        h5py.File(path, "r").close()
+    except BlockingIOError as error:
+        raise ResultsError(
+            f"{path} is open for writing in another program. Close it there and export again."
+        ) from error
+    except OSError as error:
+        raise ResultsError(f"{path} is not an HDF5 file ({error}).") from error
+
+
+def check_content(path: Path, fit: Fit) -> None:
+    """Refuse a file that is neither what was fitted nor a slim or enriched copy of it."""
+    wanted = fit.source.digest
+    if wanted is None or not wanted.startswith("sha256:"):
+        return  # the archive's etag depends on how a file was sent in parts
+    with path.open("rb") as file:
+        found = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    if found != wanted and wanted not in _digests_inside(path):
+        raise ResultsError(
+            f"{path} has changed since the fit: expected {wanted[:19]}…, found {found[:19]}…. "
+            "Fit it again, or give the file that was fitted."
+        )
+
+
+def _digests_inside(path: Path) -> set[str]:
+    """Digests of what a slim copy was made from, and of what the results in a file are about."""
+    found: set[str] = set()
+    with h5py.File(path, "r") as file:
+        fetch = slim_record.read(file)
+        found |= {fetch.source.digest or ""} if fetch else set()
+        module = file.get(f"processing/{MODULE}")
+        runs: Mapping = module if isinstance(module, h5py.Group) else {}
+        for run in runs.values():
+            if isinstance(run, h5py.Group) and run.attrs.get("neurodata_type") == "ModelRun":
+                found |= {item.attrs.get("digest", "") for item in run.values()}
+    return found - {""}

@@ -1,1 +1,0 @@
-"""A Fit -> NWB objects and files."""

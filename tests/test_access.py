@@ -1,0 +1,183 @@
+"""Results of a recording go to an open dandiset only where everybody may see the recording."""
+
+import uuid
+from dataclasses import replace
+from pathlib import Path
+
+import lab_files
+import pytest
+from click.testing import CliRunner, Result
+from standin import KEY, StandIn
+
+import nwbdyn
+from nwbdyn import archive
+from nwbdyn.cli import main
+from nwbdyn.errors import ResultsError
+from nwbdyn.recording import Source
+from nwbdyn.workflows import archive_upload
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    for name in ("DANDI_INSTANCE", "DANDI_SANDBOX_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DANDI_NO_ET", "1")
+    monkeypatch.setenv("DANDI_API_KEY", KEY)
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
+
+
+@pytest.fixture
+def standin(tmp_path):
+    """An archive with a recording in 000001 and the empty dandisets 000002 (open) and 000003."""
+    asset = tmp_path / "archive/000001/sub-m1/sub-m1_ses-s1.nwb"
+    asset.parent.mkdir(parents=True)
+    lab_files.write_imaging(asset)
+    for name in ("000002", "000003"):
+        (tmp_path / "archive" / name).mkdir()
+    with StandIn(tmp_path / "archive", embargoed=["000003"]) as server:
+        yield server
+
+
+def by_link(server: StandIn) -> Source:
+    """The recording by the link of its asset, which names no dandiset."""
+    (path,) = server.paths("000001")
+    (source,) = archive.resolve(f"{server.api}/assets/{server.asset_id(path)}/")
+    assert source.dandiset_id is None
+    return source
+
+
+def metadata(server: StandIn, **stated: object) -> None:
+    (path,) = server.paths("000001")
+    server.metadata[server.asset_id(path)] = stated
+
+
+def check(server: StandIn, source: Source, to: str = "dandi:000002", **more: bool) -> None:
+    archive_upload.check_place(to, source, instance=server.api, **more)
+
+
+def test_an_open_asset_by_its_link_may_go_to_an_open_dandiset(standin):
+    source = by_link(standin)
+    assert archive.access(source) == "open"
+    check(standin, source)
+
+
+def test_an_embargoed_asset_by_its_link_is_refused(standin):
+    standin.embargoed.add("000001")
+    source = by_link(standin)
+    assert archive.access(source) == "embargoed"
+    with pytest.raises(ResultsError, match=r"is embargoed.*--allow-embargoed"):
+        check(standin, source)
+    with pytest.raises(ResultsError, match="is embargoed"):
+        check(standin, source, allow_unknown_access=True)
+    check(standin, source, allow_embargoed=True)
+    check(standin, source, to="dandi:000003")
+
+
+EMBARGOED = {"status": "dandi:EmbargoedAccess"}
+OPEN = {"status": "dandi:OpenAccess"}
+
+
+@pytest.mark.parametrize(
+    ("stated", "access"),
+    [
+        ([OPEN], "open"),
+        ([EMBARGOED], "embargoed"),
+        ([OPEN, EMBARGOED], "embargoed"),
+        ([{"status": "dandi:RestrictedAccess"}], "embargoed"),
+        ([{"status": "dandi:SomethingNew"}], "unknown"),
+        ([OPEN, {"status": "dandi:SomethingNew"}], "unknown"),
+        ([{}], "unknown"),
+        (["dandi:OpenAccess"], "unknown"),
+        ([], "unknown"),
+        (None, "unknown"),
+        ("dandi:OpenAccess", "unknown"),
+    ],
+)
+def test_the_access_is_what_the_archive_states_of_the_asset(standin, stated, access):
+    source = by_link(standin)
+    metadata(standin, access=stated)
+    assert archive.access(source) == access
+
+
+def test_unknown_access_is_refused_unless_the_flag_says_so(standin):
+    source = by_link(standin)
+    metadata(standin, access=None)
+    with pytest.raises(ResultsError, match=r"is unknown .*--allow-unknown-access"):
+        check(standin, source)
+    with pytest.raises(ResultsError, match="is unknown"):
+        check(standin, source, allow_embargoed=True)
+    check(standin, source, allow_unknown_access=True)
+    check(standin, source, to="dandi:000003")
+
+
+@pytest.mark.parametrize("asset_id", [str(uuid.UUID(int=1)), "../../info", ""])
+def test_an_asset_that_the_archive_does_not_have_is_unknown(standin, asset_id):
+    source = replace(by_link(standin), asset_id=asset_id)
+    with pytest.raises(ResultsError, match="is unknown"):
+        check(standin, source)
+    assert not any(".." in line for line in standin.asked)
+
+
+def test_an_archive_that_does_not_answer_is_unknown(standin):
+    source = replace(by_link(standin), instance="http://127.0.0.1:9/api")
+    with pytest.raises(ResultsError, match=r"is unknown .*Cannot reach the archive"):
+        check(standin, source)
+    check(standin, source, allow_unknown_access=True)
+
+
+def test_without_a_key_an_embargoed_asset_is_unknown(standin, monkeypatch):
+    source = by_link(standin)
+    standin.embargoed.add("000001")
+    monkeypatch.delenv("DANDI_API_KEY")
+    with pytest.raises(ResultsError, match=r"is unknown .*asks for a key"):
+        check(standin, source)
+
+
+def test_a_file_on_the_web_is_open_where_everybody_can_read_it(standin):
+    (path,) = standin.paths("000001")
+    url = f"{standin.storage}/blobs/{standin.asset_id(path)}"
+    source = Source(uri=url, url=url)
+    assert archive.access(source) == "open"
+    standin.embargoed.add("000001")  # now it needs a signature
+    (signed,) = archive.resolve(f"{url}?signature={standin.signature}")
+    assert archive.access(signed) == "unknown"
+    with pytest.raises(ResultsError, match="--allow-unknown-access"):
+        check(standin, signed)
+    assert not any("blobs" in key for key in standin.keys)
+
+
+def test_a_local_file_of_no_archive_is_the_users_own(standin, tmp_path):
+    (source,) = archive.resolve(str(standin.paths("000001")[0]))
+    assert archive.access(source) == "local"
+    check(standin, source)
+
+
+def test_an_embargoed_file_that_was_fetched_is_still_embargoed(standin, tmp_path):
+    standin.embargoed.add("000001")
+    (source,) = archive.resolve("dandi:000001", instance=standin.api)
+    path = archive.download(source, tmp_path / "fetched")
+    (local,) = archive.resolve(str(path))
+    assert (local.dandiset_id, local.instance) == ("000001", standin.api)
+    assert archive.access(local) == "embargoed"
+    again = archive.download(source, tmp_path / "fetched")
+    assert again == path
+
+
+def export(run: Path, server: StandIn, *more: str) -> Result:
+    arguments = ["export", str(run), "--upload", "dandi:000002", "--instance", server.api, *more]
+    return CliRunner().invoke(main, arguments)
+
+
+def test_the_command_refuses_before_anything_is_written_and_takes_the_flag(standin, tmp_path):
+    source = by_link(standin)
+    fit = lab_files.fit_of(standin.paths("000001")[0])
+    run = replace(fit, source=source).save(tmp_path / "run")
+    assert nwbdyn.load(run).source.asset_id == source.asset_id
+    metadata(standin, access=[])
+    refused = export(run, standin)
+    assert refused.exit_code == 1
+    assert "--allow-unknown-access" in refused.stderr
+    assert not list(run.glob("*.nwb"))
+    assert export(run, standin, "--allow-unknown-access").exit_code == 0
+    alone = CliRunner().invoke(main, ["export", str(run), "--allow-unknown-access"])
+    assert (alone.exit_code, "go with --upload" in alone.stderr) == (2, True)

@@ -1,0 +1,252 @@
+"""What baselines choose, and from which bins: training and validation are made to disagree.
+
+A relation holds in the training bins. Where it holds in validation too, the weak penalty, the long
+history, the richer inputs win; where it does not, the strong penalty and the short history do. Test
+bins follow the opposite of validation, and change nothing.
+"""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nwbdyn import baselines
+from nwbdyn.baselines import held_out, lagged_design, vector
+from nwbdyn.baselines.regression import PRECISIONS, PoissonChoice, PoissonWeights, best_poisson
+from nwbdyn.baselines.vector import PENALTIES
+from nwbdyn.data.binning import Binned
+from nwbdyn.data.splits import GAP, TEST, TRAIN, VAL, Split
+from nwbdyn.errors import DataError
+from nwbdyn.recording import Neurons
+
+SIZES = {TRAIN: 400, VAL: 150, TEST: 150}
+LABELS = np.repeat(list(SIZES), list(SIZES.values())).astype(np.int8)
+NUM_BINS = len(LABELS)
+
+
+def binned_of(values: np.ndarray, quantity: str = "dff") -> Binned:
+    return Binned(
+        session_id="s",
+        values=values.astype(np.float32),
+        time=np.arange(len(values)) * 0.1,
+        bin_width=0.1,
+        valid=np.ones(len(values), bool),
+        segment=np.zeros(len(values), int),
+        neurons=Neurons(pd.DataFrame({"id": np.arange(values.shape[1])}), "unit"),
+        quantity=quantity,
+        covariates=np.zeros((len(values), 0), np.float32),
+    )
+
+
+def split_of(num_neurons: int, num_held_out: int = 0, labels: np.ndarray = LABELS) -> Split:
+    held_in = np.arange(num_neurons) < num_neurons - num_held_out
+    return Split(labels, held_in, seed=0, rule="by hand")
+
+
+def signs(*, holds: bool) -> np.ndarray:
+    """(num_bins,) 1 in training, 1 or -1 in validation, the opposite of that in test."""
+    val = 1.0 if holds else -1.0
+    return np.select([LABELS == TRAIN, LABELS == VAL], [1.0, val], -val)
+
+
+def follower(lag: int, *, holds: bool, seed: int = 0) -> np.ndarray:
+    """(num_bins, 2) noise, and a neuron that follows it after `lag` bins."""
+    draw = np.random.default_rng(seed)
+    values = draw.normal(size=(NUM_BINS, 2))
+    values[lag:, 1] = signs(holds=holds)[lag:] * values[:-lag, 0] + 0.3 * values[lag:, 1]
+    return values
+
+
+def repeated(lag: int, *, holds: bool) -> np.ndarray:
+    """(num_bins, 1) a neuron that repeats itself after `lag` bins."""
+    draw, sign = np.random.default_rng(0), signs(holds=holds)
+    values = draw.normal(size=(NUM_BINS, 1))
+    for row in range(lag, NUM_BINS):
+        values[row] += 0.8 * sign[row] * values[row - lag]
+    return values
+
+
+@pytest.mark.parametrize(
+    ("holds", "context", "order"), [(True, 2, 2), (False, 2, 1), (True, 1, 1), (True, 3, 2)]
+)
+def test_the_order_of_ar_is_the_best_on_validation_within_the_context(holds, context, order):
+    values = repeated(2, holds=holds)
+    found = baselines.next_bin(binned_of(values), split_of(1), context=context)
+    assert found["AR"].chosen["order"] == order
+    assert found["AR(1)"].chosen["order"] == 1
+
+
+@pytest.mark.parametrize(("holds", "strongest"), [(True, False), (False, True)])
+def test_the_penalties_of_vector_autoregression_are_the_best_on_validation(holds, strongest):
+    binned = binned_of(follower(1, holds=holds))
+    found = baselines.next_bin(binned, split_of(2), context=1)
+    assert (found["VAR ridge"].chosen["penalty"] == PENALTIES[-1]) == strongest
+    assert (found["VAR lasso"].coupling[1, 0] == 0) == strongest
+
+
+@pytest.mark.parametrize(("holds", "context", "order"), [(True, 2, 2), (False, 2, 1), (True, 1, 1)])
+@pytest.mark.parametrize(("name", "link"), [("VAR ridge", "identity"), ("OLS tanh", "tanh")])
+def test_the_order_of_vector_autoregression_is_the_best_on_validation_within_the_context(
+    holds, context, order, name, link
+):
+    values = follower(2, holds=holds)
+    found = baselines.next_bin(
+        binned_of(np.tanh(values) if link == "tanh" else values),
+        split_of(2),
+        context=context,
+        link=link,
+        raw=link == "tanh",
+    )
+    assert found[name].chosen["order"] == order
+
+
+@pytest.mark.parametrize(("most", "order"), [(4, 2), (3, 1), (2, 1), (1, None)])
+def test_a_lasso_of_too_many_inputs_takes_a_shorter_history_or_is_left_out(
+    most, order, monkeypatch
+):
+    monkeypatch.setattr(vector, "MAX_LASSO_INPUTS", most)
+    binned = binned_of(follower(2, holds=True))
+    found = baselines.next_bin(binned, split_of(2), context=2)
+    assert found["VAR ridge"].chosen["order"] == 2
+    assert (None if "VAR lasso" not in found else found["VAR lasso"].chosen["order"]) == order
+
+
+@pytest.mark.parametrize(
+    ("quantity", "horizon", "link", "names"),
+    [
+        ("counts", 1, "identity", {"OLS log", "Poisson GLM"}),
+        ("counts", 1, "tanh", {"OLS log", "Poisson GLM"}),
+        ("counts", 3, "identity", set()),
+        ("dff", 1, "identity", set()),
+        ("dff", 1, "tanh", {"OLS tanh"}),
+        ("dff", 3, "tanh", set()),
+    ],
+)
+def test_which_baselines_stand_beside_a_next_bin_model(quantity, horizon, link, names):
+    values = np.random.default_rng(0).poisson(1.0, (NUM_BINS, 2)).astype(float)
+    found = baselines.next_bin(
+        binned_of(values, quantity), split_of(2), context=2, horizon=horizon, link=link
+    )
+    always = {"persistence", "AR(1)", "AR", "VAR ridge", "VAR lasso"}
+    assert set(found) - always == names
+    assert found["persistence"].prediction[10] == pytest.approx(values[10 - horizon], abs=0.02)
+
+
+def rates_of(log_rate: np.ndarray) -> np.ndarray:
+    return np.random.default_rng(1).poisson(np.exp(log_rate))[:, None]
+
+
+TRAIN_ROWS, VAL_ROWS = np.flatnonzero(LABELS == TRAIN), np.flatnonzero(LABELS == VAL)
+
+
+@pytest.mark.parametrize("follows", [0, 1])
+def test_the_inputs_of_a_poisson_regression_are_the_best_on_validation(follows):
+    first, second = inputs = np.random.default_rng(0).normal(size=(2, NUM_BINS)).astype(np.float32)
+    counts = rates_of(np.where(LABELS == VAL, inputs[follows], 0.7 * first + 0.7 * second))
+    candidates = {"first": lambda: first[:, None], "second": lambda: second[:, None]}
+    found = best_poisson(candidates, counts, train=TRAIN_ROWS, val=VAL_ROWS)
+    assert found.inputs == ("first", "second")[follows]
+
+
+@pytest.mark.parametrize(("holds", "strongest"), [(True, False), (False, True)])
+def test_the_precision_of_a_poisson_regression_is_the_best_on_validation(holds, strongest):
+    drive = np.random.default_rng(0).normal(size=NUM_BINS).astype(np.float32)
+    counts = rates_of(signs(holds=holds) * drive)
+    found = best_poisson({"x": lambda: drive[:, None]}, counts, train=TRAIN_ROWS, val=VAL_ROWS)
+    assert (found.precision == PRECISIONS[0]) == strongest
+
+
+@pytest.mark.parametrize(("holds", "strongest"), [(True, False), (False, True)])
+def test_the_penalty_of_the_glm_is_the_best_on_validation(holds, strongest):
+    sender = np.random.default_rng(0).poisson(1.0, NUM_BINS).astype(float)
+    after = np.r_[0.0, sender[:-1] - 1]
+    values = np.column_stack([sender, rates_of(signs(holds=holds) * after)])
+    found = baselines.next_bin(binned_of(values, "counts"), split_of(2), context=2)
+    assert (found["Poisson GLM"].chosen["penalty"] == PRECISIONS[0]) == strongest
+
+
+@pytest.mark.parametrize(("holds", "strongest"), [(True, False), (False, True)])
+def test_the_penalty_of_co_smoothing_baselines_is_the_best_on_validation(holds, strongest):
+    drive = np.sin(np.arange(NUM_BINS) / 3)
+    held_in = [rates_of(drive) for _ in range(2)]
+    values = np.column_stack([*held_in, rates_of(signs(holds=holds) * drive)])
+    found = baselines.co_smoothing(binned_of(values, "counts"), split_of(3, 1), None, context=25)
+    for baseline in found.values():
+        assert (baseline.chosen["penalty"] == PRECISIONS[0]) == strongest
+
+
+@pytest.mark.parametrize(("converged", "more"), [(True, {}), (False, {"converged": "no"})])
+def test_a_regression_that_did_not_converge_says_so(converged, more):
+    weights = PoissonWeights(np.zeros((1, 1)), np.zeros(1), np.zeros(1), converged)
+    chosen = PoissonChoice("a", 2.0, weights, np.ones((1, 1))).chosen("filter")
+    assert chosen == {"filter": "a", "penalty": 2.0} | more
+
+
+@pytest.mark.parametrize(("value", "rate"), [(0.0, 1.0), (1.0, np.e), (5.0, 6.0)])
+def test_a_rate_stays_below_its_ceiling(value, rate):
+    weights = PoissonWeights(np.ones((1, 1)), np.zeros(1), np.log([6.0]), converged=True)
+    assert weights.rates(np.array([[value]]))[0, 0] == pytest.approx(rate)
+
+
+#                  0-3 test   4 gap  5-9 train  10-12 val   13 gap  14-19 train
+PLACES = np.repeat([TEST, GAP, TRAIN, VAL, GAP, TRAIN], [4, 1, 5, 3, 1, 6]).astype(np.int8)
+
+
+@pytest.mark.parametrize(
+    ("context", "horizon", "train", "val"),
+    [
+        (1, 1, [5, 6, 7, 8, 9, 14, 15, 16, 17, 18, 19], [10, 11, 12]),
+        (2, 1, [6, 7, 8, 9, 15, 16, 17, 18, 19], [10, 11, 12]),
+        (1, 2, [6, 7, 8, 9, 15, 16, 17, 18, 19], [10, 11, 12]),
+        (4, 1, [8, 9, 17, 18, 19], [10, 11, 12]),
+    ],
+)
+def test_training_rows_have_no_validation_or_test_bin_in_their_history(
+    context, horizon, train, val
+):
+    values = np.random.default_rng(0).normal(size=(20, 1))
+    posed = lagged_design.build_lagged_design(
+        binned_of(values), split_of(1, labels=PLACES), context, horizon
+    )
+    assert posed.train.tolist() == train
+    assert posed.val.tolist() == val
+    own = values[(PLACES == TRAIN)]
+    assert posed.mean == pytest.approx(own.mean(axis=0), abs=1e-6)
+    assert posed.sd == pytest.approx(own.std(axis=0), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "least"), [("counts", [0.02, 0.5 / 3]), ("dff", [-1.0, -1.0])]
+)
+def test_expected_counts_stay_above_zero_and_traces_do_not(quantity, least):
+    binned = binned_of(np.zeros((4, 2)), quantity)
+    posed = lagged_design.LaggedDesign(
+        *(np.zeros((4, 2)), 2, np.arange(3), np.arange(3, 4), np.arange(4), 1, 1),
+        mean=np.array([2.0, 0.0]),
+        sd=np.ones(2),
+    )
+    lowest = lagged_design.floored(binned, posed, np.full((4, 2), -1.0))[0]
+    wanted = [max(0.02, 0.5 / 3), 0.5 / 3] if quantity == "counts" else least
+    assert lowest == pytest.approx(wanted)
+
+
+def test_of_overlapping_windows_a_bin_belongs_to_the_one_where_it_is_deepest():
+    values = np.random.default_rng(0).poisson(1.0, (16, 2))
+    labels = np.repeat([TRAIN, VAL], [8, 8]).astype(np.int8)
+    posed = held_out._problem(
+        binned_of(values, "counts"), split_of(2, 1, labels), np.array([0, 6]), 10
+    )
+    # bin 7 lies 2 from the end of the first and 1 from the start of the second; 8: 1 and 2
+    assert posed.owner[:, 0].tolist() == [0] * 8 + [1] * 8
+    assert posed.owner[7:9].tolist() == [[0, 7], [1, 2]]
+
+
+@pytest.mark.parametrize(("num_held_out", "refused"), [(0, True), (1, False), (3, True)])
+def test_co_smoothing_takes_held_in_and_held_out_neurons(num_held_out, refused):
+    values = np.random.default_rng(0).poisson(1.0, (NUM_BINS, 3))
+    split = split_of(3, num_held_out)
+    if refused:
+        with pytest.raises(DataError, match=f"{3 - num_held_out} of 3 neurons are held in"):
+            baselines.co_smoothing(binned_of(values, "counts"), split, None, context=10)
+    else:
+        found = baselines.co_smoothing(binned_of(values, "counts"), split, None, context=10)
+        assert set(found) == {"smoothing + GLM", "Poisson GLM"}

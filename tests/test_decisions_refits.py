@@ -1,0 +1,436 @@
+"""Changes, states and refits: each branch of each decision of trust, from numbers by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from small import poisson_spikes, rois, trial_table, units
+from test_refits import EDGES, QUICK, traces
+from test_rollout import Linear, linear, windows
+
+from nwbdyn.errors import ConfigError, DataError
+from nwbdyn.evaluation import scoring
+from nwbdyn.fitting import train_models
+from nwbdyn.fitting.assemble import task_of
+from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.stages import edge_tests, state_test, static_control, surrogate_data
+from nwbdyn.fitting.stages.hypothesis_tests import HypothesisTests
+from nwbdyn.fitting.task import build_task
+from nwbdyn.fitting.train_models import RunContext
+from nwbdyn.inference import readout
+from nwbdyn.models import base
+from nwbdyn.statistics import states
+from nwbdyn.statistics.significance import NullSamples
+from nwbdyn.statistics.surrogates import Null
+
+ABOVE, AROUND, BELOW = [0.01, 0.03], [-0.01, 0.03], [-0.03, -0.01]
+FROZEN = {
+    "start": 1.0,
+    "learning_rate": 1e-9,
+    "epochs": 1,
+    "ridge": 0.0,
+    "embedding": 9,
+    "history": 5,
+}  # nothing is learned: what a matrix holds is its start
+
+
+# --- is a change supported ---
+
+
+@pytest.mark.parametrize(
+    ("interval", "beats", "supported"),
+    [
+        (ABOVE, True, True),
+        (ABOVE, False, False),
+        (ABOVE, None, False),
+        (AROUND, True, False),
+        (BELOW, True, False),
+        (None, True, False),
+        (AROUND, False, False),
+    ],
+)
+def test_a_change_beats_the_constant_refit_and_the_baseline(interval, beats, supported):
+    assert static_control.supported({"interval": interval}, beats) is supported
+    assert static_control.supported(None, beats) is None
+
+
+@pytest.mark.parametrize(
+    ("p", "supported", "first"),
+    [
+        (0.05, True, ""),  # 1 / 20, the smallest p of 19 simulations
+        (0.06, True, "19 simulations with a constant coupling differ as much (p = 0.06)"),
+        (0.06, False, "19 simulations with a constant coupling differ as much (p = 0.06), and A(t"),
+        (0.05, False, "they exceed those of 19 simulations with a constant coupling (p = 0.05), b"),
+    ],
+)
+def test_states_differ_where_p_reaches_the_level_and_a_change_is_supported(p, supported, first):
+    static = {"metric": "r2", "split": "test", "adds": 0.0, "interval": AROUND}
+    dynamics = {"supported": supported, "static": static, "baseline": None, "beats_baseline": None}
+    found = state_test.why_not_supported(p, dynamics, number=19)
+    assert found.startswith(first)
+    assert (found == "") is (first == "")
+
+
+@pytest.mark.parametrize(("more", "trained"), [({}, True), ({"static": True}, False),
+                                               ({"coupling": False}, False)])  # fmt: skip
+def test_a_constant_refit_is_trained_where_coupling_can_change(more, trained):
+    problem = build_task(traces(EDGES, num_frames=200), "netformer", seed=0, options=FROZEN | more)
+    (own,) = train_models.train_seeds(problem, [0], RunContext())
+    refit = static_control.train_static(problem, own, RunContext())
+    assert (refit is not None) is trained
+    if refit is not None:
+        assert refit.model.config.static
+        ours, theirs = (readout.predict(one.model, problem.windows) for one in (own, refit))
+        found = static_control.against_static(problem, own, refit)
+        assert found == scoring.paired_difference(task_of(problem), ours, theirs)
+        assert found["with"] != found["without"]
+
+
+@pytest.mark.parametrize(
+    ("agreement", "stable"),
+    [([1.0, 1.0], 1.0), ([1.0, 0.9], 0.5), ([0.5, 0.0], 0.0), ([np.nan, np.nan], None)],
+)
+def test_an_edge_is_stable_where_all_agree_on_its_sign(agreement, stable):
+    edges = pd.DataFrame({"sign_agreement": agreement})
+    assert static_control._stable(edges, "sign_agreement") == stable
+    assert static_control._stable(edges, "half_split_agreement") is None
+
+
+def test_what_a_fit_adds_to_its_baseline_is_its_own_score_minus_that():
+    metrics = {
+        "primary": {"metric": "r2", "split": "test", "baseline": "AR"},
+        "model": {"test": {"r2": 0.5}},
+        "baselines": {"AR": {"test": {"r2": 0.4}}},
+        "intervals": {"difference": {"test": {"r2": [0.05, 0.15]}}},
+    }
+    found = static_control.against_baseline(metrics)
+    assert found["adds"] == pytest.approx(0.1)
+    assert found["interval"] == [0.05, 0.15]
+    assert static_control.against_baseline(
+        metrics | {"primary": metrics["primary"] | {"baseline": None}}
+    ) is None  # fmt: skip
+
+
+# --- what is asked, and refused ---
+
+
+@pytest.mark.parametrize(
+    ("null", "named", "asked"),
+    [
+        (None, None, {}),
+        ("shift:20", None, {"null": "shift:20"}),
+        ("shift:20", "sleep:stage", {"null": "shift:20", "states": "sleep:stage"}),
+        (None, "sleep:stage", None),
+    ],
+)
+def test_states_are_tested_beside_a_null(null, named, asked):
+    recording = with_states(stage=["rem", "nrem"])
+    if asked is None:
+        with pytest.raises(ConfigError, match="Add --null shift:20"):
+            HypothesisTests.parse(recording, null, named)
+        return
+    found = HypothesisTests.parse(recording, null, named)
+    assert found.asked == asked
+    assert bool(found) is (null is not None)
+    assert (found.intervals is not None) is (named is not None)
+    if null is None:
+        made = object()
+        assert found.answer(made, None, [], RunContext(), influence_windows=1) is made
+
+
+def test_what_has_no_answer_is_refused_before_training():
+    maps = build_task(units(poisson_spikes(12, 30.0)), "stndt", seed=0)
+    HypothesisTests(None, None, None).check(maps)
+    with pytest.raises(ConfigError, match="add --set causal_mask_ratio"):
+        HypothesisTests(Null("shift", 20), None, None).check(maps)
+    own = build_task(traces(EDGES, num_frames=200), "synapsnet", seed=0, options=QUICK)
+    HypothesisTests(Null("shift", 20), None, None).check(own)
+    table = pd.DataFrame({"start_time": [0.0], "stop_time": [9.0], "state": ["a"]})
+    with pytest.raises(ConfigError, match="has no A"):
+        HypothesisTests(Null("shift", 20), "made", table).check(own)
+
+
+@pytest.mark.parametrize(("most", "refused"), [(6, False), (5, True)])
+def test_a_null_of_too_many_neurons_is_refused(most, refused, monkeypatch):
+    problem = build_task(traces(EDGES, num_frames=200), "synapsnet", seed=0, options=QUICK)
+    monkeypatch.setattr(edge_tests, "MOST_NEURONS", most)
+    if refused:
+        with pytest.raises(ConfigError, match="6 neurons have no edge table"):
+            edge_tests.check(problem, Null("shift", 2))
+    else:
+        edge_tests.check(problem, Null("shift", 2))
+
+
+@pytest.mark.parametrize(("states_too", "number"), [(False, 20 + 10), (True, 20 + 10 + 20)])
+def test_how_many_trainings_a_null_takes(states_too, number):
+    assert edge_tests.count(Null("shift", 20), states=states_too) == number
+
+
+@pytest.mark.parametrize(
+    ("named", "kind", "refused"),
+    [(None, "shift", False), (None, "trials", True), ("trials", "trials", False)],
+)
+def test_trials_are_shuffled_where_a_table_is_named(named, kind, refused):
+    table = trial_table(np.arange(0, 69, 2.0), 1.9)
+    recording = traces(EDGES, trials=table)
+    problem = build_task(recording, "synapsnet", seed=0, options=QUICK, trials=named)
+    found = surrogate_data.trials(problem)
+    assert (found is not None) is (named is not None)
+    if found is not None:
+        assert found[1].tolist() == list(range(0, 700, 20))[: len(table)]
+        assert (found[2] - found[1] == 19).all()
+    if refused:
+        with pytest.raises(ConfigError, match="name the interval table"):
+            edge_tests.check(problem, Null(kind, 2))
+        return
+    edge_tests.check(problem, Null(kind, 2))
+    make, words = surrogate_data.recipe(problem, Null(kind, 2))
+    assert ("circular shifts by 3 bins" in words) is (kind == "shift")
+    assert ("trials shuffled" in words) is (kind == "trials")
+    first, other = (make(np.random.default_rng(seed)) for seed in (0, 1))
+    assert not np.array_equal(first.values, other.values)
+
+
+def test_a_neuron_of_a_co_smoothing_model_is_shifted_by_a_window_at_least():
+    options = {"context": 10, "forward": 5, "layers": 1}
+    problem = build_task(units(poisson_spikes(12, 60.0)), "stndt", seed=0, options=options)
+    assert problem.windows.length == 15
+    assert "by 15 bins" in surrogate_data.recipe(problem, Null("shift", 2))[1]
+
+
+# --- refits ---
+
+
+@pytest.fixture(scope="module")
+def slow():
+    """A problem of traces that remember ten bins, with a context of three."""
+    draw = np.random.default_rng(0)
+    x = np.zeros((2000, 3))
+    for t in range(1, 2000):
+        x[t] = 0.9 * x[t - 1] + draw.normal(size=3)
+    return build_task(rois(x, np.arange(2000) / 10), "synapsnet", seed=0, options=QUICK)
+
+
+def test_halves_are_random_complementary_and_of_whole_blocks(slow):
+    from nwbdyn.evaluation import blocks
+
+    rows = slow.split.bins("train")
+    length = 2 * blocks.memory(slow.binned.values[rows])
+    assert length > 10
+    halves = [one for (one,) in edge_tests.complementary_halves([slow], seed=0)]
+    assert len(halves) == 2 * edge_tests.HALF_PAIRS
+    for half, rest in zip(halves[::2], halves[1::2], strict=True):
+        assert (half != rest).all()
+        assert half[rows].mean() == pytest.approx(0.5, abs=1.5 * length / rows.sum())
+        whole = half[: 60 * length].reshape(60, length)
+        assert (whole == whole[:, :1]).all()
+        firsts = np.flatnonzero(np.diff(half[: rows.sum()].astype(int)))
+        assert len(firsts) > 10  # no half is one stretch
+        windows_of = surrogate_data.windows_over(slow, slow.binned, targets=half)
+        assert half[windows_of.starts("train") + slow.spec.context].all()
+    different = {half.tobytes() for half in halves}
+    assert len(different) == len(halves)
+    (again,) = edge_tests.complementary_halves([slow], seed=0)[0]
+    assert (again == halves[0]).all()
+
+
+def test_blocks_of_counts_are_at_least_five_seconds():
+    problem = build_task(units(poisson_spikes(6, 120.0)), "synapsnet", seed=0, options=QUICK)
+    length = round(5 / problem.binned.bin_width)
+    half = surrogate_data.half_of_blocks(problem, np.random.default_rng(0))
+    whole = half[: 10 * length].reshape(10, length)
+    assert (whole == whole[:, :1]).all()
+
+
+@pytest.fixture(scope="module")
+def collected():
+    """Two models that learned nothing, and what their refits on surrogates and halves hold."""
+    problem = build_task(traces(EDGES, num_frames=300), "netformer", seed=0, options=FROZEN)
+    trained = train_models.train_seeds(problem, [3, 4], RunContext())
+    found = edge_tests.collect(problem, trained, Null("shift", 2), RunContext(), seed=3)
+    return problem, trained, found
+
+
+def test_the_tested_weight_is_the_mean_over_seeds_and_surrogates_start_like_the_first(collected):
+    problem, trained, found = collected
+    own = [edge_tests.matrix(one.model, problem.windows) for one in trained]
+    assert np.abs(own[0] - own[1]).max() > 0.1
+    np.testing.assert_allclose(found.weight, np.mean(own, axis=0))
+    np.testing.assert_allclose(
+        own[0], readout.connectivity(trained[0].model, problem.windows).mean(), rtol=1e-6
+    )
+    assert (found.kind, found.tested) == ("shift", "weight")
+    assert found.halves.shape == (edge_tests.HALF_PAIRS, 2, 6, 6)
+
+
+def test_every_surrogate_is_another_draw():
+    problem = build_task(traces(EDGES, num_frames=300), "netformer", seed=0,
+                   options=FROZEN | {"learning_rate": 0.01})  # fmt: skip
+    (own,) = train_models.train_seeds(problem, [0], RunContext())
+    found = edge_tests.collect(problem, [own], Null("shift", 2), RunContext(), seed=0)
+    assert np.abs(found.null[0] - found.null[1]).max() > 1e-4
+
+
+def test_refits_of_a_fit_begin_with_its_seed(tmp_path):
+    run = tmp_path / "run"
+    made = fit(traces(EDGES, num_frames=300), "netformer", null="shift:2", seed=1,
+               options=FROZEN | {"static": True}, run=run)  # fmt: skip
+    kept = np.load(run / "refits" / "null-0.npy")
+    # nothing was learned, so what a matrix holds is its start
+    np.testing.assert_allclose(kept, made.connectivity.mean(), atol=1e-4)
+
+
+@pytest.mark.parametrize(("resume", "read_again"), [(True, False), (False, True)])
+def test_matrices_of_an_earlier_run_count_where_it_is_resumed(resume, read_again, tmp_path):
+    problem = build_task(traces(EDGES, num_frames=200), "netformer", seed=0, options=FROZEN)
+    (tmp_path / "refits").mkdir()
+    np.save(tmp_path / "refits" / "made-0.npy", np.full(2, 99.0))
+    found = edge_tests.matrices(
+        problem,
+        "made",
+        lambda numbers: [problem.windows for _ in numbers],
+        [0],
+        RunContext(run=tmp_path, resume=resume),
+        read=lambda model, cut: np.zeros(2),
+    )
+    assert (found == (0 if read_again else 99)).all()
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "adds", "withheld"),
+    [
+        ("synapsnet", QUICK | {"updates": 2}, 0.1, ""),
+        ("synapsnet", QUICK | {"updates": 2}, -0.1, "coupling adds nothing"),
+        ("netformer", FROZEN | {"embedding": 4}, 0.1, "q of"),
+    ],
+)
+def test_a_fit_is_judged_by_what_coupling_adds_and_its_model(model, options, adds, withheld):
+    recording = traces(EDGES, num_frames=300)
+    made = fit(recording, model, options=options)
+    problem = build_task(recording, model, seed=0, options=options)
+    gain = {"metric": "r2", "split": "test", "adds": adds, "interval": [adds, adds]}
+    made = replace(made, metrics=made.metrics | {"coupling": gain})
+    draw = np.random.default_rng(0)
+    evidence = NullSamples(
+        *(draw.normal(size=size) for size in ((6, 6), (20, 6, 6), (5, 2, 6, 6))), "shift", "made"
+    )
+    found = edge_tests.with_evidence(made, problem, evidence)
+    if model == "netformer":
+        assert found.metrics["edges"]["withheld"]
+        assert "coupling adds" not in found.metrics["edges"]["withheld"]
+    else:
+        assert found.metrics["edges"]["withheld"].startswith(withheld)
+        assert bool(found.metrics["edges"]["withheld"]) is bool(withheld)
+    train = problem.split.bins("train")
+    left = edge_tests._unfinished(made, problem)
+    wanted = (made.predictions.recorded - made.predictions.values)[train]
+    np.testing.assert_array_equal(left, wanted)
+
+
+# --- states ---
+
+
+def with_states(**columns):
+    recording = traces(EDGES, num_frames=200)
+    number = len(next(iter(columns.values())))
+    table = trial_table(np.arange(number) * 5.0, 5.0, **columns)
+    return replace(recording, intervals={"sleep": table})
+
+
+@pytest.mark.parametrize(
+    ("columns", "asked", "found"),
+    [
+        ({"stage": ["b", "a", "b"]}, "sleep", ["a", "b"]),
+        ({"stage": ["b", "a", "b"]}, "sleep:stage", ["a", "b"]),
+        ({"stage": ["a", "a", "a"]}, "sleep", None),
+        ({"stage": [*"abcdef"]}, "sleep", [*"abcdef"]),
+        ({"stage": [*"abcdefg"]}, "sleep", None),
+        ({"stage": ["a", "b"], "light": ["on", "off"]}, "sleep", None),
+        ({"stage": ["a", "b"], "light": ["on", "off"]}, "sleep:light", ["off", "on"]),
+        ({"stage": ["a", "b"]}, "sleep:light", None),
+        ({"stage": ["a", "b"]}, "wake", None),
+    ],
+)
+def test_which_column_holds_states(columns, asked, found):
+    recording = with_states(**columns)
+    if found is None:
+        with pytest.raises(DataError):
+            states.of_recording(recording, asked)
+    else:
+        assert states.names(states.of_recording(recording, asked)) == found
+
+
+@pytest.mark.parametrize(("time", "state"), [(0.0, 1), (1.9, 1), (2.0, 0), (2.9, 0), (3.0, -1)])
+def test_an_interval_holds_its_start_and_not_its_end(time, state):
+    table = pd.DataFrame({"start_time": [0.0, 2.0], "stop_time": [2.0, 3.0], "state": ["b", "a"]})
+    assert states.at(table, np.array([time])).tolist() == [state]
+
+
+@pytest.mark.parametrize(
+    ("number", "start", "stop", "more", "message"),
+    [
+        (19, 0.0, 20.0, {}, ""),
+        (18, 0.0, 20.0, {}, "smallest p is 1/19"),
+        (19, 5.0, 5.25, {}, "no window of 5 bins lies inside"),
+        (19, 5.0, 5.7, {}, ""),
+        (19, 0.0, 20.0, {"static": True}, "has no A"),
+        (19, 0.0, 20.0, {"coupling": False}, "has no A"),
+    ],
+)
+def test_which_question_of_states_has_an_answer(number, start, stop, more, message):
+    options = FROZEN | more
+    problem = build_task(traces(EDGES, num_frames=200), "netformer", seed=0, options=options)
+    table = pd.DataFrame({"start_time": [start], "stop_time": [stop], "state": ["a"]})
+    if message:
+        with pytest.raises(ConfigError, match=message):
+            state_test.check(problem, table, number)
+    else:
+        state_test.check(problem, table, number)
+
+
+@pytest.mark.parametrize(("first", "p"), [(9.0, 1 / 4), (2.0, 3 / 4), (3.0, 2 / 4), (0.0, 1.0)])
+def test_p_of_states_counts_simulations_that_differ_as_much(first, p):
+    def apart(size):
+        made = np.zeros((2, 2, 2))
+        made[0, 0, 1] = size
+        made[:, 0, 0] = 99 * size, -99 * size  # the diagonal does not count
+        return made
+
+    null = np.stack([apart(size) for size in (1.0, 2.0, 3.0)])
+    null[:, 0, 0, 0] = 1e3
+    assert state_test.difference_p(apart(first), null) == p
+
+
+def test_simulations_have_random_numbers_of_their_own():
+    one, other, again = state_test.draws_of(0, [0, 1, 0])
+    assert one.random() == again.random() != other.random()
+    assert state_test.draws_of(1, [0])[0].random() != state_test.draws_of(0, [0])[0].random()
+
+
+class Growing(Linear):
+    """x(t + 1) = 3 x(t)."""
+
+    def forward(self, batch: base.Batch) -> base.Output:
+        return base.Output(prediction=3 * batch.activity[:, -1:])
+
+
+def test_a_simulation_stays_in_the_range_of_the_recording():
+    cut = windows()
+    model = Growing(linear(cut).config, linear(cut).layout)
+    values = cut.binned.values
+    nothing = np.zeros_like(values)
+    made = state_test.simulate(model, cut, nothing, np.zeros((1, 100), int))[0]
+    low, high = values.min(axis=0) - 1e-4, values.max(axis=0) + 1e-4
+    assert ((made >= low) & (made <= high)).all()
+    assert torch.is_tensor(model(next(iter(cut.batches("train", 1)))).prediction)
+
+
+@pytest.mark.parametrize("memory_of", [1, 3])
+def test_residuals_go_on_within_their_state_only(memory_of):
+    draw = np.random.default_rng(0)
+    residual = np.repeat(draw.normal(size=(400, 2)), memory_of, axis=0)[:400]
+    state = np.arange(400) // 40 % 3 - 1  # -1, 0 and 1
+    sources = state_test.draw_residuals(residual, state, draw)
+    assert (state[sources] == state).all()

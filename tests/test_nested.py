@@ -1,0 +1,172 @@
+"""Questions of coupling and gain: supported only above the block test and every rotation."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_baselines import binned_of, linear_network, split_of
+
+from nwbdyn.baselines.ladder import Gain
+from nwbdyn.data.splits import GAP, TEST, TRAIN, VAL
+from nwbdyn.errors import DataError
+from nwbdyn.evaluation import nested as words
+from nwbdyn.fitting.stages import nested_tests
+from nwbdyn.statistics import rung_gains
+
+
+def coupled():
+    activity, _ = linear_network(1500)
+    return binned_of(activity), split_of(1500, 8, gap=6)
+
+
+def autoregressive(num_bins=1500, num_neurons=8, seed=0):
+    """Neurons that share nothing, each an AR(1)."""
+    random = np.random.default_rng(seed)
+    activity = np.zeros((num_bins, num_neurons))
+    for t in range(1, num_bins):
+        activity[t] = 0.8 * activity[t - 1] + random.normal(size=num_neurons)
+    return activity
+
+
+PASSED = Gain(0.02, 0.005, 12, True)
+
+
+@pytest.mark.parametrize(
+    ("gain", "rotations", "supported", "reason"),
+    [
+        (PASSED, (0.0,) * 18 + (0.019,), True, ""),
+        (PASSED, (0.0,) * 18 + (0.02,), False, "1 of 19 rotated recordings gain as much"),
+        (PASSED, (0.03, 0.04, 0.0), False, "2 of 3 rotated recordings gain as much"),
+        (PASSED, (0.0,) * 18, False, "18 rotated recordings were fitted; a level of .05 takes 19"),
+        (PASSED, (), False, "no rotated recording was fitted"),
+        (Gain(0.008, 0.005, 12, False), (), False, "not by 2 standard errors"),
+        (Gain(0.02, np.nan, 1, False), (), False, "too few for a standard error"),
+        (None, (), False, "no test bin is predicted"),
+    ],
+)
+def test_a_question_is_supported_above_two_errors_and_all_rotations(
+    gain, rotations, supported, reason
+):
+    found = nested_tests.answer("coupling", gain, rotations)
+    assert found.supported is supported
+    assert reason in found.reason
+    assert (found.reason == "") is supported
+
+
+def test_planted_coupling_is_supported_and_no_change_of_gain():
+    binned, split = coupled()
+    found = nested_tests.answers(binned, split, context=5)
+    assert found["coupling"].supported
+    assert len(found["coupling"].rotations) == 19
+    assert found["coupling"].gain.mean > 3 * max(found["coupling"].rotations)
+    assert not found["gain"].supported
+    assert found["gain"].sensitivity is None
+    beside = found["coupling"].sensitivity
+    assert beside.improved > 0.6  # two of the eight neurons receive nothing, one hardly anything
+    assert beside.population > found["coupling"].gain.mean / 3  # eight neurons, three components
+    assert beside.without_largest == pytest.approx(found["coupling"].gain.mean, rel=0.3)
+    assert beside.shared < 0.3  # 1 / 8, and what M1 leaves over of the coupling
+
+
+def test_the_coupling_of_rotated_recordings_is_not_supported():
+    binned, split = coupled()
+    for seed in (100, 101, 102):
+        other = nested_tests.rotated(binned, split, seed, least=6)
+        assert not nested_tests.answers(other, split, context=5)["coupling"].supported
+
+
+def test_independent_neurons_have_no_coupling_and_no_change_of_gain():
+    for seed in range(6):
+        binned, split = binned_of(autoregressive(seed=seed)), split_of(1500, 8, gap=6)
+        found = nested_tests.answers(binned, split, context=5)
+        assert not any(one.supported for one in found.values()), seed
+
+
+def test_a_rotation_keeps_every_neurons_values_within_each_part_of_the_split():
+    binned, split = coupled()
+    other = nested_tests.rotated(binned, split, 0, least=6)
+    for label in (TRAIN, VAL, TEST):
+        rows = split.labels == label
+        before, after = binned.values[rows], other.values[rows]
+        np.testing.assert_array_equal(np.sort(before, axis=0), np.sort(after, axis=0))
+        shifts = []
+        for neuron in range(8):
+            rolled = [np.roll(before[:, neuron], k) for k in range(len(before))]
+            shifts.append(next(k for k, r in enumerate(rolled) if (r == after[:, neuron]).all()))
+        assert len(set(shifts)) == 8
+        assert all(6 <= shift <= len(before) - 6 for shift in shifts)
+
+
+def test_a_rotation_is_the_same_for_the_same_seed():
+    binned, split = coupled()
+    one, same, other = (nested_tests.rotated(binned, split, seed, least=6) for seed in (3, 3, 4))
+    assert np.array_equal(one.values, same.values)
+    assert not np.array_equal(one.values, other.values)
+
+
+def test_a_part_too_short_to_rotate_leaves_the_question_open_with_the_reason():
+    binned, split = coupled()
+    with pytest.raises(DataError, match="No unbroken stretch"):
+        nested_tests.rotated(binned, split, 0, least=200)
+    split.labels[1275::11] = GAP  # stretches of ten test bins
+    found = nested_tests.answers(binned, split, context=5)["coupling"]
+    assert found.gain.above
+    assert not found.supported
+    assert "no rotation could be made: No unbroken stretch of test bins" in found.reason
+
+
+def test_described_answers_hold_every_number_and_the_reason():
+    one = nested_tests.answer("coupling", PASSED, (0.0, 0.03))
+    found = nested_tests.described({"coupling": one}, counts=False)
+    assert found == {
+        "coupling": {
+            "rungs": ["M2", "M1"],
+            "gain": 0.02,
+            "unit": "of the squared error",
+            "error": 0.005,
+            "num_blocks": 12,
+            "rotations": [0.0, 0.03],
+            "supported": False,
+            "reason": "1 of 2 rotated recordings gain as much",
+            "sensitivity": None,
+        }
+    }
+
+
+def test_the_shared_part_of_residuals_is_one_over_n_or_more():
+    random = np.random.default_rng(0)
+    alone = random.normal(size=(20_000, 10))
+    together = alone + 3 * random.normal(size=(20_000, 1))
+    assert rung_gains.shared_share(alone) == pytest.approx(0.1, abs=0.01)
+    assert rung_gains.shared_share(together) == pytest.approx(0.1 + 0.9 * 0.9, abs=0.01)
+    assert rung_gains.shared_share(np.repeat(alone[:, :1], 4, axis=1)) == pytest.approx(1.0)
+    assert np.isnan(rung_gains.shared_share(np.zeros((10, 3))))
+
+
+def test_common_input_is_coupling_that_the_population_explains():
+    random = np.random.default_rng(0)
+    latent, activity = np.zeros(2000), np.zeros((2000, 10))
+    for t in range(1, 2000):
+        latent[t] = 0.9 * latent[t - 1] + random.normal()
+        activity[t] = 0.5 * activity[t - 1] + latent[t] + random.normal(size=10)
+    binned, split = binned_of(activity), split_of(2000, 10, gap=6)
+    found = nested_tests.answers(binned, split, context=5)["coupling"]
+    assert found.gain.above
+    assert found.sensitivity.population < found.gain.mean / 2
+    assert found.sensitivity.shared > 0.3
+
+
+def test_sentences_name_the_gain_its_controls_and_common_input_or_the_reason():
+    yes = nested_tests.answer("coupling", PASSED, (0.0,) * 19)
+    yes = replace(yes, sensitivity=rung_gains.Sensitivity(0.75, 0.004, 0.019, 0.06))
+    no = nested_tests.answer("gain", Gain(0.001, 0.005, 12, False), ())
+    found = words.sentences(nested_tests.described({"coupling": yes, "gain": no}, counts=True))
+    assert found == [
+        "Other neurons help to predict: additive coupling (M2) improves on own dynamics (M1) by "
+        "0.0200 +- 0.0050 bits per spike on test, more than in 19 rotated recordings. It improves "
+        "75% of the neurons that it changes; with the population mean and components as covariates "
+        "0.0040; 6% of the residuals is shared by all neurons. Common input would help as much.",
+        "A change of gain is not supported: M4 improves on M3 by +0.0010 +- 0.0050, not by 2 "
+        "standard errors.",
+    ]
+    assert words.sentences(None) == []
