@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 
 import nwbdyn
-from nwbdyn import disclosure
-from nwbdyn import optional
+from nwbdyn import disclosure, optional
 from nwbdyn.errors import ResultsError
 from nwbdyn.nwb import results
 from nwbdyn.nwb.model_run import name_of
