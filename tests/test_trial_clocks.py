@@ -1,4 +1,4 @@
-"""Trials that cannot be on the recording's clock: said, and never what a split is made of."""
+"""Trials that cannot be on the recording's clock: noted, and never what a split is made of."""
 
 import re
 
@@ -44,7 +44,7 @@ IN_SECONDS = np.arange(1.0, 59.0, 2.0)
         (np.nan * IN_SECONDS, "none of 29 trials has a start time"),
     ],
 )
-def test_trials_on_no_clock_of_the_recording_are_said_and_time_is_split_instead(starts, words):
+def test_trials_on_no_clock_of_the_recording_are_noted_and_time_is_split_instead(starts, words):
     recording = recording_with(starts)
     binned = bin(recording, bin_width=0.1)
     found = {note.code: note for note in binned.notes}
@@ -58,7 +58,7 @@ def test_trials_on_no_clock_of_the_recording_are_said_and_time_is_split_instead(
         pose(recording, "stndt", seed=0, trials="trials", **BINS)
 
 
-def test_such_trials_of_an_imaging_recording_are_said_too():
+def test_such_trials_of_an_imaging_recording_are_noted_too():
     data = np.random.default_rng(0).normal(size=(300, 3))
     recording = rois(data, np.arange(300) / 10, trials=trial_table(np.zeros(20), 0.0))
     assert codes(bin(recording)) == {"unusable-trials": True}

@@ -55,7 +55,7 @@ def fitted(path, **options):
         return nwbdyn.fit(recording, "synapsnet", options=TINY, epochs=1, bin_width=0.1)
 
 
-def test_tables_of_all_probes_are_read_and_told_apart_by_a_column(tmp_path):
+def test_tables_of_all_probes_are_read_and_distinguished_by_a_column(tmp_path):
     spikes = {name: trains(4, seed) for seed, name in enumerate(PROBES)}
     path = lab_file(tmp_path / "a.nwb", spikes)
     with nwbdyn.open(str(path)) as recording:
