@@ -148,16 +148,19 @@ class _Unit:
         begins = np.flatnonzero(np.diff(times, prepend=np.nan) != 0)
         lengths = np.diff(begins, append=number)
         longest = int(lengths.argmax())
+        padding = times[begins[longest]]
         return cls(
             number=number,
             negative=negative if len(negative[0]) <= MOST_MARKERS else (times[:0], lengths[:0]),
             sample=sample,
             edges=times if number <= 2 * EDGE else np.r_[times[:EDGE], times[-EDGE:]],
-            restarts=_restarts(kept, steps, sample),
+            restarts=_restarts(
+                kept if lengths[longest] < PADDED else kept[kept != padding], sample
+            ),
             is_unsorted=bool(np.any(steps < 0)),
             repeated=number - len(begins),
             is_rounded=bool(np.all(np.abs(in_ms - np.round(in_ms)) < 1e-6)),
-            padding=(float(times[begins[longest]]), int(lengths[longest])),
+            padding=(float(padding), int(lengths[longest])),
         )
 
     def marked(self, markers: Sequence[float]) -> "_Unit":
@@ -183,10 +186,10 @@ class _Unit:
         return (float(inside.min()), float(inside.max())) if len(inside) else (low, high)
 
 
-def _restarts(stored: np.ndarray, steps: np.ndarray, sample: np.ndarray) -> int:
+def _restarts(stored: np.ndarray, sample: np.ndarray) -> int:
     first, last = np.quantile(sample, BULK)
     span = max(float(last - first), 0.001)
-    back = np.flatnonzero(steps < -RESTART * span)
+    back = np.flatnonzero(np.diff(stored) < -RESTART * span)
     near = np.abs(stored - (first + last) / 2) <= (0.5 + STRAY_BEYOND) * span
     return int((near[back] & near[back + 1]).sum())
 
@@ -260,8 +263,8 @@ def _of_order(restarts: np.ndarray, unsorted: np.ndarray, neurons: Neurons) -> l
     again = np.flatnonzero((restarts > 0) & (restarts <= MOST_RESTARTS))
     if len(again):
         reason = (
-            f"times of {_units(again, neurons)} go back to the start {_range(restarts[again])} "
-            f"times, so several runs lie on top of each other{_without(again, neurons)}"
+            f"times of {_units(again, neurons)} go back to the start {_often(restarts[again])}, "
+            f"so several runs lie on top of each other{_without(again, neurons)}"
         )
         notes.append(Note("restarting-spikes", _where(neurons), reason, important=True))
     rest = np.flatnonzero(unsorted & ~((restarts > 0) & (restarts <= MOST_RESTARTS)))
@@ -314,6 +317,10 @@ def _without(rows: np.ndarray, neurons: Neurons) -> str:
         return ""
     condition = " and ".join(f"id != {one!r}" for one in neurons.ids[rows].tolist())
     return f'. Leave out with --where "{condition}"'
+
+
+def _often(numbers: np.ndarray) -> str:
+    return {"1": "once", "2": "twice"}.get(text := _range(numbers), f"{text} times")
 
 
 def _range(values: np.ndarray, how: str = "d") -> str:

@@ -32,6 +32,8 @@ def unusable(trials: pd.DataFrame, first: float, last: float) -> str | None:
     """
     starts = trials["start_time"].to_numpy(float)
     starts = starts[np.isfinite(starts)]
+    if len(trials) and not len(starts):
+        return f"none of {len(trials)} trials has a start time"
     if len(starts) < 2:
         return None
     if len(np.unique(starts)) == 1:

@@ -1,6 +1,7 @@
 """Forward bins: a window ends with its trial and with what was observed."""
 
 import numpy as np
+import pytest
 from nwb_files import nwb, opened, table, units
 
 from nwbdyn import nlb
@@ -73,6 +74,17 @@ def test_without_stated_observation_a_window_ends_with_its_trial(tmp_path):
     counted = trained_on(half(tmp_path / "unstated.nwb", observed=None))
     assert counted[:OBSERVED].all()
     assert not counted[OBSERVED:].any()
+
+
+@pytest.mark.parametrize(
+    ("observed", "every", "important"),
+    [("windows", 0.8, True), ("whole", 0.8, False), ("whole", 1.0, None)],
+)
+def test_a_note_says_what_is_lost_of_the_forward_bins(observed, every, important, tmp_path):
+    with opened(half(tmp_path / "a.nwb", every=every, observed=observed)) as recording:
+        notes = pose(recording, "stndt", seed=0, bin_width=0.005).windows.notes
+    found = [note.important for note in notes if note.code == "forward-bins"]
+    assert found == ([] if important is None else [important])
 
 
 def test_forward_bins_of_trials_without_a_pause_are_the_next_trial(tmp_path):

@@ -36,6 +36,7 @@ def file_with(path, data, *, kind="TimeSeries", comments=None, **clock):
         ({"comments": "columns=[x, y]"}, True),
         ({}, True),  # two samples at 30 Hz last .07 s
         ({"timestamps": np.arange(1800) / 30}, True),
+        ({"timestamps": np.arange(1800)[None] / 30}, True),  # MATLAB's row
         ({"rate": 0.01}, False),  # two samples of 100 s each may be meant
     ],
 )
@@ -170,6 +171,14 @@ def test_held_out_flags_that_are_neither_are_noted_and_refused_where_they_matter
             pose(recording, "stndt", seed=0, bin_width=0.1, options=SMALL_STNDT)
         tiny = {"context": 4, "hidden": 8}
         assert pose(recording, "synapsnet", seed=0, bin_width=0.1, options=tiny).split is not None
+
+
+def test_a_file_that_holds_out_every_unit_is_noted(tmp_path):
+    path = tmp_path / "a.nwb"
+    with nwb(path) as file:
+        units(file, spikes=poisson_spikes(4, SECONDS, rate=8.0), heldout=[True] * 4)
+    with opened(path) as recording:
+        assert [n.code for n in recording.notes if n.important] == ["unclear-flags"]
 
 
 @pytest.mark.parametrize(

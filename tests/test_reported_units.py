@@ -109,11 +109,12 @@ def test_a_reported_case_comes_out_right(script, tmp_path):
             with pytest.raises(DataError, match=REFUSED[name]):
                 bin(recording)
         else:
-            named = [expected["covariate"]] if "covariate" in expected else []
+            position = [expected["covariate"]] if "covariate" in expected else []
+            named = [*position, *expected.get("covariates", [])]
             binned = bin(recording, covariates=named)
             check_bins(binned, expected, name)
             notes += binned.notes
-            assert len(binned.covariate_names) == 2 * len(named)  # x and y
+            assert len(binned.covariate_names) == len(named) + len(position)  # x and y
     important = {note.code: note.important for note in notes}
     if name in NOTED:
         code, matters = NOTED[name]

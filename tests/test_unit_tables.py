@@ -246,6 +246,7 @@ def test_an_enriched_copy_takes_ids_of_the_other_byte_order(tmp_path):
     [
         ([3, 1, 2], [3, 1, 2]),
         ([3, 1, 3], ["3 (row 0)", "1", "3 (row 2)"]),
+        ([1.5, np.nan, np.nan], ["1.5", "nan (row 1)", "nan (row 2)"]),
         (["a", "a", "b"], ["a (row 0)", "a (row 1)", "b"]),
     ],
 )

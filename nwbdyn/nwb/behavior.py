@@ -99,9 +99,12 @@ def _num_channels(contents: Contents, found: Found) -> int | None:
     other has a hundred times as many samples.
     """
     dataset = contents.dataset(found.group, "data")
-    if dataset is None or dataset.ndim != 2 or has(found.group, "timestamps"):
+    if dataset is None or dataset.ndim != 2:
         return None
     rows, columns = dataset.shape
+    timestamps = contents.dataset(found.group, "timestamps")
+    if timestamps is not None:
+        return rows if columns == timestamps.size != rows else None
     if columns <= rows:
         return None
     named = _stated_channels(contents, found)

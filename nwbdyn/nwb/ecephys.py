@@ -46,9 +46,14 @@ def read(contents: Contents, spike_time_unit: str | None = None) -> UnitsTable |
 def _with_flags(contents: Contents, neurons: Neurons) -> Neurons:
     """The neurons with `heldout` as true or false, however the file spells it."""
     column = neurons.table.get(HELD_OUT)
-    if column is None or column.dtype == bool:
+    if column is None:
         return neurons
     held_out, where = flags(column), f"{neurons.table_path}/{HELD_OUT}"
+    if held_out is not None and held_out.all():
+        reason = "marks every unit and leaves none to predict from; a fit draws units instead"
+        contents.note("unclear-flags", where, reason, important=True)
+    if column.dtype == bool:
+        return neurons
     if held_out is None:
         different = ", ".join(sorted({repr(value) for value in column})[:5])
         reason = f"holds {different}, neither true nor false; a fit that holds out units is refused"

@@ -39,9 +39,9 @@ def unique_ids(ids: np.ndarray | pd.Series) -> np.ndarray:
     repeated = known.duplicated(keep=False)
     if not repeated.any():
         return known.to_numpy()
-    texts = known.astype(str)
-    rows = pd.Series(np.arange(len(known))).astype(str)
-    return texts.where(~repeated, texts + " (row " + rows + ")").to_numpy(dtype=object)
+    pairs = zip(known, repeated, strict=True)
+    texts = [f"{one} (row {row})" if again else str(one) for row, (one, again) in enumerate(pairs)]
+    return np.array(texts, dtype=object)
 
 
 def with_unique_ids(contents: Contents, neurons: Neurons) -> Neurons:

@@ -155,10 +155,11 @@ def _folds(binned: Binned, fold: tuple[int, int], gap: int) -> tuple[np.ndarray,
     valid = np.flatnonzero(binned.valid)
     longest = len(valid) // (num_folds * LONG_BLOCK * gap) if gap else MOST_ROUNDS
     num_blocks = num_folds * min(max(longest, 1), MOST_ROUNDS)
-    if binned.trials is not None and len(binned.trials) >= max(FEWEST_TRIALS, num_folds):
-        num_blocks = min(num_blocks, len(binned.trials) // num_folds * num_folds)
-        block = np.arange(len(binned.trials)) * num_blocks // len(binned.trials)
-        block = _from_trials(binned, binned.trials, block, before=0)
+    trials = None if binned.trials is None else _recorded(binned, binned.trials)
+    if trials is not None and len(trials) >= max(FEWEST_TRIALS, num_folds):
+        num_blocks = min(num_blocks, len(trials) // num_folds * num_folds)
+        block = np.arange(len(trials)) * num_blocks // len(trials)
+        block = _from_trials(binned, trials, block, before=0)
     else:
         if len(valid) < num_folds:
             raise DataError(f"{len(valid)} usable bins cannot be cut into {num_folds} folds.")

@@ -101,7 +101,7 @@ class Windows:
         self._usable = {name: self._usable_starts(name, starts) for name in SPLITS[:GAP]}
         self._evaluated = {name: self._evaluation_starts(name, starts) for name in SPLITS[:GAP]}
         if starts is not None:
-            self.notes = self._note_unused(np.asarray(starts))
+            self.notes = (*self._note_unused(np.asarray(starts)), *self._note_forward())
 
     def to(self, device: torch.device | str) -> "Windows":
         """The same windows, with the recording's tensors on another device."""
@@ -334,6 +334,21 @@ class Windows:
             return ()
         reason = f"{unused} windows reach into two splits, a gap, or bins that were not observed"
         return (Note("windows-unused", "trials", reason),)
+
+    def _note_forward(self) -> tuple[Note, ...]:
+        """What is lost of the bins that only the past predicts; nothing where none is asked for."""
+        if self.target == NEXT or not self.spec.forward:
+            return ()
+        reach = self.reach[np.concatenate(list(self._usable.values()))] - self.spec.context
+        short = int((reach < self.spec.forward).sum())
+        if not short:
+            return ()
+        none = int((reach <= 0).sum())
+        reason = (
+            f"{short} of {len(reach)} windows have forward bins that were not observed or belong "
+            f"to the next trial, {none} have no other; these are neither trained on nor scored"
+        )
+        return (Note("forward-bins", "trials", reason, important=none == len(reach)),)
 
     def _nothing_fits(self, name: str) -> str:
         own = self.split.bins(name) & self.binned.valid
