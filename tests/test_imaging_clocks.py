@@ -174,6 +174,26 @@ def test_lost_frames_and_jitter_are_no_warning(tmp_path):
         assert len(np.unique(bin(recording).segment)) == 3
 
 
+@pytest.mark.parametrize("stray", [1e300, -1e300, np.inf, 1e9])
+def test_a_stray_time_costs_its_frame(tmp_path, stray):
+    times = TENTHS.copy()
+    times[-1] = stray
+    session(tmp_path / "a.nwb", timestamps=times)
+    with opened(tmp_path / "a.nwb") as recording:
+        binned = bin(recording)
+        assert binned.num_bins == FRAMES - (stray != 1e9)
+        assert binned.bin_width == pytest.approx(0.1)
+        assert binned.segment[-2] == 0
+        assert all(len(note.reason) < 300 for note in recording.notes)
+
+
+@pytest.mark.parametrize("step", [5e-324, 1e-300, 1e-12])
+def test_times_in_absurd_steps_are_a_warning_and_no_crash(tmp_path, step):
+    session(tmp_path / "a.nwb", timestamps=np.arange(FRAMES) * step)
+    with opened(tmp_path / "a.nwb") as recording:
+        assert "clock-contradicts" in important(recording)
+
+
 def test_frames_numbered_from_zero_take_the_plane_s_rate(tmp_path):
     session(tmp_path / "a.nwb", timestamps=np.arange(FRAMES))
     with opened(tmp_path / "a.nwb") as recording:

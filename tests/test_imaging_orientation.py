@@ -134,6 +134,7 @@ def test_an_ambiguous_series_costs_itself_and_is_noted_above_all(tmp_path):
         ((5, 40), {"rate": 10.0, "durations": lambda: [0.5]}, 0),
         ((5, 40), {"rate": 10.0, "durations": lambda: [1.2]}, None),
         ((5, 40), {"rate": 10.0}, None),
+        ((0, 5), {"rate": 10.0, "durations": lambda: [0.5]}, 1),
         ((40, 5), {}, 0),
         # the earlier evidence wins
         ((5, 40), {"num_rois": 40, "num_times": 40, "table_rows": [5]}, 0),

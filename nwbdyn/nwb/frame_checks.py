@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from nwbdyn.errors import ReadError
 from nwbdyn.nwb import intervals
 from nwbdyn.nwb.choice import TIME_UNITS, TraceChoice
 from nwbdyn.nwb.objects import Contents, has
@@ -48,7 +49,7 @@ def spans(
         for name, frame in named.items()
         if name != "invalid_times"
     ]
-    ends += [(c.name, c.timestamps[0], c.timestamps[-1]) for c in covariates if len(c.timestamps)]
+    ends += [(one.name, *_ends(one)) for one in covariates]
     return [
         Span(name, float(start), float(stop))
         for name, start, stop in ends
@@ -177,6 +178,8 @@ def _other_units(
 def _of_one_scan(rate: float, plane_rate: float) -> bool:
     """Whether two rates are equal, or one a whole multiple of the other: planes, or averaging."""
     ratio = max(rate / plane_rate, plane_rate / rate)
+    if ratio > 2 * MOST_PLANES:
+        return False
     whole = round(ratio)
     return whole <= MOST_PLANES and abs(ratio / whole - 1) < SAME_RATE / 2
 
@@ -188,6 +191,16 @@ def _in_words(plane_rate: float | None, beside: Sequence[Span]) -> str:
     return ", ".join(parts)
 
 
+def _ends(covariate: Covariate) -> tuple[float, float]:
+    """First and last time; NaN where there is none, or none that can be read."""
+    try:
+        return float(covariate.timestamps[0]), float(covariate.timestamps[-1])
+    except (ReadError, IndexError):
+        return float("nan"), float("nan")
+
+
 def _finite(column: pd.Series) -> pd.Series:
-    values = pd.to_numeric(column, errors="coerce").astype(float)
+    if not pd.api.types.is_numeric_dtype(column):
+        return pd.Series(dtype=float)
+    values = column.astype(float)
     return values[np.isfinite(values)]

@@ -10,6 +10,7 @@ from nwbdyn.nwb.objects import Contents, Found, has, one_line
 from nwbdyn.nwb.series import scalar_number
 from nwbdyn.tensors.clock import increasing
 
+ABSURD = 1e20  # seconds or any unit of them; such a time is damage, and its arithmetic overflows
 SAME_RATE = 0.1  # share by which the imaging plane's rate and that of all frames may differ
 SHARED_TIMES = 0.05  # share of frames with the time of another, from which on a clock is coarse
 
@@ -36,6 +37,8 @@ def read(
         return None
     if timestamps is None:
         return None
+    absurd = np.abs(timestamps) > ABSURD
+    timestamps = np.where(absurd, np.nan, timestamps) if absurd.any() else timestamps
     num_bad = int((~increasing(timestamps)).sum())
     if num_bad >= num_frames - 1:
         contents.note("bad-clock", found.path, f"its times do not increase{_advice(plane_rate)}")

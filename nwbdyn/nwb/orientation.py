@@ -50,7 +50,9 @@ def _near(seconds: float, durations: list[float]) -> bool | None:
     known = [other for other in durations if other > 0]
     if not known:
         return None
-    factor = min(max(seconds / other, other / seconds) for other in known if seconds > 0)
+    if seconds <= 0:
+        return False
+    factor = min(max(seconds / other, other / seconds) for other in known)
     if factor <= ALIKE:
         return True
     return False if factor >= UNLIKE else None

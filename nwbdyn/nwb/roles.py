@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import h5py
 
-from nwbdyn.nwb.objects import Contents, Found, attribute, name_of
+from nwbdyn.nwb.objects import HDF5_ERRORS, Contents, Found, attribute, name_of
 from nwbdyn.nwb.series import scalar_text
 
 NOT_NEURONS = re.compile(
@@ -132,7 +132,10 @@ def numbered_channel(name: str) -> tuple[str, int | None]:
 
 def imaging_plane(table: h5py.Group) -> h5py.Group | None:
     """The imaging plane of an ROI table."""
-    plane = table.get("imaging_plane")
+    try:
+        plane = table.get("imaging_plane")
+    except HDF5_ERRORS:
+        return None
     return plane if isinstance(plane, h5py.Group) else None
 
 
@@ -141,15 +144,19 @@ def _of_plane(contents: Contents, table: h5py.Group) -> list[str]:
     if plane is None:
         return []
     named = [name_of(plane)]
-    channels = [
-        child
-        for name in contents.names(plane)
-        if isinstance(child := plane.get(name), h5py.Group)
-        and attribute(child, "neurodata_type") == "OpticalChannel"
-    ]
-    named += [name_of(channels[0])] if len(channels) == 1 else []
+    channels = [name for name in contents.names(plane) if _is_optical_channel(plane, name)]
+    named += channels if len(channels) == 1 else []
     indicator = contents.dataset(plane, "indicator")
     return named + ([] if indicator is None else [scalar_text(indicator)])
+
+
+def _is_optical_channel(plane: h5py.Group, name: str) -> bool:
+    try:
+        child = plane.get(name)
+    except HDF5_ERRORS:
+        return False
+    is_group = isinstance(child, h5py.Group)
+    return is_group and attribute(child, "neurodata_type") == "OpticalChannel"
 
 
 def _named(name: str) -> str | None:
