@@ -96,10 +96,6 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "trust.surrogates": (RECORDING | {"tensors.binning", "tensors.splits"}, {"numpy", "pandas"}),
     "trust.significance": (RECORDING | {"scoring.verdict"}, {"numpy", "pandas"}),
     "trust.groups": (RECORDING | {"runs.results", "trust.significance"}, {"numpy", "pandas"}),
-    "trust.rung_gains": (
-        RECORDING | {"tensors.binning", "tensors.splits", "baselines"},
-        {"numpy"},
-    ),
     "trust.artefacts": (RECORDING, {"numpy", "pandas"}),
     "scoring.evaluation": (
         RECORDING | {"tensors.binning", "tensors.splits", "metrics", "baselines"},
