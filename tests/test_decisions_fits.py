@@ -5,27 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from small import trial_table
 from small_fits import LINEAR, SMALL_STNDT, imaging, units
-from test_evaluation import LABELS, noisy, recorded
+from test_importance import Reads
 
 import nwbdyn
 from nwbdyn.errors import DataError
-from nwbdyn.evaluation import blocks, connectome_comparison, scoring
+from nwbdyn.evaluation import blocks, connectome_comparison, map_ablation, scoring
 from nwbdyn.fitting import assemble, train_models
 from nwbdyn.fitting.pipeline import fit
 from nwbdyn.fitting.task import build_task
 from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.inference import readout
 
-VALUES = recorded()
-GOOD, FAIR, ALIKE, BAD = (noisy(VALUES, *one) for one in ((0.3, 1), (0.6, 2), (0.6, 3), (0.9, 4)))
 QUICK = {"updates": 20, "hidden": 4, "embedding": 2, "context": 3}
-
-
-def on(split, inside, outside):
-    """One prediction on the bins of a split, another elsewhere."""
-    return np.where((split == LABELS)[:, None], inside, outside)
 
 
 # --- a known wiring ---
@@ -96,7 +90,7 @@ def test_two_seeds_are_scored_by_their_mean_and_the_best_is_kept():
     np.testing.assert_allclose(made.predictions.values, mean, rtol=1e-3, atol=1e-4)
     posed = assemble.task_of(build_task(recording, "synapsnet", seed=0, options=QUICK))
     wanted = scoring.scores(posed, made.predictions.values)["test"]["r2"]
-    assert made.metrics["model"]["test"]["r2"] == pytest.approx(wanted, abs=1e-3)
+    assert made.metrics["model"]["test"]["r2"] == pytest.approx(wanted, abs=1e-6)
     assert made.metrics["coupling"]["with"] == pytest.approx(
         made.metrics["seeds"]["0"]["test"]["r2"], abs=1e-6
     )
@@ -143,3 +137,31 @@ def test_blocks_are_trials_or_longer_than_what_bins_share():
     for context, length in ((10, round(5 / width)), (10_000, 10_000)):
         made = blocks.make(counts.binned, counts.split, trials=False, context=context)
         assert np.bincount(made)[0] == min(length, counts.binned.num_bins)
+
+
+class Alternating(Reads):
+    """Attention falls on one neuron in even windows and on another in odd ones."""
+
+    def __init__(self, even, odd):
+        super().__init__(even, even)
+        self.attended_in, self.num_windows = (int(even), int(odd)), 0
+
+    def time_resolved(self, batch):
+        shares = torch.full((len(batch.activity), batch.activity.shape[2]), 0.05)
+        for share in shares:
+            share[self.attended_in[self.num_windows % 2]] = 0.45
+            self.num_windows += 1
+        return {"importance": shares}
+
+
+def test_attention_is_compared_between_odd_and_even_windows():
+    posed = build_task(units(), "stndt", seed=1, options=SMALL_STNDT)
+    first, second, *_ = np.flatnonzero(posed.split.held_in)
+    made = assemble.task_of(posed)
+    apart = map_ablation.scores(Alternating(first, second), posed.windows, made)
+    assert apart["half_split"] < 0
+    alike = map_ablation.scores(Alternating(first, first), posed.windows, made)
+    assert alike["half_split"] == pytest.approx(1.0)
+    assert int(np.argmax(alike["attention"])) == 0
+    assert alike["loss"]["most attended"][0] == alike["loss"]["most attended"][-1]
+    assert alike["loss"]["least attended"][0] == 0

@@ -409,6 +409,13 @@ def test_simulations_have_random_numbers_of_their_own():
     assert state_test.draws_of(1, [0])[0].random() != state_test.draws_of(0, [0])[0].random()
 
 
+def test_states_of_counts_are_not_simulated():
+    problem = build_task(units(poisson_spikes(6, 60.0)), "netformer", seed=0, options=FROZEN)
+    table = pd.DataFrame({"start_time": [0.0], "stop_time": [60.0], "state": ["a"]})
+    with pytest.raises(ConfigError, match="simulates traces from residuals"):
+        state_test.check(problem, table, 19)
+
+
 class Growing(Linear):
     """x(t + 1) = 3 x(t)."""
 

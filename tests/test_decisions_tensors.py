@@ -263,6 +263,18 @@ def test_where_windows_of_a_continuous_recording_begin(more, usable, evaluated):
     assert windows._evaluated["train"].tolist() == evaluated
 
 
+def test_a_training_window_moves_by_up_to_half_of_itself():
+    windows = cut(CO_SMOOTHING, context=4)
+    starts, usable = torch.tensor([0, 4, 6]), windows._usable["train"]
+    moves = []
+    for seed in range(30):
+        source = torch.Generator().manual_seed(seed)
+        moves.append(windows._moved(starts, usable, source) - starts)
+    found = torch.stack(moves)
+    assert found.amin(dim=0).tolist() == [0, -2, -2]  # the first cannot begin earlier
+    assert found.amax(dim=0).tolist() == [1, 1, 0]
+
+
 @pytest.mark.parametrize(
     ("starts", "train", "val", "test", "noted"),
     [

@@ -189,7 +189,7 @@ def test_the_record_repeats_what_was_asked_and_what_came_out(source, tmp_path):
         assert json.loads(run.history) == [{"epoch": 1, "loss": 0.5, "validation": None}]
         assert (run.seed, run.device, run.fit_time) == (0, "cpu", "2025-01-01T00:00:00+00:00")
         where = run.run_sources["source"]
-        assert (where.uri, where.digest) == (str(source), fit.source.digest)
+        assert (where.uri, where.digest) == (source.name, fit.source.digest)
         assert where.neurons_object_id == fit.neurons.table_object_id
         scores = run.metrics.to_dataframe()
         assert scores.method.tolist() == ["netformer", "netformer", "persistence"]

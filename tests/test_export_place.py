@@ -32,7 +32,7 @@ def test_missing_subject_fields_are_named_and_filled_only_by_a_person(tmp_path, 
     with NWBHDF5IO(export(fit, tmp_path / "a.nwb"), "r") as io:
         subject = io.read().subject
         assert (subject.sex, subject.species, subject.age) == ("F", None, None)
-    assert "has no species, age" in caplog.text
+    assert "states no species, age" in caplog.text
     caplog.clear()
     given = {"species": "Mus musculus", "age": "P90D"}
     path = export(fit, tmp_path / "b.nwb", subject=given)

@@ -1,4 +1,4 @@
-"""What an export would refuse is said before training."""
+"""Warnings, before training, of what an export would refuse."""
 
 from dataclasses import replace
 

@@ -275,7 +275,7 @@ def test_a_reference_channel_alone_is_read_with_a_warning(tmp_path):
     with nwb(tmp_path / "a.nwb") as file:
         traces(file, "red", rois=rois(file))
     with opened(tmp_path / "a.nwb") as recording:
-        assert "there is no other" in important(recording)["other-channel"]
+        assert "the only one" in important(recording)["other-channel"]
 
 
 @pytest.mark.parametrize("name", ["BackgroundPlaneSegmentation", "neuropil_rois", "CellsBg"])

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from nwb_files import nwb, rois, series, table, traces, units
+from nwb_files import made, nwb, rois, series, table, traces, units
 
 from nwbdyn.cli import main
 
@@ -25,7 +25,7 @@ def folder(tmp_path_factory):
         for name in ("a_series_with_quite_a_long_name", "another_series_with_a_long_name"):
             series(file["acquisition"], name, np.zeros((9, 2)), rate=1.0)
     with nwb(where / "c-traces.nwb") as file:
-        traces(file, rois=rois(file))
+        traces(file, rois=rois(file), data=made(400, 5))
     with nwb(where / "d-alone.nwb") as file:
         units(file, spikes=[[0.5, 1.5], []])
     with nwb(where / "e-few.nwb") as file:
@@ -52,7 +52,7 @@ def test_many_recordings_end_with_a_table_of_all(folder):
         ["recording", "neurons", "activity", "length", "trials", "odd", "fit", "with"],
         ["a-broken.nwb", "cannot", "be", "read"],
         ["b-units.nwb", "12", "units", "spikes", "60", "s", "2", "stndt"],
-        ["c-traces.nwb", "5", "ROIs", "dff", "4", "s", "netformer"],
+        ["c-traces.nwb", "5", "ROIs", "dff", "40", "s", "netformer"],
         ["d-alone.nwb", "2", "units", "spikes", "1", "s", "1", "nothing", "to", "fit"],
         ["e-few.nwb", "3", "units", "spikes", "1", "s", "netformer"],
         ["3", "of", "5", "can", "be", "fitted,", "1", "cannot", "be", "read."],
@@ -64,7 +64,7 @@ def test_a_recording_of_no_neurons_is_told_from_a_file_that_cannot_be_read(tmp_p
     with nwb(tmp_path / "video.nwb"):
         pass
     with nwb(tmp_path / "traces.nwb") as file:
-        traces(file, rois=rois(file))
+        traces(file, rois=rois(file), data=made(400, 5))
     done = run("inspect", tmp_path)
     assert done.exit_code == 0
     assert "1 of 2 can be fitted, nothing to fit in 1." in done.stdout

@@ -120,7 +120,7 @@ def test_a_damaged_block_is_fetched_again(damage, source, data):
 
 
 def test_the_cache_stays_within_its_limit_and_the_oldest_go_first(monkeypatch):
-    monkeypatch.setenv("NWBDYN_CACHE_SIZE", "10 MB")
+    monkeypatch.setenv("NWBDYN_CACHE_SIZE", "20 MB")
     blocks = random.Random(1).randbytes(SEGMENT * BLOCK)
     for number, name in enumerate(("first", "second", "third")):
         kept = DiskBlocks(name)
@@ -128,6 +128,7 @@ def test_the_cache_stays_within_its_limit_and_the_oldest_go_first(monkeypatch):
         for path in kept._folder.iterdir():
             os.utime(path, (number, number))
     DiskBlocks("first").read(0, 1)  # used again just now
+    monkeypatch.setenv("NWBDYN_CACHE_SIZE", "10 MB")
     disk.trim(cache.folder("streams"), disk.limit())
     assert len(DiskBlocks("first").read(0, SEGMENT)) == SEGMENT
     assert DiskBlocks("second").read(0, SEGMENT) == {}

@@ -55,7 +55,7 @@ def fitted(path, **options):
         return nwbdyn.fit(recording, "synapsnet", options=TINY, epochs=1, bin_width=0.1)
 
 
-def test_tables_of_all_probes_are_read_and_told_apart_by_a_column(tmp_path):
+def test_tables_of_all_probes_are_read_and_distinguished_by_a_column(tmp_path):
     spikes = {name: trains(4, seed) for seed, name in enumerate(PROBES)}
     path = lab_file(tmp_path / "a.nwb", spikes)
     with nwbdyn.open(str(path)) as recording:
@@ -246,6 +246,7 @@ def test_an_enriched_copy_takes_ids_of_the_other_byte_order(tmp_path):
     [
         ([3, 1, 2], [3, 1, 2]),
         ([3, 1, 3], ["3 (row 0)", "1", "3 (row 2)"]),
+        ([1.5, np.nan, np.nan], ["1.5", "nan (row 1)", "nan (row 2)"]),
         (["a", "a", "b"], ["a (row 0)", "a (row 1)", "b"]),
     ],
 )

@@ -394,10 +394,10 @@ def _on_this_clock(
     notes: list[Note],
 ) -> pd.DataFrame | None:
     """The trials, or None with a note where they cannot divide the recording."""
-    if trials is None:
+    if trials is None or recording.trials is None:
         return None
     first, last = clock.begin[valid.argmax()], clock.until[-1 - valid[::-1].argmax()]
     known = {note.code for note in recording.notes}
-    odd = trial_clock.notes(trials, float(first), float(last))
+    odd = trial_clock.notes(recording.trials, float(first), float(last))
     notes.extend(note for note in odd if note.code not in known)
     return None if any(note.code == trial_clock.UNUSABLE for note in odd) else trials

@@ -59,7 +59,7 @@ def intersection(many: Sequence[np.ndarray]) -> np.ndarray:
 def common(
     per_unit: Sequence[np.ndarray | None],
 ) -> tuple[np.ndarray | None, tuple[np.ndarray | None, ...] | None]:
-    """The times in which all units were observed, and each unit's own where these differ.
+    """Return the times in which all units were observed, and those of each unit where these differ.
 
     Args:
         per_unit: (num_intervals, 2) seconds of each unit; None for a unit that states none, which
@@ -158,9 +158,9 @@ def columns(spikes: SpikeTimes) -> dict[str, np.ndarray]:
 
 
 def _choice(neurons: Neurons, per_unit: Sequence[np.ndarray | None], group: Group) -> str:
-    """The shortest condition that chooses exactly one group, in brackets; empty if there is none.
+    """The shortest condition that chooses exactly one group, in brackets, or nothing.
 
-    A column that tells the groups apart is better than ids, and ids are better than times.
+    A column that separates the groups is better than ids, and ids are better than times.
     """
     table = neurons.table
     inside = np.zeros(len(table), dtype=bool)

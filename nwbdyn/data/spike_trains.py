@@ -1,4 +1,4 @@
-"""What spike trains say of themselves: their extent, restarts, repeats, markers and stray times.
+"""Spike trains that contradict themselves: restarts, repeats, markers and stray times.
 
 A unit's spike times should increase through the session. Files break that in a few known ways: the
 clock starts again midway, times are relative to a trial, spikes are stored twice, a marker such as
@@ -6,28 +6,21 @@ clock starts again midway, times are relative to a trial, spikes are stored twic
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from nwbdyn.data.spike_train import BULK, EDGE, PADDED, STRAY_BEYOND, Train, are_markers
 from nwbdyn.recording import Neurons, Note, SpikeTimes
 
 READ = 256 * 2**20  # bytes of spike times read together
-FEWEST_MARKED = 10  # equal negative times that are a marker, not spikes
-MOST_MARKERS = 3  # different ones
 STRAY_SHARE = 1e-3  # of all spikes, at most, that may be stray
-FEWEST_SPIKES = 100  # of all units, to say which times are stray
+FEWEST_SPIKES = 100  # of all units, from which times can be stray
 FEWEST_STRAY = 2  # spikes that may be stray in a recording of few
-STRAY_BEYOND = 1.0  # spans beyond the bulk of the spikes
 MOST_AROUND = 20.0  # spans that something else may give the session
-BULK = (0.01, 0.99)  # quantiles of all spike times
-RESTART = 0.05  # of a unit's span; a larger step back is a restart, not a disorder
 MOST_RESTARTS = 20  # more are trials, or spikes in no order
 REPEATED = 0.01  # share of spikes at the time of another from which a note is made
 REPEATED_ROUNDED = 0.45  # the same, where times are whole milliseconds
-SAMPLE = 256  # times of a unit that its quantiles are taken from
-EDGE = 64  # earliest and latest times of a unit that are looked at one by one
-PADDED = 20  # equal times of one unit that are padding
 MOST_NAMED = 5  # units in a note
 MARKED, STRAY = "invalid-spikes", "stray-spikes"  # codes of notes on times that are left out
 
@@ -80,7 +73,7 @@ def extent(spikes: SpikeTimes) -> tuple[float, float] | None:
 
 
 def stated_extent(spikes: SpikeTimes, notes: Sequence[Note]) -> tuple[float, float] | None:
-    """The extent, where notes say that some times are left out of it; None where they do not."""
+    """The extent, where notes leave some times out of it; else None."""
     return extent(spikes) if any(note.code in (MARKED, STRAY) for note in notes) else None
 
 
@@ -94,11 +87,11 @@ def examine(
 
     Args:
         spikes: of all units.
-        neurons: the units, whose ids are named in the notes; without them there are no notes.
-        around: seconds in which no spike is stray, because something else says that the session
-            lasted so long.
+        neurons: the units, whose ids are named in the notes; without them no notes are made.
+        around: seconds in which no spike is stray, because the session lasted so long by something
+            else.
     """
-    units = [_Unit.of(times) for times in by_unit(spikes)]
+    units = [Train.of(times) for times in by_unit(spikes)]
     markers = _markers(units)
     units = [unit.marked(markers) for unit in units]
     low, high = _bounds(units, around)
@@ -116,86 +109,7 @@ def examine(
     return Trains(markers, span, (low, high), restarts, tuple(notes))
 
 
-@dataclass(frozen=True)
-class _Unit:
-    """What one unit's spike times say, without the times themselves."""
-
-    number: int  # finite spike times, without markers
-    negative: tuple[np.ndarray, np.ndarray]  # different negative times, and how often each is there
-    sample: np.ndarray  # (≤ SAMPLE,) evenly spaced among the sorted times
-    edges: np.ndarray  # (≤ 2 EDGE,) the earliest and the latest times
-    restarts: int  # steps back by more than a small part of the span
-    is_unsorted: bool
-    repeated: int  # spikes at the time of another one
-    is_rounded: bool  # all are whole milliseconds, where equal times can be two spikes
-    padding: tuple[float, int]  # the most frequent time, and how often it is stored
-    num_marked: int = 0
-
-    @classmethod
-    def of(cls, stored: np.ndarray) -> "_Unit":
-        stored = stored[np.isfinite(stored)]
-        negative = np.unique(stored[stored < 0], return_counts=True)
-        marks = negative[0] if _are_markers(*negative) else np.zeros(0)
-        kept = stored[~np.isin(stored, marks)] if len(marks) else stored
-        times = np.sort(kept)
-        if not len(times):
-            none = np.zeros(0)
-            return cls(0, negative, none, none, 0, False, 0, False, (0.0, 0))
-        number = len(times)
-        sample = times[np.linspace(0, number - 1, min(number, SAMPLE)).astype(int)]
-        steps = np.diff(kept)
-        in_ms = sample * 1000
-        begins = np.flatnonzero(np.diff(times, prepend=np.nan) != 0)
-        lengths = np.diff(begins, append=number)
-        longest = int(lengths.argmax())
-        return cls(
-            number=number,
-            negative=negative if len(negative[0]) <= MOST_MARKERS else (times[:0], lengths[:0]),
-            sample=sample,
-            edges=times if number <= 2 * EDGE else np.r_[times[:EDGE], times[-EDGE:]],
-            restarts=_restarts(kept, steps, sample),
-            is_unsorted=bool(np.any(steps < 0)),
-            repeated=number - len(begins),
-            is_rounded=bool(np.all(np.abs(in_ms - np.round(in_ms)) < 1e-6)),
-            padding=(float(times[begins[longest]]), int(lengths[longest])),
-        )
-
-    def marked(self, markers: Sequence[float]) -> "_Unit":
-        """The unit with its number of marked spikes; those of other values count as spikes."""
-        values, counts = self.negative
-        own = np.isin(values, markers)
-        number = int(counts[own].sum())
-        if not _are_markers(values, counts):  # they are still among the times
-            left = self.edges[~np.isin(self.edges, markers)]
-            return replace(self, number=self.number - number, edges=left, num_marked=number)
-        others = np.repeat(values[~own], counts[~own])
-        edges = np.sort(np.r_[others[:EDGE], self.edges])
-        return replace(self, number=self.number + len(others), edges=edges, num_marked=number)
-
-    def beyond(self, low: float, high: float) -> np.ndarray:
-        """The earliest and latest times that lie outside."""
-        return self.edges[(self.edges < low) | (self.edges > high)]
-
-    def between(self, low: float, high: float) -> tuple[float, float]:
-        """The first and the last time inside."""
-        inside = np.r_[self.edges, self.sample]
-        inside = inside[(inside >= low) & (inside <= high)]
-        return (float(inside.min()), float(inside.max())) if len(inside) else (low, high)
-
-
-def _restarts(stored: np.ndarray, steps: np.ndarray, sample: np.ndarray) -> int:
-    first, last = np.quantile(sample, BULK)
-    span = max(float(last - first), 0.001)
-    back = np.flatnonzero(steps < -RESTART * span)
-    near = np.abs(stored - (first + last) / 2) <= (0.5 + STRAY_BEYOND) * span
-    return int((near[back] & near[back + 1]).sum())
-
-
-def _are_markers(values: np.ndarray, counts: np.ndarray) -> bool:
-    return 0 < len(values) <= MOST_MARKERS and counts.min() >= FEWEST_MARKED
-
-
-def _markers(units: Sequence[_Unit]) -> tuple[float, ...]:
+def _markers(units: Sequence[Train]) -> tuple[float, ...]:
     """Negative times that are stored again and again, where no other time is negative."""
     if any(len(u.edges) and u.edges[0] < 0 and not len(u.negative[0]) for u in units):
         return ()  # many different negative times
@@ -203,10 +117,10 @@ def _markers(units: Sequence[_Unit]) -> tuple[float, ...]:
     counts = np.concatenate([unit.negative[1] for unit in units] or [np.zeros(0, int)])
     different, which = np.unique(values, return_inverse=True)
     total = np.bincount(which, weights=counts, minlength=len(different))
-    return tuple(different.tolist()) if _are_markers(different, total) else ()
+    return tuple(different.tolist()) if are_markers(different, total) else ()
 
 
-def _bounds(units: Sequence[_Unit], around: tuple[float, float] | None) -> tuple[float, float]:
+def _bounds(units: Sequence[Train], around: tuple[float, float] | None) -> tuple[float, float]:
     """The times outside of which a few spikes are stray."""
     some = [unit for unit in units if unit.number]
     number = sum(unit.number for unit in some)
@@ -260,8 +174,8 @@ def _of_order(restarts: np.ndarray, unsorted: np.ndarray, neurons: Neurons) -> l
     again = np.flatnonzero((restarts > 0) & (restarts <= MOST_RESTARTS))
     if len(again):
         reason = (
-            f"times of {_units(again, neurons)} go back to the start {_range(restarts[again])} "
-            f"times, so several runs lie on top of each other{_without(again, neurons)}"
+            f"times of {_units(again, neurons)} go back to the start {_often(restarts[again])}, "
+            f"so several runs lie on top of each other{_without(again, neurons)}"
         )
         notes.append(Note("restarting-spikes", _where(neurons), reason, important=True))
     rest = np.flatnonzero(unsorted & ~((restarts > 0) & (restarts <= MOST_RESTARTS)))
@@ -271,7 +185,7 @@ def _of_order(restarts: np.ndarray, unsorted: np.ndarray, neurons: Neurons) -> l
     return notes
 
 
-def _of_repeats(units: Sequence[_Unit], neurons: Neurons) -> list[Note]:
+def _of_repeats(units: Sequence[Train], neurons: Neurons) -> list[Note]:
     rows, shares = [], []
     for row, unit in enumerate(units):
         share = unit.repeated / max(unit.number, 1)
@@ -314,6 +228,10 @@ def _without(rows: np.ndarray, neurons: Neurons) -> str:
         return ""
     condition = " and ".join(f"id != {one!r}" for one in neurons.ids[rows].tolist())
     return f'. Leave out with --where "{condition}"'
+
+
+def _often(numbers: np.ndarray) -> str:
+    return {"1": "once", "2": "twice"}.get(text := _range(numbers), f"{text} times")
 
 
 def _range(values: np.ndarray, how: str = "d") -> str:

@@ -14,7 +14,7 @@ UNUSABLE = "unusable-trials"
 RELATIVE = "relative-spikes"
 OVERLAPPING = "overlapping-trials"
 CODES = (UNUSABLE, RELATIVE, OVERLAPPING)
-FEWEST = 10  # trials that say something of the clock
+FEWEST = 10  # trials from which the clock can be judged
 INSIDE = 0.5  # of the trials that must start within the recording
 FITTING = 0.9  # of the trials that start within it, where their unit is another one
 SHORTEST = 0.05  # seconds from one trial to the next
@@ -32,6 +32,8 @@ def unusable(trials: pd.DataFrame, first: float, last: float) -> str | None:
     """
     starts = trials["start_time"].to_numpy(float)
     starts = starts[np.isfinite(starts)]
+    if len(trials) and not len(starts):
+        return f"none of {len(trials)} trials has a start time"
     if len(starts) < 2:
         return None
     if len(np.unique(starts)) == 1:

@@ -1,7 +1,7 @@
 """Where the window of a trial ends: with the trial, with what was observed, before the next trial.
 
 The published data continue behind every window, so that bins after it can be predicted. A file may
-hold single windows only: what follows a window there was not observed, or is another trial.
+hold single windows only: what follows such a window was not observed, or is another trial.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ def ends(
 
     A trial ends where the next one begins, unless that follows without a pause: then the recording
     went on, and its bins come after the trial. Where the file states no observed time, a trial also
-    ends with its own stop.
+    ends at its stop.
 
     Args:
         trials: those that windows are cut for.

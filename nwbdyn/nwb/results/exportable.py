@@ -22,7 +22,7 @@ def notes(recording: Recording) -> list[Note]:
 
 
 def noted(recording: Recording) -> Recording:
-    """The recording with these notes among its own."""
+    """Add these notes to a recording."""
     return replace(recording, notes=(*recording.notes, *notes(recording)))
 
 
@@ -63,7 +63,7 @@ def _of_ids(recording: Recording) -> tuple[str, str] | None:
     if ids.is_unique:
         return None
     again = ids[ids.duplicated()][0]
-    reason = f"several neurons have the id {again}; give the rows of the table ids of their own."
+    reason = f"several neurons have the id {again}; give every row of the table another id."
     return f"{recording.neurons.table_path or 'neurons'}/id", reason
 
 

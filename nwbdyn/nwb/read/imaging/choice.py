@@ -1,4 +1,4 @@
-"""Which traces to read, and how to read what a file states wrongly."""
+"""Options for reading ROI traces, and for correcting what a file states wrongly."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ TIME_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}  # seconds in each
 
 @dataclass(frozen=True)
 class TraceChoice:
-    """What a person asked of the ROI traces; None follows the file.
+    """Options for reading ROI traces; None follows the file.
 
     Raises:
         ConfigError: a value that makes no sense.
@@ -40,7 +40,7 @@ class TraceChoice:
 
     @property
     def names_traces(self) -> bool:
-        """Whether a series or a plane is named, so that units are not meant."""
+        """True when a series or a plane is named; units are not read then."""
         return self.plane is not None or self.series is not None
 
     @property

@@ -42,7 +42,7 @@ def spans(
     tables: Mapping[str, pd.DataFrame],
     covariates: Sequence[Covariate] = (),
 ) -> list[Span]:
-    """When everything beside the frames begins and ends, where that is finite."""
+    """Start and stop of everything beside the frames, where they are finite."""
     named = tables if trials is None else {"trials": trials, **tables}
     ends = [
         (name, _finite(frame["start_time"]).min(), _finite(frame["stop_time"]).max())
@@ -132,7 +132,7 @@ def _note_uneven(contents: NwbIndex, path: str, times: np.ndarray) -> None:
 def _agreement(
     rate: float, stop: float, plane_rate: float | None, beside: Sequence[Span]
 ) -> tuple[bool, bool]:
-    """Whether frames have the imaging plane's rate, and end with something else in the file."""
+    """True for frames at the imaging plane's rate; True for frames that end with the session."""
     same = plane_rate is not None and abs(rate / plane_rate - 1) < SAME_RATE
     ends = [span.stop for span in beside if span.stop > 0]
     together = stop > 0 and any(max(stop / end, end / stop) <= LIKE for end in ends)
@@ -140,7 +140,7 @@ def _agreement(
 
 
 def _is_suspect(rate: float, stop: float, plane_rate: float | None, beside: Sequence[Span]) -> bool:
-    """Whether the frames' own times are unlikely enough to name another unit."""
+    """True for frame times unlikely enough to name another unit."""
     inverse = plane_rate is not None and abs(rate * plane_rate - 1) < 0.02
     rates_differ = plane_rate is not None and (inverse or not _of_one_scan(rate, plane_rate))
     ends = [span.stop for span in beside if span.stop > 0]
@@ -154,7 +154,7 @@ def _other_units(
     plane_rate: float | None,
     choice: TraceChoice,
 ) -> list[tuple[str, float, float]]:
-    """What the times may be instead: the option that reads them so, the rate and the end then."""
+    """Other readings of the times: the option, and the rate and end with it."""
     group = contents.group(path)
     if choice.frame_rate is not None or group is None:
         return []
@@ -176,7 +176,7 @@ def _other_units(
 
 
 def _of_one_scan(rate: float, plane_rate: float) -> bool:
-    """Whether two rates are equal, or one a whole multiple of the other: planes, or averaging."""
+    """True for equal rates, or one a multiple of the other: planes, or averaging."""
     ratio = max(rate / plane_rate, plane_rate / rate)
     if ratio > 2 * MOST_PLANES:
         return False

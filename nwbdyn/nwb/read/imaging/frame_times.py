@@ -22,7 +22,7 @@ def read(
     choice: TraceChoice,
     plane_rate: float | None,
 ) -> np.ndarray | None:
-    """(num_frames,) seconds; what does not increase is noted here and dropped by binning.
+    """(num_frames,) seconds; times that do not increase are noted, and dropped by binning.
 
     Args:
         contents: the open file.
@@ -60,11 +60,13 @@ def read(
 
 
 def begun(contents: NwbIndex, path: str, timestamps: np.ndarray, choice: TraceChoice) -> np.ndarray:
-    """The same times from where a person says that the first frame lies."""
+    """The same times, shifted so that the first frame lies at --frame-start."""
     if choice.frame_start is None:
         return timestamps
     first = float(timestamps[np.isfinite(timestamps)].min())
-    reason = f"the first frame, at {first:.6g} s, is taken to {choice.frame_start:g} s, as asked"
+    reason = (
+        f"the first frame, at {first:.6g} s, is taken to {choice.frame_start:g} s (--frame-start)"
+    )
     contents.note("frame-times", path, reason)
     return timestamps + (choice.frame_start - first)
 
@@ -81,7 +83,7 @@ def _stored(
 ) -> np.ndarray | None:
     if choice.frame_rate is not None:
         first = _first_time(contents, found) * choice.seconds
-        reason = f"{num_frames} frames at {choice.frame_rate:g} Hz from {first:g} s, as asked"
+        reason = f"{num_frames} frames at {choice.frame_rate:g} Hz from {first:g} s (--frame-rate)"
         contents.note("frame-times", found.path, reason)
         return first + np.arange(num_frames) / choice.frame_rate
     clock = series.clock(contents, found, num_frames, advice=_advice(rate))
@@ -90,7 +92,7 @@ def _stored(
     times = clock[()]
     if choice.frame_time_unit in (None, "s"):
         return times
-    reason = f"times are read as {choice.frame_time_unit}, as asked"
+    reason = f"times are read as {choice.frame_time_unit} (--frame-time-unit)"
     contents.note("frame-times", found.path, reason)
     if has(found.group, "timestamps"):
         return times * choice.seconds

@@ -23,7 +23,7 @@ def read(contents: NwbIndex, found: NwbObject, choice: TraceChoice) -> Response 
     expected = region.num_rois if region.rows is None else len(region.rows)
     if expected is not None and num_rois != expected:
         shape = " x ".join(map(str, data.shape))
-        reason = f"is {shape} for {expected} rois; which axis is the neurons cannot be told"
+        reason = f"is {shape} for {expected} rois; neither axis has as many"
         contents.note("roi-count", found.path, reason)
         return None
     timestamps = frame_times.read(contents, found, num_frames, choice, rate)
@@ -45,7 +45,7 @@ def read(contents: NwbIndex, found: NwbObject, choice: TraceChoice) -> Response 
 def _time_axis(
     contents: NwbIndex, found: NwbObject, region: Regions, choice: TraceChoice
 ) -> int | None:
-    """0 or 1; None with a note where nothing in the file says which axis is time."""
+    """The axis of the traces that is time; None with a note where nothing decides."""
     dataset = contents.dataset(found.group, "data")
     if dataset is None or dataset.ndim != 2:
         return 0  # `series.values` notes what is wrong

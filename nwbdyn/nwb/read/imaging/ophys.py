@@ -104,7 +104,7 @@ def _of_neurons(contents: NwbIndex, choice: TraceChoice) -> dict[str, list[NwbOb
             contents.note("other-channel", found.path, reason)
             continue
         if channel == roles.REFERENCE:
-            reason = "by its names a reference channel, and there is no other"
+            reason = "by its names a reference channel, and the only one"
             contents.note("other-channel", found.path, reason, important=True)
         by_quantity[role].append(found)
     return by_quantity
@@ -112,13 +112,13 @@ def _of_neurons(contents: NwbIndex, choice: TraceChoice) -> dict[str, list[NwbOb
 
 def _named(contents: NwbIndex, name: str) -> list[NwbObject]:
     """The series called `name`, or whose path ends with it."""
-    there = list(contents.of_type("RoiResponseSeries"))
+    listed = list(contents.of_type("RoiResponseSeries"))
     wanted = "/" + name.strip("/")
-    matching = [found for found in there if found.path.endswith(wanted)]
+    matching = [found for found in listed if found.path.endswith(wanted)]
     if not matching:
-        listed = ", ".join(found.path for found in there) or "none"
+        names = ", ".join(found.path for found in listed) or "none"
         raise NoActivityError(
-            f"{contents.file_name} has no series of ROI responses named {name!r}; it has: {listed}."
+            f"{contents.file_name} has no series of ROI responses named {name!r}; it has: {names}."
         )
     return matching
 

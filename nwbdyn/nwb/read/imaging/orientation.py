@@ -8,7 +8,7 @@ ALIKE, UNLIKE = 2.0, 5.0  # factors between a duration and one of the session
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a file says about the length of the two axes of a series."""
+    """Evidence of a file on the length of the two axes of a series."""
 
     num_rois: int | None  # length of `rois`
     num_times: int | None  # length of `timestamps`
@@ -18,7 +18,7 @@ class Evidence:
 
 
 def time_axis(shape: tuple[int, int], evidence: Evidence) -> int | None:
-    """0 or 1, by the first evidence that fits one axis alone; None where nothing decides.
+    """The time axis, by the first evidence that fits one axis alone; None without any.
 
     A series with equal axes, and one with more rows than columns and nothing to say against it, is
     time first, as NWB has it.
@@ -46,7 +46,7 @@ def time_axis(shape: tuple[int, int], evidence: Evidence) -> int | None:
 
 
 def _near(seconds: float, durations: list[float]) -> bool | None:
-    """Whether a duration is like one of the session; None between like and unlike."""
+    """Compare a duration with those of the session; None between like and unlike."""
     known = [other for other in durations if other > 0]
     if not known:
         return None

@@ -31,7 +31,7 @@ def table_of(contents: NwbIndex, found: NwbObject) -> h5py.Group | None:
 
 
 def read(contents: NwbIndex, found: NwbObject) -> Regions:
-    """What `rois` of a series says, else the one ROI table that is as long as an axis of it."""
+    """The ROIs of a series: from `rois`, else from the ROI table as long as an axis of it."""
     dataset = contents.dataset(found.group, "rois")
     if dataset is None:
         return _by_length(contents, found)
@@ -86,8 +86,8 @@ def _by_length(contents: NwbIndex, found: NwbObject) -> Regions:
     shape = () if dataset is None else dataset.shape
     fitting = {path: n for path, n in table_lengths(contents).items() if n and n in shape}
     if len(fitting) > 1:
-        own = set(roles.words(found.path))
-        shared = {path: _distinct(path, fitting) & own for path in fitting}
+        named = set(roles.words(found.path))
+        shared = {path: _distinct(path, fitting) & named for path in fitting}
         fitting = {path: n for path, n in fitting.items() if shared[path]}
     absent = not has(found.group, "rois")
     if len(fitting) != 1:

@@ -30,7 +30,7 @@ class Response:
 
     @property
     def name(self) -> str:
-        """What its plane is called: its ROI table's name, else its series' name."""
+        """Name of its plane: that of its ROI table, else of its series."""
         return (self.table_path or self.found.path).rsplit("/", 1)[-1]
 
     @property
@@ -70,8 +70,8 @@ def side_by_side(parts: Sequence[Response]) -> Response:
         time, channel = two_axes(key)
         some = np.atleast_1d(which[channel])
         blocks = {part: parts[part].data[time] for part in np.unique(some)}
-        places = zip(some, np.atleast_1d(column[channel]), strict=True)
-        joined = np.stack([blocks[part][..., at] for part, at in places], axis=-1)
+        columns = zip(some, np.atleast_1d(column[channel]), strict=True)
+        joined = np.stack([blocks[part][..., at] for part, at in columns], axis=-1)
         return joined[..., 0] if np.ndim(which[channel]) == 0 else joined
 
     return _of(parts, read, parts[0].timestamps, rows)

@@ -1,4 +1,4 @@
-"""What the values of a series are, and of which channel, by its names.
+"""Quantity and channel of a series, by its names.
 
 What a series holds is in its name, not in its type: `Deconvolved`, `Neuropil` and `dff_events` lie
 inside `Fluorescence` as often as fluorescence does.
@@ -42,16 +42,16 @@ def words(name: str) -> list[str]:
 
 
 def role(found: NwbObject) -> str | None:
-    """What the values of a series are; None for neuropil, baselines and the like.
+    """Quantity of a series; None for neuropil, baselines and the like.
 
-    The series' own name decides, then its container's name and type, then its module's name.
+    The series' name decides, then its container's name and type, then its module's name.
     """
-    own = found.name.lower()
+    name = found.name.lower()
     if is_background(found.name):
         return None
-    quantity = _named(own)
+    quantity = _named(name)
     # `RoiResponseSeries` and the like say nothing; the container does
-    plain = quantity == "fluorescence" and re.search(r"roi_?response", own)
+    plain = quantity == "fluorescence" and re.search(r"roi_?response", name)
     if quantity is not None and not plain:
         return quantity
     container = found.parent
@@ -68,7 +68,7 @@ def role(found: NwbObject) -> str | None:
 
 
 def is_background(name: str) -> bool:
-    """Whether a name speaks of neuropil, background and the like, and not of its removal."""
+    """True for a name of neuropil, background and the like; False for their removal."""
     low = name.lower()
     if CORRECTED.search(low):
         return False
@@ -76,7 +76,7 @@ def is_background(name: str) -> bool:
 
 
 def rawness(found: NwbObject) -> int:
-    """0 for corrected values, 1 where no word says, 2 for smoothed ones, 3 for raw ones."""
+    """Rank of a series: corrected values 0, unnamed 1, smoothed 2, raw 3."""
     name = found.name.lower()
     if CORRECTED.search(name):
         return 0

@@ -49,7 +49,7 @@ def _preference(response: Response) -> tuple[int, int, int, str]:
 
 
 def _share_rois(response: Response, other: Response) -> bool:
-    """Whether two series have an ROI in common; without a table, those of as many ROIs do."""
+    """True for series with an ROI in common; without a table, for those of as many ROIs."""
     if response.numbered or other.numbered:
         return len(response.rows) == len(other.rows)
     return len(np.intersect1d(response.rows, other.rows)) > 0
@@ -61,7 +61,7 @@ def _one_after_another(response: Response, other: Response) -> bool:
 
 
 def _is_run(response: Response, sharing: Sequence[Response]) -> bool:
-    """Whether it goes on with what the others hold: of their kind and channel."""
+    """True for another run of the same kind and channel."""
     kind = (roles.rawness(response.found), roles.channel_number(response.found))
     return any(
         kind == (roles.rawness(other.found), roles.channel_number(other.found)) for other in sharing
@@ -73,17 +73,17 @@ def _best(others: Sequence[Response]) -> int:
 
 
 def _hold_the_same(response: Response, other: Response) -> bool:
-    """Whether two series have one clock, and the same values of the ROIs they share."""
+    """True for series with one clock and the same values of shared ROIs."""
     if not np.array_equal(response.timestamps, other.timestamps, equal_nan=True):
         return False
     rows, mine, theirs = np.intersect1d(response.rows, other.rows, return_indices=True)
     middle = len(response.timestamps) // 2
     part = slice(middle, middle + COMPARED)
     try:
-        here, there = response.data[part][:, mine], other.data[part][:, theirs]
+        these, those = response.data[part][:, mine], other.data[part][:, theirs]
     except ReadError:
         return False
-    return bool(len(rows)) and np.allclose(here, there, rtol=1e-5, equal_nan=True)
+    return bool(len(rows)) and np.allclose(these, those, rtol=1e-5, equal_nan=True)
 
 
 def _adds_rois(response: Response, others: Sequence[Response]) -> bool:

@@ -119,7 +119,7 @@ def _note_repairs(
     if without == len(rows):
         _ignored(contents, where, "no unit states an interval")
     elif without:
-        reason = f"{without} {units} state no interval of their own; observed wherever others are"
+        reason = f"{without} {units} state no interval; they count as observed wherever others are"
         contents.note("unstated-intervals", where, reason)
 
 

@@ -9,7 +9,7 @@ from nwbdyn.recording import SpikeTimes
 
 SECONDS, MILLISECONDS = "s", "ms"  # a sampling rate in Hz is the third unit of spike times
 SAMPLED_SPIKES = 2_000  # looked at, at each end, to see whether the times are seconds
-STRAY = 2  # of the spikes looked at: so few odd times say nothing of the others
+STRAY = 2  # of the spikes looked at: so few odd times do not speak for the others
 FAR_BEYOND = 50.0  # times the recorded span; milliseconds are 1,000 and samples 20,000 times
 LONG_GAP = 2.0  # seconds between a unit's spikes; in milliseconds they are hundreds
 # Units that fire so rarely for so long are units whose times are milliseconds, more likely than not

@@ -1,4 +1,4 @@
-"""Several Units tables of one file as one, with ids that tell all units apart.
+"""Several Units tables of one file as one, with ids that are unique.
 
 One probe often has one table, and every table numbers its units from 0.
 """
@@ -15,7 +15,7 @@ from nwbdyn.nwb.read.objects import NwbIndex, NwbObject
 from nwbdyn.recording import LazyArray, Neurons, SpikeTimes
 
 TABLE, STORED_ID = "table", "stored_id"  # columns of the neurons where they are needed
-COMPARED = 2_000  # spike times at each end that tell whether two tables are the same
+COMPARED = 2_000  # spike times at each end by which two tables are compared
 FEWEST_SPIKES = 20  # of a unit that is looked for in another table
 MOST_COMPARED = 500  # pairs of units
 
@@ -39,20 +39,20 @@ def unique_ids(ids: np.ndarray | pd.Series) -> np.ndarray:
     repeated = known.duplicated(keep=False)
     if not repeated.any():
         return known.to_numpy()
-    texts = known.astype(str)
-    rows = pd.Series(np.arange(len(known))).astype(str)
-    return texts.where(~repeated, texts + " (row " + rows + ")").to_numpy(dtype=object)
+    pairs = zip(known, repeated, strict=True)
+    texts = [f"{one} (row {row})" if again else str(one) for row, (one, again) in enumerate(pairs)]
+    return np.array(texts, dtype=object)
 
 
 def with_unique_ids(contents: NwbIndex, neurons: Neurons) -> Neurons:
-    """The neurons with ids of their own; those of the file stay in a column, with a note."""
+    """Make the ids unique, with a note; a column keeps those of the file."""
     ids = unique_ids(neurons.ids)
     number = int(pd.Series(neurons.ids).duplicated(keep=False).sum())
     if not number:
         return neurons
     where = f"{neurons.table_path}/id"
     reason = (
-        f"{number} units share an id with another one; they are told apart by their row, as in "
+        f"{number} units share an id with another one; their row distinguishes them, as in "
         f"{ids[pd.Series(neurons.ids).duplicated(keep=False).to_numpy().argmax()]!r}, and the "
         f"column {STORED_ID!r} holds the ids of the file"
     )
@@ -74,8 +74,8 @@ def together(contents: NwbIndex, found: Sequence[tuple[NwbObject, UnitsTable]]) 
     paths = ", ".join(table.path for table in parts)
     column = _free(TABLE, parts)
     reason = (
-        f"{len(parts)} tables of units are read together: {counts}; the column {column!r} tells "
-        f'them apart, as in --where "{column} == {names[0]!r}"'
+        f"{len(parts)} tables of units are read together: {counts}; the column {column!r} "
+        f'distinguishes them, as in --where "{column} == {names[0]!r}"'
     )
     contents.note("merged-units", paths, reason, important=kept[0][0].path == "/units")
     _note_shared(contents, names, parts)
