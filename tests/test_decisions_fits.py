@@ -14,7 +14,7 @@ import nwbdyn
 from nwbdyn.errors import DataError
 from nwbdyn.evaluation import blocks, connectome_comparison, map_ablation, scoring
 from nwbdyn.fitting import assemble, train_models
-from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.fit import fit
 from nwbdyn.fitting.task import build_task
 from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.inference import readout

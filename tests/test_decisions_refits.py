@@ -14,7 +14,7 @@ from nwbdyn.errors import ConfigError, DataError
 from nwbdyn.evaluation import scoring
 from nwbdyn.fitting import train_models
 from nwbdyn.fitting.assemble import task_of
-from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.fit import fit
 from nwbdyn.fitting.stages import edge_tests, state_test, static_control, surrogate_data
 from nwbdyn.fitting.stages.hypothesis_tests import HypothesisTests
 from nwbdyn.fitting.task import build_task

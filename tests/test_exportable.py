@@ -8,7 +8,7 @@ import pytest
 from small_fits import imaging
 
 from nwbdyn.errors import NwbdynError
-from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.fit import fit
 from nwbdyn.nwb.results import exportable
 from nwbdyn.workflows.export import export
 

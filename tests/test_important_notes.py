@@ -9,7 +9,7 @@ from small_fits import LINEAR, imaging
 
 from nwbdyn.cli import scoreboard, terminal
 from nwbdyn.cli.cmd_inspect import page
-from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.fit import fit
 from nwbdyn.nwb.read.summary import summarise
 from nwbdyn.recording import Note
 from nwbdyn.workflows.batch import FITTED, SessionResult

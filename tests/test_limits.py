@@ -109,7 +109,7 @@ def test_the_recordings_of_a_joint_fit_are_counted_together():
 
 
 def test_a_fit_is_refused_before_anything_is_written(monkeypatch, tmp_path):
-    from nwbdyn.fitting.pipeline import fit
+    from nwbdyn.fitting.fit import fit
 
     run = tmp_path / "run"
     made = fit(imaging(8, 300), "netformer", epochs=1, options=LINEAR, run=run)
@@ -144,7 +144,7 @@ PROGRAM = """
 import resource
 from pathlib import Path
 from small_fits import LINEAR, imaging
-from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.fit import fit
 
 fit(imaging(4, 300), "netformer", epochs=1, options=LINEAR)  # what is loaded late, loaded
 status = Path("/proc/self/status").read_text()

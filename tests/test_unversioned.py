@@ -15,7 +15,7 @@ import nwbdyn
 from nwbdyn import archive, streaming
 from nwbdyn.archive.addresses import page_link
 from nwbdyn.errors import AddressError, StreamError
-from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.fit import fit
 from nwbdyn.recording import Source
 
 SIZE = 3_000_000

@@ -4,7 +4,7 @@ import pytest
 from small_fits import imaging
 
 from nwbdyn.evaluation import verdict
-from nwbdyn.fitting.pipeline import fit
+from nwbdyn.fitting.fit import fit
 
 REFIT = {
     "metric": "r2",
