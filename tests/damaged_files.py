@@ -198,6 +198,11 @@ def main() -> None:
 
     import click.testing  # noqa: F401
 
+    import nwbdyn.data.binning
+    import nwbdyn.data.splits
+    import nwbdyn.nwb.read.recording
+    import nwbdyn.opening  # noqa: F401
+
     warnings.simplefilter("error")
     if sys.platform == "linux":
         status = Path("/proc/self/status").read_text()
