@@ -198,6 +198,7 @@ def main() -> None:
 
     import click.testing  # noqa: F401
 
+    import nwbdyn.cli.cmd_inspect
     import nwbdyn.data.binning
     import nwbdyn.data.splits
     import nwbdyn.nwb.read.recording
