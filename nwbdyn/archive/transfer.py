@@ -83,7 +83,7 @@ def _download(source: Source, target: Path, report: Report) -> Path:
 
 
 def target_of(source: Source, folder: Path) -> Path:
-    """Where a file lands under `folder`: `<dandiset>/<asset path>`, else its own name.
+    """Target path under `folder`: `<dandiset>/<asset path>`, else the file's own name.
 
     Raises:
         AddressError: its path leads out of the folder.
@@ -98,7 +98,7 @@ def target_of(source: Source, folder: Path) -> Path:
 
 
 def _same(path: Path, source: Source) -> bool:
-    """Whether the file at `path` holds the bytes of `source`."""
+    """True if the file at `path` holds the bytes of `source`."""
     if source.size is not None and path.stat().st_size != source.size:
         return False
     if source.digest is not None:

@@ -1,4 +1,4 @@
-"""What coupling adds to a next-bin model, on test.
+"""Gain from coupling in a next-bin model, on test.
 
 The model stands beside the same model refitted without coupling, and beside AR, which predicts
 every neuron by itself. A refit can be weaker than AR, and then what coupling adds to it is what the
@@ -20,7 +20,7 @@ REFIT, AR = "refit", "AR"
 def of_coupling(
     task: Task, prediction: np.ndarray, without: np.ndarray, baselines: Mapping[str, Baseline]
 ) -> dict[str, Any]:
-    """What coupling adds on test to a refit without it, and to AR.
+    """Gain from coupling on test over a refit without it, and over AR.
 
     Args:
         prediction: (num_bins, N) of the model, source units.
@@ -41,7 +41,7 @@ def of_coupling(
 
 
 def all_zero(matrices: Sequence[np.ndarray]) -> bool:
-    """Whether every coupling of every seed is 0, so that the edge matrix is empty.
+    """True if every coupling of every seed is 0, so that the edge matrix is empty.
 
     Args:
         matrices: (N, N) of each seed; the diagonal does not count.

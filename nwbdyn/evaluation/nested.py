@@ -16,7 +16,7 @@ _WORDS = {  # question -> supported, not supported
 
 
 def sentences(answers: Mapping[str, Mapping[str, Any]] | None) -> list[str]:
-    """One sentence per question; none where they were not asked.
+    """One sentence per nested question; none without such tests.
 
     Args:
         answers: metrics["nested"].
@@ -38,7 +38,7 @@ def _sentence(question: str, answer: Mapping[str, Any]) -> str:
 
 
 def _beside(found: Mapping[str, Any] | None) -> str:
-    """How many neurons improve, and what is left beside the population."""
+    """Number of neurons that improve, and the gain beside the population."""
     if found is None:
         return ""
     words = f" It improves {found['improved']:.0%} of the neurons that it changes"

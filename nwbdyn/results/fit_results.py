@@ -248,7 +248,7 @@ def _model(name: object) -> str:
 
 
 def _local(fit: Fit) -> dict[str, Any]:
-    """Where things lie on this disk: what local.json holds, and no other file."""
+    """Paths on this disk: the content of local.json, and of no other file."""
     found: dict[str, Any] = {}
     if fit.source.path is not None:
         found["source"] = {"uri": fit.source.uri, "url": fit.source.url}

@@ -26,7 +26,7 @@ ORDERS = (1, 2, 3, 5, 8, 10)  # of the autoregression of counts
 
 @dataclass(frozen=True)
 class _Data:
-    """What every rung is fitted to and scored on."""
+    """Data that every rung is fitted to and scored on."""
 
     problem: LaggedDesign
     past: Past
@@ -44,7 +44,7 @@ class _Data:
         return np.exp(held) - observed * held
 
     def scale(self, below: np.ndarray) -> float:
-        """What a decrease of the loss on validation is divided by: see `Gain.mean`."""
+        """Divisor of a decrease of the validation loss: see `Gain.mean`."""
         if self.counts:
             return float(self.observed[self.problem.val].sum() * np.log(2))
         return float(below.sum())
