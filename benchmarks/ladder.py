@@ -57,7 +57,7 @@ RECORDINGS = {  # name -> file, seconds per bin of spikes, bins of context
 HORIZONS = (1, 5, 10, 32)
 CONTEXT, NEURONS, FRAMES = 16, 20, 3000
 KINDS = ("AR", "calcium", "drift", "spikes")
-PARTS = ("recordings", "questions", "simulations")
+PARTS = ("recordings", "simulations", "questions")
 
 
 def recorded(folder: Path, name: str) -> Binned:
@@ -243,8 +243,8 @@ def main() -> None:
     chosen = parser.parse_args()
     parts: dict[str, Callable[[], str]] = {
         "recordings": lambda: of_recordings(chosen.folder),
-        "questions": lambda: of_questions(chosen.folder),
         "simulations": lambda: of_simulations(chosen.simulations),
+        "questions": lambda: of_questions(chosen.folder),
     }
     pages = []
     for name in chosen.only:
