@@ -60,10 +60,10 @@ CONTEXT, NEURONS, FRAMES = 16, 20, 3000
 KINDS = ("AR", "calcium", "drift", "spikes")
 NOTE = """Test: mean R2 over neurons, in brackets the median; spikes: bits per spike. "-": not used,
 equals the rung below. Questions: share of the squared error on test +- standard error over 12
-blocks. Test scores
-were seen once before M1 got more functions, for their validation scores (fish: .855 on test, .779
-on validation before; .788 on validation after). All independent recordings that were measured with
-this code, those of the table included: AR 0 of 25, calcium 0 of 25, drift 2 of 14, spikes 0 of 8 supported."""
+blocks. Test scores were seen once before M1 got more functions, for their validation scores (fish:
+.855 on test, .779 on validation before; .788 on validation after). Coupling supported in all
+independent recordings that were measured, those of the table included: AR 0 of 25, calcium 0 of
+25, drift 2 of 14, spikes 0 of 8."""
 PARTS = ("recordings", "simulations", "questions")
 
 
