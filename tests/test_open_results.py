@@ -37,7 +37,8 @@ def test_connectivity_answers_from_the_file_as_it_did_in_memory(
             wanted.form, wanted.window, wanted.measure, wanted.causal,
         )  # fmt: skip
         assert found.attributes == wanted.attributes
-        assert all(isinstance(a, LazyArray) for a in found.arrays.values()) is (large == 0)
+        if form != "static":  # one matrix, which is small
+            assert all(isinstance(a, LazyArray) for a in found.arrays.values()) is (large == 0)
         np.testing.assert_array_equal(found.time, wanted.time)
         np.testing.assert_array_equal(found.at(15.2), wanted.at(15.2))
         np.testing.assert_allclose(found.mean(), wanted.mean(), rtol=1e-6)
@@ -110,7 +111,7 @@ def test_a_file_without_usable_results_says_so(source, tmp_path):
     fit = lab_files.fit_of(source)
     path = export(fit, tmp_path / "out.nwb")
     with h5py.File(path, "a") as file:
-        del file[f"processing/population_dynamics/{name_of(fit)}_factors"]
+        del file[f"processing/population_dynamics/{name_of(fit)}_connectivity"]
     with pytest.raises(ResultsError, match="are incomplete"):
         nwbdyn.open_results(path)
     with h5py.File(path, "a") as file:  # and the failed attempt left the file closed
@@ -184,11 +185,11 @@ def test_pynapple_loads_the_same_from_the_file(source, tmp_path, enrich):
     fit = lab_files.fit_of(source, form="gain")
     path = export(fit, tmp_path / "out.nwb", enrich=enrich)
     data = nap.load_file(str(path))
-    for name, wanted in (("predictions", fit.predictions.values), ("currents", fit.currents)):
-        loaded = data[f"{name_of(fit)}_{name}"]
-        assert isinstance(loaded, nap.TsdFrame)
-        np.testing.assert_array_equal(np.asarray(loaded.values), wanted)
-        np.testing.assert_allclose(loaded.t, fit.predictions.to_pynapple().t)
+    loaded = data[f"{name_of(fit)}_predictions"]
+    assert isinstance(loaded, nap.TsdFrame)
+    np.testing.assert_array_equal(np.asarray(loaded.values), fit.predictions.values)
+    np.testing.assert_allclose(loaded.t, fit.predictions.to_pynapple().t)
+    assert isinstance(data[f"{name_of(fit)}_edge_weights"], nap.TsdFrame)
     data.close()
 
 

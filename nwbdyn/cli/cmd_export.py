@@ -12,7 +12,7 @@ from nwbdyn.cli import options, terminal
 if TYPE_CHECKING:
     from nwbdyn.runs.results import Fit
 
-FLOATS = ("float32", "float16")
+PRECISIONS = ("rounded", "float32", "float16")
 
 
 EXAMPLES = """\b
@@ -33,10 +33,10 @@ Examples:
 @click.option("--dense", is_flag=True, help="Also write one matrix per window, if small enough.")
 @click.option(
     "--precision",
-    type=click.Choice(FLOATS),
-    default=FLOATS[0],
+    type=click.Choice(PRECISIONS),
+    default=PRECISIONS[0],
     show_default=True,
-    help="Of the factors that grow with time.",
+    help="Of what grows with time; rounded: at most twice the size of the activity.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing output file.")
 @click.option("--upload", metavar="dandi:ID", help="Send the file to this dandiset's draft.")
@@ -96,7 +96,7 @@ def command(
 
         archive.default_asset_path(path)  # raises where the name has no place in an archive
         sharing.check_place(upload, fit.source, instance=instance, allow_embargoed=allow_embargoed)
-    plain = not (overwrite or dense) and precision == FLOATS[0]
+    plain = not (overwrite or dense) and precision == PRECISIONS[0]
     if upload is not None and plain and is_exported(fit, path, given):
         terminal.say(f"{path} holds these results already; it is taken as it is.", quiet=quiet)
     else:
