@@ -67,7 +67,7 @@ with NWBHDF5IO({str(path)!r}, "r") as io:
     for item in module.data_interfaces.values():
         print(item.name.partition("_")[2], type(item).__name__)
     edges = next(item for item in module.data_interfaces.values() if item.name.endswith("_edges"))
-    print(edges["pre"][0]["source_id"].item(), edges.run.model)
+    print(edges.to_dataframe().loc[0, "pre"].replace(" ", "_"), edges.run.model)
 """
     # -S leaves out the environment's own start-up files, which could import either package.
     done = subprocess.run(
@@ -77,12 +77,12 @@ with NWBHDF5IO({str(path)!r}, "r") as io:
     lines = done.stdout.splitlines()
     assert set(lines[:-1]) == {
         " ModelRun",
-        "neurons NeuronTable",
-        "predictions PredictedActivity",
-        "edges ConnectivityEdges",
+        "neurons NeuronsTable",
+        "predictions PredictedActivitySeries",
+        "edges ConnectivityEdgesTable",
         "edge_weights EdgeWeightSeries",
         "cell_types CellTypeConnectivitySeries",
-        "factors ConnectivityFactors",
+        "connectivity TimeResolvedConnectivity",
         "figures Images",
     }
     assert lines[-1].split()[1] == "netformer"

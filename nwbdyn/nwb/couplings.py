@@ -131,7 +131,7 @@ def objects(
                 )
     if couplings.types is not None:
         made.append(cell_type_series(fit, couplings.types, f"{name}_cell_types", run))
-    if fit.groups is not None and len(fit.groups):
+    if fit.groups is not None and len(fit.groups) > 1:
         made.append(cell_type_table(fit, f"{name}_cell_type_pairs", run))
     if couplings.movie is not None:
         made.append(movie_series(fit, couplings.movie, f"{name}_movie"))

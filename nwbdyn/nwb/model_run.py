@@ -35,6 +35,7 @@ def model_run(fit: Fit, *, notes: tuple[Note, ...] = ()) -> ModelRun:
     Args:
         notes: what the export left out or filled in, beside the fit's own notes.
     """
+    notes = (*fit.notes, *notes)
     optional = {
         "fit_time": fit.environment.get("fitted_at"),
         "checkpoint_digest": _digest(fit.weights),
@@ -46,7 +47,7 @@ def model_run(fit: Fit, *, notes: tuple[Note, ...] = ()) -> ModelRun:
         "primary_metric": _mapping(fit.metrics.get("primary")).get("metric"),
         "metrics": run_tables.metrics(fit),
         "training_history": run_tables.training_history(fit),
-        "run_notes": run_tables.run_notes((*fit.notes, *notes)),
+        "run_notes": run_tables.run_notes(notes),
     }
     return ModelRun(
         name=name_of(fit),
@@ -58,7 +59,7 @@ def model_run(fit: Fit, *, notes: tuple[Note, ...] = ()) -> ModelRun:
         device=fit.device,
         run_sources=[run_source(fit.source, fit)],
         splits=splits(fit.predictions),
-        details=run_tables.details(fit),
+        details=run_tables.details(fit, notes),
         **{name: value for name, value in optional.items() if value is not None},
     )
 

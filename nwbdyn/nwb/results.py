@@ -33,6 +33,8 @@ SECTIONS = (  # of the details of a run
     "scores",
     "connectivity",
     "influence",
+    "history",
+    "notes",
 )
 LARGE = 2**20  # bytes from which an array stays in the file
 
@@ -148,8 +150,8 @@ def _record(run: h5py.Group) -> dict[str, Any]:
     return {
         **sections,
         "scores": with_scores(sections["scores"], _scores(run)),
-        "history": tuple(_epochs(run.get("training_history"))),
-        "notes": _notes(run.get("run_notes")),
+        "history": (*sections["history"].values(), *_epochs(run.get("training_history"))),
+        "notes": [*sections["notes"].values(), *_notes(run.get("run_notes"))],
     }
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -21,9 +22,9 @@ from nwbdyn.runs.results import Fit
 
 
 def metrics(fit: Fit) -> RunMetricsTable | None:
-    """Scores of the model, then of every baseline; None when nothing was scored."""
+    """Scores of the model, then of every baseline; None for fewer than two."""
     found = list(scores(fit.metrics))
-    if not found:
+    if len(found) < 2:
         return None
     columns = {
         name: np.array([getattr(score, name) for score in found], dtype=object)
@@ -46,8 +47,11 @@ def metrics(fit: Fit) -> RunMetricsTable | None:
     )
 
 
-def details(fit: Fit) -> RunDetailsTable:
-    """Everything nested that has no column or attribute of its own, one value per row."""
+def details(fit: Fit, notes: tuple[Note, ...] = ()) -> RunDetailsTable:
+    """Everything nested that has no column or attribute of its own, one value per row.
+
+    A table of one row is none: a single epoch and a single note are here, too.
+    """
     versions = {name: value for name, value in fit.versions.items() if name != "environment"}
     sections: dict[str, Mapping[str, object]] = {
         "config": fit.config,
@@ -55,11 +59,15 @@ def details(fit: Fit) -> RunDetailsTable:
         "split": fit.split,
         "versions": versions,
         "environment": fit.environment,
-        "scores": scores_beside(fit.metrics),
+        "scores": scores_beside(fit.metrics) if metrics(fit) is not None else fit.metrics,
         "connectivity": components.remaining(fit.connectivity),
     }
     if fit.influence is not None:
         sections["influence"] = components.remaining(fit.influence)
+    if len(fit.history) == 1:
+        sections["history"] = {"0": fit.history[0]}
+    if len(notes) == 1:
+        sections["notes"] = {"0": asdict(notes[0])}
     found = [row for name, values in sections.items() for row in rows(name, values)]
     return storage.table(
         RunDetailsTable,
@@ -73,10 +81,10 @@ def details(fit: Fit) -> RunDetailsTable:
 
 
 def training_history(fit: Fit) -> TrainingHistoryTable | None:
-    """One row per epoch, with a column for everything that was logged."""
-    frame = pd.DataFrame(list(fit.history))
-    if frame.empty:
+    """One row per epoch, with a column for everything that was logged; None for fewer than two."""
+    if len(fit.history) < 2:
         return None
+    frame = pd.DataFrame(list(fit.history)).dropna(axis="columns", how="all")
     columns = {
         str(name): values.to_numpy()
         if values.dtype.kind in "biuf"
@@ -92,8 +100,8 @@ def training_history(fit: Fit) -> TrainingHistoryTable | None:
 
 
 def run_notes(notes: tuple[Note, ...]) -> RunNotesTable | None:
-    """What was skipped or changed; None where nothing was."""
-    if not notes:
+    """What was skipped or changed; None for fewer than two notes."""
+    if len(notes) < 2:
         return None
     columns = {
         "code": [note.code for note in notes],
