@@ -1,5 +1,6 @@
 """What was exported comes back as the same Fit, without being read before it is asked for."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -193,13 +194,24 @@ def test_pynapple_loads_the_same_from_the_file(source, tmp_path, enrich):
     data.close()
 
 
+def test_columns_in_pynapple_carry_the_names_of_neurons(source):
+    pytest.importorskip("pynapple", reason="pynapple is not installed")
+    fit = lab_files.fit_of(source)
+    names = ["AVAL", "AVAR", "AVBL", "", "AVBR"]
+    neurons = replace(fit.neurons, table=fit.neurons.table.assign(label=names))
+    frame = replace(fit.predictions, neurons=neurons).to_pynapple()
+    assert list(frame.columns) == ["AVAL (10)", "AVAR (11)", "AVBL (12)", "13", "AVBR (14)"]
+    np.testing.assert_array_equal(frame["AVAR (11)"].values, fit.predictions.values[:, 1])
+
+
 def test_pynapple_gets_the_clock_the_ids_and_what_is_known_of_each_neuron(source):
     nap = pytest.importorskip("pynapple", reason="pynapple is not installed")
     fit = lab_files.fit_of(source)
     frame = fit.predictions.to_pynapple()
     assert isinstance(frame, nap.TsdFrame)
     np.testing.assert_allclose(frame.t, fit.predictions.time)
-    assert list(frame.columns) == [10, 11, 12, 13, 14]
+    assert list(frame.columns) == ["10", "11", "12", "13", "14"]
+    assert list(frame.metadata["id"]) == [10, 11, 12, 13, 14]
     assert list(frame.metadata["quality"]) == list(fit.neurons.table["quality"])
     tensor = fit.connectivity.to_pynapple(slice(5, 10))
     assert isinstance(tensor, nap.TsdTensor)

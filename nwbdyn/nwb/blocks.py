@@ -1,6 +1,7 @@
 """A large array that is written a block at a time, so that whoever waits hears how far it is."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from hdmf.data_utils import AbstractDataChunkIterator, DataChunk
@@ -11,8 +12,8 @@ BLOCK = 16 * 2**20  # bytes, about
 class Blocks(AbstractDataChunkIterator):
     """An array as hdmf takes it, once: in blocks of whole chunks along its first axis."""
 
-    def __init__(self, array: np.ndarray, chunks: tuple[int, ...]) -> None:
-        """The blocks of `array`, which is stored in chunks of the shape `chunks`."""
+    def __init__(self, array: Any, chunks: tuple[int, ...]) -> None:
+        """The blocks of `array` (NumPy, or alike), stored in chunks of the shape `chunks`."""
         self._array, self._chunks = array, chunks
         self._row_bytes = array[:1].nbytes
         self._rows = max(1, BLOCK // (self._row_bytes * chunks[0])) * chunks[0]

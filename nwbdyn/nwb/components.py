@@ -101,14 +101,13 @@ def component(
         raise ResultsError(f"Connectivity of the form {form!r} cannot be exported; known: {known}.")
     stored = STORED[form]
     fields: dict[str, Any] = {}
-    for name, value in connectivity.arrays.items():
-        if name == "maps" and not every_layer:
-            value = value[:, :1]
+    for name, whole in connectivity.arrays.items():
+        array: Any = whole[:, :1] if name == "maps" and not every_layer else whole
         if name in stored.narrowed:
-            value = storage.narrowed(value, precision)
+            array = storage.narrowed(array, precision)
         if name in stored.bits and precision == ROUNDED:
-            value = storage.rounded(value, stored.bits[name])
-        fields[stored.arrays[name]] = storage.compressed(value)
+            array = storage.rounded(array, stored.bits[name])
+        fields[stored.arrays[name]] = storage.compressed(array)
     for name, theirs in stored.attributes.items():
         if name in connectivity.attributes:
             value = connectivity.attributes[name]

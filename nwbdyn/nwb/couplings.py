@@ -424,8 +424,8 @@ def _courses(
     sizes = np.diff(np.r_[firsts, num_windows])
     time = np.add.reduceat(connectivity.time, firsts) / sizes
     reach = float((connectivity.time[firsts + sizes - 1] - connectivity.time[firsts]).max()) / 2
-    start, stop = connectivity.window
-    return Courses(np.concatenate(parts), time, (start - reach, stop + reach), together)
+    before, after = connectivity.window
+    return Courses(np.concatenate(parts), time, (before - reach, after + reach), together)
 
 
 def _num_averaged(num_windows: int, num_columns: int, budget: int) -> int:

@@ -257,7 +257,7 @@ def _connectivity(
         neurons=neurons.take(group["neurons"][()]),
         measure=group.attrs["measure"],
         causal=bool(group.attrs["is_causal"]),
-        arrays=arrays,  # type: ignore[arg-type]  # lazy where they are large
+        arrays=arrays,  # lazy where they are large
         attributes=attributes | more,
         tested=edges,
     )
@@ -295,7 +295,7 @@ def _currents(
 
     if isinstance(activity, np.ndarray):
         return read(slice(None))
-    return LazyArray(read, activity.shape, np.dtype(np.float32))  # type: ignore[return-value]
+    return LazyArray(read, activity.shape, np.dtype(np.float32))
 
 
 def _edges(table: h5py.Group | None, neurons: Neurons, tests: Any) -> pd.DataFrame:

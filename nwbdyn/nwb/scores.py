@@ -33,14 +33,15 @@ def scores(metrics: Mapping[str, object]) -> Iterator[Score]:
                 if not _is_number(value):
                     continue
                 both = _mapping(_mapping(ends).get(split)).get(metric)
-                known = isinstance(both, list | tuple) and len(both) == 2
-                known = known and all(map(_is_number, both))  # type: ignore[arg-type]
+                interval = None
+                if isinstance(both, list | tuple) and len(both) == 2 and all(map(_is_number, both)):
+                    interval = float(both[0]), float(both[1])
                 yield Score(
                     method,
                     split,
                     metric,
                     float(value),  # type: ignore[arg-type]
-                    (float(both[0]), float(both[1])) if known else None,  # type: ignore[index]
+                    interval,
                 )
 
 
