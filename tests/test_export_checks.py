@@ -3,9 +3,10 @@
 import subprocess
 import sys
 
+import h5py
 import lab_files
 import pytest
-from exported_files import SITE, messages
+from exported_files import FORMS, SITE, messages
 
 from nwbdyn.nwb.write import export
 
@@ -47,6 +48,39 @@ def test_an_enriched_copy_adds_no_problem_that_the_source_lacks(write, tmp_path)
     path = export(lab_files.fit_of(source), tmp_path / "enriched.nwb", enrich=True)
     added = messages(path, suggestions=True) - messages(source, suggestions=True)
     assert {check for _, check, _ in added} == {"check_processing_module_name"}  # a suggestion
+
+
+@pytest.mark.parametrize("enrich", [False, True])
+@pytest.mark.parametrize("form", FORMS)
+def test_nothing_of_ours_is_criticised_and_everything_is_described(source, tmp_path, form, enrich):
+    from nwbinspector import Importance, inspect_nwbfile, load_config
+
+    path = export(lab_files.fit_of(source, form=form), tmp_path / "out.nwb", enrich=enrich)
+    found = inspect_nwbfile(
+        nwbfile_path=str(path),
+        config=load_config("dandi"),
+        importance_threshold=Importance.BEST_PRACTICE_SUGGESTION,
+        skip_validate=False,
+    )
+    ours = {
+        f"{message.check_function_name} {message.location}: {message.message}"
+        for message in found
+        if "population_dynamics" in str(message.location)
+        and message.check_function_name != "check_processing_module_name"  # not in NWB's list
+    }
+    assert not ours
+    with h5py.File(path) as file:
+        undescribed = []
+
+        def visit(name, item):
+            kind = item.attrs.get("neurodata_type")
+            if kind is not None and kind not in ("ElementIdentifiers",):
+                words = item.attrs.get("description", "")
+                if not words or words in ("no description", "no comments"):
+                    undescribed.append(f"{name} {kind}")
+
+        file["processing/population_dynamics"].visititems(visit)
+    assert not undescribed
 
 
 @pytest.mark.parametrize("enrich", [False, True])
