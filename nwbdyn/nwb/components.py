@@ -148,9 +148,9 @@ def read(group: h5py.Group, lazily: Any) -> tuple[str, dict[str, Array], dict[st
         and name not in kinds
     ]
     if len(kinds) != 1 or others:
-        found = ", ".join(sorted([*map(str, kinds.values()), *map(str, others)])) or "none"
+        present = ", ".join(sorted([*map(str, kinds.values()), *map(str, others)])) or "none"
         raise ResultsError(
-            f"{group.name} in {group.file.filename} has the components {found}; this version "
+            f"{group.name} in {group.file.filename} has the components {present}; this version "
             f"evaluates one of {', '.join(OF_TYPE)}. Read it with pynwb and the formulas of the "
             "extension's README, or with a later version."
         )

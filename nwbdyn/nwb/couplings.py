@@ -261,9 +261,11 @@ def cell_type_table(fit: Fit, name: str, run: ModelRun) -> CellTypeConnectivityT
         if column in groups:
             columns[column] = groups[column].to_numpy(np.int32)
     for column in ("weight", "low", "high", "p", "q"):
-        for found in (column, f"{column}_within_animal"):
-            if found in groups and (column == "weight" or groups[found].notna().any()):
-                columns[column] = groups[found].to_numpy(np.float32)
+        for name_in_fit in (column, f"{column}_within_animal"):
+            if name_in_fit not in groups:
+                continue
+            if column == "weight" or groups[name_in_fit].notna().any():
+                columns[column] = groups[name_in_fit].to_numpy(np.float32)
     return storage.table(
         CellTypeConnectivityTable,
         columns,

@@ -88,17 +88,17 @@ def figure(
     for first in firsts[1:]:
         axes.axhline(first - 0.5, color="black", linewidth=0.8)
         axes.axvline(first - 0.5, color="black", linewidth=0.8)
-    places, shown = list(range(len(names))), names
+    ticks, shown = list(range(len(names))), names
     if len(names) > MOST_NAMES:
-        places, shown = [], []
+        ticks, shown = [], []
         stops = [*firsts[1:], len(groups)] if groups else []
         for first, stop in zip(firsts, stops, strict=True):
             if stop - first >= len(names) / MOST_NAMES:  # narrower groups have no room for a name
-                places.append((first + stop - 1) // 2)
+                ticks.append((first + stop - 1) // 2)
                 shown.append(groups[first] or "unlabelled")
-    if places:
-        axes.set_xticks(places, shown, rotation=90, fontsize=7)
-        axes.set_yticks(places, shown, fontsize=7)
+    if ticks:
+        axes.set_xticks(ticks, shown, rotation=90, fontsize=7)
+        axes.set_yticks(ticks, shown, fontsize=7)
     scale = ScalarMappable(Normalize(-limit or -1, limit or 1), COLOURS)
     bar = canvas.figure.colorbar(scale, ax=axes, shrink=0.8)
     bar.set_label("\n".join(wrap(measure, LINE)), fontsize=8)

@@ -72,8 +72,8 @@ def _json(group: h5py.Group, name: str) -> Any:
 
 def _scores(scores: dict[str, object]) -> dict[str, object]:
     """Scores that were not finite were stored as null; everything else stays as it is."""
-    kept = ("model", "baselines", "intervals")
-    return {key: _nan_for_null(value) if key in kept else value for key, value in scores.items()}
+    numeric = ("model", "baselines", "intervals")
+    return {key: _nan_for_null(value) if key in numeric else value for key, value in scores.items()}
 
 
 def _nan_for_null(value: Any) -> Any:

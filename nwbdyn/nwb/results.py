@@ -143,9 +143,9 @@ def _record(run: h5py.Group) -> dict[str, Any]:
     """Options, splits, versions, scores, epochs and notes of a run."""
     table = run["details"]
     columns = [_column(table[name]) for name in ("section", "key", "value", "value_type")]
-    found = [Detail(*row) for row in zip(*columns, strict=True)]
+    details = [Detail(*row) for row in zip(*columns, strict=True)]
     sections = {
-        name: nested([detail for detail in found if detail.section == name]) for name in SECTIONS
+        name: nested([detail for detail in details if detail.section == name]) for name in SECTIONS
     }
     return {
         **sections,

@@ -23,19 +23,19 @@ from nwbdyn.runs.results import Fit
 
 def metrics(fit: Fit) -> RunMetricsTable | None:
     """Scores of the model, then of every baseline; None for fewer than two."""
-    found = list(scores(fit.metrics))
-    if len(found) < 2:
+    all_scores = list(scores(fit.metrics))
+    if len(all_scores) < 2:
         return None
     columns = {
-        name: np.array([getattr(score, name) for score in found], dtype=object)
+        name: np.array([getattr(score, name) for score in all_scores], dtype=object)
         for name in ("method", "split", "metric")
     }
     columns["method"] = np.array(
-        [fit.model if score.method is None else score.method for score in found], dtype=object
+        [fit.model if score.method is None else score.method for score in all_scores], dtype=object
     )
-    columns["value"] = np.array([score.value for score in found])
-    if any(score.interval is not None for score in found):
-        ends = [score.interval or (math.nan, math.nan) for score in found]
+    columns["value"] = np.array([score.value for score in all_scores])
+    if any(score.interval is not None for score in all_scores):
+        ends = [score.interval or (math.nan, math.nan) for score in all_scores]
         columns["low"], columns["high"] = np.array(ends, dtype=np.float64).T
     return storage.table(
         RunMetricsTable,
@@ -48,7 +48,7 @@ def metrics(fit: Fit) -> RunMetricsTable | None:
 
 
 def details(fit: Fit, notes: tuple[Note, ...] = ()) -> RunDetailsTable:
-    """Everything nested that has no column or attribute of its own, one value per row.
+    """Everything nested that has no dedicated column or attribute, one value per row.
 
     A table of one row is none: a single epoch and a single note are here, too.
     """
@@ -68,11 +68,11 @@ def details(fit: Fit, notes: tuple[Note, ...] = ()) -> RunDetailsTable:
         sections["history"] = {"0": fit.history[0]}
     if len(notes) == 1:
         sections["notes"] = {"0": asdict(notes[0])}
-    found = [row for name, values in sections.items() for row in rows(name, values)]
+    all_rows = [row for name, values in sections.items() for row in rows(name, values)]
     return storage.table(
         RunDetailsTable,
         {
-            field: np.array([getattr(row, field) for row in found], dtype=object)
+            field: np.array([getattr(row, field) for row in all_rows], dtype=object)
             for field in ("section", "key", "value", "value_type")
         },
         name="details",

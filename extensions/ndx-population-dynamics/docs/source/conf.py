@@ -20,7 +20,8 @@ extensions = ["myst_parser"]
 html_theme = "sphinx_rtd_theme"
 exclude_patterns = ["build"]
 myst_heading_anchors = 3
-suppress_warnings = ["myst.xref_missing"]  # links of the README to files of the repository
+# Links of the README to files of the repository, and its diagram, which is not drawn here.
+suppress_warnings = ["myst.xref_missing", "misc.highlighting_failure"]
 
 
 def of(part: str, item: dict) -> tuple[str, str]:

@@ -198,8 +198,8 @@ def _table(item: Any, name: str, *kinds: str) -> Iterator[str]:
 
 def _width(item: Any, name: str, axis: int, expected: int, of: str) -> Iterator[str]:
     shape = _shape(getattr(item, name))
-    found = shape[axis] if axis < len(shape) else 0
-    if found != expected:
+    size = shape[axis] if axis < len(shape) else 0
+    if size != expected:
         yield f"{name} has the shape {shape}, but there are {expected} {of}"
 
 
