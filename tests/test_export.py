@@ -106,6 +106,56 @@ def test_cell_type_means_are_stored_with_the_types_of_each_column(source, tmp_pa
         np.testing.assert_allclose(series.data[:, 2], expected, rtol=1e-6)
 
 
+def test_pairs_of_cell_types_are_a_table_with_their_test(source, tmp_path):
+    groups = pd.DataFrame(
+        {
+            "post": ["Pvalb", "Sst"],
+            "pre": ["Sst", "Pvalb"],
+            "num_post": [2, 2],
+            "num_pre": [2, 2],
+            "weight": [0.5, -0.25],
+            "low_within_animal": [0.25, np.nan],
+            "high_within_animal": [0.75, np.nan],
+            "p_within_animal": [0.5, np.nan],
+            "q_within_animal": [np.nan, np.nan],
+        }
+    )
+    fit = replace(lab_files.fit_of(source), groups=groups)
+    with NWBHDF5IO(export(fit, tmp_path / "out.nwb"), "r") as io:
+        table = io.read().processing["population_dynamics"][f"{name_of(fit)}_cell_type_pairs"]
+        frame = table.to_dataframe()
+        assert "within this animal" in table.description
+    assert frame[["pre_type", "post_type", "kind"]].iloc[0].tolist() == ["Sst", "Pvalb", "directed"]
+    assert frame[["weight", "low", "high", "p"]].iloc[0].tolist() == [0.5, 0.25, 0.75, 0.5]
+    assert "q" not in frame  # never computed, so not claimed
+
+
+def test_edges_of_both_kinds_with_lags_and_states_are_written_as_they_are(source, tmp_path):
+    """The columns that a fit's edges may have, see the extension's ConnectivityEdgesTable."""
+    fit = lab_files.fit_of(source)
+    edges = fit.edges[:3].assign(
+        kind=["directed", "simultaneous", "directed"],
+        lag=[1, 0, 2],
+        state=["", "", "running - rest"],
+        se=[0.1, 0.2, 0.3],
+    )
+    edges = edges.rename(columns={"pre": "pre_id", "post": "post_id"})
+    edges = edges.assign(pre=["a", "b", "c"], post=["d", "e", "f"])  # names, as a fit may have them
+    edges.attrs = {"num_pairs": 20, "kept_share": 0.5}
+    path = export(replace(fit, edges=edges), tmp_path / "out.nwb")
+    with NWBHDF5IO(path, "r") as io:
+        module = io.read().processing["population_dynamics"]
+        frame = module[f"{name_of(fit)}_edges"].to_dataframe()
+    frame = frame.sort_values("lag")
+    assert frame["kind"].tolist() == ["simultaneous", "directed", "directed"]
+    assert frame["state"].tolist() == ["", "", "running - rest"]
+    assert frame["pre_id"].tolist() == edges["pre_id"].iloc[[1, 0, 2]].tolist()
+    assert frame["pre"].tolist() == [f"roi {one}" for one in frame["pre_id"]]
+    with nwbdyn.open_results(path) as back:
+        assert set(back.edges["kind"]) == {"directed", "simultaneous"}
+        assert set(back.edges["lag"]) == {0, 1, 2}
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_the_exact_matrix_at_any_time_follows_from_the_stored_factors(source, tmp_path, form):
     fit = lab_files.fit_of(source, form=form)

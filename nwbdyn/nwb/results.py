@@ -126,7 +126,6 @@ def _fit(file: h5py.File, name: str, files: ExitStack) -> Fit:
         versions=record["versions"],
         seed=int(run.attrs["seed"]),
         device=run.attrs.get("device", ""),
-        groups=_groups(module.get(f"{name}_cell_type_pairs")),
         embeddings=_embeddings(table, connectivity),
         currents=_currents(module, name, connectivity, coupling),
         influence=(
@@ -333,21 +332,6 @@ def _edges(table: h5py.Group | None, neurons: Neurons, tests: Any) -> pd.DataFra
             "withheld": tests["withheld"],
         }
     return edges
-
-
-def _groups(table: h5py.Group | None) -> pd.DataFrame | None:
-    """Pairs of cell types; statistics within one animal keep that in their names."""
-    if table is None:
-        return None
-    within = "within this animal" in table.attrs["description"]
-    columns = {}
-    for name in _column_names(table):
-        ours = name.removesuffix("_type") if name in ("pre_type", "post_type") else name
-        if within and name in ("low", "high", "p", "q"):
-            ours = f"{name}_within_animal"
-        columns[ours] = _column(table[name])
-    columns.pop("kind", None)
-    return pd.DataFrame(columns)
 
 
 def _session(file: h5py.File, name: str) -> dict[str, object]:
