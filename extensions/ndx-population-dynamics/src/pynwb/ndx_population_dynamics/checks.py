@@ -51,6 +51,9 @@ def cell_type_weights(series: Any) -> Iterator[str]:
 
 
 def model_run(run: Any) -> Iterator[str]:
+    """Fields of a new run; a file of 0.1 or 0.2 has texts and no description."""
+    if _is_read(run):
+        return
     if not run.description or run.description == "no description":
         yield "description is missing; say in a sentence what was fitted to what"
     for name in ("config", "binning", "split", "versions", "history", "scores", "notes"):
@@ -226,6 +229,11 @@ def _plain(value: Any) -> Any:
     return value.data if isinstance(value, DataIO) else value
 
 
+def _is_read(item: Any) -> bool:
+    """Whether hdmf makes the object of a file."""
+    return getattr(item, "_in_construct_mode", False)
+
+
 def _guard(kind: type, check: Callable[[Any], Iterator[str]]) -> None:
     construct = kind.__init__
 
@@ -236,7 +244,7 @@ def _guard(kind: type, check: Callable[[Any], Iterator[str]]) -> None:
         if not wrong:
             return
         message = f"{type(self).__name__} {self.name!r}: {wrong}."
-        if getattr(self, "_in_construct_mode", False):  # hdmf is reading a file
+        if _is_read(self):
             warnings.warn(message, stacklevel=2)
         else:
             raise ValueError(message)
