@@ -36,7 +36,7 @@ Examples:
     type=click.Choice(PRECISIONS),
     default=PRECISIONS[0],
     show_default=True,
-    help="Of what grows with time; rounded: at most twice the size of the activity.",
+    help="Of what grows with time; rounded: to what no analysis misses.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing output file.")
 @click.option("--upload", metavar="dandi:ID", help="Send the file to this dandiset's draft.")

@@ -54,9 +54,8 @@ def export(
             logged by name, never invented.
         dense: also write one matrix per window, for small networks; the exact matrices follow from
             what is written in any case.
-        precision: of what grows with time: "rounded" to what no analysis misses, for files of at
-            most twice the activity; "float32" as it was computed; "float16" for gains, activity
-            and maps in half precision.
+        precision: of what grows with time: "rounded" to what no analysis misses, for small files;
+            "float32" as it was computed; "float16" for gains, activity and maps in half precision.
         overwrite: replace a file at `path`. The source is refused even so.
 
     Returns:
