@@ -95,9 +95,9 @@ def test_a_sum_of_frames_stays_in_one_run():
 )
 def test_events_are_heavy_above_and_gaussian_below(traces, expected):
     segment = np.zeros(len(traces), dtype=int)
-    assert frame_signals.has_events(
-        frame_signals.innovations(traces, segment, order=1)
-    ) == bool(expected)
+    assert frame_signals.has_events(frame_signals.innovations(traces, segment, order=1)) == bool(
+        expected
+    )
 
 
 def test_shared_light_is_taken_out_of_quiet_frames():

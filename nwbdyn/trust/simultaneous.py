@@ -209,8 +209,7 @@ def _judged(signal: np.ndarray, num_frames: int, threshold: float | None) -> Sig
     number = _blocks(len(signal))
     halves = [correlation(signal[number % 2 == half]) for half in (0, 1)]
     scores = [
-        sum(_likelihood(halves[k], halves[1 - k], penalty) for k in (0, 1))
-        for penalty in PENALTIES
+        sum(_likelihood(halves[k], halves[1 - k], penalty) for k in (0, 1)) for penalty in PENALTIES
     ]
     penalty = PENALTIES[int(np.argmax(scores))]
     upper = np.triu_indices(signal.shape[1], 1)

@@ -167,4 +167,3 @@ def _untested(counts: FineCounts, filters: Filters) -> np.ndarray:
     mean = counts.mean
     by_chance = counts.num_bins * np.outer(mean, mean) * len(filters.basis)
     return (by_chance < FEWEST_PAIRS) | np.eye(len(mean), dtype=bool)
-
