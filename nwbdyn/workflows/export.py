@@ -15,6 +15,7 @@ from nwbdyn import scratch
 from nwbdyn.errors import ResultsError
 from nwbdyn.nwb.results import derivative, dynamics
 from nwbdyn.nwb.results import enrich as enrichment
+from nwbdyn.nwb.results.components import ROUNDED
 from nwbdyn.nwb.results.dynamics import Detail
 from nwbdyn.nwb.results.model_run import name_of
 from nwbdyn.nwb.results.open_results import run_names
@@ -34,7 +35,7 @@ def export(
     full: bool = False,
     subject: Mapping[str, str] | None = None,
     dense: bool = False,
-    precision: str = "float32",
+    precision: str = ROUNDED,
     overwrite: bool = False,
     report: Report = silent,
 ) -> Path:
@@ -53,7 +54,8 @@ def export(
             logged by name, never invented.
         dense: also write one matrix per window, for small networks; the exact matrices follow from
             what is written in any case.
-        precision: "float32", or "float16" for half the bytes of what grows with time.
+        precision: of what grows with time: "rounded" to what no analysis misses, for small files;
+            "float32" as it was computed; "float16" for gains, activity and maps in half precision.
         overwrite: replace a file at `path`. The source is refused even so.
 
     Returns:

@@ -31,10 +31,16 @@ def source_of(fit: Fit, given: Path | None, folder: Path, *, full: bool, report:
     A remote recording is fetched into `folder` first: its slim copy, or with `full` every byte.
 
     Raises:
-        ResultsError: there is no such file here, or it is not what was fitted.
+        ResultsError: there is no such file here, it is a Zarr store, or not what was fitted.
         AddressError, ArchiveError, StreamError: the bytes of a remote one cannot be had.
     """
     path = given if given is not None else fit.source.path
+    if (path is None and fit.source.is_zarr) or (path is not None and path.is_dir()):
+        raise ResultsError(
+            f"{path or fit.source.uri} is a Zarr store; results are appended to HDF5 files only. "
+            "Export without --enrich: the results then stand alone, and link to the store by its "
+            "address and digest."
+        )
     if path is None:
         from nwbdyn import archive
         from nwbdyn.workflows import fetch  # they know this room, so they are met here only
