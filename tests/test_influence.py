@@ -91,7 +91,13 @@ def test_a_fit_holds_it_beside_the_models_own_form_and_so_does_its_run(model, op
     loaded = fit_results.load(tmp_path / "run")
     np.testing.assert_array_equal(loaded.influence.to_xarray(), made.influence.to_xarray())
     assert loaded.influence.measure == made.influence.measure
-    with nwbdyn.open_results(nwbdyn.export(made, tmp_path / "out.nwb")) as back:
+    with nwbdyn.open_results(nwbdyn.export(made, tmp_path / "mean.nwb")) as back:
+        assert back.influence.num_windows == 1  # the mean over all of them
+        np.testing.assert_array_equal(back.influence.mean(), mean)
+        for moment in made.influence.time[[0, -1]]:
+            np.testing.assert_array_equal(back.influence.at(moment), mean)
+    path = nwbdyn.export(made, tmp_path / "dense.nwb", dense=True)
+    with nwbdyn.open_results(path) as back:
         np.testing.assert_array_equal(back.influence.to_xarray(), made.influence.to_xarray())
         np.testing.assert_array_equal(back.influence.time, made.influence.time)
         assert back.influence.measure == made.influence.measure

@@ -63,17 +63,19 @@ class Predictions:
         )
 
     def to_pynapple(self) -> Any:
-        """A TsdFrame with one column per neuron and what is known of each as metadata.
+        """A TsdFrame with one column per neuron, by name, and what is known of each as metadata.
+
+        Names are those of `Neurons.names`: "AVAL (12)", or the id where a neuron has no name.
 
         Raises:
             ResultsError: pynapple, which is not a dependency, is not installed.
         """
         nap = optional.load("pynapple")
-        known = self.neurons.table.drop(columns="id").assign(held_out=self.held_out)
+        known = self.neurons.table.assign(held_out=self.held_out)
         known.columns = known.columns.astype(str)
-        known.index = self.neurons.ids
+        known.index = self.neurons.names
         return nap.TsdFrame(
-            t=self.time, d=np.asarray(self.values), columns=self.neurons.ids, metadata=known
+            t=self.time, d=np.asarray(self.values), columns=self.neurons.names, metadata=known
         )
 
 
