@@ -139,9 +139,7 @@ def correlogram(counts: FineCounts, num_lags: int) -> Correlogram:
         sums += np.bincount(lag[near] * size + a * num_units + b, product, minlength=len(sums))
         if step:  # of pairs in the same bin the other order, too
             same = lag[near] == 0
-            sums += np.bincount(
-                b[same] * num_units + a[same], product[same], minlength=len(sums)
-            )
+            sums += np.bincount(b[same] * num_units + a[same], product[same], minlength=len(sums))
         step += 1
     values = sums.reshape(num_lags + 1, num_units, num_units)
     values -= _num_pairs(counts.spans, num_lags)[:, None, None] * np.outer(mean, mean)
