@@ -112,6 +112,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         },
         {"numpy", "scipy"},
     ),
+    "trust.lagged": (WORDS | {"trust.significance"}, {"numpy", "scipy"}),
+    "trust.state_change": (WORDS | {"trust.significance"}, {"numpy", "scipy"}),
     "trust.frame_signals": (set(), {"numpy"}),
     "trust.simultaneous": (
         WORDS | {"trust.frame_signals", "trust.significance"},

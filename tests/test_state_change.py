@@ -70,8 +70,10 @@ def test_the_edges_that_change_are_those_of_the_sender_that_flips():
 def test_a_drive_that_changes_its_colour_is_not_tested():
     found = judged(recorded("colour"))
     assert "changes its colour" in found.not_tested
-    assert np.isnan(found.pattern_p) and np.isnan(found.q).all()
-    assert not found.pattern_changes and not found.gain_changes
+    assert np.isnan(found.pattern_p)
+    assert np.isnan(found.q).all()
+    assert not found.pattern_changes
+    assert not found.gain_changes
 
 
 def test_gaps_and_bins_without_a_state_end_a_dwell_block():
