@@ -29,7 +29,7 @@ from nwbdyn.tensors.pooling import PooledWindows
 from nwbdyn.tensors.windows import Windows
 from nwbdyn.trust import artefacts, resampled, significance
 from nwbdyn.trust.significance import INFLUENCE, WEIGHT, Evidence
-from nwbdyn.trust.surrogates import SHIFT, TRIALS, Null
+from nwbdyn.trust.surrogates import JITTER, SHIFT, TRIALS, Null, check_jitter
 
 AnyWindows = Windows | PooledWindows
 Cut = TypeVar("Cut", bound=AnyWindows)
@@ -43,7 +43,7 @@ def check(problem: Problem, null: Null) -> None:
 
     Raises:
         ConfigError: a model whose influence says nothing, trials without a table or that overlap,
-            or too many neurons.
+            jitter of traces or of coarse bins, or too many neurons.
     """
     if problem.co_smoothing:
         with torch.random.fork_rng([]):
@@ -54,6 +54,8 @@ def check(problem: Problem, null: Null) -> None:
                 "predictive influence, and that has a meaning where it was trained with all inputs "
                 "on one side of a bin hidden: add --set causal_mask_ratio=0.2."
             )
+    if null.kind == JITTER:
+        check_jitter(problem.binned.quantity, problem.binned.bin_width)
     if null.kind == TRIALS:
         if resampled.trials(problem) is None:
             raise ConfigError(
