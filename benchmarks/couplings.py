@@ -12,10 +12,11 @@ gain. The agreement of a Wald test and the surrogates, the candidates and the ex
 surrogates were chosen on simulated networks (`coupled_networks.spiking`); spycon was scored after.
 `frames`: `trust.simultaneous` against undirected links, beside the same-frame partial correlation
 of thresholded differences (threshold .11 of each trace's range, ridge .01; the reference with its
-threshold on another scale reaches .672/.338 on ChaLearn) and, on worms, plain correlation. Unmixing,
-smoothing and the choice by agreement of halves were chosen on `coupled_networks.bursting`. ChaLearn
-was scored three times: .728/.448 with a prototype on differences, .640/.327 with innovations in
-their stead, and as it is now. The return to differences was decided after the second score.
+threshold on another scale reaches .672/.338 on ChaLearn) and, on worms, plain correlation.
+Unmixing, smoothing and the choice by agreement of halves were chosen on
+`coupled_networks.bursting`. ChaLearn was scored three times: .728/.448 with a prototype on
+differences, .640/.327 with innovations in their stead, and as it is now. The return to differences
+was decided after the second score.
 `lags`: `trust.lagged`. `states`: `trust.state_change`; weights that differ count as changes.
 Shares are of all edges of all networks, brackets are exact binomial intervals of 95 %.
 """
