@@ -99,7 +99,7 @@ def spikes(folder: Path, networks: int, kinds: Sequence[str], seconds: float) ->
             given = SpikeTimes(np.concatenate(units), index, intervals=observed)
             rows.append(of_spikes(f"{kind} {k}", given, weights))
             print(rows[-1], flush=True)
-    header = ["network", "filters", "AP of the statistic", "AP of |weight|", "edges", "called"]
+    header = ["network", "filters", "AP of the statistic", "AP of weight", "edges", "called"]
     publish(
         "couplings_spikes",
         "Spike couplings at q <= 0.05 against 20 jitter surrogates (windows of 20 ms); spycon has "
