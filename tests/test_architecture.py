@@ -93,7 +93,32 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "scoring.blocks": (RECORDING | {"tensors.binning", "tensors.splits", "metrics"}, {"numpy"}),
     "trust.states": (RECORDING, {"numpy", "pandas"}),
-    "trust.surrogates": (RECORDING | {"tensors.binning", "tensors.splits"}, {"numpy", "pandas"}),
+    "trust.jitter": (RECORDING, {"numpy"}),
+    "trust.surrogates": (
+        RECORDING | {"tensors.binning", "tensors.splits", "trust.jitter"},
+        {"numpy", "pandas"},
+    ),
+    "trust.fine_counts": (RECORDING | {"tensors.clock"}, {"numpy"}),
+    "trust.coupling_filters": ({"trust.fine_counts"}, {"numpy"}),
+    "trust.time_scale": ({"trust.coupling_filters", "trust.fine_counts"}, {"numpy"}),
+    "trust.spike_couplings": (
+        RECORDING
+        | {
+            "trust.coupling_filters",
+            "trust.fine_counts",
+            "trust.jitter",
+            "trust.significance",
+            "trust.time_scale",
+        },
+        {"numpy", "scipy"},
+    ),
+    "trust.lagged": (WORDS | {"trust.significance"}, {"numpy", "scipy"}),
+    "trust.state_change": (WORDS | {"trust.significance"}, {"numpy", "scipy"}),
+    "trust.frame_signals": (set(), {"numpy"}),
+    "trust.simultaneous": (
+        WORDS | {"trust.frame_signals", "trust.significance"},
+        {"numpy", "scipy"},
+    ),
     "trust.significance": (RECORDING | {"scoring.verdict"}, {"numpy", "pandas"}),
     "trust.groups": (RECORDING | {"runs.results", "trust.significance"}, {"numpy", "pandas"}),
     "trust.artefacts": (RECORDING, {"numpy", "pandas"}),
