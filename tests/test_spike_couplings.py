@@ -151,7 +151,8 @@ def test_a_negative_gain_of_surrogates_earns_nothing():
     train, val = np.array([[0, 30_000]]), np.array([[30_000, 40_000]])
     many = [coupling_filters.raised_cosines(50, 5, MS)]
     (one,) = time_scale.compare(counts, [null], many, train=train, val=val)
-    assert one.surrogate_gain == 0.0 and one.excess == one.gain
+    assert one.surrogate_gain == 0.0
+    assert one.excess == one.gain
 
 
 @pytest.mark.parametrize(
@@ -226,7 +227,8 @@ def test_a_unit_with_three_spikes_is_not_tested():
     units = [recording.of(unit) for unit in range(4)]
     units[3] = units[0][:3] + 0.002
     found = fitted(spikes(units, recording.intervals))
-    assert np.isnan(found.q[3]).all() and np.isnan(found.q[:, 3]).all()
+    assert np.isnan(found.q[3]).all()
+    assert np.isnan(found.q[:, 3]).all()
     assert np.isfinite(found.q[1, 0])
 
 
@@ -234,7 +236,8 @@ def test_a_silent_unit_is_not_tested_either():
     recording = driven(100.0)
     units = [*(recording.of(unit) for unit in range(4)), np.zeros(0)]
     found = fitted(spikes(units, recording.intervals))
-    assert np.isnan(found.q[4]).all() and np.isfinite(found.weight).all()
+    assert np.isnan(found.q[4]).all()
+    assert np.isfinite(found.weight).all()
 
 
 def test_the_same_seed_gives_the_same_p():

@@ -82,7 +82,7 @@ SECTIONS = {  # of the help: heading -> names of options
 @click.option(
     "--null",
     metavar="KIND:K",
-    help="Test edges against K surrogates, shift:20 or trials:20; 20 suffice for q = .05.",
+    help="Test edges against K surrogates: shift:20, trials:20; spikes in fine bins: jitter:20.",
 )
 @click.option(
     "--states",

@@ -2,11 +2,11 @@
 
     lambda_i(t) = b_i + sum_l o_i(l) n_i(t - l) + sum_{j != i} sum_l h_ij(l) n_j(t - l)
 
-on a fine grid (a linear Hawkes model: Hawkes 1971; Truccolo 2005 for its use in likelihoods). Filters
-are sums of a few fixed functions of the lag: raised cosines on its logarithm (Pillow 2008), or one
-box, which is a wide bin. The weight of an edge is its filter's sum: spikes of the receiver that
-follow one spike of the sender, beyond chance. All filters of a unit are fitted at once by least
-squares, from correlograms.
+on a fine grid: a linear Hawkes model (Hawkes 1971), with the likelihood of Truccolo et al. (2005).
+Filters are sums of a few fixed functions of the lag: raised cosines on its logarithm (Pillow et al.
+2008), or one box, which is a wide bin. The weight of an edge is its filter's sum: spikes of the
+receiver that follow one spike of the sender, beyond chance. All filters of a unit are fitted at
+once by least squares, from correlograms.
 """
 
 from collections.abc import Iterator

@@ -1,9 +1,10 @@
 """Signals whose coincidence within a frame shows simultaneous coupling.
 
 Innovations are what a neuron's own past leaves over. Where calcium events stand out of Gaussian
-measurement noise, the signal is events: innovations freed of light that pixels share, summed over a
-few frames and thresholded (Stetter et al. 2012; Sutera et al. 2014). Where they do not, it is the
-innovations themselves.
+measurement noise, the signal is events: differences between frames, freed of light that pixels
+share, summed over a few frames and thresholded (Stetter et al. 2012; Sutera et al. 2014). Sums of
+differences are differences over more frames, in which noise cancels; sums of innovations would
+hold the slow course of fluorescence. Where there are no such events, the signal is the innovations.
 """
 
 from dataclasses import dataclass
@@ -35,21 +36,24 @@ class Innovations:
 
 
 def innovations(values: np.ndarray, segment: np.ndarray, *, order: int) -> Innovations:
-    """Residuals of an autoregression of each neuron.
+    """Residuals of an autoregression of each neuron; of order 0, differences between frames.
 
     Args:
         values: (T, N), NaN in frames that are not to be used.
         segment: (T,) int, the same number = no gap in between.
-        order: frames of own past.
+        order: frames of own past; 0 takes the last frame as it is.
     """
     usable = np.isfinite(values).all(axis=1)
-    rows = np.arange(order, len(values))
+    history = max(order, 1)
+    rows = np.arange(history, len(values))
     whole = usable[rows]
-    for lag in range(1, order + 1):
+    for lag in range(1, history + 1):
         whole &= usable[rows - lag] & (segment[rows - lag] == segment[rows])
     rows = rows[whole]
     left = np.empty((len(rows), values.shape[1]))
-    for neuron, trace in enumerate(values.T):
+    if not order:
+        left = values[rows] - values[rows - 1]
+    for neuron, trace in enumerate(values.T if order else ()):
         past = np.column_stack([np.ones(len(rows)), *(trace[rows - k - 1] for k in range(order))])
         left[:, neuron] = trace[rows] - past @ np.linalg.lstsq(past, trace[rows], rcond=None)[0]
     run = np.cumsum(np.diff(rows, prepend=rows[:1]) > 1)

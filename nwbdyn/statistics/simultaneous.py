@@ -38,11 +38,11 @@ PENALTIES = (0.001, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 0.9)  # share of the identit
 NUM_BLOCKS = 20
 FEWEST_FRAMES = 200
 NEIGHBOURS = 10  # frames of nearly the same global activity among which an order is drawn
-EVENT_ORDER, TRACE_ORDER = 1, 3  # frames of own past, with and without events
+EVENT_ORDER, TRACE_ORDER = 0, 3  # of the innovations, with and without events
 HYPOTHESIS = (
     "neurons act together only as far as the activity of the whole population and all other "
-    "recorded neurons make them (frames exchanged among {neighbours} in which all others are nearly "
-    "as active); common input to a few neurons passes this null"
+    "recorded neurons make them (frames exchanged among {neighbours} in which all others are "
+    "nearly as active); common input to a few neurons passes this null"
 )
 
 

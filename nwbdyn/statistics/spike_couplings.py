@@ -6,10 +6,10 @@ and tested against jitter surrogates (`jitter`). Two tests have to agree on an e
 - its filter differs from 0 (Wald, joint over the filter's functions);
 - its filter differs from the mean of the surrogates' filters, in units of their pooled covariance.
 
-Surrogates alone are not enough. Jitter moves part of a strong coupling to the reverse direction, so
-that an uncoupled reverse edge lies far below its surrogates; but it does not differ from 0. The p of
-an edge is the larger of both (an intersection-union test), and 1 where the two differences point in
-opposite directions. q is Benjamini and Hochberg's over all tested edges.
+Surrogates alone are not enough. Jitter moves part of a strong coupling to the reverse direction,
+so that an uncoupled reverse edge lies far below its surrogates; but it does not differ from 0. The
+p of an edge is the larger of both (an intersection-union test), and 1 where the two differences
+point in opposite directions. q is Benjamini and Hochberg's over all tested edges.
 """
 
 from collections.abc import Sequence
@@ -127,8 +127,8 @@ def joint_test(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(N, N) chi-square and p that filters differ from 0 and, likewise, from their surrogates.
 
-    The surrogates' covariance is pooled over edges, each first divided by its own analytic one. It is
-    scaled up for an edge whose surrogates vary more than that, as those of bursting units do.
+    The surrogates' covariance is pooled over edges, each first divided by its own analytic one. It
+    is scaled up for an edge whose surrogates vary more than that, as those of bursting units do.
 
     Args:
         coefficients: (N, N, K).

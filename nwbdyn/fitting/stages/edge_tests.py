@@ -28,7 +28,7 @@ from nwbdyn.results import run_directory
 from nwbdyn.results.fit_results import Fit
 from nwbdyn.statistics import artefacts, significance
 from nwbdyn.statistics.significance import INFLUENCE, WEIGHT, NullSamples
-from nwbdyn.statistics.surrogates import SHIFT, TRIALS, Null
+from nwbdyn.statistics.surrogates import JITTER, SHIFT, TRIALS, Null, check_jitter
 from nwbdyn.training.batched import BatchedModel, train_batched
 from nwbdyn.training.trainer import Trained, train
 
@@ -44,7 +44,7 @@ def check(problem: FitTask, null: Null) -> None:
 
     Raises:
         ConfigError: a model whose influence says nothing, trials without a table or that overlap,
-            or too many neurons.
+            jitter of traces or of coarse bins, or too many neurons.
     """
     if problem.co_smoothing:
         with torch.random.fork_rng([]):
@@ -55,6 +55,8 @@ def check(problem: FitTask, null: Null) -> None:
                 "predictive influence, and that has a meaning where it was trained with all inputs "
                 "on one side of a bin hidden: add --set causal_mask_ratio=0.2."
             )
+    if null.kind == JITTER:
+        check_jitter(problem.binned.quantity, problem.binned.bin_width)
     if null.kind == TRIALS:
         if surrogate_data.trials(problem) is None:
             raise ConfigError(
