@@ -15,6 +15,7 @@ from nwbdyn.errors import DataError
 from nwbdyn.evaluation import blocks, connectome_comparison, map_ablation, scoring
 from nwbdyn.fitting import assemble, train_models
 from nwbdyn.fitting.fit import fit
+from nwbdyn.fitting.stages import attention_maps
 from nwbdyn.fitting.task import build_task
 from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.inference import readout
@@ -111,7 +112,7 @@ def test_maps_are_needed_by_what_the_score_loses_without_them():
     posed = build_task(units(), "stndt", seed=0, options=SMALL_STNDT | {"updates": 10})
     (trained,) = train_models.train_seeds(posed, [0], RunContext())
     made = assemble.task_of(posed)
-    found = assemble._map_ablation(posed, trained, made)
+    found = attention_maps._loss_without_maps(posed, trained, made)
     for maps, lost in found["loss"].items():
         scores = [
             scoring.scores(

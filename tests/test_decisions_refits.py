@@ -15,12 +15,14 @@ from nwbdyn.evaluation import scoring
 from nwbdyn.fitting import train_models
 from nwbdyn.fitting.assemble import task_of
 from nwbdyn.fitting.fit import fit
+from nwbdyn.fitting.stage import FitInputs
 from nwbdyn.fitting.stages import edge_tests, state_test, static_control, surrogate_data
 from nwbdyn.fitting.stages.hypothesis_tests import HypothesisTests
 from nwbdyn.fitting.task import build_task
 from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.inference import readout
 from nwbdyn.models import base
+from nwbdyn.request import FitRequest
 from nwbdyn.statistics import states
 from nwbdyn.statistics.significance import NullSamples
 from nwbdyn.statistics.surrogates import Null
@@ -116,40 +118,45 @@ def test_what_a_fit_adds_to_its_baseline_is_its_own_score_minus_that():
 # --- what is asked, and refused ---
 
 
+def planned(recording, model, options, **tests):
+    task = build_task(recording, model, seed=0, options=options)
+    request = FitRequest.from_keywords(model, **tests)
+    return HypothesisTests.plan(request, task, FitInputs(recording, refit=fit))
+
+
 @pytest.mark.parametrize(
-    ("null", "named", "asked"),
+    ("null", "named", "record"),
     [
-        (None, None, {}),
+        (None, None, None),
         ("shift:20", None, {"null": "shift:20"}),
         ("shift:20", "sleep:stage", {"null": "shift:20", "states": "sleep:stage"}),
-        (None, "sleep:stage", None),
     ],
 )
-def test_states_are_tested_beside_a_null(null, named, asked):
+def test_states_are_tested_beside_a_null(null, named, record):
     recording = with_states(stage=["rem", "nrem"])
-    if asked is None:
-        with pytest.raises(ConfigError, match="Add --null shift:20"):
-            HypothesisTests.parse(recording, null, named)
+    found = planned(recording, "netformer", FROZEN, null=null, states=named)
+    if record is None:
+        assert found is None
         return
-    found = HypothesisTests.parse(recording, null, named)
-    assert found.asked == asked
-    assert bool(found) is (null is not None)
+    assert found.record == record
     assert (found.intervals is not None) is (named is not None)
-    if null is None:
-        made = object()
-        assert found.answer(made, None, [], RunContext(), influence_windows=1) is made
+
+
+def test_states_without_a_null_are_refused():
+    with pytest.raises(ConfigError, match="Add --null shift:20"):
+        FitRequest.from_keywords("netformer", states="sleep:stage").check()
+    FitRequest.from_keywords("netformer", states="sleep:stage", null="shift:20").check()
 
 
 def test_what_has_no_answer_is_refused_before_training():
-    maps = build_task(units(poisson_spikes(12, 30.0)), "stndt", seed=0)
-    HypothesisTests(None, None, None).check(maps)
+    spikes = units(poisson_spikes(12, 30.0))
+    assert planned(spikes, "stndt", {}) is None
     with pytest.raises(ConfigError, match="add --set causal_mask_ratio"):
-        HypothesisTests(Null("shift", 20), None, None).check(maps)
-    own = build_task(traces(EDGES, num_frames=200), "synapsnet", seed=0, options=QUICK)
-    HypothesisTests(Null("shift", 20), None, None).check(own)
-    table = pd.DataFrame({"start_time": [0.0], "stop_time": [9.0], "state": ["a"]})
+        planned(spikes, "stndt", {}, null="shift:20")
+    asleep = with_states(stage=["rem", "nrem"])
+    assert planned(asleep, "synapsnet", QUICK, null="shift:20") is not None
     with pytest.raises(ConfigError, match="has no A"):
-        HypothesisTests(Null("shift", 20), "made", table).check(own)
+        planned(asleep, "synapsnet", QUICK, null="shift:20", states="sleep:stage")
 
 
 @pytest.mark.parametrize(("most", "refused"), [(6, False), (5, True)])

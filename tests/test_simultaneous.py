@@ -100,6 +100,12 @@ def test_events_are_heavy_above_and_gaussian_below(traces, expected):
     )
 
 
+def test_events_lie_above_their_threshold():
+    values = np.arange(-3.0, 4.0)[:, None]  # median 0, median deviation 2
+    found = frame_signals.events(values, 0.5)[:, 0] * 1.4826 * 2
+    assert found == pytest.approx([0, 0, 0, 0, 0, 2, 3])
+
+
 def test_shared_light_is_taken_out_of_quiet_frames():
     traces = calcium(8000)
     mixing = np.eye(8) + 0.3 * (np.abs(np.subtract.outer(np.arange(8), np.arange(8))) == 1)

@@ -127,6 +127,18 @@ def test_the_coupling_gain_is_the_difference_of_both_likelihoods():
     assert bits[1] - bits[0] > 0.5
 
 
+def test_the_standard_error_of_a_weight_is_that_of_a_sum():
+    filters = Filters("made", np.array([[1.0, 1.0], [1.0, 2.0]]))  # sums of 2 and 3
+    coefficients = np.array([[[1.0, 2.0]]])
+    covariance = np.array([[[[1.0, 0.5], [0.5, 2.0]]]])
+    nothing = np.zeros((1, 1))
+    found = coupling_filters.Fitted(
+        filters, coefficients, covariance, nothing, nothing, np.ones(1)
+    )
+    assert found.weight[0, 0] == 1 * 2 + 2 * 3
+    assert found.se[0, 0] == pytest.approx(np.sqrt(1 * 4 + 2 * 0.5 * 6 + 2 * 9))
+
+
 @pytest.mark.parametrize(
     ("gains", "of_surrogates", "best"),
     [
