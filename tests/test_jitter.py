@@ -5,7 +5,7 @@ import pytest
 
 from nwbdyn.errors import ConfigError
 from nwbdyn.recording import SpikeTimes
-from nwbdyn.statistics.jitter import jitter
+from nwbdyn.statistics.jitter import hypothesis, jitter
 
 WINDOW = 0.02
 
@@ -79,6 +79,10 @@ def test_a_time_that_is_no_number_stays():
     before = SpikeTimes(np.array([0.5, np.nan, 0.7]), np.array([2, 3]))
     after = jitter(before, random=np.random.default_rng(0))
     assert np.isnan(after.of(0)).sum() == 1 and len(after.of(1)) == 1
+
+
+def test_the_hypothesis_names_the_window_in_milliseconds():
+    assert "finer than 20 ms" in hypothesis(WINDOW)
 
 
 @pytest.mark.parametrize("window", [0.0, -0.02, np.nan, np.inf])

@@ -20,6 +20,7 @@ DECIDING = [
 ]
 EVERY_FUNCTION = ("statistics", "evaluation", "stages")  # folders
 
+
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda one: f"{one.file}: {one.mistake}")
 def test_a_mutant_applies_and_is_valid_python(mutant):
     assert mutants.problem_of(mutant) == ""

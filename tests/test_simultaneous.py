@@ -168,6 +168,7 @@ def test_a_pair_that_shares_innovations_is_found_and_no_other():
     found = fitted(gaussian())
     assert called(found) == [[0, 1]]
     assert found.chosen.threshold is None
+    assert "exchanged among 10 in which" in found.hypothesis
     # the innovations correlate by 1 / sqrt(2); the standard error of 3,000 frames is .01
     assert found.weight[0, 1] == pytest.approx(2**-0.5, abs=0.04)
     assert np.array_equal(found.weight, found.weight.T, equal_nan=True)

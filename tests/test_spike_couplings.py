@@ -127,14 +127,24 @@ def test_the_coupling_gain_is_the_difference_of_both_likelihoods():
     assert bits[1] - bits[0] > 0.5
 
 
+def test_filters_reach_from_one_bin_to_their_span():
+    box = coupling_filters.box(5, MS)
+    assert box.name == "box to 5 ms"
+    assert box.basis.tolist() == [[1.0]] * 5
+    cosines = coupling_filters.raised_cosines(20, 4, MS)
+    assert cosines.basis.shape == (20, 4)
+    assert cosines.num_functions == 4
+    assert cosines.basis[0].tolist() == pytest.approx([1, 0, 0, 0])
+    assert cosines.basis[-1].tolist() == pytest.approx([0, 0, 0, 1])
+    assert coupling_filters.own_filters(MS).basis.shape == (200, 6)
+
+
 def test_the_standard_error_of_a_weight_is_that_of_a_sum():
     filters = Filters("made", np.array([[1.0, 1.0], [1.0, 2.0]]))  # sums of 2 and 3
     coefficients = np.array([[[1.0, 2.0]]])
     covariance = np.array([[[[1.0, 0.5], [0.5, 2.0]]]])
     nothing = np.zeros((1, 1))
-    found = coupling_filters.Fitted(
-        filters, coefficients, covariance, nothing, nothing, np.ones(1)
-    )
+    found = coupling_filters.Fitted(filters, coefficients, covariance, nothing, nothing, np.ones(1))
     assert found.weight[0, 0] == 1 * 2 + 2 * 3
     assert found.se[0, 0] == pytest.approx(np.sqrt(1 * 4 + 2 * 0.5 * 6 + 2 * 9))
 
@@ -252,6 +262,10 @@ def test_a_silent_unit_is_not_tested_either():
 def test_the_same_seed_gives_the_same_p():
     recording = driven(50.0)
     assert np.array_equal(fitted(recording).p, fitted(recording).p, equal_nan=True)
+
+
+def test_the_hypothesis_names_the_window_of_the_surrogates():
+    assert "finer than 30 ms" in fitted(driven(50.0), window=0.03).hypothesis
 
 
 def test_too_few_surrogates_and_a_split_without_time_are_refused():

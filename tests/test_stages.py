@@ -8,6 +8,7 @@ import pytest
 from small_fits import SMALL_STNDT, imaging, units
 from test_refits import EDGES, traces
 
+from nwbdyn import simulate
 from nwbdyn.errors import ConfigError
 from nwbdyn.evaluation import gain, held_out_neurons
 from nwbdyn.fitting import train_models
@@ -15,6 +16,7 @@ from nwbdyn.fitting.assemble import assemble_fit, score_fit
 from nwbdyn.fitting.stage import FitInputs, FitState
 from nwbdyn.fitting.stages import attention_maps, nested_tests
 from nwbdyn.fitting.stages.attention_maps import AttentionMaps
+from nwbdyn.fitting.stages.benchmark import BenchmarkScores, evaluate
 from nwbdyn.fitting.stages.benchmark_submission import BenchmarkSubmission
 from nwbdyn.fitting.stages.coupling_ablation import CouplingAblation
 from nwbdyn.fitting.stages.few_shot import FewShot
@@ -136,6 +138,20 @@ def test_a_test_file_of_a_next_bin_model_is_noted_as_unused(next_bin):
     stage = planned(BenchmarkSubmission, next_bin, test_recording=next_bin.task.recording)
     assert stage.record == {}
     assert stage.run(next_bin, RunContext()).notes[-1].code == "unused-test-file"
+
+
+def test_the_benchmark_scores_the_seeds_that_the_prediction_averages():
+    recording, _ = simulate.sample("sample:reach?neurons=24&trials=40")
+    state = trained_state(recording, "stndt", {"layers": 1, "feedforward": 8, "updates": 10})
+    models = [member.model for member in state.trained]
+    task, rivals = state.task, state.scored.rivals
+    for members in ((1,), (0, 1)):
+        scored = replace(state.scored, mean=replace(state.scored.mean, members=members))
+        stage = planned(BenchmarkScores, state)
+        found = stage.run(replace(state, scored=scored), RunContext()).metrics["benchmark"]
+        wanted = evaluate(task, [models[number] for number in members], rivals)
+        assert found["model"] == wanted["model"]
+    assert evaluate(task, models, rivals)["model"] != evaluate(task, models[:1], rivals)["model"]
 
 
 def test_targets_of_a_next_bin_model_are_refused(next_bin, tmp_path):
