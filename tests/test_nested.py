@@ -59,6 +59,8 @@ def test_planted_coupling_is_supported_and_no_change_of_gain():
     found = nested_tests.answers(binned, split, context=5)
     assert found["coupling"].supported
     assert len(found["coupling"].rotations) == 19
+    assert len(set(found["coupling"].rotations)) > 1
+    assert found["gain"].rotations == ()  # the block test does not pass
     assert found["coupling"].gain.mean > 3 * max(found["coupling"].rotations)
     assert not found["gain"].supported
     assert found["gain"].sensitivity is None

@@ -135,6 +135,7 @@ def test_too_few_quiet_frames_leave_innovations_as_they_are():
         (0.0, 0.3, False),  # below its surrogates, but not below 0
         (-0.3, 0.0, True),
         (0.15, 0.4, False),  # opposite directions
+        (0.03, -0.3, False),  # above its surrogates, but not above 0
     ],
 )
 def test_a_pair_differs_from_zero_and_from_its_surrogates(weight, surrogates, is_called):
