@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# The extension is a wheel of its own, which the package depends on; both are installed together.
+EXTENSION := --editable ./extensions/ndx-population-dynamics
 RUN := runs/demo
 
 # Models of a few dozen neurons are faster on one thread, and tests repeat themselves exactly.
@@ -10,14 +12,14 @@ export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test test-all mutants lint notebooks reference clean
 
-.venv/ready: pyproject.toml constraints.txt
+.venv/ready: pyproject.toml extensions/ndx-population-dynamics/pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(EXTENSION) --editable .
 	touch .venv/ready
 
 .venv/tested: .venv/ready
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(EXTENSION) --editable '.[test]'
 	touch .venv/tested
 
 demo: .venv/ready
@@ -42,7 +44,7 @@ lint: .venv/tested
 
 # The tutorials, run and with their figures, in build/notebooks.
 notebooks: .venv/ready
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[tutorials]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(EXTENSION) --editable '.[tutorials]'
 	$(BIN)/python tutorials/render.py build/notebooks
 
 reference: .venv/tested

@@ -141,9 +141,10 @@ def factor_bytes(path: Path) -> int:
         (group,) = (
             item
             for name, item in file["processing/population_dynamics"].items()
-            if name.endswith("_factors")
+            if name.endswith("_connectivity")
         )
-        arrays = (item for item in group.values() if isinstance(item, h5py.Dataset))
+        (component,) = (item for item in group.values() if isinstance(item, h5py.Group))
+        arrays = [group["timestamps"], *component.values()]
         return sum(array.id.get_storage_size() for array in arrays)
 
 

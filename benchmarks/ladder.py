@@ -54,10 +54,17 @@ RECORDINGS = {  # name -> file, seconds per bin of spikes, bins of context
     "mouse V1": ("ophys/mouse_v1_2p_neuronsxnets_24617.nwb", None, 16),
     "rat hippocampus": ("ecephys/rat_hippocampus_nelpy_linear-track.nwb", 0.05, 20),
 }
+QUESTIONED = tuple(RECORDINGS)[:-1]  # the rotations of the rat take minutes
 HORIZONS = (1, 5, 10, 32)
 CONTEXT, NEURONS, FRAMES = 16, 20, 3000
 KINDS = ("AR", "calcium", "drift", "spikes")
-PARTS = ("recordings", "questions", "simulations")
+NOTE = """Test: mean R2 over neurons, in brackets the median; spikes: bits per spike. "-": not used,
+equals the rung below. Questions: share of the squared error on test +- standard error over 12
+blocks. Test scores were seen once before M1 got more functions, for their validation scores (fish:
+.855 on test, .779 on validation before; .788 on validation after). Coupling supported in all
+independent recordings that were measured, those of the table included: AR 0 of 25, calcium 0 of
+25, drift 2 of 14, spikes 0 of 8."""
+PARTS = ("recordings", "simulations", "questions")
 
 
 def recorded(folder: Path, name: str) -> Binned:
@@ -188,7 +195,7 @@ def of_recordings(folder: Path) -> str:
 
 def of_questions(folder: Path) -> str:
     lines = []
-    for name in RECORDINGS:
+    for name in QUESTIONED:
         found = finished(f"asked-{name}".replace(" ", "_"), _asked_of, folder, name)
         lines.append(
             [
@@ -249,13 +256,13 @@ def main() -> None:
     chosen = parser.parse_args()
     parts: dict[str, Callable[[], str]] = {
         "recordings": lambda: of_recordings(chosen.folder),
-        "questions": lambda: of_questions(chosen.folder),
         "simulations": lambda: of_simulations(chosen.simulations),
+        "questions": lambda: of_questions(chosen.folder),
     }
     pages = []
     for name in chosen.only:
         pages.append(f"## {name.capitalize()}\n\n{parts[name]()}")
-        publish("ladder", "# The ladder\n\n" + "\n\n".join(pages))
+        publish("ladder", "\n\n".join(["# The ladder", NOTE, *pages]))
 
 
 if __name__ == "__main__":

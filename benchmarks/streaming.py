@@ -186,7 +186,7 @@ def measure(reader: str, name: str) -> dict[str, float]:
     import pynwb  # noqa: F401
     import remfile  # noqa: F401
 
-    import nwbdyn.nwb.read
+    import nwbdyn.nwb.read.recording
     import nwbdyn.opening  # noqa: F401
 
     requests.get(f"{SERVER}/stats")

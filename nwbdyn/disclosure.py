@@ -1,4 +1,4 @@
-"""What may leave this machine in a file that others read: names and digests, no paths, no secrets.
+"""Values that may leave this machine: names and digests, no paths, no secrets.
 
 A local file is named by its file name, a signed URL loses its query, and texts lose the folders of
 this machine. Whatever is exported, reported or written into a run directory goes through here.
@@ -64,7 +64,7 @@ def of_value(value: Any) -> Any:
 
 
 def of_asked(described: Mapping[str, Any]) -> dict[str, Any]:
-    """What was asked of a fit, as in config.json, with local files by their names."""
+    """The decisions in config.json, with local files by their names."""
     found = dict(described)
     if isinstance(sessions := found.get("sessions"), Mapping):
         found["sessions"] = {name: of_asked(one) for name, one in sessions.items()}

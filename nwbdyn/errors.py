@@ -32,7 +32,7 @@ class ArchiveError(NwbdynError):
 
 
 class StreamError(NwbdynError):
-    """Bytes of a remote file did not arrive, or are not the bytes that were asked for."""
+    """Bytes of a remote file did not arrive, or are not the requested ones."""
 
 
 class ReadError(NwbdynError):
@@ -40,11 +40,11 @@ class ReadError(NwbdynError):
 
 
 class NoActivityError(ReadError):
-    """An NWB file holds no spike times and no ROI traces, or none of those that were asked for."""
+    """An NWB file holds no spike times and no ROI traces, or none of the requested kind."""
 
 
 class DataError(NwbdynError):
-    """A recording cannot be fitted as asked (one neuron, no usable bins, no such table)."""
+    """A recording cannot be fitted as requested (one neuron, no usable bins, no such table)."""
 
 
 class ConfigError(NwbdynError):
@@ -60,7 +60,7 @@ class ResultsError(NwbdynError):
 
 
 def not_among(name: str, names: Collection[str]) -> str:
-    """How a sentence about a name that is not there goes on: the nearest one, and which there are.
+    """End of a sentence about an unknown name: the nearest name, and the list of names.
 
     Args:
         names: those that are there.

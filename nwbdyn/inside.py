@@ -1,4 +1,4 @@
-"""Whether what stands in an HDF5 file is in that file, or somewhere else on this machine.
+"""Check that values of an HDF5 file lie in that file, not elsewhere on this machine.
 
 A link, a virtual dataset or external storage can name any file that the reader may open, so a file
 from elsewhere could make private bytes of this machine look like its own values.
@@ -14,7 +14,7 @@ DEEPEST = 32  # groups within groups
 
 
 def lies_elsewhere(dataset: h5py.Dataset) -> bool:
-    """Whether the values of a dataset are stored in another file."""
+    """True if the values of a dataset are stored in another file."""
     if dataset.external:
         return True
     return dataset.is_virtual and any(part.file_name != "." for part in dataset.virtual_sources())

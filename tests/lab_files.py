@@ -149,11 +149,18 @@ def fit_of(path: Path, *, form: str = "netformer", seed: int = 0) -> Fit:
         seed=seed,
         device="cpu",
         embeddings=draw.normal(size=(NUM_NEURONS, 2)).astype(np.float32),
-        currents=np.where(np.isnan(values), values, 2 * values) if form == "gain" else None,
+        currents=currents_of(connectivity) if form == "gain" else None,
         influence=connectivity_of(neurons, time, "dense", draw) if form == "gain" else None,
         environment={"fitted_at": "2025-01-01T00:00:00+00:00", "threads": 1},
         weights={"key": np.ones((2, 2), np.float32)},
     )
+
+
+def currents_of(connectivity: Connectivity) -> np.ndarray:
+    """(num_bins, N) I(t) = A x(t), NaN in three bins as if they had not been observed."""
+    currents = connectivity.arrays["activity"] @ connectivity.arrays["A"].T
+    currents[20:23] = np.nan
+    return currents
 
 
 def fit_of_recording(recording: Recording) -> Fit:

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 
-def own_terms(x, bounded, smooth, row, neuron, horizon, context):
+def intrinsic_terms(x, bounded, smooth, row, neuron, horizon, context):
     """The terms of one neuron at one row, in order."""
     x, bounded = x.astype(float), bounded.astype(float)
     lag = [x[row - horizon - k, neuron] for k in range(min(10, context))]

@@ -5,10 +5,9 @@ import pandas as pd
 import pytest
 from test_contributions import stndt
 
-from nwbdyn import simulate
+from nwbdyn import fit, simulate
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.evaluation import reliability, verdict
-from nwbdyn.fitting import pipeline
 from nwbdyn.inference import readout
 from nwbdyn.recording import Neurons
 
@@ -53,8 +52,8 @@ def test_attention_is_split_by_windows_and_overlapping_windows_are_not():
 def test_a_fit_of_two_seeds_tells_how_far_they_agree():
     recording, _ = simulate.sample("sample:network?neurons=6&steps=400")
     options = {"updates": 20, "hidden": 8}
-    made = pipeline.fit(recording, "synapsnet", seeds=2, options=options)
-    each = [pipeline.fit(recording, "synapsnet", seed=seed, options=options) for seed in (0, 1)]
+    made = fit(recording, "synapsnet", seeds=2, options=options)
+    each = [fit(recording, "synapsnet", seed=seed, options=options) for seed in (0, 1)]
     apart = ~np.eye(6, dtype=bool)
 
     def agree(couplings):

@@ -126,7 +126,8 @@ def test_which_baselines_stand_beside_a_next_bin_model(quantity, horizon, link, 
     found = baselines.next_bin(
         binned_of(values, quantity), split_of(2), context=2, horizon=horizon, link=link
     )
-    always = {"persistence", "AR(1)", "AR", "VAR ridge", "VAR lasso"}
+    always = {"persistence", "AR(1)", "AR", "NLinear", "VAR ridge", "VAR lasso"}
+    always |= {"nonlinear AR", "nonlinear VAR"}
     assert set(found) - always == names
     assert found["persistence"].prediction[10] == pytest.approx(values[10 - horizon], abs=0.02)
 

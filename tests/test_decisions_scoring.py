@@ -179,16 +179,17 @@ def test_coupling_has_to_beat_the_better_of_refit_and_ar_on_validation(without, 
 
 
 @pytest.mark.parametrize(
-    ("matrices", "empty"),
+    ("weight", "seed_sd", "empty"),
     [
-        ([np.zeros((2, 2))], True),
-        ([np.eye(2)], True),
-        ([np.zeros((2, 2)), np.ones((2, 2))], False),
-        ([np.array([[0.0, 1e-9], [0.0, 0.0]])], False),
+        ([0.0, 0.0], [np.nan, np.nan], True),
+        ([0.0, 0.0], [0.0, 0.0], True),
+        ([0.0, 0.0], [0.0, 0.5], False),  # two seeds that cancel
+        ([0.0, 1e-9], [np.nan, np.nan], False),
     ],
 )
-def test_an_edge_matrix_is_empty_where_every_edge_of_every_seed_is_zero(matrices, empty):
-    assert gain.all_zero(matrices) is empty
+def test_an_edge_matrix_is_empty_if_every_edge_of_every_seed_is_zero(weight, seed_sd, empty):
+    edges = pd.DataFrame({"weight": weight, "seed_sd": seed_sd})
+    assert gain.all_zero(edges) is empty
 
 
 # --- which fits, halves, blocks ---

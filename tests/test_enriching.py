@@ -118,6 +118,19 @@ def test_a_file_that_changed_since_the_fit_is_not_enriched(source, tmp_path):
     assert [item.name for item in tmp_path.iterdir()] == ["lab.nwb"]
 
 
+def test_a_zarr_store_cannot_be_enriched_and_the_message_says_what_to_do(source, tmp_path):
+    fit = lab_files.fit_of(source)
+    store = tmp_path / "lab.zarr"
+    store.mkdir()
+    local = replace(fit.source, uri=str(store), url=store.as_uri(), digest=None)
+    remote = replace(local, uri="dandi:000001/a.zarr", url="https://example.org/a.zarr")
+    for one in (local, remote):
+        with pytest.raises(ResultsError, match=r"is a Zarr store; .*without --enrich"):
+            export(replace(fit, source=one), tmp_path / "out.nwb", enrich=True)
+    assert not (tmp_path / "out.nwb").exists()
+    assert export(replace(fit, source=local), tmp_path / "alone.nwb").exists()
+
+
 @pytest.mark.parametrize("full", [False, True])
 def test_a_remote_source_is_fetched_and_enriched(source, tmp_path, full, monkeypatch):
     monkeypatch.setenv("DANDI_NO_ET", "1")

@@ -1,6 +1,5 @@
 """What an exported file holds, and that it is what the fit holds."""
 
-import json
 from dataclasses import replace
 
 import h5py
@@ -73,9 +72,10 @@ def test_edges_and_their_time_courses_agree_with_the_fit(source, tmp_path, form)
     with NWBHDF5IO(path, "r") as io:
         module = io.read().processing["population_dynamics"]
         edges = module[f"{name_of(fit)}_edges"]
-        ids = {
-            side: edges[side].table["source_id"][:][edges[side].data[:]] for side in ("pre", "post")
-        }
+        ids = {side: edges[f"{side}_id"][:] for side in ("pre", "post")}
+        assert edges.neurons is module[f"{name_of(fit)}_neurons"]
+        assert edges["pre"][0] == f"roi {ids['pre'][0]}"
+        assert set(edges["kind"][:]) == {"directed"}
         mean = fit.connectivity.mean()
         for row in range(len(edges)):
             expected = float(mean.sel(pre=ids["pre"][row], post=ids["post"][row]))
@@ -106,36 +106,91 @@ def test_cell_type_means_are_stored_with_the_types_of_each_column(source, tmp_pa
         np.testing.assert_allclose(series.data[:, 2], expected, rtol=1e-6)
 
 
+def test_pairs_of_cell_types_are_a_table_with_their_test(source, tmp_path):
+    groups = pd.DataFrame(
+        {
+            "post": ["Pvalb", "Sst"],
+            "pre": ["Sst", "Pvalb"],
+            "num_post": [2, 2],
+            "num_pre": [2, 2],
+            "weight": [0.5, -0.25],
+            "low_within_animal": [0.25, np.nan],
+            "high_within_animal": [0.75, np.nan],
+            "p_within_animal": [0.5, np.nan],
+            "q_within_animal": [np.nan, np.nan],
+        }
+    )
+    fit = replace(lab_files.fit_of(source), groups=groups)
+    with NWBHDF5IO(export(fit, tmp_path / "out.nwb"), "r") as io:
+        table = io.read().processing["population_dynamics"][f"{name_of(fit)}_cell_type_pairs"]
+        frame = table.to_dataframe()
+        assert "within this animal" in table.description
+    assert frame[["pre_type", "post_type", "kind"]].iloc[0].tolist() == ["Sst", "Pvalb", "directed"]
+    assert frame[["weight", "low", "high", "p"]].iloc[0].tolist() == [0.5, 0.25, 0.75, 0.5]
+    assert "q" not in frame  # never computed, so not claimed
+
+
+def test_edges_of_both_kinds_with_lags_and_states_are_written_as_they_are(source, tmp_path):
+    """The columns that a fit's edges may have, see the extension's ConnectivityEdgesTable."""
+    fit = lab_files.fit_of(source)
+    edges = fit.edges[:3].assign(
+        kind=["directed", "simultaneous", "directed"],
+        lag=[1, 0, 2],
+        state=["", "", "running - rest"],
+        se=[0.1, 0.2, 0.3],
+    )
+    edges = edges.rename(columns={"pre": "pre_id", "post": "post_id"})
+    edges = edges.assign(pre=["a", "b", "c"], post=["d", "e", "f"])  # names, as a fit may have them
+    edges.attrs = {"num_pairs": 20, "kept_share": 0.5}
+    path = export(replace(fit, edges=edges), tmp_path / "out.nwb")
+    with NWBHDF5IO(path, "r") as io:
+        module = io.read().processing["population_dynamics"]
+        frame = module[f"{name_of(fit)}_edges"].to_dataframe()
+    frame = frame.sort_values("lag")
+    assert frame["kind"].tolist() == ["simultaneous", "directed", "directed"]
+    assert frame["state"].tolist() == ["", "", "running - rest"]
+    assert frame["pre_id"].tolist() == edges["pre_id"].iloc[[1, 0, 2]].tolist()
+    assert frame["pre"].tolist() == [f"roi {one}" for one in frame["pre_id"]]
+    with nwbdyn.open_results(path) as back:
+        assert set(back.edges["kind"]) == {"directed", "simultaneous"}
+        assert set(back.edges["lag"]) == {0, 1, 2}
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_the_exact_matrix_at_any_time_follows_from_the_stored_factors(source, tmp_path, form):
     fit = lab_files.fit_of(source, form=form)
     path = export(fit, tmp_path / "out.nwb")
     with h5py.File(path) as file:
-        group = file[f"processing/population_dynamics/{name_of(fit)}_factors"]
-        window = 17
+        whole = file[f"processing/population_dynamics/{name_of(fit)}_connectivity"]
+        group, window = whole[form], 17
         if form == "netformer":
-            last, context = group["last"][window], int(group.attrs["context"])
+            last, context = group["last_bin"][window], int(group.attrs["context"])
             history = group["activity"][last - context + 1 : last + 1].T
             z = np.concatenate([history, group["embedding"][:]], axis=1).astype(float)
             z = (z - z.mean(1, keepdims=True)) / np.sqrt(z.var(1, keepdims=True) + 1e-5)
             z = z * group["norm_gain"][:] + group["norm_bias"][:]
             matrix = group.attrs["scale"] * (z @ group["query"][:].T) @ (z @ group["key"][:].T).T
         elif form == "gain":
-            matrix = group["g"][window][:, None] * group["A"][:]
+            matrix = group["gain"][window][:, None] * group["weight"][:]
         elif form == "attention":
             matrix = group["maps"][window, 0]
         elif form == "static":
-            matrix = group["weight"][:]
+            matrix = group["weight"][:].sum(axis=0)
         else:
-            matrix = group["weights"][window]
-        time = group["timestamps"][window]
-        details = json.loads(group["details"].asstr()[()])
+            matrix = group["weight"][window]
+        time = whole["timestamps"][window]
+        np.testing.assert_allclose(
+            whole["mean"][:][~np.eye(len(matrix), dtype=bool)],
+            fit.connectivity.mean().to_numpy()[~np.eye(len(matrix), dtype=bool)],
+            rtol=1e-5,
+        )
     np.testing.assert_allclose(matrix, fit.connectivity.at(time), rtol=1e-4, atol=1e-5)
-    known = {
-        "netformer": {"necessity": 0.25, "raw_values": False},
-        "attention": {"bin_width": lab_files.BIN},
-    }
-    assert details == known.get(form, {})
+
+
+def test_attributes_without_a_field_of_their_own_are_details_of_the_run(source, tmp_path):
+    path = export(lab_files.fit_of(source), tmp_path / "out.nwb")
+    with nwbdyn.open_results(path) as back:
+        assert back.connectivity.attributes["necessity"] == 0.25
 
 
 @pytest.mark.parametrize("form", ["netformer", "gain", "attention"])
@@ -144,18 +199,18 @@ def test_contributions_at_any_time_follow_from_the_stored_factors(source, tmp_pa
     sent = fit.connectivity.contributions()
     path, row = export(fit, tmp_path / "out.nwb"), 17
     with h5py.File(path) as file:
-        group = file[f"processing/population_dynamics/{name_of(fit)}_factors"]
+        group = file[f"processing/population_dynamics/{name_of(fit)}_connectivity/{form}"]
         if form == "netformer":
-            last, context = group["last"][row], int(group.attrs["context"])
+            last, context = group["last_bin"][row], int(group.attrs["context"])
             history = group["activity"][last - context + 1 : last + 1].T
             z = np.concatenate([history, group["embedding"][:]], axis=1).astype(float)
             z = (z - z.mean(1, keepdims=True)) / np.sqrt(z.var(1, keepdims=True) + 1e-5)
             coupling = fit.connectivity.at(sent.time[row]).to_numpy()
             matrix = coupling * z[:, context - 1]  # the norm's gain is 1 and its bias 0 here
         elif form == "gain":
-            matrix = group["A"][:] * group["activity"][group["last"][row]]
+            matrix = group["weight"][:] * group["activity"][group["last_bin"][row]]
         else:
-            matrix = group["maps"][group["owner"][row, 0], 0] * group["y"][row]
+            matrix = group["maps"][group["window_of_bin"][row, 0], 0] * group["stream"][row]
     np.testing.assert_allclose(matrix, sent.at(sent.time[row]), rtol=1e-3, atol=1e-5)
     with nwbdyn.open_results(path) as again:
         reopened = again.connectivity.contributions()
@@ -163,16 +218,17 @@ def test_contributions_at_any_time_follow_from_the_stored_factors(source, tmp_pa
         np.testing.assert_allclose(reopened.mean(), sent.mean(), rtol=1e-5, atol=1e-6)
 
 
-def test_input_currents_lie_on_the_same_clock_and_say_what_they_are(source, tmp_path):
+def test_input_currents_follow_from_the_stored_component(source, tmp_path):
     fit = lab_files.fit_of(source, form="gain")
     path = export(fit, tmp_path / "out.nwb")
     with NWBHDF5IO(path, "r") as io:
-        series = io.read().processing["population_dynamics"][f"{name_of(fit)}_currents"]
-        np.testing.assert_array_equal(series.data[:], fit.currents)
-        assert (series.starting_time, series.rate) == (1.0, 2.0)
-        assert "I(t) = A x(t)" in series.description
+        module = io.read().processing["population_dynamics"]
+        gain = module[f"{name_of(fit)}_connectivity"].connectivity_components["gain"]
+        currents = gain.activity[:] @ gain.weight[:].T
+        currents[~gain.is_observed[:].astype(bool)] = np.nan
+        np.testing.assert_allclose(currents, fit.currents, rtol=1e-6)
     with nwbdyn.open_results(path) as back:
-        np.testing.assert_array_equal(back.currents, fit.currents)
+        np.testing.assert_allclose(back.currents, fit.currents, rtol=1e-6)
     fit.save(tmp_path / "run")
     np.testing.assert_array_equal(nwbdyn.load(tmp_path / "run").currents, fit.currents)
     assert lab_files.fit_of(source).currents is None  # NetFormer has no adjacency
@@ -184,9 +240,14 @@ def test_the_record_repeats_what_was_asked_and_what_came_out(source, tmp_path):
     with NWBHDF5IO(path, "r") as io:
         nwbfile = io.read()
         run = nwbfile.processing["population_dynamics"][name_of(fit)]
-        assert json.loads(run.config) == fit.config
-        assert json.loads(run.binning) == fit.binning
-        assert json.loads(run.history) == [{"epoch": 1, "loss": 0.5, "validation": None}]
+        options = run.details.to_dataframe().set_index(["section", "key"])["value"]
+        assert options["config", "history"] == str(fit.config["history"])
+        assert options["binning", "series_path"] == fit.binning["series_path"]
+        assert options["history", "0.loss"] == "0.5"  # one epoch makes no table
+        assert run.description == (
+            "netformer fitted to 5 rois of lab (dff, bins of 0.5 s). r2@1 on test: 0.500."
+        )
+        assert (run.quantity, run.bin_width, run.num_bins) == ("dff", 0.5, 60)
         assert (run.seed, run.device, run.fit_time) == (0, "cpu", "2025-01-01T00:00:00+00:00")
         where = run.run_sources["source"]
         assert (where.uri, where.digest) == (source.name, fit.source.digest)
@@ -213,7 +274,7 @@ def test_the_edge_table_and_its_time_courses_are_bounded_and_say_what_they_keep(
     source, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(couplings, "EDGES_PER_NEURON", 2)
-    monkeypatch.setattr(couplings, "SERIES_BYTES", 4 * 57 * 3)
+    monkeypatch.setattr(couplings, "MOST_COURSES", 3)
     fit = lab_files.fit_of(source)
     path = export(fit, tmp_path / "out.nwb")
     weights = fit.edges.weight.abs()
@@ -224,7 +285,25 @@ def test_the_edge_table_and_its_time_courses_are_bounded_and_say_what_they_keep(
         assert edges.kept_share == pytest.approx(weights[:10].sum() / weights.sum(), rel=1e-5)
         assert series.data.shape == (57, 3)
         assert series.kept_share == pytest.approx(weights[:3].sum() / weights.sum(), rel=1e-5)
-        assert "3 strongest of 10 edges" in module[name_of(fit)].notes
+        details = module[name_of(fit)].details["value"][:]
+        assert any("3 strongest of 10 edges" in value for value in details)
+
+
+def test_time_courses_average_as_many_windows_as_their_bytes_demand(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(couplings, "LEAST_COURSE_BYTES", 2 * 20 * 20)  # 20 samples of 20 edges
+    monkeypatch.setattr(couplings, "COURSE_SHARE", 0)
+    fit = lab_files.fit_of(source)
+    path = export(fit, tmp_path / "out.nwb")
+    with NWBHDF5IO(path, "r") as io:
+        module = io.read().processing["population_dynamics"]
+        series, edges = module[f"{name_of(fit)}_edge_weights"], fit.edges[:19]
+        assert (series.num_averaged, series.data.shape) == (3, (19, 19))  # 57 windows by threes
+        exact = fit.connectivity.over_time(pre=edges["pre"], post=edges["post"]).to_numpy()
+        np.testing.assert_allclose(series.data[:], exact.reshape(19, 3, 19).mean(1), atol=1e-6)
+        assert series.starting_time == fit.connectivity.time[1]
+        start, stop = fit.connectivity.window
+        assert (series.window_start, series.window_stop) == (start - 0.5, stop + 0.5)
+        assert "means over 3 windows" in series.description
 
 
 def test_every_matrix_is_written_too_when_asked_for_and_small_enough(source, tmp_path, monkeypatch):
@@ -256,7 +335,7 @@ def test_half_precision_halves_what_grows_with_time_and_stays_valid(source, tmp_
         export(fit, tmp_path / "out2.nwb", precision="int8")
 
 
-def test_a_network_without_an_edge_table_keeps_its_factors_and_cell_types(source, tmp_path):
+def test_a_network_without_an_edge_table_keeps_its_connectivity_and_cell_types(source, tmp_path):
     fit = lab_files.fit_of(source)
     path = export(replace(fit, edges=fit.edges[:0]), tmp_path / "out.nwb")
     with nwbdyn.open_results(path) as back:
@@ -265,7 +344,7 @@ def test_a_network_without_an_edge_table_keeps_its_factors_and_cell_types(source
     with NWBHDF5IO(path, "r") as io:
         names = io.read().processing["population_dynamics"].data_interfaces
         assert {name.partition("_")[2] for name in names} == {
-            "", "neurons", "predictions", "cell_types", "factors",
+            "", "neurons", "predictions", "cell_types", "connectivity",
         }  # fmt: skip
 
 

@@ -14,12 +14,12 @@ PROGRAM = """
 import json, os, signal, sys, time
 from pathlib import Path
 import nwbdyn
-from nwbdyn.results import results
+from nwbdyn.results import fit_results
 from nwbdyn.workflows.export import export
 
 run, folder, old, kills = sys.argv[1:]
 folder, kills = Path(folder), int(kills)
-fit = results.load(Path(run))
+fit = fit_results.load(Path(run))
 old = Path(old).read_bytes()
 
 def kill_many(target, enrich):

@@ -40,7 +40,11 @@ def test_missing_subject_fields_are_named_and_filled_only_by_a_person(tmp_path, 
     assert not messages(path)
     with NWBHDF5IO(path, "r") as io:
         run = io.read().processing["population_dynamics"][name_of(fit)]
-        assert "Given at export." in run.notes
+        assert list(run.run_notes["location"][:]) == [
+            "/general/subject/species",
+            "/general/subject/age",
+        ]
+        assert set(run.run_notes["reason"][:]) == {"Given at export."}
     with pytest.raises(ConfigError, match="The source says sex is 'F', not 'M'"):
         export(fit, tmp_path / "c.nwb", subject={"sex": "M"})
     with pytest.raises(ConfigError, match="Subject has no field 'colour'"):

@@ -238,12 +238,12 @@ def external(
     kind = h5py.h5t.C_S1.copy() if as_text else h5py.h5t.NATIVE_UINT8
     if as_text:
         kind.set_size(len(SECRET))
-    sweep_space = h5py.h5s.create(h5py.h5s.SCALAR) if as_text else h5py.h5s.create_simple((count,))
+    space = h5py.h5s.create(h5py.h5s.SCALAR) if as_text else h5py.h5s.create_simple((count,))
     plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     if name in group:
         del group[name]
     plist.set_external(str(secret).encode(), 0, len(SECRET) if as_text else count)
-    h5py.h5d.create(group.id, name.encode(), kind, sweep_space, plist)
+    h5py.h5d.create(group.id, name.encode(), kind, space, plist)
 
 
 def elsewhere(

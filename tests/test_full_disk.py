@@ -62,7 +62,7 @@ def test_room_is_reserved_for_all_of_a_results_file(tmp_path, monkeypatch):
         asked.append(num_bytes)
         reserve(path, num_bytes)
 
-    monkeypatch.setattr(run_directory, "reserve", asking)
+    monkeypatch.setattr(run_directory, "preallocate", asking)
     path = tmp_path / "results.h5"
     hdf5.write(path, tree)
     assert path.stat().st_size < asked[0]

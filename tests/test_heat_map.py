@@ -9,7 +9,7 @@ import pytest
 from pynwb import NWBHDF5IO
 
 from nwbdyn.nwb.results import couplings
-from nwbdyn.nwb.results.heat_map import draw
+from nwbdyn.nwb.results.heat_map import draw, figure
 from nwbdyn.nwb.results.model_run import name_of
 from nwbdyn.workflows.export import export
 
@@ -35,11 +35,42 @@ def test_the_heat_map_sorts_neurons_by_cell_type(source, tmp_path):
     fit = lab_files.fit_of(source)
     with NWBHDF5IO(export(fit, tmp_path / "out.nwb"), "r") as io:
         image = io.read().processing["population_dynamics"][f"{name_of(fit)}_figures"]["coupling"]
-        pixels, _ = draw(
-            fit.connectivity.mean().to_numpy()[np.ix_([0, 2, 1, 4, 3], [0, 2, 1, 4, 3])]
+        order = [0, 2, 1, 4, 3]
+        pixels, limit = draw(fit.connectivity.mean().to_numpy()[np.ix_(order, order)])
+        wanted = figure(
+            pixels,
+            limit,
+            names=["10", "12", "11", "14", "13"],
+            groups=["Pvalb", "Pvalb", "Sst", "Sst", ""],
+            title="Mean coupling over every window",
+            measure="z per z",
         )
-        np.testing.assert_array_equal(image.data[:], pixels)
+        np.testing.assert_array_equal(image.data[:], wanted)
         assert "Rows receive, columns send; both sorted by cell type" in image.description
+
+
+def drawn(names: list[str], groups: list[str]) -> np.ndarray:
+    pixels, limit = draw(np.zeros((len(names), len(names))))
+    picture = figure(pixels, limit, names=names, groups=groups, title="", measure="z per z")
+    assert picture.dtype == np.uint8
+    assert picture.shape == (504, 576, 3)
+    return picture
+
+
+def test_the_picture_has_names_separators_and_a_colour_bar():
+    names, groups = [f"n{row}" for row in range(6)], ["a"] * 3 + ["b"] * 3
+    whole = drawn(names, groups)
+    assert (drawn([""] * 6, groups) != whole).any()  # names are on the axes
+    assert (drawn(names, ["a"] * 6) != whole).any()  # a line separates two groups
+    red, blue = whole[..., 0].astype(int), whole[..., 2].astype(int)
+    bar = np.argwhere(red - blue > 100)[:, 1]  # only the colour bar is red: all weights are 0
+    assert bar.min() > 0.75 * whole.shape[1]
+
+
+def test_a_large_network_has_names_of_groups_on_its_axes():
+    names = [str(row) for row in range(100)]
+    assert (drawn(names, ["a"] * 60 + ["b"] * 40) != drawn(names, ["a"] * 60 + ["c"] * 40)).any()
+    assert (drawn(names, []) == drawn(["x"] * 100, [])).all()  # too many to be written
 
 
 def test_the_picture_of_a_large_network_averages_some_windows_and_says_so(

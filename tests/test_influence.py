@@ -8,9 +8,8 @@ import torch
 from test_contributions import netformer, stndt, synapsnet
 
 import nwbdyn
-from nwbdyn import simulate
+from nwbdyn import fit, simulate
 from nwbdyn.errors import ConfigError
-from nwbdyn.fitting import pipeline
 from nwbdyn.inference import influence, readout
 from nwbdyn.results import fit_results
 from nwbdyn.workflows.load_model import influence_at
@@ -80,7 +79,7 @@ def test_the_mean_is_over_all_windows_and_as_many_are_kept_as_there_is_room_for(
 )
 def test_a_fit_holds_it_beside_the_models_own_form_and_so_does_its_run(model, options, tmp_path):
     recording, _ = simulate.sample("sample:network?neurons=6&steps=400")
-    made = pipeline.fit(
+    made = fit(
         recording, model, epochs=1, options=options, influence_windows=20, run=tmp_path / "run"
     )
     assert made.influence.num_windows == 20
@@ -92,7 +91,13 @@ def test_a_fit_holds_it_beside_the_models_own_form_and_so_does_its_run(model, op
     loaded = fit_results.load(tmp_path / "run")
     np.testing.assert_array_equal(loaded.influence.to_xarray(), made.influence.to_xarray())
     assert loaded.influence.measure == made.influence.measure
-    with nwbdyn.open_results(nwbdyn.export(made, tmp_path / "out.nwb")) as back:
+    with nwbdyn.open_results(nwbdyn.export(made, tmp_path / "mean.nwb")) as back:
+        assert back.influence.num_windows == 1  # the mean over all of them
+        np.testing.assert_array_equal(back.influence.mean(), mean)
+        for moment in made.influence.time[[0, -1]]:
+            np.testing.assert_array_equal(back.influence.at(moment), mean)
+    path = nwbdyn.export(made, tmp_path / "dense.nwb", dense=True)
+    with nwbdyn.open_results(path) as back:
         np.testing.assert_array_equal(back.influence.to_xarray(), made.influence.to_xarray())
         np.testing.assert_array_equal(back.influence.time, made.influence.time)
         assert back.influence.measure == made.influence.measure
@@ -113,7 +118,7 @@ def test_it_is_there_at_any_time_of_the_session(make):
 
 def test_a_fit_is_asked_at_any_time_and_one_that_was_not_trained_for_it_says_so():
     address = "sample:network?neurons=6&steps=400"
-    made = pipeline.fit(address, "synapsnet", options={"updates": 20, "hidden": 8})
+    made = fit(address, "synapsnet", options={"updates": 20, "hidden": 8})
     time = made.connectivity.time[11]
     matrix = influence_at(made, [time]).at(time).to_numpy()
     apart = ~np.eye(6, dtype=bool)
@@ -121,8 +126,6 @@ def test_a_fit_is_asked_at_any_time_and_one_that_was_not_trained_for_it_says_so(
         matrix[apart], made.connectivity.at(time).to_numpy()[apart], **SINGLE
     )
     options = {"context": 20, "layers": 1, "feedforward": 8, "updates": 2}
-    reach = pipeline.fit(
-        "sample:reach?neurons=20&trials=24", "stndt", bin_width=0.05, options=options
-    )
+    reach = fit("sample:reach?neurons=20&trials=24", "stndt", bin_width=0.05, options=options)
     with pytest.raises(ConfigError, match="causal_mask_ratio"):
         influence_at(reach, [5.0])

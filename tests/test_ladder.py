@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from ladder_reference import gated_terms, own_terms, poisson, ridge, sender_terms
+from ladder_reference import gated_terms, intrinsic_terms, poisson, ridge, sender_terms
 from test_baselines import binned_of, linear_network, shared_latent_counts, split_of
 
 from nwbdyn import baselines
 from nwbdyn.baselines import autoregression
 from nwbdyn.baselines.ladder import Gain, Ladder, Rung, climb, is_above
-from nwbdyn.baselines.ladder.poisson import OwnPoisson, SenderPoisson
-from nwbdyn.baselines.ladder.ridge import OwnRidge, SenderRidge
+from nwbdyn.baselines.ladder.poisson import IntrinsicPoisson, SenderPoisson
+from nwbdyn.baselines.ladder.ridge import IntrinsicRidge, SenderRidge
 from nwbdyn.baselines.ladder.selection import blocks, by_block, choose, required_errors
 from nwbdyn.baselines.ladder.smoothing import log_rates
 from nwbdyn.baselines.ladder.terms import Past
@@ -60,10 +60,10 @@ def test_own_and_sender_terms_equal_their_definitions(context, horizon):
     row = ROWS[:3]
     for neuron in range(4):
         expected = [
-            own_terms(past.signals, past.bounded, past.smooth, r, neuron, horizon, context)
+            intrinsic_terms(past.signals, past.bounded, past.smooth, r, neuron, horizon, context)
             for r in row
         ]
-        found = past.own(row, slice(neuron, neuron + 1))[0]
+        found = past.intrinsic(row, slice(neuron, neuron + 1))[0]
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
     for name, senders in past.senders().items():
         slow = [
@@ -81,7 +81,7 @@ def test_a_context_of_five_gives_twenty_own_functions_or_more():
     binned, split = recording()
     for context in (5, 10):
         past = Past.of(posed(binned, split, context)[0])
-        assert past.own(ROWS, slice(0, 1)).shape[2] >= 20
+        assert past.intrinsic(ROWS, slice(0, 1)).shape[2] >= 20
 
 
 def test_gated_terms_are_own_terms_times_the_population_mean_components_and_covariates():
@@ -92,7 +92,7 @@ def test_gated_terms_are_own_terms_times_the_population_mean_components_and_cova
     mean = past.signals.mean(axis=1)
     assert np.corrcoef(past.gates[train, 0], mean[train])[0, 1] > 0.99  # clipped at 3 sd
     row = ROWS[:1]
-    expected = gated_terms(past.own(row, slice(1, 2))[0, 0], past.gates[row[0] - 1])
+    expected = gated_terms(past.intrinsic(row, slice(1, 2))[0, 0], past.gates[row[0] - 1])
     np.testing.assert_allclose(past.gated(row, slice(1, 2))[0, 0], expected)
 
 
@@ -103,12 +103,12 @@ def test_own_ridge_equals_least_squares_of_each_neuron(penalty):
     problem, alone = posed(binned, split, context=3)
     past, rows = Past.of(problem), np.arange(10, 2500)
     target = problem.targets(rows) - alone.predicted[rows].astype(float)
-    block = OwnRidge(past.own, rows, target)
+    block = IntrinsicRidge(past.intrinsic, rows, target)
     (found,) = block.apply(ROWS, block.path(np.array([penalty])))
     for neuron in (0, 31, 32, 33):
         one = slice(neuron, neuron + 1)
-        slow = ridge(past.own(rows, one)[0], target[:, neuron], penalty)
-        np.testing.assert_allclose(found[:, neuron], slow(past.own(ROWS, one)[0]), atol=1e-8)
+        slow = ridge(past.intrinsic(rows, one)[0], target[:, neuron], penalty)
+        np.testing.assert_allclose(found[:, neuron], slow(past.intrinsic(ROWS, one)[0]), atol=1e-8)
 
 
 @pytest.mark.parametrize("block_name", ["last bin", "earlier bins", "functions"])
@@ -138,7 +138,7 @@ def test_poisson_blocks_equal_a_plain_minimum_with_an_offset():
     problem = build_lagged_design(binned, split, 3, 1)
     past, rows = Past.of(problem, log_rates(binned, problem)), problem.train
     offset = 0.2 * np.sin(np.arange(len(rows)))[:, None] + np.zeros(4)
-    own = OwnPoisson(past.own, rows, counts[rows].astype(float), offset)
+    own = IntrinsicPoisson(past.intrinsic, rows, counts[rows].astype(float), offset)
     (by_itself,) = own.apply(ROWS, own.path(np.array([30.0])))
     senders = past.senders()["rates"]
     coupled = SenderPoisson(senders, rows, counts[rows].astype(float), offset)
@@ -146,10 +146,12 @@ def test_poisson_blocks_equal_a_plain_minimum_with_an_offset():
     for neuron in range(4):
         one = slice(neuron, neuron + 1)
         y, z = counts[rows, neuron], offset[:, neuron]
-        slow = poisson(past.own(rows, one)[0], y, z, 30.0)
+        slow = poisson(past.intrinsic(rows, one)[0], y, z, 30.0)
         # L-BFGS stops at a relative decrease of 1e-6 (1e-5 with all neurons): log rates differ
         # by a few thousandths
-        np.testing.assert_allclose(by_itself[:, neuron], slow(past.own(ROWS, one)[0]), atol=0.02)
+        np.testing.assert_allclose(
+            by_itself[:, neuron], slow(past.intrinsic(ROWS, one)[0]), atol=0.02
+        )
         slow = poisson(senders(rows), y, z, 30.0)
         np.testing.assert_allclose(by_others[:, neuron], slow(senders(ROWS)), atol=0.02)
 
@@ -164,12 +166,12 @@ def test_the_rung_of_own_dynamics_equals_a_slow_one_with_the_same_choices(horizo
     below = alone.predicted.astype(float)
     first = [
         (slow_step(problem, past, below, terms, penalties, block, 2), terms)
-        for terms in (past.own, past.own_two_sided)
+        for terms in (past.intrinsic, past.intrinsic_two_sided)
     ]
     (choice, added), _ = max(first, key=lambda one: one[0][0].gain.mean)
     assert choice.gain.above
     below = below + added
-    finer, more = slow_step(problem, past, below, past.own_finer, penalties, block, 1)
+    finer, more = slow_step(problem, past, below, past.intrinsic_finer, penalties, block, 1)
     expected = below + more if finer.gain.above else below
     mean = choice.gain.mean + (finer.gain.mean if finer.gain.above else 0)
     assert rung.gain.mean == pytest.approx(mean, abs=1e-5)

@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small_fits import LINEAR, imaging, units
 
@@ -130,7 +131,8 @@ def test_bins_beyond_the_address_space_are_refused_in_numbers_of_few_digits(monk
     stray = recording.activity.times.copy()
     stray[-1] = 3e6
     recording = replace(
-        recording, activity=replace(recording.activity, times=stray, intervals=None)
+        recording,
+        activity=replace(recording.activity, times=stray, intervals=np.array([[0.0, 3e6]])),
     )
     with pytest.raises(
         DataError, match=r"the address space left by ulimit -v is 0\.001 GB"

@@ -22,8 +22,8 @@ from nwbdyn.results import run_directory, run_lock
 HOLDER = """
 import sys, time
 from pathlib import Path
-from nwbdyn.results import lock
-with lock.held(Path(sys.argv[1])):
+from nwbdyn.results.run_lock import run_lock
+with run_lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
 """

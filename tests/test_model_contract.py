@@ -9,13 +9,12 @@ import torch
 from click.testing import CliRunner
 from small import poisson_spikes, rois, units
 
-from nwbdyn import models
+from nwbdyn import fit, models
 from nwbdyn.cli import main
 from nwbdyn.connectivity.forms import FORMS
 from nwbdyn.data import binning, splits
 from nwbdyn.data.windows import Windows
 from nwbdyn.errors import ConfigError
-from nwbdyn.fitting import pipeline
 from nwbdyn.models import base
 from nwbdyn.models.base import CO_SMOOTHING, NEXT, Layout, Model
 
@@ -235,7 +234,7 @@ def toy(tmp_path, monkeypatch):
 
 def test_a_new_file_in_the_folder_is_a_model_that_can_be_fitted(toy):
     assert toy in models.names()
-    fitted = pipeline.fit(smooth_rois(), toy, epochs=2, device="cpu")
+    fitted = fit(smooth_rois(), toy, epochs=2, device="cpu")
     assert fitted.model == toy
     matrix = fitted.connectivity.mean().to_numpy()
     assert matrix.shape == (4, 4)

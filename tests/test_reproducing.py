@@ -1,6 +1,5 @@
 """A file that was exported is enough to make the same fit again, and to notice when it is not."""
 
-import json
 import math
 import shutil
 from pathlib import Path
@@ -143,10 +142,11 @@ def test_a_fit_that_needed_more_than_its_file_says_so(folder, tmp_path):
     path = copied(folder, tmp_path)
     (name,) = run_names(path)
     with h5py.File(path, "a") as file:
-        dataset = file["processing/population_dynamics"][name]["versions"]
-        versions = json.loads(dataset.asstr()[()])
-        versions["environment"]["asked"] = {"adopted": {"run": "runs/first"}}
-        dataset[()] = json.dumps(versions)
+        details = file["processing/population_dynamics"][name]["details"]
+        keys = details["key"].asstr()[()].tolist()
+        row = next(row for row, key in enumerate(keys) if key.startswith("asked."))
+        details["key"][row], details["value"][row] = "asked.adopted.run", "runs/first"
+        details["value_type"][row] = "text"
     with pytest.raises(ResultsError, match=r"parameters of an earlier run.*runs/first.*not in its"):
         nwbdyn.reproduce(path)
 
@@ -155,11 +155,11 @@ def test_what_differs_between_the_machines_is_named(folder, tmp_path):
     path = copied(folder, tmp_path)
     (name,) = run_names(path)
     with h5py.File(path, "a") as file:
-        dataset = file["processing/population_dynamics"][name]["versions"]
-        versions = json.loads(dataset.asstr()[()])
-        versions["numpy"] = "1.0"
-        versions["environment"]["threads"] = 64
-        dataset[()] = json.dumps(versions)
+        details = file["processing/population_dynamics"][name]["details"]
+        keys = details["key"].asstr()[()].tolist()
+        details["value"][keys.index("numpy")] = "1.0"
+        details["value_type"][keys.index("numpy")] = "text"
+        details["value"][keys.index("threads")] = "64"
         file["processing/population_dynamics"][f"{name}_predictions/data"][-3:] *= 1.001
     result = CliRunner().invoke(main, ["reproduce", str(path), "-q"])
     assert result.exit_code == 1, result.output

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -37,11 +38,15 @@ def folder(tmp_path, recording) -> Path:
 
 
 def fit_all(
-    folder: Path, run: Path, report: Report = silent, **choices: object
+    folder: Path,
+    run: Path,
+    report: Report = silent,
+    opened: Mapping[str, object] | None = None,
+    **choices: object,
 ) -> list[batch.SessionResult]:
     sessions = archive.sessions(archive.resolve(str(folder)))
     request = FitRequest.from_keywords("netformer", run=run, **QUICK | choices)
-    return batch.fit_each(sessions, request, report=report)
+    return batch.fit_each(sessions, request, opened=opened, report=report)
 
 
 def test_a_session_that_fails_leaves_the_others_alone(folder, tmp_path):
@@ -136,8 +141,8 @@ def test_runs_of_a_version_that_wrote_no_choices_down_are_compared_by_their_dige
 ):
     run = tmp_path / "runs"
     fit_all(folder, run)
-    (run / "choices.json").unlink()
-    with pytest.raises(FitError, match="did not write down"):
+    (run / "request.json").unlink()
+    with pytest.raises(FitError, match="were not stored"):
         fit_all(folder, run, resume=True, seed=7)
     assert [o.status for o in fit_all(folder, run, resume=True)] == [FITTED, FITTED, FAILED]
 

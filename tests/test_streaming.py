@@ -238,18 +238,18 @@ def test_an_embargoed_asset_streams_with_the_key_and_survives_a_stale_signature(
     monkeypatch.setenv("DANDI_API_KEY", KEY)
     (source,) = archive.resolve("dandi:000002", instance=standin.api)
     data = (folder / "000002" / FILE).read_bytes()
-    with open_file(source, patience=HASTY) as file:
+    with open_file(source, renew=archive.renewal_of(source), patience=HASTY) as file:
         standin.signature += 1  # what was handed out until now is void
         assert file.read() == data
     assert not [key for key in standin.keys if "/blobs/" in key]
     monkeypatch.delenv("DANDI_API_KEY")
     with pytest.raises(ArchiveError, match="401"):
-        open_file(source)
+        open_file(source, renew=archive.renewal_of(source))
 
 
 def test_a_public_asset_that_turns_private_is_found_again(source, standin, data):
     standin.faults = Faults(["forbid"], spare=2, limit=1)
-    with open_file(source, patience=HASTY) as file:
+    with open_file(source, renew=archive.renewal_of(source), patience=HASTY) as file:
         assert file.read() == data
     assert any(line.startswith("HEAD /api/assets/") for line in standin.asked)
 

@@ -53,14 +53,15 @@ def test_help_keeps_to_80_columns_and_explains_every_option(verb):
     assert all(len(line) <= terminal.WIDTH for line in result.output.splitlines())
     if verb:
         command = main.get_command(click.Context(main), verb)
-        options = [p for p in command.params if isinstance(p, click.Option)]
+        options = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
         assert [option.opts for option in options if not option.help] == []
 
 
 def test_every_option_of_fit_is_listed_once_under_a_heading():
     command = main.get_command(click.Context(main), "fit")
     named = [name for names in command.sections.values() for name in names]
-    assert sorted(named) == sorted(p.name for p in command.params if isinstance(p, click.Option))
+    options = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
+    assert sorted(named) == sorted(p.name for p in options)
     shown = run("fit", "--help").output
     starts = [shown.index(f"\n{heading}:\n") for heading in (*command.sections, REST)]
     assert starts == sorted(starts)

@@ -75,6 +75,9 @@ def test_every_object_is_of_the_kind_that_the_page_promises(tmp_path, form, enri
                     picture.attrs["neurodata_type"] in ("GrayscaleImage", "RGBImage")
                     for picture in item.values()
                 )
+        mean = module[f"{name_of(fit)}_connectivity/mean"]
+        assert mean.ndim == 2  # a heat map in any viewer of HDF5
+        assert mean.dtype == "float32"
         packed = []
         module.visititems(
             lambda name, item: (
@@ -82,3 +85,30 @@ def test_every_object_is_of_the_kind_that_the_page_promises(tmp_path, form, enri
             )
         )
         assert set(packed) <= {None, "gzip"}
+
+
+@pytest.mark.parametrize("form", ["netformer", "gain", "attention", "static"])
+def test_every_array_is_one_that_a_viewer_of_hdf5_draws(tmp_path, form):
+    """h5web draws numbers of up to 8 bytes and booleans, as a line, a heat map or an RGB picture.
+
+    It cannot open external or virtual data, and needs a filter for all but gzip and shuffle.
+    """
+    fit = lab_files.fit_of(lab_files.write_imaging(tmp_path / "lab.nwb"), form=form)
+    with h5py.File(export(fit, tmp_path / "out.nwb")) as file:
+
+        def visit(name, item):
+            if not isinstance(item, h5py.Dataset):
+                return
+            assert not item.is_virtual, name
+            assert item.external is None, name
+            assert item.compression in (None, "gzip"), name
+            if item.dtype.kind in "iufb":
+                assert item.dtype.itemsize <= 8, name
+            else:
+                assert item.dtype.kind == "O", name  # text, or a reference to another object
+            if name.endswith("_figures/coupling"):
+                assert item.ndim == 3
+                assert item.shape[2] == 3
+                assert item.dtype == "uint8"
+
+        file["processing/population_dynamics"].visititems(visit)

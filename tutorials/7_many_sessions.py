@@ -20,6 +20,7 @@ import pandas as pd
 import nwbdyn
 from nwbdyn import archive
 from nwbdyn.report import style
+from nwbdyn.request import FitRequest
 from nwbdyn.workflows import batch
 
 QUICK = "NWBDYN_QUICK" in os.environ  # the tests run every tutorial with less
@@ -41,8 +42,8 @@ for seed in range(NUM_SESSIONS):
 
 # %%
 found = archive.sessions(archive.resolve(str(sessions)))
-choices = {"epochs": 1 if QUICK else 12}
-outcomes = batch.fit_each(found, "synapsnet", run=FOLDER / "runs", **choices)
+request = FitRequest.from_keywords("synapsnet", epochs=1 if QUICK else 12, run=FOLDER / "runs")
+outcomes = batch.fit_each(found, request)
 table = pd.DataFrame([asdict(outcome) for outcome in outcomes])
 table.assign(run=table["run"].map(lambda run: Path(run).name))[
     ["run", "status", "value", "baseline", "baseline_value", "reason"]
@@ -53,7 +54,7 @@ table.assign(run=table["run"].map(lambda run: Path(run).name))[
 # after the file was fetched again.
 
 # %%
-again = batch.fit_each(found, "synapsnet", run=FOLDER / "runs", resume=True, **choices)
+again = batch.fit_each(found, request.with_keywords(resume=True))
 print([outcome.status for outcome in again])
 
 # %% [markdown]
@@ -101,8 +102,8 @@ with style.house():
 # %% [markdown]
 # ## On a cluster
 #
-# `pip install nwbdyn[ray]`, and the same call with an engine: `scaling.fit_each(…,
-# engine=cluster.Ray(cluster="head:6379", cpus=2, gpus=0.25))`, or
+# `pip install nwbdyn[ray]`, and the same call with an engine: `batch.fit_each(…,
+# engine=RayExecutor(cluster="head:6379", cpus=2, gpus=0.25))`, or
 #
 #     nwbdyn fit dandi:000140 --model stndt --all --engine ray --cluster head:6379 \
 #         --cpus-per-fit 2 --gpus-per-fit 0.25 -o /shared/runs/all

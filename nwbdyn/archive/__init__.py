@@ -1,4 +1,4 @@
-"""From an address to Sources: what there is, where the bytes are, and exactly which version.
+"""From an address to Sources: the files that it names, their location, and their exact version.
 
 `resolve` reads every form of address; `download` and `upload` move whole files; `draft` is where
 the latter go. The dandi client, the simulator and HTTP are imported only by what needs them.

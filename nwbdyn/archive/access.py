@@ -1,4 +1,4 @@
-"""Who may see a recording: everybody, only the owners of an embargoed dandiset, or nobody can tell.
+"""Access to a recording: open, embargoed, or unknown.
 
 A dandiset is asked for its embargo, an asset without one for its own access status. A file on the
 web counts as open where it can be read without a key or a signature.
@@ -27,7 +27,7 @@ _PATIENCE = 10  # seconds
 
 
 def access(source: Source) -> Access:
-    """Who may see a recording now; "local" for a file of this disk that no archive is named for.
+    """Access to a recording now; "local" for a file on this disk without a named archive.
 
     Raises:
         AddressError: the archive has no such dandiset or asset.
@@ -44,7 +44,7 @@ def access(source: Source) -> Access:
 
 
 def _of_asset(asset_id: str, instance: str | None) -> Access:
-    """What the archive states as the access to an asset; "unknown" where it states nothing."""
+    """Access status of an asset as the archive states it; "unknown" if it states none."""
     from dandi.exceptions import NotFoundError
 
     if not _ASSET_ID.fullmatch(asset_id):

@@ -1,4 +1,4 @@
-"""What a person typed, taken apart: which archive, dandiset, version and path, or which URL.
+"""Addresses as typed, parsed: archive, dandiset, version and path, or URL.
 
 Nothing here touches the network or the disk. Forms that name a dandiset are read here, because the
 dandi client refuses lower case, `DANDI:ID@VERSION/path` and bare DOIs; links to an archive's pages

@@ -58,7 +58,7 @@ def of_link(url: str) -> list[Source]:
 
 
 def content_url(source: Source) -> str:
-    """Where the bytes of an asset can be read right now; may be presigned, so never store it.
+    """URL from which the bytes of an asset can be read now; may be presigned, so never store it.
 
     Raises:
         ArchiveError: unreachable, or the asset is embargoed and there is no key for it.
@@ -143,7 +143,7 @@ def _sources(connection: Connection, address: DandiAddress) -> list[Source]:
 
 
 def dandiset_at(connection: Connection, address: DandiAddress) -> "RemoteDandiset":
-    """The dandiset at the version asked for, both known to exist."""
+    """The dandiset at the requested version, both known to exist."""
     from dandi.exceptions import NotFoundError
 
     client, identifier = connection.client, address.dandiset_id

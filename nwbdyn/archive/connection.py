@@ -1,4 +1,4 @@
-"""An open line to one archive: which instance, is it reachable, and a key only when it asks.
+"""Connection to one archive: which instance, whether it is reachable, and a key only on demand.
 
 Wraps the dandi client, imported inside functions because it is slow to import. Keys come from the
 client's own places (environment, keyring), go to the client and nowhere else; what the client says
@@ -35,7 +35,7 @@ class Connection:
 
     @property
     def name(self) -> str:
-        """What `Source.instance` stores: the client's name for it, else the API's URL."""
+        """The value of `Source.instance`: the client's name of the archive, else the API's URL."""
         instance = self.client.dandi_instance
         return instance.name if self._known else instance.api
 
@@ -98,7 +98,7 @@ class Connection:
             return None
 
     def _takes_default_key(self) -> bool:
-        """Whether DANDI_API_KEY is meant for an archive that the client has no name for.
+        """True if DANDI_API_KEY applies to an archive without a name in the client.
 
         Only where the environment names that archive too, or on this machine: a link in an address
         must not be able to draw the key out.
@@ -193,7 +193,7 @@ def _instance(text: str) -> "tuple[DandiInstance, bool]":
 
 
 def _info(api: str, name: str) -> dict[str, object]:
-    """What the archive says about itself; the first contact, so it fails fast and says why."""
+    """The archive's description of itself; the first contact, so it fails fast with the reason."""
     import requests
 
     try:
@@ -218,7 +218,7 @@ def _info(api: str, name: str) -> dict[str, object]:
 
 @contextmanager
 def _quiet_client() -> Iterator[None]:
-    """The client asks a third party for newer versions and logs what is reported here anyway."""
+    """Keep the client from requesting newer versions from a third party and from logging twice."""
     os.environ.setdefault("DANDI_NO_ET", "1")
     cache.replace_unwritable()
     log, silence = logging.getLogger("dandi"), logging.NullHandler()

@@ -1,4 +1,4 @@
-"""The draft of a dandiset: whether it is there, what goes into it, and what it says it comes from.
+"""The draft of a dandiset: its existence, its assets, and its relation to the source.
 
 Everything goes through the dandi client. It sends a file in parts of 64 MB; what was stopped in the
 middle of a file starts with that file's first part again, and bytes that the archive holds already
@@ -102,7 +102,7 @@ def default_asset_path(path: Path) -> str:
 
 
 def relate(dandiset: str, source: Source, *, instance: str | None = None) -> bool:
-    """Say in the draft's metadata that it is derived from the dandiset of `source`.
+    """Record in the draft's metadata that it is derived from the dandiset of `source`.
 
     Args:
         dandiset: `dandi:ID` or the six digits.

@@ -76,7 +76,7 @@ def _check_link(path: Path) -> None:
 
 
 def _how_to_get(path: Path) -> str:
-    """How the file behind a link comes here."""
+    """Advice on fetching the file behind a link."""
     if ".git/annex/" in Path(os.readlink(path)).as_posix():
         return "Its content is in a git-annex: get it with: datalad get, or git annex get."
     return "Correct the link, or give the file itself."
@@ -141,7 +141,7 @@ def _file(path: Path) -> Source:
 
 
 def keep_origin(source: Source, folder: Path) -> None:
-    """Write a dandiset.yaml that says where the files in a folder come from, if there is none.
+    """Write a dandiset.yaml with the origin of the files in a folder, if there is none.
 
     Raises:
         ResultsError: the folder cannot be made or written to.

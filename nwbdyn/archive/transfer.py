@@ -22,7 +22,6 @@ from nwbdyn.archive.stores import download_store
 from nwbdyn.errors import AddressError, ArchiveError, ResultsError
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Source
-from nwbdyn.streaming import open_file
 
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
 _BLOCK = 1 << 20  # bytes written at a time
@@ -83,7 +82,7 @@ def _download(source: Source, target: Path, report: Report) -> Path:
 
 
 def target_of(source: Source, folder: Path) -> Path:
-    """Where a file lands under `folder`: `<dandiset>/<asset path>`, else its own name.
+    """Target path under `folder`: `<dandiset>/<asset path>`, else the file's own name.
 
     Raises:
         AddressError: its path leads out of the folder.
@@ -98,7 +97,7 @@ def target_of(source: Source, folder: Path) -> Path:
 
 
 def _same(path: Path, source: Source) -> bool:
-    """Whether the file at `path` holds the bytes of `source`."""
+    """True if the file at `path` holds the bytes of `source`."""
     if source.size is not None and path.stat().st_size != source.size:
         return False
     if source.digest is not None:
@@ -180,6 +179,8 @@ def _from_archive(connection: Connection, source: Source, target: Path, report: 
 
 
 def _from_web(source: Source, target: Path, report: Report) -> None:
+    from nwbdyn.streaming import open_file  # brings requests
+
     with open_file(source, renew=partial(signed_url, source)) as reading:
         size, etag = reading.size, reading.etag  # type: ignore[attr-defined]
         part = _part(target, etag) if etag else target.with_name(f"{target.name}.part")

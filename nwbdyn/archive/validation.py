@@ -19,7 +19,7 @@ _WAITING = "asset is currently being validated"  # how the archive's message beg
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the archive's validation says of one file."""
+    """Result of the archive's validation of one file."""
 
     pending: bool  # it is not done with it
     rejections: tuple[str, ...] = ()  # what it says against it, so far

@@ -108,7 +108,7 @@ def prediction(binned: Binned, problem: LaggedDesign, ladder: Ladder, rung: Rung
 
 
 def _chosen(rung: Rung) -> tuple[dict[str, float | int | str], np.ndarray | None]:
-    """What validation chose, and the coupling."""
+    """The selection of validation, and the coupling."""
     used: dict[str, float | int | str] = {} if rung.used else {"used": "no"}
     return rung.chosen | used, rung.coupling
 

@@ -12,7 +12,7 @@ from nwbdyn.cli import options, terminal
 if TYPE_CHECKING:
     from nwbdyn.results.fit_results import Fit
 
-FLOATS = ("float32", "float16")
+PRECISIONS = ("rounded", "float32", "float16")
 
 
 EXAMPLES = """\b
@@ -33,10 +33,10 @@ Examples:
 @click.option("--dense", is_flag=True, help="Also write one matrix per window, if small enough.")
 @click.option(
     "--precision",
-    type=click.Choice(FLOATS),
-    default=FLOATS[0],
+    type=click.Choice(PRECISIONS),
+    default=PRECISIONS[0],
     show_default=True,
-    help="Of the factors that grow with time.",
+    help="Of what grows with time; rounded: to what no analysis misses.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing output file.")
 @click.option("--upload", metavar="dandi:ID", help="Send the file to this dandiset's draft.")
@@ -109,7 +109,7 @@ def command(
             allow_embargoed=allow_embargoed,
             allow_unknown_access=allow_unknown_access,
         )
-    plain = not (overwrite or dense) and precision == FLOATS[0]
+    plain = not (overwrite or dense) and precision == PRECISIONS[0]
     if upload is not None and plain and is_exported(fit, path, given):
         terminal.say(f"{path} holds these results already; it is taken as it is.", quiet=quiet)
     else:

@@ -316,7 +316,7 @@ def _notes(notes: "Sequence[Note]") -> list[str]:
 
 
 def _num_usable(summary: dict[str, Any]) -> int:
-    """Neurons that may have activity; a fit finds out about ROIs that say nothing."""
+    """Number of neurons that may have activity; a fit may still leave out ROIs without any."""
     return summary["neurons"]["count"] - summary["activity"].get("empty_units", 0)
 
 
@@ -339,7 +339,7 @@ def _refused(summary: dict[str, Any]) -> list[str]:
 
 
 def _model(summary: dict[str, Any]) -> str | None:
-    """A model which takes such a recording: the one that was asked about, where that can be."""
+    """A model for such a recording: the requested one, if possible."""
     from nwbdyn.data.splits import FEWEST_HELD_OUT
 
     if _num_usable(summary) < FEWEST_NEURONS or _refused(summary):
@@ -373,7 +373,7 @@ def _can_be_fitted_as_asked(summary: dict[str, Any]) -> bool:
 def _fit_command(
     summary: dict[str, Any], model: str, settings: tuple[str, ...], instance: str | None
 ) -> str:
-    """The command that fits; `settings` belong to the model that was asked about."""
+    """The command that fits; `settings` belong to the requested model."""
     if not _can_be_fitted_as_asked(summary):
         settings = ()
     words = ["nwbdyn", "fit", str(summary["source"]["uri"]), "--model", model]

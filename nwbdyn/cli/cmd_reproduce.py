@@ -43,7 +43,7 @@ def command(
     instance: str | None,
     quiet: bool,
 ) -> None:
-    """Fit again from what FILE says, an NWB file that `export` wrote, and report the differences.
+    """Fit again from FILE alone, an NWB file that `export` wrote, and report the differences.
 
     The recording is opened again from where it came from and must give the tensors that were
     fitted. Exit code 1 says that predictions or scores differ by more than they do on the same

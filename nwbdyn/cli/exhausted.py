@@ -13,7 +13,7 @@ _SIGNS = (  # of libraries that have no class of their own for it
 
 
 def line(error: Exception) -> str | None:
-    """What to say of an error of this kind; None for any other."""
+    """One line for an error of exhausted memory or disk; None for any other."""
     if not _is_of_memory(error):
         return None
     limit = limits.memory()

@@ -196,7 +196,7 @@ def of_benchmark(metrics: dict[str, Any], model: str) -> list[str]:
 
 
 def of_outcomes(outcomes: Sequence[SessionResult]) -> str:
-    """What changes the numbers, one row per session, and why some were not fitted."""
+    """One row per session, with important notes, and the reasons for those that were not fitted."""
     noted = [(one.uri.rsplit("/", 1)[-1], text) for one in outcomes for text in one.important]
     lines = ["Attention:"] if noted else []
     for name, text in noted[:_MOST_NOTES]:

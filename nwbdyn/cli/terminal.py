@@ -44,13 +44,13 @@ def line(text: object, *, err: bool = False) -> None:
 
 
 def say(text: str = "", *, quiet: bool = False) -> None:
-    """Lines on stdout, unless the person asked for quiet."""
+    """Print lines on stdout, unless the output is quiet."""
     if not quiet:
         echo(text)
 
 
 class _Log(logging.Handler):
-    """What shows the messages of logs that nobody has configured."""
+    """Handler for log messages that no other handler takes."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -241,7 +241,7 @@ def _message(name: str, value: float | str) -> str:
 
 
 def attention(notes: "Iterable[Note]") -> list[str]:
-    """The notes that change what the numbers mean, under a heading; no line where there is none."""
+    """The important notes under a heading; no line without any."""
     important = [note for note in notes if note.important]
     lines = ["Attention:"] if important else []
     for one in important:

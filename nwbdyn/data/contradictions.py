@@ -1,4 +1,4 @@
-"""What in a recording contradicts the rest of it, found when it is opened.
+"""Contradictions inside a recording, detected when it is opened.
 
 Spike times are read for that where they are few enough; a fit reads them in any case and looks
 again. Notes that are found here stand at the top of `nwbdyn inspect`.
@@ -33,7 +33,7 @@ def notes(recording: Recording) -> tuple[Note, ...]:
 
 
 def of_trials(recording: Recording, found: spike_trains.Trains) -> list[Note]:
-    """What is odd about the trials beside spikes that were examined."""
+    """Notes on trials that contradict the spikes."""
     if found.extent is None:
         return []
     first, last = found.extent

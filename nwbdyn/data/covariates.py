@@ -46,7 +46,7 @@ def resample(
 
 
 def _notes(label: str, column: np.ndarray) -> list[Note]:
-    """What is odd about one channel in the usable bins."""
+    """Notes on one channel in the usable bins."""
     present = np.isfinite(column)
     absent = int((~present).sum())
     found = []

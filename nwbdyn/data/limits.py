@@ -40,7 +40,7 @@ def room(root: Path = ROOT) -> Memory | None:
 
 
 def installed() -> Memory | None:
-    """The machine's memory; None where the system does not say."""
+    """The machine's memory; None if the system does not report it."""
     try:
         size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
@@ -49,7 +49,7 @@ def installed() -> Memory | None:
 
 
 def container(root: Path = ROOT) -> Memory | None:
-    """The least limit of this process's control groups; None where there is none."""
+    """The smallest limit of this process's control groups; None without one."""
     groups = _read(root / "proc/self/cgroup") or ""
     limits = []
     for line in groups.splitlines():
@@ -64,7 +64,7 @@ def container(root: Path = ROOT) -> Memory | None:
 
 
 def address_space() -> Memory | None:
-    """The limit on this process's addresses (`ulimit -v`); None where there is none."""
+    """The limit on this process's address space (`ulimit -v`); None without one."""
     try:
         import resource
     except ImportError:  # Windows
@@ -76,7 +76,7 @@ def address_space() -> Memory | None:
 
 
 def addresses_left(root: Path = ROOT) -> Memory | None:
-    """What is left of the address space; None without a limit."""
+    """Free bytes of the address space; None without a limit."""
     limit = address_space()
     if limit is None:
         return None

@@ -81,7 +81,7 @@ def common(
 
 
 def notes(spikes: SpikeTimes, neurons: Neurons) -> list[Note]:
-    """What units with different observed times mean for a fit; nothing where they are the same."""
+    """Notes on units with different observed times; empty if all are the same."""
     if spikes.unit_intervals is None or spikes.intervals is None:
         return []
     where = f"{neurons.table_path or 'units'}/obs_intervals"

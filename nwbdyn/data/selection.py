@@ -1,4 +1,4 @@
-"""Keeping some of a recording's neurons, by what their table says of them."""
+"""Selection of neurons by the columns of their table."""
 
 from dataclasses import replace
 from typing import Any
@@ -64,7 +64,7 @@ def _joined(before: str | None, condition: str) -> str:
 
 
 def _with_rates(recording: Recording, condition: Condition) -> pd.DataFrame:
-    """The neurons' table, with what the condition names and spikes tell."""
+    """The neurons' table, with columns from the spikes if the condition names them."""
     table, spikes = recording.neurons.table, recording.activity
     if not isinstance(spikes, SpikeTimes):
         return table
@@ -144,5 +144,5 @@ def _columns(traces: Traces, rows: np.ndarray) -> Traces:
 
 
 def _stored(array: Array) -> int | None:
-    """What the whole takes in the file: to have some of it, a fit reads all of it, at most."""
+    """Stored bytes of the whole array: an upper limit for reading a part of it."""
     return array.stored_bytes if isinstance(array, LazyArray) else None

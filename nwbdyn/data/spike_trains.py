@@ -27,7 +27,7 @@ MARKED, STRAY = "invalid-spikes", "stray-spikes"  # codes of notes on times that
 
 @dataclass(frozen=True)
 class Trains:
-    """What was found in all spike trains of a recording."""
+    """Findings on all spike trains of a recording."""
 
     markers: tuple[float, ...] = ()  # seconds; times that are no spikes
     extent: tuple[float, float] | None = None  # seconds, without markers and stray times
@@ -223,7 +223,7 @@ def _units(rows: np.ndarray, neurons: Neurons) -> str:
 
 
 def _without(rows: np.ndarray, neurons: Neurons) -> str:
-    """How to leave out these units; empty for many or all of them."""
+    """A `--where` that leaves out these units; empty for many or all of them."""
     if len(rows) > MOST_NAMED or len(rows) == len(neurons):
         return ""
     condition = " and ".join(f"id != {one!r}" for one in neurons.ids[rows].tolist())

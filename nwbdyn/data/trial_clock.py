@@ -1,4 +1,4 @@
-"""Whether the trials and the recording can be on one clock.
+"""Check that the trials and the recording share one clock.
 
 Trials in milliseconds, trials that all start at 0 and spike times relative to a trial are read
 without an error, and every number that follows is wrong.
@@ -89,7 +89,7 @@ def relative(trials: pd.DataFrame | None, first: float, last: float) -> str | No
 
 
 def notes(trials: pd.DataFrame | None, first: float, last: float) -> list[Note]:
-    """What is odd about trials beside a recording of `first` to `last` seconds."""
+    """Notes on trials that do not fit a recording from `first` to `last` seconds."""
     if trials is None:
         return []
     reason = unusable(trials, first, last)

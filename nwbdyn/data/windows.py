@@ -337,7 +337,7 @@ class Windows:
         return (Note("windows-unused", "trials", reason),)
 
     def _note_forward(self) -> tuple[Note, ...]:
-        """What is lost of the bins that only the past predicts; nothing where none is asked for."""
+        """Notes on forward bins that are lost; empty if none are requested."""
         if self.target == NEXT or not self.spec.forward:
             return ()
         reach = self.reach[np.concatenate(list(self._usable.values()))] - self.spec.context

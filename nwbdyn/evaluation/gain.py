@@ -1,14 +1,15 @@
-"""What coupling adds to a next-bin model, on test.
+"""Gain from coupling in a next-bin model, on test.
 
 The model stands beside the same model refitted without coupling, and beside AR, which predicts
 every neuron by itself. A refit can be weaker than AR, and then what coupling adds to it is what the
 refit lacks. So the better of the two, by validation, is the one that coupling has to beat.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from nwbdyn.baselines import Baseline
 from nwbdyn.evaluation import scoring
@@ -20,7 +21,7 @@ REFIT, AR = "refit", "AR"
 def of_coupling(
     task: Task, prediction: np.ndarray, without: np.ndarray, baselines: Mapping[str, Baseline]
 ) -> dict[str, Any]:
-    """What coupling adds on test to a refit without it, and to AR.
+    """Gain from coupling on test over a refit without it, and over AR.
 
     Args:
         prediction: (num_bins, N) of the model, source units.
@@ -40,11 +41,10 @@ def of_coupling(
     return compared | {"against_ar": against_ar, "better": better or REFIT}
 
 
-def all_zero(matrices: Sequence[np.ndarray]) -> bool:
-    """Whether every coupling of every seed is 0, so that the edge matrix is empty.
+def all_zero(edges: pd.DataFrame) -> bool:
+    """True if every edge has the weight 0 in every seed, so that the edge matrix is empty.
 
     Args:
-        matrices: (N, N) of each seed; the diagonal does not count.
+        edges: a fit's edge table, with "weight" and "seed_sd".
     """
-    others = [~np.eye(len(matrix), dtype=bool) for matrix in matrices]
-    return not any(matrix[off].any() for matrix, off in zip(matrices, others, strict=True))
+    return not (edges["weight"].any() or edges["seed_sd"].fillna(0.0).any())

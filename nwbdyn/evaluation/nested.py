@@ -16,7 +16,7 @@ _WORDS = {  # question -> supported, not supported
 
 
 def sentences(answers: Mapping[str, Mapping[str, Any]] | None) -> list[str]:
-    """One sentence per question; none where they were not asked.
+    """One sentence per nested question; none without such tests.
 
     Args:
         answers: metrics["nested"].
@@ -28,22 +28,21 @@ def _sentence(question: str, answer: Mapping[str, Any]) -> str:
     supported, not_supported = _WORDS[question]
     if not answer["supported"]:
         return f"{not_supported}: {answer['reason']}."
-    found = (
+    text = (
         f"{supported} by {answer['gain']:.4f} +- {answer['error']:.4f} {answer['unit']} on test, "
         f"more than in {len(answer['rotations'])} rotated recordings."
     )
     if question != "coupling":
-        return found
-    return f"{found}{_beside(answer['sensitivity'])} Common input would help as much."
+        return text
+    return f"{text}{_beside(answer['sensitivity'])} Common input would help as much."
 
 
-def _beside(found: Mapping[str, Any] | None) -> str:
-    """How many neurons improve, and what is left beside the population."""
-    if found is None:
+def _beside(sensitivity: Mapping[str, Any] | None) -> str:
+    """Number of neurons that improve, and the gain beside the population."""
+    if sensitivity is None:
         return ""
-    words = f" It improves {found['improved']:.0%} of the neurons that it changes"
-    if found["population"] is not None:
-        words += (
-            f"; with the population mean and components as covariates {found['population']:.4f}"
-        )
-    return f"{words}; {found['shared']:.0%} of the residuals is shared by all neurons."
+    words = f" It improves {sensitivity['improved']:.0%} of the neurons that it changes"
+    if sensitivity["population"] is not None:
+        gain = f"{sensitivity['population']:.4f}"
+        words += f"; with the population mean and components as covariates {gain}"
+    return f"{words}; {sensitivity['shared']:.0%} of the residuals is shared by all neurons."

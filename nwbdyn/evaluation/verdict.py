@@ -185,7 +185,7 @@ def _ensemble(told: dict[str, Any] | None) -> list[str]:
 
 
 def _coupling(metrics: dict[str, Any]) -> list[str]:
-    """What coupling adds, or that none was kept. "Adds" takes an interval above zero."""
+    """Sentence on the gain from coupling. "Adds" requires an interval above zero."""
     coupling = metrics.get("coupling")
     if coupling is None:
         return []

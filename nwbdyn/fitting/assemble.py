@@ -19,7 +19,6 @@ from nwbdyn.data.windows import Windows
 from nwbdyn.evaluation import (
     averaging,
     blocks,
-    gain,
     held_out_neurons,
     reliability,
     scoring,
@@ -114,8 +113,6 @@ def assemble_fit(
         means = [found.mean for found in influences]
         edges = readout.edges(matrices, coupling.neurons, means)
         metrics["agreement"] = reliability.reliability(matrices, coupling, means, over_time)
-        if "coupling" in metrics:
-            metrics["coupling"]["all_zero"] = gain.all_zero(matrices)
     report(Progress("connectivity", len(trained), len(trained), "models"))
     embeddings = best.model.embeddings()
     rows = list(problem.layout.neuron_ids[windows.session])

@@ -1,4 +1,4 @@
-"""Whether memory holds a fit, by rule of thumb and before anything is trained."""
+"""Check that memory holds a fit, by rule of thumb and before training."""
 
 import math
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ def check(
 
 
 def _advice(problems: Sequence[FitTask], share: float, seeds: int) -> str:
-    """What would fit, where memory holds this share of a fit."""
+    """Options that make a fit small enough for this share of its memory."""
     binned = max((problem.binned for problem in problems), key=lambda one: one.num_neurons)
     num_neurons = int(share * binned.num_neurons)
     if num_neurons < 2:

@@ -1,4 +1,4 @@
-"""Where the window of a trial ends: with the trial, with what was observed, before the next trial.
+"""End of a trial's window: the end of the trial, of observed time, or the next trial.
 
 The published data continue behind every window, so that bins after it can be predicted. A file may
 hold single windows only: what follows such a window was not observed, or is another trial.

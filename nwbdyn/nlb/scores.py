@@ -197,7 +197,7 @@ def _parts(number: int) -> list[np.ndarray]:
 def _ridge(
     inputs: np.ndarray, outputs: np.ndarray, alphas: np.ndarray | list[float], asked: np.ndarray
 ) -> list[np.ndarray]:
-    """Predictions for the rows `asked` of ridge regressions with an intercept, one per penalty."""
+    """Predictions of the evaluated rows by ridge regressions with an intercept, one per penalty."""
     centre, level = inputs.mean(axis=0), outputs.mean(axis=0)
     centred = inputs - centre
     spectrum, vectors = np.linalg.eigh(centred.T @ centred)

@@ -63,17 +63,19 @@ class Predictions:
         )
 
     def to_pynapple(self) -> Any:
-        """A TsdFrame with one column per neuron and what is known of each as metadata.
+        """A TsdFrame with one column per neuron, by name, and what is known of each as metadata.
+
+        Names are those of `Neurons.names`: "AVAL (12)", or the id where a neuron has no name.
 
         Raises:
             ResultsError: pynapple, which is not a dependency, is not installed.
         """
         nap = optional.load("pynapple")
-        known = self.neurons.table.drop(columns="id").assign(held_out=self.held_out)
+        known = self.neurons.table.assign(held_out=self.held_out)
         known.columns = known.columns.astype(str)
-        known.index = self.neurons.ids
+        known.index = self.neurons.names
         return nap.TsdFrame(
-            t=self.time, d=np.asarray(self.values), columns=self.neurons.ids, metadata=known
+            t=self.time, d=np.asarray(self.values), columns=self.neurons.names, metadata=known
         )
 
 
@@ -248,7 +250,7 @@ def _model(name: object) -> str:
 
 
 def _local(fit: Fit) -> dict[str, Any]:
-    """Where things lie on this disk: what local.json holds, and no other file."""
+    """Paths on this disk: the content of local.json, and of no other file."""
     found: dict[str, Any] = {}
     if fit.source.path is not None:
         found["source"] = {"uri": fit.source.uri, "url": fit.source.url}

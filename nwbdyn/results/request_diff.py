@@ -57,7 +57,7 @@ def explain(started: Described, wanted: Described) -> str | None:
 
 
 def _refused_condition(started: Described) -> str | None:
-    """What to say of a run whose condition on neurons is outside the grammar of today."""
+    """Message for a run whose condition on neurons is outside today's grammar."""
     condition = _at(started, "binning.chosen.where")
     try:
         if condition is not None:

@@ -2,9 +2,10 @@
 
 `sample("sample:cortex?seed=0&neurons=50&duration=600")` gives a Recording and the Truth behind it.
 The same address gives the same arrays, bit by bit. Parameters that are left out take their
-defaults, and `normalise` writes all of them out. `nwb.lab_file` writes a sample as a lab's file.
+defaults, and `normalise` writes all of them out. `nwb_file` writes a sample as a lab's file.
 """
 
+from nwbdyn import cache
 from nwbdyn.recording import Recording
 from nwbdyn.simulate import address as _address
 from nwbdyn.simulate.address import normalise
@@ -12,6 +13,8 @@ from nwbdyn.simulate.task_rnn import task_rnn
 from nwbdyn.simulate.truth import Truth
 
 __all__ = ["Truth", "normalise", "sample", "task_rnn"]
+
+cache.replace_unwritable()  # before pynwb is imported, which writes there
 
 
 def sample(address: str) -> tuple[Recording, Truth]:

@@ -1,4 +1,4 @@
-"""Signals whose coincidence within a frame says which neurons act together.
+"""Signals whose coincidence within a frame shows simultaneous coupling.
 
 Innovations are what a neuron's own past leaves over. Where calcium events stand out of Gaussian
 measurement noise, the signal is events: innovations freed of light that pixels share, summed over a
@@ -20,7 +20,7 @@ CLIP = 2.0  # robust standard deviations that quiet innovations are held within
 
 @dataclass(frozen=True)
 class Innovations:
-    """What own pasts leave over, in robust standard deviations of each neuron."""
+    """Residuals of each neuron's own past, in robust standard deviations."""
 
     values: np.ndarray  # (n, N)
     run: np.ndarray  # (n,) int, the same number = frames follow one another

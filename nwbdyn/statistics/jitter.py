@@ -44,7 +44,7 @@ def jitter(
 
 
 def hypothesis(window: float) -> str:
-    """What `jitter` makes true, in words."""
+    """The null hypothesis of `jitter`, in words."""
     return (
         f"no coordination of spikes finer than {1000 * window:g} ms (each spike drawn again within "
         "its window); common input slower than that stays, faster common input passes this null"

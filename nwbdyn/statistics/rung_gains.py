@@ -27,7 +27,7 @@ LARGEST = 0.01  # of the test bins, by their error under M1
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """What stands beside the gain of coupling."""
+    """Sensitivity analyses beside the gain from coupling."""
 
     improved: float  # share of neurons whose error falls, among those that it changes
     population: float | None  # gain with the population mean and components as covariates

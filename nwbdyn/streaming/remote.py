@@ -240,7 +240,7 @@ class Remote:
         return True, total
 
     def _total(self, url: str) -> int:
-        """Bytes of the object, where its ranges do not tell: what a whole answer would have."""
+        """Size of the object in bytes, from the response if its ranges do not state it."""
         if self.size is not None:
             return self.size
         limits = (self._patience.connect, self._patience.silence)

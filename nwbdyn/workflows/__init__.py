@@ -1,1 +1,5 @@
-"""Many recordings and many settings: one after the other, as one model, over a cluster."""
+"""Work over fits: joint fits, batches, sweeps, fetch, export, reproduction, upload."""
+
+from nwbdyn import cache
+
+cache.replace_unwritable()  # before pynwb is imported, which writes there

@@ -75,7 +75,7 @@ def check_place(
 
 
 def _access(source: Source) -> tuple[archive.Access, str]:
-    """Who may see a recording, and why that is unknown."""
+    """Access to a recording, and the reason if it is unknown."""
     try:
         return archive.access(source), "its archive does not state the access, or it needs a key"
     except (AddressError, ArchiveError) as error:

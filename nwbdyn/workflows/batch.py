@@ -65,7 +65,7 @@ class SessionExecutor(Protocol):
     def fit_each(
         self, jobs: Sequence[SessionJob], folder: Path, told: Callable[[SessionResult], None]
     ) -> None:
-        """`attempt` every job; tell of each outcome as it comes, in any order.
+        """Run every job with `fit_one_safely`; report each result as it arrives, in any order.
 
         Args:
             folder: for what the engine writes; every process can reach it.

@@ -15,6 +15,7 @@ from nwbdyn import archive, scratch
 from nwbdyn.errors import ResultsError
 from nwbdyn.nwb.results import derivative, dynamics
 from nwbdyn.nwb.results import enrich as enrichment
+from nwbdyn.nwb.results.components import ROUNDED
 from nwbdyn.nwb.results.dynamics import Detail
 from nwbdyn.nwb.results.model_run import name_of
 from nwbdyn.nwb.results.open_results import run_names
@@ -35,7 +36,7 @@ def export(
     full: bool = False,
     subject: Mapping[str, str] | None = None,
     dense: bool = False,
-    precision: str = "float32",
+    precision: str = ROUNDED,
     overwrite: bool = False,
     report: Report = silent,
 ) -> Path:
@@ -54,7 +55,8 @@ def export(
             logged by name, never invented.
         dense: also write one matrix per window, for small networks; the exact matrices follow from
             what is written in any case.
-        precision: "float32", or "float16" for half the bytes of what grows with time.
+        precision: of what grows with time: "rounded" to what no analysis misses, for small files;
+            "float32" as it was computed; "float16" for gains, activity and maps in half precision.
         overwrite: replace a file at `path`. The source is refused even so.
 
     Returns:
@@ -122,6 +124,12 @@ def _source_of(fit: Fit, given: Path | None, folder: Path, *, full: bool, report
         AddressError, ArchiveError, StreamError: the bytes of a remote one cannot be had.
     """
     path = given if given is not None else fit.source.path
+    if (path is None and fit.source.is_zarr) or (path is not None and path.is_dir()):
+        raise ResultsError(
+            f"{path or fit.source.uri} is a Zarr store; results are appended to HDF5 files only. "
+            "Export without --enrich: the results then stand alone, and link to the store by its "
+            "address and digest."
+        )
     if path is None:
         if full:
             path = archive.download(fit.source, folder, report=report)

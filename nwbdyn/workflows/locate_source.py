@@ -1,4 +1,4 @@
-"""The recording of a fit, found again: by its address, or on this disk by its digest.
+"""Search for the recording of a fit: by its address, or on this disk by its digest.
 
 Files that leave a machine name a local recording by its file name and digest, not by its path.
 """
@@ -16,7 +16,7 @@ MOST_FILES = 1000  # of a folder, that are looked at
 
 
 def address_of(fit: Fit, *, beside: Path | None = None) -> str:
-    """Where the recording of a fit is to be opened.
+    """Address of the recording of a fit.
 
     Args:
         beside: a folder in which a local recording is looked for, before the working folder: that
@@ -56,7 +56,7 @@ def _matching(source: Source, name: str, folders: Sequence[Path]) -> Iterator[Pa
 
 
 def _is_same(path: Path, source: Source, name: str) -> bool:
-    """Whether a file is the source, or a slim copy of it."""
+    """True if a file is the source, or a slim copy of it."""
     same_size = source.size is None or path.stat().st_size == source.size
     if source.digest is None:
         return same_size and path.name == name

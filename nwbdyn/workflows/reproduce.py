@@ -155,7 +155,7 @@ def reopened(
 
 
 def chosen_of(fit: Fit) -> dict[str, str]:
-    """What was taken from the recording, as `opening.open` takes it; nothing else is let through.
+    """The reading options of a fit, as `opening.open` takes them; no other name passes.
 
     Raises:
         ResultsError: what the fit states is no text, unknown to this version, or a condition that

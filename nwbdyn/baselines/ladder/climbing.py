@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 
 from nwbdyn.baselines.autoregression import Autoregression
-from nwbdyn.baselines.ladder.poisson import OwnPoisson, SenderPoisson
-from nwbdyn.baselines.ladder.ridge import PENALTIES, OwnRidge, SenderRidge
+from nwbdyn.baselines.ladder.poisson import IntrinsicPoisson, SenderPoisson
+from nwbdyn.baselines.ladder.ridge import PENALTIES, IntrinsicRidge, SenderRidge
 from nwbdyn.baselines.ladder.rung import Ladder, Rung
 from nwbdyn.baselines.ladder.selection import Choice, Gain, blocks, by_block, choose
 from nwbdyn.baselines.ladder.smoothing import log_rates
@@ -19,14 +19,14 @@ from nwbdyn.data.binning import Binned
 from nwbdyn.recording import COUNTS
 
 LINEAR = ("last bin", "rates")  # blocks whose first kind of term is a coupling
-Regression = OwnRidge | SenderRidge | OwnPoisson | SenderPoisson
+Regression = IntrinsicRidge | SenderRidge | IntrinsicPoisson | SenderPoisson
 Fit = Callable[..., Regression]  # of rows and targets; of counts, of their offset too
 ORDERS = (1, 2, 3, 5, 8, 10)  # of the autoregression of counts
 
 
 @dataclass(frozen=True)
 class _Data:
-    """What every rung is fitted to and scored on."""
+    """Data that every rung is fitted to and scored on."""
 
     problem: LaggedDesign
     past: Past
@@ -44,7 +44,7 @@ class _Data:
         return np.exp(held) - observed * held
 
     def scale(self, below: np.ndarray) -> float:
-        """What a decrease of the loss on validation is divided by: see `Gain.mean`."""
+        """Divisor of a decrease of the validation loss: see `Gain.mean`."""
         if self.counts:
             return float(self.observed[self.problem.val].sum() * np.log(2))
         return float(below.sum())
@@ -78,10 +78,10 @@ def climb(
     rungs = [_counts_alone(data) if data.counts else _traces_alone(data, alone)]
     past = data.past
     steps: dict[str, Callable[[Rung], Rung]] = {
-        "M1": lambda below: _own_dynamics(data, below),
+        "M1": lambda below: _intrinsic(data, below),
         "M2": lambda below: _coupled(data, below),
-        "M3": lambda below: _own(data, below, "M3", past.gated),
-        "M4": lambda below: _own(data, below, "M4", past.gain(_centred(data, below))),
+        "M3": lambda below: _gated(data, below, "M3", past.gated),
+        "M4": lambda below: _gated(data, below, "M4", past.gain(_centred(data, below))),
     }
     for name, step in steps.items():
         rungs.append(step(rungs[-1]))
@@ -121,7 +121,7 @@ def _counts_alone(data: _Data) -> Rung:
     losses = _path_loss(data, candidates[name], start, data.penalties)
     penalty = float(data.penalties[int(np.argmin(losses))])
     rows = problem.train
-    block = OwnPoisson(candidates[name], rows, data.observed[rows], start[rows])
+    block = IntrinsicPoisson(candidates[name], rows, data.observed[rows], start[rows])
     (added,) = block.apply(problem.rows, block.path(np.array([penalty])))
     linear = np.zeros(data.observed.shape, np.float32)
     linear[problem.rows] = start[problem.rows] + added
@@ -131,26 +131,26 @@ def _counts_alone(data: _Data) -> Rung:
 def _path_loss(data: _Data, terms: Terms, start: np.ndarray, penalties: np.ndarray) -> list[float]:
     """The loss of a Poisson autoregression on validation, for each penalty."""
     rows, val = data.choosing, data.problem.val
-    block = OwnPoisson(terms, rows, data.observed[rows], start[rows])
+    block = IntrinsicPoisson(terms, rows, data.observed[rows], start[rows])
     added = block.apply(val, block.path(penalties))
     return [float(data.loss(start[val] + one, val).sum()) for one in added]
 
 
-def _own_dynamics(data: _Data, below: Rung) -> Rung:
+def _intrinsic(data: _Data, below: Rung) -> Rung:
     """One of two sets of own terms, whichever validation prefers, then finer ones on top."""
-    past, regression = data.past, OwnPoisson if data.counts else OwnRidge
-    sets = {"one-sided": past.own, "two-sided": past.own_two_sided}
+    past, regression = data.past, IntrinsicPoisson if data.counts else IntrinsicRidge
+    sets = {"one-sided": past.intrinsic, "two-sided": past.intrinsic_two_sided}
     fits = [partial(regression, terms) for terms in sets.values()]
     linear, choice, number = _best_step(data, below.linear, fits)
     gains, chosen = [choice.gain], {"terms": list(sets)[number], **_words(choice)}
-    linear, choice = _step(data, linear, partial(regression, past.own_finer))
+    linear, choice = _step(data, linear, partial(regression, past.intrinsic_finer))
     chosen |= {f"finer terms, {name}": value for name, value in _words(choice).items()}
     return Rung("M1", linear, _total([*gains, choice.gain]), chosen)
 
 
-def _own(data: _Data, below: Rung, name: str, terms: Terms) -> Rung:
+def _gated(data: _Data, below: Rung, name: str, terms: Terms) -> Rung:
     """A rung whose terms are a neuron's own, gated by the population."""
-    regression = OwnPoisson if data.counts else OwnRidge
+    regression = IntrinsicPoisson if data.counts else IntrinsicRidge
     linear, choice = _step(data, below.linear, partial(regression, terms))
     return Rung(name, linear, choice.gain, _words(choice))
 
@@ -159,11 +159,13 @@ def _coupled(data: _Data, below: Rung) -> Rung:
     """Additive terms of the senders, block after block; a block that does not help is left out."""
     linear, gains, coupling = below.linear, [], None
     chosen: dict[str, float | int | str] = {}
-    own = data.past.lags(min(CURVED, data.past.context))
+    lags = data.past.lags(min(CURVED, data.past.context))
     n = data.problem.num_neurons
     for name, senders in data.past.senders().items():
         weights: list[np.ndarray] = []
-        fit = partial(SenderPoisson, senders) if data.counts else partial(SenderRidge, senders, own)
+        fit = (
+            partial(SenderPoisson, senders) if data.counts else partial(SenderRidge, senders, lags)
+        )
         linear, choice = _step(data, linear, fit, weights)
         chosen |= {f"{name}, {key}": value for key, value in _words(choice).items()}
         gains.append(choice.gain)
@@ -207,7 +209,7 @@ def _best_step(
     problem, penalties = data.problem, data.penalties
     start = below[problem.val].astype(np.float64)
     base = by_block(data.loss(start, problem.val), data.block)
-    found: list[tuple[Choice, Regression]] = []
+    attempts: list[tuple[Choice, Regression]] = []
     for fit in fits:
         regression = _fitted(data, below, fit, data.choosing)
         losses = [
@@ -216,9 +218,9 @@ def _best_step(
         ]
         stacked = np.stack([*losses, base])
         choice = choose(stacked, penalties, data.scale(base), num_sets=len(fits))
-        found.append((choice, regression))
-    number = max(range(len(found)), key=lambda one: found[one][0].gain.mean)
-    choice, regression = found[number]
+        attempts.append((choice, regression))
+    number = max(range(len(attempts)), key=lambda one: attempts[one][0].gain.mean)
+    choice, regression = attempts[number]
     if not choice.gain.above:
         return below, choice, number
     if len(data.choosing) < len(problem.train):

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from nwbdyn.baselines.ladder.ridge import apply_own
+from nwbdyn.baselines.ladder.ridge import apply_intrinsic
 from nwbdyn.baselines.ladder.terms import Terms
 from nwbdyn.baselines.regression import CHOOSING, FINAL, Poisson, PoissonWeights
 
 
-class OwnPoisson:
+class IntrinsicPoisson:
     """Each neuron on its own terms."""
 
     def __init__(
@@ -24,23 +24,23 @@ class OwnPoisson:
 
     def path(self, penalties: np.ndarray) -> list[np.ndarray]:
         """(N, F + 1) coefficients for each penalty in turn."""
-        fitted = [self._neuron(neuron, penalties) for neuron in range(self._counts.shape[1])]
-        return list(np.stack(fitted, axis=1))
+        paths = [self._neuron(neuron, penalties) for neuron in range(self._counts.shape[1])]
+        return list(np.stack(paths, axis=1))
 
     def apply(self, rows: np.ndarray, path: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """(n, N) what is added to the log rate, for each set of coefficients."""
-        yield from apply_own(self._terms, rows, path)
+        yield from apply_intrinsic(self._terms, rows, path)
 
     def _neuron(self, neuron: int, penalties: np.ndarray) -> np.ndarray:
         """(P, F + 1)."""
         one = slice(neuron, neuron + 1)
         inputs, mean, scale = _scaled(self._terms(self._rows, one)[0])
         regression = Poisson(inputs, self._counts[:, one], offset=self._offset[:, one])
-        found: PoissonWeights | None = None
+        fitted: PoissonWeights | None = None
         path = []
         for penalty in penalties:
-            found = regression.fit(float(penalty), start=found, tolerance=FINAL)
-            path.append(_coefficients(found, mean, scale)[0])
+            fitted = regression.fit(float(penalty), start=fitted, tolerance=FINAL)
+            path.append(_coefficients(fitted, mean, scale)[0])
         return np.stack(path)
 
 
@@ -60,10 +60,10 @@ class SenderPoisson:
 
     def path(self, penalties: np.ndarray) -> Iterator[np.ndarray]:
         """(N, F + 1) coefficients for each penalty in turn."""
-        found: PoissonWeights | None = None
+        fitted: PoissonWeights | None = None
         for penalty in penalties:
-            found = self._regression.fit(float(penalty), start=found, tolerance=CHOOSING)
-            yield _coefficients(found, self._mean, self._scale)
+            fitted = self._regression.fit(float(penalty), start=fitted, tolerance=CHOOSING)
+            yield _coefficients(fitted, self._mean, self._scale)
 
     def apply(self, rows: np.ndarray, path: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """(n, N) what is added to the log rate, for each set of coefficients."""
@@ -79,7 +79,7 @@ def _scaled(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return ((inputs - mean) / sd).astype(np.float32), mean, sd
 
 
-def _coefficients(found: PoissonWeights, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def _coefficients(fitted: PoissonWeights, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """(M, F + 1) weights of the terms as they are, and the constant."""
-    weights = found.weights.T.astype(np.float64) / scale
-    return np.concatenate([weights, (found.bias - weights @ mean)[:, None]], axis=1)
+    weights = fitted.weights.T.astype(np.float64) / scale
+    return np.concatenate([weights, (fitted.bias - weights @ mean)[:, None]], axis=1)

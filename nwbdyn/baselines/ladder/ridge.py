@@ -13,7 +13,7 @@ PENALTIES = np.logspace(-4, 2, 13)  # per row, terms in sd; infinity is the rung
 ROWS, NEURONS = 2048, 32  # whose terms are in memory at once
 
 
-class OwnRidge:
+class IntrinsicRidge:
     """Each neuron on its own terms."""
 
     def __init__(self, terms: Terms, rows: np.ndarray, targets: np.ndarray) -> None:
@@ -55,7 +55,7 @@ class OwnRidge:
 
     def apply(self, rows: np.ndarray, path: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """(n, N) predicted residuals for each set of coefficients."""
-        yield from apply_own(self._terms, rows, path)
+        yield from apply_intrinsic(self._terms, rows, path)
 
 
 class SenderRidge:
@@ -69,12 +69,12 @@ class SenderRidge:
     def __init__(
         self,
         senders: Callable[[np.ndarray], np.ndarray],
-        own: Terms,
+        lags: Terms,
         rows: np.ndarray,
         targets: np.ndarray,
     ) -> None:
         """`targets` are (n, N) residuals of the rung below at `rows`."""
-        self._senders, self._own = senders, own
+        self._senders, self._lags = senders, lags
         n, num_neurons = len(rows), targets.shape[1]
         self._target_mean = targets.mean(axis=0)
         sums, products, moments = (np.zeros(()) for _ in range(3))
@@ -85,30 +85,30 @@ class SenderRidge:
             products = products + inputs.T @ inputs
             moments = moments + inputs.T @ targets[part]
             for number, group in enumerate(_groups(num_neurons)):
-                lags = own(rows[part], group)  # (neurons, n, q)
+                past = lags(rows[part], group)  # (neurons, n, q)
                 target = targets[part, group].T[:, :, None]
-                new = [lags.sum(axis=1), lags.mT @ lags, lags.mT @ target, inputs.T @ lags]
+                new = [past.sum(axis=1), past.mT @ past, past.mT @ target, inputs.T @ past]
                 if number == len(beside):
                     beside.append(new)
                 else:
                     beside[number] = [a + b for a, b in zip(beside[number], new, strict=True)]
-        own_sums, own_products, own_moments, cross = (
+        lag_sums, lag_products, lag_moments, cross = (
             np.concatenate(parts) for parts in zip(*beside, strict=True)
         )
-        mean, self._own_mean = sums / n, own_sums / n
+        mean, self._lag_mean = sums / n, lag_sums / n
         covariance = products / n - np.outer(mean, mean)
         self._mean, self._scale = mean, _scale(np.diagonal(covariance), mean)
         spectrum, self._vectors = np.linalg.eigh(covariance / np.outer(self._scale, self._scale))
         self._spectrum = np.maximum(spectrum, 0)
         moment = (moments / n - np.outer(mean, self._target_mean)) / self._scale[:, None]
         self._turned = self._vectors.T @ moment  # (F, N)
-        between = own_products / n - self._own_mean[:, :, None] * self._own_mean[:, None]
-        self._own_scale = _scale(np.diagonal(between, axis1=1, axis2=2), self._own_mean)
-        self._between = between / self._own_scale[:, :, None] / self._own_scale[:, None]
-        own_moment = own_moments[..., 0] / n - self._own_mean * self._target_mean[:, None]
-        self._own_moment = own_moment / self._own_scale  # (N, q)
-        cross = cross / n - mean[:, None] * self._own_mean[:, None]  # (N, F, q)
-        cross = cross / self._scale[:, None] / self._own_scale[:, None]
+        between = lag_products / n - self._lag_mean[:, :, None] * self._lag_mean[:, None]
+        self._lag_scale = _scale(np.diagonal(between, axis1=1, axis2=2), self._lag_mean)
+        self._between = between / self._lag_scale[:, :, None] / self._lag_scale[:, None]
+        lag_moment = lag_moments[..., 0] / n - self._lag_mean * self._target_mean[:, None]
+        self._lag_moment = lag_moment / self._lag_scale  # (N, q)
+        cross = cross / n - mean[:, None] * self._lag_mean[:, None]  # (N, F, q)
+        cross = cross / self._scale[:, None] / self._lag_scale[:, None]
         excluded = np.arange(num_neurons)[:, None] + num_neurons * np.arange(
             len(mean) // num_neurons
         )  # (N, kinds) a receiver's own sender terms
@@ -125,22 +125,22 @@ class SenderRidge:
         is reduced to q + kinds unknowns per receiver; the eigenvectors serve all receivers.
         """
         shrunk = 1 / (self._spectrum + penalty)
-        num_lags = self._own_moment.shape[1]
+        num_lags = self._lag_moment.shape[1]
         weighted = self._border * shrunk[:, None]
         system = -(weighted.mT @ self._border)
         lag = np.arange(num_lags)
         system[:, :num_lags, :num_lags] += self._between
         system[:, lag, lag] += penalty
         right = -np.einsum("nfa,fn->na", weighted, self._turned)
-        right[:, :num_lags] += self._own_moment
-        found = np.linalg.solve(system, right[..., None])[..., 0]  # (N, q + kinds)
-        turned = self._turned - np.einsum("nfa,na->fn", self._border, found)
+        right[:, :num_lags] += self._lag_moment
+        solved = np.linalg.solve(system, right[..., None])[..., 0]  # (N, q + kinds)
+        turned = self._turned - np.einsum("nfa,na->fn", self._border, solved)
         weights = self._vectors @ (shrunk[:, None] * turned)  # (F, N)
         weights[self._excluded, np.arange(len(self._excluded))[:, None]] = 0.0
         weights /= self._scale[:, None]
-        own = found[:, :num_lags] / self._own_scale
-        constant = self._target_mean - self._mean @ weights - (self._own_mean * own).sum(axis=1)
-        return np.concatenate([weights.T, own, constant[:, None]], axis=1)
+        by_lag = solved[:, :num_lags] / self._lag_scale
+        constant = self._target_mean - self._mean @ weights - (self._lag_mean * by_lag).sum(axis=1)
+        return np.concatenate([weights.T, by_lag, constant[:, None]], axis=1)
 
     def path(self, penalties: np.ndarray) -> Iterator[np.ndarray]:
         """Coefficients for each penalty in turn."""
@@ -150,13 +150,15 @@ class SenderRidge:
         """(n, N) predicted residuals for each set of coefficients."""
         split = len(self._spectrum)
         for coefficients in path:
-            (added,) = apply_own(self._own, rows, [coefficients[:, split:]])
+            (added,) = apply_intrinsic(self._lags, rows, [coefficients[:, split:]])
             for part in _parts(len(rows)):
                 added[part] += self._senders(rows[part]) @ coefficients[:, :split].T
             yield added
 
 
-def apply_own(terms: Terms, rows: np.ndarray, path: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def apply_intrinsic(
+    terms: Terms, rows: np.ndarray, path: Iterable[np.ndarray]
+) -> Iterator[np.ndarray]:
     """(n, N) own terms times each (N, F + 1) of coefficients."""
     stacked = np.stack(list(path), axis=2)  # (N, F + 1, P)
     added = np.empty((stacked.shape[2], len(rows), len(stacked)))

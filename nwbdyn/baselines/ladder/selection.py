@@ -91,16 +91,16 @@ def choose(losses: np.ndarray, penalties: np.ndarray, scale: float, *, num_sets:
     if number < 2:
         return Choice(nothing, FORMS[0], is_above(np.zeros(number), scale=scale))
     odd = np.arange(number) % 2 == 1
-    found = {}
+    gains_of = {}
     for form in FORMS:
         gains = np.zeros(number)
         for scored in (odd, ~odd):
             picked = _lowest(losses[:, ~scored].sum(axis=1), form)
             above = np.take_along_axis(losses, picked[None, None], axis=0)[0]
             gains[scored] = (below - above)[scored].sum(axis=1)
-        found[form] = gains
-    form = max(FORMS, key=lambda one: found[one].sum())
-    gain = is_above(found[form], scale=scale, num_candidates=num_sets * len(FORMS))
+        gains_of[form] = gains
+    form = max(FORMS, key=lambda one: gains_of[one].sum())
+    gain = is_above(gains_of[form], scale=scale, num_candidates=num_sets * len(FORMS))
     if not gain.above:
         return Choice(nothing, form, gain)
     return Choice(grid[_lowest(losses.sum(axis=1), form)], form, gain)

@@ -61,37 +61,37 @@ class Past:
         """Own lags and the last covariates."""
 
         def terms(rows: np.ndarray, neurons: slice) -> np.ndarray:
-            own = [self._own(self.signals, rows, neurons, lag) for lag in range(order)]
-            return self._with_covariates(own, rows)
+            lags = [self._lag(self.signals, rows, neurons, lag) for lag in range(order)]
+            return self._with_covariates(lags, rows)
 
         return terms
 
     def filtered(self, rows: np.ndarray, neurons: slice) -> np.ndarray:
         """Own counts through exponentials, and the last covariates."""
-        own = [self._own(one, rows, neurons, 0) for one in self.smooth]
-        return self._with_covariates(own, rows)
+        rates = [self._lag(one, rows, neurons, 0) for one in self.smooth]
+        return self._with_covariates(rates, rows)
 
-    def own(self, rows: np.ndarray, neurons: slice) -> np.ndarray:
+    def intrinsic(self, rows: np.ndarray, neurons: slice) -> np.ndarray:
         """Lags, tanh, hinges, positive differences, products and smoothed counts of a neuron."""
         curved = self._curved(rows, neurons)
         terms = [
-            self._own(self.signals, rows, neurons, lag) for lag in range(min(LAGS, self.context))
+            self._lag(self.signals, rows, neurons, lag) for lag in range(min(LAGS, self.context))
         ]
         terms += [np.tanh(one) for one in curved]
         terms += [np.maximum(one - hinge, 0) for one in curved[:HINGED] for hinge in HINGES]
         terms += [np.maximum(new - old, 0) for new, old in pairwise(curved)]
         terms += [curved[a] * curved[b] for a, b in PRODUCTS if max(a, b) < len(curved)]
-        terms += [self._own(one, rows, neurons, 0) for one in self.smooth]
+        terms += [self._lag(one, rows, neurons, 0) for one in self.smooth]
         return np.stack(terms, axis=2)
 
-    def own_two_sided(self, rows: np.ndarray, neurons: slice) -> np.ndarray:
+    def intrinsic_two_sided(self, rows: np.ndarray, neurons: slice) -> np.ndarray:
         """The same, hinges below the mean, and differences of more than 1 sd."""
         curved = self._curved(rows, neurons)
         terms = [np.maximum(-one - hinge, 0) for one in curved[:HINGED] for hinge in LOW_HINGES]
         terms += [np.maximum(new - old - 1, 0) for new, old in pairwise(curved)]
-        return np.concatenate([self.own(rows, neurons), np.stack(terms, axis=2)], axis=2)
+        return np.concatenate([self.intrinsic(rows, neurons), np.stack(terms, axis=2)], axis=2)
 
-    def own_finer(self, rows: np.ndarray, neurons: slice) -> np.ndarray:
+    def intrinsic_finer(self, rows: np.ndarray, neurons: slice) -> np.ndarray:
         """Hinges between those of `own`, on more lags; steep and flat tanh; large differences."""
         curved = self._curved(rows, neurons)
         terms = [np.maximum(one - hinge, 0) for one in curved for hinge in FINER_HINGES]
@@ -103,9 +103,9 @@ class Past:
 
     def gated(self, rows: np.ndarray, neurons: slice) -> np.ndarray:
         """Own terms times each gate."""
-        own = self.own(rows, neurons)
+        terms = self.intrinsic(rows, neurons)
         gates = self.gates[rows - self.horizon]  # (n, G)
-        return (own[..., None] * gates[None, :, None, :]).reshape(*own.shape[:2], -1)
+        return (terms[..., None] * gates[None, :, None, :]).reshape(*terms.shape[:2], -1)
 
     def gain(self, whole: np.ndarray) -> Terms:
         """A neuron's whole input (num_bins, N) times each gate."""
@@ -135,16 +135,16 @@ class Past:
     def _curved(self, rows: np.ndarray, neurons: slice) -> list[np.ndarray]:
         """(neurons, n) lags inside the training range, the last bin seen first."""
         return [
-            self._own(self.bounded, rows, neurons, lag) for lag in range(min(CURVED, self.context))
+            self._lag(self.bounded, rows, neurons, lag) for lag in range(min(CURVED, self.context))
         ]
 
-    def _with_covariates(self, own: list[np.ndarray], rows: np.ndarray) -> np.ndarray:
+    def _with_covariates(self, terms: list[np.ndarray], rows: np.ndarray) -> np.ndarray:
         """(neurons, n, F)."""
-        inputs, shared = np.stack(own, axis=2), self.covariates[rows - self.horizon]
+        inputs, shared = np.stack(terms, axis=2), self.covariates[rows - self.horizon]
         beside = np.broadcast_to(shared, (len(inputs), *shared.shape))
         return np.concatenate([inputs, beside], axis=2)
 
-    def _own(self, of: np.ndarray, rows: np.ndarray, neurons: slice, lag: int) -> np.ndarray:
+    def _lag(self, of: np.ndarray, rows: np.ndarray, neurons: slice, lag: int) -> np.ndarray:
         """(neurons, n) one lag, 0 is the last bin seen."""
         return of[rows - self.horizon - lag, neurons].T.astype(np.float64)
 

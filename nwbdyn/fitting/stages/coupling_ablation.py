@@ -42,4 +42,6 @@ def with_ablation(fit: Fit, scored: Scored, ablated: np.ndarray | None) -> Fit:
     if ablated is None:
         return fit
     compared = gain.of_coupling(scored.task, scored.predictions[0], ablated, scored.rivals)
+    if len(fit.edges):
+        compared["all_zero"] = gain.all_zero(fit.edges)
     return replace(fit, metrics=fit.metrics | {"coupling": compared})

@@ -16,7 +16,7 @@ from nwbdyn.baselines.ladder import Gain
 from nwbdyn.data.binning import Binned
 from nwbdyn.data.splits import Split
 from nwbdyn.errors import DataError
-from nwbdyn.fitting.task import FitTask as Fitted
+from nwbdyn.fitting.task import FitTask as Task
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import COUNTS
 from nwbdyn.results.fit_results import Fit
@@ -69,30 +69,30 @@ def answers(
     """
     problem, ladder = climbed(binned, split, context, horizon, "M4")
     observed = {name: gain_on_test(binned, split, problem, ladder, name) for name in QUESTIONS}
-    asked = {name for name, gain in observed.items() if gain is not None and gain.above}
+    tested = {name for name, gain in observed.items() if gain is not None and gain.above}
     rotations: dict[str, list[float]] = {name: [] for name in QUESTIONS}
     refused = ""
-    for number in range(num_rotations if asked else 0):
+    for number in range(num_rotations if tested else 0):
         report(Progress("rotations", number, num_rotations, "fits"))
         try:
             other = rotated(binned, split, seed + number, least=context + horizon)
             again, rungs = climbed(
-                other, split, context, horizon, "M4" if "gain" in asked else "M2"
+                other, split, context, horizon, "M4" if "gain" in tested else "M2"
             )
         except DataError as error:
             refused = f"no rotation could be made: {error}"
             break
-        for name in asked:
+        for name in tested:
             gain = gain_on_test(other, split, again, rungs, name)
             rotations[name].append(0.0 if gain is None else gain.mean)
-    found = {
+    result = {
         name: answer(name, observed[name], tuple(rotations[name]), refused=refused)
         for name in QUESTIONS
     }
-    if "coupling" in asked:
+    if "coupling" in tested:
         beside = sensitivity(binned, split, problem, ladder, context=context, horizon=horizon)
-        found["coupling"] = replace(found["coupling"], sensitivity=beside)
-    return found
+        result["coupling"] = replace(result["coupling"], sensitivity=beside)
+    return result
 
 
 def answer(
@@ -135,7 +135,7 @@ def rotated(binned: Binned, split: Split, seed: int, *, least: int = 1) -> Binne
     return surrogates.shift(binned, split, least=least, random=np.random.default_rng(seed))
 
 
-def described(found: Mapping[str, Answer], *, counts: bool) -> dict[str, dict[str, object]]:
+def described(result: Mapping[str, Answer], *, counts: bool) -> dict[str, dict[str, object]]:
     """Answers as metrics.json holds them."""
     return {
         name: {
@@ -149,22 +149,22 @@ def described(found: Mapping[str, Answer], *, counts: bool) -> dict[str, dict[st
             "reason": one.reason,
             "sensitivity": None if one.sensitivity is None else asdict(one.sensitivity),
         }
-        for name, one in found.items()
+        for name, one in result.items()
     }
 
 
-def with_answers(fitted: Fit, problem: Fitted, number: int, report: Report) -> Fit:
+def with_answers(fitted: Fit, problem: Task, number: int, report: Report) -> Fit:
     """The fit with the answers in its metrics, under "nested".
 
     Args:
         number: of rotated recordings.
     """
-    found = answers(
+    result = answers(
         problem.binned,
         problem.split,
         context=problem.spec.context,
         num_rotations=number,
         report=report,
     )
-    told = described(found, counts=problem.binned.quantity == COUNTS)
-    return replace(fitted, metrics=fitted.metrics | {"nested": told})
+    summary = described(result, counts=problem.binned.quantity == COUNTS)
+    return replace(fitted, metrics=fitted.metrics | {"nested": summary})

@@ -65,7 +65,7 @@ def with_dynamics(fitted: Fit, problem: FitTask, own: Trained, refit: Trained | 
 
 
 def supported(static: dict[str, Any] | None, beats: object) -> bool | None:
-    """Whether a change of coupling may be reported: A(t) beats the constant refit and the baseline.
+    """True if a change of coupling may be reported: A(t) beats the constant refit and the baseline.
 
     Args:
         static: what A(t) adds to the refit, with "interval"; None where there is no refit.

@@ -92,7 +92,7 @@ def _is_times_only(found: NwbObject) -> bool:
 
 
 def _num_channels(contents: NwbIndex, found: NwbObject) -> int | None:
-    """How many channels a signal must have, where only one orientation makes sense; else None.
+    """Number of channels a signal must have, if only one orientation is possible; else None.
 
     MATLAB writers store channels first. With timestamps these decide. With a rate alone it is the
     names of the channels, the axes of space, or that one orientation lasts no second while the

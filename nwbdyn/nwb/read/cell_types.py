@@ -1,4 +1,4 @@
-"""Where a file says what kind of cell a neuron is, and what its codes mean.
+"""Cell types of neurons in a file, and the meaning of their codes.
 
 A label is taken from a column of the neurons' own table, else from a separate table with exactly
 one row per neuron. The subject's genotype says what was labelled in the animal, not what each

@@ -26,7 +26,7 @@ def size(header: bytes) -> int:
 
 
 def is_endless(heap: bytes) -> bool:
-    """Whether HDF5 would never reach the end of a heap."""
+    """True if HDF5 would never reach the end of a heap."""
     at = HEADER.size
     while at + OBJECT.size <= len(heap):
         index, length = OBJECT.unpack_from(heap, at)

@@ -1,4 +1,4 @@
-"""NWB's types and their inheritance: what a group is when its own type was never heard of.
+"""NWB's types and their inheritance: the nearest known type of a group of unknown type.
 
 The core types are listed here, so that an ordinary file costs no extra bytes. Types of extensions
 are looked up in the specifications cached inside the file; where those are missing too, a group is
@@ -89,7 +89,7 @@ ROOTS = ("Container", "Data")
 
 
 def is_a(core_type: str, ancestor: str) -> bool:
-    """Whether a core type is `ancestor` or descends from it."""
+    """True if a core type is `ancestor` or descends from it."""
     while core_type != ancestor:
         if core_type not in CORE_PARENTS:
             return False

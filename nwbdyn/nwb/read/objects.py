@@ -1,4 +1,4 @@
-"""What lies in an open NWB file: its typed groups, safe ways to reach them, and the notes taken.
+"""Index of an open NWB file: its typed groups, safe access to them, and notes.
 
 Nothing here reads a large array. Links to other files and datasets stored outside the file are
 never followed.
@@ -83,7 +83,9 @@ class ErrorRecordingFile:
         return self._file.tell()
 
     def expect(self, dataset: h5py.Dataset, key: Any) -> None:
-        """Let a remote file fetch together what HDF5 is about to ask for bit by bit."""
+        """Let a remote file fetch together the parts that HDF5 is about to read one after the
+        other.
+        """
         prefetch = getattr(self._file, "prefetch", None)
         if prefetch is not None:
             prefetch(ranges.wanted(dataset, key))
@@ -234,12 +236,12 @@ class NwbIndex:
 
 
 def has(group: h5py.Group, name: str) -> bool:
-    """Whether `group` itself has a link called `name`, broken or not; a path is never a name."""
+    """True if `group` itself has a link called `name`, broken or not; a path is never a name."""
     return "/" not in name and _is_text(name) and group.id.links.exists(name.encode())
 
 
 def child(group: h5py.Group, name: str) -> h5py.HLObject | None:
-    """What lies at `name` in a group; None when absent or unreadable."""
+    """The object at `name` in a group; None if absent or unreadable."""
     try:
         return group.get(name)
     except HDF5_ERRORS:
@@ -247,7 +249,7 @@ def child(group: h5py.Group, name: str) -> h5py.HLObject | None:
 
 
 def address_of(item: h5py.HLObject) -> int:
-    """Where an object lies in its file, which tells it from any other there."""
+    """Address of an object in its file, which identifies it there."""
     own = getattr(item, "address", None)  # in a Zarr store
     return h5py.h5o.get_info(item.id).addr if own is None else own
 
@@ -263,7 +265,7 @@ def name_of(item: h5py.HLObject) -> str:
 
 
 def _is_text(name: object) -> bool:
-    """Whether a name is UTF-8; h5py gives bytes, or lone surrogates, for one that is not."""
+    """True if a name is UTF-8; h5py returns bytes, or lone surrogates, for one that is not."""
     return isinstance(name, str) and not any(
         ord(letter) < 32 or 0xD800 <= ord(letter) <= 0xDFFF for letter in name
     )
@@ -283,7 +285,7 @@ def stored(item: h5py.HLObject, name: str) -> Any | None:
 
 
 def whole(dataset: h5py.Dataset, key: Any = ()) -> Any:
-    """`dataset[key]`, unless its type says that it holds lists of variable length.
+    """Return `dataset[key]`; refuse a type of variable-length lists.
 
     NWB uses none. A text whose type is damaged looks like one, and crashes h5py.
 
@@ -326,7 +328,7 @@ def text(value: Any) -> str:
 
 
 def is_damage(error: Exception) -> bool:
-    """Whether HDF5 raised an error, by whatever class: h5py turns its codes into many."""
+    """True if HDF5 raised an error, of whatever class: h5py turns its codes into many."""
     if isinstance(error, OSError | RuntimeError):
         return True
     frame = error.__traceback__

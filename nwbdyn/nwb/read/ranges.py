@@ -1,4 +1,4 @@
-"""Where in the file the values of a dataset lie, so that a remote file can fetch them together.
+"""Byte ranges of a dataset's values, so that a remote file can fetch them together.
 
 HDF5 asks for one chunk after the other and waits for each. Told beforehand, the streaming file has
 the next ones on their way while this one is inflated.

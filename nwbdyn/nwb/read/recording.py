@@ -45,7 +45,7 @@ def read(
     frame_time_unit: str | None = None,
     spike_time_unit: str | None = None,
 ) -> Recording:
-    """The session in an NWB file, with arrays that stay in the file until asked for.
+    """The session in an NWB file, with arrays that stay in the file until they are indexed.
 
     Units win over ROI traces, and among traces the first of `TRACE_QUANTITIES`, unless `quantity`
     names another; what was passed over is in the notes.

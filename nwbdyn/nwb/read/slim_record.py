@@ -1,4 +1,4 @@
-"""What a slim copy says of itself: which recording it is a copy of, and what was left out.
+"""The record in a slim copy: the recording that it is a copy of, and the arrays left out.
 
 Kept in `/scratch/slim_copy` as JSON text, where every NWB tool shows it.
 """

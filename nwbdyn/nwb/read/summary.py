@@ -1,4 +1,4 @@
-"""What a recording holds, in plain words and numbers, without reading its large arrays."""
+"""Summary of a recording in words and numbers, without reading its large arrays."""
 
 from dataclasses import asdict
 
@@ -67,7 +67,7 @@ def _neurons(recording: Recording) -> dict[str, object]:
 
 
 def _column(column: pd.Series) -> dict[str, object]:
-    """What a condition on a column could say: its range, or its words and how often each is met."""
+    """Values for a condition on a column: its range, or its words and their counts."""
     if pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column):
         known = column[np.isfinite(column.to_numpy(float))]
         if not len(known):

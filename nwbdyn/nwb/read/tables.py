@@ -76,7 +76,7 @@ def count_rows(contents: NwbIndex, group: h5py.Group) -> int:
 
 
 def is_list(dataset: h5py.Dataset) -> bool:
-    """Whether the values are one list; MATLAB stores it as one row or one column."""
+    """True if the values are one list; MATLAB stores it as one row or one column."""
     return dataset.ndim == 1 or (dataset.ndim == 2 and 1 in dataset.shape)
 
 
@@ -147,7 +147,7 @@ def rows(column: np.ndarray, index: np.ndarray) -> list[np.ndarray]:
 
 
 def meanings(contents: NwbIndex, group: h5py.Group, name: str) -> dict[str, str]:
-    """What the values of a column mean, where the table carries a table of meanings for it."""
+    """Meanings of a column's values, if the table carries a table of meanings for it."""
     try:
         table = group["meanings_tables"][f"{name}_meanings"]
     except HDF5_ERRORS:

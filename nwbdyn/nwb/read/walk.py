@@ -92,7 +92,7 @@ def _open_zarr(store: "Store", source: Source, file_name: str) -> NwbIndex:
 
 
 def damaged(file_name: str, error: Exception) -> str:
-    """What to say of a file that HDF5 cannot make sense of."""
+    """Message for a file that HDF5 cannot read."""
     return (
         f"{file_name} cannot be read as an HDF5 file ({one_line(error)}). An NWB file is HDF5; "
         "check that it is complete, and fetch it again if not."
@@ -226,5 +226,5 @@ class _Walk:
 
 
 def _is_folder(found: NwbObject) -> bool:
-    """Whether other typed groups may lie inside: series and tables hold only their own arrays."""
+    """True if other typed groups may lie inside: series and tables hold only their own arrays."""
     return not (found.is_a("TimeSeries") or found.is_a("DynamicTable") or found.is_a("Images"))

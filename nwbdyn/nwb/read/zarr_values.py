@@ -42,7 +42,7 @@ def references(stored: Any, store: str) -> Any:
 
 
 def is_here(source: object, store: str) -> bool:
-    """Whether the `source` of a link or reference is the store called `store` itself."""
+    """True if the `source` of a link or reference is the store called `store` itself."""
     name = PurePosixPath(str(source or ".")).name
     return name in ("", PurePosixPath(store).name)
 

@@ -25,7 +25,7 @@ UNKNOWN_SIZE = 2**40  # bytes; of a store that nobody has added up
 
 
 class NullWatch(ErrorRecordingFile):
-    """What stands where a file is watched: a store raises its errors itself."""
+    """Stand-in for a watched file: a store raises its errors itself."""
 
     def __init__(self, size: int | None, *, is_remote: bool) -> None:
         self.error = None
@@ -42,7 +42,7 @@ class _LinkInfo:
 
 
 class _Identity:
-    """What h5py calls an object's id, as far as links are concerned."""
+    """An object's id in h5py's terms, as far as links are concerned."""
 
     def __init__(self, group: "ZarrGroup") -> None:
         self._group = group
@@ -79,7 +79,7 @@ class _Attributes(Mapping):
 
 
 class _Stored:
-    """What groups and arrays of a store have in common: they are the same where their node is."""
+    """Common part of groups and arrays of a store: they are equal if their node is the same."""
 
     _node: Node
 
@@ -196,7 +196,7 @@ class ZarrFile(ZarrGroup):
         super().__init__(nodes, nodes["/"])
 
     def close(self) -> None:
-        """Nothing: whoever opened the store closes it."""
+        """Do nothing: the opener of the store closes it."""
 
 
 class ZarrDataset(_Stored, h5py.Dataset):

@@ -1,6 +1,7 @@
 """A large array that is written a block at a time, so that whoever waits hears how far it is."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from hdmf.data_utils import AbstractDataChunkIterator, DataChunk
@@ -11,10 +12,11 @@ BLOCK = 16 * 2**20  # bytes, about
 class Blocks(AbstractDataChunkIterator):
     """An array as hdmf takes it, once: in blocks of whole chunks along its first axis."""
 
-    def __init__(self, array: np.ndarray, chunks: tuple[int, ...]) -> None:
-        """The blocks of `array`, which is stored in chunks of the shape `chunks`."""
+    def __init__(self, array: Any, chunks: tuple[int, ...]) -> None:
+        """The blocks of `array` (NumPy, or alike), stored in chunks of the shape `chunks`."""
         self._array, self._chunks = array, chunks
-        self._rows = max(1, BLOCK // (array[:1].nbytes * chunks[0])) * chunks[0]
+        self._row_bytes = array[:1].nbytes
+        self._rows = max(1, BLOCK // (self._row_bytes * chunks[0])) * chunks[0]
         self._start = 0
         self.told: Callable[[int], None] = lambda num_bytes: None  # how many bytes are written
 
@@ -27,7 +29,7 @@ class Blocks(AbstractDataChunkIterator):
 
     def __next__(self) -> DataChunk:
         # hdmf asks for the next block when the one before is in the file
-        self.told(self._array[: self._start].nbytes)
+        self.told(self._row_bytes * self._start)
         if self._start >= len(self._array):
             raise StopIteration
         stop = min(self._start + self._rows, len(self._array))

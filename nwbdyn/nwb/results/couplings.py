@@ -1,9 +1,10 @@
 """Who helps predict whom, in the forms that people look at: edges, time courses, cell types.
 
 Every one of them is bounded. What is left out for that is stated: as a share of all weight where
-there is one, else as a note.
+there is one, else as a note. The exact couplings are in the components of the connectivity.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,35 +12,56 @@ import pandas as pd
 import xarray as xr
 from ndx_population_dynamics import (
     CellTypeConnectivitySeries,
-    ConnectivityEdges,
+    CellTypeConnectivityTable,
+    ConnectivityEdgesTable,
     EdgeWeightSeries,
     ModelRun,
-    NeuronTable,
+    NeuronsTable,
 )
 from pynwb.core import NWBContainer
 from pynwb.image import ImageSeries
 
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.nwb.results import storage
+from nwbdyn.nwb.results.components import ALL_LAGS
+from nwbdyn.nwb.results.details import tidy
 from nwbdyn.nwb.results.heat_map import heat_map
 from nwbdyn.progress import Progress, Report, silent
-from nwbdyn.recording import Note
+from nwbdyn.recording import Neurons, Note
 from nwbdyn.results.fit_results import Fit
 
 EDGES_PER_NEURON = 10  # rows of the edge table, per neuron
-SERIES_BYTES = 256 * 10**6  # of edge weights over time
+MOST_COURSES = 256  # strongest edges whose weights are written over time
+COURSE_SHARE = 0.06  # of the activity's bytes, that a series of courses may take
+LEAST_COURSE_BYTES = 2**17  # that it may take in any case
+BYTES_PER_VALUE = 2  # of a rounded course, compressed
+COURSE_BITS = 10  # see `storage.rounded`; the exact course follows from the components
 PICTURE_WINDOWS = 2000  # that the heat map averages, where the edges do not say it
 STATISTICS = (  # columns of an edge table beside the weight, written where there is a value
-    "influence",
     "se",
-    "seed_sd",
-    "half_split_agreement",
     "p",
     "q",
+    "influence",
+    "seed_sd",
+    "half_split_agreement",
     "sign_agreement",
+    "p_constant",
+    "q_constant",
 )
+BLOCK_VALUES = 2**24  # of courses evaluated at once
+DIRECTED = "directed"  # kind of an edge of a next-bin model
 LEVEL = 0.05  # of q, at which an edge is written however weak it is
 TESTED = ("null_hypothesis", "smallest_p")  # of the whole table, where a null was run
+
+
+@dataclass(frozen=True)
+class Courses:
+    """Numbers over time for viewers, averaged over as many windows as the bytes demand."""
+
+    values: np.ndarray  # (num_times, num_columns) float32
+    time: np.ndarray  # (num_times,) seconds, means of the averaged windows
+    window: tuple[float, float]  # seconds around `time` that a sample reaches
+    num_averaged: int
 
 
 @dataclass(frozen=True)
@@ -50,8 +72,9 @@ class Couplings:
     averaged: str  # what the matrix averages over, in words
     edges: pd.DataFrame  # the strongest, strongest first
     kept_share: float  # of the summed |weight|, by those edges
-    weights: xr.DataArray | None  # (time, edge) of the first of those edges
-    types: xr.DataArray | None  # (time, post_type, pre_type)
+    weights: "Courses | None"  # of the first of those edges
+    influence: "Courses | None"  # of the same edges, where the model has an influence
+    types: "Courses | None"  # of pairs of cell types
     movie: xr.DataArray | None  # (time, post, pre)
     notes: tuple[Note, ...]  # what was left out
 
@@ -66,11 +89,14 @@ def summarise(fit: Fit, *, dense: bool, report: Report = silent) -> Couplings:
     report(Progress("evaluating", 0, 3, "steps"))
     movie = connectivity.to_xarray() if dense else None
     matrix, averaged = _mean_matrix(fit) if len(fit.edges) else (None, "")
-    edges = _strongest(fit)
+    edges, num_values = _strongest(fit), budget(fit)
     report(Progress("evaluating", 1, 3, "steps"))
-    weights = _weights_over_time(connectivity, edges, notes)
+    weights = _weights_over_time(connectivity, edges, num_values, notes)
+    influence = None
+    if fit.influence is not None and len(edges):
+        influence = _weights_over_time(fit.influence, edges, num_values // 6, [])
     report(Progress("evaluating", 2, 3, "steps"))
-    types = _types_over_time(connectivity, notes)
+    types = _types_over_time(connectivity, num_values, notes)
     report(Progress("evaluating", 3, 3, "steps"))
     return Couplings(
         matrix=matrix,
@@ -78,6 +104,7 @@ def summarise(fit: Fit, *, dense: bool, report: Report = silent) -> Couplings:
         edges=edges,
         kept_share=_kept_share(edges, fit, matrix),
         weights=weights,
+        influence=influence,
         types=types,
         movie=movie,
         notes=tuple(notes),
@@ -85,17 +112,27 @@ def summarise(fit: Fit, *, dense: bool, report: Report = silent) -> Couplings:
 
 
 def objects(
-    fit: Fit, couplings: Couplings, name: str, run: ModelRun, neurons: NeuronTable
+    fit: Fit, couplings: Couplings, name: str, run: ModelRun, neurons: NeuronsTable
 ) -> list[NWBContainer]:
     """The NWB objects of `couplings`, named `<name>_…`."""
     made: list[NWBContainer] = []
     if len(couplings.edges):
         edges = connectivity_edges(fit, couplings, f"{name}_edges", run, neurons)
         made.append(edges)
-        if couplings.weights is not None:
-            made.append(edge_weight_series(fit, couplings, f"{name}_edge_weights", run, edges))
+        for courses, connectivity, suffix in (
+            (couplings.weights, fit.connectivity, "edge_weights"),
+            (couplings.influence, fit.influence, "influence_weights"),
+        ):
+            if courses is not None and connectivity is not None:
+                made.append(
+                    edge_weight_series(
+                        courses, couplings, connectivity, f"{name}_{suffix}", run, edges
+                    )
+                )
     if couplings.types is not None:
         made.append(cell_type_series(fit, couplings.types, f"{name}_cell_types", run))
+    if fit.groups is not None and len(fit.groups) > 1:
+        made.append(cell_type_table(fit, f"{name}_cell_type_pairs", run))
     if couplings.movie is not None:
         made.append(movie_series(fit, couplings.movie, f"{name}_movie"))
     if couplings.matrix is not None:
@@ -106,23 +143,36 @@ def objects(
 
 
 def connectivity_edges(
-    fit: Fit, couplings: Couplings, name: str, run: ModelRun, neurons: NeuronTable
-) -> ConnectivityEdges:
+    fit: Fit, couplings: Couplings, name: str, run: ModelRun, neurons: NeuronsTable
+) -> ConnectivityEdgesTable:
     edges = couplings.edges
-    num_neurons = len(fit.connectivity.neurons)
-    columns: dict[str, storage.Column] = {
-        side: storage.region(side, neurons, storage.rows_of(edges[side].to_numpy(), fit.neurons))
+    num_neurons, num_edges = len(fit.connectivity.neurons), len(edges)
+    names, ids = neuron_names(fit.neurons), fit.neurons.ids
+    columns: dict[str, storage.Column] = {}
+    rows = {
+        side: storage.rows_of(edges[id_column(edges, side)].to_numpy(), fit.neurons)
         for side in ("pre", "post")
     }
+    columns |= {side: names[of_side] for side, of_side in rows.items()}
+    for side, of_side in rows.items():
+        columns[f"{side}_id"] = storage.identifiers(ids[of_side])
+    columns |= {f"{side}_row": of_side.astype(np.int32) for side, of_side in rows.items()}
+    columns["kind"] = (
+        storage.texts(edges["kind"]) if "kind" in edges else np.full(num_edges, DIRECTED, object)
+    )
+    columns["lag"] = (
+        edges["lag"].to_numpy(np.int32) if "lag" in edges else np.full(num_edges, ALL_LAGS, "i4")
+    )
+    if "state" in edges and (storage.texts(edges["state"]) != "").any():
+        columns["state"] = storage.texts(edges["state"])
     columns["weight"] = edges["weight"].to_numpy(dtype=np.float32)
     for column in STATISTICS:
         if column in edges and edges[column].notna().any():
             columns[column] = edges[column].to_numpy(dtype=np.float32)
-    for column in ("pre_cell_type", "post_cell_type", "flags"):
-        if column in edges and (storage.texts(edges[column]) != "").any():
-            columns[column] = storage.texts(edges[column])
+    if "flags" in edges and (storage.texts(edges["flags"]) != "").any():
+        columns["flags"] = storage.texts(edges["flags"])
     return storage.table(
-        ConnectivityEdges,
+        ConnectivityEdgesTable,
         columns,
         name=name,
         description=(
@@ -134,52 +184,109 @@ def connectivity_edges(
         num_possible=num_neurons * (num_neurons - 1),
         kept_share=couplings.kept_share,
         run=run,
+        neurons=neurons,
         **{name: edges.attrs[name] for name in TESTED if name in edges.attrs},
         **storage.measure(fit.connectivity),
     )
 
 
 def edge_weight_series(
-    fit: Fit, couplings: Couplings, name: str, run: ModelRun, edges: ConnectivityEdges
+    courses: Courses,
+    couplings: Couplings,
+    connectivity: Connectivity,
+    name: str,
+    run: ModelRun,
+    edges: ConnectivityEdgesTable,
 ) -> EdgeWeightSeries:
-    weights = couplings.weights
-    assert weights is not None
-    num_edges = weights.sizes["edge"]
+    num_edges = courses.values.shape[1]
     kept = _share(couplings.edges["weight"][:num_edges], couplings.edges["weight"])
+    samples = "window by window"
+    if courses.num_averaged > 1:
+        samples = f"means over {courses.num_averaged} windows each"
     return EdgeWeightSeries(
         name=name,
-        description="Weights of the strongest edges, window by window.",
-        data=storage.compressed(weights.to_numpy()),
+        description=(
+            f"Weights ({connectivity.measure}) of the {num_edges} strongest edges, {samples}, "
+            f"rounded to {COURSE_BITS} bits per standard deviation. Exact weights at every window "
+            "follow from the components of the connectivity."
+        ),
+        data=storage.compressed(storage.rounded(courses.values, COURSE_BITS)),
         unit="n.a.",
-        **storage.clock(weights.time.to_numpy()),
+        **storage.clock(courses.time),
         kept_share=couplings.kept_share * kept,
-        num_averaged=1,
+        num_averaged=courses.num_averaged,
         edges=storage.region("edges", edges, np.arange(num_edges)),
         run=run,
-        **storage.measure(fit.connectivity),
+        **(storage.measure(connectivity) | _reach(courses)),
     )
 
 
 def cell_type_series(
-    fit: Fit, means: xr.DataArray, name: str, run: ModelRun
+    fit: Fit, courses: Courses, name: str, run: ModelRun
 ) -> CellTypeConnectivitySeries:
-    types = means.post_type.to_numpy()
     labels = storage.texts(fit.connectivity.neurons.table["cell_type"])
+    types = np.array(sorted(set(labels) - {""}), dtype=str)
     sizes = np.array([(labels == label).sum() for label in types])
     pairs = np.outer(sizes, sizes) - np.diag(sizes)
     return CellTypeConnectivitySeries(
         name=name,
         description="Mean coupling from neurons of one type to neurons of another.",
-        data=storage.compressed(means.to_numpy().reshape(len(means), -1)),
+        data=storage.compressed(courses.values),
         unit="n.a.",
-        **storage.clock(means.time.to_numpy()),
+        **storage.clock(courses.time),
         grouped_by="cell_type",
         post_type=np.repeat(types, len(types)).tolist(),
         pre_type=np.tile(types, len(types)).tolist(),
         num_edges=pairs.ravel().tolist(),
         run=run,
+        **(storage.measure(fit.connectivity) | _reach(courses)),
+    )
+
+
+def cell_type_table(fit: Fit, name: str, run: ModelRun) -> CellTypeConnectivityTable:
+    """Mean weight per pair of cell types, with its interval and test."""
+    groups = fit.groups
+    assert groups is not None
+    within = " Intervals and p hold within this animal." if "p_within_animal" in groups else ""
+    columns: dict[str, storage.Column] = {
+        "pre_type": storage.texts(groups["pre"]),
+        "post_type": storage.texts(groups["post"]),
+        "kind": storage.texts(groups["kind"])
+        if "kind" in groups
+        else np.full(len(groups), DIRECTED, object),
+    }
+    if "state" in groups:
+        columns["state"] = storage.texts(groups["state"])
+    for column in ("num_pre", "num_post"):
+        if column in groups:
+            columns[column] = groups[column].to_numpy(np.int32)
+    for column in ("weight", "low", "high", "p", "q"):
+        for name_in_fit in (column, f"{column}_within_animal"):
+            if name_in_fit not in groups:
+                continue
+            if column == "weight" or groups[name_in_fit].notna().any():
+                columns[column] = groups[name_in_fit].to_numpy(np.float32)
+    return storage.table(
+        CellTypeConnectivityTable,
+        columns,
+        name=name,
+        description=f"Mean coupling from neurons of one type to neurons of another.{within}",
+        grouped_by="cell_type",
+        run=run,
         **storage.measure(fit.connectivity),
     )
+
+
+def neuron_names(neurons: Neurons) -> np.ndarray:
+    """(N,) str, unique names for people: "AVAL (12)", else "roi 12"."""
+    given = zip(neurons.names, neurons.ids, strict=True)
+    names = [f"{neurons.kind} {one}" if name == str(one) else name for name, one in given]
+    return np.array(names, dtype=object)
+
+
+def id_column(edges: pd.DataFrame, side: str) -> str:
+    """Column of neuron ids on a side of an edge table: `pre_id`, or `pre` where there is none."""
+    return f"{side}_id" if f"{side}_id" in edges else side
 
 
 def movie_series(fit: Fit, matrices: xr.DataArray, name: str) -> ImageSeries:
@@ -188,7 +295,7 @@ def movie_series(fit: Fit, matrices: xr.DataArray, name: str) -> ImageSeries:
         name=name,
         description=(
             f"Coupling ({fit.connectivity.measure}), window by window: (time, receiver, sender), "
-            f"neurons in the order of the rows of {name.removesuffix('_movie')}_factors."
+            f"neurons in the order of {name.removesuffix('_movie')}_connectivity."
         ),
         data=storage.compressed(matrices.to_numpy().astype(np.float32)),
         unit="n.a.",
@@ -212,7 +319,7 @@ def _mean_matrix(fit: Fit) -> tuple[np.ndarray, str]:
         return fit.connectivity.mean(mask).to_numpy(), words
     matrix = np.full((num_neurons, num_neurons), np.nan)
     post, pre = (
-        storage.rows_of(fit.edges[side].to_numpy(), fit.connectivity.neurons)
+        storage.rows_of(fit.edges[id_column(fit.edges, side)].to_numpy(), fit.connectivity.neurons)
         for side in ("post", "pre")
     )
     matrix[post, pre] = fit.edges["weight"].to_numpy()
@@ -249,29 +356,85 @@ def _share(part: np.ndarray | pd.Series, whole: np.ndarray | pd.Series) -> float
     return kept / total if total else 1.0
 
 
+def budget(fit: Fit) -> int:
+    """Values that a series of courses may have."""
+    activity = 4 * fit.predictions.values.size
+    return int(max(LEAST_COURSE_BYTES, COURSE_SHARE * activity)) // BYTES_PER_VALUE
+
+
 def _weights_over_time(
-    connectivity: Connectivity, edges: pd.DataFrame, notes: list[Note]
-) -> xr.DataArray | None:
+    connectivity: Connectivity, edges: pd.DataFrame, budget: int, notes: list[Note]
+) -> Courses | None:
     num_windows = connectivity.num_windows
     if connectivity.form == "static" or num_windows < 2:
         return None
-    # As many edges as fit the bytes; and not more than windows, or time is no longer the long axis.
-    kept = min(len(edges), SERIES_BYTES // (4 * num_windows), num_windows)
+    # Not more edges than samples, or time is no longer the long axis.
+    kept = min(len(edges), MOST_COURSES, num_windows)
+    while kept and kept > -(-num_windows // _num_averaged(num_windows, kept, budget)):
+        kept -= 1
     if kept < len(edges):
-        reason = f"weights over time are kept for the {kept} strongest of {len(edges)} edges"
+        reason = f"weights over time are written for the {kept} strongest of {len(edges)} edges"
         notes.append(Note("left-out", "edge_weights", reason))
     if not kept:
         return None
-    return connectivity.over_time(pre=edges["pre"][:kept], post=edges["post"][:kept])
+    pre, post = (edges[id_column(edges, side)][:kept].to_numpy() for side in ("pre", "post"))
+
+    def evaluate(mask: np.ndarray) -> np.ndarray:
+        return connectivity.over_time(pre=pre, post=post, mask=mask).to_numpy()
+
+    return _courses(connectivity, kept, budget, evaluate)
 
 
-def _types_over_time(connectivity: Connectivity, notes: list[Note]) -> xr.DataArray | None:
-    neurons = connectivity.neurons.table
-    if connectivity.form == "static" or connectivity.num_windows < 2 or "cell_type" not in neurons:
+def _types_over_time(connectivity: Connectivity, budget: int, notes: list[Note]) -> Courses | None:
+    neurons, num_windows = connectivity.neurons.table, connectivity.num_windows
+    if connectivity.form == "static" or num_windows < 2 or "cell_type" not in neurons:
         return None
     num_pairs = len(set(storage.texts(neurons["cell_type"])) - {""}) ** 2
-    if num_pairs > connectivity.num_windows:
-        reason = f"{num_pairs} pairs of cell types are more than {connectivity.num_windows} windows"
+    if not num_pairs:
+        return None
+    num_samples = -(-num_windows // _num_averaged(num_windows, num_pairs, budget))
+    if num_pairs > num_samples:
+        reason = f"{num_pairs} pairs of cell types are more than {num_samples} samples of time"
         notes.append(Note("left-out", "cell_types", reason))
         return None
-    return connectivity.by_cell_type() if num_pairs else None
+
+    def evaluate(mask: np.ndarray) -> np.ndarray:
+        return connectivity.by_cell_type(mask=mask).to_numpy().reshape(mask.sum(), -1)
+
+    return _courses(connectivity, num_pairs, budget, evaluate)
+
+
+def _courses(
+    connectivity: Connectivity,
+    num_columns: int,
+    budget: int,
+    evaluate: Callable[[np.ndarray], np.ndarray],
+) -> Courses:
+    """Courses within the budget; `evaluate` gives (windows, columns) for a mask of windows."""
+    num_windows = connectivity.num_windows
+    together = _num_averaged(num_windows, num_columns, budget)
+    firsts = np.arange(0, num_windows, together)
+    step = max(1, BLOCK_VALUES // (together * num_columns)) * together  # windows evaluated at once
+    parts = []
+    for start in range(0, num_windows, step):
+        mask = np.zeros(num_windows, bool)
+        mask[start : start + step] = True
+        values = evaluate(mask)
+        inside = np.arange(0, len(values), together)
+        sizes = np.diff(np.r_[inside, len(values)])[:, None]
+        parts.append((np.add.reduceat(values, inside, axis=0) / sizes).astype(np.float32))
+    sizes = np.diff(np.r_[firsts, num_windows])
+    time = np.add.reduceat(connectivity.time, firsts) / sizes
+    reach = float((connectivity.time[firsts + sizes - 1] - connectivity.time[firsts]).max()) / 2
+    before, after = connectivity.window
+    return Courses(np.concatenate(parts), time, (before - reach, after + reach), together)
+
+
+def _num_averaged(num_windows: int, num_columns: int, budget: int) -> int:
+    """Windows of one sample, so that all samples stay within the budget of values."""
+    return max(1, -(-num_windows * num_columns // budget))
+
+
+def _reach(courses: Courses) -> dict[str, float]:
+    start, stop = courses.window
+    return {"window_start": tidy(start), "window_stop": tidy(stop)}

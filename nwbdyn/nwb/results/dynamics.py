@@ -3,20 +3,25 @@
 Every object is named after the fit, so that several fits live side by side in one file.
 """
 
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from hdmf.common import DynamicTable
-from ndx_population_dynamics import ConnectivityFactors, ModelRun, NeuronTable, PredictedActivity
+from ndx_population_dynamics import (
+    ModelRun,
+    NeuronsTable,
+    PredictedActivitySeries,
+    TimeResolvedConnectivity,
+)
 from pynwb.base import TimeSeries
 from pynwb.core import NWBContainer
 
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.data.splits import SPLITS
 from nwbdyn.errors import ConfigError
-from nwbdyn.nwb.results import couplings, storage
+from nwbdyn.nwb.results import components, couplings, storage
+from nwbdyn.nwb.results.details import tidy
 from nwbdyn.nwb.results.model_run import model_run, name_of
 from nwbdyn.progress import Report, silent
 from nwbdyn.recording import Note
@@ -25,7 +30,8 @@ from nwbdyn.results.fit_results import Fit
 MODULE = "population_dynamics"
 MODULE_DESCRIPTION = "What models fitted to this recording predict, and the couplings they found."
 OVERHEAD = 8 * 10**6  # bytes of the cached schema, the picture, texts and tables
-PRECISIONS = ("float32", "float16")
+PRECISIONS = (components.ROUNDED, "float32", "float16")
+PREDICTION_BITS = 16  # per standard deviation of a neuron, see `storage.rounded`
 RESERVED = (  # attributes of a table of neurons, after which no column can be called
     *("", "name", "description", "colnames", "columns", "object_id", "namespace"),
     *("neurodata_type", "kind", "cell_type_source"),
@@ -47,7 +53,7 @@ class Detail:
     """How much is written, and how precisely."""
 
     dense: bool = False  # one matrix per window beside the factors
-    precision: str = "float32"  # of the factors and currents, which grow with time
+    precision: str = components.ROUNDED  # of what grows with time
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -75,15 +81,12 @@ def results(
     made = [
         run,
         neurons,
-        predicted_activity(fit, f"{name}_predictions", run, neurons, in_file),
+        predicted_activity(fit, f"{name}_predictions", run, neurons, in_file, detail),
         *couplings.objects(fit, summary, name, run, neurons),
-        *input_currents(fit, f"{name}_currents", neurons, detail.precision),
-        factors(fit, fit.connectivity, f"{name}_factors", run, neurons, detail.precision),
+        connectivity(fit, f"{name}_connectivity", run, neurons, summary.matrix, detail),
     ]
     if fit.influence is not None:
-        made.append(
-            factors(fit, fit.influence, f"{name}_influence", run, neurons, detail.precision)
-        )
+        made.append(influence(fit, f"{name}_influence", run, neurons, detail))
     storage.report_bytes_while_writing(made, report)
     return made
 
@@ -91,19 +94,23 @@ def results(
 def most_bytes(fit: Fit, detail: Detail) -> int:
     """Bytes that the results of a fit take in a file at most, before compression."""
     rows = couplings.EDGES_PER_NEURON * len(fit.neurons)
-    series = min(couplings.SERIES_BYTES, 4 * rows * fit.connectivity.num_windows)
-    arrays = fit.predictions.values.nbytes + fit.connectivity.stored_bytes + 2 * series
-    arrays += 0 if fit.currents is None else fit.currents.nbytes
-    arrays += 0 if fit.influence is None else fit.influence.stored_bytes
-    movie = fit.connectivity.dense_bytes if detail.dense else 0
-    return arrays + movie + 200 * rows + 16 * len(fit.predictions.time) + OVERHEAD
+    if "q" in fit.edges:
+        rows += int((fit.edges["q"] <= couplings.LEVEL).sum())
+    courses = 4 * 3 * couplings.budget(fit)
+    matrices = 3 * 8 * len(fit.neurons) ** 2
+    arrays = fit.predictions.values.nbytes + fit.connectivity.stored_bytes + courses + matrices
+    if detail.dense:
+        arrays += fit.connectivity.dense_bytes
+        arrays += 0 if fit.influence is None else fit.influence.stored_bytes
+    return arrays + 400 * rows + 16 * len(fit.predictions.time) + OVERHEAD
 
 
-def neuron_table(fit: Fit, name: str, in_file: InFile) -> NeuronTable:
+def neuron_table(fit: Fit, name: str, in_file: InFile) -> NeuronsTable:
     """The fitted neurons, one row each, in the model's order."""
     known, ids = fit.neurons.table, fit.neurons.ids
     columns: dict[str, storage.Column] = {}
-    columns["source_id"] = ids if ids.dtype.kind in "iuf" else storage.texts(known["id"])
+    columns["neuron_name"] = couplings.neuron_names(fit.neurons)
+    columns["source_id"] = storage.identifiers(ids)
     if in_file.neurons is not None and in_file.rows is not None:
         columns["source_row"] = storage.region("source_row", in_file.neurons, in_file.rows)
     for label in ("cell_type", "location"):
@@ -113,9 +120,9 @@ def neuron_table(fit: Fit, name: str, in_file: InFile) -> NeuronTable:
     if axes:
         columns["position"] = known[axes].to_numpy(dtype=np.float64)
     columns["held_out"] = np.asarray(fit.predictions.held_out, dtype=bool)
-    if fit.embeddings is not None:
+    if fit.embeddings is not None and not _is_stored(fit.embeddings, fit.connectivity):
         columns["embedding"] = np.asarray(fit.embeddings)
-    predefined = {column["name"] for column in NeuronTable.__columns__}
+    predefined = {column["name"] for column in NeuronsTable.__columns__}
     for column in known:
         values = known[column]
         if column in predefined or column in ("id", *axes) or values.dtype.kind not in "biuf":
@@ -124,7 +131,7 @@ def neuron_table(fit: Fit, name: str, in_file: InFile) -> NeuronTable:
             columns[_column_name(str(column))] = values.to_numpy()
     source = {"cell_type_source": fit.neurons.cell_type_source}
     return storage.table(
-        NeuronTable,
+        NeuronsTable,
         columns,
         name=name,
         description=f"The {fit.neurons.kind}s that {fit.model} was fitted to, in its order.",
@@ -140,88 +147,114 @@ def _column_name(name: str) -> str:
 
 
 def predicted_activity(
-    fit: Fit, name: str, run: ModelRun, neurons: NeuronTable, in_file: InFile
-) -> PredictedActivity:
+    fit: Fit, name: str, run: ModelRun, neurons: NeuronsTable, in_file: InFile, detail: Detail
+) -> PredictedActivitySeries:
     predictions = fit.predictions
+    values: Any = predictions.values
+    if detail.precision == components.ROUNDED:
+        values = storage.rounded(values, PREDICTION_BITS)
     what = (
         "Held-out neurons predicted from the others; the others are reconstructions."
         if predictions.horizon == 0
         else f"Prediction {predictions.horizon} bin(s) ahead, from what came before."
     )
     link = {} if in_file.series is None else {"source_series": in_file.series}
-    return PredictedActivity(
+    return PredictedActivitySeries(
         name=name,
         description=f"{what} NaN where there is none. Fitted by {fit.model}.",
-        data=storage.compressed(np.asarray(predictions.values)),
+        data=storage.compressed(values),
         unit=UNITS.get(predictions.quantity, "n.a."),
         **storage.clock(predictions.time),
         control=storage.compressed(predictions.labels.astype(np.uint8)),
         control_description=list(SPLITS),
         quantity=predictions.quantity,
         horizon=int(predictions.horizon),
-        bin_width=float(predictions.bin_width),
+        bin_width=tidy(float(predictions.bin_width)),
         neurons=storage.region("neurons", neurons, np.arange(len(predictions.neurons))),
         run=run,
         **link,
     )
 
 
-def input_currents(
-    fit: Fit, name: str, neurons: NeuronTable, precision: str
-) -> tuple[TimeSeries, ...]:
-    """What each neuron receives from the others; nothing for a model without an adjacency."""
-    if fit.currents is None:
-        return ()
-    series = TimeSeries(
-        name=name,
-        description=(
-            f"Input current of each row of {neurons.name}: I(t) = A x(t), the sum over the other "
-            "neurons of adjacency times activity as the model saw it. The unit is that of A "
-            "times that of x; the scale of A, and so of the current, means nothing by itself."
-        ),
-        data=storage.compressed(_narrowed(fit.currents, precision)),
-        unit="n.a.",
-        **storage.clock(fit.predictions.time),
+def _is_stored(embeddings: np.ndarray, connectivity: Connectivity) -> bool:
+    """Whether the component of the connectivity holds the embeddings anyway."""
+    stored = connectivity.arrays.get("embedding")
+    return stored is not None and np.array_equal(np.asarray(stored), embeddings)
+
+
+def connectivity(
+    fit: Fit,
+    name: str,
+    run: ModelRun,
+    neurons: NeuronsTable,
+    mean: np.ndarray | None,
+    detail: Detail,
+) -> TimeResolvedConnectivity:
+    """The couplings of the fit at every window, as components that determine them exactly."""
+    observed = None
+    if fit.currents is not None:
+        observed = np.isfinite(np.asarray(fit.currents)).any(axis=1)
+    return _time_resolved(
+        fit,
+        fit.connectivity,
+        name,
+        run,
+        neurons,
+        f"Coupling at every window of {fit.model}: the sum of its components.",
+        mean,
+        detail,
+        observed,
     )
-    return (series,)
 
 
-def factors(
+def influence(
+    fit: Fit, name: str, run: ModelRun, neurons: NeuronsTable, detail: Detail
+) -> TimeResolvedConnectivity:
+    """The predictive influence: its mean over test windows, and with `dense` every window."""
+    whole = fit.influence
+    assert whole is not None
+    words = f"Predictive influence in {whole.num_windows} test windows"
+    if detail.dense:
+        return _time_resolved(fit, whole, name, run, neurons, f"{words}.", None, detail)
+    first, last = float(whole.time[0]), float(whole.time[-1])
+    centre = (first + last) / 2
+    mean = replace(
+        whole,
+        form="static",
+        time=np.array([centre]),
+        window=(first + whole.window[0] - centre, last + whole.window[1] - centre),
+        arrays={"weight": whole.mean().to_numpy()},
+        attributes={},
+    )
+    words = f"{words}, averaged into one matrix; --dense exports every window."
+    return _time_resolved(fit, mean, name, run, neurons, words, None, detail)
+
+
+def _time_resolved(
     fit: Fit,
     connectivity: Connectivity,
     name: str,
     run: ModelRun,
-    neurons: NeuronTable,
-    precision: str,
-) -> ConnectivityFactors:
-    """The arrays of a connectivity of the fit: the exact matrix at any time follows."""
-    arrays: dict[str, Any] = {}
-    for key, value in connectivity.arrays.items():
-        growing = key in ("activity", "g", "maps", "y", "weights")
-        array = _narrowed(value, precision) if growing else np.asarray(value)
-        arrays[key] = storage.compressed(array)
-    settings = dict(connectivity.attributes)
-    if "context" in settings:
-        arrays["context"] = int(settings.pop("context"))
-    if "scale" in settings:
-        arrays["scale"] = float(settings.pop("scale"))
-    return ConnectivityFactors(
+    neurons: NeuronsTable,
+    description: str,
+    mean: np.ndarray | None,
+    detail: Detail,
+    observed: np.ndarray | None = None,
+) -> TimeResolvedConnectivity:
+    component = components.component(
+        connectivity, precision=detail.precision, every_layer=detail.dense, observed=observed
+    )
+    summary = {} if mean is None else {"mean": storage.compressed(mean.astype(np.float32))}
+    return TimeResolvedConnectivity(
         name=name,
-        form=connectivity.form,
+        description=f"{description} Rows of a matrix receive, columns send.",
+        kind=couplings.DIRECTED,
         timestamps=storage.compressed(np.asarray(connectivity.time, dtype=np.float64)),
         neurons=storage.region(
             "neurons", neurons, storage.rows_of(connectivity.neurons.ids, fit.neurons)
         ),
-        details=json.dumps(settings),
+        connectivity_components=[component],
         run=run,
+        **summary,
         **storage.measure(connectivity),
-        **arrays,
     )
-
-
-def _narrowed(values: np.ndarray, precision: str) -> np.ndarray:
-    """The array at this precision, or as it is where it holds no more than that."""
-    array = np.asarray(values)
-    if array.dtype.kind != "f":
-        return array
-    return array.astype(min(np.dtype(precision), array.dtype), copy=False)

@@ -179,8 +179,8 @@ def _digests_inside(path: Path) -> set[str]:
     """Digests of what a slim copy was made from, and of what the results in a file are about."""
     found: set[str] = set()
     with h5py.File(path, "r") as file:
-        fetch = slim_record.read(file)
-        found |= {fetch.source.digest or ""} if fetch else set()
+        slim = slim_record.read(file)
+        found |= {slim.source.digest or ""} if slim else set()
         module = file.get(f"processing/{MODULE}")
         runs: Mapping = module if isinstance(module, h5py.Group) else {}
         for run in runs.values():

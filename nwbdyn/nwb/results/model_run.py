@@ -1,17 +1,20 @@
-"""A fit's record, as the extension's ModelRun: what was asked, of which bytes, how it scored."""
+"""A fit's record, as the extension's ModelRun: options, source, scores, history, notes."""
 
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 
 import numpy as np
-from ndx_population_dynamics import ModelRun, RunMetrics, RunSource
+from ndx_population_dynamics import ModelRun, RunSource
 from pynwb.epoch import TimeIntervals
 
 from nwbdyn import disclosure
 from nwbdyn.data.splits import SPLITS
+from nwbdyn.nwb.results import run_tables
+from nwbdyn.nwb.results.details import tidy
+from nwbdyn.nwb.results.scores import score_of
 from nwbdyn.recording import Note, Source
 from nwbdyn.results import fit_results
 from nwbdyn.results.fit_results import Fit, Predictions
@@ -33,31 +36,52 @@ def model_run(fit: Fit, *, notes: tuple[Note, ...] = ()) -> ModelRun:
     Args:
         notes: what the export left out or filled in, beside the fit's own notes.
     """
+    notes = (*fit.notes, *notes)
+    fit = fit_results.shareable(fit)
     optional = {
         "fit_time": fit.environment.get("fitted_at"),
         "checkpoint_digest": _digest(fit.weights),
+        "quantity": fit.predictions.quantity,
+        "bin_width": tidy(float(fit.predictions.bin_width)),
+        "num_bins": len(fit.predictions.time),
+        "num_neurons": len(fit.neurons),
+        "split_rule": fit.split.get("rule"),
+        "primary_metric": _mapping(fit.metrics.get("primary")).get("metric"),
+        "metrics": run_tables.metrics(fit),
+        "training_history": run_tables.training_history(fit),
+        "run_notes": run_tables.run_notes(notes),
     }
-    fit = fit_results.shareable(fit)
-    scores = metrics(fit)
     return ModelRun(
         name=name_of(fit),
+        description=description(fit),
         model=fit.model,
         software="nwbdyn",
         software_version=fit.versions.get("nwbdyn", ""),
         seed=int(fit.seed),
         device=fit.device,
-        config=_json(fit.config),
-        binning=_json(fit.binning),
-        split=_json(fit.split),
-        versions=_json({**fit.versions, "environment": fit.environment}),
-        history=_json(fit.history),
-        scores=_json(fit.metrics),
-        notes=_json([asdict(note) for note in (*fit.notes, *notes)]),
         run_sources=[run_source(fit.source, fit)],
         splits=splits(fit.predictions),
-        **({"metrics": scores} if scores is not None else {}),
-        **{name: value for name, value in optional.items() if value},
+        details=run_tables.details(fit, notes),
+        **{name: value for name, value in optional.items() if value is not None},
     )
+
+
+def description(fit: Fit) -> str:
+    """What was fitted to what, and how well, in two sentences."""
+    predictions = fit.predictions
+    fitted = (
+        f"{fit.model} fitted to {len(fit.neurons)} {fit.neurons.kind}s of {fit.source.name} "
+        f"({predictions.quantity}, bins of {predictions.bin_width:.4g} s)."
+    )
+    primary = _mapping(fit.metrics.get("primary"))
+    metric, split, best = (str(primary.get(key)) for key in ("metric", "split", "baseline"))
+    score = score_of(fit.metrics.get("model"), split, metric)
+    if score is None:
+        return fitted
+    baselines = _mapping(fit.metrics.get("baselines"))
+    other = score_of(baselines.get(best), split, metric)
+    beside = "" if other is None else f"; {best}, the best baseline, {other:.3f}"
+    return f"{fitted} {metric} on {split}: {score:.3f}{beside}."
 
 
 def run_source(source: Source, fit: Fit) -> RunSource:
@@ -77,28 +101,16 @@ def run_source(source: Source, fit: Fit) -> RunSource:
         "series_object_id": fit.binning.get("series_object_id"),
     }
     return RunSource(
-        name="source", uri=source.uri, **{k: v for k, v in known.items() if v is not None}
+        name="source",
+        description=f"The recording that {fit.model} was fitted to.",
+        uri=source.uri,
+        **{k: v for k, v in known.items() if v is not None},
     )
-
-
-def metrics(fit: Fit) -> RunMetrics | None:
-    """Scores of the model, then of every baseline; None when nothing was scored."""
-    rows = list(_scores(fit))
-    if not rows:
-        return None
-    table = RunMetrics(
-        name="metrics", description="Scores of the model beside the baselines, same bins."
-    )
-    with_intervals = any("low" in row for row in rows)
-    for row in rows:
-        ends = {"low": math.nan, "high": math.nan} if with_intervals else {}
-        table.add_row(**{**ends, **row})
-    return table
 
 
 def splits(predictions: Predictions) -> TimeIntervals:
     """Stretches of bins with one label, in time order."""
-    table = TimeIntervals(name="splits", description="What each stretch of the session was for.")
+    table = TimeIntervals(name="splits", description="Split of each interval of the session.")
     table.add_column(name="label", description=f"One of {', '.join(SPLITS)}.")
     time, labels, half = predictions.time, predictions.labels, predictions.bin_width / 2
     breaks = (np.diff(labels) != 0) | (np.diff(time) > 1.5 * predictions.bin_width)
@@ -111,32 +123,9 @@ def splits(predictions: Predictions) -> TimeIntervals:
         if time[first] >= 0:  # nothing was recorded before the session's clock began
             start = max(start, 0.0)
         table.add_interval(
-            start_time=float(start), stop_time=float(stop), label=SPLITS[labels[first]]
+            start_time=tidy(float(start)), stop_time=tidy(float(stop)), label=SPLITS[labels[first]]
         )
     return table
-
-
-def _scores(fit: Fit) -> Iterator[dict[str, str | float]]:
-    intervals = _mapping(fit.metrics.get("intervals"))
-    methods = {
-        "model": _mapping(fit.metrics.get("model")),
-        **_mapping(fit.metrics.get("baselines")),
-    }
-    for method, by_split in methods.items():
-        for split, scores in _mapping(by_split).items():
-            for metric, value in _mapping(scores).items():
-                if not isinstance(value, int | float):
-                    continue
-                row: dict[str, str | float] = {
-                    "method": fit.model if method == "model" else method,
-                    "split": split,
-                    "metric": metric,
-                    "value": float(value),
-                }
-                ends = _mapping(_mapping(intervals.get(method)).get(split)).get(metric)
-                if isinstance(ends, list | tuple) and None not in ends:
-                    row["low"], row["high"] = (float(end) for end in ends)
-                yield row
 
 
 def _mapping(value: object) -> Mapping[str, object]:

@@ -6,6 +6,7 @@ whatever else is in it and wherever pynwb stumbles.
 
 import json
 import math
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -17,26 +18,25 @@ import pandas as pd
 from nwbdyn import inside
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.errors import ResultsError
+from nwbdyn.nwb.results import components, older_results
+from nwbdyn.nwb.results.details import Detail, nested
+from nwbdyn.nwb.results.scores import Score, with_scores
 from nwbdyn.recording import LazyArray, Neurons, Note, Source
 from nwbdyn.results.fit_results import Fit, Predictions
 
 MODULE = "processing/population_dynamics"
 READ = (MODULE, "general", "identifier", "session_start_time", "session_description")
-FACTORS = (  # arrays of ConnectivityFactors, as `Connectivity.arrays` calls them
-    "activity",
-    "last",
-    "embedding",
-    "query",
-    "key",
-    "norm_gain",
-    "norm_bias",
-    "A",
-    "g",
-    "maps",
-    "y",
-    "owner",
-    "weight",
-    "weights",
+SECTIONS = (  # of the details of a run
+    "config",
+    "binning",
+    "split",
+    "versions",
+    "environment",
+    "scores",
+    "connectivity",
+    "influence",
+    "history",
+    "notes",
 )
 LARGE = 2**20  # bytes from which an array stays in the file
 
@@ -104,44 +104,94 @@ def _runs(file: h5py.File) -> tuple[str, ...]:
 
 def _fit(file: h5py.File, name: str, files: ExitStack) -> Fit:
     module = file[MODULE]
-    record = module[name]
-    table = module[f"{name}_neurons"]
-    source = _source(record)
-    neurons = _neurons(table, record)
-    metrics = _metrics(_json(record, "scores"))
-    edges = _edges(module.get(f"{name}_edges"), neurons, metrics.get("edges"))
-    versions = _json(record, "versions")
+    run, table = module[name], module[f"{name}_neurons"]
+    older = older_results.is_older(module, name)
+    record = older_results.record(run) if older else _record(run)
+    neurons = _neurons(table, run)
+    edges = _edges(module.get(f"{name}_edges"), neurons, record["scores"].get("edges"))
+    coupling = module[f"{name}_factors" if older else f"{name}_connectivity"]
+    connectivity = _connectivity(coupling, neurons, edges, record.get("connectivity", {}))
+    influence = module.get(f"{name}_influence")
     return Fit(
-        model=record.attrs["model"],
-        config=_json(record, "config"),
-        binning=_json(record, "binning"),
-        split=_json(record, "split"),
-        history=tuple(_nan_for_null(_json(record, "history"))),
-        metrics=metrics,
+        model=run.attrs["model"],
+        config=record["config"],
+        binning=record["binning"],
+        split=record["split"],
+        history=record["history"],
+        metrics=record["scores"],
         predictions=_predictions(module[f"{name}_predictions"], neurons, table),
-        connectivity=_connectivity(module[f"{name}_factors"], neurons, edges),
+        connectivity=connectivity,
         edges=edges,
         neurons=neurons,
-        source=source,
+        source=_source(run),
         session=_session(file, name),
-        environment=versions.pop("environment", {}),
-        versions=versions,
-        seed=int(record.attrs["seed"]),
-        device=record.attrs.get("device", ""),
-        embeddings=table["embedding"][()] if "embedding" in table else None,
-        currents=(
-            _array(module[f"{name}_currents"]["data"])  # type: ignore[arg-type]  # lazy if large
-            if f"{name}_currents" in module
-            else None
-        ),
+        environment=record["environment"],
+        versions=record["versions"],
+        seed=int(run.attrs["seed"]),
+        device=run.attrs.get("device", ""),
+        embeddings=_embeddings(table, connectivity),
+        currents=_currents(module, name, connectivity, coupling),
         influence=(
-            _connectivity(module[f"{name}_influence"], neurons, None)
-            if f"{name}_influence" in module
+            _connectivity(influence, neurons, None, record.get("influence", {}))
+            if influence is not None
             else None
         ),
-        notes=tuple(Note(**note) for note in _json(record, "notes")),
+        notes=tuple(Note(**note) for note in record["notes"]),
         files=files,
     )
+
+
+def _record(run: h5py.Group) -> dict[str, Any]:
+    """Options, splits, versions, scores, epochs and notes of a run."""
+    table = run["details"]
+    columns = [_column(table[name]) for name in ("section", "key", "value", "value_type")]
+    details = [Detail(*row) for row in zip(*columns, strict=True)]
+    sections = {
+        name: nested([detail for detail in details if detail.section == name]) for name in SECTIONS
+    }
+    return {
+        **sections,
+        "scores": with_scores(sections["scores"], _scores(run)),
+        "history": (*sections["history"].values(), *_epochs(run.get("training_history"))),
+        "notes": [*sections["notes"].values(), *_notes(run.get("run_notes"))],
+    }
+
+
+def _scores(run: h5py.Group) -> Iterator[Score]:
+    table = run.get("metrics")
+    if table is None:
+        return
+    columns = {name: _column(table[name]).tolist() for name in _column_names(table)}
+    for row in range(len(columns["value"])):
+        method = columns["method"][row]
+        low, high = (columns[end][row] if end in columns else math.nan for end in ("low", "high"))
+        yield Score(
+            None if method == run.attrs["model"] else method,
+            columns["split"][row],
+            columns["metric"][row],
+            columns["value"][row],
+            None if math.isnan(low) or math.isnan(high) else (low, high),
+        )
+
+
+def _epochs(table: h5py.Group | None) -> list[dict[str, Any]]:
+    if table is None:
+        return []
+    columns = {name: _column(table[name]).tolist() for name in _column_names(table)}
+    for name, values in columns.items():
+        if values and isinstance(values[0], str):
+            columns[name] = [json.loads(value) for value in values]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _notes(table: h5py.Group | None) -> list[dict[str, str]]:
+    if table is None:
+        return []
+    columns = [_column(table[name]).tolist() for name in ("code", "location", "reason")]
+    return [
+        dict(zip(("code", "where", "reason"), row, strict=True))
+        for row in zip(*columns, strict=True)
+    ]
 
 
 def _source(record: h5py.Group) -> Source:
@@ -162,7 +212,7 @@ def _neurons(table: h5py.Group, record: h5py.Group) -> Neurons:
         if name == "position":
             axes = table[name][()].T
             columns |= dict(zip(("x", "y", "z"), axes, strict=False))
-        elif name not in ("source_id", "source_row", "held_out", "embedding"):
+        elif name not in ("neuron_name", "source_id", "source_row", "held_out", "embedding"):
             columns[name] = _column(table[name])
     frame = pd.DataFrame(columns)
     for label in ("cell_type", "location"):
@@ -192,34 +242,85 @@ def _predictions(series: h5py.Group, neurons: Neurons, table: h5py.Group) -> Pre
 
 
 def _connectivity(
-    factors: h5py.Group, neurons: Neurons, edges: pd.DataFrame | None
+    group: h5py.Group,
+    neurons: Neurons,
+    edges: pd.DataFrame | None,
+    more: dict[str, Any],
 ) -> Connectivity:
-    attributes = _json(factors, "details")
-    for name, kind in (("context", int), ("scale", float)):
-        if name in factors.attrs:
-            attributes[name] = kind(factors.attrs[name])
-    arrays = {name: _array(factors[name]) for name in FACTORS if name in factors}
+    """A connectivity of either version; `more` are attributes that no component has a field for."""
+    if "form" in group.attrs:
+        form, arrays, attributes = older_results.factors(group, _array)
+    else:
+        form, arrays, attributes = components.read(group, _array)
     return Connectivity(
-        form=factors.attrs["form"],
-        time=factors["timestamps"][()],
-        window=(float(factors.attrs["window_start"]), float(factors.attrs["window_stop"])),
-        neurons=neurons.take(factors["neurons"][()]),
-        measure=factors.attrs["measure"],
-        causal=bool(factors.attrs["is_causal"]),
-        arrays=arrays,  # type: ignore[arg-type]  # lazy where they are large
-        attributes=attributes,
+        form=form,
+        time=group["timestamps"][()],
+        window=(float(group.attrs["window_start"]), float(group.attrs["window_stop"])),
+        neurons=neurons.take(group["neurons"][()]),
+        measure=group.attrs["measure"],
+        causal=bool(group.attrs["is_causal"]),
+        arrays=arrays,  # lazy where they are large
+        attributes=attributes | more,
         tested=edges,
     )
+
+
+def _embeddings(table: h5py.Group, connectivity: Connectivity) -> np.ndarray | None:
+    """(N, E) of the neuron table, or of the connectivity where that holds the same."""
+    if "embedding" in table:
+        return table["embedding"][()]
+    stored = connectivity.arrays.get("embedding")
+    return None if stored is None else np.asarray(stored)
+
+
+def _currents(
+    module: h5py.Group, name: str, connectivity: Connectivity, coupling: h5py.Group
+) -> np.ndarray | None:
+    """(num_bins, N) input currents: stored in older files, else I(t) = A x(t) from the component.
+
+    NaN in bins that were not observed.
+    """
+    if f"{name}_currents" in module:
+        return _array(module[f"{name}_currents"]["data"])  # type: ignore[return-value]  # lazy
+    observed = components.observed(coupling)
+    if connectivity.form != "gain" or "activity" not in connectivity.arrays:
+        return None
+    adjacency = np.asarray(connectivity.arrays["A"], dtype=np.float32)
+    activity = connectivity.arrays["activity"]
+
+    def read(key: Any) -> np.ndarray:
+        rows, columns = key if isinstance(key, tuple) else (key, slice(None))
+        values = np.asarray(activity[rows], dtype=np.float32) @ adjacency.T
+        if observed is not None:
+            values[~observed[rows]] = np.nan
+        return values[..., columns]
+
+    if isinstance(activity, np.ndarray):
+        return read(slice(None))
+    return LazyArray(read, activity.shape, np.dtype(np.float32))
 
 
 def _edges(table: h5py.Group | None, neurons: Neurons, tests: Any) -> pd.DataFrame:
     """The edge table; `tests` is what the fit's metrics say of its edges, None without a null."""
     if table is None:  # of a network too large for an edge table
         return pd.DataFrame({"pre": [], "post": [], "weight": [], "sign": []})
-    columns = {
-        name: neurons.ids[table[name][()]] if name in ("pre", "post") else _column(table[name])
-        for name in _column_names(table)
-    }
+    names = _column_names(table)
+    if "pre_row" in names:
+        ids = {side: neurons.ids[table[f"{side}_row"][()]] for side in ("pre", "post")}
+    else:
+        ids = older_results.edge_ids(table, neurons)
+    columns: dict[str, np.ndarray] = dict(ids)
+    if "cell_type" in neurons.table:
+        types = pd.Series(neurons.table["cell_type"].fillna("").to_numpy(), index=neurons.ids)
+        columns |= {f"{side}_cell_type": types[ids[side]].to_numpy() for side in ids}
+    else:
+        columns |= {f"{side}_cell_type": np.full(len(ids[side]), "", object) for side in ids}
+    for name in names:
+        if name not in ("pre", "post", "pre_id", "post_id", "pre_row", "post_row"):
+            columns[name] = _column(table[name])
+    for name, usual in (("kind", "directed"), ("lag", components.ALL_LAGS)):
+        if name in columns and (columns[name] == usual).all():
+            del columns[name]  # says nothing that a fit without the column does not
     edges = pd.DataFrame(columns)
     edges["sign"] = np.sign(edges["weight"]).astype(np.int8)
     edges.attrs = {
@@ -281,21 +382,3 @@ def _column(dataset: h5py.Dataset) -> np.ndarray:
     if h5py.check_string_dtype(dataset.dtype):
         return np.asarray(dataset.asstr()[()], dtype=object)
     return dataset[()]
-
-
-def _json(group: h5py.Group, name: str) -> Any:
-    return json.loads(group[name].asstr()[()])
-
-
-def _metrics(scores: dict[str, object]) -> dict[str, object]:
-    """Scores that were not finite were stored as null; everything else stays as it is."""
-    kept = ("model", "baselines", "intervals")
-    return {key: _nan_for_null(value) if key in kept else value for key, value in scores.items()}
-
-
-def _nan_for_null(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _nan_for_null(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_nan_for_null(item) for item in value]
-    return math.nan if value is None else value

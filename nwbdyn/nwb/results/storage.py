@@ -13,17 +13,84 @@ from pynwb.core import NWBContainer
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.errors import ResultsError
 from nwbdyn.nwb.results.blocks import BLOCK, Blocks
+from nwbdyn.nwb.results.details import tidy
 from nwbdyn.progress import Progress, Report
-from nwbdyn.recording import Neurons
+from nwbdyn.recording import Array, Neurons
 
 CHUNK = (512, 32)  # times, columns: 64 kB, for one time and for one column alike
+ROUNDED_FROM = 2**17  # bytes from which an array that grows with time is rounded
+LEVEL = 6  # of gzip
 REGULAR = 1e-9  # seconds that a regular clock may be off
 
 Column: TypeAlias = np.ndarray | DynamicTableRegion
 
 
-def compressed(array: np.ndarray) -> np.ndarray | H5DataIO:
+class Rounded:
+    """A large array whose numbers are rounded when they are read; see `rounded`."""
+
+    def __init__(self, array: Array, step: np.ndarray) -> None:
+        self._array, self._step = array, step
+        self.shape, self.dtype = tuple(array.shape), np.dtype(np.float32)
+        self.ndim, self.size = len(self.shape), int(np.prod(self.shape))
+        self.nbytes = 4 * self.size
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        return _to_step(np.asarray(self._array[rows]), self._step)
+
+
+def rounded(array: Array, bits: int) -> np.ndarray | Rounded:
+    """(num_times, num_columns) with about `bits` bits per standard deviation of a column.
+
+    Each column is rounded to a multiple of a power of two, at most 2**-bits of its standard
+    deviation: noise below that costs half of a file. NaN stays NaN, and a small array as it is.
+    """
+    if array.nbytes < ROUNDED_FROM:
+        return np.asarray(array)
+    step = _steps(array, bits)
+    if array.nbytes > BLOCK:
+        return Rounded(array, step)
+    return _to_step(np.asarray(array), step)
+
+
+def _steps(array: Array, bits: int) -> np.ndarray:
+    """(num_columns,) float64; 0 where a column is constant or not finite."""
+    count, total, square = (np.zeros(array.shape[1]) for _ in range(3))
+    rows = max(1, BLOCK // (8 * array.shape[1]))
+    first = np.asarray(array[:1], dtype=np.float64)[0]
+    origin = np.where(np.isfinite(first), first, 0)  # large means would hide small deviations
+    for start in range(0, len(array), rows):
+        block = np.asarray(array[start : start + rows], dtype=np.float64) - origin
+        known = np.isfinite(block)
+        block = np.where(known, block, 0)
+        count += known.sum(axis=0)
+        total += block.sum(axis=0)
+        square += np.square(block).sum(axis=0)
+    many = np.maximum(count, 1)
+    sd = np.sqrt(np.maximum(square / many - np.square(total / many), 0))
+    exponent = np.floor(np.log2(np.where(sd > 0, sd, 1))) - bits
+    return np.where(sd > 0, np.exp2(exponent), 0)
+
+
+def _to_step(values: np.ndarray, step: np.ndarray) -> np.ndarray:
+    multiples = np.round(values.astype(np.float64) / np.where(step > 0, step, 1)) * step
+    return np.where(step > 0, multiples, values).astype(np.float32)
+
+
+def narrowed(values: Array, precision: str) -> Array:
+    """The array in half precision for "float16", else single, or as it is where that is less."""
+    dtype = np.dtype(np.float16 if precision == "float16" else np.float32)
+    if values.dtype.kind != "f" or values.dtype.itemsize <= dtype.itemsize:
+        return values
+    return np.asarray(values).astype(dtype, copy=False)
+
+
+def compressed(array: Array | Rounded) -> np.ndarray | H5DataIO:
     """gzip and shuffle; a small array as it is, a large one in blocks (see `tell`)."""
+    if not isinstance(array, Rounded):
+        array = np.asarray(array)
     if array.size < 1024:  # a filter would cost more bytes than it saves
         return array
     if array.ndim <= 2:
@@ -31,7 +98,7 @@ def compressed(array: np.ndarray) -> np.ndarray | H5DataIO:
     else:
         chunks = (1,) * (array.ndim - 2) + array.shape[-2:]  # one matrix
     data = Blocks(array, chunks) if array.nbytes > BLOCK else array
-    return H5DataIO(data, compression="gzip", shuffle=True, chunks=chunks)
+    return H5DataIO(data, compression="gzip", compression_opts=LEVEL, shuffle=True, chunks=chunks)
 
 
 def report_bytes_while_writing(objects: Iterable[NWBContainer], report: Report) -> None:
@@ -39,7 +106,8 @@ def report_bytes_while_writing(objects: Iterable[NWBContainer], report: Report) 
     blocks = [
         value.data
         for item in objects
-        for value in item.fields.values()
+        for part in (item, *item.children)
+        for value in part.fields.values()
         if isinstance(value, H5DataIO) and isinstance(value.data, Blocks)
     ]
     written = [0] * len(blocks)
@@ -59,7 +127,10 @@ def clock(time: np.ndarray) -> dict[str, Any]:
     if len(time) > 1:
         interval = (time[-1] - time[0]) / (len(time) - 1)
         if np.abs(time - time[0] - interval * np.arange(len(time))).max() < REGULAR:
-            return {"starting_time": float(time[0]), "rate": float(1 / interval)}
+            rate = tidy(1 / interval)
+            if abs(1 / rate - interval) * len(time) > REGULAR:
+                rate = float(1 / interval)
+            return {"starting_time": tidy(float(time[0])), "rate": rate}
     return {"timestamps": compressed(time)}
 
 
@@ -111,11 +182,16 @@ def texts(values: pd.Series) -> np.ndarray:
     return values.astype(object).where(values.notna(), "").astype(str).to_numpy(dtype=object)
 
 
+def identifiers(ids: np.ndarray) -> np.ndarray:
+    """Ids of neurons as a column has them: numbers, else text."""
+    return ids if ids.dtype.kind in "iuf" else np.array([str(one) for one in ids], dtype=object)
+
+
 def measure(connectivity: Connectivity) -> dict[str, Any]:
     """What every coupling type says of its numbers."""
     return {
         "measure": connectivity.measure,
         "is_causal": bool(connectivity.causal),
-        "window_start": float(connectivity.window[0]),
-        "window_stop": float(connectivity.window[1]),
+        "window_start": tidy(float(connectivity.window[0])),
+        "window_stop": tidy(float(connectivity.window[1])),
     }

@@ -35,7 +35,7 @@ STAGE = "copying"
 
 @dataclass(frozen=True)
 class Omissions:
-    """What a copy does without, by the address of the group it lies in."""
+    """Parts that a copy leaves out, by the address of their group."""
 
     emptied: Mapping[int, Collection[str]] = field(default_factory=dict)  # kept with no rows
     dropped: Mapping[int, Collection[str]] = field(default_factory=dict)  # not there at all
@@ -263,7 +263,7 @@ class Copy:
         *,
         words: bool = False,
     ) -> None:
-        """Some rows, or everything; byte by byte, or as `words` whose meaning is kept."""
+        """Copy some rows, or all; byte by byte, or as `words` with their meaning preserved."""
         shape, chosen = source.shape, source.get_space()
         if rows is not None:
             shape = (rows[1] - rows[0], *shape[1:])
@@ -327,7 +327,7 @@ class Copy:
 
 
 def _is_plain(kind: h5py.h5t.TypeID) -> bool:
-    """Whether values of a type mean the same in another file: no text apart, no references."""
+    """True if values of a type mean the same in another file: no text apart, no references."""
     if isinstance(kind, h5py.h5t.TypeStringID):
         return not kind.is_variable_str()
     if isinstance(kind, h5py.h5t.TypeCompoundID):

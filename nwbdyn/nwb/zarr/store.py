@@ -43,7 +43,7 @@ class Store(ABC):
 
     @abstractmethod
     def get(self, key: str) -> bytes | None:
-        """One object; None where there is none.
+        """One object; None if it does not exist.
 
         Raises:
             StreamError, OSError: it is there and cannot be had.

@@ -1,4 +1,4 @@
-"""How frame times agree with the imaging plane, trials and behaviour.
+"""Agreement of frame times with the imaging plane, trials and behaviour.
 
 A rate that is an interval, times in milliseconds and a start of another session all look well by
 themselves. Only the rest of the file contradicts them.
@@ -192,7 +192,7 @@ def _in_words(plane_rate: float | None, beside: Sequence[Span]) -> str:
 
 
 def _ends(covariate: Covariate) -> tuple[float, float]:
-    """First and last time; NaN where there is none, or none that can be read."""
+    """First and last time; NaN if there is none that can be read."""
     try:
         return float(covariate.timestamps[0]), float(covariate.timestamps[-1])
     except (ReadError, IndexError):

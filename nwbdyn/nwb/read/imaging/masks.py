@@ -1,4 +1,4 @@
-"""Where ROIs lie, from their masks: the centre of each, and which of them lie on one another.
+"""Positions of ROIs from their masks: the centre of each, and the pairs that overlap.
 
 Masks list points, or are pictures (see `pictures`). Of a remote file they are read up to a size.
 """
@@ -46,7 +46,7 @@ class Masks:
 
 
 def read(contents: NwbIndex, segmentation: h5py.Group, num_rois: int) -> Masks | None:
-    """The masks of an ROI table; None where there are none, and noted where they are not usable."""
+    """The masks of an ROI table; None without any, with a note if they are not usable."""
     for name in (*POINTS, *PICTURES):
         dataset = contents.dataset(segmentation, name)
         if dataset is None:
@@ -182,7 +182,7 @@ def spacing(segmentation: h5py.Group) -> np.ndarray | None:
 
 
 def in_their_unit(masks: Masks, place: np.ndarray) -> bool:
-    """Whether stated centres are in the pixels of the masks, most lying where their mask does.
+    """True if stated centres are in the pixels of the masks, judged by the masks' positions.
 
     Args:
         place: (num_rois, 2 or 3).

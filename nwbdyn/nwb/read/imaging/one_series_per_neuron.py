@@ -80,7 +80,7 @@ def _on_clock(
     num_frames: int,
     choice: TraceChoice,
 ) -> bool:
-    """Whether a series has the first one's stored times; with a given rate, as many samples."""
+    """True if a series has the first one's stored times, or with a rate as many samples."""
     if num_samples != num_frames or choice.frame_rate is not None:
         return num_samples == num_frames
     own = series.clock(contents, found, num_samples)

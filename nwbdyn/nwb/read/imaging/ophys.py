@@ -40,7 +40,7 @@ class Imaging:
 
 
 def read(contents: NwbIndex, choice: TraceChoice) -> Imaging | None:
-    """The ROIs and traces of the most preferred quantity; None when there is none.
+    """The ROIs and traces of the preferred quantity; None without any.
 
     Args:
         contents: the open file; what is passed over is noted.

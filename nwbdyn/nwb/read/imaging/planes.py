@@ -127,7 +127,7 @@ def stack_neurons(planes: Sequence[tuple[Response, Neurons]]) -> Neurons:
 
 
 def unique_names(planes: Sequence[Response]) -> list[str]:
-    """What planes are called: their ROI tables' names, or paths where names repeat."""
+    """Names of planes: those of their ROI tables, or paths if names repeat."""
     paths = [plane.table_path or plane.found.path for plane in planes]
     names = [path.rsplit("/", 1)[-1] for path in dict.fromkeys(paths)]
     return [

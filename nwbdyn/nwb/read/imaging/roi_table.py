@@ -18,7 +18,7 @@ CENTRE = re.compile(r"centroid|centre|center|\bcom\b|position")
 
 @dataclass(frozen=True)
 class Rois:
-    """The rows of an ROI table, and what its masks say of them."""
+    """The rows of an ROI table, and the positions from their masks."""
 
     frame: pd.DataFrame
     descriptions: dict[str, str]  # of its columns
@@ -86,7 +86,7 @@ def _two_axis_columns(contents: NwbIndex, segmentation: h5py.Group) -> dict[str,
 
 
 def _location(segmentation: h5py.Group) -> str:
-    """Where the imaging plane is, as the file states it."""
+    """Location of the imaging plane, as the file states it."""
     plane = child(segmentation, "imaging_plane")
     location = child(plane, "location") if isinstance(plane, h5py.Group) else None
     return scalar_text(location) if isinstance(location, h5py.Dataset) else ""

@@ -86,7 +86,7 @@ def rawness(found: NwbObject) -> int:
 
 
 def channel(contents: NwbIndex, found: NwbObject, table: h5py.Group | None) -> str | None:
-    """SIGNAL, REFERENCE, or None where nothing says which.
+    """SIGNAL, REFERENCE, or None if no name tells.
 
     The series' name decides, then its container's, then the name of its ROI table, then the
     imaging plane's name, its optical channel where it has one, and the indicator.
@@ -101,7 +101,7 @@ def channel(contents: NwbIndex, found: NwbObject, table: h5py.Group | None) -> s
 
 
 def channel_named(name: str) -> str | None:
-    """The channel that one name speaks of."""
+    """The channel that a name denotes."""
     low, listed = name.lower(), set(words(name))
     if "ratio" in listed or {"signal", "reference"} <= listed:
         return SIGNAL

@@ -23,7 +23,7 @@ HELD_OUT = "heldout"  # column of the Neural Latents Benchmark
 
 
 def read(contents: NwbIndex, spike_time_unit: str | None = None) -> UnitsTable | None:
-    """The units with spike times of all tables, those in `/units` first; None if there are none.
+    """The units with spike times of all tables, those in `/units` first; None without any.
 
     Raises:
         ConfigError: an unknown unit of spike times.
@@ -88,7 +88,7 @@ def _neurons(
 def _electrode_rows(
     contents: NwbIndex, found: NwbObject, num_units: int
 ) -> list[np.ndarray] | None:
-    """Rows of the electrode table for each unit; None where they cannot be told."""
+    """Rows of the electrode table for each unit; None if they are unknown."""
     electrodes = contents.dataset(found.group, "electrodes")
     chosen = None if electrodes is None else tables.values(contents, electrodes)
     if chosen is None or chosen.ndim != 1 or chosen.dtype.kind not in "iu":
@@ -123,7 +123,7 @@ def _channels(electrodes: list[np.ndarray]) -> np.ndarray:
 def _locations(
     contents: NwbIndex, found: NwbObject, frame: pd.DataFrame, electrodes: list[np.ndarray] | None
 ) -> list[str] | None:
-    """Where each unit was recorded, from its electrodes, else from its electrode group."""
+    """Recording location of each unit, from its electrodes, else from its electrode group."""
     if electrodes is not None:
         located = _electrode_locations(contents, found, electrodes)
         if located is not None:

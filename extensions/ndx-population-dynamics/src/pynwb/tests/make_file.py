@@ -1,18 +1,20 @@
-"""Writes `files/VERSION.nwb`: one object of every type, as this version of the extension writes it.
+"""Write `files/VERSION.nwb`: one object of every type, as this version of the extension writes it.
 
 Run it once per released version and commit the file. Files of earlier versions are never rewritten:
-they are the promise that what was written stays readable.
+they are the promise that what was written stays readable. `VERSION_FORM.nwb` beside them are
+exports of whole fits by the package of that time; `VERSION_expected.npz` has these fits' numbers.
 """
 
-import runpy
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 
+import yaml
 from ndx_population_dynamics.testing import mock
 from pynwb import NWBHDF5IO, NWBFile
 
 TESTS = Path(__file__).resolve().parent
 FILES = TESTS / "files"
+NAMESPACE = TESTS.parents[2] / "spec" / "ndx-population-dynamics.namespace.yaml"
 
 
 def add_results(nwbfile: NWBFile, prefix: str = "") -> None:
@@ -22,16 +24,17 @@ def add_results(nwbfile: NWBFile, prefix: str = "") -> None:
     else:
         module = nwbfile.create_processing_module("population_dynamics", "Fitted models.")
     run = mock.mock_ModelRun(name=f"{prefix}model_run")
-    neurons = mock.mock_NeuronTable(name=f"{prefix}neurons")
-    edges = mock.mock_ConnectivityEdges(run=run, neurons=neurons, name=f"{prefix}edges")
+    neurons = mock.mock_NeuronsTable(name=f"{prefix}neurons")
+    edges = mock.mock_ConnectivityEdgesTable(run=run, neurons=neurons, name=f"{prefix}edges")
     for item in (
         run,
         neurons,
         edges,
-        mock.mock_PredictedActivity(run=run, neurons=neurons, name=f"{prefix}predictions"),
+        mock.mock_PredictedActivitySeries(run=run, neurons=neurons, name=f"{prefix}predictions"),
         mock.mock_EdgeWeightSeries(run=run, edges=edges, name=f"{prefix}edge_weights"),
         mock.mock_CellTypeConnectivitySeries(run=run, name=f"{prefix}cell_types"),
-        mock.mock_ConnectivityFactors(run=run, neurons=neurons, name=f"{prefix}factors"),
+        mock.mock_CellTypeConnectivityTable(run=run, name=f"{prefix}cell_type_pairs"),
+        mock.mock_TimeResolvedConnectivity(run=run, neurons=neurons, name=f"{prefix}connectivity"),
     ):
         module.add(item)
 
@@ -40,7 +43,7 @@ def write_file(path: Path) -> None:
     nwbfile = NWBFile(
         session_description="Mock.",
         identifier="mock",
-        session_start_time=datetime(2025, 1, 1, tzinfo=UTC),
+        session_start_time=datetime(2025, 1, 1, tzinfo=timezone.utc),  # noqa: UP017 - Python 3.10
     )
     add_results(nwbfile)
     with NWBHDF5IO(path, "w") as io:
@@ -49,8 +52,7 @@ def write_file(path: Path) -> None:
 
 def version() -> str:
     """The version that the specification states."""
-    script = TESTS.parents[1] / "spec" / "create_extension_spec.py"
-    return runpy.run_path(str(script))["VERSION"]
+    return yaml.safe_load(NAMESPACE.read_text("utf-8"))["namespaces"][0]["version"]
 
 
 if __name__ == "__main__":

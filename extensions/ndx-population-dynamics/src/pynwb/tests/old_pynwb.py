@@ -1,4 +1,4 @@
-"""Proof that files of this extension open with their types in an old pynwb without it.
+"""Open files of this extension with their types in an old pynwb, without the extension.
 
     python old_pynwb.py FILE.nwb …        (by default every file in `files/`)
 
@@ -20,11 +20,17 @@ import pynwb
 for path in sys.argv[1:]:
     with pynwb.NWBHDF5IO(path, "r", load_namespaces=True) as io:
         module = io.read().processing["population_dynamics"]
-        names = sorted(type(item).__name__ for item in module.data_interfaces.values())
-        assert "ModelRun" in names and "PredictedActivity" in names, names
-        edges = [item for item in module.data_interfaces.values()
-                 if type(item).__name__ == "ConnectivityEdges"]
-        assert all(table["pre"][0]["source_id"].size for table in edges)
+        objects = module.data_interfaces.values()
+        names = sorted(type(item).__name__ for item in objects)
+        assert "ModelRun" in names, names
+        for item in objects:
+            if type(item).__name__ == "ConnectivityEdgesTable":
+                frame = item.to_dataframe()
+                assert {"pre", "post", "kind", "lag", "weight"} <= set(frame), frame
+            if type(item).__name__ == "ConnectivityEdges":  # of 0.1 and 0.2
+                assert item["pre"][0]["source_id"].size
+            if type(item).__name__ == "TimeResolvedConnectivity":
+                assert item.connectivity_components
         print(f"pynwb {pynwb.__version__} reads {path}: {', '.join(names)}")
 """
 

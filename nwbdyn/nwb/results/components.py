@@ -1,0 +1,178 @@
+"""A connectivity as components of a TimeResolvedConnectivity, and their arrays back.
+
+The extension names arrays for people who never saw a model of ours; `Connectivity` has shorter
+names. The table below is the whole of the translation.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import h5py
+import ndx_population_dynamics as ndx
+import numpy as np
+from ndx_population_dynamics import ConnectivityComponent
+
+from nwbdyn.connectivity.connectivity import Connectivity
+from nwbdyn.errors import ResultsError
+from nwbdyn.nwb.results import storage
+from nwbdyn.nwb.results.details import tidy
+from nwbdyn.recording import Array
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How one form of a connectivity lies in a file."""
+
+    type_name: str
+    description: str
+    arrays: dict[str, str]  # ours -> the extension's
+    attributes: dict[str, str] = field(default_factory=dict)  # ours -> the extension's
+    bits: dict[str, int] = field(default_factory=dict)  # ours -> see `storage.rounded`
+    narrowed: tuple[str, ...] = ()  # ours, that grow with time: `--precision` applies
+
+
+STORED = {
+    "netformer": Stored(
+        "QueryKeyConnectivity",
+        "Coupling that follows the recent activity, from queries of receivers and keys of senders.",
+        arrays={
+            "activity": "activity",
+            "last": "last_bin",
+            "embedding": "embedding",
+            "query": "query",
+            "key": "key",
+            "norm_gain": "norm_gain",
+            "norm_bias": "norm_bias",
+            "y": "sent_value",
+        },
+        attributes={"context": "context", "scale": "scale", "raw_values": "is_raw_value"},
+        bits={"activity": 16, "y": 16},
+        narrowed=("activity", "y"),
+    ),
+    "gain": Stored(
+        "GainConnectivity",
+        "A constant adjacency times a gain of each receiver.",
+        arrays={"A": "weight", "g": "gain", "activity": "activity", "last": "last_bin"},
+        bits={"g": 10, "activity": 8},  # A(t) needs no activity; contributions and currents do
+        narrowed=("g", "activity"),
+    ),
+    "attention": Stored(
+        "AttentionConnectivity",
+        "Attention maps between neurons.",
+        arrays={"maps": "maps", "y": "stream", "owner": "window_of_bin"},
+        attributes={"bin_width": "bin_width"},
+        narrowed=("maps", "y"),
+    ),
+    "static": Stored(
+        "ConstantConnectivity", "Coupling that does not change.", arrays={"weight": "weight"}
+    ),
+    "dense": Stored(
+        "DenseConnectivity",
+        "One matrix per window.",
+        arrays={"weights": "weight"},
+        narrowed=("weights",),
+    ),
+}
+OF_TYPE = {stored.type_name: form for form, stored in STORED.items()}
+ROUNDED = "rounded"  # precision: single, without the noise that costs half of a file
+ALL_LAGS = -1  # lag of a matrix over all lags of the model
+
+
+def component(
+    connectivity: Connectivity,
+    *,
+    precision: str,
+    every_layer: bool,
+    observed: np.ndarray | None = None,
+) -> ConnectivityComponent:
+    """The one component that a form of `Connectivity` is.
+
+    Args:
+        precision: of arrays that grow with time, see `dynamics.PRECISIONS`.
+        every_layer: False writes the first attention map only, the one between neurons.
+        observed: (num_bins,) rows of the activity that were recorded.
+
+    Raises:
+        ResultsError: a form that the extension has no type for.
+    """
+    form = connectivity.form
+    if form not in STORED:
+        known = ", ".join(STORED)
+        raise ResultsError(f"Connectivity of the form {form!r} cannot be exported; known: {known}.")
+    stored = STORED[form]
+    fields: dict[str, Any] = {}
+    for name, whole in connectivity.arrays.items():
+        array: Any = whole[:, :1] if name == "maps" and not every_layer else whole
+        if name in stored.narrowed:
+            array = storage.narrowed(array, precision)
+        if name in stored.bits and precision == ROUNDED:
+            array = storage.rounded(array, stored.bits[name])
+        fields[stored.arrays[name]] = storage.compressed(array)
+    for name, theirs in stored.attributes.items():
+        if name in connectivity.attributes:
+            value = connectivity.attributes[name]
+            fields[theirs] = tidy(value) if isinstance(value, float) else value
+    if form == "static":
+        matrix = np.asarray(connectivity.arrays["weight"])
+        fields |= {"weight": storage.compressed(matrix[None]), "lags": [ALL_LAGS]}
+    if observed is not None and "activity" in fields and not observed.all():
+        fields["is_observed"] = observed
+    return getattr(ndx, stored.type_name)(name=form, description=stored.description, **fields)
+
+
+def remaining(connectivity: Connectivity) -> dict[str, object]:
+    """Attributes of a connectivity that no component has a field for."""
+    known = STORED[connectivity.form].attributes if connectivity.form in STORED else {}
+    return {name: value for name, value in connectivity.attributes.items() if name not in known}
+
+
+def read(group: h5py.Group, lazily: Any) -> tuple[str, dict[str, Array], dict[str, Any]]:
+    """Form, arrays and attributes of a TimeResolvedConnectivity in a file.
+
+    Args:
+        lazily: function of a dataset that returns its array, in memory or not.
+
+    Raises:
+        ResultsError: no component, or several: such a sum is evaluated by a later version.
+    """
+    kinds = {
+        name: item.attrs.get("neurodata_type")
+        for name, item in group.items()
+        if isinstance(item, h5py.Group) and item.attrs.get("neurodata_type") in OF_TYPE
+    }
+    others = [
+        item.attrs["neurodata_type"]
+        for name, item in group.items()
+        if isinstance(item, h5py.Group)
+        and str(item.attrs.get("neurodata_type")).endswith("Connectivity")
+        and name not in kinds
+    ]
+    if len(kinds) != 1 or others:
+        present = ", ".join(sorted([*map(str, kinds.values()), *map(str, others)])) or "none"
+        raise ResultsError(
+            f"{group.name} in {group.file.filename} has the components {present}; this version "
+            f"evaluates one of {', '.join(OF_TYPE)}. Read it with pynwb and the formulas of the "
+            "extension's README, or with a later version."
+        )
+    (name,) = kinds
+    item, form = group[name], OF_TYPE[kinds[name]]
+    stored = STORED[form]
+    arrays = {ours: lazily(item[their]) for ours, their in stored.arrays.items() if their in item}
+    if form == "static":
+        arrays = {"weight": item["weight"][()].sum(axis=0)}
+    attributes = {
+        ours: _attribute(item.attrs[their])
+        for ours, their in stored.attributes.items()
+        if their in item.attrs
+    }
+    return form, arrays, attributes
+
+
+def observed(group: h5py.Group) -> np.ndarray | None:
+    """(num_bins,) rows of the activity that were recorded, where the component says so."""
+    flags = group.get("gain/is_observed")
+    return None if flags is None else flags[()].astype(bool)
+
+
+def _attribute(value: object) -> object:
+    return value.item() if isinstance(value, np.generic) else value

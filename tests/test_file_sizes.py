@@ -1,0 +1,31 @@
+"""A stand-alone file is at most twice the recording that was fitted, whatever the model."""
+
+import pytest
+
+import nwbdyn
+
+WORM = "ophys/celegans_dag2023_2022-07-26-31.nwb"  # 146 neurons, 800 frames, 1.08 MB
+FISH = "ophys/zebrafish_tectum_triplett2018_f1.nwb"  # 114 neurons, 4,245 frames, 1.96 MB
+
+
+@pytest.mark.parametrize(
+    ("recording", "model"),
+    [
+        pytest.param(WORM, "netformer", marks=pytest.mark.slow),
+        (WORM, "synapsnet"),  # the tightest of the worms
+        pytest.param(FISH, "netformer", marks=pytest.mark.slow),
+        pytest.param(FISH, "synapsnet", marks=pytest.mark.slow),
+    ],
+)
+def test_an_exported_file_is_at_most_twice_its_recording(data, tmp_path, recording, model):
+    source = data / recording
+    fit = nwbdyn.fit(str(source), model, epochs=1)
+    path = nwbdyn.export(fit, tmp_path / "out.nwb")
+    assert path.stat().st_size <= 2 * source.stat().st_size
+    whole = nwbdyn.export(fit, tmp_path / "whole.nwb", precision="float32")
+    with nwbdyn.open_results(path) as small, nwbdyn.open_results(whole) as exact:
+        t = float(fit.connectivity.time[len(fit.connectivity.time) // 2])
+        wanted = fit.connectivity.at(t)
+        # Rounding to 10 bits of a gain's deviation is at most 2^-11 of it; see docs/format.md.
+        assert (abs(small.connectivity.at(t) - wanted) <= 2.0**-9 * abs(wanted).max()).all()
+        assert (exact.connectivity.at(t) == wanted).all()
