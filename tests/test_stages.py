@@ -76,7 +76,7 @@ def test_coupling_is_compared_with_a_fit_of_the_first_seed_without_it(next_bin):
     ablated = train_models.predict_without_coupling(next_bin.task, 0, RunContext())
     scored = next_bin.scored
     wanted = gain.of_coupling(scored.task, scored.predictions[0], ablated, scored.rivals)
-    assert found == wanted
+    assert found == wanted | {"all_zero": False}
     assert found["with"] != found["without"]
 
 
