@@ -8,7 +8,7 @@ from nwbdyn.data.binning import Binned
 from nwbdyn.data.splits import GAP, TRAIN, VAL, Split
 from nwbdyn.errors import ConfigError
 from nwbdyn.recording import SpikeTimes
-from nwbdyn.statistics.jitter import jitter
+from nwbdyn.statistics.jitter import hypothesis, jitter
 from nwbdyn.statistics.surrogates import Null, check_jitter, jitter_counts
 
 WINDOW = 0.02
@@ -87,6 +87,10 @@ def test_a_time_that_is_no_number_stays():
     after = jitter(before, random=np.random.default_rng(0))
     assert np.isnan(after.of(0)).sum() == 1
     assert len(after.of(1)) == 1
+
+
+def test_the_hypothesis_names_the_window_in_milliseconds():
+    assert "finer than 20 ms" in hypothesis(WINDOW)
 
 
 @pytest.mark.parametrize("window", [0.0, -0.02, np.nan, np.inf])

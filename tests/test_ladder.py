@@ -299,6 +299,16 @@ def test_the_best_rung_is_the_highest_that_is_used():
         assert Ladder(rungs, counts=False, ceiling=np.array([np.inf])).best.name == best
 
 
+def test_rates_begin_anew_after_a_gap():
+    counts = np.random.default_rng(0).poisson(1.0, (600, 2)).astype(np.float32)
+    counts[190:200], counts[390:400] = 9, 0  # what came before differs
+    counts[[200, 400]] = 1
+    segment = np.arange(600) // 200
+    binned, split = binned_of(counts, "counts", segment=segment), split_of(600, 2)
+    found = log_rates(binned, build_lagged_design(binned, split, 3, 1))
+    np.testing.assert_array_equal(found[:, 200], found[:, 400])
+
+
 # --- what each rung is for ---
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from test_baselines import binned_of, linear_network, split_of
 
-from nwbdyn.baselines.ladder import Gain
+from nwbdyn.baselines.ladder import Gain, Ladder, Rung, selection
+from nwbdyn.baselines.lagged_design import build_lagged_design
 from nwbdyn.data.splits import GAP, TEST, TRAIN, VAL
 from nwbdyn.errors import DataError
 from nwbdyn.evaluation import nested as words
@@ -58,6 +59,8 @@ def test_planted_coupling_is_supported_and_no_change_of_gain():
     found = nested_tests.answers(binned, split, context=5)
     assert found["coupling"].supported
     assert len(found["coupling"].rotations) == 19
+    assert len(set(found["coupling"].rotations)) > 1
+    assert found["gain"].rotations == ()  # the block test does not pass
     assert found["coupling"].gain.mean > 3 * max(found["coupling"].rotations)
     assert not found["gain"].supported
     assert found["gain"].sensitivity is None
@@ -131,6 +134,44 @@ def test_described_answers_hold_every_number_and_the_reason():
             "sensitivity": None,
         }
     }
+
+
+def test_a_gain_is_that_of_test_bins_alone():
+    binned, split = coupled()
+    problem, ladder = rung_gains.climbed(binned, split, 5, 1, "M2")
+    rows = np.flatnonzero(split.labels == TEST)
+    rows = rows[np.isin(rows, problem.rows)]
+    truth = problem.targets(rows).astype(float)
+    lower, upper = (np.square(truth - ladder[name].linear[rows]).sum() for name in ("M1", "M2"))
+    found = rung_gains.gain_on_test(binned, split, problem, ladder, "coupling")
+    assert found.mean == pytest.approx((lower - upper) / lower)
+    assert found.above
+
+
+def test_a_gain_of_one_standard_error_is_not_above():
+    binned, split = coupled()
+    problem = build_lagged_design(binned, split, 5, 1)
+    rows = problem.rows[split.labels[problem.rows] == TEST]
+    below, above = np.zeros((2, len(binned.values), 8), np.float32)
+    share = np.where(selection.blocks(rows, 1) % 2 == 0, 0.05, -0.02)
+    above[rows] = share[:, None] * problem.targets(rows)  # gains half of the blocks
+    rungs = (Rung("M1", below, None, {}), Rung("M2", above, PASSED, {}))
+    ladder = Ladder(rungs, counts=False, ceiling=np.full(8, np.inf))
+    found = rung_gains.gain_on_test(binned, split, problem, ladder, "coupling")
+    assert found.error < found.mean < 2 * found.error
+    assert not found.above
+
+
+def test_covariates_of_the_population_are_its_mean_and_strongest_components():
+    random = np.random.default_rng(0)
+    latent = random.normal(size=1500)
+    sign = np.array([1, 1, 1, 1, -1, -1, -1, -1])
+    binned = binned_of(latent[:, None] * sign + 0.3 * random.normal(size=(1500, 8)))
+    found = rung_gains.with_population(binned, split_of(1500, 8)).covariates
+    assert found.shape[1] == binned.covariates.shape[1] + 1 + 3
+    assert abs(np.corrcoef(found[:, -3], latent)[0, 1]) > 0.95
+    scaled = binned.values / binned.values[split_of(1500, 8).labels == TRAIN].std(axis=0)
+    assert np.corrcoef(found[:, -4], scaled.mean(axis=1))[0, 1] > 0.99
 
 
 def test_the_shared_part_of_residuals_is_one_over_n_or_more():

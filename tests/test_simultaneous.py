@@ -107,6 +107,12 @@ def test_events_are_heavy_above_and_gaussian_below(traces, expected):
     )
 
 
+def test_events_lie_above_their_threshold():
+    values = np.arange(-3.0, 4.0)[:, None]  # median 0, median deviation 2
+    found = frame_signals.events(values, 0.5)[:, 0] * 1.4826 * 2
+    assert found == pytest.approx([0, 0, 0, 0, 0, 2, 3])
+
+
 def test_shared_light_is_taken_out_of_quiet_frames():
     traces = calcium(8000)
     mixing = np.eye(8) + 0.3 * (np.abs(np.subtract.outer(np.arange(8), np.arange(8))) == 1)
@@ -137,6 +143,7 @@ def test_too_few_quiet_frames_leave_innovations_as_they_are():
         (0.0, 0.3, False),  # below its surrogates, but not below 0
         (-0.3, 0.0, True),
         (0.15, 0.4, False),  # opposite directions
+        (0.03, -0.3, False),  # above its surrogates, but not above 0
     ],
 )
 def test_a_pair_differs_from_zero_and_from_its_surrogates(weight, surrogates, is_called):
@@ -170,6 +177,7 @@ def test_a_pair_that_shares_innovations_is_found_and_no_other():
     found = fitted(gaussian())
     assert called(found) == [[0, 1]]
     assert found.chosen.threshold is None
+    assert "exchanged among 10 in which" in found.hypothesis
     # the innovations correlate by 1 / sqrt(2); the standard error of 3,000 frames is .01
     assert found.weight[0, 1] == pytest.approx(2**-0.5, abs=0.04)
     assert np.array_equal(found.weight, found.weight.T, equal_nan=True)

@@ -58,6 +58,10 @@ def test_counts_leave_out_spikes_that_were_not_observed():
     assert counts.units.tolist() == [0, 1, 0]
     assert counts.counts.tolist() == [2.0, 1.0, 1.0]
     assert counts.num_bins == 8000
+    assert counts.mean.tolist() == [3 / 8000, 1 / 8000]
+    part = counts.within(np.array([[1, 3000], [3500, 3600]]))
+    assert part.bins.tolist() == [2999]
+    assert part.num_bins == 2999
 
 
 def test_a_correlogram_is_the_sum_over_all_pairs_of_bins():
@@ -75,6 +79,7 @@ def test_a_correlogram_is_the_sum_over_all_pairs_of_bins():
 def test_spans_are_cut_and_merged():
     spans = fine_counts.in_bins(np.array([[2.0, 3.0], [0.0, 1.0], [0.5, 1.5], [5, 5]]), 0.5)
     assert spans.tolist() == [[0, 3], [4, 6]]
+    assert fine_counts.in_bins(np.array([[0.2, 1.7]]), 0.5).tolist() == [[1, 3]]  # whole bins
     both = fine_counts.intersect(spans, np.array([[1, 5], [5, 9]]))
     assert both.tolist() == [[1, 3], [4, 5], [5, 6]]
     assert fine_counts.contains(spans, np.arange(-1, 8)).tolist() == [
@@ -127,6 +132,35 @@ def test_the_coupling_gain_is_the_difference_of_both_likelihoods():
     assert bits[1] - bits[0] > 0.5
 
 
+def test_filters_reach_from_one_bin_to_their_span():
+    box = coupling_filters.box(5, MS)
+    assert box.name == "box to 5 ms"
+    assert box.basis.tolist() == [[1.0]] * 5
+    cosines = coupling_filters.raised_cosines(20, 4, MS)
+    assert cosines.basis.shape == (20, 4)
+    assert cosines.num_functions == 4
+    assert cosines.basis[0].tolist() == pytest.approx([1, 0, 0, 0])
+    assert cosines.basis[-1].tolist() == pytest.approx([0, 0, 0, 1])
+    assert coupling_filters.own_filters(MS).basis.shape == (200, 6)
+
+
+def test_candidates_reach_from_2_to_50_ms():
+    assert [one.name for one in time_scale.candidates()] == [
+        *(f"box to {span} ms" for span in (2, 5, 10, 20, 50)),
+        *(f"{n} raised cosines to {span} ms" for n, span in ((2, 5), (3, 10), (4, 20), (5, 50))),
+    ]
+
+
+def test_the_standard_error_of_a_weight_is_that_of_a_sum():
+    filters = Filters("made", np.array([[1.0, 1.0], [1.0, 2.0]]))  # sums of 2 and 3
+    coefficients = np.array([[[1.0, 2.0]]])
+    covariance = np.array([[[[1.0, 0.5], [0.5, 2.0]]]])
+    nothing = np.zeros((1, 1))
+    found = coupling_filters.Fitted(filters, coefficients, covariance, nothing, nothing, np.ones(1))
+    assert found.weight[0, 0] == 1 * 2 + 2 * 3
+    assert found.se[0, 0] == pytest.approx(np.sqrt(1 * 4 + 2 * 0.5 * 6 + 2 * 9))
+
+
 @pytest.mark.parametrize(
     ("gains", "of_surrogates", "best"),
     [
@@ -163,6 +197,7 @@ def test_a_negative_gain_of_surrogates_earns_nothing():
         (0.0, 8.0, False),  # the reverse of a strong edge: below its surrogates, but not below 0
         (-8.0, 0.0, True),  # inhibition
         (8.0, 16.0, False),  # 0 and the surrogates lie on different sides
+        (0.5, -8.0, False),  # above its surrogates, but not above 0
     ],
 )
 def test_an_edge_differs_from_zero_and_from_its_surrogates(weight, surrogates, is_called):
@@ -204,6 +239,7 @@ def test_a_fast_edge_is_found_and_its_reverse_is_not():
     found = fitted(driven())
     assert found.chosen.filters.name == "box to 5 ms"
     assert np.argwhere(found.q <= 0.05).tolist() == [[1, 0]]
+    assert found.q[1, 0] / found.p[1, 0] == pytest.approx(12)  # the smallest p of 12 edges
     assert found.weight[1, 0] == pytest.approx(0.15, abs=4 * found.se[1, 0])
     assert found.filters[1, 0].sum() == pytest.approx(found.weight[1, 0])
 
@@ -243,6 +279,10 @@ def test_a_silent_unit_is_not_tested_either():
 def test_the_same_seed_gives_the_same_p():
     recording = driven(50.0)
     assert np.array_equal(fitted(recording).p, fitted(recording).p, equal_nan=True)
+
+
+def test_the_hypothesis_names_the_window_of_the_surrogates():
+    assert "finer than 30 ms" in fitted(driven(50.0), window=0.03).hypothesis
 
 
 def test_too_few_surrogates_and_a_split_without_time_are_refused():

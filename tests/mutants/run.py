@@ -1,4 +1,4 @@
-"""Put deliberate mistakes into a copy of the package, and see that its tests notice each of them.
+"""Put deliberate mistakes into a copy of the package, and check that its tests notice each.
 
 The tables beside this file list the mistakes: of every source file, what is replaced by what, in
 words, and which tests have to fail. Every mistake is made in a copy; the working tree is only read.
@@ -7,6 +7,7 @@ that no test notices is a survivor: it needs a reason ("survives"), and at most 
 
     python tests/mutants/run.py [--only TEXT] [--workers N]
 
+The last line is "N passed, N failed"; a mutant passes if it is caught, or survives with a reason.
 Tests run in forks of this process, which has loaded what takes long to import, and no nwbdyn.
 """
 
@@ -14,6 +15,7 @@ import argparse
 import importlib
 import multiprocessing
 import os
+import resource
 import shlex
 import shutil
 import sys
@@ -117,7 +119,7 @@ class Worker:
         """Seconds until the job takes too long."""
         return LIMIT - (time.monotonic() - self._started)
 
-    def on_train_end(self, *, late: bool = False) -> tuple[Job, int]:
+    def end(self, *, late: bool = False) -> tuple[Job, int]:
         """The job and the exit code of its tests; the copy is as it was."""
         assert self.process is not None  # started
         if late:
@@ -185,7 +187,7 @@ def run(jobs: Iterable[Job], workers: Sequence[Worker]) -> Iterator[tuple[Job, i
             assert one.process is not None
             late = one.left() <= 0
             if one.process.sentinel in ended or late:
-                yield one.on_train_end(late=late)
+                yield one.end(late=late)
                 busy.remove(one)
                 free.append(one)
 
@@ -216,22 +218,23 @@ def check(mutants: Sequence[Mutant], workers: Sequence[Worker]) -> int:
     if survivors > MOST_SURVIVORS * len(mutants):
         print(f"{survivors} survivors of {len(mutants)} are more than {MOST_SURVIVORS:.0%}")
         failed += 1
-    passed = len(mutants) - failed
-    print(f"{passed} passed, {failed} failed; {survivors} of {len(mutants)} survive with a reason")
+    print(f"{survivors} of {len(mutants)} survive with a reason; {_cpu_minutes():.1f} CPU minutes")
+    print(f"{len(mutants) - min(failed, len(mutants))} passed, {failed} failed")
     return failed
+
+
+def _cpu_minutes() -> float:
+    """CPU time of this process and of its forks that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used) / 60
 
 
 def _verdict(mutant: Mutant, code: int) -> tuple[str, bool]:
     """What became of a mutant, and whether that fails the run."""
+    if code == FAILED and mutant.survives:
+        return "caught, although it has a reason to survive", True
     if code == FAILED:
-        return (
-            ("caught, although it has a reason to survive", True)
-            if mutant.survives
-            else (
-                "caught",
-                False,
-            )
-        )
+        return "caught", False
     if code == PASSED:
         return (f"survives: {mutant.survives}", False) if mutant.survives else ("NOT CAUGHT", True)
     if code == NOT_ITS_COPY:
@@ -245,6 +248,8 @@ def main() -> int:
     options.add_argument("--workers", type=int, default=WORKERS, help="sets of tests at a time")
     chosen = options.parse_args()
     mutants = [one for one in read() if chosen.only in one.file or chosen.only in one.mistake]
+    if not mutants:
+        options.error(f"no mutant has {chosen.only!r} in its file or mistake")
     for name in LOADED:
         importlib.import_module(name)
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
