@@ -6,6 +6,8 @@ BIN := .venv/bin
 # The extension is a wheel of its own, which the package depends on; both are installed together.
 EXTENSION := --editable ./extensions/ndx-population-dynamics
 RUN := runs/demo
+# Test files run in two processes; a file stays in one of them.
+PARALLEL ?= --numprocesses 2 --dist loadfile
 
 # Models of a few dozen neurons are faster on one thread, and tests repeat themselves exactly.
 export OMP_NUM_THREADS ?= 1
@@ -27,10 +29,10 @@ demo: .venv/ready
 	$(BIN)/nwbdyn export $(RUN) -o $(RUN)/cortex-enriched.nwb --enrich --overwrite
 
 test: .venv/tested lint
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest $(PARALLEL) -m 'not slow'
 
 test-all: .venv/tested lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 	$(BIN)/python tests/mutants/run.py
 
 # Deliberate mistakes in the code, one after the other: the tests have to notice each of them.
