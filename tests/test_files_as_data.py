@@ -413,6 +413,16 @@ def test_an_asset_is_not_written_outside_of_the_folder(tmp_path, path):
         archive.target_of(source, tmp_path)
 
 
+@pytest.mark.parametrize("name", [run_directory.METRICS, run_directory.REPORT])
+def test_a_link_in_a_run_does_not_lead_a_write_elsewhere(tmp_path, secret, name):
+    (tmp_path / f"{name}.partial").symlink_to(secret)
+    before = secret.read_bytes()
+    with run_directory.atomic_write(tmp_path / name) as partial:
+        partial.write_text("results", encoding="utf-8")
+    assert secret.read_bytes() == before
+    assert not (tmp_path / name).is_symlink()
+
+
 # Names in commands and messages
 
 
