@@ -14,10 +14,32 @@ DEEPEST = 32  # groups within groups
 
 
 def lies_elsewhere(dataset: h5py.Dataset) -> bool:
-    """True if the values of a dataset are stored in another file."""
+    """True if the values of a dataset are stored in another file.
+
+    So are those of a virtual dataset whose sources are not plain datasets of this file: a source
+    can itself be stored elsewhere, or lead there by a link, and HDF5 crashes if such a link is
+    refused or if sources lead in a circle.
+    """
     if dataset.external:
         return True
-    return dataset.is_virtual and any(part.file_name != "." for part in dataset.virtual_sources())
+    return dataset.is_virtual and not all(
+        part.file_name == "." and _is_plain(dataset.file, part.dset_name)
+        for part in dataset.virtual_sources()
+    )
+
+
+def _is_plain(file: h5py.File, path: str) -> bool:
+    """True if hard links lead to a dataset whose values are stored in this file."""
+    item: h5py.HLObject = file
+    for name in path.split("/"):
+        if not name:
+            continue
+        if not isinstance(item, h5py.Group) or not isinstance(
+            item.get(name, getlink=True), h5py.HardLink
+        ):
+            return False
+        item = item[name]
+    return isinstance(item, h5py.Dataset) and not item.external and not item.is_virtual
 
 
 def check(file: h5py.File, paths: Iterable[str] = ("/",)) -> None:

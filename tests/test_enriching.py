@@ -179,3 +179,28 @@ def lab_files_fit_without_reading(source: Path, tmp_path: Path):
     whole.unlink()
     broken = replace(fit.source, uri=str(source), url=source.as_uri(), digest=None)
     return replace(fit, source=broken)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["acquisition/raw", "processing", "processing/population_dynamics", "specifications", "extra"],
+)
+def test_no_link_of_the_source_lets_another_file_be_written_to(units, tmp_path, name):
+    other = tmp_path / "other.nwb"
+    with h5py.File(other, "w") as file:
+        file.create_group("group")
+    before = other.read_bytes()
+    with h5py.File(units, "a") as file:
+        if name in file:
+            file.move(name, "before")
+        file[name] = h5py.ExternalLink(str(other), "/group")
+    path = tmp_path / "out.nwb"
+    if name in ("acquisition/raw", "extra"):
+        export(lab_files.fit_of(units), path, enrich=True)
+        with h5py.File(path, "r") as file:
+            assert file.get(name, getlink=True).filename == str(other)
+    else:
+        with pytest.raises(ResultsError, match=f"/{name} of units is a link"):
+            export(lab_files.fit_of(units), path, enrich=True)
+        assert not path.exists()
+    assert other.read_bytes() == before

@@ -246,6 +246,14 @@ def external(
     h5py.h5d.create(group.id, name.encode(), kind, space, plist)
 
 
+VIRTUAL_INSIDE = {  # virtual datasets that name this file -> their source in it
+    "virtual dataset of external storage": "/stored",
+    "virtual dataset through an external link": "/through/data",
+    "virtual dataset of itself": "/circle",
+    "virtual dataset of nothing": "/nothing",
+}
+
+
 def elsewhere(
     kind: str, group: h5py.Group, name: str, secret: Path, count: int = len(SECRET)
 ) -> None:
@@ -263,6 +271,13 @@ def elsewhere(
     elif kind == "soft link through an external one":
         group.file["through"] = h5py.ExternalLink(str(other), "/group")
         group[name] = h5py.SoftLink("/through/data")
+    elif kind in VIRTUAL_INSIDE:
+        layout = h5py.VirtualLayout((count,), np.uint8)
+        layout[:] = h5py.VirtualSource(".", VIRTUAL_INSIDE[kind], (count,))
+        external(group.file, "stored", secret, count=count)
+        group.file["through"] = h5py.ExternalLink(str(other), "/group")
+        group.file.create_virtual_dataset("circle", layout)
+        group.create_virtual_dataset(name, layout)
     else:
         layout = h5py.VirtualLayout((count,), np.uint8)
         layout[:] = h5py.VirtualSource(str(other), "data", (count,))
@@ -274,6 +289,7 @@ KINDS = (
     "external link",
     "soft link through an external one",
     "virtual dataset",
+    *VIRTUAL_INSIDE,
 )
 
 
@@ -395,6 +411,16 @@ def test_an_asset_is_not_written_outside_of_the_folder(tmp_path, path):
     source = Source(uri="dandi:000001", url="https://h/x", dandiset_id="000001", asset_path=path)
     with pytest.raises(NwbdynError, match="leads out of the folder"):
         archive.target_of(source, tmp_path)
+
+
+@pytest.mark.parametrize("name", [run_directory.METRICS, run_directory.REPORT])
+def test_a_link_in_a_run_does_not_lead_a_write_elsewhere(tmp_path, secret, name):
+    (tmp_path / f"{name}.partial").symlink_to(secret)
+    before = secret.read_bytes()
+    with run_directory.atomic_write(tmp_path / name) as partial:
+        partial.write_text("results", encoding="utf-8")
+    assert secret.read_bytes() == before
+    assert not (tmp_path / name).is_symlink()
 
 
 # Names in commands and messages

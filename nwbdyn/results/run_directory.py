@@ -317,6 +317,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     partial = path.with_name(path.name + _PARTIAL)
     try:
         with disk_full_as_error(path):
+            partial.unlink(missing_ok=True)  # a link there would lead the write elsewhere
             yield partial
             with partial.open("rb") as file:
                 os.fsync(file.fileno())

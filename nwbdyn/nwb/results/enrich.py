@@ -2,7 +2,8 @@
 
 import hashlib
 import warnings
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -21,6 +22,7 @@ from nwbdyn.progress import Progress, Report
 from nwbdyn.results.fit_results import Fit
 
 NAMESPACE = "ndx-population-dynamics"
+PLACES = ("specifications", "processing", f"processing/{MODULE}")  # what is written to
 MOST_WORDS = 200  # letters of an error of pynwb, which may print the whole file
 BLOCK = 16 * 2**20  # bytes copied at a time
 
@@ -43,7 +45,8 @@ def append(fit: Fit, path: Path, detail: Detail, report: Report) -> None:
         ResultsError: pynwb cannot open the file, it holds this fit already, or its neurons are not
             those that were fitted.
     """
-    with warnings.catch_warnings():
+    _check_places(path, fit.source.name)
+    with warnings.catch_warnings(), _without_links_out(path):
         warnings.simplefilter("ignore")  # about the source, which is not ours to mend
         try:
             io = NWBHDF5IO(path, mode="a")
@@ -56,6 +59,56 @@ def append(fit: Fit, path: Path, detail: Detail, report: Report) -> None:
         with io:
             _add(fit, nwbfile, detail, report)
             io.write(nwbfile)
+
+
+def _check_places(path: Path, name: str) -> None:
+    """Refuse a file in which a group that is written to is a link, perhaps to another file."""
+    with h5py.File(path, "r") as file:
+        group: h5py.Group = file
+        for place in PLACES:
+            group = file if place.count("/") == 0 else group
+            link = group.get(place.rpartition("/")[2], getlink=True)
+            if link is None:
+                continue
+            if not isinstance(link, h5py.HardLink):
+                raise ResultsError(
+                    f"/{place} of {name} is a link, and nothing is written through one. Export "
+                    "without --enrich: the results then stand alone."
+                )
+            group = file[place]
+
+
+@contextmanager
+def _without_links_out(path: Path) -> Iterator[None]:
+    """Take the links to other files out of the copy while it is written to, and put them back.
+
+    HDF5 opens what such a link names for writing too, which changes that file.
+    """
+    with h5py.File(path, "r+") as file:
+        links = list(_links_out(file))
+        for where, name, _ in links:
+            del file[where][name]
+    yield
+    with h5py.File(path, "r+") as file:
+        for where, name, link in links:
+            file[where][name] = link
+
+
+def _links_out(file: h5py.File) -> Iterator[tuple[str, str, h5py.ExternalLink]]:
+    """Every link to another file: the path of its group, its name, itself."""
+    todo, seen = ["/"], set()
+    while todo:
+        group = file[todo.pop()]
+        address = h5py.h5o.get_info(group.id).addr
+        if address in seen:
+            continue
+        seen.add(address)
+        for name in group:
+            link = group.get(name, getlink=True)
+            if isinstance(link, h5py.ExternalLink):
+                yield group.name, name, link
+            elif isinstance(link, h5py.HardLink) and isinstance(group[name], h5py.Group):
+                todo.append(f"{group.name.rstrip('/')}/{name}")
 
 
 def restore(source: Path, path: Path) -> None:
