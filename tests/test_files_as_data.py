@@ -427,8 +427,10 @@ def test_a_link_in_a_run_does_not_lead_a_write_elsewhere(tmp_path, secret, name)
 
 
 @pytest.mark.parametrize("name", ["a; touch made.nwb", "$(touch made).nwb", "`touch made`.nwb"])
-def test_the_proposed_command_quotes_the_name_of_a_file(source, tmp_path, name):
-    path = source.rename(tmp_path / name)
+def test_the_proposed_command_quotes_the_name_of_a_file(tmp_path, name):
+    (sample,) = archive.resolve("sample:cortex?neurons=6&duration=60")  # long enough for a fit
+    path = tmp_path / name
+    path.write_bytes(sample.path.read_bytes())
     command = run("inspect", path).stdout.splitlines()[-1]
     assert shlex.split(command)[2] == str(path)
 
