@@ -148,6 +148,21 @@ def test_a_gain_is_that_of_test_bins_alone():
     assert found.above
 
 
+def test_a_gain_without_the_largest_errors_is_that_of_all_other_bins():
+    binned, split = coupled()
+    problem, ladder = rung_gains.climbed(binned, split, 5, 1, "M2")
+    found = rung_gains.sensitivity(binned, split, problem, ladder, context=5, horizon=1)
+    rows = problem.rows[split.labels[problem.rows] == TEST]
+    truth = problem.targets(rows).astype(float)
+    lower, upper = (
+        np.square(truth - ladder[name].linear[rows]).sum(axis=1) for name in ("M1", "M2")
+    )
+    kept = np.argsort(lower)[: -int(np.ceil(0.01 * len(rows)))]
+    assert found.without_largest == pytest.approx(
+        (lower - upper)[kept].sum() / lower[kept].sum(), rel=1e-6
+    )
+
+
 def test_a_gain_of_one_standard_error_is_not_above():
     binned, split = coupled()
     problem = build_lagged_design(binned, split, 5, 1)

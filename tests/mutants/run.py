@@ -5,7 +5,7 @@ words, and which tests have to fail. Every mistake is made in a copy; the workin
 A mistake that no longer applies, or a set of tests that fails without one, fails the run. A mistake
 that no test notices is a survivor: it needs a reason ("survives"), and at most 5 % may have one.
 
-    python tests/mutants/run.py [--only TEXT] [--workers N]
+    python tests/mutants/run.py [--only TEXT …] [--workers N]
 
 The last line is "N passed, N failed"; a mutant passes if it is caught, or survives with a reason.
 Tests run in forks of this process, which has loaded what takes long to import, and no nwbdyn.
@@ -244,12 +244,19 @@ def _verdict(mutant: Mutant, code: int) -> tuple[str, bool]:
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    options.add_argument("--only", default="", help="mutants whose file or mistake has this text")
+    options.add_argument(
+        "--only", action="append", help="mutants whose file or mistake has this text; repeatable"
+    )
     options.add_argument("--workers", type=int, default=WORKERS, help="sets of tests at a time")
     chosen = options.parse_args()
-    mutants = [one for one in read() if chosen.only in one.file or chosen.only in one.mistake]
+    texts = chosen.only or [""]
+    mutants = list(
+        dict.fromkeys(
+            one for text in texts for one in read() if text in one.file or text in one.mistake
+        )
+    )
     if not mutants:
-        options.error(f"no mutant has {chosen.only!r} in its file or mistake")
+        options.error(f"no mutant has {texts} in its file or mistake")
     for name in LOADED:
         importlib.import_module(name)
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
