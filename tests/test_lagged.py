@@ -91,3 +91,7 @@ def test_a_constant_neuron_has_no_p():
 def test_too_few_bins_are_refused():
     with pytest.raises(DataError, match="32 are needed"):
         lagged.lagged_couplings(planted(30), np.zeros(30, int))
+
+
+def test_scores_are_taken_together_over_more_bins_of_longer_recordings():
+    assert [lagged.bandwidth(number) for number in (100, 1000, 10_000)] == [4, 6, 11]
