@@ -131,15 +131,17 @@ run_details_table = NWBGroupSpec(
         ),
         column(
             "key",
-            "Name of the value. Levels of nested values are separated by '.'; a '.' or '\\' inside "
-            "a level is preceded by '\\'.",
+            "Name of the value. Levels of nested values are separated by '.'; elements of a list "
+            "of mappings are the levels '[0]', '[1]' and so on. A '.' or '\\' inside a level, and a "
+            "'[' that begins one, is preceded by '\\'.",
             dtype="text",
             required=True,
         ),
         column("value", "The value, as text.", dtype="text", required=True),
         column(
             "value_type",
-            "'text', 'number', 'boolean' or 'null'; 'json' for lists and empty mappings.",
+            "'text', 'number', 'boolean' or 'null'; 'json' for lists of plain values; 'mapping' "
+            "for an empty mapping.",
             dtype="text",
             required=True,
         ),
