@@ -132,8 +132,8 @@ run_details_table = NWBGroupSpec(
         column(
             "key",
             "Name of the value. Levels of nested values are separated by '.'; elements of a list "
-            "of mappings are the levels '[0]', '[1]' and so on. A '.' or '\\' inside a level, and a "
-            "'[' that begins one, is preceded by '\\'.",
+            "of mappings are the levels '[0]', '[1]' and so on. A '.' or '\\' inside a level, and "
+            "a '[' that begins one, is preceded by '\\'.",
             dtype="text",
             required=True,
         ),
