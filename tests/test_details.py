@@ -7,7 +7,7 @@ import pytest
 
 from nwbdyn.nwb.results import storage
 from nwbdyn.nwb.results.blocks import BLOCK
-from nwbdyn.nwb.results.details import nested, rows, tidy
+from nwbdyn.nwb.results.details import Detail, nested, rows, tidy
 from nwbdyn.nwb.results.scores import scores, scores_beside, with_scores
 
 
@@ -42,10 +42,31 @@ def test_nested_values_come_back_from_rows_of_text():
         "nan": math.nan,
         "minus": -math.inf,
         "deep": {"L2.3": {"a\\b": 1, "x.y.": "z"}},
+        "tried": [{"options": {"ridge": 1.0}, "chosen": False}, {}, 3, [], [{"a": [1, {"b": 2}]}]],
+        "[0]": {"[1]": 1, "[": {}, "a[0]": [[1], [2]]},
     }
     found = nested(rows("config", values))
     np.testing.assert_equal(found, values)
     assert all(type(found[name]) is type(values[name]) for name in values)
+
+
+def test_no_row_holds_a_mapping_as_text():
+    values = {"tried": [{"ridge": 1.0}, {"ridge": 2.0}], "none": {}, "lists": [[1, 2], []]}
+    found = [(row.key, row.value, row.value_type) for row in rows("scores", values)]
+    assert found == [
+        ("tried.[0].ridge", "1.0", "number"),
+        ("tried.[1].ridge", "2.0", "number"),
+        ("none", "", "mapping"),
+        ("lists", "[[1, 2], []]", "json"),
+    ]
+
+
+def test_mappings_written_as_json_by_earlier_versions_still_read():
+    old = [
+        Detail("scores", "candidates", '[{"a": 1}]', "json"),
+        Detail("scores", "b", "{}", "json"),
+    ]
+    assert nested(old) == {"candidates": [{"a": 1}], "b": {}}
 
 
 def test_a_row_reads_as_a_person_would_write_it():

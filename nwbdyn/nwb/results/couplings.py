@@ -126,7 +126,13 @@ def objects(
             if courses is not None and connectivity is not None:
                 made.append(
                     edge_weight_series(
-                        courses, couplings, connectivity, f"{name}_{suffix}", run, edges
+                        courses,
+                        couplings,
+                        connectivity,
+                        f"{name}_{suffix}",
+                        run,
+                        edges,
+                        is_exact=connectivity is fit.connectivity or couplings.movie is not None,
                     )
                 )
     if couplings.types is not None:
@@ -197,18 +203,22 @@ def edge_weight_series(
     name: str,
     run: ModelRun,
     edges: ConnectivityEdgesTable,
+    *,
+    is_exact: bool,  # whether the file holds components that give every window
 ) -> EdgeWeightSeries:
     num_edges = courses.values.shape[1]
     kept = _share(couplings.edges["weight"][:num_edges], couplings.edges["weight"])
     samples = "window by window"
     if courses.num_averaged > 1:
         samples = f"means over {courses.num_averaged} windows each"
+    exact = ""
+    if is_exact:
+        exact = " Exact weights at every window follow from the components of the connectivity."
     return EdgeWeightSeries(
         name=name,
         description=(
             f"Weights ({connectivity.measure}) of the {num_edges} strongest edges, {samples}, "
-            f"rounded to {COURSE_BITS} bits per standard deviation. Exact weights at every window "
-            "follow from the components of the connectivity."
+            f"rounded to {COURSE_BITS} bits per standard deviation.{exact}"
         ),
         data=storage.compressed(storage.rounded(courses.values, COURSE_BITS)),
         unit="n.a.",

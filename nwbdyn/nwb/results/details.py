@@ -18,11 +18,15 @@ class Detail:
     section: str  # part of the fit, e.g. "config"
     key: str  # levels separated by "."
     value: str
-    value_type: str  # "text", "number", "boolean", "null" or "json"
+    value_type: str  # "text", "number", "boolean", "null", "json" or "mapping"
 
 
 def rows(section: str, values: Mapping[str, object]) -> list[Detail]:
-    """Every value of nested mappings as one row; lists and empty mappings as JSON."""
+    """Every value of nested mappings as one row; lists of plain values as JSON.
+
+    Elements of a list that holds mappings have a row each, under the level `[0]`, `[1]` and so on:
+    a table of NWB holds no mapping in a text.
+    """
     return [
         Detail(section, key, *_written(value)) for key, value in _leaves(_plain(values), prefix="")
     ]
@@ -30,14 +34,14 @@ def rows(section: str, values: Mapping[str, object]) -> list[Detail]:
 
 def nested(details: Iterable[Detail]) -> dict[str, Any]:
     """The mapping that `rows` was given."""
-    whole: dict[str, Any] = {}
+    whole: dict[str | int, Any] = {}
     for detail in details:
         *parents, last = _levels(detail.key)
         level = whole
         for name in parents:
             level = level.setdefault(name, {})
         level[last] = _value(detail)
-    return whole
+    return _with_lists(whole)
 
 
 def tidy(value: float) -> float:
@@ -50,25 +54,53 @@ def tidy(value: float) -> float:
 
 def _leaves(values: Mapping[str, object], prefix: str) -> Iterator[tuple[str, object]]:
     for name, value in values.items():
-        key = prefix + name.replace("\\", "\\\\").replace(".", "\\.")
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{key}.")
-        else:
-            yield key, value
+        key = name.replace("\\", "\\\\").replace(".", "\\.")
+        if key.startswith("["):
+            key = f"\\{key}"
+        yield from _leaves_of(value, prefix + key)
 
 
-def _levels(key: str) -> list[str]:
-    """Names between the dots that no backslash precedes."""
-    levels, escaped = [""], False
+def _leaves_of(value: object, key: str) -> Iterator[tuple[str, object]]:
+    if isinstance(value, Mapping) and value:
+        yield from _leaves(value, f"{key}.")
+    elif isinstance(value, list) and _holds_mapping(value):
+        for index, item in enumerate(value):
+            yield from _leaves_of(item, f"{key}.[{index}]")
+    else:
+        yield key, value
+
+
+def _holds_mapping(value: object) -> bool:
+    if isinstance(value, list):
+        return any(_holds_mapping(item) for item in value)
+    return isinstance(value, Mapping)
+
+
+def _with_lists(value: Any) -> Any:
+    """Mappings whose keys are numbers as the lists that they were."""
+    if not isinstance(value, dict):
+        return value
+    if value and all(isinstance(name, int) for name in value):
+        return [_with_lists(value[index]) for index in sorted(value)]
+    return {name: _with_lists(item) for name, item in value.items()}
+
+
+def _levels(key: str) -> list[str | int]:
+    """Names between the dots that no backslash precedes; a number for an element of a list."""
+    levels, is_index, escaped = [""], [False], False
     for letter in key:
         if escaped or letter not in ".\\":
+            is_index[-1] |= letter == "[" and not levels[-1] and not escaped
             levels[-1] += letter
             escaped = False
         elif letter == "\\":
             escaped = True
         else:
             levels.append("")
-    return levels
+            is_index.append(False)
+    return [
+        int(level[1:-1]) if index else level for level, index in zip(levels, is_index, strict=True)
+    ]
 
 
 def _written(value: object) -> tuple[str, str]:
@@ -81,6 +113,8 @@ def _written(value: object) -> tuple[str, str]:
         return "", "null"
     if isinstance(value, str):
         return value, "text"
+    if isinstance(value, Mapping):
+        return "", "mapping"  # an empty one: others have rows of their own
     return json.dumps(value, ensure_ascii=False), "json"
 
 
@@ -92,6 +126,8 @@ def _value(detail: Detail) -> Any:
         return text == "true"
     if detail.value_type == "null":
         return None
+    if detail.value_type == "mapping":
+        return {}
     return json.loads(text) if detail.value_type == "json" else text
 
 

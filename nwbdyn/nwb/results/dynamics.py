@@ -28,7 +28,7 @@ from nwbdyn.recording import Note
 from nwbdyn.results.fit_results import Fit
 
 MODULE = "population_dynamics"
-MODULE_DESCRIPTION = "What models fitted to this recording predict, and the couplings they found."
+MODULE_DESCRIPTION = "Models fitted to this recording: predicted activity and coupling over time."
 OVERHEAD = 8 * 10**6  # bytes of the cached schema, the picture, texts and tables
 PRECISIONS = (components.ROUNDED, "float32", "float16")
 PREDICTION_BITS = 16  # per standard deviation of a neuron, see `storage.rounded`

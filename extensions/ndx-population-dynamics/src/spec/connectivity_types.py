@@ -4,9 +4,9 @@ W is the number of windows, N of neurons, B of bins. Every matrix is [post, pre]
 """
 
 from parts_of_types import (
-    ANY_FLOAT,
     array,
     description,
+    float_array,
     measure,
     number,
     region,
@@ -31,11 +31,10 @@ def component(name: str, doc: str, datasets: list, attributes: list | None = Non
 def seen_activity(quantity: str | int) -> list:
     """Activity that windows are cut from."""
     return [
-        array(
+        float_array(
             "activity",
             "Activity as the model saw it.",
             ("num_bins", "num_neurons"),
-            dtype=ANY_FLOAT,
             quantity=quantity,
         ),
         array(
@@ -69,7 +68,7 @@ time_resolved_connectivity = NWBGroupSpec(
     datasets=[
         array(
             "timestamps",
-            "Time of each window in seconds.",
+            "Time of each window in seconds, on the clock of the session's other series.",
             ("num_windows",),
             dtype="float64",
             quantity=1,
@@ -101,7 +100,7 @@ connectivity_component = NWBGroupSpec(
         ),
         number(
             "zero_diagonal",
-            "Whether the diagonal counts as 0, whatever the arrays give.",
+            "Whether the diagonal counts as 0, whatever the arrays give; false where absent.",
             dtype="bool",
             required=False,
         ),
@@ -151,11 +150,10 @@ query_key_connectivity = component(
         array("norm_bias", "Bias of the layer norm.", ("feature",)),
         array("query_offset", "Subtracted from queries.", ("num_neurons", "projection")),
         array("key_offset", "Subtracted from keys: centring.", ("num_neurons", "projection")),
-        array(
+        float_array(
             "sent_value",
             "Value that each neuron sends, where the activity does not give it.",
             ("num_windows", "num_neurons"),
-            dtype=ANY_FLOAT,
         ),
     ],
     [
@@ -163,7 +161,8 @@ query_key_connectivity = component(
         number("scale", "Factor of every entry."),
         number(
             "is_raw_value",
-            "Whether the newest activity is sent, not the newest value of the token.",
+            "Whether the newest activity is sent, not the newest value of the token; false where "
+            "absent.",
             dtype="bool",
             required=False,
         ),
@@ -178,11 +177,10 @@ gain_connectivity = component(
     ),
     [
         array("weight", "Constant matrix.", MATRIX, quantity=1),
-        array(
+        float_array(
             "gain",
             "Gain of each receiver.",
             ("num_windows", "num_neurons"),
-            dtype=ANY_FLOAT,
             quantity=1,
         ),
         *seen_activity("?"),
@@ -196,24 +194,23 @@ attention_connectivity = component(
         "What j contributes to i in bin b is maps[window_of_bin[b, 0], 0, i, j] stream[b, j]."
     ),
     [
-        array(
+        float_array(
             "maps",
             "Attention maps; rows sum to 1. Columns of deeper layers are mixtures of neurons.",
             ("num_windows", "num_layers", *MATRIX),
-            dtype=ANY_FLOAT,
             quantity=1,
         ),
-        array(
+        float_array(
             "stream",
             "Values that the first map multiplies, in the bins that lie in a window.",
             ("num_bins", "num_neurons"),
-            dtype=ANY_FLOAT,
         ),
         array(
             "window_of_bin",
             "Window of each row of `stream`, and the position of the bin in it.",
             ("num_bins", "window_and_position"),
             dtype="int",
+            width=2,
         ),
     ],
     [number("bin_width", "Width of a bin in seconds.", required=False)],
@@ -245,11 +242,10 @@ time_following_connectivity = component(
         "basis[t, k] weight[k, i, j]."
     ),
     [
-        array(
+        float_array(
             "basis",
             "Temporal basis functions, e.g. interpolation between knots.",
             ("num_windows", "num_functions"),
-            dtype=ANY_FLOAT,
             quantity=1,
         ),
         array("weight", "One matrix per basis function.", ("num_functions", *MATRIX), quantity=1),
@@ -267,11 +263,10 @@ dense_connectivity = component(
     "DenseConnectivity",
     "One stored matrix per window: A_ij(t) = weight[t, i, j].",
     [
-        array(
+        float_array(
             "weight",
             "One matrix per window.",
             ("num_windows", *MATRIX),
-            dtype=ANY_FLOAT,
             quantity=1,
         ),
     ],

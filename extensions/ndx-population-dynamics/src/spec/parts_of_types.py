@@ -37,11 +37,21 @@ def array(
     *,
     dtype: str | None = "float",
     quantity: str | int = "?",
+    width: int | None = None,
 ) -> NWBDatasetSpec:
-    shape = [None] * len(dims)
+    """An array; `width` is the size of the last axis where it is fixed."""
+    shape = [None] * (len(dims) - 1) + [width]
     return NWBDatasetSpec(
         name=name, doc=doc, dtype=dtype, dims=list(dims), shape=shape, quantity=quantity
     )
+
+
+def float_array(
+    name: str, doc: str, dims: tuple[str, ...], *, quantity: str | int = "?"
+) -> NWBDatasetSpec:
+    """An array of any floating-point type, which the schema language has no word for."""
+    doc = f"{doc} Any floating-point type, float16 included."
+    return array(name, doc, dims, dtype=ANY_FLOAT, quantity=quantity)
 
 
 def series_data(doc: str, columns: str) -> NWBDatasetSpec:

@@ -27,7 +27,12 @@ neurons_table = NWBGroupSpec(
         column(
             "neuron_name", "Unique name of the neuron, for people.", dtype="text", required=True
         ),
-        column("source_id", "Id in the recording's table.", dtype=None, required=True),
+        column(
+            "source_id",
+            "Id in the recording's table, an integer or a text as it is there.",
+            dtype=None,
+            required=True,
+        ),
         NWBDatasetSpec(
             name="source_row",
             doc="Row of the recording's table, where that table is in the same file.",
@@ -36,7 +41,12 @@ neurons_table = NWBGroupSpec(
         ),
         column("cell_type", "Cell type, '' where unknown.", dtype="text"),
         column("location", "Brain region, '' where unknown.", dtype="text"),
-        column("position", "x, y and z as the recording gives them.", dtype="float", width="xyz"),
+        column(
+            "position",
+            "x, y and z as the recording gives them, in its unit.",
+            dtype="float",
+            width="xyz",
+        ),
         column("held_out", "Whether the model had to predict it unseen.", dtype="bool"),
         column("embedding", "The model's vector of the neuron.", dtype="float", width="dimension"),
         column("predicted_cell_type", "Cell type that the fit suggests.", dtype="text"),

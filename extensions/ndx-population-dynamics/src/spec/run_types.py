@@ -80,13 +80,17 @@ run_source = NWBGroupSpec(
     attributes=[
         description("the recording", required=False),
         text("uri", "Address of the recording, as a person would type it."),
-        text("url", "Where the bytes are.", required=False),
-        text("instance", "Name of the archive's instance.", required=False),
+        text("url", "Address that the bytes are read from.", required=False),
+        text("instance", "Name of the archive's instance, e.g. 'dandi'.", required=False),
         text("dandiset_id", "Identifier of the dandiset.", required=False),
         text("dandiset_version", "Version of the dandiset.", required=False),
         text("asset_path", "Path of the asset in the dandiset.", required=False),
         text("asset_id", "Identifier of the asset.", required=False),
-        text("digest", "Algorithm, ':' and digest of the file.", required=False),
+        text(
+            "digest",
+            "Algorithm, ':' and digest of the file; the algorithm is e.g. 'sha256'.",
+            required=False,
+        ),
         number("size", "Size of the file in bytes.", dtype="int", required=False),
         text("neurons_path", "Path of the table of units or ROIs in the file.", required=False),
         text("neurons_object_id", "Object id of that table.", required=False),
@@ -127,15 +131,17 @@ run_details_table = NWBGroupSpec(
         ),
         column(
             "key",
-            "Name of the value. Levels of nested values are separated by '.'; a '.' or '\\' inside "
-            "a level is preceded by '\\'.",
+            "Name of the value. Levels of nested values are separated by '.'; elements of a list "
+            "of mappings are the levels '[0]', '[1]' and so on. A '.' or '\\' inside a level, and "
+            "a '[' that begins one, is preceded by '\\'.",
             dtype="text",
             required=True,
         ),
         column("value", "The value, as text.", dtype="text", required=True),
         column(
             "value_type",
-            "'text', 'number', 'boolean' or 'null'; 'json' for lists and empty mappings.",
+            "'text', 'number', 'boolean' or 'null'; 'json' for lists of plain values; 'mapping' "
+            "for an empty mapping.",
             dtype="text",
             required=True,
         ),

@@ -43,6 +43,17 @@ def test_the_hand_written_file_holds_every_type_and_is_valid(folder):
     assert names - written == {"ConnectivityComponent"}  # abstract
 
 
+def test_nwbinspector_has_nothing_to_say_of_the_hand_written_objects(folder):
+    inspector = pytest.importorskip("nwbinspector", reason="nwbinspector is not installed")
+    ours = {spec.neurodata_type_def for spec in generator().TYPES}
+    found = [
+        f"{message.check_function_name} {message.object_name}: {message.message}"
+        for message in inspector.inspect_nwbfile(nwbfile_path=str(folder / "example.nwb"))
+        if message.object_type in ours or message.importance.name != "BEST_PRACTICE_SUGGESTION"
+    ]
+    assert not found
+
+
 def test_the_formulas_run_where_the_extension_is_not_installed(folder):
     program = f"{WITHOUT_THE_EXTENSION}\nsys.path.append({str(SITE)!r})\n{FORMULAS}"
     done = subprocess.run(
@@ -124,4 +135,4 @@ def test_a_norm_makes_tokens_of_mean_zero_and_unit_variance():
 def test_pynapple_shows_columns_by_name(folder, monkeypatch):
     pytest.importorskip("pynapple", reason="pynapple is not installed")
     monkeypatch.chdir(folder)
-    exec(compile(f"from pynwb import NWBHDF5IO\n{PYNAPPLE}", "README.md", "exec"), {})
+    exec(compile(PYNAPPLE, "README.md", "exec"), {})  # the block alone, as it is copied
