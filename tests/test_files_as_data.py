@@ -357,6 +357,20 @@ def test_a_text_of_a_session_is_not_read_from_another_file(source, secret, name,
     assert "PRIVATE" not in run("inspect", source, "--json").output
 
 
+@pytest.mark.parametrize("path", ["general", "general/subject", "general/session_id", "identifier"])
+def test_a_link_to_another_file_gives_a_note_wherever_it_is(source, tmp_path, path):
+    other = tmp_path / "other.h5"
+    with h5py.File(other, "w") as file:
+        file.create_group("group")
+    with h5py.File(source, "a") as file:
+        if path in file:
+            del file[path]
+        file[path] = h5py.ExternalLink(str(other), "/group")
+    with nwbdyn.open(str(source)) as recording:
+        noted = {note.where for note in recording.notes if note.code == "external-link"}
+    assert noted == {f"/{path}"}
+
+
 # Names of files and of sessions as paths
 
 
