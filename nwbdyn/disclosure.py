@@ -32,18 +32,10 @@ _PATH = re.compile(rf"(?<![\w./\\-]){_ROOT}{_IN_QUOTES_OR_NOT}+")
 _QUOTED = re.compile(rf"(?<=')({_ROOT}[^'\"\n]+)(?=')|(?<=\")({_ROOT}[^'\"\n]+)(?=\")")
 _SUFFIX = re.compile(r"\w\.[A-Za-z]\w{0,11}$")
 IN_NWB = frozenset(  # groups at the top of an NWB file
-    [
-        "acquisition",
-        "analysis",
-        "events",
-        "general",
-        "intervals",
-        "processing",
-        "scratch",
-        "specifications",
-        "stimulus",
-        "units",
-    ]
+    {
+        *("acquisition", "analysis", "events", "general", "intervals", "processing"),
+        *("scratch", "specifications", "stimulus", "units"),
+    }
 )
 
 
