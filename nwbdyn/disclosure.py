@@ -27,7 +27,16 @@ _WEB = ("http://", "https://")
 _ADDRESS = re.compile(r"(?i)(dandi://|(?!file:)[a-z][\w.-]+:(?![/\\]))")  # dandi:, sample:, doi:
 _IN_QUOTES_OR_NOT = r"[^\s'\"<>,;()]"
 _URL = re.compile(rf"(?i)\b(?:https?|file):/{_IN_QUOTES_OR_NOT}*")
-_PATH = re.compile(rf"(?<![\w.:/\\-])(?:~?/|\.\.?/|[A-Za-z]:\\){_IN_QUOTES_OR_NOT}+")
+_ROOT = r"(?:~[\w.-]*/|/(?!/)|\.\.?[/\\]|[A-Za-z]:[/\\](?!/)|\\\\)"
+_PATH = re.compile(rf"(?<![\w./\\-]){_ROOT}{_IN_QUOTES_OR_NOT}+")
+_QUOTED = re.compile(rf"(?<=')({_ROOT}[^'\"\n]+)(?=')|(?<=\")({_ROOT}[^'\"\n]+)(?=\")")
+_SUFFIX = re.compile(r"\w\.[A-Za-z]\w{0,11}$")
+IN_NWB = frozenset(  # groups at the top of an NWB file
+    {
+        *("acquisition", "analysis", "events", "general", "intervals", "processing"),
+        *("scratch", "specifications", "stimulus", "units"),
+    }
+)
 
 
 def of_source(source: "Source") -> "Source":
@@ -49,7 +58,8 @@ def of_text(text: str) -> str:
     """A text whose paths on this machine are file names, and whose URLs grant no access."""
     for folder in _folders():
         text = re.sub(rf"{re.escape(folder)}{_IN_QUOTES_OR_NOT}*", _name_of, text)
-    return _PATH.sub(_name_of_path, _URL.sub(_url_of, text))
+    text = _QUOTED.sub(_name_of_path, _URL.sub(_url_of, text))
+    return _PATH.sub(_name_of_path, text)
 
 
 def of_value(value: Any) -> Any:
@@ -146,11 +156,23 @@ def _url_of(match: re.Match[str]) -> str:
 
 
 def _name_of_path(match: re.Match[str]) -> str:
-    """The name of a path that is one of this machine; paths inside NWB files look alike."""
+    """The name of a path, of this machine or another; one inside an NWB file stays."""
     path, end = _trimmed(match[0])
-    if path.startswith("/") and not _exists(path):
+    if path.startswith("/") and _is_in_nwb(path) and not _exists(path):
         return match[0]
     return f"{file_name(path)}{end}"
+
+
+def _is_in_nwb(path: str) -> bool:
+    """True for `/units` and the like. `/scratch` is also a disk of many clusters, so below it only
+    what lies at its top counts; and nothing does that ends like a file.
+    """
+    top, *below = path.strip("/").split("/")
+    if not below:
+        return True  # one name, with no folder in it
+    if top not in IN_NWB or _SUFFIX.search(path):
+        return False
+    return top != "scratch" or len(below) == 1
 
 
 def _exists(path: str) -> bool:

@@ -1,7 +1,9 @@
 """Results of a recording go to an open dandiset only where everybody may see the recording."""
 
+import threading
 import uuid
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import lab_files
@@ -144,6 +146,79 @@ def test_a_file_on_the_web_is_open_where_everybody_can_read_it(standin):
     with pytest.raises(ResultsError, match="--allow-unknown-access"):
         check(standin, signed)
     assert not any("blobs" in key for key in standin.keys)
+
+
+class Web(BaseHTTPRequestHandler):
+    """A server whose paths answer as such servers do; `/private` needs `?t=word`."""
+
+    content = b"\x89HDF\r\n\x1a\n" + bytes(92)
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        path, _, query = self.path.partition("?")
+        page = b"<html>Log in</html>".ljust(len(self.content))
+        whole = {"Content-Type": "application/octet-stream"}
+        part = whole | {"Content-Range": f"bytes 0-0/{len(self.content)}"}
+        html = {"Content-Type": "text/html"}
+        status, headers, body = {
+            "/ranged": (206, part, self.content[:1]),
+            "/whole": (200, whole, self.content),
+            "/login": (200, html, page),
+            "/login-untyped": (200, {}, page),
+            "/login-ranged": (206, html | part | html, page[:1]),
+            "/to-login": (302, {"Location": "/login"}, b""),
+            "/to-file": (302, {"Location": "/ranged"}, b""),
+            "/other-range": (206, whole | {"Content-Range": "bytes 5-5/100"}, b"x"),
+            "/other-size": (206, whole | {"Content-Range": "bytes 0-0/7"}, b"x"),
+            "/short": (200, whole, self.content[:50]),
+            "/private": (206, part, b"x") if query == "t=word" else (403, {}, b""),
+        }[path]
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def web():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Web) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("ranged", "open"),
+        ("whole", "open"),
+        ("to-file", "open"),
+        ("login", "unknown"),
+        ("login-untyped", "unknown"),
+        ("login-ranged", "unknown"),
+        ("to-login", "unknown"),
+        ("other-range", "unknown"),
+        ("other-size", "unknown"),
+        ("short", "unknown"),
+        ("private", "unknown"),
+        ("private?t=word", "unknown"),
+    ],
+)
+def test_only_bytes_of_the_file_make_it_open(web, path, expected):
+    url = f"{web}/{path}"
+    assert archive.access(Source(uri=url, url=url, size=len(Web.content))) == expected
+
+
+@pytest.mark.parametrize(("path", "expected"), [("ranged", "open"), ("whole", "unknown")])
+def test_a_whole_answer_of_unknown_size_proves_nothing(web, path, expected):
+    url = f"{web}/{path}"
+    assert archive.access(Source(uri=url, url=url)) == expected
 
 
 def test_a_local_file_of_no_archive_is_the_users_own(standin, tmp_path):

@@ -357,6 +357,20 @@ def test_a_text_of_a_session_is_not_read_from_another_file(source, secret, name,
     assert "PRIVATE" not in run("inspect", source, "--json").output
 
 
+@pytest.mark.parametrize("path", ["general", "general/subject", "general/session_id", "identifier"])
+def test_a_link_to_another_file_gives_a_note_wherever_it_is(source, tmp_path, path):
+    other = tmp_path / "other.h5"
+    with h5py.File(other, "w") as file:
+        file.create_group("group")
+    with h5py.File(source, "a") as file:
+        if path in file:
+            del file[path]
+        file[path] = h5py.ExternalLink(str(other), "/group")
+    with nwbdyn.open(str(source)) as recording:
+        noted = {note.where for note in recording.notes if note.code == "external-link"}
+    assert noted == {f"/{path}"}
+
+
 # Names of files and of sessions as paths
 
 
@@ -421,6 +435,47 @@ def test_a_link_in_a_run_does_not_lead_a_write_elsewhere(tmp_path, secret, name)
         partial.write_text("results", encoding="utf-8")
     assert secret.read_bytes() == before
     assert not (tmp_path / name).is_symlink()
+
+
+def other_run(tmp_path: Path) -> dict[Path, bytes]:
+    """Files of a run beside the one that is written to."""
+    folder = tmp_path / "precious"
+    folder.mkdir()
+    for name in (*run_directory.FILES, "0.npy"):
+        (folder / name).write_bytes(SECRET)
+    return {path: path.read_bytes() for path in folder.iterdir()}
+
+
+MEMBERS = ["seed-0", "fold-1", "static", "session-a", run_directory.REFITS]
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_overwriting_a_run_removes_a_link_and_nothing_that_it_leads_to(tmp_path, member):
+    precious, path = other_run(tmp_path), tmp_path / "received"
+    path.mkdir()
+    (path / run_directory.CONFIG).write_text('{"format": 1, "sessions": {"session-a": {}}}')
+    (path / member).symlink_to(tmp_path / "precious")
+    run_directory.validate_run_dir(path, overwrite=True)
+    assert {one: one.read_bytes() for one in (tmp_path / "precious").iterdir()} == precious
+    assert not any(path.iterdir())
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_a_run_with_a_link_for_a_folder_is_not_resumed(tmp_path, member):
+    precious, path = other_run(tmp_path), tmp_path / "received"
+    path.mkdir()
+    (path / run_directory.CONFIG).write_text('{"format": 1, "sessions": {"session-a": {}}}')
+    (path / member).symlink_to(tmp_path / "precious")
+    with pytest.raises(ResultsError, match=rf"{member} is a link to .*Remove the link"):
+        run_directory.validate_run_dir(path, resume=True)
+    assert {one: one.read_bytes() for one in (tmp_path / "precious").iterdir()} == precious
+
+
+def test_history_is_not_appended_through_a_link(tmp_path, secret):
+    (tmp_path / run_directory.HISTORY).symlink_to(secret)
+    with pytest.raises(ResultsError, match="is a link"):
+        run_directory.append_history(tmp_path, {"epoch": 1})
+    assert secret.read_bytes() == SECRET
 
 
 # Names in commands and messages

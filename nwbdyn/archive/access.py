@@ -1,11 +1,12 @@
 """Access to a recording: open, embargoed, or unknown.
 
 A dandiset is asked for its embargo, an asset without one for its own access status. A file on the
-web counts as open where it can be read without a key or a signature.
+web counts as open where its bytes come without a key, a signature or any query.
 """
 
 import re
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit, urlunsplit
 
 from nwbdyn.archive.connection import connect
 from nwbdyn.archive.drafts import draft
@@ -13,7 +14,7 @@ from nwbdyn.errors import AddressError
 from nwbdyn.recording import Source
 
 if TYPE_CHECKING:
-    from requests import PreparedRequest
+    from requests import PreparedRequest, Response
 
 Access = Literal["open", "embargoed", "unknown", "local"]
 
@@ -23,6 +24,8 @@ _STATUS: dict[str, Access] = {
     "dandi:EmbargoedAccess": "embargoed",
     "dandi:RestrictedAccess": "embargoed",
 }
+_FIRST_BYTE = re.compile(r"bytes 0-0/(\d+|\*)")  # Content-Range
+_HDF5 = b"\x89HDF\r\n\x1a\n"  # first bytes of a file
 _PATIENCE = 10  # seconds
 
 
@@ -39,7 +42,7 @@ def access(source: Source) -> Access:
     if source.asset_id is not None:
         return _of_asset(source.asset_id, source.instance)
     if source.url.lower().startswith(("http://", "https://")):
-        return "open" if _is_readable_by_all(source.url) else "unknown"
+        return "open" if _is_readable_by_all(source.url, source.size) else "unknown"
     return "local" if not source.instance else "unknown"
 
 
@@ -67,16 +70,40 @@ def _of_asset(asset_id: str, instance: str | None) -> Access:
     return "open" if found == {"open"} else "unknown"
 
 
-def _is_readable_by_all(url: str) -> bool:
+def _is_readable_by_all(url: str, size: int | None) -> bool:
+    """True if bytes of the file come to whoever asks; a page to log in is no byte of it.
+
+    The URL's query is left out: a parameter of any name may be the key.
+    """
     import requests
 
     try:
+        parts = urlsplit(url)
+        bare = parts._replace(query="", fragment="", netloc=parts.netloc.rpartition("@")[2])
         with requests.get(
-            url, headers={"Range": "bytes=0-0"}, timeout=_PATIENCE, stream=True, auth=_no_key
+            urlunsplit(bare),
+            headers={"Range": "bytes=0-0", "Accept-Encoding": "identity"},
+            timeout=_PATIENCE,
+            stream=True,
+            auth=_no_key,
         ) as answer:
-            return answer.status_code in (200, 206)
-    except requests.RequestException:
+            return _is_the_file(answer, size)
+    except (requests.RequestException, ValueError):
         return False
+
+
+def _is_the_file(answer: "Response", size: int | None) -> bool:
+    """True for the byte that was asked for, or for a whole HDF5 file of that size."""
+    if "html" in answer.headers.get("Content-Type", "").lower():
+        return False
+    if answer.status_code == 206:
+        found = _FIRST_BYTE.fullmatch(answer.headers.get("Content-Range", ""))
+        return found is not None and (size is None or found[1] in ("*", str(size)))
+    if answer.status_code != 200 or size is None:
+        return False
+    if answer.headers.get("Content-Length") != str(size):
+        return False
+    return next(answer.iter_content(len(_HDF5)), b"") == _HDF5
 
 
 def _no_key(request: "PreparedRequest") -> "PreparedRequest":

@@ -99,6 +99,9 @@ def validate_run_dir(path: Path, *, resume: bool = False, overwrite: bool = Fals
         FitError: `resume` was given and there is nothing to resume.
     """
     ensure_dir(path, resume=resume)
+    if resume:
+        for folder in (*_members(path), path / REFITS):
+            _check_no_link(folder)
     occupied = any(
         item.suffix != _PARTIAL and not item.name.startswith(LOCK) for item in path.iterdir()
     )
@@ -267,6 +270,7 @@ def read_json(path: Path, name: str) -> dict[str, object]:
 
 def append_history(path: Path, record: Mapping[str, float]) -> None:
     """Add one epoch to the run's history."""
+    _check_no_link(path / HISTORY)
     with disk_full_as_error(path / HISTORY), (path / HISTORY).open("a", encoding="utf-8") as file:
         file.write(json.dumps(plain(record), allow_nan=False) + "\n")
 
@@ -357,15 +361,14 @@ def disk_full_as_error(path: Path) -> Iterator[None]:
 
 
 def _clear(path: Path) -> None:
-    """Take away what a fit left in a folder, and nothing else."""
-    found = [folder for name in MEMBERS for folder in path.glob(name)]
-    if is_started(path):
-        found += [path / name for name in sessions_in(path)]
-    members = [one for one in found if any((one / file).exists() for file in FILES)]
-    for folder in members:
-        _clear(folder)
-        if not any(folder.iterdir()):
-            folder.rmdir()
+    """Take away what a fit left in a folder, and nothing else; of a link the link alone."""
+    for folder in (*_members(path), path / REFITS):
+        if folder.is_symlink():
+            folder.unlink()
+        elif folder.name != REFITS and any((folder / file).exists() for file in FILES):
+            _clear(folder)
+            if not any(folder.iterdir()):
+                folder.rmdir()
     for name in (*FILES, REPORT):
         (path / name).unlink(missing_ok=True)
         (path / (name + _PARTIAL)).unlink(missing_ok=True)
@@ -373,3 +376,20 @@ def _clear(path: Path) -> None:
         file.unlink()
         if not any(file.parent.iterdir()):
             file.parent.rmdir()
+
+
+def _members(path: Path) -> list[Path]:
+    """Folders of further trainings and of sessions in a run, as far as they are there."""
+    found = [folder for name in MEMBERS for folder in path.glob(name)]
+    if is_started(path):
+        found += [path / name for name in sessions_in(path)]
+    return found
+
+
+def _check_no_link(path: Path) -> None:
+    """Raise ResultsError for a symbolic link: what is written there would land elsewhere."""
+    if path.is_symlink():
+        raise ResultsError(
+            f"{path} is a link to {os.readlink(path)}, and a fit writes through none. Remove the "
+            "link, or pass -o with another folder."
+        )

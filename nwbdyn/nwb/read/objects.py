@@ -181,12 +181,27 @@ class NwbIndex:
 
     def group(self, path: str) -> h5py.Group | None:
         """The group at a path of the file; None when absent, None with a note when unusable."""
+        item: h5py.HLObject | None = self.file
         try:
-            item = self.file.get(path)
+            for name in filter(None, path.split("/")):
+                if not isinstance(item, h5py.Group) or self.is_link_out(item, name):
+                    return None
+                item = item.get(name)
         except HDF5_ERRORS as error:
             self.note("corrupted-object", path, one_line(error))
             return None
         return item if isinstance(item, h5py.Group) else None
+
+    def is_link_out(self, group: h5py.Group, name: str) -> bool:
+        """True, with a note, for a name that links to another file."""
+        if not has(group, name):
+            return False
+        link = group.get(name, getlink=True)
+        if not isinstance(link, h5py.ExternalLink):
+            return False
+        reason = f"links to another file, {link.filename!r}; such links are not followed"
+        self.note("external-link", f"{path_of(group).rstrip('/')}/{name}", reason)
+        return True
 
     def names(self, group: h5py.Group) -> list[str]:
         """The names in a group; one that is not text is noted and left out."""

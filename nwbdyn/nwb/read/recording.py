@@ -3,7 +3,6 @@
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, BinaryIO
 
-import h5py
 import numpy as np
 import pandas as pd
 
@@ -11,7 +10,7 @@ from nwbdyn.errors import ConfigError, NoActivityError, ReadError
 from nwbdyn.nwb.read import behavior, cell_types, intervals, slim_record, walk
 from nwbdyn.nwb.read.imaging import frame_checks, one_series_per_neuron, ophys, roles
 from nwbdyn.nwb.read.imaging.choice import TraceChoice
-from nwbdyn.nwb.read.objects import HDF5_ERRORS, NwbIndex, has, is_damage, one_line
+from nwbdyn.nwb.read.objects import NwbIndex, has, is_damage
 from nwbdyn.nwb.read.series import scalar_text
 from nwbdyn.nwb.read.units import ecephys, seconds
 from nwbdyn.nwb.read.units.unit_tables import UnitsTable
@@ -251,9 +250,7 @@ def _subject(contents: NwbIndex) -> dict[str, str]:
 
 
 def _text(contents: NwbIndex, path: str) -> str:
-    try:
-        dataset = contents.file.get(path)
-        return scalar_text(dataset) if isinstance(dataset, h5py.Dataset) else ""
-    except HDF5_ERRORS as error:
-        contents.note("corrupted-object", f"/{path}", one_line(error))
-        return ""
+    folder, _, name = path.rpartition("/")
+    group = contents.group(f"/{folder}")
+    dataset = None if group is None else contents.dataset(group, name)
+    return "" if dataset is None else scalar_text(dataset)

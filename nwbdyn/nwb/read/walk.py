@@ -132,6 +132,8 @@ class _Walk:
         for name in self.contents.names(root):
             if name not in NOT_WALKED:
                 self.visit_link(root, name, f"/{name}", None, 1)
+            else:
+                self.contents.is_link_out(root, name)
         while self.soft_links:
             self.visit_soft_link(*self.soft_links.pop(0))
 
