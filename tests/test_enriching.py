@@ -173,21 +173,6 @@ def test_a_file_that_pynwb_refuses_cannot_be_enriched_but_stands_alone(source, t
     assert export(fit, tmp_path / "out.nwb").exists()
 
 
-def test_a_file_that_pynwb_cannot_add_to_is_refused_and_nothing_is_left(source, tmp_path):
-    fit = lab_files.fit_of(source)
-    first = export(fit, tmp_path / "first.nwb", enrich=True)
-    with h5py.File(first, "a") as file:
-        module = file["processing/population_dynamics"]
-        for name in list(module):
-            del module[name]
-        module[name_of(fit)] = 1.0  # of no type, so pynwb reads past it
-    changed = replace(fit, source=replace(fit.source, digest=None))
-    with pytest.raises(ResultsError, match=r"pynwb cannot add to lab .*without --enrich") as raised:
-        export(changed, tmp_path / "out.nwb", enrich=True, source_file=first)
-    assert "\n" not in str(raised.value)
-    assert {path.name for path in tmp_path.iterdir()} == {first.name, source.name}
-
-
 def lab_files_fit_without_reading(source: Path, tmp_path: Path):
     whole = lab_files.write_imaging(tmp_path / "whole.nwb")
     fit = lab_files.fit_of(whole)
