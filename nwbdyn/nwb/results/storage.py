@@ -17,7 +17,7 @@ from nwbdyn.nwb.results.details import tidy
 from nwbdyn.progress import Progress, Report
 from nwbdyn.recording import Array, Neurons
 
-CHUNK = (512, 32)  # times, columns: 64 kB, for one time and for one column alike
+CHUNK = (2048, 32)  # times, columns: 256 kB, for one time and for one column alike
 ROUNDED_FROM = 2**17  # bytes from which an array that grows with time is rounded
 LEVEL = 6  # of gzip
 REGULAR = 1e-9  # seconds that a regular clock may be off
