@@ -111,11 +111,12 @@ def test_two_days_of_slow_frames_are_a_warning(tmp_path):
         assert not important(recording)
 
 
-def test_frames_that_meet_nothing_else_in_the_file_are_a_warning(tmp_path):
-    session(tmp_path / "a.nwb", rate=10.0, start=5000.0)
+@pytest.mark.parametrize("start", [5000.0, 86400.0])  # 86,400 s is a day late
+def test_frames_that_meet_nothing_else_in_the_file_are_a_warning(tmp_path, start):
+    session(tmp_path / "a.nwb", rate=10.0, start=start)
     with opened(tmp_path / "a.nwb") as recording:
         reason = important(recording)["clock-contradicts"]
-        assert "from 5,000 to 5,149.9 s" in reason
+        assert f"from {start:,.6g} to {start + 149.9:,.6g} s" in reason
         assert "--frame-start 0" in reason
     with opened(tmp_path / "a.nwb", frame_start=0.0) as recording:
         np.testing.assert_allclose(recording.activity.timestamps, TENTHS, atol=1e-9)

@@ -82,12 +82,19 @@ def test_runs_at_other_rates_are_joined_and_noted_above_all(tmp_path):
 
 def test_runs_that_all_begin_at_zero_are_refused_until_one_is_named(tmp_path):
     runs(tmp_path / "a.nwb", [0, 0, 0])
-    said = "same 5 ROIs at the same times .* Pass --series run0 or run1"
-    with pytest.raises(NoActivityError, match=said), opened(tmp_path / "a.nwb"):
+    message = "same 5 ROIs at the same times .* Pass --series run0 or run1"
+    with pytest.raises(NoActivityError, match=message), opened(tmp_path / "a.nwb"):
         pass
     with opened(tmp_path / "a.nwb", series="run1") as recording:
         np.testing.assert_array_equal(recording.activity.data, WHOLE[40:80])
         assert recording.activity.quantity == "dff"
+
+
+def test_runs_that_overlap_are_refused_with_the_times_that_both_have(tmp_path):
+    runs(tmp_path / "a.nwb", [0, 3])
+    message = r"at the same times \(3\.0 to 3\.9 s\), and no name"
+    with pytest.raises(NoActivityError, match=message), opened(tmp_path / "a.nwb"):
+        pass
 
 
 def test_runs_without_rois_are_joined_with_a_warning(tmp_path):
@@ -140,8 +147,8 @@ def test_other_values_of_the_same_rois_are_refused_until_one_is_named(tmp_path):
         for number, container in enumerate(("Fluorescence", "DfOverF")):
             traces(file, "dff_a", container=container, rois=cells)
             traces(file, "dff_b", container=container, rois=cells, data=WHOLE[40:80] + number)
-    said = r"with other values.*/DfOverF/dff_a, .*Pass --series DfOverF/dff_a or DfOverF/dff_b\."
-    with pytest.raises(NoActivityError, match=said), opened(tmp_path / "a.nwb"):
+    message = r"with other values.*/DfOverF/dff_a, .*Pass --series DfOverF/dff_a or DfOverF/dff_b\."
+    with pytest.raises(NoActivityError, match=message), opened(tmp_path / "a.nwb"):
         pass
     with opened(tmp_path / "a.nwb", series="DfOverF/dff_a") as recording:
         np.testing.assert_array_equal(recording.activity.data, made(NUM_FRAMES, NUM_ROIS))

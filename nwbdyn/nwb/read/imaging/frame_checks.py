@@ -103,7 +103,7 @@ def check(
     meets = any(span.start <= stop and span.stop >= start for span in beside)
     if plane_rate and not now[1] and not _of_one_scan(rate, plane_rate):
         advice = f"--frame-rate {plane_rate:g} takes the imaging plane's rate"
-    elif ends and stop > FAR_BEYOND * max(ends) > 0:
+    elif ends and stop > FAR_BEYOND * max(ends) > 0 and (meets or not now[0]):
         advice = "if they are not seconds, pass --frame-time-unit ms or --frame-rate HZ"
     elif beside and not meets:
         advice = f"if both begin together, pass --frame-start {min(s.start for s in beside):.6g}"

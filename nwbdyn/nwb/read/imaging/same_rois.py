@@ -118,9 +118,11 @@ def _by_channel(contents: NwbIndex, response: Response, meeting: Sequence[Respon
         return
     paths = ", ".join([*(other.found.path for other in meeting), response.found.path])
     names = " or ".join(_shortest(contents, one) for one in (used, response))
+    start, stop = max(used.start, response.start), min(used.stop, response.stop)
+    values = " with other values" if (start, stop) == (response.start, response.stop) else ""
     raise NoActivityError(
         f"{contents.file_name} has several series of the same {len(response.rows)} ROIs at the same"
-        f" times ({response.span()}) with other values, and no name says which are the signal: "
+        f" times ({start:,.1f} to {stop:,.1f} s){values}, and no name says which are the signal: "
         f"{paths}. Pass --series {names}."
     )
 
