@@ -117,7 +117,7 @@ def _note_repairs(
         reason = f"{turned} intervals {units} stop before they start; they were turned round"
         contents.note("reversed-intervals", where, reason, important=True)
     if without == len(rows):
-        _ignored(contents, where, "no unit states an interval")
+        _ignored(contents, where, "no unit states an interval of more than 0 s")
     elif without:
         reason = f"{without} {units} state no interval; they count as observed wherever others are"
         contents.note("unstated-intervals", where, reason)
