@@ -40,7 +40,7 @@ HOSTILE = [  # text, and the character (from 1) that is refused
     ("rate.__class__ == 1", 1),
     ("rate > 0 and rate.values.tofile('x')", 14),
     ("quality.str.replace('a', 'b', regex=True) == 'b'", 36),
-    ("quality.to_csv('/tmp/x') == 0", 1),
+    ("quality.to_csv('stolen.csv') == 0", 1),
     ("rate[0] > 1", 1),
     ("rate > rate[0]", 8),
     ("(lambda: 1)() == 1", 8),
