@@ -41,7 +41,9 @@ def test_an_irregular_clock_is_stored_as_time_stamps(source, tmp_path):
         np.testing.assert_array_equal(series["timestamps"][:], time)
 
 
-def test_progress_of_a_large_array_is_reported_in_whole_chunks_and_it_arrives_whole(source, tmp_path):
+def test_progress_of_a_large_array_is_reported_in_whole_chunks_and_it_arrives_whole(
+    source, tmp_path
+):
     fit = lab_files.fit_of(source)
     num_bins = 1_000_003  # 20 MB of five neurons, and no multiple of a chunk
     values = np.tile(np.arange(num_bins, dtype=np.float32)[:, None] % 251, (1, 5))
