@@ -35,6 +35,7 @@ from nwbdyn.fitting.task import FitTask, build_task
 from nwbdyn.inference.readout import predict
 from nwbdyn.models.stndt import STNDT
 from nwbdyn.recording import Neurons, Recording, Source, Traces
+from nwbdyn.request import DataOptions
 from nwbdyn.simulate import sample
 from nwbdyn.training.batched import BatchedModel, train_batched
 from nwbdyn.training.trainer import Trainer, train
@@ -116,7 +117,11 @@ def spiking(dry: bool, **options: object) -> FitTask:
     recording, _ = sample("sample:reach?trials=20" if dry else "sample:reach")
     small = {"layers": 1, "updates": 3} if dry else {}
     return build_task(
-        recording, "stndt", seed=0, bin_width=0.02, options={**RECIPE, **options, **small}
+        recording,
+        "stndt",
+        seed=0,
+        options={**RECIPE, **options, **small},
+        data=DataOptions(bin_width=0.02),
     )
 
 

@@ -22,6 +22,7 @@ from nwbdyn import baselines, metrics
 from nwbdyn.data.binning import Binned
 from nwbdyn.fitting import task
 from nwbdyn.inference.readout import all_starts, predict
+from nwbdyn.request import DataOptions
 from nwbdyn.simulate import Truth, sample
 from nwbdyn.training.trainer import train
 
@@ -124,8 +125,8 @@ def compete(name: str, num_seeds: int, updates: int) -> None:
         recording,
         "stndt",
         seed=0,
-        bin_width=BIN_WIDTH,
         options={**RECIPE, **options, "updates": updates},
+        data=DataOptions(bin_width=BIN_WIDTH),
     )
     rates = binned_rates(posed.binned, truth)
     board = Scoreboard(posed, rates)

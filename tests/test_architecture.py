@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,7 @@ def room_of(module: str) -> str | None:
     return next((name for name in names if name in LAYERS), None)
 
 
+@cache
 def imports_of(path: Path) -> set[str]:
     """Modules of nwbdyn that a file imports anywhere, in functions and for type checkers too."""
     modules: set[str] = set()
@@ -112,9 +114,8 @@ def imports_of(path: Path) -> set[str]:
             modules |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom):
             modules |= {f"{node.module}.{alias.name}" for alias in node.names}
-    known = {module_of(other) for other in FILES}
     own = {name.removeprefix("nwbdyn.") for name in modules if name.startswith("nwbdyn.")}
-    return {next((m for m in (name, name.rpartition(".")[0]) if m in known), "") for name in own}
+    return {next((m for m in (name, name.rpartition(".")[0]) if m in KNOWN), "") for name in own}
 
 
 def imports_at_top(path: Path) -> set[str]:
@@ -131,6 +132,7 @@ def imports_at_top(path: Path) -> set[str]:
 
 
 FILES = sorted(PACKAGE.rglob("*.py"))
+KNOWN = {module_of(path) for path in FILES}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

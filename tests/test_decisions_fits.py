@@ -19,6 +19,7 @@ from nwbdyn.fitting.stages import attention_maps
 from nwbdyn.fitting.task import build_task
 from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.inference import readout
+from nwbdyn.request import DataOptions
 
 QUICK = {"updates": 20, "hidden": 4, "embedding": 2, "context": 3}
 
@@ -101,8 +102,8 @@ def test_two_seeds_are_scored_by_their_mean_and_the_best_is_kept():
 @pytest.mark.parametrize(("named", "num_blocks"), [(True, 30), (False, 6)])
 def test_blocks_of_a_task_are_trials_where_windows_are(named, num_blocks):
     recording = replace(units(), trials=trial_table(np.arange(30.0), 0.8))
-    more = {"trials": "trials"} if named else {}
-    posed = build_task(recording, "stndt", seed=0, options=SMALL_STNDT, **more)
+    data = DataOptions(trials="trials" if named else None)
+    posed = build_task(recording, "stndt", seed=0, options=SMALL_STNDT, data=data)
     assert (posed.aligned is not None) is named
     found = len(np.unique(assemble.task_of(posed).blocks))
     assert found == pytest.approx(num_blocks, abs=1)

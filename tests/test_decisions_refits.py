@@ -22,7 +22,7 @@ from nwbdyn.fitting.task import build_task
 from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.inference import readout
 from nwbdyn.models import base
-from nwbdyn.request import FitRequest
+from nwbdyn.request import DataOptions, FitRequest
 from nwbdyn.statistics import states
 from nwbdyn.statistics.significance import NullSamples
 from nwbdyn.statistics.surrogates import Null
@@ -182,7 +182,9 @@ def test_how_many_trainings_a_null_takes(states_too, number):
 def test_trials_are_shuffled_where_a_table_is_named(named, kind, refused):
     table = trial_table(np.arange(0, 69, 2.0), 1.9)
     recording = traces(EDGES, trials=table)
-    problem = build_task(recording, "synapsnet", seed=0, options=QUICK, trials=named)
+    problem = build_task(
+        recording, "synapsnet", seed=0, options=QUICK, data=DataOptions(trials=named)
+    )
     found = surrogate_data.trials(problem)
     assert (found is not None) is (named is not None)
     if found is not None:

@@ -6,6 +6,7 @@ from nwb_files import nwb, opened, table, units
 
 from nwbdyn import nlb
 from nwbdyn.fitting.task import build_task
+from nwbdyn.request import DataOptions
 
 OBSERVED, FORWARD = 140, 40  # bins of 5 ms: the maze's .7 s, and .2 s after them
 NUM_TRIALS, NUM_UNITS = 60, 12
@@ -38,7 +39,7 @@ def half(path, *, every=0.8, observed="windows", column="move_onset_time", lengt
 def trained_on(path):
     """(180,) bool, the bins of the training windows that some window counts as a target."""
     with opened(path) as recording:
-        problem = build_task(recording, "stndt", seed=0, bin_width=0.005)
+        problem = build_task(recording, "stndt", seed=0, data=DataOptions(bin_width=0.005))
     batches = list(problem.windows.batches("train", 64))
     assert sum(len(batch.valid) for batch in batches) > 30
     return np.concatenate([batch.valid[..., 0].numpy() for batch in batches]).any(axis=0)
@@ -82,7 +83,9 @@ def test_without_stated_observation_a_window_ends_with_its_trial(tmp_path):
 )
 def test_a_note_says_what_is_lost_of_the_forward_bins(observed, every, important, tmp_path):
     with opened(half(tmp_path / "a.nwb", every=every, observed=observed)) as recording:
-        notes = build_task(recording, "stndt", seed=0, bin_width=0.005).windows.notes
+        notes = build_task(
+            recording, "stndt", seed=0, data=DataOptions(bin_width=0.005)
+        ).windows.notes
     found = [note.important for note in notes if note.code == "forward-bins"]
     assert found == ([] if important is None else [important])
 

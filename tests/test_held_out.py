@@ -12,6 +12,7 @@ from nwbdyn.evaluation import verdict
 from nwbdyn.fitting import task
 from nwbdyn.fitting.fit import fit
 from nwbdyn.metrics import bits_per_spike
+from nwbdyn.request import DataOptions
 from nwbdyn.workflows import batch
 
 OPTIONS = {
@@ -209,7 +210,7 @@ def test_no_draw_holds_out_a_unit_whose_channel_it_also_sees():
     recording = spiking(32, channel=channel)
     for seed in range(5):
         split = task.build_task(
-            recording, "stndt", seed=seed, bin_width=0.05, options=OPTIONS
+            recording, "stndt", seed=seed, options=OPTIONS, data=DataOptions(bin_width=0.05)
         ).split
         seen, unseen = set(channel[split.held_in]), set(channel[~split.held_in])
         assert not seen & unseen

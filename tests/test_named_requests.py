@@ -15,6 +15,7 @@ from nwbdyn.data.splits import stated_held_out
 from nwbdyn.errors import DataError
 from nwbdyn.fitting.task import build_task
 from nwbdyn.recording import Covariate
+from nwbdyn.request import DataOptions
 
 SECONDS, NUM_UNITS = 60.0, 12
 TRACK = np.stack([np.linspace(0, 10, 1800), np.linspace(5, 8, 1800)])  # x and y at 30 Hz
@@ -155,7 +156,9 @@ def test_held_out_units_are_those_of_the_file_however_it_spells_them(spelled, tm
         units(file, spikes=poisson_spikes(NUM_UNITS, SECONDS, rate=8.0), heldout=spelled)
     with opened(path) as recording:
         assert recording.neurons.table["heldout"].tolist() == HELD_OUT
-        problem = build_task(recording, "stndt", seed=0, bin_width=0.1, options=SMALL_STNDT)
+        problem = build_task(
+            recording, "stndt", seed=0, options=SMALL_STNDT, data=DataOptions(bin_width=0.1)
+        )
         assert problem.held_out.tolist() == HELD_OUT
         assert problem.held_out_stated
 
@@ -168,10 +171,14 @@ def test_held_out_flags_that_are_neither_are_noted_and_refused_where_they_matter
     with opened(path) as recording:
         assert [n.code for n in recording.notes if n.important] == ["unclear-flags"]
         with pytest.raises(DataError, match="'heldout' holds 'in', 'out'; true or false"):
-            build_task(recording, "stndt", seed=0, bin_width=0.1, options=SMALL_STNDT)
+            build_task(
+                recording, "stndt", seed=0, options=SMALL_STNDT, data=DataOptions(bin_width=0.1)
+            )
         tiny = {"context": 4, "hidden": 8}
         assert (
-            build_task(recording, "synapsnet", seed=0, bin_width=0.1, options=tiny).split
+            build_task(
+                recording, "synapsnet", seed=0, options=tiny, data=DataOptions(bin_width=0.1)
+            ).split
             is not None
         )
 

@@ -17,6 +17,7 @@ from nwbdyn.fitting.stages import edge_tests, surrogate_data
 from nwbdyn.fitting.task import build_task
 from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.recording import Recording
+from nwbdyn.request import DataOptions
 from nwbdyn.results import fit_results, run_directory
 from nwbdyn.statistics.surrogates import Null
 
@@ -226,7 +227,9 @@ def test_windows_that_move_about_stay_in_their_half():
 def test_aligned_trials_fall_into_one_half_each():
     table = trial_table(np.arange(0, 119, 1.0), 0.8)
     recording = units(poisson_spikes(12, 120.0), trials=table)
-    problem = build_task(recording, "stndt", seed=0, options=MASKED, trials="trials")
+    problem = build_task(
+        recording, "stndt", seed=0, options=MASKED, data=DataOptions(trials="trials")
+    )
     assert problem.aligned is not None
     half = surrogate_data.half_of_blocks(problem, np.random.default_rng(0))
     parts = [
@@ -249,7 +252,9 @@ def test_aligned_trials_fall_into_one_half_each():
 def test_windows_that_overlap_cannot_be_shuffled():
     table = trial_table(np.arange(0, 59, 0.5), 0.8)
     recording = units(poisson_spikes(12, 60.0), trials=table)
-    problem = build_task(recording, "stndt", seed=0, options=MASKED, trials="trials")
+    problem = build_task(
+        recording, "stndt", seed=0, options=MASKED, data=DataOptions(trials="trials")
+    )
     with pytest.raises(ConfigError, match="reach into the next one"):
         edge_tests.check(problem, Null("trials", 2))
 

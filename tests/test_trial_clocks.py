@@ -1,6 +1,7 @@
 """Trials that cannot be on the recording's clock: noted, and never what a split is made of."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ from nwbdyn.data.binning import bin_recording
 from nwbdyn.errors import DataError
 from nwbdyn.fitting.task import build_task
 from nwbdyn.nlb import bounds
+from nwbdyn.request import DataOptions
 
 SECONDS, NUM_UNITS = 60.0, 12
-BINS = {"bin_width": 0.1, "options": SMALL_STNDT}
+BINS = DataOptions(bin_width=0.1)
 
 
 def recording_with(starts, length=1.0, **columns):
@@ -50,11 +52,13 @@ def test_trials_on_no_clock_of_the_recording_are_noted_and_time_is_split_instead
     assert found["unusable-trials"].important
     assert words in found["unusable-trials"].reason
     assert binned.trials is None
-    split = build_task(recording, "stndt", seed=0, **BINS).split
+    split = build_task(recording, "stndt", seed=0, options=SMALL_STNDT, data=BINS).split
     assert split.rule.startswith("contiguous 70/15/15 in time")
     assert all(split.bins(name).sum() > 50 for name in ("train", "val", "test"))
     with pytest.raises(DataError, match=f"--trials trials: .*{words}.*--trials none"):
-        build_task(recording, "stndt", seed=0, trials="trials", **BINS)
+        build_task(
+            recording, "stndt", seed=0, options=SMALL_STNDT, data=replace(BINS, trials="trials")
+        )
 
 
 def test_such_trials_of_an_imaging_recording_are_noted_too():
@@ -96,9 +100,9 @@ def test_trials_beyond_the_recording_take_no_part_in_the_split():
 def test_trials_none_splits_in_time_whatever_the_file_holds(model):
     options = SMALL_STNDT if model == "stndt" else {"context": 4, "hidden": 8}
     recording = recording_with(IN_SECONDS)
-    asked = {"seed": 0, "bin_width": 0.1, "options": options}
-    assert "trials" in build_task(recording, model, **asked).split.rule
-    problem = build_task(recording, model, trials="none", **asked)
+    keywords = {"seed": 0, "options": options}
+    assert "trials" in build_task(recording, model, **keywords, data=BINS).split.rule
+    problem = build_task(recording, model, **keywords, data=replace(BINS, trials="none"))
     assert problem.split.rule.startswith("contiguous 70/15/15 in time")
     assert problem.aligned is None
     assert problem.described()["binning"]["trials"] == "none"
@@ -109,9 +113,15 @@ def test_trials_none_fits_spikes_that_count_from_each_trial_as_they_are():
     spikes = [np.sort(rng.uniform(0, 2, 4_000)).tolist() for _ in range(NUM_UNITS)]
     recording = small_units(spikes, trials=trial_table(3.0 * np.arange(60), 2.0))
     with pytest.raises(DataError, match="count from each trial"):
-        build_task(recording, "stndt", seed=0, bin_width=0.005, options=SMALL_STNDT)
+        build_task(
+            recording, "stndt", seed=0, options=SMALL_STNDT, data=DataOptions(bin_width=0.005)
+        )
     problem = build_task(
-        recording, "stndt", seed=0, bin_width=0.005, options=SMALL_STNDT, trials="none"
+        recording,
+        "stndt",
+        seed=0,
+        options=SMALL_STNDT,
+        data=DataOptions(bin_width=0.005, trials="none"),
     )
     assert problem.binned.num_bins == 400
 
@@ -142,7 +152,7 @@ def test_trials_with_odd_stops_still_divide_the_recording_by_their_starts(
         table(file["intervals"], "trials", "TimeIntervals", **columns)
     with opened(path) as recording:
         assert code is None or code in {note.code for note in recording.notes}
-        problem = build_task(recording, "stndt", seed=0, **BINS)
+        problem = build_task(recording, "stndt", seed=0, options=SMALL_STNDT, data=BINS)
     assert problem.split.rule.startswith("contiguous 70/15/15 of whole trials")
 
 

@@ -8,6 +8,7 @@ from small import poisson_spikes, trial_table, units
 from nwbdyn.data.trials import with_trials
 from nwbdyn.errors import DataError
 from nwbdyn.fitting.task import build_task
+from nwbdyn.request import DataOptions
 
 
 @pytest.fixture
@@ -68,7 +69,9 @@ def test_windows_of_a_model_are_cut_around_the_column(recording):
     starts = np.arange(2.0, 118.0, 2.0)
     trials = pd.DataFrame({"start_time": starts, "stop_time": starts + 1.5, "cue": starts + 0.5})
     made = units(poisson_spikes(12, 120), trials=trials, intervals=[(0.0, 120.0)])
-    posed = build_task(made, "stndt", seed=0, trials="trials.cue[-0.2,0.6]", bin_width=0.02)
+    posed = build_task(
+        made, "stndt", seed=0, data=DataOptions(bin_width=0.02, trials="trials.cue[-0.2,0.6]")
+    )
     assert posed.aligned.observed == 40
     begin = posed.binned.time[posed.aligned.starts] - 0.01
     np.testing.assert_allclose(begin, starts + 0.3, atol=1e-9)

@@ -2,7 +2,9 @@
 
 import re
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +19,7 @@ from nwbdyn.progress import Report
 if TYPE_CHECKING:
     from nwbdyn.recording import Source
     from nwbdyn.request import FitRequest
+    from nwbdyn.workflows.batch import Session, SessionResult
     from nwbdyn.workflows.ray_cluster import RayExecutor
 
 EXIT_SOME_FAILED = 3
@@ -156,116 +159,159 @@ SECTIONS = {  # of the help: heading -> names of options
 )
 @options.instance
 @options.quiet
-def command(
-    address: str,
-    model: str,
-    run: Path | None,
-    config: Path | None,
-    settings: tuple[str, ...],
-    covariates: tuple[str, ...],
-    events: tuple[str, ...],
-    take_all: bool,
-    joint: bool,
-    neuron_id: str | None,
-    resume: bool,
-    overwrite: bool,
-    instance: str | None,
-    quiet: bool,
-    **choices: Any,
-) -> None:
+def command(address: str, **choices: Any) -> None:
     """Fit a model to every recording at ADDRESS and score it beside its baselines.
 
     The exit code is 0 when it is done, 1 when nothing could be fitted, 2 for a wrong command line,
     and 3 when some of several recordings were fitted and some failed.
     """
-    from nwbdyn import archive, models
-    from nwbdyn.cli import scoreboard
-    from nwbdyn.fitting import sweep_space, task
-    from nwbdyn.request import FitRequest
-    from nwbdyn.results import run_directory
-    from nwbdyn.results.fit_results import load
-    from nwbdyn.workflows import batch
-    from nwbdyn.workflows.batch import SessionJob
+    quiet, take_all = choices.pop("quiet"), choices.pop("take_all")
+    call = _call_of(address, choices)
+    many = call.several and not call.joint
+    is_rank_zero = scale.join(call.request, engine=call.executor, many=many)
+    quiet = quiet or not is_rank_zero
+    if call.several or (call.sources[0].dandiset_id and not quiet):
+        print_plan(call.sources, quiet=quiet)
+    ask_above_limit(call.sources, take_all=take_all)
+    if not quiet and not call.request.output.resume:
+        scale.print_cost_estimate(call.sessions, call.request, call.opened)
+    outcomes = _fit_or_exit(call, quiet=quiet, is_rank_zero=is_rank_zero)
+    if is_rank_zero:
+        _print_results(call, outcomes, quiet=quiet)
 
-    model_class = models.load(model)
-    engine = scale.executor_from_options(choices)
+
+@dataclass(frozen=True)
+class _FitCall:
+    """A command line that was read: the recordings, the request, and who trains."""
+
+    sources: "Sequence[Source]"
+    sessions: "Sequence[Session]"
+    request: "FitRequest"
+    opened: dict[str, Any]  # arguments of `opening.open_source`
+    joint: bool
+    neuron_id: str | None
+    executor: "RayExecutor | None"
+
+    @property
+    def several(self) -> bool:
+        return len(self.sessions) > 1
+
+    @property
+    def run(self) -> Path:
+        run = self.request.output.run
+        assert run is not None  # the command line has a default
+        return run
+
+
+def _call_of(address: str, choices: dict[str, Any]) -> _FitCall:
+    """Read and check the options, and resolve the address.
+
+    Raises:
+        click.UsageError: options that exclude each other.
+    """
+    from nwbdyn import archive, models
+    from nwbdyn.fitting import model_options, sweep_space
+    from nwbdyn.request import FitRequest
+
+    name = choices.pop("model")
+    model_class = models.load(name)
+    executor = scale.executor_from_options(choices)
     _rename_old_options(choices)
     if choices["sweep"] is not None:
         choices["sweep"] = sweep_space.read(choices["sweep"])
+    joint, neuron_id = choices.pop("joint"), choices.pop("neuron_id")
     if joint:
         _check_joint(choices)
     elif neuron_id is not None:
         raise click.UsageError("--neuron-id says which neurons a --joint fit shares; pass --joint.")
-    model_options = options.config_file(config) | options.pairs(settings, "--set")
-    task.check_options(model, model_class, model_options)
-    sources = archive.resolve(address, instance=instance)
+    hyperparameters = options.config_file(choices.pop("config"))
+    hyperparameters |= options.pairs(choices.pop("settings"), "--set")
+    model_options.check_options(name, model_class, hyperparameters)
+    sources = archive.resolve(address, instance=choices.pop("instance"))
     sessions = archive.sessions(sources)
-    several = len(sessions) > 1
-    stem = _collection_name(address) if several else sessions[0][0].name
-    run = run or Path("runs") / f"{stem}-{model}-s{choices['seed']}"
+    stem = _collection_name(address) if len(sessions) > 1 else sessions[0][0].name
+    run = choices.pop("run") or Path("runs") / f"{stem}-{name}-s{choices['seed']}"
     opened, choices = options.split_opening(choices)
+    covariates = (*choices.pop("covariates"), *choices.pop("events"))
     request = FitRequest.from_keywords(
-        model,
-        options=model_options,
-        covariates=(*covariates, *events),
-        run=run,
-        resume=resume,
-        overwrite=overwrite,
-        **choices,
+        name, options=hyperparameters, covariates=covariates, run=run, **choices
     )
-    speaks = scale.join(request, engine=engine, many=several and not joint)
-    quiet = quiet or not speaks
-    if several or (sources[0].dandiset_id and not quiet):
-        print_plan(sources, quiet=quiet)
-    ask_above_limit(sources, take_all=take_all)
-    if not quiet and not resume:
-        scale.print_cost_estimate(sessions, request, opened)
+    return _FitCall(sources, sessions, request, opened, joint, neuron_id, executor)
+
+
+def _fit_or_exit(call: _FitCall, *, quiet: bool, is_rank_zero: bool) -> "Sequence[SessionResult]":
+    """Fit; exit if that was stopped. Returns one result per recording of a batch, else none."""
     try:
         with terminal.warnings_on_stderr(), terminal.progress_display(quiet=quiet) as report:
-            if joint:
-                _fit_jointly(sessions, request, opened, neuron_id, engine, report)
-            elif several:
-                outcomes = batch.fit_each(
-                    sessions, request, opened=opened, report=report, engine=engine
-                )
-            else:
-                job = SessionJob(sessions[0], request, opened)
-                batch.fit_session(job, report, executor=engine)
+            return _fit(call, report)
     except NwbdynError as error:
-        if speaks or scale.is_of_one_process(error):
+        if is_rank_zero or scale.is_of_one_process(error):
             raise
-        sys.exit(1)  # the process that speaks says why
+        sys.exit(1)  # rank zero prints the reason
     except KeyboardInterrupt:
-        if not speaks:
-            sys.exit(130)
-        if not run.exists():
+        if is_rank_zero and not call.run.exists():
             raise
-        again = _command_line(resume=True)
-        terminal.echo(f"\nStopped. What was done is in {run}; go on with:\n  {again}", err=True)
+        if is_rank_zero:
+            again = _command_line(resume=True)
+            terminal.echo(
+                f"\nStopped. What was done is in {call.run}; go on with:\n  {again}", err=True
+            )
         sys.exit(130)
-    if not speaks:
-        return
-    if joint:
+
+
+def _fit(call: _FitCall, report: Report) -> "Sequence[SessionResult]":
+    """Fit all recordings jointly, each on its own, or the only one."""
+    from nwbdyn.opening import open_source
+    from nwbdyn.workflows import batch
+    from nwbdyn.workflows.batch import SessionJob
+    from nwbdyn.workflows.joint import fit_joint_request
+
+    request, executor = call.request, call.executor
+    if call.joint:
+        with ExitStack() as files:
+            recordings = [
+                files.enter_context(open_source(source, report=report, **call.opened))
+                for source, *_ in call.sessions
+            ]
+            fit_joint_request(
+                request, recordings, neuron_id=call.neuron_id, executor=executor, report=report
+            )
+        return ()
+    if call.several:
+        return batch.fit_each(
+            call.sessions, request, opened=call.opened, report=report, engine=executor
+        )
+    batch.fit_session(SessionJob(call.sessions[0], request, call.opened), report, executor=executor)
+    return ()
+
+
+def _print_results(call: _FitCall, outcomes: "Sequence[SessionResult]", *, quiet: bool) -> None:
+    """Print the scores and the run directory; exit with 1 or 3 if recordings failed."""
+    from nwbdyn.cli import scoreboard
+    from nwbdyn.results import run_directory
+    from nwbdyn.results.fit_results import load
+    from nwbdyn.workflows import batch
+
+    run, request = call.run, call.request
+    if call.joint:
         table = run_directory.read_json(run, run_directory.METRICS)
         swept = request.model_options.sweep is not None
         each: dict[str, Any] = {
             name: run_directory.read_json(run / name, run_directory.METRICS)
             for name in run_directory.sessions_in(run)
         }
-        terminal.say(scoreboard.of_joint(table, model, swept=swept, each=each), quiet=quiet)
-        terminal.line(run)
-        return
-    if several:
-        terminal.say(scoreboard.of_outcomes(outcomes), quiet=quiet)
-        terminal.line(run)
-        statuses = {outcome.status for outcome in outcomes}
-        if batch.FITTED not in statuses:
-            sys.exit(1)
-        if batch.FAILED in statuses:
-            sys.exit(EXIT_SOME_FAILED)
-        return
-    terminal.say(scoreboard.of_fit(load(run)), quiet=quiet)
+        text = scoreboard.of_joint(table, request.model, swept=swept, each=each)
+    elif call.several:
+        text = scoreboard.of_outcomes(outcomes)
+    else:
+        text = scoreboard.of_fit(load(run))
+    terminal.say(text, quiet=quiet)
     terminal.line(run)
+    statuses = {outcome.status for outcome in outcomes}
+    if outcomes and batch.FITTED not in statuses:
+        sys.exit(1)
+    if batch.FAILED in statuses:
+        sys.exit(EXIT_SOME_FAILED)
 
 
 def _check_joint(choices: dict[str, Any]) -> None:
@@ -280,25 +326,6 @@ def _check_joint(choices: dict[str, Any]) -> None:
         if choices.pop(name) is not None:
             option = name.replace("_", "-")
             raise click.UsageError(f"--joint cannot go with --{option}: {instead}.")
-
-
-def _fit_jointly(
-    sessions: "list[tuple[Source, ...]]",
-    request: "FitRequest",
-    opened: dict[str, Any],
-    neuron_id: str | None,
-    engine: "RayExecutor | None",
-    report: Report,
-) -> None:
-    from nwbdyn.opening import open_source
-    from nwbdyn.workflows.joint import fit_joint_request
-
-    with ExitStack() as files:
-        recordings = [
-            files.enter_context(open_source(source, report=report, **opened))
-            for source, *_ in sessions
-        ]
-        fit_joint_request(request, recordings, neuron_id=neuron_id, executor=engine, report=report)
 
 
 def _rename_old_options(choices: dict[str, Any]) -> None:

@@ -148,9 +148,9 @@ def _check_model(name: str | None, chosen: dict[str, object]) -> None:
             raise click.UsageError("--set sets options of a model; pass --model NAME, too.")
         return
     model_class = models.load(name)
-    from nwbdyn.fitting import task
+    from nwbdyn.fitting import model_options
 
-    task.check_options(name, model_class, chosen)
+    model_options.check_options(name, model_class, chosen)
 
 
 def _cost(recording: "Recording", model: str, chosen: dict[str, object]) -> dict[str, Any]:

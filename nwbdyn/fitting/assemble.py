@@ -100,24 +100,15 @@ def assemble_fit(
     """
     windows, binned = problem.windows, problem.binned
     best = _best(trained)
-    mean = scored.mean
     metrics = _metrics(trained, scored)
-    report(Progress("connectivity", 0, len(trained), "models"))
-    couplings = [readout.connectivity(member.model, windows) for member in trained]
-    coupling = couplings[trained.index(best)]
-    influences = _influences(trained, windows, request.tests.influence_windows, report)
-    over_time = influences[trained.index(best)].over_time if influences else None
-    edges, told = _no_edges(coupling)
-    if not told:
-        matrices = [each.mean().to_numpy() for each in couplings]
-        means = [found.mean for found in influences]
-        edges = readout.edges(matrices, coupling.neurons, means)
-        metrics["agreement"] = reliability.reliability(matrices, coupling, means, over_time)
-    report(Progress("connectivity", len(trained), len(trained), "models"))
+    couplings = _couplings(problem, trained, request.tests.influence_windows, report)
+    if couplings.agreement is not None:
+        metrics["agreement"] = couplings.agreement
     embeddings = best.model.embeddings()
     rows = list(problem.layout.neuron_ids[windows.session])
     described = problem.described()
     seeds = [member.seed for member in trained]
+    model_notes = (Note("model", problem.name, reason) for reason in best.model.notes)
     return Fit(
         model=problem.name,
         config=described["config"],
@@ -125,19 +116,9 @@ def assemble_fit(
         split=described["split"],
         history=best.history,
         metrics=metrics,
-        predictions=Predictions(
-            values=mean.prediction,
-            time=binned.time,
-            bin_width=binned.bin_width,
-            held_out=problem.held_out,
-            labels=problem.split.labels,
-            quantity=binned.quantity,
-            horizon=problem.horizon,
-            neurons=binned.neurons,
-            recorded=np.where(binned.valid[:, None], binned.values, np.nan).astype(np.float32),
-        ),
-        connectivity=coupling,
-        edges=edges,
+        predictions=_predictions(problem, scored),
+        connectivity=couplings.best,
+        edges=couplings.edges,
         neurons=binned.neurons,
         source=problem.recording.source,
         session=_session(problem.recording),
@@ -145,10 +126,10 @@ def assemble_fit(
         seed=seeds[0],
         device=_named(windows.device),
         embeddings=None if embeddings is None else embeddings.cpu().numpy()[rows],
-        currents=readout.currents(coupling, windows),
-        influence=over_time,
+        currents=readout.currents(couplings.best, windows),
+        influence=couplings.influence,
         trials=_trials(problem),
-        notes=(*problem.notes, *(Note("model", problem.name, n) for n in best.model.notes), *told),
+        notes=(*problem.notes, *model_notes, *couplings.notes),
         weights={
             name: _array(value) for name, value in best.model.session_state(windows.session).items()
         },
@@ -157,6 +138,53 @@ def assemble_fit(
             "request": request.to_json(),
         },
     )
+
+
+def _predictions(problem: FitTask, scored: Scored) -> Predictions:
+    """The mean predictions beside the recording."""
+    binned = problem.binned
+    return Predictions(
+        values=scored.mean.prediction,
+        time=binned.time,
+        bin_width=binned.bin_width,
+        held_out=problem.held_out,
+        labels=problem.split.labels,
+        quantity=binned.quantity,
+        horizon=problem.horizon,
+        neurons=binned.neurons,
+        recorded=np.where(binned.valid[:, None], binned.values, np.nan).astype(np.float32),
+    )
+
+
+@dataclass(frozen=True)
+class _Couplings:
+    """Coupling and predictive influence of all trained models."""
+
+    best: Connectivity  # of the seed with the best validation loss
+    influence: Connectivity | None  # of the same seed
+    edges: pd.DataFrame  # over all seeds
+    agreement: dict[str, Any] | None  # section "agreement"; None without an edge table
+    notes: tuple[Note, ...]
+
+
+def _couplings(
+    problem: FitTask, trained: Sequence[Trained], num_windows: int, report: Report
+) -> _Couplings:
+    """Read the connectivity of every model and make the edge table."""
+    windows, best = problem.windows, trained.index(_best(trained))
+    report(Progress("connectivity", 0, len(trained), "models"))
+    couplings = [readout.connectivity(member.model, windows) for member in trained]
+    influences = _influences(trained, windows, num_windows, report)
+    over_time = influences[best].over_time if influences else None
+    edges, notes = _no_edges(couplings[best])
+    agreement = None
+    if not notes:
+        matrices = [each.mean().to_numpy() for each in couplings]
+        means = [each.mean for each in influences]
+        edges = readout.edges(matrices, couplings[best].neurons, means)
+        agreement = reliability.reliability(matrices, couplings[best], means, over_time)
+    report(Progress("connectivity", len(trained), len(trained), "models"))
+    return _Couplings(couplings[best], over_time, edges, agreement, notes)
 
 
 def _influences(

@@ -18,6 +18,7 @@ from nwbdyn.errors import DataError
 from nwbdyn.fitting.task import FitTask, build_task, num_draws
 from nwbdyn.models.base import CO_SMOOTHING
 from nwbdyn.recording import Recording, SpikeTimes, Traces
+from nwbdyn.request import DataOptions
 from nwbdyn.training.trainer import train
 
 # Peak memory of fits with their baselines, measured on a CPU for 60 and 120 neurons and 10,000 to
@@ -213,7 +214,7 @@ def _stand_in(
         try:
             noise = _noise(recording, length, bin_width)
             return build_task(
-                noise, model, seed=0, bin_width=bin_width, options=options, device=device
+                noise, model, seed=0, data=DataOptions(bin_width), options=options, device=device
             )
         except DataError:
             if length >= num_bins:

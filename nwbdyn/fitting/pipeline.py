@@ -16,8 +16,9 @@ from nwbdyn import opening, streaming
 from nwbdyn.errors import ConfigError
 from nwbdyn.fitting import memory_check, sweep_space, train_models
 from nwbdyn.fitting.assemble import assemble_fit, score_fit
+from nwbdyn.fitting.model_options import training_length
 from nwbdyn.fitting.stage import FitInputs, FitState, Stage
-from nwbdyn.fitting.task import FitTask, build_task, log_important, training_length
+from nwbdyn.fitting.task import FitTask, build_task, log_important
 from nwbdyn.fitting.train_models import RunContext, TrainingExecutor
 from nwbdyn.models.base import BaseConfig
 from nwbdyn.nwb.results import exportable
@@ -140,10 +141,7 @@ def task_keywords(request: FitRequest) -> tuple[dict[str, Any], pretrained.Pretr
         "seed": request.validation.seed,
         "options": options,
         "among": ({},) if sweep is None else sweep["list"],
-        "bin_width": bin_width,
-        "trials": data.trials,
-        "covariates": data.covariates,
-        "fold": data.fold,
+        "data": replace(data, bin_width=bin_width),
     }
     return keywords, loaded
 

@@ -5,10 +5,10 @@ What does not fit together is refused here, with the value, what was expected an
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from hashlib import sha256
-from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,10 +20,13 @@ from nwbdyn.data.binning import Binned
 from nwbdyn.data.splits import FEWEST_HELD_OUT, SPLITS, Split
 from nwbdyn.data.trials import NONE, tables, with_trials
 from nwbdyn.data.windows import Windows
-from nwbdyn.errors import ConfigError, DataError, not_among
+from nwbdyn.errors import ConfigError
+from nwbdyn.fitting import task_checks
+from nwbdyn.fitting.model_options import configure
 from nwbdyn.models.base import CO_SMOOTHING, BaseConfig, Layout, Model, WindowSpec
 from nwbdyn.nlb import Aligned
-from nwbdyn.recording import COUNTS, Note, Recording, SpikeTimes, Traces
+from nwbdyn.recording import Note, Recording, SpikeTimes, Traces
+from nwbdyn.request import DataOptions
 from nwbdyn.training.pretrained import Pretrained
 
 log = logging.getLogger(__name__)
@@ -31,8 +34,7 @@ log = logging.getLogger(__name__)
 SESSION = "0"  # the key of the one session of a fit
 HELD_OUT_SHARE = 0.25  # of the neurons, where the file does not say which are held out
 DRAWS = 5  # of them, over which a score is averaged
-_AT_LEAST_ONE = ("epochs", "updates", "batch_size", "patience", "validate_every")
-_NOT_NEGATIVE = ("learning_rate", "weight_decay", "clip_norm")
+_DEFAULTS = DataOptions()
 
 
 @dataclass(frozen=True)
@@ -179,20 +181,17 @@ def build_task(
     model: str,
     *,
     seed: int,
-    bin_width: float | None = None,
+    data: DataOptions = _DEFAULTS,
     options: Mapping[str, object] = {},
-    trials: str | None = None,
-    covariates: Sequence[str] = (),
-    fold: tuple[int, int] | None = None,
-    device: torch.device | str = "cpu",
     among: Sequence[Mapping[str, object]] = ({},),
+    device: torch.device | str = "cpu",
 ) -> FitTask:
-    """Bin, split and cut a recording for a model; arguments as in `fitting.fit`.
+    """Bin, split and cut a recording for a model; options as in `fitting.fit`.
 
     Args:
         among: options that go on top of `options`, one set for each Config that is to be tried. The
-            problem takes the one that sees farthest back, and its split leaves room for that, so
-            that all are judged on the same bins (see `Problem.with_config`).
+            task takes the one that sees farthest back, and its split leaves room for that, so
+            that all are judged on the same bins (see `FitTask.with_config`).
 
     Raises:
         ConfigError: an unknown model or option, or options that contradict the data.
@@ -200,67 +199,26 @@ def build_task(
             interval table, or a recording too short to split.
     """
     model_class = models.load(model)
-    _check_quantity(recording, model, model_class)
-    aligned_elsewhere = trials not in (None, NONE) and trials not in tables(recording)
-    if trials is not None:
-        others = tuple(note for note in recording.notes if note.code not in trial_clock.CODES)
-        recording = replace(with_trials(recording, trials), notes=others)
+    task_checks.check_quantity(recording, model, model_class)
     hold_out = model_class.target == CO_SMOOTHING
-    known = nlb.recognise(recording) if hold_out and not aligned_elsewhere else None
-    if bin_width is None and isinstance(recording.activity, SpikeTimes):
-        bin_width = known.bin_width if known is not None else model_class.spike_bin_width
-    binned = binning.bin_recording(recording, bin_width=bin_width, covariates=covariates)
-    named = trials is not None and recording.trials is not None
-    if named and binned.trials is None:
-        _refuse_trials(recording, str(trials), binned)
-    if binned.num_neurons < 2:
-        raise DataError(
-            f"{recording.source.name} has {binned.num_neurons} usable neuron of "
-            f"{len(recording.neurons)}; a coupling needs two. `nwbdyn inspect` says what was "
-            "left out, and why."
-        )
-    aligned = None
-    if hold_out and binned.trials is not None and (known is not None or named):
-        stated = isinstance(recording.activity, SpikeTimes) and (
-            recording.activity.intervals is not None
-        )
-        trials_cut = _labelled(binned.trials)
-        aligned = nlb.align(binned, trials_cut, known, observation_stated=stated)
-    elif named:
-        binned = binning.inside_trials(binned)
-    share = max(HELD_OUT_SHARE, FEWEST_HELD_OUT / binned.num_neurons)
-    held_in = splits.make(
-        binned, seed=seed, hold_out=hold_out, gap=0, fold=fold, heldout_fraction=share
-    ).held_in
-    if hold_out:
-        _check_held_out(recording, held_in)
-    layout = Layout(
-        neuron_ids={SESSION: tuple(range(binned.num_neurons))},
-        held_in={SESSION: tuple(held_in.tolist())},
-        bin_width=binned.bin_width,
-        quantity=binned.quantity,
-        num_covariates=binned.covariates.shape[1],
-        trial_bins=None if aligned is None else (aligned.observed, aligned.forward),
-        cell_types=cell_types(binned.neurons.table),
-    )
-    configs = [configure(model, model_class, layout, {**options, **more}) for more in among]
-    config = max(configs, key=lambda one: model_class.windows(one, layout).context)
-    spec = model_class.windows(config, layout)
-    split = splits.make(
+    recording, binned, aligned = _bin_and_align(recording, data, model_class)
+    cut = partial(
+        splits.make,
         binned,
         seed=seed,
         hold_out=hold_out,
-        gap=spec.context,
-        fold=fold,
-        heldout_fraction=share,
+        fold=data.fold,
+        heldout_fraction=max(HELD_OUT_SHARE, FEWEST_HELD_OUT / binned.num_neurons),
     )
-    if not (split.bins("train") & binned.valid).any():
-        raise DataError(
-            f"{recording.source.name} has {int(binned.valid.sum())} usable bins of "
-            f"{binned.bin_width:g} s, too few for a context of {spec.context}: nothing is left to "
-            f"train on. Ask for a shorter one with --set {_context_field(config)}=BINS, or pass a "
-            "smaller --bin-width."
-        )
+    held_in = cut(gap=0).held_in
+    if hold_out:
+        task_checks.check_held_out(recording, held_in)
+    layout = _layout(binned, held_in, aligned)
+    configs = [configure(model, model_class, layout, {**options, **more}) for more in among]
+    config = max(configs, key=lambda one: model_class.windows(one, layout).context)
+    spec = model_class.windows(config, layout)
+    split = cut(gap=spec.context)
+    task_checks.check_training_bins(recording, binned, split, config, spec.context)
     windows = Windows(
         binned,
         split,
@@ -283,9 +241,49 @@ def build_task(
         split=split,
         windows=windows,
         aligned=aligned,
-        trials=trials,
-        fold=fold,
+        trials=data.trials,
+        fold=data.fold,
         tried=tuple(configs) if len(configs) > 1 else (),
+    )
+
+
+def _bin_and_align(
+    recording: Recording, data: DataOptions, model_class: type[Model]
+) -> tuple[Recording, Binned, Aligned | None]:
+    """The recording with the named trials, its bins, and the trials that windows are cut to."""
+    hold_out = model_class.target == CO_SMOOTHING
+    aligned_elsewhere = data.trials not in (None, NONE) and data.trials not in tables(recording)
+    if data.trials is not None:
+        others = tuple(note for note in recording.notes if note.code not in trial_clock.CODES)
+        recording = replace(with_trials(recording, data.trials), notes=others)
+    activity = recording.activity
+    known = nlb.recognise(recording) if hold_out and not aligned_elsewhere else None
+    bin_width = data.bin_width
+    if bin_width is None and isinstance(activity, SpikeTimes):
+        bin_width = known.bin_width if known is not None else model_class.spike_bin_width
+    binned = binning.bin_recording(recording, bin_width=bin_width, covariates=data.covariates)
+    named = data.trials is not None and recording.trials is not None
+    if named and binned.trials is None:
+        task_checks.refuse_trials(recording, str(data.trials), binned)
+    task_checks.check_num_neurons(recording, binned)
+    if hold_out and binned.trials is not None and (known is not None or named):
+        stated = isinstance(activity, SpikeTimes) and activity.intervals is not None
+        trials_cut = _labelled(binned.trials)
+        aligned = nlb.align(binned, trials_cut, known, observation_stated=stated)
+        return recording, binned, aligned
+    return recording, binning.inside_trials(binned) if named else binned, None
+
+
+def _layout(binned: Binned, held_in: np.ndarray, aligned: Aligned | None) -> Layout:
+    """The layout of one session."""
+    return Layout(
+        neuron_ids={SESSION: tuple(range(binned.num_neurons))},
+        held_in={SESSION: tuple(held_in.tolist())},
+        bin_width=binned.bin_width,
+        quantity=binned.quantity,
+        num_covariates=binned.covariates.shape[1],
+        trial_bins=None if aligned is None else (aligned.observed, aligned.forward),
+        cell_types=cell_types(binned.neurons.table),
     )
 
 
@@ -307,116 +305,6 @@ def num_draws(asked: int | None, *, co_smoothing: bool, stated: bool) -> int:
     if not co_smoothing or stated:
         return 1
     return DRAWS if asked is None else asked
-
-
-def configure(
-    name: str, model_class: type[Model], layout: Layout, options: Mapping[str, object]
-) -> BaseConfig:
-    """The model's Config for these data, or a ConfigError that lists the options."""
-    check_options(name, model_class, options)
-    chosen = {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}
-    try:
-        return model_class.configure(layout, **chosen)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{name} cannot be set up so: {error}.") from error
-
-
-def check_options(name: str, model_class: type[Model], options: Mapping[str, object]) -> None:
-    """Refuse options that no recording could be fitted with.
-
-    Raises:
-        ConfigError: an unknown option, or a value of another type.
-    """
-    presets = model_class.presets
-    allowed = {item.name for item in fields(model_class.Config)}
-    allowed |= {"preset"} if presets else set()
-    for option, value in options.items():
-        if option not in allowed:
-            raise ConfigError(f"{name} has no option {option!r}{not_among(option, allowed)}")
-        if option != "preset":
-            _check_value(name, model_class, option, value)
-        elif value is not None and str(value) not in presets:
-            raise ConfigError(f"{name} has no preset {value!r}{not_among(str(value), presets)}")
-
-
-def _check_value(name: str, model_class: type[Model], option: str, value: object) -> None:
-    """Refuse a value of another type than the field's, or a number that makes no sense."""
-    hint = get_type_hints(model_class.Config)[option]
-    kinds = tuple(getattr(kind, "__origin__", kind) for kind in get_args(hint) or (hint,))
-    if list in map(type, (value,)) and tuple in kinds:
-        return
-    if isinstance(value, bool) and bool not in kinds:
-        fits = False
-    elif isinstance(value, int) and float in kinds:
-        fits = True
-    else:
-        fits = isinstance(value, kinds)
-    if not fits:
-        expected = " or ".join("none" if k is NoneType else k.__name__ for k in kinds)
-        raise ConfigError(f"{name}: {option} is {value!r}; it takes {expected}.")
-    if option in _AT_LEAST_ONE and isinstance(value, int) and value < 1:
-        raise ConfigError(f"{name}: {option} is {value}; it is at least 1.")
-    if option in _NOT_NEGATIVE and isinstance(value, int | float) and value < 0:
-        raise ConfigError(f"{name}: {option} is {value}; it is not negative.")
-
-
-def training_length(epochs: int | None, options: Mapping[str, object]) -> dict[str, object]:
-    """The options that a number of epochs sets, for a model that may count updates.
-
-    Raises:
-        ConfigError: `options` say how long, too.
-    """
-    if epochs is None:
-        return {}
-    twice = [name for name in ("epochs", "updates") if options.get(name) is not None]
-    if twice:
-        raise ConfigError(
-            f"How long to train is said twice: epochs is {epochs}, and {twice[0]} among the "
-            f"options is {options[twice[0]]}. Give one of them."
-        )
-    return {"epochs": epochs, "updates": None}
-
-
-def _context_field(config: BaseConfig) -> str:
-    """The option that sets the number of bins in a window."""
-    return "history" if hasattr(config, "history") else "context"
-
-
-def _refuse_trials(recording: Recording, name: str, binned: Binned) -> None:
-    """Raise DataError: these trials were named, and cannot divide the recording."""
-    notes = (*recording.notes, *binned.notes)
-    reason = trial_clock.unusable(recording.trials, binned.time[0], binned.time[-1])
-    reasons = [reason] if reason else [n.reason for n in notes if n.code == trial_clock.UNUSABLE]
-    raise DataError(
-        f"{recording.source.name}: --trials {name}: {reasons[0].rstrip('.')}. Name another table, "
-        f"or pass --trials {NONE} to split the recording in time."
-    )
-
-
-def _check_quantity(recording: Recording, name: str, model_class: type[Model]) -> None:
-    spikes = isinstance(recording.activity, SpikeTimes)
-    quantity = COUNTS if isinstance(recording.activity, SpikeTimes) else recording.activity.quantity
-    if quantity in model_class.quantities:
-        return
-    able = [n for n in models.names() if quantity in models.load(n).quantities]
-    held = "spike times" if spikes else f"{quantity} traces"
-    raise DataError(
-        f"{name} takes {', '.join(sorted(model_class.quantities))}; {recording.source.name} holds "
-        f"{held}. Models for these: {', '.join(able) or 'none'}."
-    )
-
-
-def _check_held_out(recording: Recording, held_in: np.ndarray) -> None:
-    """Refuse a score of a handful of neurons, which depends more on these than on the model."""
-    num_in, num_out = int(held_in.sum()), int((~held_in).sum())
-    if num_out >= FEWEST_HELD_OUT and num_in >= FEWEST_HELD_OUT:
-        return
-    raise DataError(
-        f"{recording.source.name} has {len(held_in)} usable units, {num_out} of them held out; "
-        f"co-smoothing needs {FEWEST_HELD_OUT} held-out and {FEWEST_HELD_OUT} held-in ones. Mark "
-        "them in the units' `heldout` column, record more units, or fit a model of the next bin, "
-        "such as netformer."
-    )
 
 
 def _labelled(trials: pd.DataFrame) -> pd.DataFrame:

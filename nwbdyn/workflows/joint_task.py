@@ -13,7 +13,8 @@ import pandas as pd
 from nwbdyn.data.pooling import PooledWindows
 from nwbdyn.data.windows import Windows
 from nwbdyn.errors import DataError
-from nwbdyn.fitting.task import SESSION, FitTask, build_task, cell_types, configure
+from nwbdyn.fitting.model_options import configure
+from nwbdyn.fitting.task import SESSION, FitTask, build_task, cell_types
 from nwbdyn.models.base import BaseConfig, Layout, Model
 from nwbdyn.recording import Note, Recording
 from nwbdyn.training.pretrained import Pretrained

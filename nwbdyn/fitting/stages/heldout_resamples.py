@@ -64,10 +64,7 @@ class HeldoutResamples:
                 seed=own[0],
                 options=asdict(state.task.config),
                 device=state.task.windows.device,
-                bin_width=data.bin_width,
-                trials=data.trials,
-                covariates=data.covariates,
-                fold=data.fold,
+                data=data,
             )
             folder = None if ctx.run is None else ctx.run / f"draw-{k}"
             sets.append(_fit_resample(task, own, replace(ctx, run=folder)))

@@ -1,0 +1,66 @@
+"""Functions stay short and take few arguments; the list of exceptions may only shrink."""
+
+import ast
+from pathlib import Path
+
+import nwbdyn
+
+PACKAGE = Path(nwbdyn.__file__).parent
+MOST_LINES = 60  # without the docstring
+MOST_PARAMETERS = 8
+
+# The keywords of a public function are its users' options.
+PUBLIC = {
+    "fitting/fit.py:fit",
+    "workflows/joint.py:fit_joint",
+    "opening.py:open",
+    "recording_tensors.py:tensors",
+    "workflows/export.py:export",
+}
+LONG = {
+    "cli/cmd_export.py:command": "62 lines: one per option",
+    "fitting/stages/edge_tests.py:collect_each": "64 lines: three closures over the same sessions",
+    "statistics/significance.py:edge_statistics": "63 lines: one per column of the table",
+    "workflows/joint.py:fit_joint_request": "61 lines, to be the pipeline of one recording",
+    "workflows/joint_task.py:build_joint_task": "61 lines",
+}
+MANY_PARAMETERS = {
+    "cli/cmd_export.py:command": "options of the command line",
+    "data/windows.py:__init__": "what windows are cut from",
+    "models/_stndt_lean.py:forward": "arguments of a torch.autograd.Function",
+    "nwb/read/recording.py:read": "what to take from a file",
+    "nwb/results/dynamics.py:_time_resolved": "columns of one type of the extension",
+    "opening.py:open_source": "what to take from a file",
+    "training/trainer.py:__init__": "the arguments of `train`",
+    "training/trainer.py:train": "model, data and run of one training",
+}
+
+
+def functions():
+    """(name, lines without the docstring, number of parameters) of every function."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = node.end_lineno - node.lineno + 1
+                if ast.get_docstring(node) is not None:
+                    lines -= node.body[0].end_lineno - node.body[0].lineno + 1
+                given = node.args
+                parameters = [*given.posonlyargs, *given.args, *given.kwonlyargs]
+                name = f"{path.relative_to(PACKAGE).as_posix()}:{node.name}"
+                yield name, lines, len(parameters) + bool(given.vararg) + bool(given.kwarg)
+
+
+def test_no_function_is_long():
+    long = {name for name, lines, _ in functions() if lines > MOST_LINES} - PUBLIC
+    assert long == set(LONG)  # of those that are listed, a shorter one leaves the list
+
+
+def test_no_function_takes_many_arguments():
+    many = {name for name, _, number in functions() if number > MOST_PARAMETERS}
+    assert many == PUBLIC | set(MANY_PARAMETERS)
+
+
+def test_the_counts_of_a_function_are_those_by_hand():
+    counts = {name: counts for name, *counts in functions()}
+    assert counts["errors.py:not_among"] == [4, 2]
+    assert counts["fitting/fit.py:fit"][1] == 28
