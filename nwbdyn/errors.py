@@ -11,16 +11,22 @@
     ├── FitError         training stopped: loss not finite, resume impossible
     └── ResultsError     a run directory or an output file that cannot be used
 
-Each message is one line with the value, what was expected and what to do next.
+Each message is one line with the value, what was expected and what to do next. It names options as
+the interface in use spells them (`nwbdyn.spelling`).
 The command line catches this tree only; anything else is a bug and keeps its traceback.
 """
 
 from collections.abc import Collection
 from difflib import get_close_matches
 
+from nwbdyn.spelling import spelled
+
 
 class NwbdynError(Exception):
     """Base of every error that nwbdyn raises on purpose."""
+
+    def __str__(self) -> str:
+        return spelled(super().__str__())
 
 
 class AddressError(NwbdynError):

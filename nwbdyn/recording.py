@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from nwbdyn.errors import ResultsError
-from nwbdyn.printable import folder_name
+from nwbdyn.printable import folder_name, printable
 
 if TYPE_CHECKING:
     from pynwb import NWBFile
@@ -140,6 +140,11 @@ class Neurons:
     def __len__(self) -> int:
         return len(self.table)
 
+    def __repr__(self) -> str:
+        columns = ", ".join(map(str, self.table.columns[:12]))
+        more = ", …" if len(self.table.columns) > 12 else ""
+        return printable(f"<Neurons {len(self)} {self.kind}s; columns {columns}{more}>")
+
     @property
     def ids(self) -> np.ndarray:
         """(num_neurons,) the `id` column."""
@@ -252,6 +257,17 @@ class Recording:
     file: object = field(
         default=None, repr=False, compare=False
     )  # open h5py.File, where there is one
+
+    def __repr__(self) -> str:
+        kind = self.neurons.kind.replace("roi", "ROI")
+        if isinstance(self.activity, Traces):
+            what = f"{self.activity.quantity}, {len(self.activity.timestamps):,} frames"
+        else:
+            what = f"{len(self.activity.times):,} spikes"
+        parts = [self.source.name, f"{len(self.neurons)} {kind}s", what]
+        if self.trials is not None:
+            parts.append(f"{len(self.trials)} trials")
+        return printable(f"<Recording {', '.join(parts)}, {len(self.notes)} notes>")
 
     def __enter__(self) -> "Recording":
         return self

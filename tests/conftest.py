@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from nwbdyn import spelling
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -31,6 +33,13 @@ def cache(tmp_path_factory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NWBDYN_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def command_line_spelling() -> Iterator[None]:
+    """Messages as the command line spells them; `test_spelling.py` has those of Python."""
+    with spelling.on_command_line():
+        yield
 
 
 @pytest.fixture

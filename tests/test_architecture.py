@@ -15,10 +15,13 @@ HEAVY = {"torch", "pynwb", "hdmf", "h5py", "dandi", "pandas", "scipy", "sklearn"
 
 # Each room may import only from the rooms above it in this list, inside functions too.
 LAYERS = (
+    "spelling",
     "errors",
     "progress",
     "version",
     "printable",
+    "readable",
+    "progress_bars",
     "scratch",
     "inside",
     "request",

@@ -25,6 +25,7 @@ from nwbdyn.cli import main, terminal
 from nwbdyn.cli.cmd_inspect import page as inspect_page
 from nwbdyn.printable import printable
 from nwbdyn.progress import Progress
+from nwbdyn.progress_bars import terminal_bars
 from nwbdyn.recording import Note
 from nwbdyn.report import figures, page
 
@@ -186,7 +187,7 @@ def test_a_folder_of_hostile_files_is_one_row_each(hostile, tmp_path):
 def test_progress_shows_names_without_markup_or_commands():
     drawn = io.StringIO()
     console = Console(file=drawn, force_terminal=True, width=200, color_system=None)
-    with terminal.bars(console) as report:
+    with terminal_bars(console) as report:
         report(Progress(f"fitting [red]{CLEAR}[/nothing]", 1, 2, "fits", {"of": f"[b]{TITLE}"}))
     assert r"fitting [red]\x1b[2J[/nothing]" in drawn.getvalue()
     assert r"[b]\x1b]0;own\x07" in drawn.getvalue()

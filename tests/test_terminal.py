@@ -16,6 +16,7 @@ from nwbdyn import archive, models
 from nwbdyn.cli import main, terminal
 from nwbdyn.cli.grouped import REST
 from nwbdyn.progress import Progress
+from nwbdyn.progress_bars import terminal_bars
 
 VERBS = sorted(
     path.stem.removeprefix("cmd_") for path in Path(terminal.__file__).parent.glob("cmd_*")
@@ -128,7 +129,7 @@ def test_bars_say_everything_on_80_columns():
     detail = {"loss": 0.12345, "best": 0.12034, "validation": 0.12345, "seconds left": 1234.5}
     drawn = io.StringIO()
     console = Console(file=drawn, width=terminal.WIDTH, force_terminal=True, color_system=None)
-    with terminal.bars(console) as report:
+    with terminal_bars(console) as report:
         report(Progress("training", 100, 2000, "epochs", detail))
         report(Progress("streaming", 123e6, 4567e6, "bytes"))
     assert "100/2000 epochs" in drawn.getvalue()

@@ -50,11 +50,12 @@ def test_both_wheels_build_without_a_network_and_share_no_file(tmp_path):
         contents[name] = set(zipfile.ZipFile(wheel).namelist())
     package, extension = contents["nwbdyn"], contents["ndx-population-dynamics"]
     assert not package & extension
-    assert "nwbdyn/__init__.py" in package
+    assert {"nwbdyn/__init__.py", "nwbdyn/py.typed"} <= package
     assert not any(name.startswith("ndx_") for name in package)
     assert {
         "ndx_population_dynamics/__init__.py",
         "ndx_population_dynamics/checks.py",
+        "ndx_population_dynamics/py.typed",
         "ndx_population_dynamics/spec/ndx-population-dynamics.namespace.yaml",
         "ndx_population_dynamics/spec/ndx-population-dynamics.extensions.yaml",
         "ndx_population_dynamics/spec/ndx-population-dynamics.legacy.yaml",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from nwbdyn import spelling
 from nwbdyn.cli import exhausted, terminal
 from nwbdyn.errors import ConfigError, NwbdynError, not_among
 from nwbdyn.printable import printable
@@ -39,6 +40,10 @@ class Verbs(click.Group):
 
         An unknown model, option or value ends with 2, like every other wrong command line.
         """
+        with spelling.on_command_line():
+            return self._invoke(ctx)
+
+    def _invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except click.ClickException as error:

@@ -21,16 +21,17 @@ import click
 
 from nwbdyn.printable import printable
 from nwbdyn.progress import Progress, Report, silent
+from nwbdyn.progress_bars import terminal_bars
+from nwbdyn.readable import duration as duration
+from nwbdyn.readable import milliseconds as milliseconds
+from nwbdyn.readable import size as size
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from nwbdyn.recording import Note
 
 WIDTH = 80  # columns; tables fit an ordinary terminal and a log file alike
 LOG_FORMAT = "nwbdyn.log_format"  # where the choice of `--log-format` lies in click's context
 SECONDS_BETWEEN = 1.0  # lines of one stage in a log, but for its end
-_BYTES = ("B", "KB", "MB", "GB", "TB")
 
 
 def echo(text: str, *, err: bool = False) -> None:
@@ -76,30 +77,6 @@ def guard() -> None:
 
     warnings.formatwarning = one_warning
     sys.excepthook = one_traceback
-
-
-def size(num_bytes: float | None) -> str:
-    """A size to read: 1.5 MB; "?" when it is not known."""
-    if num_bytes is None:
-        return "?"
-    for unit in _BYTES:
-        if num_bytes < 1000 or unit == _BYTES[-1]:
-            return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.1f} {unit}"
-        num_bytes /= 1000
-    raise AssertionError("unreachable")
-
-
-def duration(seconds: float) -> str:
-    """A duration to read: 45 s, 12.3 min, 1.5 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def milliseconds(value: float) -> str:
-    """A short time to read, with two digits: 0.35 ms, 3.5 ms, 170 ms."""
-    digits = max(0, 1 - math.floor(math.log10(value))) if value > 0 else 0
-    return f"{value:.{digits}f} ms" if value < 100 else f"{float(f'{value:.2g}'):.0f} ms"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, wide: int = 0) -> str:
@@ -150,7 +127,7 @@ def progress_display(*, quiet: bool = False) -> Iterator[Report]:
     else:
         from rich.console import Console
 
-        with bars(Console(stderr=True)) as report:
+        with terminal_bars(Console(stderr=True)) as report:
             yield report
 
 
@@ -188,56 +165,6 @@ def _now() -> str:
 
 def _no_number(value: object) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
-
-
-@contextmanager
-def bars(console: "Console") -> Iterator[Report]:
-    """A `report` that draws one bar per stage and takes them away at the end."""
-    from rich.progress import BarColumn, SpinnerColumn, TextColumn
-    from rich.progress import Progress as Bars
-
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=8),
-        TextColumn("{task.fields[amount]}", markup=False),
-        TextColumn("{task.fields[detail]}", style="dim", markup=False),
-    )
-    with Bars(*columns, console=console, transient=True) as drawn:
-        tasks: dict[str, object] = {}
-
-        def report(progress: Progress) -> None:
-            task = tasks.get(progress.stage)
-            if task is None:
-                task = drawn.add_task(printable(progress.stage), amount="", detail="")
-                tasks[progress.stage] = task
-            drawn.update(
-                task,  # type: ignore[arg-type]
-                completed=progress.done,
-                total=progress.total,
-                amount=_amount(progress),
-                detail=_detail(progress),
-            )
-
-        yield report
-
-
-def _amount(progress: Progress) -> str:
-    if progress.unit == "bytes":
-        return " / ".join(size(n) for n in (progress.done, progress.total) if n is not None)
-    total = "" if progress.total is None else f"/{progress.total:.0f}"
-    return f"{progress.done:.0f}{total} {progress.unit}"
-
-
-def _detail(progress: Progress) -> str:
-    return "  ".join(_message(name, value) for name, value in progress.detail.items())
-
-
-def _message(name: str, value: float | str) -> str:
-    if name == "seconds left" and isinstance(value, float):
-        return f"{duration(value)} left"
-    name = {"validation": "val"}.get(name, name)
-    return printable(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}")
 
 
 def attention(notes: "Iterable[Note]") -> list[str]:

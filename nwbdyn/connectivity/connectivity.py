@@ -18,6 +18,7 @@ from nwbdyn import optional
 from nwbdyn.connectivity.contributions import CONTRIBUTIONS, FACTOR_DESCRIPTION, REQUIRED_ARRAYS
 from nwbdyn.connectivity.forms import FORMS, Form
 from nwbdyn.errors import ResultsError
+from nwbdyn.printable import printable
 from nwbdyn.recording import Neurons
 
 DENSE_LIMIT = 2**30  # bytes of matrices that `to_xarray` makes without being told to
@@ -52,6 +53,13 @@ class Connectivity:
     arrays: dict[str, np.ndarray]
     attributes: dict[str, float | int | str | bool] = field(default_factory=dict)
     tested: pd.DataFrame | None = field(default=None, repr=False, compare=False)  # Fit.edges
+
+    def __repr__(self) -> str:
+        span = f"{self.time[0]:.3f} to {self.time[-1]:.3f} s, " if self.num_windows else ""
+        return printable(
+            f"<Connectivity {self.form}: {self.measure}; {len(self.neurons)} neurons, "
+            f"{self.num_windows:,} windows, {span}{self.stored_bytes / 1e6:.1f} MB>"
+        )
 
     @property
     def num_windows(self) -> int:

@@ -9,6 +9,7 @@ from nwbdyn.fitting.stages import STAGES
 from nwbdyn.fitting.train_models import TrainingExecutor
 from nwbdyn.inference import influence
 from nwbdyn.progress import Report, silent
+from nwbdyn.progress_bars import progress_bars
 from nwbdyn.recording import Recording
 from nwbdyn.request import FitRequest
 from nwbdyn.results.fit_results import Fit
@@ -42,7 +43,7 @@ def fit(
     run: Path | str | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    report: Report = silent,
+    report: Report | bool = True,
     **old_names: Any,
 ) -> Fit:
     """Fit a model to a recording and score it beside its baselines.
@@ -100,7 +101,8 @@ def fit(
         run: run directory to write while fitting; None keeps everything in memory.
         resume: go on with the interrupted run in `run`; a finished one is loaded.
         overwrite: replace an earlier run in `run`.
-        report: called with the progress of training, baselines and folds.
+        report: False for no progress bar. True draws one in a notebook and on a terminal. A
+            function is called with the progress of training, baselines and folds.
         **old_names: `draws` and `adopt`, as `heldout_resamples` and `init_from` were called in
             version 0.1; accepted in this release.
 
@@ -139,9 +141,10 @@ def fit(
         overwrite=overwrite,
         **old_names,
     )
-    return fit_request(
-        request, recording, test_recording=test_recording, executor=engine, report=report
-    )
+    with progress_bars(report) as shown:
+        return fit_request(
+            request, recording, test_recording=test_recording, executor=engine, report=shown
+        )
 
 
 def fit_request(

@@ -27,6 +27,7 @@ from nwbdyn.models.base import CO_SMOOTHING, BaseConfig, Layout, Model, WindowSp
 from nwbdyn.nlb import Aligned
 from nwbdyn.recording import Note, Recording, SpikeTimes, Traces
 from nwbdyn.request import DataOptions
+from nwbdyn.spelling import spelled
 from nwbdyn.training.pretrained import Pretrained
 
 log = logging.getLogger(__name__)
@@ -291,7 +292,7 @@ def log_important(recording: Recording, notes: Iterable[Note]) -> None:
     """Warn, before training, of what changes the meaning of the numbers."""
     for note in notes:
         if note.important:
-            log.warning("%s: %s", recording.source.name, note)
+            log.warning("%s: %s", recording.source.name, spelled(str(note)))
 
 
 def num_draws(asked: int | None, *, co_smoothing: bool, stated: bool) -> int:

@@ -20,7 +20,8 @@ from nwbdyn.data.splits import SPLITS
 from nwbdyn.errors import ResultsError
 from nwbdyn.recording import Neurons, Note, Source
 from nwbdyn.request import FitRequest
-from nwbdyn.results import request_0_1, run_directory, run_lock
+from nwbdyn.results import request_0_1, run_directory, run_lock, views
+from nwbdyn.results.text import fit_text, predictions_text
 
 if TYPE_CHECKING:
     import xarray
@@ -39,6 +40,9 @@ class Predictions:
     horizon: int  # bins ahead; 0 for co-smoothing
     neurons: Neurons
     recorded: np.ndarray | None = None  # (num_bins, N) what was recorded, NaN where it was not
+
+    def __repr__(self) -> str:
+        return f"<Predictions {predictions_text(self)}>"
 
     def to_xarray(self) -> "xarray.DataArray":
         """Dims (time, neuron), with the split of each bin and what is known of each neuron."""
@@ -113,6 +117,23 @@ class Fit:
 
     def __enter__(self) -> "Fit":
         return self
+
+    def __repr__(self) -> str:
+        """One line: model, recording, and the primary score beside that of the best baseline."""
+        return f"<Fit {fit_text(self)}>"
+
+    def _repr_html_(self) -> str:
+        """HTML of a notebook: the verdict and a small picture."""
+        return views.card(self)
+
+    @property
+    def plot(self) -> "views.Plots":
+        """Figures of this fit: `fit.plot.connectivity()`, `fit.plot.scores()`, …"""
+        return views.Plots(self)
+
+    def summary(self) -> str:
+        """The verdict and the scores beside the baselines, as text to print."""
+        return views.summary(self)
 
     def __exit__(self, *exc: object) -> None:
         self.close()

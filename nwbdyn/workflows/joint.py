@@ -22,6 +22,7 @@ from nwbdyn.fitting.train_models import RunContext, TrainingExecutor
 from nwbdyn.inference import influence, readout
 from nwbdyn.nwb.results import exportable
 from nwbdyn.progress import Progress, Report, silent
+from nwbdyn.progress_bars import progress_bars
 from nwbdyn.recording import Recording
 from nwbdyn.request import FitRequest
 from nwbdyn.results import fit_results, run_directory
@@ -68,7 +69,7 @@ def fit_joint(
     run: Path | str | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    report: Report = silent,
+    report: Report | bool = True,
 ) -> dict[str, Fit]:
     """Fit one model to several recordings, and score it on each beside that one's baselines.
 
@@ -117,9 +118,10 @@ def fit_joint(
         resume=resume,
         overwrite=overwrite,
     )
-    return fit_joint_request(
-        request, recordings, neuron_id=neuron_id, executor=engine, report=report
-    )
+    with progress_bars(report) as shown:
+        return fit_joint_request(
+            request, recordings, neuron_id=neuron_id, executor=engine, report=shown
+        )
 
 
 def fit_joint_request(

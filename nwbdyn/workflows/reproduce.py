@@ -24,7 +24,8 @@ from nwbdyn.fitting.fit import fit_request
 from nwbdyn.fitting.pipeline import task_keywords
 from nwbdyn.fitting.task import build_task
 from nwbdyn.nwb.results.open_results import open_results
-from nwbdyn.progress import Report, silent
+from nwbdyn.progress import Report
+from nwbdyn.progress_bars import progress_bars
 from nwbdyn.recording import COUNTS, Recording
 from nwbdyn.request import FitRequest
 from nwbdyn.results.fit_results import Fit
@@ -59,7 +60,7 @@ def reproduce(
     source: str | None = None,
     instance: str | None = None,
     folder: Path | str | None = None,
-    report: Report = silent,
+    report: Report | bool = True,
 ) -> Reproduction:
     """Fit again what is in an exported file, from the file alone, and compare.
 
@@ -69,7 +70,7 @@ def reproduce(
         source: address of the recording, where it is no longer where the file says.
         instance: archive to ask; by default the one that the file names.
         folder: run directory to write the second fit to; None keeps it in memory.
-        report: told how far the second fit is.
+        report: False for no progress bar, or a function, as for `nwbdyn.fit`.
 
     Returns:
         The second fit, and how it differs from the first.
@@ -80,17 +81,18 @@ def reproduce(
         AddressError, ArchiveError, StreamError: the source cannot be opened.
     """
     with ExitStack() as files:
+        shown = files.enter_context(progress_bars(report))
         first = files.enter_context(open_results(path, run))
         _check_alone(first)
         chosen_of(first)
         temporary = files.enter_context(scratch.folder())
         address = source or locate_source.address_of(first, beside=Path(path).resolve().parent)
-        recording = files.enter_context(reopened(first, address, instance, temporary, report))
+        recording = files.enter_context(reopened(first, address, instance, temporary, shown))
         request = checked_request(first, recording).with_keywords(
             device="cpu" if first.device == "cpu" else "auto",
             run=None if folder is None else Path(folder),
         )
-        second = fit_request(request, recording, report=report)
+        second = fit_request(request, recording, report=shown)
         difference, metric, unmatched = compare_metrics(first.metrics, second.metrics)
         return Reproduction(
             fit=second,

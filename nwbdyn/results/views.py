@@ -1,0 +1,89 @@
+"""Views of a fit: `fit.plot`, `fit.summary()` and its picture in a notebook.
+
+What draws and prints lies in rooms above this one, which need matplotlib, click and scipy. They are
+imported by name when a view is asked for, so that reading a run stays light.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from nwbdyn.spelling import in_python
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from nwbdyn.results.fit_results import Fit
+
+FIGURES, TERMINAL, NOTEBOOK = "nwbdyn.report.figures", "nwbdyn.cli.scoreboard", "nwbdyn.report.card"
+
+
+def summary(fit: "Fit") -> str:
+    """The verdict and the scores beside the baselines, as text."""
+    return in_python(import_module(TERMINAL).of_fit(fit))
+
+
+def card(fit: "Fit") -> str:
+    """The fit as a notebook shows it: HTML with a small picture."""
+    return import_module(NOTEBOOK).card(fit)
+
+
+class Plots:
+    """Figures of one fit, each on matplotlib axes: `fit.plot.connectivity()`.
+
+    They are those of the report. A figure with one panel takes `axes` to draw on, and returns them.
+    """
+
+    def __init__(self, fit: "Fit") -> None:
+        self._fit = fit
+
+    def __repr__(self) -> str:
+        names = ", ".join(name for name in vars(Plots) if not name.startswith("_"))
+        return f"Plots of {self._fit!r}: {names}"
+
+    def connectivity(self, axes: "Axes | None" = None) -> "Axes":
+        """Mean matrix of couplings; rows receive, columns send."""
+        return self._draw("connectivity", axes=axes)
+
+    def scores(self, axes: "Axes | None" = None) -> "Axes":
+        """Primary score on test of the model and of every baseline, with intervals."""
+        return self._draw("scores", axes=axes)
+
+    def learning_curves(self, axes: "Axes | None" = None) -> "Axes":
+        """Training and validation loss of every epoch."""
+        return self._draw("learning_curve", axes=axes)
+
+    def horizons(self, axes: "Axes | None" = None) -> "Axes":
+        """Primary score on test one bin ahead and further ahead."""
+        return self._draw("horizons", axes=axes)
+
+    def predictions(self) -> "tuple[Axes, ...]":
+        """Recorded and predicted activity of the best, the median and the worst neuron."""
+        return self._draw("predictions")
+
+    def population(self) -> "tuple[Axes, ...]":
+        """Recorded and predicted activity on its strongest principal components."""
+        return self._draw("population")
+
+    def weights(self, axes: "Axes | None" = None) -> "Axes":
+        """Distribution of the edges' weights."""
+        return self._draw("weights", axes=axes)
+
+    def cell_types(self, axes: "Axes | None" = None, *, column: str = "cell_type") -> "Axes":
+        """Mean weight per pair of cell types; `column` names another label of neurons."""
+        return self._draw("cell_types", axes=axes, column=column)
+
+    def cell_types_over_time(self, axes: "Axes | None" = None) -> "Axes":
+        """Mean weight of the strongest pairs of cell types over the session."""
+        return self._draw("cell_types_over_time", axes=axes)
+
+    def cell_types_by_state(self, states: "pd.DataFrame") -> "tuple[Axes, ...]":
+        """Mean weight per pair of cell types in each state of an interval table."""
+        return self._draw("cell_types_by_state", states=states)
+
+    def null(self, axes: "Axes | None" = None) -> "Axes":
+        """Distribution of the edges' p against the null."""
+        return self._draw("null", axes=axes)
+
+    def _draw(self, name: str, **arguments: Any) -> Any:
+        return getattr(import_module(FIGURES), name)(self._fit, **arguments)
