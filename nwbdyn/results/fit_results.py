@@ -42,7 +42,9 @@ class Predictions:
     recorded: np.ndarray | None = None  # (num_bins, N) what was recorded, NaN where it was not
 
     def __repr__(self) -> str:
-        return f"<Predictions {predictions_text(self)}>"
+        return predictions_text(
+            self.quantity, self.values.shape, self.bin_width, self.held_out, self.horizon
+        )
 
     def to_xarray(self) -> "xarray.DataArray":
         """Dims (time, neuron), with the split of each bin and what is known of each neuron."""
@@ -120,7 +122,8 @@ class Fit:
 
     def __repr__(self) -> str:
         """One line: model, recording, and the primary score beside that of the best baseline."""
-        return f"<Fit {fit_text(self)}>"
+        name = f"{self.model} on {self.source.name}"
+        return fit_text(name, len(self.neurons), self.metrics, self.run)
 
     def _repr_html_(self) -> str:
         """HTML of a notebook: the verdict and a small picture."""

@@ -1,7 +1,8 @@
 """Views of a fit: `fit.plot`, `fit.summary()` and its picture in a notebook.
 
 What draws and prints lies in rooms above this one, which need matplotlib, click and scipy. They are
-imported by name when a view is asked for, so that reading a run stays light.
+imported by name when a view is wanted, so that reading a run stays light. `fit` is a
+`nwbdyn.results.fit_results.Fit` throughout.
 """
 
 from importlib import import_module
@@ -13,17 +14,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from nwbdyn.results.fit_results import Fit
-
 FIGURES, TERMINAL, NOTEBOOK = "nwbdyn.report.figures", "nwbdyn.cli.scoreboard", "nwbdyn.report.card"
 
 
-def summary(fit: "Fit") -> str:
+def summary(fit: Any) -> str:
     """The verdict and the scores beside the baselines, as text."""
     return in_python(import_module(TERMINAL).of_fit(fit))
 
 
-def card(fit: "Fit") -> str:
+def card(fit: Any) -> str:
     """The fit as a notebook shows it: HTML with a small picture."""
     return import_module(NOTEBOOK).card(fit)
 
@@ -34,7 +33,7 @@ class Plots:
     They are those of the report. A figure with one panel takes `axes` to draw on, and returns them.
     """
 
-    def __init__(self, fit: "Fit") -> None:
+    def __init__(self, fit: Any) -> None:
         self._fit = fit
 
     def __repr__(self) -> str:
