@@ -33,7 +33,8 @@ def test_every_room_stands_in_the_readme():
     rooms = {
         path.stem if path.is_file() else f"{path.name}/"
         for path in (ROOT / "nwbdyn").iterdir()
-        if path.name not in ("__init__.py", "__pycache__") and not path.name.startswith(".")
+        if path.name not in ("__init__.py", "__pycache__")
+        if path.suffix in ("", ".py") and not path.name.startswith(".")
     }
     missing = {
         room for room in rooms if f"`{room}`" not in text and f"`{room.strip('/')}`" not in text
