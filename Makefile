@@ -12,7 +12,7 @@ PARALLEL ?= --numprocesses 2 --dist loadfile
 # Models of a few dozen neurons are faster on one thread, and tests repeat themselves exactly.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all mutants lint notebooks reference clean
+.PHONY: demo test test-all mutants lint notebooks docs clean
 
 .venv/ready: pyproject.toml extensions/ndx-population-dynamics/pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -21,7 +21,7 @@ export OMP_NUM_THREADS ?= 1
 	touch .venv/ready
 
 .venv/tested: .venv/ready
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(EXTENSION) --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(EXTENSION) --editable '.[docs,test]'
 	touch .venv/tested
 
 demo: .venv/ready
@@ -49,8 +49,10 @@ notebooks: .venv/ready
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(EXTENSION) --editable '.[tutorials]'
 	$(BIN)/python tutorials/render.py build/notebooks
 
-reference: .venv/tested
-	$(BIN)/python docs/make_reference.py
+# The documentation site, in build/site; a link that leads nowhere ends it.
+docs: .venv/ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(EXTENSION) --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 clean:
 	rm -rf .venv runs build dist

@@ -7,7 +7,9 @@ where they are not there it is left out, and said to be.
 """
 
 import os
+import platform
 import sys
+import time
 from pathlib import Path
 
 import jupytext
@@ -22,7 +24,11 @@ MOST_SECONDS = 1200  # of one cell, on a slow machine
 def render(path: Path, folder: Path) -> Path:
     """The tutorial at `path`, executed, as a notebook in `folder`."""
     notebook = jupytext.read(path)
+    began = time.perf_counter()
     NotebookClient(notebook, timeout=MOST_SECONDS, kernel_name="python3").execute()
+    seconds = round(time.perf_counter() - began, 1)
+    machine = f"{os.cpu_count()} CPU cores, Python {platform.python_version()}"
+    notebook.metadata["nwbdyn"] = {"seconds": seconds, "machine": machine}  # the site shows them
     target = folder / f"{path.stem}.ipynb"
     nbformat.write(notebook, target)
     return target
