@@ -79,8 +79,11 @@ def test_everything_else_of_the_fit_comes_back(source, tmp_path, enrich):
         assert back.session["identifier"] == "lab-0001"
 
 
-def test_a_fit_from_a_file_can_be_exported_again(source, tmp_path):
-    fit = lab_files.fit_of(source)
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("large", [0, 2**20])
+def test_a_fit_from_a_file_can_be_exported_again(source, tmp_path, form, large, monkeypatch):
+    monkeypatch.setattr(open_results, "LARGE", large)  # 0: every array stays in the file
+    fit = lab_files.fit_of(source, form=form)
     with nwbdyn.open_results(export(fit, tmp_path / "one.nwb")) as back:
         export(back, tmp_path / "two.nwb")
     with nwbdyn.open_results(tmp_path / "two.nwb") as again:

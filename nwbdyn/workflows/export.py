@@ -13,7 +13,7 @@ from pynwb import NWBHDF5IO
 
 from nwbdyn import archive, scratch
 from nwbdyn.errors import ResultsError
-from nwbdyn.nwb.results import derivative, dynamics
+from nwbdyn.nwb.results import derivative, dynamics, heat_map
 from nwbdyn.nwb.results import enrich as enrichment
 from nwbdyn.nwb.results.components import ROUNDED
 from nwbdyn.nwb.results.dynamics import Detail
@@ -166,6 +166,7 @@ def _write_derivative(
         # pynwb gets an open file because it warns about names that do not end in .nwb.
         with h5py.File(partial, "r+") as file, NWBHDF5IO(file=file, mode="w") as io:
             io.write(nwbfile)
+        _mark_picture(fit, partial)
 
 
 def _write_enriched(fit: Fit, path: Path, source: Path, detail: Detail, report: Report) -> None:
@@ -174,6 +175,12 @@ def _write_enriched(fit: Fit, path: Path, source: Path, detail: Detail, report: 
         run_directory.preallocate(partial, dynamics.most_bytes(fit, detail))
         enrichment.append(fit, partial, detail, report)
         enrichment.restore(source, partial)
+        _mark_picture(fit, partial)
+
+
+def _mark_picture(fit: Fit, path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        heat_map.mark(file[f"processing/{dynamics.MODULE}"], f"{name_of(fit)}_figures")
 
 
 def _refuse(path: Path, sources: list[Path | None], *, overwrite: bool) -> None:

@@ -4,6 +4,7 @@ Every one of them is bounded. What is left out for that is stated: as a share of
 there is one, else as a note. The exact couplings are in the components of the connectivity.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -368,7 +369,7 @@ def _share(part: np.ndarray | pd.Series, whole: np.ndarray | pd.Series) -> float
 
 def budget(fit: Fit) -> int:
     """Values that a series of courses may have."""
-    activity = 4 * fit.predictions.values.size
+    activity = 4 * math.prod(fit.predictions.values.shape)
     return int(max(LEAST_COURSE_BYTES, COURSE_SHARE * activity)) // BYTES_PER_VALUE
 
 

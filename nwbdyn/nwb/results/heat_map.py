@@ -1,7 +1,9 @@
 """The mean coupling matrix as a picture that every NWB viewer shows."""
 
+from dataclasses import dataclass
 from textwrap import wrap
 
+import h5py
 import numpy as np
 from hdmf.backends.hdf5 import H5DataIO
 from pynwb.base import Images
@@ -14,7 +16,30 @@ SIZE, DPI = (6.4, 5.6), 90  # of the picture, inches
 LINE = 48  # letters of a line beside the colour bar
 MOST_NAMES = 48  # neurons whose names fit on an axis
 COLOURS, SHADES = "RdBu_r", 32
+COLOURS_OF_POSITIVE = "Reds"  # of a matrix without negative weights: half of COLOURS is of no use
+HDF5_IMAGE = {  # attributes of HDF5's image specification, by which its viewers know a picture
+    "CLASS": "IMAGE",
+    "IMAGE_VERSION": "1.2",
+    "IMAGE_SUBCLASS": "IMAGE_TRUECOLOR",
+    "INTERLACE_MODE": "INTERLACE_PIXEL",
+}
+PICTURE = "coupling"  # name of the picture in the Images object
 DIAGONAL = 0.5  # grey: a neuron's own history is no coupling
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Colours of the weights of a matrix."""
+
+    colours: str  # name of a colour map
+    low: float  # weight of its first colour
+    high: float  # weight of its last colour
+
+    @property
+    def words(self) -> str:
+        if self.low < 0:
+            return f"Red is positive, blue negative, full colour at {self.high:.3g}"
+        return f"White is {self.low:.3g} and less, full colour {self.high:.3g} and more"
 
 
 def heat_map(name: str, matrix: np.ndarray, connectivity: Connectivity, averaged: str) -> Images:
@@ -30,47 +55,59 @@ def heat_map(name: str, matrix: np.ndarray, connectivity: Connectivity, averaged
     neurons = connectivity.neurons
     labels = [label for label in ("cell_type", "location") if label in neurons.table]
     words = " and ".join(labels).replace("_", " ")
-    pixels, limit = draw(matrix[np.ix_(order, order)])
+    scale = scale_of(matrix)
+    data = figure(
+        draw(matrix[np.ix_(order, order)], scale),
+        scale,
+        names=[neurons.names[row] for row in order],
+        groups=_groups(connectivity, labels[:1], order),
+        title=f"Mean coupling over {averaged}",
+        measure=connectivity.measure,
+        kind=neurons.kind,
+    )
     picture = RGBImage(
-        name="coupling",
-        data=H5DataIO(
-            figure(
-                pixels,
-                limit,
-                names=[neurons.names[row] for row in order],
-                groups=_groups(connectivity, labels[:1], order),
-                title=f"Mean coupling over {averaged}",
-                measure=connectivity.measure,
-            ),
-            compression="gzip",
-            shuffle=True,
-        ),
+        name=PICTURE,
+        # One chunk: the bands of a matrix repeat over the whole picture, which halves its bytes.
+        data=H5DataIO(data, compression="gzip", compression_opts=9, chunks=data.shape),
         description=(
             f"Mean coupling over {averaged} ({connectivity.measure}). Rows receive, columns send; "
             + (f"both sorted by {words}. " if words else "both in the order of the recording. ")
-            + f"Red is positive, blue negative, full colour at {limit:.3g}; the diagonal is grey."
+            + f"{scale.words}; the diagonal is grey."
         ),
     )
     return Images(name=name, images=[picture], description="Pictures of a fitted model.")
 
 
+def mark(module: h5py.Group, name: str) -> None:
+    """Mark the picture of the Images object `name` as one by HDF5's own image specification.
+
+    NWB has no such attributes. h5web and HDFView show an array as a picture only where they are.
+    """
+    picture = module.get(f"{name}/{PICTURE}")
+    if picture is not None:
+        for attribute, value in HDF5_IMAGE.items():
+            picture.attrs[attribute] = np.bytes_(value)
+
+
 def figure(
     pixels: np.ndarray,
-    limit: float,
+    scale: Scale,
     *,
     names: list[str],
     groups: list[str],
     title: str,
     measure: str,
+    kind: str,
 ) -> np.ndarray:
     """(height, width, 3) uint8: the matrix with axes, names, separators and a colour bar.
 
     Args:
         pixels: the matrix in colours, as `draw` gives it.
-        limit: weight of full colour.
+        scale: colours of the weights.
         names: of the rows, written on the axes where they are few.
         groups: label of each row, in stretches that lines separate; empty for none.
         title, measure: in words.
+        kind: what a row is, "unit" or "roi".
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.cm import ScalarMappable
@@ -81,29 +118,45 @@ def figure(
     axes = canvas.figure.add_subplot()
     edge = len(names) - 0.5
     axes.imshow(pixels, extent=(-0.5, edge, edge, -0.5), interpolation="nearest")
-    axes.set_xlabel("sender (pre)")
-    axes.set_ylabel("receiver (post)")
+    are_named = len(names) <= MOST_NAMES
+    of = f", {kind}" if are_named else ""
+    axes.set_xlabel(f"sender (pre){of}")
+    axes.set_ylabel(f"receiver (post){of}")
     axes.set_title(title, fontsize=9)
     firsts = [row for row in range(len(groups)) if row == 0 or groups[row] != groups[row - 1]]
     for first in firsts[1:]:
         axes.axhline(first - 0.5, color="black", linewidth=0.8)
         axes.axvline(first - 0.5, color="black", linewidth=0.8)
-    ticks, shown = list(range(len(names))), names
-    if len(names) > MOST_NAMES:
-        ticks, shown = [], []
-        stops = [*firsts[1:], len(groups)] if groups else []
-        for first, stop in zip(firsts, stops, strict=True):
-            if stop - first >= len(names) / MOST_NAMES:  # narrower groups have no room for a name
-                ticks.append((first + stop - 1) // 2)
-                shown.append(groups[first] or "unlabelled")
-    if ticks:
-        axes.set_xticks(ticks, shown, rotation=90, fontsize=7)
-        axes.set_yticks(ticks, shown, fontsize=7)
-    scale = ScalarMappable(Normalize(-limit or -1, limit or 1), COLOURS)
-    bar = canvas.figure.colorbar(scale, ax=axes, shrink=0.8)
+    centres, labels = _labels(firsts, groups)
+    if are_named:
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+        axes.set_yticks(range(len(names)), names, fontsize=7)
+        if len(firsts) > 1:
+            above = axes.secondary_xaxis("top")
+            above.set_xticks(centres, labels, fontsize=7)
+            above.tick_params(length=0)
+    else:
+        axes.set_xticks(centres, labels, rotation=90, fontsize=7)
+        axes.set_yticks(centres, labels, fontsize=7)
+    colours = ScalarMappable(Normalize(scale.low, scale.high), scale.colours)
+    bar = canvas.figure.colorbar(colours, ax=axes, shrink=0.8)
     bar.set_label("\n".join(wrap(measure, LINE)), fontsize=8)
     canvas.draw()
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+
+
+def _labels(firsts: list[int], groups: list[str]) -> tuple[list[int], list[str]]:
+    """Middle row and label of every group that is wide enough for a name."""
+    stops = [*firsts[1:], len(groups)]
+    wide = [
+        (first, stop)
+        for first, stop in zip(firsts, stops, strict=False)
+        if stop - first >= len(groups) / MOST_NAMES
+    ]
+    return (
+        [(first + stop - 1) // 2 for first, stop in wide],
+        [groups[first] or "unlabelled" for first, _ in wide],
+    )
 
 
 def _groups(connectivity: Connectivity, labels: list[str], order: np.ndarray) -> list[str]:
@@ -114,31 +167,41 @@ def _groups(connectivity: Connectivity, labels: list[str], order: np.ndarray) ->
     return [value if isinstance(value, str) else "" for value in values.iloc[order]]
 
 
-def draw(matrix: np.ndarray) -> tuple[np.ndarray, float]:
-    """(side, side, 3) uint8 pixels, and the weight of full colour.
+def scale_of(matrix: np.ndarray) -> Scale:
+    """The colours of a matrix (N, N).
 
     Full colour is the 99th percentile of |weight| off the diagonal, so that one strong edge does
-    not turn the rest white. Matrices beyond LARGEST are averaged in blocks.
+    not turn the rest white. Without negative weights the lightest colour is the 1st percentile.
     """
+    weights = matrix[~np.eye(len(matrix), dtype=bool)]
+    weights = weights[np.isfinite(weights)]
+    limit = float(np.percentile(np.abs(weights), 99)) if weights.size else 0.0
+    if limit and weights.min() >= 0:
+        low = float(np.percentile(weights, 1))
+        if low < limit:
+            return Scale(COLOURS_OF_POSITIVE, low, limit)
+    return Scale(COLOURS, -(limit or 1.0), limit or 1.0)
+
+
+def draw(matrix: np.ndarray, scale: Scale) -> np.ndarray:
+    """(side, side, 3) uint8 pixels; matrices beyond LARGEST are averaged in blocks."""
     from matplotlib import colormaps
 
     num_neurons = len(matrix)
     weights = np.array(matrix, dtype=np.float64)
-    off_diagonal = np.abs(weights[~np.eye(num_neurons, dtype=bool)])
-    limit = float(np.nanpercentile(off_diagonal, 99)) if off_diagonal.size else 0.0
     np.fill_diagonal(weights, np.nan)
     if num_neurons > LARGEST:
         starts = np.linspace(0, num_neurons, LARGEST, endpoint=False).astype(int)
         known = np.isfinite(weights).astype(np.float64)
         total = _blocks(np.nan_to_num(weights), starts)
         weights = total / np.maximum(_blocks(known, starts), 1)
-    shade = weights / limit / 2 + 0.5 if limit else np.where(np.isfinite(weights), 0.5, np.nan)
+    shade = (weights - scale.low) / (scale.high - scale.low)
     shade = np.round(shade * SHADES) / SHADES  # more would only make the file larger
-    colours = colormaps[COLOURS](np.clip(np.nan_to_num(shade, nan=0.5), 0, 1))[..., :3]
+    colours = colormaps[scale.colours](np.clip(np.nan_to_num(shade, nan=0.5), 0, 1))[..., :3]
     colours[~np.isfinite(weights)] = DIAGONAL
     pixels = np.round(255 * colours).astype(np.uint8)
     zoom = max(1, -(-SMALLEST // len(pixels)))
-    return pixels.repeat(zoom, axis=0).repeat(zoom, axis=1), limit
+    return pixels.repeat(zoom, axis=0).repeat(zoom, axis=1)
 
 
 def _blocks(matrix: np.ndarray, starts: np.ndarray) -> np.ndarray:

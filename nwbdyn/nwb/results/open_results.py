@@ -289,7 +289,8 @@ def _currents(
     activity = connectivity.arrays["activity"]
 
     def read(key: Any) -> np.ndarray:
-        rows, columns = key if isinstance(key, tuple) else (key, slice(None))
+        whole = (slice(None), slice(None))
+        rows, columns = (*(key if isinstance(key, tuple) else (key,)), *whole)[:2]
         values = np.asarray(activity[rows], dtype=np.float32) @ adjacency.T
         if observed is not None:
             values[~observed[rows]] = np.nan
