@@ -173,6 +173,23 @@ def test_a_file_that_pynwb_refuses_cannot_be_enriched_but_stands_alone(source, t
     assert export(fit, tmp_path / "out.nwb").exists()
 
 
+@pytest.mark.parametrize("what", ["group", "dataset"])
+def test_a_file_that_pynwb_cannot_add_to_is_refused_and_nothing_is_left(source, tmp_path, what):
+    with h5py.File(source, "a") as file:  # by another tool, without a type: pynwb reads past it
+        if what == "group":
+            file["processing"].create_group("population_dynamics")["rates"] = np.ones(3)
+        else:
+            file["processing/population_dynamics"] = np.ones(3)
+    fit, before = lab_files.fit_of(source), sha256(source)
+    refused = r"pynwb cannot add to lab \(.*exists.*\)\. Export without --enrich"
+    with pytest.raises(ResultsError, match=refused) as raised:
+        export(fit, tmp_path / "out.nwb", enrich=True)
+    assert "\n" not in str(raised.value)
+    assert [path.name for path in tmp_path.iterdir()] == [source.name]
+    assert sha256(source) == before
+    assert export(fit, tmp_path / "out.nwb").exists()
+
+
 def lab_files_fit_without_reading(source: Path, tmp_path: Path):
     whole = lab_files.write_imaging(tmp_path / "whole.nwb")
     fit = lab_files.fit_of(whole)

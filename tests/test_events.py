@@ -63,6 +63,31 @@ def test_many_events_are_added_up_in_pieces(monkeypatch):
     np.testing.assert_allclose(events.bumps(times, CLOCK), whole, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ([-1.0, 2.0, -1.0, np.nan], -1.0),
+        ([-1.0, 2.0, 3.0], None),  # once
+        ([-1.0, -1.0, -0.5, 2.0], None),  # other negative times too
+        ([0.0, 0.0, 2.0], None),
+        ([], None),
+    ],
+)
+def test_a_marker_is_a_negative_time_that_repeats_where_no_other_is_negative(times, expected):
+    assert events.marker(np.array(times)) == expected
+
+
+def test_a_marker_in_a_column_of_times_is_no_event_and_noted_above_all(recording):
+    recording.trials["reward_time"] = [-1.0, 2.5, -1.0]
+    binned, columns = columns_of(recording, "trials.reward_time")
+    (note,) = [note for note in binned.notes if note.code == "invalid-events"]
+    assert note.important
+    assert note.reason.startswith("2 of 3 events are at exactly -1 s, a marker")
+    recording.trials["reward_time"] = [np.nan, 2.5, np.nan]
+    _, alone = columns_of(recording, "trials.reward_time")
+    assert all(np.array_equal(columns[name], alone[name]) for name in columns)
+
+
 @pytest.fixture
 def recording():
     trials = trial_table([1.0, 2.0, 3.0], 0.9, choice=["left", "right", "left"])

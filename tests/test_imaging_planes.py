@@ -53,12 +53,21 @@ def test_planes_that_end_a_frame_apart_are_no_warning(tmp_path):
         assert "merged-planes" in noted(recording)
 
 
+def test_frames_between_those_of_the_slower_plane_are_counted_above_all(tmp_path):
+    planes(tmp_path / "a.nwb", upper=(0.0, 80.0, 10.0), lower=(0.0, 80.0, 5.0))
+    with opened(tmp_path / "a.nwb") as recording:
+        assert len(recording.activity.timestamps) == 400
+        reason = important(recording)["merged-planes"]
+        assert "not used, 400 of the 800 frames of upper; --plane NAME takes" in reason
+        assert "frames of lower" not in reason
+
+
 def test_planes_at_other_rates_take_the_slower_clock(tmp_path):
     planes(tmp_path / "a.nwb", upper=(0.0, 80.0, 10.0), lower=(0.0, 80.0, 4.0))
     with opened(tmp_path / "a.nwb") as recording:
         np.testing.assert_allclose(np.diff(recording.activity.timestamps), 0.25)
         assert recording.activity.data.shape[1] == 4
-        assert not important(recording)
+        assert list(important(recording)) == ["merged-planes"]
 
 
 def test_planes_of_the_same_name_are_told_by_their_paths(tmp_path):

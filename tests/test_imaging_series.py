@@ -97,6 +97,69 @@ def test_runs_that_overlap_are_refused_with_the_times_that_both_have(tmp_path):
         pass
 
 
+def overlapping(path, *, change=None, rows=(None, None), late=0.0) -> None:
+    """Two runs of 40 frames at 10 Hz; the second begins with the first one's last 10 frames."""
+    with nwb(path) as file:
+        cells = rois(file)
+        for number, begin in enumerate((0, 30)):
+            data = WHOLE[begin : begin + NUM_FRAMES].copy()
+            if change is not None and number:
+                data[change] += 0.5
+            own = np.arange(NUM_ROIS) if rows[number] is None else np.array(rows[number])
+            traces(
+                file,
+                f"run{number}",
+                rois=cells,
+                rows=own,
+                data=data[:, own],
+                rate=10.0,
+                start=begin / 10 + late * number,
+            )
+
+
+@pytest.mark.parametrize("late", [0.0, 1e-6, 0.005])
+def test_runs_that_overlap_with_the_same_values_are_joined_and_each_frame_is_taken_once(
+    tmp_path, late
+):
+    overlapping(tmp_path / "a.nwb", late=late)
+    with opened(tmp_path / "a.nwb") as recording:
+        np.testing.assert_array_equal(recording.activity.data, WHOLE[:70])
+        times = np.asarray(recording.activity.timestamps)
+        np.testing.assert_allclose(times, np.arange(70) / 10 + late * (np.arange(70) > 39))
+        (reason,) = [note.reason for note in recording.notes if note.code == "joined-runs"]
+        assert "; 10 frames at times that an earlier run holds are left out" in reason
+        assert not important(recording)
+
+
+def test_runs_of_some_rois_each_that_overlap_with_the_same_values_are_joined(tmp_path):
+    overlapping(tmp_path / "a.nwb", rows=([0, 1, 2, 3], [4, 3, 1]))
+    with opened(tmp_path / "a.nwb") as recording:
+        assert recording.neurons.ids.tolist() == [1, 3]
+        np.testing.assert_array_equal(recording.activity.data, WHOLE[:70][:, [1, 3]])
+
+
+@pytest.mark.parametrize(
+    ("change", "late"),
+    [((9, 2), 0.0), ((0, 0), 0.0), (None, 0.03)],
+    ids=["last frame", "first frame", "other times"],
+)
+def test_runs_that_overlap_with_another_value_or_other_times_are_refused(tmp_path, change, late):
+    overlapping(tmp_path / "a.nwb", change=change, late=late)
+    message = "and no name says which are the signal"
+    with pytest.raises(NoActivityError, match=message), opened(tmp_path / "a.nwb"):
+        pass
+
+
+def test_a_run_within_another_adds_nothing_and_cuts_nothing(tmp_path):
+    with nwb(tmp_path / "a.nwb") as file:
+        cells = rois(file)
+        for name, begin, end in (("long", 0, 100), ("part", 20, 50), ("end", 90, 120)):
+            traces(file, name, rois=cells, data=WHOLE[begin:end], rate=10.0, start=begin / 10)
+    with opened(tmp_path / "a.nwb") as recording:
+        np.testing.assert_array_equal(recording.activity.data, WHOLE)
+        assert (np.diff(np.asarray(recording.activity.timestamps)) > 0).all()
+
+
 def test_runs_without_rois_are_joined_with_a_warning(tmp_path):
     runs(tmp_path / "a.nwb", [0, 10, 20], table=False)
     with opened(tmp_path / "a.nwb") as recording:

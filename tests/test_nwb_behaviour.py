@@ -97,6 +97,23 @@ def test_events_become_tables_of_moments(tmp_path):
         assert recording.covariates == ()
 
 
+def test_events_at_the_time_of_a_marker_keep_their_row_and_have_no_time(tmp_path):
+    with nwb(tmp_path / "a.nwb") as file:
+        units(file)
+        folder = typed(behaviour(file), "BehavioralEvents", "BehavioralEvents")
+        series(folder, "ttl", np.arange(4.0), timestamps=np.array([-1.0, 0.5, -1.0, 2.0]))
+        series(folder, "early", np.ones(3), timestamps=np.array([-1.0, -0.5, 2.0]))
+    with opened(tmp_path / "a.nwb") as recording:
+        np.testing.assert_array_equal(
+            recording.intervals["ttl"][["start_time", "stop_time", "value"]],
+            [[np.nan, np.nan, 0], [0.5, 0.5, 1], [np.nan, np.nan, 2], [2, 2, 3]],
+        )
+        assert recording.intervals["early"]["start_time"].tolist() == [-1.0, -0.5, 2.0]
+        (note,) = [note for note in recording.notes if note.code == "invalid-events"]
+        assert note.where.endswith("/ttl")
+        assert note.reason.startswith("2 of 4 events are at exactly -1 s")
+
+
 def test_behaviour_linked_to_another_series_clock_is_read(tmp_path):
     with nwb(tmp_path / "a.nwb") as file:
         units(file)

@@ -144,6 +144,26 @@ def test_intervals_stored_in_two_rows_are_turned_round(index, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("intervals", "expected"),
+    [
+        ([[0.0, 0.0], [30.0, 30.0]], [[0.0, 30.0]]),  # as stored both last 0 s
+        ([[0.0, 10.0], [30.0, 30.0]], None),  # one unit without observed time
+        ([[0.0, 20.0], [10.0, 30.0]], [[10.0, 20.0]]),  # in order either way: as the schema says
+    ],
+)
+def test_two_intervals_of_two_units_are_turned_round_where_they_last_nothing_as_stored(
+    intervals, expected, tmp_path
+):
+    with nwb(tmp_path / "a.nwb") as file:
+        made = units(file, spikes=poisson_spikes(2, SECONDS, rate=5.0))
+        made["obs_intervals"], made["obs_intervals_index"] = intervals, [1, 2]
+    with opened(tmp_path / "a.nwb") as recording:
+        assert ("transposed" in noted(recording)) == (intervals[0] == [0.0, 0.0])
+        if expected is not None:
+            assert recording.activity.intervals.tolist() == expected
+
+
+@pytest.mark.parametrize(
     ("intervals", "index"),
     [
         ([[0.0, 30.0]] * 4, None),

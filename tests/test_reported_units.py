@@ -49,6 +49,7 @@ NOTED = {  # code of the note -> whether it is important
     "b03": ("unusable-trials", True),
     "b05": ("unusable-trials", True),
     "b06": ("times-only", False),
+    "b08": ("invalid-events", False),
 }
 NOT_COUNTED = {"s04": [1] * 8, "s13": [0, 0, 0, 1, 0, 0, 0, 0]}  # of each unit, and noted
 EXPORTED = ("s07", "s08", "s09", "s12")

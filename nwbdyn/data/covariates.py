@@ -31,7 +31,7 @@ def resample(
     columns: list[np.ndarray] = []
     labels: list[str] = []
     for name in names:
-        named = _named(recording, name, clock)
+        named = _named(recording, name, clock, notes)
         usable = [(label, column) for label, column in named if np.isfinite(column[valid]).any()]
         if not usable:
             raise DataError(_no_sample(recording, name, clock, valid))
@@ -80,12 +80,14 @@ def _no_sample(recording: Recording, name: str, clock: Clock, valid: np.ndarray)
     return f"{text}. Correct it in the file, or leave out --covariate {name}."
 
 
-def _named(recording: Recording, name: str, clock: Clock) -> list[tuple[str, np.ndarray]]:
+def _named(
+    recording: Recording, name: str, clock: Clock, notes: list[Note]
+) -> list[tuple[str, np.ndarray]]:
     """(label, (num_bins,) float32) of every channel of a covariate or of a table of events."""
     try:
         return _channels(recording.covariate(name), clock)
     except KeyError as error:
-        found = events.covariates(recording, name, clock)
+        found = events.covariates(recording, name, clock, notes)
         if found is None:
             there = ", ".join(tables(recording)) or "none"
             raise DataError(

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from nwbdyn.data.clock import Clock
+from nwbdyn.data.spike_trains import digits
 from nwbdyn.data.trials import tables
 from nwbdyn.errors import DataError
-from nwbdyn.recording import Recording
+from nwbdyn.recording import Note, Recording
 
 NUM_BUMPS = 6
 SPAN, SPAN_BINS = (
@@ -23,10 +24,34 @@ SPAN, SPAN_BINS = (
 )  # the last bump peaks this many seconds, or bins, after; whichever is more
 MOST_KINDS = 12  # of events in one column; more are no kinds but measurements
 TOGETHER = 10_000  # events that are worked on together
+FEWEST_MARKED = 2  # equal negative times, where no other is negative, that are a marker
 _START = "start_time"
 
 
-def covariates(recording: Recording, name: str, clock: Clock) -> dict[str, np.ndarray] | None:
+def marker(times: np.ndarray) -> float | None:
+    """The negative time that stands for "did not happen", such as -1; None without one.
+
+    Args:
+        times: (num_events,) seconds, NaN allowed.
+    """
+    negative = times[times < 0]
+    if len(negative) < FEWEST_MARKED or (negative != negative[0]).any():
+        return None
+    return float(negative[0])
+
+
+def marked(times: np.ndarray, value: float) -> str:
+    """Reason of a note on events at the time of a marker."""
+    number, known = int((times == value).sum()), int(np.isfinite(times).sum())
+    return (
+        f"{number} of {known} events are at exactly {digits(value)} s, a marker and no time; they "
+        "are left out"
+    )
+
+
+def covariates(
+    recording: Recording, name: str, clock: Clock, notes: list[Note]
+) -> dict[str, np.ndarray] | None:
     """The bumps of one kind of event, or of several.
 
     Args:
@@ -35,6 +60,7 @@ def covariates(recording: Recording, name: str, clock: Clock) -> dict[str, np.nd
             "trials.feedback_time:feedback"; TIMES is the column of the moments (by default where
             the rows start), KINDS one whose different values are different kinds of event.
         clock: of the bins.
+        notes: gets one on times that are a marker and no events.
 
     Returns:
         Label -> (num_bins,) float32: "trials:choice=left[0]" is the first bump after a choice of
@@ -50,6 +76,9 @@ def covariates(recording: Recording, name: str, clock: Clock) -> dict[str, np.nd
     table, times_column, kinds_column = found
     where = f"{recording.source.name}: {name}"
     times = _times(table, times_column, where)
+    if (value := marker(times)) is not None:
+        notes.append(Note("invalid-events", name, marked(times, value), important=True))
+        times = np.where(times == value, np.nan, times)
     columns: dict[str, np.ndarray] = {}
     for kind, rows in _kinds(table, kinds_column, np.isfinite(times), where):
         traced = bumps(times[rows], clock)

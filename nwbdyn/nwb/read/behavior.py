@@ -9,6 +9,7 @@ import re
 import numpy as np
 import pandas as pd
 
+from nwbdyn.data import events as event_times
 from nwbdyn.nwb.read import objects, series, tables
 from nwbdyn.nwb.read.intervals import unique_names
 from nwbdyn.nwb.read.objects import NwbIndex, NwbObject, attribute, has, number, text
@@ -46,20 +47,20 @@ def read(
         elif any(found.is_a(kind) for kind in TEXT):
             contents.note("text-series", found.path, "a series of words, not of numbers")
         elif found.is_a("IntervalSeries"):
-            _keep(events, found.path, _epochs(contents, found))
+            _keep(contents, events, found.path, _epochs(contents, found))
         elif _is_times_only(found):
             reason = "has times and no values; read as events"
             contents.note("times-only", found.path, reason)
-            _keep(events, found.path, _labelled_events(contents, found))
+            _keep(contents, events, found.path, _labelled_events(contents, found))
         elif found.parent is not None and found.parent.neurodata_type == "BehavioralEvents":
-            _keep(events, found.path, _events(contents, found))
+            _keep(contents, events, found.path, _events(contents, found))
         else:
             covariates |= _covariates(contents, found)
     for found in contents.of_type("EventsTable"):
-        _keep(events, found.path, _events_table(contents, found))
+        _keep(contents, events, found.path, _events_table(contents, found))
     for found in contents.of_type("NWBDataInterface"):
         if not found.is_a("TimeSeries") and has(found.group, "timestamps"):
-            _keep(events, found.path, _labelled_events(contents, found))
+            _keep(contents, events, found.path, _labelled_events(contents, found))
     named = unique_names(covariates)
     return (
         tuple(
@@ -212,6 +213,15 @@ def _events_table(contents: NwbIndex, found: NwbObject) -> pd.DataFrame | None:
     return frame
 
 
-def _keep(frames: dict[str, pd.DataFrame], path: str, frame: pd.DataFrame | None) -> None:
-    if frame is not None:
-        frames[path] = frame
+def _keep(
+    contents: NwbIndex, frames: dict[str, pd.DataFrame], path: str, frame: pd.DataFrame | None
+) -> None:
+    """Keep a table of events; those at the time of a marker have no time."""
+    if frame is None:
+        return
+    times = frame["start_time"].to_numpy(np.float64)
+    if (value := event_times.marker(times)) is not None:
+        contents.note("invalid-events", path, event_times.marked(times, value))
+        known = np.where(times == value, np.nan, times)
+        frame = frame.assign(start_time=known, stop_time=frame["stop_time"] + 0 * known)
+    frames[path] = frame

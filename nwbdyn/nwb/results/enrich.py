@@ -1,6 +1,8 @@
 """Results appended to a copy of the recording's file; the file itself is only ever read."""
 
+import errno
 import hashlib
+import os
 import warnings
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
@@ -42,8 +44,8 @@ def append(fit: Fit, path: Path, detail: Detail, report: Report) -> None:
     """Add the results of `fit` to the file at `path`, which is a copy.
 
     Raises:
-        ResultsError: pynwb cannot open the file, it holds this fit already, or its neurons are not
-            those that were fitted.
+        ResultsError: pynwb cannot open the file or add to it, it holds this fit already, or its
+            neurons are not those that were fitted.
     """
     _check_places(path, fit.source.name)
     with warnings.catch_warnings(), _without_links_out(path):
@@ -58,7 +60,21 @@ def append(fit: Fit, path: Path, detail: Detail, report: Report) -> None:
             ) from error
         with io:
             _add(fit, nwbfile, detail, report)
-            io.write(nwbfile)
+            _write(io, nwbfile, fit.source.name)
+
+
+def _write(io: NWBHDF5IO, nwbfile: NWBFile, name: str) -> None:
+    try:
+        io.write(nwbfile)
+    except OSError:  # the disk's
+        raise
+    except Exception as error:  # hdmf raises whatever an object of the source provokes
+        if os.strerror(errno.ENOSPC) in str(error):
+            raise
+        raise ResultsError(
+            f"pynwb cannot add to {name} ({_in_short(error)}). Export without --enrich: the "
+            "results then stand alone."
+        ) from error
 
 
 def _check_places(path: Path, name: str) -> None:

@@ -17,6 +17,7 @@ from nwbdyn.nwb.read.objects import NwbIndex
 from nwbdyn.recording import LazyArray, Neurons
 
 LEAST_SHARED = 0.1  # share of the shortest plane's time that all planes have in common
+MOST_UNUSED = 0.01  # share of a plane's frames that a slower clock skips without a word
 MOST_CUT = 0.95  # share of the longest plane's time, below which a cut changes what is fitted
 
 
@@ -46,7 +47,11 @@ def merge(contents: NwbIndex, planes: Sequence[Response]) -> tuple[LazyArray, np
         for rows, clock in zip(kept, clocks, strict=True)
     ]
     widths = [plane.data.shape[1] for plane in planes]
-    _note_merged(contents, planes, ticks)
+    unused = [
+        int(np.count_nonzero((clock >= first) & (clock < last))) - len(np.unique(held))
+        for clock, held in zip(clocks, frames, strict=True)
+    ]
+    _note_merged(contents, planes, ticks, unused)
 
     def read(key: Any) -> np.ndarray:
         time, channel = key if isinstance(key, tuple) and len(key) == 2 else (key, slice(None))
@@ -70,8 +75,17 @@ def merge(contents: NwbIndex, planes: Sequence[Response]) -> tuple[LazyArray, np
     return merged, ticks
 
 
-def _note_merged(contents: NwbIndex, planes: Sequence[Response], ticks: np.ndarray) -> None:
-    """Note how planes were put together and what that cuts; refuse planes that hardly meet."""
+def _note_merged(
+    contents: NwbIndex, planes: Sequence[Response], ticks: np.ndarray, unused: Sequence[int]
+) -> None:
+    """Note how planes were put together and what that cuts; refuse planes that hardly meet.
+
+    Args:
+        contents: the open file.
+        planes: on clocks of their own.
+        ticks: (num_ticks,) seconds, the common clock.
+        unused: frames of each plane in the common time that no tick shows.
+    """
     clocks = [plane.timestamps for plane in planes]
     shared = all(np.array_equal(clock, clocks[0], equal_nan=True) for clock in clocks)
     num_rois = sum(plane.data.shape[1] for plane in planes)
@@ -94,8 +108,16 @@ def _note_merged(contents: NwbIndex, planes: Sequence[Response], ticks: np.ndarr
             f"; only {ticks[0]:,.1f} to {ticks[-1]:,.1f} s, {len(ticks):,} frames, are in all: "
             f"{listed}; --plane NAME takes one whole"
         )
+    fast = [
+        f"{number:,} of the {len(plane.timestamps):,} frames of {name}"
+        for name, plane, number in zip(unique_names(planes), planes, unused, strict=True)
+        if number > MOST_UNUSED * len(plane.timestamps)
+    ]
+    if fast:
+        words += "; between the frames of the slowest plane lie, and are not used, "
+        words += ", ".join(fast) + ("" if cut else "; --plane NAME takes one whole")
     paths = ", ".join(path for plane in planes for path in plane.paths)
-    contents.note("merged-planes", paths, words, important=cut)
+    contents.note("merged-planes", paths, words, important=cut or bool(fast))
 
 
 def stack_neurons(planes: Sequence[tuple[Response, Neurons]]) -> Neurons:

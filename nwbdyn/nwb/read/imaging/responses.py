@@ -77,21 +77,25 @@ def side_by_side(parts: Sequence[Response]) -> Response:
     return _of(parts, read, parts[0].timestamps, rows)
 
 
-def one_after_another(parts: Sequence[Response], rows: np.ndarray) -> Response:
+def one_after_another(
+    parts: Sequence[Response], rows: np.ndarray, same_time: float = 0.0
+) -> Response:
     """Series of the same ROIs joined in time; frames before the end of an earlier one are left out.
 
     Args:
         parts: in the order of time.
         rows: rows of the ROI table that every part holds.
+        same_time: of a frame interval; a frame this close behind the end of an earlier series is
+            that series' last.
     """
     if len(parts) == 1 and np.array_equal(parts[0].rows, rows):
         return parts[0]
     columns = [_columns_of(part, rows) for part in parts]
     frames, last = [], -np.inf
     for part in parts:
-        later = ~(part.timestamps <= last)
+        later = ~(part.timestamps <= last + same_time * part.interval)
         frames.append(np.flatnonzero(later))
-        last = part.stop
+        last = max(last, part.stop)
     which = np.repeat(np.arange(len(parts)), [len(some) for some in frames])
     row = np.concatenate(frames)
     times = np.concatenate([p.timestamps[f] for p, f in zip(parts, frames, strict=True)])

@@ -1,7 +1,8 @@
 """Several series of one ROI table: runs are joined in time, subsets united, corrected ones first.
 
-Two series with other values of the same ROIs at the same times, and nothing in their names to tell
-which is meant, are refused.
+Runs that overlap in time are joined where both hold the same values there. Two series with other
+values of the same ROIs at the same times, and nothing in their names to tell which is meant, are
+refused.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from nwbdyn.nwb.read.imaging.responses import Response
 from nwbdyn.nwb.read.objects import NwbIndex
 
 COMPARED = 64  # frames of two series, to see whether they hold the same values
+SAME_TIME = 0.1  # of a frame interval, between two series' times of one frame
 ONE_FRAME = 1.5  # frame intervals by which one run may reach into the next
 RATES_DIFFER = 0.05  # share of the first run's frame interval
 
@@ -37,6 +39,8 @@ def combine(contents: NwbIndex, candidates: Sequence[Response]) -> list[Response
                 chosen.append(response)
             else:
                 _note_passed_over(contents, response, meeting[0], lost=False)
+        elif _is_run(response, meeting) and all(_meet_alike(response, one) for one in meeting):
+            chosen.append(response)
         else:
             _by_channel(contents, response, meeting)
     return [_joined(contents, members) for members in _components(contents, chosen)]
@@ -76,11 +80,37 @@ def _hold_the_same(response: Response, other: Response) -> bool:
     """True for series with one clock and the same values of shared ROIs."""
     if not np.array_equal(response.timestamps, other.timestamps, equal_nan=True):
         return False
-    rows, mine, theirs = np.intersect1d(response.rows, other.rows, return_indices=True)
     middle = len(response.timestamps) // 2
     part = slice(middle, middle + COMPARED)
+    return _are_equal(response, part, other, part)
+
+
+def _meet_alike(response: Response, other: Response) -> bool:
+    """True for series with the same times and values wherever both were recorded."""
+    start, stop = max(response.start, other.start), min(response.stop, other.stop)
+    apart = SAME_TIME * min(response.interval, other.interval)
+    mine, theirs = (
+        np.flatnonzero((one.timestamps >= start - apart) & (one.timestamps <= stop + apart))
+        for one in (response, other)
+    )
+    if len(mine) != len(theirs) or not len(mine):
+        return False
+    if np.abs(response.timestamps[mine] - other.timestamps[theirs]).max() > apart:
+        return False
+    parts = range(0, len(mine), COMPARED)
+    return all(
+        _are_equal(response, mine[at : at + COMPARED], other, theirs[at : at + COMPARED])
+        for at in parts
+    )
+
+
+def _are_equal(
+    response: Response, frames: slice | np.ndarray, other: Response, others: slice | np.ndarray
+) -> bool:
+    """True for the same values of the ROIs that both hold, in frames of each."""
+    rows, mine, theirs = np.intersect1d(response.rows, other.rows, return_indices=True)
     try:
-        these, those = response.data[part][:, mine], other.data[part][:, theirs]
+        these, those = response.data[frames][:, mine], other.data[others][:, theirs]
     except ReadError:
         return False
     return bool(len(rows)) and np.allclose(these, those, rtol=1e-5, equal_nan=True)
@@ -197,6 +227,10 @@ def _in_time(contents: NwbIndex, runs: Sequence[Response]) -> Response:
     reason = f"{len(runs)} runs of the same ROIs, joined in time: {spans}"
     if guessed:
         reason += "; they name no ROIs, so that these are equally many is all that is known"
+    joined = responses.one_after_another(runs, rows, SAME_TIME)
+    num_twice = sum(len(run.timestamps) for run in runs) - len(joined.timestamps)
+    if num_twice:
+        reason += f"; {num_twice:,} frames at times that an earlier run holds are left out"
     contents.note("joined-runs", paths, reason, important=guessed)
     if len(rows) < len(every):
         reason = f"{len(rows)} of {len(every)} ROIs are in every run; the others are left out"
@@ -208,4 +242,4 @@ def _in_time(contents: NwbIndex, runs: Sequence[Response]) -> Response:
             f"{1 / min(rates):.3g} or more gives them equal steps, --series NAME takes one"
         )
         contents.note("uneven-frames", paths, reason, important=True)
-    return responses.one_after_another(runs, rows)
+    return joined

@@ -62,7 +62,7 @@ def _rows(contents: NwbIndex, found: NwbObject, num_units: int) -> list[np.ndarr
     if indexed and index is None:
         return None
     expected = num_units if index is None else int(index[-1]) if len(index) else 0
-    if stored.shape[1] != 2 or (stored.shape[0] != expected and stored.shape == (2, expected)):
+    if _is_turned(stored, expected):
         contents.note(
             "transposed", where, f"is stored {shape}, intervals last; it was turned round"
         )
@@ -79,6 +79,18 @@ def _rows(contents: NwbIndex, found: NwbObject, num_units: int) -> list[np.ndarr
         _ignored(contents, where, reason)
         return None
     return tables.rows(stored, index)
+
+
+def _is_turned(stored: np.ndarray, expected: int) -> bool:
+    """True for a row of starts above a row of stops.
+
+    Two intervals in two columns fit either way; turned ones last 0 s as they are stored, and more
+    than 0 s turned round.
+    """
+    if stored.shape != (2, 2):
+        return stored.shape[1] != 2
+    lasting, turned = np.diff(stored, axis=1), np.diff(stored, axis=0)
+    return expected == 2 and bool(np.all(lasting == 0) and np.all(turned > 0))
 
 
 def _index(contents: NwbIndex, found: NwbObject) -> np.ndarray | None:
