@@ -32,7 +32,8 @@ from nwbdyn.streaming import disk
 from nwbdyn.streaming.objects import DiskObjects
 from nwbdyn.workflows import fetch
 
-WRITTEN = Path(__file__).parent / "files" / "hdmf_zarr_0.13.zip"
+FILES = Path(__file__).parent / "files"
+WRITTEN, WITH_LINKS = FILES / "hdmf_zarr_0.13.zip", FILES / "hdmf_zarr_0.13_links.zip"
 REAL = (
     "ecephys/human_mtl_dandi000207_sub-4_ses-4.nwb",
     "ophys/celegans_dag2023_2022-07-26-31.nwb",
@@ -79,6 +80,54 @@ def test_what_hdmf_zarr_wrote_reads_as_the_file_it_came_from(session, quantity):
         if quantity is None:
             assert store.neurons.table["cell_type"].tolist()[1] == "größer"
             assert store.neurons.table["location"].tolist() == ["CA1", "CA1", "CA3", "CA3", "CA1"]
+
+
+def as_written(store: Path) -> Path:
+    return store
+
+
+def moved(store: Path) -> Path:
+    """The store in another folder, under another name."""
+    (store.parent / "moved" / "deep").mkdir(parents=True)
+    return store.rename(store.parent / "moved" / "deep" / "other name.zarr")
+
+
+def with_a_link_to_nothing(store: Path) -> Path:
+    """The link to the ROIs with a path that begins in the wrong place, as some versions wrote."""
+    series = "processing/ophys/DfOverF/traces/.zattrs"
+    documents = json.loads((store / ".zmetadata").read_text())
+    attributes = documents["metadata"][series]
+    (link,) = [link for link in attributes["zarr_link"] if link["name"] == "rois"]
+    link["path"] = "/rois"
+    (store / series).write_text(json.dumps(attributes))
+    (store / ".zmetadata").write_text(json.dumps(documents))
+    return store
+
+
+def without_consolidated_metadata(store: Path) -> Path:
+    (store / ".zmetadata").unlink()
+    return store
+
+
+@pytest.mark.parametrize(
+    "change", [as_written, moved, with_a_link_to_nothing, without_consolidated_metadata]
+)
+def test_traces_of_a_store_keep_their_rois_and_times_that_are_links(tmp_path, change):
+    with zipfile.ZipFile(WITH_LINKS) as stored:
+        stored.extractall(tmp_path)
+    store = change(tmp_path / "links.nwb.zarr")
+    with (
+        nwbdyn.open(str(tmp_path / "links.nwb")) as file,
+        nwbdyn.open(str(store)) as other,
+    ):
+        assert other.activity.quantity == "dff"
+        np.testing.assert_array_equal(other.activity.data, file.activity.data)
+        np.testing.assert_array_equal(other.activity.timestamps, file.activity.timestamps)
+        assert file.neurons.ids.tolist() == [5, 3, 1, 0]
+        if change is with_a_link_to_nothing:  # nothing says which ROIs, and 4 of 6 are not all
+            assert "broken-link" in [note.code for note in other.notes]
+        else:
+            assert other.neurons.table.equals(file.neurons.table)
 
 
 @pytest.mark.parametrize("version", [2, 3])
