@@ -175,7 +175,14 @@ class Web(BaseHTTPRequestHandler):
             "/other-size": (206, whole | {"Content-Range": "bytes 0-0/7"}, b"x"),
             "/short": (200, whole, self.content[:50]),
             "/private": (206, part, b"x") if query == "t=word" else (403, {}, b""),
-        }[path]
+            "/store.zarr/.zgroup": (200, whole, b'{"zarr_format": 2}'),
+            "/third.zarr/zarr.json": (200, whole, b'{"zarr_format": 3, "node_type": "group"}'),
+            "/login.zarr/.zgroup": (200, html, page),
+            "/other.zarr/.zgroup": (200, whole, b'{"error": "log in"}'),
+            "/list.zarr/.zgroup": (200, whole, b'["zarr_format"]'),
+            "/closed.zarr/.zgroup": (403, {}, b'{"zarr_format": 2}'),
+            "/broken.zarr/.zgroup": (200, whole, b'{"zarr_'),
+        }.get(path, (404, {}, b""))
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
@@ -219,6 +226,25 @@ def test_only_bytes_of_the_file_make_it_open(web, path, expected):
 def test_a_whole_answer_of_unknown_size_proves_nothing(web, path, expected):
     url = f"{web}/{path}"
     assert archive.access(Source(uri=url, url=url)) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("store.zarr", "open"),
+        ("store.zarr/", "open"),
+        ("third.zarr", "open"),
+        ("login.zarr", "unknown"),
+        ("other.zarr", "unknown"),
+        ("list.zarr", "unknown"),
+        ("closed.zarr", "unknown"),
+        ("broken.zarr", "unknown"),
+        ("none.zarr", "unknown"),
+    ],
+)
+def test_a_store_on_the_web_is_open_where_everybody_can_read_its_root(web, path, expected):
+    source = Source(uri=f"{web}/{path}", url=f"{web}/{path}?token=abc")
+    assert archive.access(source) == expected
 
 
 def test_a_local_file_of_no_archive_is_the_users_own(standin, tmp_path):

@@ -6,11 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keyring
 import pytest
+from dandi.consts import DandiInstance
+from dandi.dandiapi import DandiAPIClient
 from standin import KEY, Faults, StandIn
 
 from nwbdyn import archive
 from nwbdyn.archive.addresses import DandiAddress, is_archive_link, parse_dandi
+from nwbdyn.archive.connection import Connection
 from nwbdyn.errors import AddressError, ArchiveError, ConfigError, ResultsError
 from nwbdyn.recording import Source
 
@@ -200,6 +204,19 @@ def test_an_embargoed_dandiset_asks_for_the_key_and_opens_with_it(standin, monke
     assert source.url == f"{standin.api}/assets/{source.asset_id}/download/"
     assert "signature=" in presigned
     assert KEY not in caplog.text + repr(source)
+
+
+@pytest.mark.parametrize("host", ["dandi", "DANDI", "ember-dandi", "openai"])
+def test_a_host_that_is_called_like_an_archive_draws_no_key_out(host, monkeypatch):
+    for name in ("DANDI_API_KEY", "EMBER_DANDI_API_KEY", "OPENAI_API_KEY"):
+        monkeypatch.setenv(name, KEY)
+    monkeypatch.setattr(keyring, "get_password", lambda *_: KEY if host != "openai" else None)
+    instance = DandiInstance(host, None, f"http://{host}/api")
+    with (
+        DandiAPIClient(dandi_instance=instance) as client,
+        pytest.raises(ArchiveError, match="set DANDI_INSTANCE to http"),
+    ):
+        Connection(client, known=False).authenticate()
 
 
 def test_the_key_is_not_sent_unless_the_archive_asks(standin, monkeypatch):

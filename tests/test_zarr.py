@@ -386,6 +386,64 @@ def test_nothing_in_a_store_can_run_code(capsys):
     assert pickled.loads(pickle.dumps(values, protocol=5)).tolist() == values.tolist()
 
 
+class Pickled:
+    """Something that is pickled as a call and the state that follows."""
+
+    def __init__(self, call: object, arguments: tuple, state: object = None) -> None:
+        self.reduced = (call, arguments) if state is None else (call, arguments, state)
+
+    def __reduce__(self) -> tuple:
+        return self.reduced
+
+
+RECONSTRUCT = np._core.multiarray._reconstruct
+FIELD_OUTSIDE = {"a": (np.dtype("O"), 1 << 20)}  # of values of 8 bytes
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (Pickled(np.ndarray, ((64,), "u1")), "takes no arguments"),
+        (Pickled(np.dtype, ("V8", False, True)), "not a plain one"),
+        (Pickled(np.dtype, ([("a", "O")],)), "not a plain one"),
+        (Pickled(np.dtype, ("i8",), (3, "|", None, ("a",), FIELD_OUTSIDE, 8, 1, 0)), "with fields"),
+        (Pickled(np._core.multiarray.scalar, (np.dtype("i8"),)), "without a value"),
+        (Pickled(np._core.multiarray.scalar, (np.dtype("i8"), b"1")), "without a value"),
+        (Pickled(RECONSTRUCT, (np.matrix, (0,), b"b")), "not allowed in data"),
+        (
+            Pickled(RECONSTRUCT, (np.ndarray, (0,), b"b"), (1, (9,), np.dtype("i8"), False, b"")),
+            "cannot reshape",
+        ),
+    ],
+    ids=str,
+)
+def test_a_pickle_cannot_have_memory_read_that_is_none_of_its_values(value, reason):
+    with pytest.raises(ValueError, match=reason):
+        pickled.loads(pickle.dumps(value))
+
+
+def test_an_array_without_values_is_not_made_of_what_lies_in_memory():
+    made = pickled.loads(pickle.dumps(Pickled(RECONSTRUCT, (np.ndarray, (64,), b"b"))))
+    assert made.shape == (0,)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.array(["a", None, {"source": ".", "path": "/x"}], dtype=object),
+        np.array([[1, 2, 3], [4, 5, 6]], dtype=">i4", order="F"),
+        np.array(["ä", "bc"]),
+        np.float32(0.1),
+        [np.array([1.5]), (np.int64(3), "text")],
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("protocol", [3, 4])
+def test_plain_values_come_out_of_a_pickle_as_they_went_in(value, protocol):
+    found = pickled.loads(pickle.dumps(value, protocol=protocol))
+    assert repr(found) == repr(value)
+
+
 def array_of(tmp_path: Path, values: np.ndarray, chunks: tuple[int, ...], **document) -> zarr.Array:
     """The values as a version 2 array in chunks of their own."""
     codec = numcodecs.Zstd()

@@ -1,9 +1,11 @@
 """Access to a recording: open, embargoed, or unknown.
 
 A dandiset is asked for its embargo, an asset without one for its own access status. A file on the
-web counts as open where its bytes come without a key, a signature or any query.
+web counts as open where its bytes come without a key, a signature or any query; a Zarr store where
+the document at its root does.
 """
 
+import json
 import re
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit, urlunsplit
@@ -26,6 +28,8 @@ _STATUS: dict[str, Access] = {
 }
 _FIRST_BYTE = re.compile(r"bytes 0-0/(\d+|\*)")  # Content-Range
 _HDF5 = b"\x89HDF\r\n\x1a\n"  # first bytes of a file
+_ROOTS = (".zgroup", "zarr.json")  # documents at the root of a Zarr store, of versions 2 and 3
+_LONGEST_ROOT = 2**26  # bytes; a document of version 3 may hold those of the whole store
 _PATIENCE = 10  # seconds
 
 
@@ -42,7 +46,7 @@ def access(source: Source) -> Access:
     if source.asset_id is not None:
         return _of_asset(source.asset_id, source.instance)
     if source.url.lower().startswith(("http://", "https://")):
-        return "open" if _is_readable_by_all(source.url, source.size) else "unknown"
+        return "open" if _is_readable_by_all(source) else "unknown"
     return "local" if not source.instance else "unknown"
 
 
@@ -70,26 +74,47 @@ def _of_asset(asset_id: str, instance: str | None) -> Access:
     return "open" if found == {"open"} else "unknown"
 
 
-def _is_readable_by_all(url: str, size: int | None) -> bool:
-    """True if bytes of the file come to whoever asks; a page to log in is no byte of it.
+def _is_readable_by_all(source: Source) -> bool:
+    """True if bytes of the recording come to whoever asks; a page to log in is no byte of it.
 
     The URL's query is left out: a parameter of any name may be the key.
     """
+    try:
+        parts = urlsplit(source.url)
+        bare = urlunsplit(
+            parts._replace(query="", fragment="", netloc=parts.netloc.rpartition("@")[2])
+        )
+        if source.is_zarr:
+            return any(_is_root(f"{bare.rstrip('/')}/{name}") for name in _ROOTS)
+        with _asked(bare, Range="bytes=0-0") as answer:
+            return _is_the_file(answer, source.size)
+    except (OSError, ValueError):  # what requests raises is an OSError
+        return False
+
+
+def _asked(url: str, **headers: str) -> "Response":
+    """The answer to a request without a key, its body not yet read."""
     import requests
 
-    try:
-        parts = urlsplit(url)
-        bare = parts._replace(query="", fragment="", netloc=parts.netloc.rpartition("@")[2])
-        with requests.get(
-            urlunsplit(bare),
-            headers={"Range": "bytes=0-0", "Accept-Encoding": "identity"},
-            timeout=_PATIENCE,
-            stream=True,
-            auth=_no_key,
-        ) as answer:
-            return _is_the_file(answer, size)
-    except (requests.RequestException, ValueError):
+    return requests.get(
+        url,
+        headers={"Accept-Encoding": "identity", **headers},
+        timeout=_PATIENCE,
+        stream=True,
+        auth=_no_key,
+    )
+
+
+def _is_root(url: str) -> bool:
+    """True for the document that makes a folder a Zarr store."""
+    with _asked(url) as answer:
+        if answer.status_code != 200:
+            return False
+        start = next(answer.iter_content(_LONGEST_ROOT), b"")
+    if len(start) >= _LONGEST_ROOT:
         return False
+    document = json.loads(start)
+    return isinstance(document, dict) and "zarr_format" in document
 
 
 def _is_the_file(answer: "Response", size: int | None) -> bool:

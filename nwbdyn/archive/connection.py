@@ -85,15 +85,20 @@ class Connection:
         self.keyed = True
 
     def _key(self) -> str | None:
-        if key := os.environ.get(self.client.api_key_env_var):
+        from dandi.consts import known_instances
+
+        name = self.client.dandi_instance.name
+        if self._known and (key := os.environ.get(self.client.api_key_env_var)):
             return key
         if self._takes_default_key() and (key := os.environ.get("DANDI_API_KEY")):
             return key
+        if not self._known and name.lower() in known_instances:
+            return None  # a host that is called like an archive
         import keyring
         from keyring.errors import KeyringError
 
         try:
-            return keyring.get_password(f"dandi-api-{self.client.dandi_instance.name}", "key")
+            return keyring.get_password(f"dandi-api-{name}", "key")
         except KeyringError:
             return None
 
