@@ -78,6 +78,26 @@ with h5py.File({str(source)!r}, "r+"):
     assert not (tmp_path / "out.nwb").exists()
 
 
+def test_a_source_that_a_crash_left_open_is_read_and_not_enriched(source, tmp_path):
+    left = tmp_path / "left.nwb"
+    program = f"""
+import h5py, os
+with h5py.File({str(source)!r}) as old, h5py.File({str(left)!r}, "w", libver="latest") as new:
+    new.attrs.update({{k: v for k, v in old.attrs.items() if k != ".specloc"}})
+    for name in old:
+        old.copy(name, new)
+file = h5py.File({str(left)!r}, "a", libver="latest")
+file["general"].attrs["touched"] = 1
+file.flush()
+os._exit(1)
+"""
+    subprocess.run([sys.executable, "-c", program], check=False)
+    fit = lab_files.fit_of(source)
+    with pytest.raises(ResultsError, match=r"left\.nwb is marked as open .*h5clear -s COPY"):
+        export(fit, tmp_path / "out.nwb", enrich=True, source_file=left)
+    assert not (tmp_path / "out.nwb").exists()
+
+
 def test_whoever_reads_the_old_output_keeps_it_while_it_is_replaced(source, tmp_path):
     path = export(lab_files.fit_of(source), tmp_path / "out.nwb")
     with h5py.File(path, "r") as reader:

@@ -132,7 +132,7 @@ def page(summary: dict[str, Any]) -> str:
         lines += _field("a fit takes", _cost_in_words(summary["cost"]))
     elif summary["fit"] is not None:
         lines += _field("a fit takes", "--model NAME tells memory and time, from a trial here")
-    lines += _notes([note for note in notes if not note.important])
+    lines += _notes(notes)
     if summary["fit"] is None:
         lines += ["", *textwrap.wrap(_why_no_fit(summary), terminal.WIDTH)]
     else:
@@ -305,9 +305,11 @@ def _behaviour(covariates: list[dict[str, Any]]) -> str:
 
 
 def _notes(notes: "Sequence[Note]") -> list[str]:
+    """Lines on all notes but the important ones, which stand at the top."""
     if not notes:
         return ["", "Nothing was skipped."]
-    lines = ["", "Skipped or odd:"]
+    notes = [note for note in notes if not note.important]
+    lines = ["", "Skipped or odd:"] if notes else []
     for note in notes[: 2 * _SHOWN]:
         lines += terminal.note_lines(note)
     if len(notes) > 2 * _SHOWN:

@@ -26,6 +26,7 @@ from nwbdyn.results.fit_results import Fit
 NAMESPACE = "ndx-population-dynamics"
 PLACES = ("specifications", "processing", f"processing/{MODULE}")  # what is written to
 MOST_WORDS = 200  # letters of an error of pynwb, which may print the whole file
+LEFT_OPEN = "already open for write"  # HDF5, of a file whose writer did not close it
 BLOCK = 16 * 2**20  # bytes copied at a time
 
 
@@ -175,7 +176,7 @@ def _restore(before: h5py.HLObject, after: h5py.HLObject) -> None:
 def _in_short(error: Exception) -> str:
     """The end of an error's text, where pynwb says what is wrong."""
     words = " ".join(str(error).split())
-    return words if len(words) <= MOST_WORDS else f"… {words[-MOST_WORDS:]}"
+    return words if len(words) <= MOST_WORDS else f"… {words[-MOST_WORDS:].partition(' ')[2]}"
 
 
 def _add(fit: Fit, nwbfile: NWBFile, detail: Detail, report: Report) -> None:
@@ -227,6 +228,13 @@ def check_free(path: Path) -> None:
             f"{path} is open for writing in another program. Close it there and export again."
         ) from error
     except OSError as error:
+        if LEFT_OPEN in str(error):
+            raise ResultsError(
+                f"{path} is marked as open for writing. Close it there and export again; if the "
+                "program that wrote it crashed, take the mark off a copy with `h5clear -s COPY`, "
+                "fit the copy and enrich it. Or export without --enrich: the results then stand "
+                "alone."
+            ) from error
         raise ResultsError(f"{path} is not an HDF5 file ({error}).") from error
 
 
