@@ -18,7 +18,7 @@ DECIDING = [
     )
     if path.name not in ("__init__.py", "baseline.py")
 ]
-EVERY_FUNCTION = ("statistics", "evaluation", "stages")  # folders
+EVERY_FUNCTION = ("statistics", "evaluation", "stages", "baselines")  # folders
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda one: f"{one.file}: {one.mistake}")

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 MAX_ITERATIONS = 200
+ROUNDING = 1e-6
 MAX_LASSO_STEPS, LASSO_TOLERANCE = 1000, 1e-5  # largest change of a weight, in sd per sd
 # relative decrease of the loss at which L-BFGS stops (inputs are float32): while choosing, at last
 CHOOSING, FINAL = 1e-5, 1e-6
@@ -47,7 +48,8 @@ class Lasso:
     def __init__(self, inputs: np.ndarray, targets: np.ndarray) -> None:
         self.gram = inputs.T @ inputs / len(inputs)
         self.moment = inputs.T @ targets / len(inputs)  # (F, M)
-        self.largest = float(np.abs(self.moment).max())  # the penalty that leaves no weight
+        # the penalty that leaves no weight, whatever the rounding of 32 bits
+        self.largest = (1 + ROUNDING) * float(np.abs(self.moment).max())
         self._step = 1 / max(float(np.linalg.eigvalsh(self.gram)[-1]), 1e-12)
 
     def weights(self, penalty: float, *, start: np.ndarray) -> np.ndarray:
