@@ -19,10 +19,7 @@ PUBLIC = {
 }
 LONG = {
     "cli/cmd_export.py:command": "62 lines: one per option",
-    "fitting/stages/edge_tests.py:collect_each": "64 lines: three closures over the same sessions",
     "statistics/significance.py:edge_statistics": "63 lines: one per column of the table",
-    "workflows/joint.py:fit_joint_request": "61 lines, to be the pipeline of one recording",
-    "workflows/joint_task.py:build_joint_task": "61 lines",
 }
 MANY_PARAMETERS = {
     "cli/cmd_export.py:command": "options of the command line",

@@ -17,8 +17,9 @@ from nwbdyn.fitting.fit import fit
 from nwbdyn.fitting.stages import edge_tests, surrogate_data
 from nwbdyn.progress import Progress
 from nwbdyn.recording import Covariate, Recording, Source
+from nwbdyn.request import FitRequest
 from nwbdyn.results import fit_results, run_directory
-from nwbdyn.workflows.joint import fit_joint
+from nwbdyn.workflows.joint import fit_joint, fit_joint_request
 from nwbdyn.workflows.joint_task import build_joint_task
 
 TINY = {"context": 4, "hidden": 8, "batch_size": 32}  # of SynapsNet
@@ -84,7 +85,7 @@ def test_a_neuron_is_the_same_where_subject_and_column_say_so():
     joint = build_joint_task(days(), "netformer", seed=0, neuron_id="uid")
     assert joint.layout.neuron_ids == {"monday": (0, 1, 2, 3), "tuesday": (1, 4, 0)}
     assert joint.num_shared == 2
-    assert joint.notes == ()
+    assert joint.joint_notes == ()
     monday, tuesday = days()
     other = replace(tuesday, subject={"subject_id": "another mouse"})
     joint = build_joint_task([monday, other], "netformer", seed=0, neuron_id="uid")
@@ -125,7 +126,7 @@ def test_batches_hold_one_session_and_sessions_take_even_turns():
     even = np.arange(1, len(order) + 1) * order.count("monday") / len(order)
     assert np.abs(monday - even).max() <= 1
     starts = np.concatenate([b.start_bin for b in batches if b.session == "tuesday"])
-    expected = joint.problems["tuesday"].windows.starts("train")
+    expected = joint.sessions["tuesday"].windows.starts("train")
     np.testing.assert_array_equal(np.sort(starts), expected)
 
 
@@ -282,7 +283,7 @@ def test_an_entry_of_several_neurons_identifies_none_of_them():
     joint = build_joint_task([twice, tuesday], "netformer", neuron_id="uid", seed=0)
     rows = joint.layout.neuron_ids["monday"]
     assert len(set(rows)) == len(rows)
-    (note,) = (note for note in joint.notes if note.code == "ambiguous-id")
+    (note,) = (note for note in joint.joint_notes if note.code == "ambiguous-id")
     assert note.reason == "a: several neurons of monday each, so none is identified"
 
 
@@ -290,6 +291,32 @@ def test_a_model_that_fits_one_session_at_a_time_says_so():
     recordings = [units(), replace(units(seed=1), source=Source("b.nwb", "file:///b.nwb"))]
     with pytest.raises(ConfigError, match="one session at a time"):
         fit_joint(recordings, "stndt", options={"context": 10})
+
+
+@pytest.mark.parametrize(
+    ("given", "option"),
+    [
+        ({"null": "shift:20", "states": "sleep"}, "--states: each recording has its own"),
+        ({"heldout_resamples": 2}, "--heldout-resamples: no neurons are held out"),
+        ({"targets": "targets.h5"}, "--targets: the benchmark scores one session"),
+    ],
+)
+def test_what_a_joint_fit_cannot_have_is_refused_before_training(given, option):
+    stages = []
+    request = FitRequest.from_keywords("synapsnet", options=SMALL, **given)
+    with pytest.raises(ConfigError, match=f"--joint cannot go with {option}"):
+        fit_joint_request(request, days(), report=lambda p: stages.append(p.stage))
+    assert "seeds" not in stages
+
+
+def test_a_joint_fit_is_cross_validated_session_by_session(tmp_path):
+    run = tmp_path / "run"
+    fits = fit_joint(days(), "synapsnet", options=SMALL | {"updates": 5}, folds=3, run=run)
+    for name, fitted in fits.items():
+        folds = [nwbdyn.load(run / f"fold-{k}" / name) for k in range(3)]
+        values = [fold.metrics["model"]["test"]["r2"] for fold in folds]
+        assert fitted.metrics["folds"]["model"]["r2"]["values"] == pytest.approx(values)
+        assert folds[0].split != folds[1].split
 
 
 # --- the table, the command line ---
@@ -323,9 +350,9 @@ def test_a_folder_is_fitted_jointly_from_the_command_line(tmp_path):
     assert nwbdyn.load(run / "mouse0").edges["p"].notna().all()
     page = CliRunner().invoke(main, ["report", str(run / "mouse0")])
     assert page.exit_code == 0, page.output
-    refused = CliRunner().invoke(main, [*call, "--folds", "3"])
+    refused = CliRunner().invoke(main, [*call, "--states", "sleep"])
     assert refused.exit_code == 2
-    assert "--joint cannot go with --folds" in refused.output
+    assert "--joint cannot go with --states" in refused.output
     later = ["fit", str(folder / "mouse1.nwb"), "--model", "synapsnet", "--init-from", str(run)]
     new = CliRunner().invoke(main, [*later, "-o", str(tmp_path / "new")])
     assert new.exit_code == 0, new.output
@@ -386,8 +413,8 @@ def test_candidates_of_a_joint_sweep_are_judged_on_the_same_bins_of_every_sessio
     )
     for config in joint.tried:
         other = joint.with_config(config)
-        for name, problem in other.problems.items():
-            wide = joint.problems[name].windows
+        for name, problem in other.sessions.items():
+            wide = joint.sessions[name].windows
             np.testing.assert_array_equal(
                 problem.windows.starts("val") + problem.spec.context,
                 wide.starts("val") + wide.spec.context,
@@ -430,10 +457,10 @@ def test_a_null_is_drawn_in_all_sessions_at_once_and_tested_in_each(tmp_path):
 def test_surrogates_of_a_joint_fit_are_those_of_each_session():
     joint = build_joint_task(days(), "synapsnet", seed=0, options=SMALL)
     windows = surrogate_data.windows_over(
-        joint.problems["tuesday"], joint.problems["tuesday"].binned
+        joint.sessions["tuesday"], joint.sessions["tuesday"].binned
     )
     assert windows.session == "tuesday"
-    whole = joint.problems["tuesday"].windows
+    whole = joint.sessions["tuesday"].windows
     ours, theirs = (next(one.batches("val", 8)) for one in (windows, whole))
     assert torch.equal(ours.neuron_ids, theirs.neuron_ids)
     assert torch.equal(ours.activity, theirs.activity)

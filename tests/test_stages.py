@@ -72,7 +72,9 @@ def test_which_stages_a_model_has(stage, of_next_bin, of_held_out, next_bin, hel
 
 
 def test_coupling_is_compared_with_a_fit_of_the_first_seed_without_it(next_bin):
-    found = CouplingAblation({}).run(next_bin, RunContext()).metrics["coupling"]
+    task, trained = next_bin.task, next_bin.trained
+    stage = CouplingAblation().train(next_bin.request, task, trained, RunContext())
+    found = stage.run(next_bin, RunContext()).metrics["coupling"]
     ablated = train_models.predict_without_coupling(next_bin.task, 0, RunContext())
     scored = next_bin.scored
     wanted = gain.of_coupling(scored.task, scored.predictions[0], ablated, scored.rivals)
@@ -81,7 +83,7 @@ def test_coupling_is_compared_with_a_fit_of_the_first_seed_without_it(next_bin):
 
 
 def test_maps_are_those_of_the_best_seed_on_validation(held_out):
-    found = AttentionMaps({}).run(held_out, RunContext()).metrics
+    found = AttentionMaps().run(held_out, RunContext()).metrics
     best, worse = sorted(held_out.trained, key=lambda member: member.best)
     scored = held_out.scored.task
     assert found["necessity"] == attention_maps._loss_without_maps(held_out.task, best, scored)
@@ -92,7 +94,7 @@ def test_a_few_shot_score_is_that_of_the_mean_prediction(held_out):
     scored = held_out.scored
     mean = np.mean(scored.predictions, axis=0)
     scored = replace(scored, mean=replace(scored.mean, prediction=mean))
-    found = FewShot({}).run(replace(held_out, scored=scored), RunContext()).metrics["few_shot"]
+    found = FewShot().run(replace(held_out, scored=scored), RunContext()).metrics["few_shot"]
     windows = held_out.task.windows
     assert found == held_out_neurons.few_shot(scored.task, windows, mean, scored.rivals)
     first = scored.predictions[0]
@@ -104,11 +106,12 @@ def test_every_fold_tests_blocks_of_its_own_with_one_seed_and_no_null(next_bin):
 
     def refit(request):
         asked.append(request)
-        return next_bin.fit
+        return {next_bin.task.windows.session: next_bin.fit}
 
     request = next_bin.request.with_keywords(folds=3, null="shift:20")
     stage = Folds.plan(request, next_bin.task, FitInputs(next_bin.task.recording, refit))
     assert stage.record == {"folds": 3}
+    stage = stage.train(request, next_bin.task, next_bin.trained, RunContext())
     found = stage.run(replace(next_bin, request=request), RunContext())
     assert [one.data.fold for one in asked] == [(0, 3), (1, 3), (2, 3)]
     for one in asked:

@@ -13,7 +13,7 @@ import click
 from nwbdyn.cli import options, scale, terminal
 from nwbdyn.cli.grouped import Grouped
 from nwbdyn.cli.plan import ask_above_limit, print_plan
-from nwbdyn.errors import NwbdynError
+from nwbdyn.errors import ConfigError, NwbdynError
 from nwbdyn.progress import Report
 
 if TYPE_CHECKING:
@@ -220,22 +220,25 @@ def _call_of(address: str, choices: dict[str, Any]) -> _FitCall:
     if choices["sweep"] is not None:
         choices["sweep"] = sweep_space.read(choices["sweep"])
     joint, neuron_id = choices.pop("joint"), choices.pop("neuron_id")
-    if joint:
-        _check_joint(choices)
-    elif neuron_id is not None:
+    if neuron_id is not None and not joint:
         raise click.UsageError("--neuron-id says which neurons a --joint fit shares; pass --joint.")
     hyperparameters = options.config_file(choices.pop("config"))
     hyperparameters |= options.pairs(choices.pop("settings"), "--set")
     model_options.check_options(name, model_class, hyperparameters)
-    sources = archive.resolve(address, instance=choices.pop("instance"))
-    sessions = archive.sessions(sources)
-    stem = _collection_name(address) if len(sessions) > 1 else sessions[0][0].name
-    run = choices.pop("run") or Path("runs") / f"{stem}-{name}-s{choices['seed']}"
+    instance = choices.pop("instance")
     opened, choices = options.split_opening(choices)
     covariates = (*choices.pop("covariates"), *choices.pop("events"))
     request = FitRequest.from_keywords(
-        name, options=hyperparameters, covariates=covariates, run=run, **choices
+        name, options=hyperparameters, covariates=covariates, **choices
     )
+    if joint:
+        _check_joint(request)
+    sources = archive.resolve(address, instance=instance)
+    sessions = archive.sessions(sources)
+    if request.output.run is None:
+        stem = _collection_name(address) if len(sessions) > 1 else sessions[0][0].name
+        run = Path("runs") / f"{stem}-{name}-s{request.validation.seed}"
+        request = request.with_keywords(run=run)
     return _FitCall(sources, sessions, request, opened, joint, neuron_id, executor)
 
 
@@ -314,18 +317,15 @@ def _print_results(call: _FitCall, outcomes: "Sequence[SessionResult]", *, quiet
         sys.exit(EXIT_SOME_FAILED)
 
 
-def _check_joint(choices: dict[str, Any]) -> None:
-    """Refuse what a joint fit has no use for; take it out where it was not given."""
-    several = "fit each recording alone with it"
-    for name, instead in (
-        ("folds", several),
-        ("targets", "the benchmark asks for one session"),
-        ("heldout_resamples", "no neurons are held out of it"),
-        ("states", f"each recording has its own; {several}"),
-    ):
-        if choices.pop(name) is not None:
-            option = name.replace("_", "-")
-            raise click.UsageError(f"--joint cannot go with --{option}: {instead}.")
+def _check_joint(request: "FitRequest") -> None:
+    """Refuse what a joint fit cannot have, before an archive is asked for anything."""
+    from nwbdyn.fitting import pipeline
+    from nwbdyn.fitting.stages import STAGES
+
+    try:
+        pipeline.check_joint(request, STAGES)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def _rename_old_options(choices: dict[str, Any]) -> None:

@@ -156,11 +156,12 @@ def fit_request(
     report: Report = silent,
 ) -> Fit:
     """Fit a recording to a request; arguments and errors as for `fit`."""
-    return pipeline.run(
+    (fitted,) = pipeline.run(
         request,
-        recording=recording,
+        recordings=[recording],
         stages=STAGES,
         test_recording=test_recording,
         executor=executor,
         report=report,
-    )
+    ).values()
+    return fitted

@@ -1,11 +1,13 @@
 """The pipeline of a fit: task, checks, training, scores, stages.
 
-The pipeline knows no stage: which there are is listed in `fitting.stages`.
+A fit of one recording and a joint fit of several take the same way: a joint task has several
+sessions, and each of them gets a Fit of its own from the same models. The pipeline knows no stage:
+which there are is listed in `fitting.stages`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,85 +16,103 @@ import torch
 
 from nwbdyn import opening, streaming
 from nwbdyn.errors import ConfigError
-from nwbdyn.fitting import memory_check, sweep_space, train_models
+from nwbdyn.fitting import joint_run, memory_check, sweep_space, train_models
 from nwbdyn.fitting.assemble import assemble_fit, score_fit
 from nwbdyn.fitting.model_options import training_length
 from nwbdyn.fitting.stage import FitInputs, FitState, Stage
 from nwbdyn.fitting.task import FitTask, build_task, log_important
-from nwbdyn.fitting.train_models import RunContext, TrainingExecutor
+from nwbdyn.fitting.train_models import RunContext, TrainingExecutor, TrainingTask
 from nwbdyn.models.base import BaseConfig
 from nwbdyn.nwb.results import exportable
-from nwbdyn.progress import Report, silent
+from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Recording
-from nwbdyn.request import FitRequest
+from nwbdyn.request import FitRequest, option_of
 from nwbdyn.results import fit_results, run_directory, run_lock
 from nwbdyn.results.fit_results import Fit
 from nwbdyn.training import distributed, pretrained
+from nwbdyn.training.trainer import Trained
 
 DEVICES = ("auto", "cpu", "cuda")
+_IN_EVERY_FIT = (  # decisions that a Fit holds in fields of their own
+    *("model", "config", "binning", "split", "source", "request", "seed", "seeds"),
+    *("neuron_id", "sessions"),  # of a joint fit: in its "joint"
+)
+
+BuildTask = Callable[[Sequence[Recording], FitRequest, torch.device], TrainingTask]
+
+
+@dataclass(frozen=True)
+class TrainedTask:
+    """A task whose models are trained, with the stages that follow."""
+
+    request: FitRequest
+    task: TrainingTask
+    trained: tuple[Trained, ...]  # one model per seed
+    stages: tuple[Stage, ...]
+    decisions: dict[str, Any]  # the content of config.json
+    candidates: tuple[dict[str, Any], ...]  # see `train_models.select_candidate`
+
+
+def task_of_one(
+    recordings: Sequence[Recording], request: FitRequest, device: torch.device
+) -> FitTask:
+    """The task that a request makes of the only recording."""
+    (recording,) = recordings
+    keywords, loaded = task_keywords(request)
+    return replace(build_task(recording, request.model, device=device, **keywords), adopted=loaded)
 
 
 def run(
     request: FitRequest,
     *,
-    recording: Recording | str,
+    recordings: Sequence[Recording | str],
     stages: Sequence[type[Stage]],
+    build: BuildTask = task_of_one,
     test_recording: Recording | str | None = None,
     executor: TrainingExecutor | None = None,
     report: Report = silent,
-) -> Fit:
-    """Fit a recording to a request; arguments and errors as for `nwbdyn.fit`.
+) -> dict[str, Fit]:
+    """Fit recordings to a request; arguments and errors as for `nwbdyn.fit`.
 
     Args:
         stages: every stage that there is, in the order in which those that apply run.
+        build: makes the task of all recordings.
+
+    Returns:
+        Session -> its Fit. Of a joint fit by several processes rank zero alone has them.
     """
     request, ctx = start(request, executor, report)
-    if ctx.team is not distributed.SINGLE_PROCESS and (
-        test_recording or request.tests.targets or executor
-    ):
-        raise ConfigError(
-            "Several devices train one model; they take no test file, no targets and no engine."
-        )
+    _check_processes(request, ctx, test_recording)
     with ExitStack() as files:
-        recording = opened(recording, files)
-        test = None if test_recording is None else opened(test_recording, files)
         is_fold = request.data.fold is not None  # a fold repeats what the whole fit warned of
         warns = ctx.team.is_rank_zero and not is_fold
+        opened = [_opened(recording, files) for recording in recordings]
+        test = None if test_recording is None else _opened(test_recording, files)
         if not is_fold:
-            recording = exportable.noted(recording)
-        if warns:  # before anything is refused
+            opened = [exportable.noted(recording) for recording in opened]
+        for recording in opened if warns else ():  # before anything is refused
             log_important(recording, recording.notes)
-        refit = partial(
-            run, recording=recording, stages=stages, executor=executor, report=ctx.report
-        )
-        inputs = FitInputs(recording, refit, test)
-        task = task_of(request, recording, device_of(request, ctx))
-        streaming.check_unchanged()  # all of the recording has been read
-        if warns:
-            log_important(recording, task.notes[len(recording.notes) :])
-        planned = [kind.plan(request, task, inputs) for kind in stages]
+        again = partial(run, stages=stages, build=build, executor=executor, report=ctx.report)
+        refit = partial(again, recordings=opened)
+        inputs = [FitInputs(recording, refit, test) for recording in opened]
+        task = build(opened, request, device_of(request, ctx))
+        streaming.check_unchanged()  # all of the recordings have been read
+        for recording, one in zip(opened, task.sessions.values(), strict=True) if warns else ():
+            log_important(recording, one.notes[len(recording.notes) :])
+        planned = plan_stages(stages, request, task, inputs)
         configs = train_models.candidates(task, task.tried)
         if len(configs) == 1:
-            task = replace(task, config=configs[0])
-        chosen = [stage for stage in planned if stage is not None]
+            task = task.with_config(configs[0])
         decisions = described(request, task, configs)
-        for stage in chosen:
+        for stage in planned:
             decisions |= stage.record
         if not (ctx.resume and ctx.run is not None and run_directory.is_complete(ctx.run)):
-            memory_check.check([task], seeds=request.validation.seeds)
+            memory_check.check(list(task.sessions.values()), seeds=request.validation.seeds)
         finished = open_run_once(decisions, ctx, files, request)
         if finished is not None:
-            return fit_results.load(finished)
-        selected = train_models.select_candidate(task, configs, request.validation.seed, ctx)
-        task = selected.problem
-        trained = train_models.train_seeds(task, request.seeds, ctx, first=selected.trained)
-        scored = score_fit(task, trained, report=ctx.report)
-        fit = assemble_fit(task, trained, scored, request, report=ctx.report)
-        fit = with_decisions(fit, decisions, selected.table)
-        state = FitState(request, task, tuple(trained), scored, fit)
-        for stage in chosen:
-            state = replace(state, fit=stage.run(state, ctx))
-        return written(state.fit, ctx)
+            return _loaded(task, finished)
+        trained = _train(request, task, planned, configs, ctx, decisions)
+        return _fit_sessions(trained, ctx)
 
 
 def start(
@@ -116,15 +136,55 @@ def start(
     return request.with_keywords(run=run), ctx
 
 
+def _check_processes(
+    request: FitRequest, ctx: RunContext, test_recording: Recording | str | None
+) -> None:
+    """Refuse what several processes cannot do together."""
+    if ctx.team is distributed.SINGLE_PROCESS:
+        return
+    if test_recording or request.tests.targets or ctx.engine:
+        raise ConfigError(
+            "Several devices train one model; they take no test file, no targets and no engine."
+        )
+
+
+def check_joint(request: FitRequest, stages: Sequence[type[Stage]]) -> None:
+    """Refuse options of stages that a joint fit cannot have.
+
+    Raises:
+        ConfigError: one of them differs from its default.
+    """
+    given, default = request.keywords(), FitRequest(request.model).keywords()
+    for kind in stages:
+        for name, reason in kind.refused_jointly.items():
+            if given[name] != default[name]:
+                raise ConfigError(f"--joint cannot go with {option_of(name)}: {reason}.")
+
+
+def plan_stages(
+    stages: Sequence[type[Stage]],
+    request: FitRequest,
+    task: TrainingTask,
+    inputs: Sequence[FitInputs],
+) -> list[Stage]:
+    """The stages that apply. Each session is asked, so that a refusal comes before training.
+
+    Raises:
+        ConfigError, DataError, ResultsError: a stage cannot meet the request.
+    """
+    if task.is_joint:
+        check_joint(request, stages)
+    planned = []
+    for kind in stages:
+        sessions = zip(task.sessions.values(), inputs, strict=True)
+        each = [kind.plan(request, one, given) for one, given in sessions]
+        planned += [stage for stage in each if stage is not None][:1]
+    return planned
+
+
 def device_of(request: FitRequest, ctx: RunContext) -> torch.device:
     """The device on which this process trains."""
     return ctx.team.device or device_called(request.compute.device)
-
-
-def task_of(request: FitRequest, recording: Recording, device: torch.device) -> FitTask:
-    """The task that a request makes of a recording."""
-    keywords, loaded = task_keywords(request)
-    return replace(build_task(recording, request.model, device=device, **keywords), adopted=loaded)
 
 
 def task_keywords(request: FitRequest) -> tuple[dict[str, Any], pretrained.Pretrained | None]:
@@ -146,11 +206,12 @@ def task_keywords(request: FitRequest) -> tuple[dict[str, Any], pretrained.Pretr
     return keywords, loaded
 
 
-def described(request: FitRequest, task: Any, configs: Sequence[BaseConfig]) -> dict[str, Any]:
+def described(
+    request: FitRequest, task: TrainingTask, configs: Sequence[BaseConfig]
+) -> dict[str, Any]:
     """The values that identify a fit: the content of config.json without the stages.
 
     Args:
-        task: a FitTask or a JointTask.
         configs: the candidates among which validation chooses.
     """
     sweep: Any = request.model_options.sweep
@@ -188,29 +249,79 @@ def open_run_once(
     return ctx.team.broadcast_from_rank0(complete)
 
 
-def with_decisions(fit: Fit, decisions: dict[str, Any], candidates: Sequence[Any]) -> Fit:
-    """The fit with what was decided beside its task, and with the candidates of a selection."""
-    extra = {
-        name: decisions[name]
-        for name in decisions
-        if name not in ("model", "config", "binning", "split", "source", "request", "seed", "seeds")
-    }
-    if extra:
-        fit = replace(fit, environment=fit.environment | {"asked": extra})
-    if candidates:
-        fit = replace(fit, metrics=fit.metrics | {"candidates": list(candidates)})
-    return fit
+def _train(
+    request: FitRequest,
+    task: TrainingTask,
+    stages: Sequence[Stage],
+    configs: Sequence[BaseConfig],
+    ctx: RunContext,
+    decisions: dict[str, Any],
+) -> TrainedTask:
+    """Select the Config, train one model per seed, and the control models of every stage."""
+    selected = train_models.select_candidate(task, configs, request.validation.seed, ctx)
+    task = selected.problem
+    trained = train_models.train_seeds(task, request.seeds, ctx, first=selected.trained)
+    ready = tuple(stage.train(request, task, trained, ctx) for stage in stages)
+    return TrainedTask(request, task, tuple(trained), ready, decisions, selected.table)
 
 
-def written(fit: Fit, ctx: RunContext) -> Fit:
-    """The fit, written to the run directory if there is one."""
+def _fit_sessions(made: TrainedTask, ctx: RunContext) -> dict[str, Fit]:
+    """The Fit of each session. In a joint run one that is written already is read."""
+    task, sessions = made.task, made.task.sessions
+    if not task.is_joint:
+        return {name: _fit_session(made, name, ctx) for name in sessions}
+    if not ctx.team.is_rank_zero:
+        return {}
+    fits: dict[str, Fit] = {}
+    for number, name in enumerate(sessions):
+        ctx.report(Progress("sessions", number, len(sessions), "recordings"))
+        folder = ctx.folder(name)
+        if folder is not None and run_directory.is_complete(folder):
+            fits[name] = fit_results.load(folder)
+        else:
+            fits[name] = _fit_session(made, name, replace(ctx, run=folder))
+    if ctx.run is not None:
+        described = {**made.decisions, **task.described()}
+        joint_run.write(ctx.run, task, described, made.trained, fits, made.candidates)
+    return fits
+
+
+def _fit_session(made: TrainedTask, session: str, ctx: RunContext) -> Fit:
+    """Score one session, assemble its Fit, run the stages on it and write it."""
+    request, task = made.request, made.task.sessions[session]
+    scored = score_fit(task, made.trained, report=ctx.report)
+    fit = assemble_fit(task, made.trained, scored, request, report=ctx.report)
+    fit = _with_decisions(fit, made)
+    state = FitState(request, task, made.trained, scored, fit)
+    for stage in made.stages:
+        state = replace(state, fit=stage.run(state, ctx))
+    fit = replace(state.fit, notes=(*state.fit.notes, *made.task.joint_notes))
     if ctx.run is None:
         return fit
     fit_results.write(fit, ctx.run)
     return replace(fit, run=ctx.run)
 
 
-def opened(recording: Recording | str, files: ExitStack) -> Recording:
+def _with_decisions(fit: Fit, made: TrainedTask) -> Fit:
+    """The fit with what was decided beside its task, and with the candidates of a selection."""
+    extra = {name: made.decisions[name] for name in made.decisions if name not in _IN_EVERY_FIT}
+    extra |= made.task.joint_record
+    if extra:
+        fit = replace(fit, environment=fit.environment | {"asked": extra})
+    if made.candidates:
+        fit = replace(fit, metrics=fit.metrics | {"candidates": list(made.candidates)})
+    return fit
+
+
+def _loaded(task: TrainingTask, run: Path) -> dict[str, Fit]:
+    """The fits of a complete run."""
+    if task.is_joint:
+        return joint_run.load(run)
+    (session,) = task.sessions
+    return {session: fit_results.load(run)}
+
+
+def _opened(recording: Recording | str, files: ExitStack) -> Recording:
     """A recording, opened until `files` close where it is an address."""
     if isinstance(recording, str):
         return files.enter_context(opening.open(recording))

@@ -1,27 +1,29 @@
 """The contract between the pipeline of a fit and its stages.
 
 A stage adds one result to a fit after training: a control, a test, a repetition. The pipeline asks
-every stage whether it applies before anything is trained, and runs those that do in their order.
+every stage whether it applies before anything is trained, has each train its control models on all
+recordings of the fit at once, and runs it on the fit of every recording.
 """
 
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Self
 
 from nwbdyn.fitting.assemble import Scored
 from nwbdyn.fitting.task import FitTask
-from nwbdyn.fitting.train_models import RunContext
+from nwbdyn.fitting.train_models import RunContext, TrainingTask
 from nwbdyn.recording import Recording
 from nwbdyn.request import FitRequest
 from nwbdyn.results.fit_results import Fit
 from nwbdyn.training.trainer import Trained
 
-Refit = Callable[[FitRequest], Fit]  # the same recording, fitted to another request
+Refit = Callable[[FitRequest], Mapping[str, Fit]]  # session -> Fit of the same recordings
 
 
 @dataclass(frozen=True)
 class FitInputs:
-    """Open recordings of a fit, and the way to fit them again."""
+    """The open recording of one session of a fit, and the way to fit all of them again."""
 
     recording: Recording
     refit: Refit
@@ -30,7 +32,7 @@ class FitInputs:
 
 @dataclass(frozen=True)
 class FitState:
-    """A trained fit on its way through the stages."""
+    """The fit of one session on its way through the stages."""
 
     request: FitRequest
     task: FitTask
@@ -39,20 +41,38 @@ class FitState:
     fit: Fit
 
 
-class Stage(Protocol):
+class Stage(ABC):
     """One result that a fit may have beside its scores."""
+
+    refused_jointly: ClassVar[Mapping[str, str]] = {}  # option -> why a joint fit cannot have it
 
     @property
     def record(self) -> Mapping[str, Any]:
         """Plain values that identify this stage in config.json; empty where nothing was chosen."""
+        return {}
 
     @classmethod
+    @abstractmethod
     def plan(cls, request: FitRequest, task: FitTask, inputs: FitInputs) -> Self | None:
-        """The stage for this fit, or None where it does not apply.
+        """The stage for this session, or None where it does not apply.
 
         Raises:
             ConfigError, DataError, ResultsError: the request cannot be met; nothing was trained.
         """
 
+    def train(
+        self,
+        request: FitRequest,
+        task: TrainingTask,
+        trained: Sequence[Trained],
+        ctx: RunContext,
+    ) -> Self:
+        """Train control models on all sessions of the task; return the stage that holds them.
+
+        Every process of a team takes part. By default there is nothing to train.
+        """
+        return self
+
+    @abstractmethod
     def run(self, state: FitState, ctx: RunContext) -> Fit:
         """Return the fit with this stage's section of the metrics, its notes and its tables."""

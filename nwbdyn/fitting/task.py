@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from hashlib import sha256
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -55,6 +55,15 @@ class FitTask:
     fold: tuple[int, int] | None
     tried: tuple[BaseConfig, ...] = ()  # of a sweep: what was asked for, to be judged on validation
     adopted: Pretrained | None = None  # a fitted model whose shared weights are taken over
+
+    is_joint: ClassVar[bool] = False
+    joint_record: ClassVar[Mapping[str, Any]] = {}
+    joint_notes: ClassVar[tuple[Note, ...]] = ()
+
+    @property
+    def sessions(self) -> Mapping[str, "FitTask"]:
+        """This task, by the name of its one session."""
+        return {self.windows.session: self}
 
     @property
     def spec(self) -> WindowSpec:

@@ -6,44 +6,21 @@ of its own, and beside these stand the weights of the whole and a table of the s
 """
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from nwbdyn import disclosure, streaming
-from nwbdyn.errors import ConfigError
-from nwbdyn.evaluation import scoring
-from nwbdyn.fitting import memory_check, pipeline, train_models
-from nwbdyn.fitting.assemble import assemble_fit, score_fit
-from nwbdyn.fitting.stages import coupling_ablation, edge_tests, static_control
-from nwbdyn.fitting.task import log_important
-from nwbdyn.fitting.train_models import RunContext, TrainingExecutor
-from nwbdyn.inference import influence, readout
-from nwbdyn.nwb.results import exportable
-from nwbdyn.progress import Progress, Report, silent
+import torch
+
+from nwbdyn.fitting import pipeline
+from nwbdyn.fitting.stages import STAGES
+from nwbdyn.fitting.train_models import TrainingExecutor
+from nwbdyn.inference import influence
+from nwbdyn.progress import Report, silent
 from nwbdyn.progress_bars import progress_bars
 from nwbdyn.recording import Recording
 from nwbdyn.request import FitRequest
-from nwbdyn.results import fit_results, run_directory
 from nwbdyn.results.fit_results import Fit
-from nwbdyn.statistics import groups
-from nwbdyn.statistics.significance import NullSamples
-from nwbdyn.statistics.surrogates import Null
-from nwbdyn.training import distributed
-from nwbdyn.training.trainer import Trained
 from nwbdyn.workflows.joint_task import JointTask, build_joint_task
-
-
-@dataclass(frozen=True)
-class Beside:
-    """Control models trained on the same data: ablation, surrogate refits, constant A."""
-
-    uncoupled: Trained | None  # the model without coupling, where it has such an option
-    evidence: Mapping[
-        str, NullSamples
-    ]  # what refits say of a session's edges; empty without a null
-    constant: Trained | None  # with a null: the model with a constant A, where it has another
 
 
 def fit_joint(
@@ -61,6 +38,7 @@ def fit_joint(
     options: Mapping[str, object] = {},
     trials: str | None = None,
     covariates: Sequence[str] = (),
+    folds: int | None = None,
     init_from: Path | str | None = None,
     null: str | None = None,
     influence_windows: int = influence.NUM_WINDOWS,
@@ -110,6 +88,7 @@ def fit_joint(
         options=options,
         trials=trials,
         covariates=tuple(covariates),
+        folds=folds,
         init_from=init_from,
         null=null,
         influence_windows=influence_windows,
@@ -133,144 +112,19 @@ def fit_joint_request(
     report: Report = silent,
 ) -> dict[str, Fit]:
     """Fit one model to several recordings as requested; as `fit_joint`."""
-    request, place = pipeline.start(request, executor, report)
-    if place.team is not distributed.SINGLE_PROCESS and executor is not None:
-        raise ConfigError("Several devices train one model; they take no engine.")
-    with ExitStack() as files:
-        opened = [exportable.noted(pipeline.opened(recording, files)) for recording in recordings]
-        for one in opened if place.team.is_rank_zero else ():  # before anything is refused
-            log_important(one, one.notes)
-        device = pipeline.device_of(request, place)
+
+    def build(opened: Sequence[Recording], request: FitRequest, device: torch.device) -> JointTask:
         keywords, loaded = pipeline.task_keywords(request)
-        joint = build_joint_task(
+        task = build_joint_task(
             opened, request.model, neuron_id=neuron_id, device=device, **keywords
         )
-        streaming.check_unchanged()  # all of the recordings have been read
-        joint = replace(joint, adopted=loaded)
-        each = zip(opened, joint.problems.values(), strict=True)
-        for one, problem in each if place.team.is_rank_zero else ():
-            log_important(one, problem.notes[len(one.notes) :])
-        configs = train_models.candidates(joint, joint.tried)
-        if len(configs) == 1:
-            joint = joint.with_config(configs[0])
-        surrogates = None if request.tests.null is None else Null.parse(request.tests.null)
-        if surrogates is not None:
-            for problem in joint.problems.values():
-                edge_tests.check(problem, surrogates)
-        decisions = pipeline.described(request, joint, configs)
-        if surrogates is not None:
-            decisions["null"] = str(surrogates)
-        if not (place.resume and place.run is not None and run_directory.is_complete(place.run)):
-            memory_check.check(list(joint.problems.values()), seeds=request.validation.seeds)
-        finished = pipeline.open_run_once(decisions, place, files, request)
-        if finished is not None:
-            return load_sessions(finished)
-        seed, every_seed = request.validation.seed, request.seeds
-        choice = train_models.select_candidate(joint, configs, seed, place)
-        joint = choice.problem
-        trained = train_models.train_seeds(joint, every_seed, place, first=choice.trained)
-        uncoupled = train_models.train_without_coupling(joint, seed, place)
-        evidence: Mapping[str, NullSamples] = {}
-        if surrogates is not None:
-            evidence = edge_tests.collect_each(
-                joint.problems, joint, trained, surrogates, place, seed=seed
-            )
-        if not place.team.is_rank_zero:
-            return {}
-        beside = Beside(
-            uncoupled,
-            evidence,
-            static_control.train_static(joint, trained[0], place) if evidence else None,
-        )
-        fits = _each_session(joint, trained, beside, request, decisions, choice.table, place)
-        if place.run is not None:
-            _write(place.run, joint, trained, decisions, choice.table, fits)
-    return fits
+        return replace(task, adopted=loaded)
 
-
-def load_sessions(run: Path | str) -> dict[str, Fit]:
-    """Session -> its Fit, of a run directory that `fit_joint` left.
-
-    Raises:
-        ResultsError: one of them is missing or damaged.
-    """
-    return {
-        name: fit_results.load(Path(run) / name) for name in run_directory.sessions_in(Path(run))
-    }
-
-
-def _each_session(
-    joint: JointTask,
-    trained: Sequence[Trained],
-    beside: Beside,
-    request: FitRequest,
-    decisions: Mapping[str, Any],
-    candidates: Sequence[Mapping[str, Any]],
-    place: RunContext,
-) -> dict[str, Fit]:
-    """The Fit of each session; one that is written already is read."""
-    fits: dict[str, Fit] = {}
-    for number, (name, problem) in enumerate(joint.problems.items()):
-        place.report(Progress("sessions", number, len(joint.problems), "recordings"))
-        folder = place.folder(name)
-        if folder is not None and run_directory.is_complete(folder):
-            fits[name] = fit_results.load(folder)
-            continue
-        without = None
-        if beside.uncoupled is not None:
-            without = readout.predict(beside.uncoupled.model, problem.windows)
-        scored = score_fit(problem, trained, report=place.report)
-        fitted = assemble_fit(problem, trained, scored, request, report=place.report)
-        fitted = coupling_ablation.with_ablation(fitted, scored, without)
-        if beside.evidence:
-            fitted = edge_tests.with_evidence(fitted, problem, beside.evidence[name])
-            fitted = static_control.with_dynamics(fitted, problem, trained[0], beside.constant)
-            fitted = groups.with_groups(fitted)
-        if candidates:
-            listed = {"candidates": list(candidates)}
-            fitted = replace(fitted, metrics=fitted.metrics | listed)
-        together = {"joint": {"sessions": list(joint.problems), "neuron_id": joint.neuron_id}}
-        kept = ("adopted", "null", "sweep")
-        extra = {k: v for k, v in decisions.items() if k in kept} | together
-        fitted = replace(
-            fitted,
-            notes=(*fitted.notes, *joint.notes),
-            environment=fitted.environment | {"asked": extra},
-        )
-        if folder is not None:
-            fit_results.write(fitted, folder)
-            fitted = replace(fitted, run=folder)
-        fits[name] = fitted
-    return fits
-
-
-def _write(
-    run: Path,
-    joint: JointTask,
-    trained: Sequence[Trained],
-    decisions: Mapping[str, Any],
-    candidates: Sequence[Mapping[str, Any]],
-    fits: Mapping[str, Fit],
-) -> None:
-    """The run's own files: the Config as it was chosen, all weights, the table of scores."""
-    from safetensors.torch import save
-
-    best = min(trained, key=lambda member: member.best)
-    described = run_directory.with_format_version({**decisions, **joint.described()})
-    run_directory.write_json(run, run_directory.CONFIG, described)
-    run_directory.write_history(run, best.history)
-    state = {name: value.cpu().contiguous() for name, value in best.model.state_dict().items()}
-    with run_directory.atomic_write(run / run_directory.WEIGHTS) as partial:
-        partial.write_bytes(save(state))
-    table = scoring.over_sessions({name: fitted.metrics for name, fitted in fits.items()})
-    table["num_shared_neurons"] = joint.num_shared
-    if candidates:
-        table["candidates"] = list(candidates)
-    table["seeds_agree"] = {name: _seeds_agree(fitted) for name, fitted in fits.items()}
-    run_directory.write_json(run, run_directory.METRICS, disclosure.of_value(table))
-
-
-def _seeds_agree(fitted: Fit) -> float | None:
-    """Correlation between two seeds' mean couplings of a session; None where it is not known."""
-    told: Any = fitted.metrics.get("agreement", {"coupling": {"seeds": None}})
-    return told["coupling"]["seeds"]
+    return pipeline.run(
+        request,
+        recordings=recordings,
+        build=build,
+        stages=STAGES,
+        executor=executor,
+        report=report,
+    )

@@ -5,7 +5,7 @@ What does not fit together is refused here, and what is odd becomes a note.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ import pandas as pd
 from nwbdyn.data.pooling import PooledWindows
 from nwbdyn.data.windows import Windows
 from nwbdyn.errors import DataError
+from nwbdyn.fitting import joint_run
 from nwbdyn.fitting.model_options import configure
 from nwbdyn.fitting.task import SESSION, FitTask, build_task, cell_types
 from nwbdyn.models.base import BaseConfig, Layout, Model
@@ -27,32 +28,38 @@ WIDTHS_AGREE = 0.05  # largest difference between bin widths, as a share of the 
 class JointTask:
     """Several recordings as one model will see them."""
 
-    problems: Mapping[str, FitTask]  # session -> its own bins, split and windows
+    sessions: Mapping[str, FitTask]  # session -> its own bins, split and windows
     model_class: type[Model]
     config: BaseConfig
     layout: Layout  # of all sessions
     windows: PooledWindows
     neuron_id: str | None  # column that says which neurons are the same
-    notes: tuple[Note, ...]
+    joint_notes: tuple[Note, ...]
     tried: tuple[BaseConfig, ...] = ()  # of a sweep: what was asked for, to be judged on validation
     adopted: Pretrained | None = None
+
+    is_joint: ClassVar[bool] = True
+
+    @property
+    def joint_record(self) -> Mapping[str, Any]:
+        """What the Fit of every session says of the whole."""
+        return {"joint": {"sessions": list(self.sessions), "neuron_id": self.neuron_id}}
 
     @property
     def num_shared(self) -> int:
         """Neurons that more than one session holds."""
-        rows = np.concatenate([np.array(ids) for ids in self.layout.neuron_ids.values()])
-        return int((np.bincount(rows) > 1).sum())
+        return joint_run.num_shared(self)
 
     def with_config(self, config: BaseConfig) -> "JointTask":
         """The same bins, splits and targets, with the windows of another Config."""
-        problems = {name: one.with_config(config) for name, one in self.problems.items()}
-        windows = PooledWindows([problem.windows for problem in problems.values()])
-        return replace(self, config=config, problems=problems, windows=windows)
+        sessions = {name: one.with_config(config) for name, one in self.sessions.items()}
+        windows = PooledWindows([one.windows for one in sessions.values()])
+        return replace(self, config=config, sessions=sessions, windows=windows)
 
     def described(self) -> dict[str, Any]:
         """The decisions, in plain values."""
-        each = {name: problem.described() for name, problem in self.problems.items()}
-        first = next(iter(self.problems.values()))
+        each = {name: problem.described() for name, problem in self.sessions.items()}
+        first = next(iter(self.sessions.values()))
         shared = ("bin_width", "quantity", "covariates", "trials", "context", "inputs")
         return {
             "model": first.name,
@@ -91,7 +98,32 @@ def build_joint_task(
     ]
     _check_alike(names, alone)
     rows = neuron_identity.global_rows(dict(zip(names, alone, strict=True)), neuron_id)
-    layout = replace(
+    layout = _joint_layout(names, alone, rows)
+    model_class = alone[0].model_class
+    configs = [configure(model, model_class, layout, {**options, **more}) for more in among]
+    config = max(configs, key=lambda one: model_class.windows(one, layout).context)
+    sessions = {
+        name: _session(one, name, rows[name], layout, config)
+        for name, one in zip(names, alone, strict=True)
+    }
+    joint = JointTask(
+        sessions=sessions,
+        model_class=model_class,
+        config=config,
+        layout=layout,
+        windows=PooledWindows([one.windows for one in sessions.values()]),
+        neuron_id=neuron_id,
+        joint_notes=(),
+        tried=tuple(configs) if len(configs) > 1 else (),
+    )
+    return replace(joint, joint_notes=_notes(joint))
+
+
+def _joint_layout(
+    names: Sequence[str], alone: Sequence[FitTask], rows: Mapping[str, np.ndarray]
+) -> Layout:
+    """The layout of all sessions."""
+    return replace(
         alone[0].layout,
         neuron_ids={name: tuple(rows[name].tolist()) for name in names},
         held_in={
@@ -101,37 +133,22 @@ def build_joint_task(
         bin_width=float(np.median([problem.binned.bin_width for problem in alone])),
         cell_types=_cell_types(alone, list(rows.values())),
     )
-    model_class = alone[0].model_class
-    configs = [configure(model, model_class, layout, {**options, **more}) for more in among]
-    config = max(configs, key=lambda one: model_class.windows(one, layout).context)
-    problems = {
-        name: replace(
-            problem,
-            layout=layout,
-            config=config,
-            windows=Windows(
-                problem.binned,
-                problem.split,
-                problem.spec,
-                session=name,
-                neuron_ids=rows[name].tolist(),
-                device=problem.windows.device,
-                target=model_class.target,
-            ),
-        )
-        for name, problem in zip(names, alone, strict=True)
-    }
-    joint = JointTask(
-        problems=problems,
-        model_class=model_class,
-        config=config,
-        layout=layout,
-        windows=PooledWindows([problem.windows for problem in problems.values()]),
-        neuron_id=neuron_id,
-        notes=(),
-        tried=tuple(configs) if len(configs) > 1 else (),
+
+
+def _session(
+    alone: FitTask, name: str, rows: np.ndarray, layout: Layout, config: BaseConfig
+) -> FitTask:
+    """One session of a joint task: its own bins and split, neurons numbered among all."""
+    windows = Windows(
+        alone.binned,
+        alone.split,
+        alone.spec,
+        session=name,
+        neuron_ids=rows.tolist(),
+        device=alone.windows.device,
+        target=alone.model_class.target,
     )
-    return replace(joint, notes=_notes(joint))
+    return replace(alone, layout=layout, config=config, windows=windows)
 
 
 def _check_alike(names: Sequence[str], problems: Sequence[FitTask]) -> None:
@@ -170,7 +187,7 @@ def _cell_types(problems: Sequence[FitTask], rows: Sequence[np.ndarray]) -> tupl
 
 def _notes(joint: JointTask) -> tuple[Note, ...]:
     notes = []
-    for name, problem in joint.problems.items() if joint.neuron_id else ():
+    for name, problem in joint.sessions.items() if joint.neuron_id else ():
         repeated = neuron_identity.repeated(
             [
                 neuron_identity.entry(value)

@@ -1,12 +1,11 @@
 """Ablation and importance of attention maps, for models that mix neurons through such maps."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from nwbdyn.evaluation import map_ablation, scoring
 from nwbdyn.evaluation.scoring import Task
-from nwbdyn.fitting.stage import FitInputs, FitState
+from nwbdyn.fitting.stage import FitInputs, FitState, Stage
 from nwbdyn.fitting.task import FitTask
 from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.inference import readout
@@ -16,15 +15,13 @@ from nwbdyn.training.trainer import Trained
 
 
 @dataclass(frozen=True)
-class AttentionMaps:
+class AttentionMaps(Stage):
     """Sections "necessity" and "importance": the test loss without the learned maps."""
-
-    record: Mapping[str, Any]
 
     @classmethod
     def plan(cls, request: FitRequest, task: FitTask, inputs: FitInputs) -> Self | None:
         """None for a model without attention maps that can be replaced."""
-        return cls({}) if task.model_class.ablations else None
+        return cls() if task.model_class.ablations else None
 
     def run(self, state: FitState, ctx: RunContext) -> Fit:
         """Score the seed with the best validation loss with its maps replaced and silenced."""

@@ -18,7 +18,7 @@ from nwbdyn import baselines, nlb
 from nwbdyn.baselines import Baseline
 from nwbdyn.data.flags import flags
 from nwbdyn.errors import ConfigError, ResultsError
-from nwbdyn.fitting.stage import FitInputs, FitState
+from nwbdyn.fitting.stage import FitInputs, FitState, Stage
 from nwbdyn.fitting.task import SESSION, FitTask
 from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.models.base import Batch, Model
@@ -32,15 +32,13 @@ SMOOTHING = "smoothing + GLM"  # the baseline that has rates of held-in neurons 
 
 
 @dataclass(frozen=True)
-class BenchmarkScores:
+class BenchmarkScores(Stage):
     """Section "benchmark": the Neural Latents Benchmark's scores on its own trials."""
-
-    record: Mapping[str, Any]
 
     @classmethod
     def plan(cls, request: FitRequest, task: FitTask, inputs: FitInputs) -> Self | None:
         """None for a recording of another layout, and for a model of the next bin."""
-        return cls({}) if task.co_smoothing and layout_of(task) is not None else None
+        return cls() if task.co_smoothing and layout_of(task) is not None else None
 
     def run(self, state: FitState, ctx: RunContext) -> Fit:
         """Score the mean rates of the seeds that the prediction averages."""

@@ -9,7 +9,7 @@ benchmark's form and, where a targets file is at hand, are scored here.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from nwbdyn import nlb
 from nwbdyn.data.splits import GAP, TRAIN
 from nwbdyn.data.windows import Windows
 from nwbdyn.errors import ConfigError
-from nwbdyn.fitting.stage import FitInputs, FitState
+from nwbdyn.fitting.stage import FitInputs, FitState, Stage
 from nwbdyn.fitting.stages import benchmark
 from nwbdyn.fitting.task import SESSION, FitTask
 from nwbdyn.fitting.train_models import RunContext
@@ -33,7 +33,7 @@ UNUSED_TEST = "the benchmark does not score this model on this layout; it is not
 
 
 @dataclass(frozen=True)
-class BenchmarkSubmission:
+class BenchmarkSubmission(Stage):
     """Section "submission": rates in the benchmark's form, and their scores here.
 
     A test file that the benchmark cannot score this fit on is left out, with a note.
@@ -42,7 +42,18 @@ class BenchmarkSubmission:
     test: Recording | None  # the test file; None: the val trials, and nothing is trained again
     targets: Path | None  # HDF5 file of the benchmark's targets for this phase
     unused: bool  # a test file was given, and there is nothing to submit
-    record: Mapping[str, Any]
+
+    refused_jointly: ClassVar[Mapping[str, str]] = {"targets": "the benchmark scores one session"}
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """Address of the test file and name of the targets file."""
+        if self.unused:
+            return {}
+        return {
+            "test": None if self.test is None else self.test.source.uri,
+            "targets": None if self.targets is None else self.targets.name,
+        }
 
     @classmethod
     def plan(cls, request: FitRequest, task: FitTask, inputs: FitInputs) -> Self | None:
@@ -58,7 +69,7 @@ class BenchmarkSubmission:
         targets = None if request.tests.targets is None else Path(request.tests.targets)
         if test is None and targets is None:
             unused = inputs.test_recording is not None
-            return cls(None, None, unused=True, record={}) if unused else None
+            return cls(None, None, unused=True) if unused else None
         if layout is None:
             raise ConfigError(
                 f"{task.name} on {task.recording.source.name} predicts nothing that the Neural "
@@ -71,11 +82,7 @@ class BenchmarkSubmission:
             nlb.check_pair(task.recording, test)
         if targets is not None:
             benchmark.read_targets(task, targets)
-        record = {
-            "test": None if test is None else test.source.uri,
-            "targets": None if targets is None else targets.name,
-        }
-        return cls(test, targets, unused=False, record=record)
+        return cls(test, targets, unused=False)
 
     def run(self, state: FitState, ctx: RunContext) -> Fit:
         """Write `submission.h5` into the run, and score it if there are targets.

@@ -88,26 +88,6 @@ def count(null: Null, *, states: bool = False) -> int:
     return null.number + 2 * HALF_PAIRS + (null.number if states else 0)
 
 
-def with_edge_statistics(
-    fitted: Fit,
-    problem: FitTask,
-    trained: Sequence[Trained],
-    null: Null,
-    place: RunContext,
-    *,
-    influence_windows: int = influence.NUM_WINDOWS,
-) -> Fit:
-    """The fit with edge statistics from refits, in `edges` and in metrics["edges"].
-
-    Args:
-        influence_windows: test windows that a predictive influence is averaged over, at most.
-    """
-    evidence = collect(
-        problem, trained, null, place, seed=fitted.seed, influence_windows=influence_windows
-    )
-    return with_evidence(fitted, problem, evidence)
-
-
 def with_evidence(fitted: Fit, problem: FitTask, evidence: NullSamples) -> Fit:
     """The fit with edge statistics from refits that are already trained."""
     neurons = fitted.connectivity.neurons
@@ -140,21 +120,14 @@ def collect(
     influence_windows: int = influence.NUM_WINDOWS,
 ) -> NullSamples:
     """Train on every surrogate and half-sample of a recording; arguments as for `collect_each`."""
-    (evidence,) = collect_each(
-        {problem.windows.session: problem},
-        problem,
-        trained,
-        null,
-        place,
-        seed=seed,
-        influence_windows=influence_windows,
+    (samples,) = collect_each(
+        problem, trained, null, place, seed=seed, influence_windows=influence_windows
     ).values()
-    return evidence
+    return samples
 
 
 def collect_each(
-    problems: Mapping[str, FitTask],
-    posed: TrainingTask,
+    task: TrainingTask,
     trained: Sequence[Trained],
     null: Null,
     place: RunContext,
@@ -162,69 +135,68 @@ def collect_each(
     seed: int,
     influence_windows: int = influence.NUM_WINDOWS,
 ) -> dict[str, NullSamples]:
-    """Train on every surrogate and half-sample of some sessions; return {session: NullSamples}.
+    """Train on every surrogate and half-sample of all sessions; return {session: NullSamples}.
 
     Args:
-        problems: session -> its bins, split and windows.
-        posed: what one model is trained on: that problem, or all of them together.
         trained: the models of the recordings themselves, one per seed.
         seed: of the draws and of the refits on surrogates; those on halves take the following ones.
-        influence_windows: as for `with_edge_statistics`.
+        influence_windows: test windows that a predictive influence is averaged over, at most.
     """
-    made = {name: surrogate_data.recipe(problem, null) for name, problem in problems.items()}
+    sessions = task.sessions
+    recipes = {name: surrogate_data.recipe(one, null) for name, one in sessions.items()}
+    chosen = complementary_halves(list(sessions.values()), seed)
 
     def surrogate(numbers: Sequence[int]) -> list[AnyWindows]:
         draws = [np.random.default_rng([seed, number, 0]) for number in numbers]
         return [
-            _all_at_once(
+            _pooled(
                 [
-                    surrogate_data.windows_over(problem, made[name][0](draw))
-                    for name, problem in problems.items()
+                    surrogate_data.windows_over(one, recipes[name][0](draw))
+                    for name, one in sessions.items()
                 ]
             )
             for draw in draws
         ]
 
-    chosen = complementary_halves(list(problems.values()), seed)
-
     def half_sample(numbers: Sequence[int]) -> list[AnyWindows]:
         return [
-            _all_at_once(
+            _pooled(
                 [
-                    surrogate_data.windows_over(problem, problem.binned, targets=targets)
-                    for problem, targets in zip(problems.values(), chosen[k], strict=True)
+                    surrogate_data.windows_over(one, one.binned, targets=targets)
+                    for one, targets in zip(sessions.values(), chosen[k], strict=True)
                 ]
             )
             for k in numbers
         ]
 
     def read(model: Model, windows: AnyWindows) -> np.ndarray:
-        if isinstance(windows, Windows):
-            return matrix(model, windows, influence_windows=influence_windows)
-        return np.concatenate([matrix(model, one).ravel() for one in windows.sessions])
+        parts = [windows] if isinstance(windows, Windows) else windows.sessions
+        each = [matrix(model, one, influence_windows=influence_windows) for one in parts]
+        return each[0] if len(each) == 1 else np.concatenate([one.ravel() for one in each])
 
     own_seeds = range(seed + 1, seed + 1 + 2 * HALF_PAIRS)
-    drawn = matrices(posed, "null", surrogate, [seed] * null.number, place, read=read)
-    halves = matrices(posed, "half", half_sample, own_seeds, place, read=read)
-    found: dict[str, NullSamples] = {}
-    first = 0
-    for name, problem in problems.items():
-        own = [
-            matrix(member.model, problem.windows, influence_windows=influence_windows)
-            for member in trained
-        ]
-        size, shape = own[0].size, own[0].shape
-        part = slice(first, first + size)
-        found[name] = NullSamples(
-            weight=np.mean(own, axis=0),
-            null=drawn.reshape(len(drawn), -1)[:, part].reshape(-1, *shape),
-            halves=halves.reshape(len(halves), -1)[:, part].reshape(HALF_PAIRS, 2, *shape),
+    drawn = matrices(task, "null", surrogate, [seed] * null.number, place, read=read)
+    halves = matrices(task, "half", half_sample, own_seeds, place, read=read)
+    own = {name: [read(m.model, one.windows) for m in trained] for name, one in sessions.items()}
+    return {
+        name: NullSamples(
+            weight=np.mean(own[name], axis=0),
+            null=null_part.reshape(-1, *own[name][0].shape),
+            halves=half_part.reshape(HALF_PAIRS, 2, *own[name][0].shape),
             kind=null.kind,
-            hypothesis=made[name][1],
-            tested=INFLUENCE if problem.co_smoothing else WEIGHT,
+            hypothesis=recipes[name][1],
+            tested=INFLUENCE if sessions[name].co_smoothing else WEIGHT,
         )
-        first += size
-    return found
+        for name, null_part, half_part in zip(
+            own, _by_session(drawn, own), _by_session(halves, own), strict=True
+        )
+    }
+
+
+def _by_session(values: np.ndarray, own: Mapping[str, Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """Cut the matrices of refits, (n, …) with those of all sessions in a row, by session."""
+    ends = np.cumsum([each[0].size for each in own.values()])
+    return np.split(values.reshape(len(values), -1), ends[:-1], axis=1)
 
 
 def complementary_halves(problems: Sequence[FitTask], seed: int) -> list[list[np.ndarray]]:
@@ -312,7 +284,7 @@ def matrices(
     return np.stack([made[k] for k in range(number)])
 
 
-def _all_at_once(sessions: Sequence[Windows]) -> AnyWindows:
+def _pooled(sessions: Sequence[Windows]) -> AnyWindows:
     return sessions[0] if len(sessions) == 1 else PooledWindows(sessions)
 
 

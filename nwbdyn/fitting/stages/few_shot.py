@@ -1,11 +1,10 @@
 """Few-shot score: how far a model's held-in rates carry to neurons that it never saw."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 from nwbdyn.evaluation import held_out_neurons
-from nwbdyn.fitting.stage import FitInputs, FitState
+from nwbdyn.fitting.stage import FitInputs, FitState, Stage
 from nwbdyn.fitting.task import FitTask
 from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.request import FitRequest
@@ -13,15 +12,13 @@ from nwbdyn.results.fit_results import Fit
 
 
 @dataclass(frozen=True)
-class FewShot:
+class FewShot(Stage):
     """Section "few_shot" of a model of held-out neurons."""
-
-    record: Mapping[str, Any]
 
     @classmethod
     def plan(cls, request: FitRequest, task: FitTask, inputs: FitInputs) -> Self | None:
         """None for a model of the next bin."""
-        return cls({}) if task.co_smoothing else None
+        return cls() if task.co_smoothing else None
 
     def run(self, state: FitState, ctx: RunContext) -> Fit:
         """Fit a regression from the predicted rates to each held-out neuron, and score it."""

@@ -7,7 +7,7 @@ fit, and is scored beside its own baselines. It has no connectivity and chooses 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from nwbdyn.evaluation import heldout_resamples
 from nwbdyn.evaluation.heldout_resamples import HeldoutResample
 from nwbdyn.fitting import train_models
 from nwbdyn.fitting.assemble import score_fit
-from nwbdyn.fitting.stage import FitInputs, FitState
+from nwbdyn.fitting.stage import FitInputs, FitState, Stage
 from nwbdyn.fitting.task import FitTask, build_task, num_draws
 from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.progress import Progress
@@ -28,13 +28,21 @@ _ONE_SET = "the file says which neurons are held out, or the model holds out non
 
 
 @dataclass(frozen=True)
-class HeldoutResamples:
+class HeldoutResamples(Stage):
     """Section "draws": mean test scores over sets of held-out neurons, with intervals."""
 
     number: int  # of sets, with that of the fit itself
     requested: int | None
     inputs: FitInputs
-    record: Mapping[str, Any]
+
+    refused_jointly: ClassVar[Mapping[str, str]] = {
+        "heldout_resamples": "no neurons are held out of it"
+    }
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """The number of sets, where there are several."""
+        return {"draws": self.number} if self.number > 1 else {}
 
     @classmethod
     def plan(cls, request: FitRequest, task: FitTask, inputs: FitInputs) -> Self | None:
@@ -43,7 +51,7 @@ class HeldoutResamples:
         number = num_draws(requested, co_smoothing=task.co_smoothing, stated=task.held_out_stated)
         if number == 1 and (requested or 1) == 1:
             return None
-        return cls(number, requested, inputs, {"draws": number} if number > 1 else {})
+        return cls(number, requested, inputs)
 
     def run(self, state: FitState, ctx: RunContext) -> Fit:
         """Train and score every further set; their mean decides what beats the baselines."""
