@@ -48,7 +48,7 @@ class BenchmarkSubmission(Stage):
     @property
     def record(self) -> Mapping[str, Any]:
         """Address of the test file and name of the targets file."""
-        if self.unused:
+        if self.test is None and self.targets is None:
             return {}
         return {
             "test": None if self.test is None else self.test.source.uri,
