@@ -75,19 +75,19 @@ def of_value(value: Any) -> Any:
 
 def of_asked(described: Mapping[str, Any]) -> dict[str, Any]:
     """The decisions in config.json, with local files by their names."""
-    found = dict(described)
-    if isinstance(sessions := found.get("sessions"), Mapping):
-        found["sessions"] = {name: of_asked(one) for name, one in sessions.items()}
+    public = dict(described)
+    if isinstance(sessions := public.get("sessions"), Mapping):
+        public["sessions"] = {name: of_asked(one) for name, one in sessions.items()}
     for name in ("test", "targets"):
-        if isinstance(found.get(name), str):
-            found[name] = of_uri(found[name])
+        if isinstance(public.get(name), str):
+            public[name] = of_uri(public[name])
     for group, name in (("source", "uri"), ("adopted", "run")):
-        held = found.get(group)
+        held = public.get(group)
         if isinstance(held, Mapping) and isinstance(held.get(name), str):
-            found[group] = {**held, name: of_uri(held[name])}
-    if isinstance(binning := found.get("binning"), Mapping):
-        found["binning"] = of_binning(binning)
-    return found
+            public[group] = {**held, name: of_uri(held[name])}
+    if isinstance(binning := public.get("binning"), Mapping):
+        public["binning"] = of_binning(binning)
+    return public
 
 
 def of_binning(binning: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,9 +134,9 @@ def _is_of_this_host(url: str) -> bool:
 
 def _folders() -> list[str]:
     """Folders of this machine that a text may name, the longest first."""
-    found = {os.path.expanduser("~"), tempfile.gettempdir(), os.getcwd()}
-    found |= {os.path.realpath(folder) for folder in found}
-    long_enough = [folder for folder in found if len(folder.strip("/\\")) > 2]
+    folders = {os.path.expanduser("~"), tempfile.gettempdir(), os.getcwd()}
+    folders |= {os.path.realpath(folder) for folder in folders}
+    long_enough = [folder for folder in folders if len(folder.strip("/\\")) > 2]
     return sorted(long_enough, key=len, reverse=True)
 
 

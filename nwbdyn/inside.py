@@ -83,10 +83,10 @@ def _check_link(file: h5py.File, group: h5py.Group, name: str) -> None:
     if isinstance(link, h5py.ExternalLink):
         raise ResultsError(_refusal(file, f"{group.name}/{name}", "links to another file"))
     if isinstance(link, h5py.SoftLink):
-        found = group.get(name)
-        if found is not None and found.file.id != file.id:
+        item = group.get(name)
+        if item is not None and item.file.id != file.id:
             raise ResultsError(_refusal(file, f"{group.name}/{name}", "leads to another file"))
-        if isinstance(found, h5py.Dataset) and lies_elsewhere(found):
+        if isinstance(item, h5py.Dataset) and lies_elsewhere(item):
             raise ResultsError(_refusal(file, f"{group.name}/{name}", "is stored in another file"))
 
 

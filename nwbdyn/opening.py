@@ -114,7 +114,7 @@ def open_source(
 
     with ExitStack() as files:
         file = files.enter_context(_bytes_of(source, report))
-        asked: dict[str, Any] = {
+        read_options: dict[str, Any] = {
             "quantity": quantity,
             "plane": plane,
             "series": series,
@@ -124,9 +124,11 @@ def open_source(
             "frame_time_unit": frame_time_unit,
             "spike_time_unit": spike_time_unit,
         }
-        recording = read(file, with_digest(source), **asked)
+        recording = read(file, with_digest(source), **read_options)
         files.enter_context(recording.files)  # closed first: it holds what reads from `file`
-        recording = replace(recording, chosen={k: v for k, v in asked.items() if v is not None})
+        recording = replace(
+            recording, chosen={k: v for k, v in read_options.items() if v is not None}
+        )
         recording = _labelled(recording, cell_types, cell_type_column)
         if where is not None:
             recording = selection.where(recording, where)

@@ -193,17 +193,17 @@ class FitRequest:
 
     def diff(self, other: "FitRequest") -> dict[str, tuple[Any, Any]]:
         """Fields that identify a fit and differ: "validation.seeds" -> (here, there)."""
-        found: dict[str, tuple[Any, Any]] = {}
+        changes: dict[str, tuple[Any, Any]] = {}
         if self.model != other.model:
-            found["model"] = (self.model, other.model)
+            changes["model"] = (self.model, other.model)
         for part in _STORED:
             mine, theirs = asdict(getattr(self, part)), asdict(getattr(other, part))
-            found |= {
+            changes |= {
                 f"{part}.{name}": (mine[name], theirs[name])
                 for name in mine
                 if _plain(mine[name]) != _plain(theirs[name])
             }
-        return found
+        return changes
 
 
 def option_of(name: str) -> str:

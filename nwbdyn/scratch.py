@@ -34,8 +34,8 @@ def folder(parent: Path | None = None) -> Iterator[Path]:
 def sweep(parent: Path) -> None:
     """Remove the folders in `parent` that processes of this machine left when they were killed."""
     for path in parent.glob(".nwbdyn-*"):
-        found = _NAME.fullmatch(path.name)
-        if found and found["host"] == _host() and not _is_alive(int(found["process"])):
+        match = _NAME.fullmatch(path.name)
+        if match and match["host"] == _host() and not _is_alive(int(match["process"])):
             shutil.rmtree(path, ignore_errors=True)
 
 

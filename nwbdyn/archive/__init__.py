@@ -98,11 +98,11 @@ def sessions(sources: Sequence[Source]) -> list[tuple[Source, ...]]:
             else (f"file {number}",)
         )
         groups.setdefault(key, []).append((half["half"] if half else "", source))
-    found: list[tuple[Source, ...]] = []
+    listed: list[tuple[Source, ...]] = []
     for members in groups.values():
         halves = sorted(members, key=lambda member: member[0] != "train")
         if [half for half, _ in halves] == ["train", "test"]:
-            found.append(tuple(source for _, source in halves))
+            listed.append(tuple(source for _, source in halves))
         else:
-            found.extend((source,) for _, source in members)
-    return found
+            listed.extend((source,) for _, source in members)
+    return listed

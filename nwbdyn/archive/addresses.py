@@ -104,17 +104,17 @@ def parse_dandi(text: str) -> DandiAddress | None:
         rest = scheme["rest"]
     else:
         return None
-    found = _DANDISET.fullmatch(rest)
-    if not found or not _NUMBER.fullmatch(found["id"]):
+    match = _DANDISET.fullmatch(rest)
+    if not match or not _NUMBER.fullmatch(match["id"]):
         if instance not in (None, "dandi"):
             return None  # some other scheme, not an archive's name
-        digits = found["id"] if found else ""
+        digits = match["id"] if match else ""
         hint = f"; did you mean dandi:{int(digits):06}?" if digits.isdecimal() else "."
         raise AddressError(f"'{text}' names no dandiset: expected dandi: and six digits{hint}")
-    version, path = found["version"], found["path"] or ""
+    version, path = match["version"], match["path"] or ""
     if version is None and (slash := _SLASH_VERSION.fullmatch(path)):
         version, path = slash["version"], slash["path"] or ""
-    return DandiAddress(found["id"], version or None, path.lstrip("/"), instance)
+    return DandiAddress(match["id"], version or None, path.lstrip("/"), instance)
 
 
 def page_link(url: str) -> str:

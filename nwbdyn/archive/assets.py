@@ -111,14 +111,14 @@ def _by_asset_id(connection: Connection, parsed: Any, url: str) -> Source:
             metadata = connection.ask(asset.get_raw_metadata)
             return source_of_row(connection, None, None, asset.json_dict() | {"metadata": metadata})
         dandiset = dandiset_at(connection, DandiAddress(parsed.dandiset_id, parsed.version_id))
-        found = connection.ask(lambda: dandiset.get_asset(asset_id))
-        metadata = connection.ask(found.get_raw_metadata)
+        remote = connection.ask(lambda: dandiset.get_asset(asset_id))
+        metadata = connection.ask(remote.get_raw_metadata)
     except NotFoundError:
         raise AddressError(
             f"The archive '{connection.name}' has no asset '{asset_id}' ({url}); "
             "use dandi:ID/path, which also lists what there is."
         ) from None
-    row = found.json_dict() | {"metadata": metadata}
+    row = remote.json_dict() | {"metadata": metadata}
     return source_of_row(connection, dandiset.identifier, dandiset.version_id, row)
 
 
@@ -127,7 +127,7 @@ def _sources(connection: Connection, address: DandiAddress) -> list[Source]:
     where = f"DANDI:{dandiset.identifier}@{dandiset.version_id}"
     rows = _rows(connection, dandiset, address)
     if not rows:
-        raise AddressError(_nothing_found(connection, dandiset, where, address))
+        raise AddressError(_nothing_matches(connection, dandiset, where, address))
     nwb = [row for row in rows if row["path"].lower().endswith((".nwb", ".nwb.zarr"))]
     nwb = [row for row in nwb if row.get("blob") or row.get("zarr")]
     if not nwb:
@@ -156,7 +156,7 @@ def dandiset_at(connection: Connection, address: DandiAddress) -> "RemoteDandise
         ) from None
     if address.version in (None, dandiset.version_id):
         return dandiset
-    versions = connection.ask(lambda: [str(found) for found in dandiset.get_versions()])
+    versions = connection.ask(lambda: [str(version) for version in dandiset.get_versions()])
     if address.version not in versions:
         newest_first = sorted(set(versions) - {"draft"}, reverse=True)
         listed = ", ".join(["draft"] * ("draft" in versions) + newest_first)
@@ -195,14 +195,14 @@ def _list(
     parameters: dict[str, Any] | None = {"metadata": "true", "order": "path", **filters}
     address: str | None = f"{dandiset.version_api_path}assets/"
     while address:
-        asked = partial(client.get, address, params=parameters and parameters | _PAGE)
-        page = connection.ask(asked)
+        request = partial(client.get, address, params=parameters and parameters | _PAGE)
+        page = connection.ask(request)
         rows += page["results"]
         address, parameters = page.get("next"), None
     return rows
 
 
-def _nothing_found(
+def _nothing_matches(
     connection: Connection, dandiset: "RemoteDandiset", where: str, address: DandiAddress
 ) -> str:
     paths = connection.ask(

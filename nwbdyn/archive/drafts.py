@@ -41,8 +41,8 @@ def draft(dandiset: str, *, instance: str | None = None) -> Draft:
     """
     dandiset_id = _dandiset_id(dandiset)
     with connect(instance) as connection:
-        found = dandiset_at(connection, DandiAddress(dandiset_id, "draft"))
-        return Draft(dandiset_id, found.embargo_status.value != "OPEN")
+        remote = dandiset_at(connection, DandiAddress(dandiset_id, "draft"))
+        return Draft(dandiset_id, remote.embargo_status.value != "OPEN")
 
 
 def upload(
@@ -124,15 +124,15 @@ def relate(dandiset: str, source: Source, *, instance: str | None = None) -> boo
         ):
             return False
         connection.authenticate()
-        found = dandiset_at(connection, DandiAddress(dandiset_id, "draft"))
-        metadata = connection.ask(found.get_raw_metadata)
+        remote = dandiset_at(connection, DandiAddress(dandiset_id, "draft"))
+        metadata = connection.ask(remote.get_raw_metadata)
         resource = _resource(source)
         related = list(metadata.get("relatedResource") or ())
         known = {(item.get("relation"), item.get("identifier")) for item in related}
         if (_DERIVED, resource["identifier"]) in known:
             return False
         changed = metadata | {"relatedResource": [*related, resource]}
-        connection.ask(lambda: found.set_raw_metadata(changed))
+        connection.ask(lambda: remote.set_raw_metadata(changed))
     return True
 
 

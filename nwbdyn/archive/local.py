@@ -36,10 +36,10 @@ def of_path(text: str) -> list[Source]:
         return [_file(path)]
     if path.is_dir():
         files = sorted(
-            [found for found in path.rglob("*.nwb") if found.is_file()]
-            + [found for found in path.rglob("*.nwb.zarr") if found.is_dir()]
+            [file for file in path.rglob("*.nwb") if file.is_file()]
+            + [file for file in path.rglob("*.nwb.zarr") if file.is_dir()]
         )
-        dangling = [found for found in sorted(path.rglob("*.nwb")) if _dangles(found)]
+        dangling = [file for file in sorted(path.rglob("*.nwb")) if _dangles(file)]
         if dangling and not files:
             _check_link(dangling[0])
         if dangling:
@@ -54,11 +54,11 @@ def of_path(text: str) -> list[Source]:
             )
         if not files:
             raise AddressError(f"The folder '{text}' holds no .nwb file; expected at least one.")
-        return [_file(found) for found in files]
+        return [_file(file) for file in files]
     if re.fullmatch(r"\d{6}", text):
         raise AddressError(f"No file or folder '{text}'; for the dandiset write dandi:{text}.")
     hint = ""
-    if path.parent.is_dir() and (names := sorted(found.name for found in path.parent.iterdir())):
+    if path.parent.is_dir() and (names := sorted(file.name for file in path.parent.iterdir())):
         hint = f"; in its folder are: {', '.join(closest(path.name, names))}"
     raise AddressError(f"No file or folder '{text}'{hint}. An address is {FORMS}.")
 

@@ -77,18 +77,18 @@ def _from_archive(source: Source, part: Path, report: Report) -> None:
         entries = connection.ask(lambda: list(asset.iterfiles()))
         done, size = 0, sum(entry.size for entry in entries)
         for entry in entries:
-            place = _inside(part, entry, source)
-            if not _is_whole(place, entry):
-                connection.ask(lambda e=entry, p=place: _fetch(e, p, source))  # type: ignore[misc]
+            target = _inside(part, entry, source)
+            if not _is_whole(target, entry):
+                connection.ask(lambda e=entry, p=target: _fetch(e, p, source))  # type: ignore[misc]
             done += entry.size
             report(Progress("downloading", done, size, "bytes"))
     wanted = {_inside(part, entry, source) for entry in entries}
     for path in part.rglob("*"):
         if path.is_file() and path not in wanted:
             path.unlink()
-    if source.digest is not None and (found := checksum(part)) != source.digest:
+    if source.digest is not None and (digest := checksum(part)) != source.digest:
         raise ArchiveError(
-            f"{source.uri} arrived with digest {found}, expected {source.digest}: resolve it again "
+            f"{source.uri} arrived with digest {digest}, expected {source.digest}: resolve it again "
             "and run the same command."
         )
 

@@ -224,11 +224,11 @@ def _check_space(part: Path, size: int) -> None:
 
 
 def _accept(part: Path, target: Path, digest: str, source: Source) -> None:
-    found = _digest(part, digest)
-    if found != digest:
+    received = _digest(part, digest)
+    if received != digest:
         part.unlink()
         raise ArchiveError(
-            f"{source.uri} arrived with digest {found}, expected {digest}: it was discarded, run "
+            f"{source.uri} arrived with digest {received}, expected {digest}: it was discarded, run "
             "the same command again."
         )
     os.replace(part, target)

@@ -47,10 +47,10 @@ def wait(
     begun = time.monotonic()
     with connect(asset.instance) as connection:
         while True:
-            found = _verdict(connection, asset)
+            verdict = _verdict(connection, asset)
             waited = time.monotonic() - begun
-            if not found.pending or waited + pause > limit:
-                return found
+            if not verdict.pending or waited + pause > limit:
+                return verdict
             report(Progress("validating", waited, limit, "s"))
             time.sleep(pause)
 

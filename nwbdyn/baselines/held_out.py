@@ -37,8 +37,8 @@ class WindowedDesign:
 
     def filtered(self, kernels: list[np.ndarray]) -> np.ndarray:
         """(n, F) log rate of each held-in neuron through each (context, context) kernel, scaled."""
-        window, place = self.owner.T
-        rates = np.concatenate([(kernel @ self.windows)[window, place] for kernel in kernels], 1)
+        window, offset = self.owner.T
+        rates = np.concatenate([(kernel @ self.windows)[window, offset] for kernel in kernels], 1)
         return log_scaled(rates, self.train)
 
 
@@ -75,12 +75,12 @@ def co_smoothing(
         for half in half_widths
         if half == 1 or half < context / 2
     }
-    found: dict[str, Baseline] = {}
+    baselines: dict[str, Baseline] = {}
     for name, kernels in (("smoothing + GLM", smoothing), ("Poisson GLM", groups)):
-        report(Progress("baselines", len(found), 2, "fits"))
-        found[name] = _regression(name, binned, split, problem, kernels)
+        report(Progress("baselines", len(baselines), 2, "fits"))
+        baselines[name] = _regression(name, binned, split, problem, kernels)
     report(Progress("baselines", 2, 2, "fits"))
-    return found
+    return baselines
 
 
 def smoothed(baseline: Baseline, counts: np.ndarray, *, bin_width: float) -> np.ndarray:

@@ -145,10 +145,10 @@ def _upload(
     try:
         with terminal.progress_display(quiet=quiet) as report:
             parcel = archive_upload.validate_for_upload(path, upload, report=report)
-            place = f"{parcel.dandiset}/{parcel.asset_path} ({terminal.size(parcel.size)})"
+            destination = f"{parcel.dandiset}/{parcel.asset_path} ({terminal.size(parcel.size)})"
             if dry_run:
                 terminal.echo(
-                    f"Would send {place}. The checks found no problem; add --send to send it."
+                    f"Would send {destination}. The checks found no problem; add --send to send it."
                 )
                 return
             receipt = archive_upload.send(

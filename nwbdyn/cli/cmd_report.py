@@ -71,11 +71,11 @@ def command(
     terminal.line(path)
 
 
-def _states(fit: "Fit", asked: str, report: Report) -> "pd.DataFrame":
+def _states(fit: "Fit", name: str, report: Report) -> "pd.DataFrame":
     from nwbdyn import opening
     from nwbdyn.statistics import states
     from nwbdyn.workflows import locate_source
 
     address = locate_source.address_of(fit)
     with opening.open(address, instance=fit.source.instance, report=report) as recording:
-        return states.of_recording(recording, asked)
+        return states.of_recording(recording, name)

@@ -59,7 +59,7 @@ def command(
 
     fit = load(run)
     with terminal.progress_display(quiet=quiet) as report:
-        found = validate(
+        validation = validate(
             fit,
             edges,
             name_column=name_column,
@@ -69,40 +69,42 @@ def command(
             seed=seed,
             report=report,
         )
-    terminal.echo(_table(found))
-    terminal.say(_sentences(found, shuffles), quiet=quiet)
+    terminal.echo(_table(validation))
+    terminal.say(_sentences(validation, shuffles), quiet=quiet)
 
 
-def _table(found: "Validation") -> str:
-    scores = list(found.table.columns)
+def _table(validation: "Validation") -> str:
+    scores = list(validation.table.columns)
     rows = [
         [name, *(_number(value) for value in row)]
-        for name, row in zip(found.table.index, found.table.to_numpy(), strict=True)
+        for name, row in zip(validation.table.index, validation.table.to_numpy(), strict=True)
     ]
-    rows.append(["shuffled, 97.5 %", *(_number(found.null["high"][name]) for name in scores)])
-    rows.append(["p of the model", *(_number(found.null["p"][name]) for name in scores)])
+    rows.append(["shuffled, 97.5 %", *(_number(validation.null["high"][name]) for name in scores)])
+    rows.append(["p of the model", *(_number(validation.null["p"][name]) for name in scores)])
     return terminal.table(["", *(_SHORT.get(name, name) for name in scores)], rows)
 
 
-def _sentences(found: "Validation", shuffles: int) -> str:
-    kind = "directed" if found.directed else "undirected"
-    said = [
-        f"{found.num_edges} of {found.num_pairs} {kind} pairs of {found.num_neurons} neurons are "
-        f"edges. Model: {found.measure}. Shuffled: names of the model's neurons, {shuffles} times."
+def _sentences(validation: "Validation", shuffles: int) -> str:
+    kind = "directed" if validation.directed else "undirected"
+    sentences = [
+        f"{validation.num_edges} of {validation.num_pairs} {kind} pairs of {validation.num_neurons} neurons are "
+        f"edges. Model: {validation.measure}. Shuffled: names of the model's neurons, {shuffles} times."
     ]
-    if not found.signed:
-        said.append("The wiring has no negative weight, so sizes are compared and signs are not.")
-    said += [
+    if not validation.signed:
+        sentences.append(
+            "The wiring has no negative weight, so sizes are compared and signs are not."
+        )
+    sentences += [
         f"{len(names)} {what}: {_listed(names)}."
         for names, what in (
-            (found.held_out, "neurons that were held out and so have no couplings"),
-            (found.unmapped, "names in the wiring that no neuron has"),
-            (found.ambiguous, "names that several neurons have, left out"),
-            (found.unnamed, "neurons that the wiring does not name, left out"),
+            (validation.held_out, "neurons that were held out and so have no couplings"),
+            (validation.unmapped, "names in the wiring that no neuron has"),
+            (validation.ambiguous, "names that several neurons have, left out"),
+            (validation.unnamed, "neurons that the wiring does not name, left out"),
         )
         if names
     ]
-    return "\n".join(["", *(textwrap.fill(line, terminal.WIDTH) for line in said)])
+    return "\n".join(["", *(textwrap.fill(line, terminal.WIDTH) for line in sentences)])
 
 
 def _listed(names: tuple[str, ...]) -> str:

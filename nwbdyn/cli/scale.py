@@ -137,7 +137,7 @@ def print_cost_estimate(
     try:
         null = None if request.tests.null is None else Null.parse(request.tests.null)
         with open_source(sessions[0][0], **opened) as recording:
-            found = cost.estimate(
+            estimate = cost.estimate(
                 recording,
                 request.model,
                 options={**model.options, **length},
@@ -148,10 +148,10 @@ def print_cost_estimate(
     except NwbdynError:
         return  # the fit says what is wrong
     lines = cost.advice(
-        found,
+        estimate,
         recordings=len(sessions),
         points=1 if model.sweep is None else len(sweep_space.points(model.sweep)),
-        repeats=validation.seeds * found.draws + (validation.folds or 0),
+        repeats=validation.seeds * estimate.draws + (validation.folds or 0),
         refits=0 if null is None else edge_tests.count(null, states=bool(request.tests.states)),
     )
     for line in lines:

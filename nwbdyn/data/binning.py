@@ -169,10 +169,12 @@ def _bin_spikes(recording: Recording, spikes: SpikeTimes, bin_width: float) -> _
     together = observation.refusal(spikes, recording.neurons)
     if together is not None:
         raise DataError(f"{recording.source.name}: {together}.")
-    found = spike_trains.examine(spikes, recording.neurons, around=contradictions.around(recording))
+    trains = spike_trains.examine(
+        spikes, recording.neurons, around=contradictions.around(recording)
+    )
     known = {note.code for note in recording.notes}
-    notes = [note for note in found.notes if note.code not in known]
-    first, num_bins = _extent(spikes, found, bin_width, recording)
+    notes = [note for note in trains.notes if note.code not in known]
+    first, num_bins = _extent(spikes, trains, bin_width, recording)
     _check_memory(recording, num_bins, bin_width)
     clock = grid(first, num_bins, bin_width)
     valid = observed(clock.begin, spikes.intervals)
@@ -185,7 +187,7 @@ def _bin_spikes(recording: Recording, spikes: SpikeTimes, bin_width: float) -> _
     kept = np.zeros(len(recording.neurons), dtype=bool)
     num_left_out = 0
     for unit, times in enumerate(by_unit(spikes)):
-        of_unit = found.spikes_in(times)
+        of_unit = trains.spikes_in(times)
         inside = of_unit[observed(of_unit, spikes.intervals)]
         num_left_out += int((~np.isfinite(times)).sum()) + len(of_unit) - len(inside)
         bins, counts = np.unique(grid_index(inside, bin_width) - first, return_counts=True)
@@ -206,15 +208,15 @@ def _bin_spikes(recording: Recording, spikes: SpikeTimes, bin_width: float) -> _
 
 
 def _extent(
-    spikes: SpikeTimes, found: Trains, bin_width: float, recording: Recording
+    spikes: SpikeTimes, trains: Trains, bin_width: float, recording: Recording
 ) -> tuple[int, int]:
     """First bin of the grid and number of bins: the observed intervals, else the spikes.
 
     Raises:
         DataError: no spikes, or spike times that count from each trial.
     """
-    if found.extent is not None:
-        relative = trial_clock.relative(recording.trials, *found.extent)
+    if trains.extent is not None:
+        relative = trial_clock.relative(recording.trials, *trains.extent)
         if relative is not None:
             raise DataError(f"{recording.source.name}: {relative}.")
     intervals = spikes.intervals
@@ -222,12 +224,12 @@ def _extent(
         first = int(grid_index(intervals[:, 0].min(), bin_width))
         last = int(grid_ceil(intervals[:, 1].max(), bin_width))
         return first, max(last - first, 1)
-    if found.extent is None:
+    if trains.extent is None:
         raise DataError(
             f"The units of {recording.source.name} have no spikes at all; two units with spikes "
             "are needed. Choose another file."
         )
-    first, last = grid_index(np.array(found.extent), bin_width).tolist()
+    first, last = grid_index(np.array(trains.extent), bin_width).tolist()
     return first, last - first + 1
 
 

@@ -28,15 +28,15 @@ def notes(recording: Recording) -> tuple[Note, ...]:
     most = REMOTE if _is_remote(recording) else LOCAL
     if activity.times.nbytes > most:
         return ()
-    found = spike_trains.examine(activity, recording.neurons, around=around(recording))
-    return (*found.notes, *of_trials(recording, found))
+    trains = spike_trains.examine(activity, recording.neurons, around=around(recording))
+    return (*trains.notes, *of_trials(recording, trains))
 
 
-def of_trials(recording: Recording, found: spike_trains.Trains) -> list[Note]:
+def of_trials(recording: Recording, trains: spike_trains.Trains) -> list[Note]:
     """Notes on trials that contradict the spikes."""
-    if found.extent is None:
+    if trains.extent is None:
         return []
-    first, last = found.extent
+    first, last = trains.extent
     reason = trial_clock.relative(recording.trials, first, last)
     if reason is not None:
         return [Note("relative-spikes", "spike_times", reason, important=True)]

@@ -80,8 +80,8 @@ def addresses_left(root: Path = ROOT) -> Memory | None:
     limit = address_space()
     if limit is None:
         return None
-    found = re.search(r"VmSize:\s+(\d+) kB", _read(root / "proc/self/status") or "")
-    taken = int(found[1]) * 1024 if found else 0
+    match = re.search(r"VmSize:\s+(\d+) kB", _read(root / "proc/self/status") or "")
+    taken = int(match[1]) * 1024 if match else 0
     left = max(0, limit.size - taken)
     return Memory(left, "the address space left by ulimit -v is", is_remainder=True)
 

@@ -110,14 +110,14 @@ def refusal(spikes: SpikeTimes, neurons: Neurons, *, shortest: float = SHORTEST)
     seconds = _seconds(spikes.intervals)
     if seconds >= shortest:
         return None
-    found = groups(spikes.unit_intervals)
+    by_times = groups(spikes.unit_intervals)
     parts = [
         f"{len(group.rows)} units from {group.start:.6g} to {group.stop:.6g} s"
         f"{_choice(neurons, spikes.unit_intervals, group)}"
-        for group in found[:MOST_GROUPS]
+        for group in by_times[:MOST_GROUPS]
     ]
-    if len(found) > MOST_GROUPS:
-        parts.append(f"and {len(found) - MOST_GROUPS} more groups")
+    if len(by_times) > MOST_GROUPS:
+        parts.append(f"and {len(by_times) - MOST_GROUPS} more groups")
     shared = f"only {seconds:.6g} s is common to all" if seconds else "no time is common to all"
     return (
         f"the units were never observed together ({shared}), so there is no bin to fit: "
@@ -135,11 +135,11 @@ def groups(per_unit: Sequence[np.ndarray | None]) -> list[Group]:
         one = _joined(united(intervals))
         times[one.tobytes()] = one
         by_times.setdefault(one.tobytes(), []).append(row)
-    found = [
+    sets = [
         Group(np.array(rows), float(times[key][0, 0]), float(times[key][-1, 1]))
         for key, rows in by_times.items()
     ]
-    return sorted(found, key=lambda group: (-len(group.rows), group.start))
+    return sorted(sets, key=lambda group: (-len(group.rows), group.start))
 
 
 def columns(spikes: SpikeTimes) -> dict[str, np.ndarray]:

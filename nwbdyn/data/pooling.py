@@ -63,5 +63,5 @@ class PooledWindows:
         """(num_batches,) which session each batch of an epoch is of."""
         numbers = [windows.num_batches(name, batch_size) for windows in self.sessions]
         session = np.repeat(np.arange(len(numbers)), numbers)
-        place = np.concatenate([(np.arange(n) + 0.5) / n for n in numbers])
-        return session[np.argsort(place, kind="stable")]
+        position = np.concatenate([(np.arange(n) + 0.5) / n for n in numbers])
+        return session[np.argsort(position, kind="stable")]

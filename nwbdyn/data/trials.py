@@ -15,10 +15,10 @@ _WINDOW = re.compile(r"(?P<rest>.*)\[\s*(?P<begin>[^,\]]+),(?P<end>[^,\]]+)\]")
 
 def tables(recording: Recording) -> dict[str, pd.DataFrame]:
     """Every table of the recording whose rows are moments or intervals, by its name."""
-    found = dict(recording.intervals)
+    by_name = dict(recording.intervals)
     if recording.trials is not None:
-        found.setdefault("trials", recording.trials)
-    return found
+        by_name.setdefault("trials", recording.trials)
+    return by_name
 
 
 def with_trials(recording: Recording, name: str) -> Recording:
@@ -34,18 +34,18 @@ def with_trials(recording: Recording, name: str) -> Recording:
     Raises:
         DataError: no such table or column, a window that is none, or no row left.
     """
-    file, found = recording.source.name, tables(recording)
-    if name == NONE and name not in found:
+    file, by_name = recording.source.name, tables(recording)
+    if name == NONE and name not in by_name:
         return replace(recording, trials=None)
-    if name in found:
-        if not len(found[name]):
+    if name in by_name:
+        if not len(by_name[name]):
             raise DataError(f"The interval table {name!r} of {file} is empty.")
-        return replace(recording, trials=found[name])
+        return replace(recording, trials=by_name[name])
     window = _window(name)
     rest = name if window is None else _WINDOW.fullmatch(name)["rest"]  # type: ignore[index]
-    table, column = _table_and_column(found, rest, file)
-    times = _seconds(found[table], column, f"{file}: {rest}")
-    stops = found[table]["stop_time"].to_numpy(float) if window is None else times + window[1]
+    table, column = _table_and_column(by_name, rest, file)
+    times = _seconds(by_name[table], column, f"{file}: {rest}")
+    stops = by_name[table]["stop_time"].to_numpy(float) if window is None else times + window[1]
     starts = times if window is None else times + window[0]
     rows = np.isfinite(starts) & (stops > starts)
     if not rows.any():
@@ -54,39 +54,39 @@ def with_trials(recording: Recording, name: str) -> Recording:
             "later. Name another column, or a window after it, as in "
             f"{table}.{column}[-0.5,1]."
         )
-    trials = found[table].assign(start_time=starts, stop_time=stops)[rows]
+    trials = by_name[table].assign(start_time=starts, stop_time=stops)[rows]
     return replace(recording, trials=trials.reset_index(drop=True))
 
 
 def _window(name: str) -> tuple[float, float] | None:
     """Seconds from the column's time to where a trial begins and ends."""
-    found = _WINDOW.fullmatch(name)
-    if found is None:
+    match = _WINDOW.fullmatch(name)
+    if match is None:
         return None
     try:
-        begin, end = float(found["begin"]), float(found["end"])
+        begin, end = float(match["begin"]), float(match["end"])
     except ValueError:
         begin, end = 0.0, 0.0
     if not (np.isfinite([begin, end]).all() and begin < end):
         raise DataError(
             f"{name!r}: a window is two numbers of seconds, the first the smaller one, as in "
-            f"{found['rest']}[-0.5,1]."
+            f"{match['rest']}[-0.5,1]."
         )
     return begin, end
 
 
-def _table_and_column(found: dict[str, pd.DataFrame], name: str, file: str) -> tuple[str, str]:
+def _table_and_column(by_name: dict[str, pd.DataFrame], name: str, file: str) -> tuple[str, str]:
     """The longest table that the name begins with, and the column after it."""
-    for table in sorted(found, key=len, reverse=True):
+    for table in sorted(by_name, key=len, reverse=True):
         if name == table:
             return table, "start_time"
         if name.startswith(f"{table}."):
             return table, name.removeprefix(f"{table}.")
-    if not found:
+    if not by_name:
         raise DataError(
             f"{file} has no interval table {name!r}, and no other to align to; leave out --trials."
         )
-    there = ", ".join(sorted(found))
+    there = ", ".join(sorted(by_name))
     raise DataError(f"{file} has no interval table {name!r}; it has: {there}.")
 
 

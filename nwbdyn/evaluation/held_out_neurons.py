@@ -24,7 +24,7 @@ SMOOTHING = "smoothing + GLM"
 
 
 def scores(
-    task: Task, prediction: np.ndarray, rivals: Mapping[str, Baseline], best: str | None
+    task: Task, prediction: np.ndarray, baselines: Mapping[str, Baseline], best: str | None
 ) -> dict[str, Any]:
     """Every held-out neuron's co_bps on test, and intervals over neurons and trials.
 
@@ -37,10 +37,12 @@ def scores(
         scores in that order; "intervals": "model" and "difference" (the model minus the best
         baseline), 95 %.
     """
-    truth, columns = _truth(task, [prediction, *(rival.prediction for rival in rivals.values())])
+    truth, columns = _truth(
+        task, [prediction, *(baseline.prediction for baseline in baselines.values())]
+    )
     rows = task.split.bins("test")
     true, blocks = truth[rows], task.blocks[rows]
-    values = {name: rival.prediction[rows][:, columns] for name, rival in rivals.items()}
+    values = {name: baseline.prediction[rows][:, columns] for name, baseline in baselines.items()}
     ours = prediction[rows][:, columns]
     intervals = {"model": list(metrics.two_way_interval(true, ours, blocks=blocks))}
     if best is not None:
@@ -62,7 +64,7 @@ def scores(
 
 
 def few_shot(
-    task: Task, windows: Windows, prediction: np.ndarray, rivals: Mapping[str, Baseline]
+    task: Task, windows: Windows, prediction: np.ndarray, baselines: Mapping[str, Baseline]
 ) -> dict[str, Any] | None:
     """co_bps on test of read-outs fitted on few training windows.
 
@@ -82,8 +84,8 @@ def few_shot(
         return None
     held_in = task.split.held_in
     sources = {"model": prediction[:, held_in]}
-    if SMOOTHING in rivals:
-        sources["smoothing"] = _smoothed_on_clock(windows, rivals[SMOOTHING])[:, held_in]
+    if SMOOTHING in baselines:
+        sources["smoothing"] = _smoothed_on_clock(windows, baselines[SMOOTHING])[:, held_in]
     truth, _ = _truth(task, [prediction])
     usable = np.isfinite(truth).all(axis=1)
     for values in sources.values():
@@ -93,7 +95,7 @@ def few_shot(
     val = np.flatnonzero(task.split.bins("val")[bins])
     test = task.split.bins("test")[bins]
     draw = np.random.default_rng(task.split.seed)
-    found: dict[str, list[float]] = {name: [] for name in sources}
+    by_source: dict[str, list[float]] = {name: [] for name in sources}
     for _ in range(RESAMPLES):
         chosen = draw.choice(starts, shots, replace=False)
         seen = (chosen[:, None] + np.arange(windows.spec.context)).ravel()
@@ -101,8 +103,8 @@ def few_shot(
         for name, values in sources.items():
             inputs = partial(log_scaled, values[bins].astype(np.float32), train)
             choice = best_poisson({"rates": inputs}, counts, train=train, val=val)
-            found[name].append(metrics.bits_per_spike(counts[test], choice.rates[test]))
-    spread = {name: _spread(values) for name, values in found.items()}
+            by_source[name].append(metrics.bits_per_spike(counts[test], choice.rates[test]))
+    spread = {name: _spread(values) for name, values in by_source.items()}
     return {
         "metric": "co_bps",
         "split": "test",
@@ -123,7 +125,7 @@ def _truth(task: Task, predictions: Sequence[np.ndarray]) -> tuple[np.ndarray, n
     return truth, columns
 
 
-def _smoothed_on_clock(windows: Windows, rival: Baseline) -> np.ndarray:
+def _smoothed_on_clock(windows: Windows, baseline: Baseline) -> np.ndarray:
     """(num_bins, N) counts of every window through the baseline's filter, NaN outside windows."""
     binned, context = windows.binned, windows.spec.context
     values = np.full(binned.values.shape, np.nan, dtype=np.float32)
@@ -131,7 +133,7 @@ def _smoothed_on_clock(windows: Windows, rival: Baseline) -> np.ndarray:
         starts = windows.starts(split)
         counts = np.full((len(starts), windows.length, binned.num_neurons), np.nan, np.float32)
         seen = np.nan_to_num(binned.values[starts[:, None] + np.arange(context)])
-        counts[:, :context] = smoothed(rival, seen, bin_width=binned.bin_width)
+        counts[:, :context] = smoothed(baseline, seen, bin_width=binned.bin_width)
         stitched = windows.to_session_clock(starts, counts)
         reached = np.isfinite(stitched)
         values[reached] = stitched[reached]

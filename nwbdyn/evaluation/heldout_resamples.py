@@ -38,19 +38,19 @@ class HeldoutResample:
 def of(
     task: Task,
     prediction: np.ndarray,
-    rivals: Mapping[str, Baseline],
+    baselines: Mapping[str, Baseline],
     scores: Mapping[str, Any],
 ) -> HeldoutResample:
     """The scores of one fit for one set of held-out neurons.
 
     Args:
         prediction: (num_bins, N) of the model, source units.
-        rivals: its baselines.
+        baselines: its baselines.
         scores: what `evaluation.evaluate` and `held_out.scores` said of them.
     """
     columns, rows = task.held_out, task.split.bins("test")
     best = scores["primary"]["baseline"]
-    rates = [prediction] if best is None else [prediction, rivals[best].prediction]
+    rates = [prediction] if best is None else [prediction, baselines[best].prediction]
     rates = [values[rows][:, columns] for values in rates]
     counted = (task.binned.valid & task.counted)[rows]
     truth = np.where(counted[:, None], task.binned.values[rows][:, columns], np.nan)
@@ -121,12 +121,12 @@ def _intervals(draws: Sequence[HeldoutResample]) -> dict[str, list[float]]:
         if draw.baseline is not None:
             theirs.append(_scores(draw.baseline, times, kept))
     number = min(len(neurons), len(blocks))
-    found = {"model": _around_mean(_wholes(draws, "model"), np.array(ours), number)}
+    intervals = {"model": _around_mean(_wholes(draws, "model"), np.array(ours), number)}
     if len(theirs) == len(ours):
         differences = _wholes(draws, "model") - _wholes(draws, "baseline")
         resampled = np.array(ours) - np.array(theirs)
-        found["difference"] = _around_mean(differences, resampled, number)
-    return found
+        intervals["difference"] = _around_mean(differences, resampled, number)
+    return intervals
 
 
 def _block_sums(

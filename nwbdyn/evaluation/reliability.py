@@ -60,7 +60,7 @@ def reliability(
         overlap or are few.
     """
     maps = coupling.form == "attention"
-    found: dict[str, Any] = {
+    section: dict[str, Any] = {
         "of": "maps" if maps else "couplings",
         "coupling": {
             "seeds": seed_reliability(means),
@@ -68,11 +68,11 @@ def reliability(
         },
     }
     if influence is not None:
-        found["influence"] = {
+        section["influence"] = {
             "seeds": seed_reliability(influences),
             "windows": split_half_reliability(influence),
         }
-    return found
+    return section
 
 
 def _known(value: float) -> float | None:

@@ -208,8 +208,8 @@ def sign_flip_test(differences: Sequence[float]) -> dict[str, Any]:
 
 def _add(result: dict[str, Any], task: Task, contest: Comparison, model: str, suffix: str) -> None:
     """Write the scores of one contest into `result`, their names ending in `suffix`."""
-    rivals = {name: baseline.prediction for name, baseline in contest.baselines.items()}
-    board = _Scorer(task, {model: contest.prediction, **rivals})
+    predictions = {name: baseline.prediction for name, baseline in contest.baselines.items()}
+    board = _Scorer(task, {model: contest.prediction, **predictions})
     for split, rows in board.bins.items():
         if not rows.any():
             continue
@@ -222,7 +222,7 @@ def _add(result: dict[str, Any], task: Task, contest: Comparison, model: str, su
         target = target if name == model else target[name]
         target["test"] |= _named(board.intervals(name, test), suffix)
     label = board.primary + suffix
-    best = board.best(rivals)
+    best = board.best(predictions)
     result["best_baseline"][label] = best
     result["num_bins"][label] = {split: int(rows.sum()) for split, rows in board.bins.items()}
     result["num_blocks"][label] = board.num_blocks(test)

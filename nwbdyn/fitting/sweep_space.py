@@ -72,8 +72,8 @@ def points(space: Mapping[str, object] | Path | str) -> tuple[Point, ...]:
     }
     unknown = [name for name in space if name not in kinds]
     if unknown or not space:
-        found = ", ".join(map(repr, unknown)) or "nothing"
-        raise ConfigError(f"A sweep has grid, list or random; this one has {found}.")
+        names = ", ".join(map(repr, unknown)) or "nothing"
+        raise ConfigError(f"A sweep has grid, list or random; this one has {names}.")
     found_points = [point for name, part in space.items() for point in kinds[name](part)]
     unique = [p for k, p in enumerate(found_points) if p not in found_points[:k]]
     if not unique:
@@ -95,10 +95,10 @@ def _list(rows: object) -> list[Point]:
     return [dict(row) for row in rows]
 
 
-def _random(asked: object) -> list[Point]:
-    if not isinstance(asked, Mapping) or set(asked) - {"draws", "seed", "from"}:
-        raise ConfigError(f"random: draws, seed and from are expected, not {asked!r}.")
-    draws, seed, options = asked.get("draws"), asked.get("seed", 0), asked.get("from")
+def _random(section: object) -> list[Point]:
+    if not isinstance(section, Mapping) or set(section) - {"draws", "seed", "from"}:
+        raise ConfigError(f"random: draws, seed and from are expected, not {section!r}.")
+    draws, seed, options = section.get("draws"), section.get("seed", 0), section.get("from")
     if not isinstance(draws, int) or not 1 <= draws <= MOST:
         raise ConfigError(f"random: draws is {draws!r}; it is a number from 1 to {MOST}.")
     if not isinstance(seed, int) or seed < 0:

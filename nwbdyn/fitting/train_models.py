@@ -163,7 +163,7 @@ def _differing(from_: BaseConfig, configs: Sequence[BaseConfig]) -> list[str]:
 
 
 def select_candidate(
-    problem: TaskT, configs: Sequence[BaseConfig], seed: int, place: RunContext
+    problem: TaskT, configs: Sequence[BaseConfig], seed: int, ctx: RunContext
 ) -> SelectedCandidate[TaskT]:
     """Train every candidate and take the one with the lowest validation loss; no test bin is read.
 
@@ -178,70 +178,70 @@ def select_candidate(
     if len(configs) == 1:
         return SelectedCandidate(problem.with_config(configs[0]))
     names = _differing(configs[0], configs)
-    posed = _task_of_each(problem, configs)
-    place.report(Progress("choosing", 0, len(configs), "candidates"))
-    found = _train_all(
+    tasks = _task_of_each(problem, configs)
+    ctx.report(Progress("choosing", 0, len(configs), "candidates"))
+    outcomes = _train_all(
         problem,
-        [_member(one, seed, place.folder(f"choice-{number}")) for number, one in enumerate(posed)],
-        place,
+        [_member(one, seed, ctx.folder(f"choice-{number}")) for number, one in enumerate(tasks)],
+        ctx,
     )
-    place.report(Progress("choosing", len(configs), len(configs), "candidates"))
-    trained = {number: one for number, one in enumerate(found) if isinstance(one, Trained)}
+    ctx.report(Progress("choosing", len(configs), len(configs), "candidates"))
+    trained = {number: one for number, one in enumerate(outcomes) if isinstance(one, Trained)}
     if not trained:
-        why = next(one.reason for one in found if isinstance(one, FailedTraining))
+        why = next(one.reason for one in outcomes if isinstance(one, FailedTraining))
         raise FitError(f"All {len(configs)} candidates failed. The first: {why}")
     best = min(trained, key=lambda number: trained[number].best)
     table = []
-    for number, (config, one) in enumerate(zip(configs, found, strict=True)):
+    for number, (config, one) in enumerate(zip(configs, outcomes, strict=True)):
         row: dict[str, Any] = {"options": {name: getattr(config, name) for name in names}}
         if isinstance(one, FailedTraining):
             row |= asdict(one)
         else:
             row |= {"validation": one.best, "epoch": one.best_epoch}
         table.append(row | {"chosen": number == best})
-    return SelectedCandidate(posed[best], trained[best], tuple(table))
+    return SelectedCandidate(tasks[best], trained[best], tuple(table))
 
 
 def _task_of_each(problem: TaskT, configs: Sequence[BaseConfig]) -> list[TaskT]:
     """The problem with each Config; those that cut windows alike share them."""
     by_spec: dict[Any, TaskT] = {}
-    posed = []
+    tasks = []
     for config in configs:
         spec = problem.model_class.windows(config, problem.layout)
         if spec not in by_spec:
             by_spec[spec] = problem.with_config(config)
-        posed.append(replace(by_spec[spec], config=config))
-    return posed
+        tasks.append(replace(by_spec[spec], config=config))
+    return tasks
 
 
 def train_seeds(
-    problem: TrainingTask, seeds: Sequence[int], place: RunContext, first: Trained | None = None
+    problem: TrainingTask, seeds: Sequence[int], ctx: RunContext, first: Trained | None = None
 ) -> list[Trained]:
     """One trained model per seed; `first` is one of them, where it was trained to be chosen."""
     others = [seed for seed in seeds if first is None or seed != first.seed]
     several = len(seeds) > 1
-    place.report(Progress("seeds", 0, len(seeds), "fits"))
-    found = _train_all(
+    ctx.report(Progress("seeds", 0, len(seeds), "fits"))
+    outcomes = _train_all(
         problem,
-        [_member(problem, s, place.folder(f"seed-{s}") if several else place.run) for s in others],
-        place,
+        [_member(problem, s, ctx.folder(f"seed-{s}") if several else ctx.run) for s in others],
+        ctx,
     )
-    place.report(Progress("seeds", len(seeds), len(seeds), "fits"))
+    ctx.report(Progress("seeds", len(seeds), len(seeds), "fits"))
     trained = {} if first is None else {first.seed: first}
-    for seed, one in zip(others, found, strict=True):
+    for seed, one in zip(others, outcomes, strict=True):
         if isinstance(one, FailedTraining):
             raise FitError(one.reason)
         trained[seed] = one
     return [trained[seed] for seed in seeds]
 
 
-def predict_without_coupling(problem: FitTask, seed: int, place: RunContext) -> np.ndarray | None:
+def predict_without_coupling(problem: FitTask, seed: int, ctx: RunContext) -> np.ndarray | None:
     """(num_bins, N) predictions of the model that `train_uncoupled` trains; None without one."""
-    trained = train_without_coupling(problem, seed, place)
+    trained = train_without_coupling(problem, seed, ctx)
     return None if trained is None else readout.predict(trained.model, problem.windows)
 
 
-def train_without_coupling(problem: TrainingTask, seed: int, place: RunContext) -> Trained | None:
+def train_without_coupling(problem: TrainingTask, seed: int, ctx: RunContext) -> Trained | None:
     """The same model, seed and data, fitted with coupling off; it adopts nothing.
 
     None for a model that has no such option, or where it was switched off by hand.
@@ -249,10 +249,10 @@ def train_without_coupling(problem: TrainingTask, seed: int, place: RunContext) 
     if not getattr(problem.config, "coupling", False):
         return None
     config = replace(problem.config, coupling=False)  # type: ignore[call-arg]
-    place.report(Progress("without coupling", 0, 1, "fits"))
-    folder = place.folder("without-coupling")
-    trained = _train(replace(problem, adopted=None), config, seed, folder, place)
-    place.report(Progress("without coupling", 1, 1, "fits"))
+    ctx.report(Progress("without coupling", 0, 1, "fits"))
+    folder = ctx.folder("without-coupling")
+    trained = _train(replace(problem, adopted=None), config, seed, folder, ctx)
+    ctx.report(Progress("without coupling", 1, 1, "fits"))
     return trained
 
 
@@ -262,20 +262,20 @@ def _member(problem: TrainingTask, seed: int, folder: Path | None) -> BatchedMod
 
 
 def _train_all(
-    problem: TrainingTask, members: Sequence[BatchedModel], place: RunContext
+    problem: TrainingTask, members: Sequence[BatchedModel], ctx: RunContext
 ) -> list[Trained | FailedTraining]:
     """Every member trained, or why it was not: by the engine, by the team, or as one program."""
     out: Mapping[int, FailedTraining] = {}
-    if place.engine is not None and len(members) > 1:
-        out = place.engine.train(_picklable(problem, members), place.run, place.report)
-        place = replace(place, resume=True)  # all is in the folders
+    if ctx.engine is not None and len(members) > 1:
+        out = ctx.engine.train(_picklable(problem, members), ctx.run, ctx.report)
+        ctx = replace(ctx, resume=True)  # all is in the folders
     kept = [number for number in range(len(members)) if number not in out]
-    found = (_train_batched if place.team is SINGLE_PROCESS else _one_by_one)(
-        problem, [members[number] for number in kept], place
+    outcomes = (_train_batched if ctx.team is SINGLE_PROCESS else _one_by_one)(
+        problem, [members[number] for number in kept], ctx
     )
     done = {
         number: FailedTraining(None, None, str(one)) if isinstance(one, FitError) else one
-        for number, one in zip(kept, found, strict=True)
+        for number, one in zip(kept, outcomes, strict=True)
     }
     return [out[number] if number in out else done[number] for number in range(len(members))]
 
@@ -297,33 +297,33 @@ def _picklable(problem: TrainingTask, members: Sequence[BatchedModel]) -> list[C
 
 
 def _train_batched(
-    problem: TrainingTask, members: Sequence[BatchedModel], place: RunContext
+    problem: TrainingTask, members: Sequence[BatchedModel], ctx: RunContext
 ) -> list[Trained | FitError]:
     return try_train_batched(
         problem.model_class,
         problem.layout,
         members,
         device=problem.windows.device,
-        resume=place.resume,
-        report=place.report,
+        resume=ctx.resume,
+        report=ctx.report,
     )
 
 
 def _one_by_one(
-    problem: TrainingTask, members: Sequence[BatchedModel], place: RunContext
+    problem: TrainingTask, members: Sequence[BatchedModel], ctx: RunContext
 ) -> list[Trained | FitError]:
-    found: list[Trained | FitError] = []
+    outcomes: list[Trained | FitError] = []
     for member in members:
-        posed = replace(problem, windows=member.windows)
+        task = replace(problem, windows=member.windows)
         try:
-            found.append(_train(posed, member.config, member.seed, member.folder, place))
+            outcomes.append(_train(task, member.config, member.seed, member.folder, ctx))
         except FitError as error:
-            found.append(error)
-    return found
+            outcomes.append(error)
+    return outcomes
 
 
 def _train(
-    problem: TrainingTask, config: BaseConfig, seed: int, folder: Path | None, place: RunContext
+    problem: TrainingTask, config: BaseConfig, seed: int, folder: Path | None, ctx: RunContext
 ) -> Trained:
     return train(
         problem.model_class,
@@ -333,8 +333,8 @@ def _train(
         seed=seed,
         device=problem.windows.device,
         folder=folder,
-        resume=place.resume,
+        resume=ctx.resume,
         adopted=None if problem.adopted is None else problem.adopted.state,
-        team=place.team,
-        report=place.report,
+        team=ctx.team,
+        report=ctx.report,
     )

@@ -42,8 +42,8 @@ def load(name: str) -> type["Model"]:
 
 
 def _files() -> set[str]:
-    found = {module.name for module in iter_modules(__path__)}
-    return {name for name in found if name != "base" and not name.startswith("_")}
+    names = {module.name for module in iter_modules(__path__)}
+    return {name for name in names if name != "base" and not name.startswith("_")}
 
 
 def _entry_points() -> dict[str, EntryPoint]:

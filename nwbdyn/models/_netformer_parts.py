@@ -38,11 +38,11 @@ class Parts:
             mixing: (H + E, H + E) M.
         """
         own = F.pad(self.fixed, (len(self.basis) - self.fixed.shape[1], 0))  # (M, H + E)
-        heard = mixing @ torch.cat([self.basis, own.T], dim=1)  # M z, for unit s and unit c
+        received = mixing @ torch.cat([self.basis, own.T], dim=1)  # M z, for unit s and unit c
         moving, fixed = self.basis.shape[1], own[:num_neurons]
         queries = self.moving[:, :num_neurons]
-        known = rows(queries, (self.basis.T @ heard).T)  # (B, N, h + M)
-        by_fixed = fixed @ heard  # (N, h + M)
+        known = rows(queries, (self.basis.T @ received).T)  # (B, N, h + M)
+        by_fixed = fixed @ received  # (N, h + M)
         if self.size is None:
             known = known + by_fixed
             constant = known[..., moving:]

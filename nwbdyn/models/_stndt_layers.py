@@ -74,8 +74,8 @@ class TemporalAttention(nn.Module):
         if random is not None and self.rate:
             # One word for every key in a query's block of the band, as the lean block draws them.
             words = random.random_int16(self.heads, batch, *self.band.bias.shape)
-            place = self.place.expand(self.heads, batch, bins, bins)
-            words = words.view(self.heads, batch, bins, -1).gather(-1, place)
+            position = self.place.expand(self.heads, batch, bins, bins)
+            words = words.view(self.heads, batch, bins, -1).gather(-1, position)
             weights = _dropped(weights, self.rate, words.transpose(0, 1))
         mixed = (weights @ value).transpose(1, 2).reshape(batch, bins, neurons)
         return self.mix(mixed)

@@ -188,8 +188,8 @@ class Time(Function):
             attention = scores.softmax(-1)
             weights.append(attention)
             mask = kept(words[head], threshold, h.dtype).mul_(attention)
-            heard = _scaled(mask, band.keys(joint, v), factor)
-            band.queries(mixed.flatten(0, 1), q).copy_(heard)
+            received = _scaled(mask, band.keys(joint, v), factor)
+            band.queries(mixed.flatten(0, 1), q).copy_(received)
         out_words = words_for(rate, random, *h.shape)
         out = _add_kept(h, _product(mixed, mix, mix_bias), out_words, rate)
         ctx.save_for_backward(

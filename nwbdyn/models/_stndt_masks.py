@@ -38,10 +38,10 @@ def mask(
     if longest is None:
         assert isinstance(span, int)
         longest = span
-    place = random.random_int16(*counts.shape).to(counts.dtype).add_(0.5)
+    position = random.random_int16(*counts.shape).to(counts.dtype).add_(0.5)
     if mode == "full" and longest == 1:
         end = round(ratio * 2**16) - 2**15
-        masked = place < end  # and how far below decides the rest: no second draw
+        masked = position < end  # and how far below decides the rest: no second draw
     else:
         # A start with probability 1 - (1 - ratio)^(1/span) at every bin that reaches an element
         # masks it with probability `ratio`, at the edges too.
@@ -53,15 +53,15 @@ def mask(
         ]
         masked = torch.stack(reaching).any(0).expand(counts.shape)
         end = 2**15
-        place = place.masked_fill(~masked, end)
+        position = position.masked_fill(~masked, end)
     # Places below `end` are masked: up to `zeros` by a 0, up to `counted` by a random count. Whole
     # tensors instead of chosen elements: a GPU would have to wait for their number.
     zeros = token_ratio * (end + 2**15) - 2**15
     counted = zeros + random_ratio * (end - zeros)
-    kept = place >= counted
+    kept = position >= counted
     corrupted = counts * kept
     if counted > zeros:
-        integers = place.sub_(zeros) * (counts.max() / (counted - zeros))
+        integers = position.sub_(zeros) * (counts.max() / (counted - zeros))
         corrupted.add_(integers.floor_().relu_().mul_(~kept))
     return corrupted, masked
 

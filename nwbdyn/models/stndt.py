@@ -104,9 +104,9 @@ class STNDT(base.Model):
         # The authors' columns are held-in neurons first. Only the position codes know a neuron's
         # place, so these are laid out in the batch's order and no activity is ever permuted.
         flags = torch.tensor(held_in)
-        place = torch.argsort(torch.argsort(~flags, stable=True))  # (N,)
-        self.register_buffer("time_code", position_code(bins, neurons)[:, place], persistent=False)
-        self.register_buffer("neuron_code", position_code(neurons, bins)[place], persistent=False)
+        column = torch.argsort(torch.argsort(~flags, stable=True))  # (N,)
+        self.register_buffer("time_code", position_code(bins, neurons)[:, column], persistent=False)
+        self.register_buffer("neuron_code", position_code(neurons, bins)[column], persistent=False)
         unseen = ~flags.expand(bins, neurons).clone()
         unseen[self.observed :] = True
         self.register_buffer("unseen", unseen, persistent=False)  # (T, N) zero in every input

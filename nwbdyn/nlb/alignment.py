@@ -102,8 +102,8 @@ def first_bins(binned: Binned, times: np.ndarray) -> np.ndarray:
     """(n,) int64, the first bin that begins, or frame that lies, at or after each time."""
     if binned.quantity == COUNTS:
         return grid_ceil(times, binned.bin_width) - _origin(binned)
-    found = np.searchsorted(binned.time, times - INSTANT, side="left")
-    return np.where(times < binned.time[0] - binned.bin_width, -1, found).astype(np.int64)
+    bins = np.searchsorted(binned.time, times - INSTANT, side="left")
+    return np.where(times < binned.time[0] - binned.bin_width, -1, bins).astype(np.int64)
 
 
 def _origin(binned: Binned) -> int:

@@ -24,7 +24,7 @@ def psths(
     recording: Recording,
     units: np.ndarray,
     learned: pd.DataFrame,
-    asked: pd.DataFrame,
+    rows_of: pd.DataFrame,
 ) -> dict[str, np.ndarray]:
     """PSTHs over all trials, and the evaluated trials of each condition.
 
@@ -33,19 +33,19 @@ def psths(
 
     Args:
         units: rows of the units, in the order of the result.
-        learned, asked: trials that can be aligned.
+        learned, rows_of: trials that can be aligned.
 
     Returns:
         `psth` (num_conditions, num_bins, num_units) counts per bin, NaN where there is none;
-        `eval_cond_idx` (num_conditions,) arrays of rows of `asked`; with jittered windows
+        `eval_cond_idx` (num_conditions,) arrays of rows of `rows_of`; with jittered windows
         `eval_jitter` (num_trials,) bins by which each window ends late. Empty where the layout or
         the recording knows no conditions.
     """
     layout = cut.layout
     names = list(layout.conditions)
-    if not names or not set(names) <= set(asked) or not set(names) <= set(learned):
+    if not names or not set(names) <= set(rows_of) or not set(names) <= set(learned):
         return {}
-    trials = pd.concat([learned, asked])
+    trials = pd.concat([learned, rows_of])
     trials = trials[~trials.index.duplicated()].dropna(subset=names)
     if layout.jitter:
         trials = trials[~trials["is_outlier"].to_numpy().astype(bool)]
@@ -63,15 +63,15 @@ def psths(
     for number, psth in enumerate(means):
         shortest = lengths[condition == number].min()
         psth[: cut.observed - shortest] = np.nan
-    of_trial = pd.Series(condition, index=trials.index).reindex(asked.index, fill_value=-1)
+    of_trial = pd.Series(condition, index=trials.index).reindex(rows_of.index, fill_value=-1)
     rows = np.empty(len(means), dtype=object)
     for number in range(len(means)):
         rows[number] = np.flatnonzero(of_trial.to_numpy() == number)
-    found = {"psth": means, "eval_cond_idx": rows}
+    tables = {"psth": means, "eval_cond_idx": rows}
     if layout.jitter:
-        late = jitter(asked, cut.bin_width) / cut.width_ms
-        found["eval_jitter"] = np.round(late).astype(np.int64)
-    return found
+        late = jitter(rows_of, cut.bin_width) / cut.width_ms
+        tables["eval_jitter"] = np.round(late).astype(np.int64)
+    return tables
 
 
 def _means(values: np.ndarray, group: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ def score(targets: Arrays, rates: Arrays) -> dict[str, float]:
         ResultsError: rates without held-out neurons, or of other trials, bins or neurons.
     """
     _check(targets, rates)
-    found = {
+    scores = {
         "co_bps": metrics.bits_per_spike(
             targets["eval_spikes_heldout"], rates["eval_rates_heldout"]
         )
@@ -38,16 +38,16 @@ def score(targets: Arrays, rates: Arrays) -> dict[str, float]:
         later = _joined(targets, "eval_spikes", "_forward")
         if np.isfinite(later).any():
             rates_later = _joined(rates, "eval_rates", "_forward")
-            found["fp_bps"] = metrics.bits_per_spike(later, rates_later)
+            scores["fp_bps"] = metrics.bits_per_spike(later, rates_later)
     if "eval_rates_heldin" not in rates:
-        return found
+        return scores
     predicted = _joined(rates, "eval_rates")
     behaviour = targets.get("eval_behavior")
     if behaviour is not None and behaviour.ndim == 2:
         within = ~np.isnan(targets["eval_spikes_heldout"][:, :, 0])
-        found["tp_corr"] = tp_corr(predicted, within, behaviour)
+        scores["tp_corr"] = tp_corr(predicted, within, behaviour)
     elif behaviour is not None and "train_rates_heldin" in rates:
-        found["vel_r2"] = vel_r2(
+        scores["vel_r2"] = vel_r2(
             _joined(rates, "train_rates"),
             targets["train_behavior"],
             predicted,
@@ -56,10 +56,10 @@ def score(targets: Arrays, rates: Arrays) -> dict[str, float]:
             eval_groups=targets.get("eval_decode_mask"),
         )
     if "psth" in targets:
-        found["psth_r2"] = psth_r2(
+        scores["psth_r2"] = psth_r2(
             targets["psth"], predicted, targets["eval_cond_idx"], targets.get("eval_jitter")
         )
-    return found
+    return scores
 
 
 def vel_r2(
@@ -85,19 +85,19 @@ def vel_r2(
     if train_groups is None or eval_groups is None:
         train_groups = np.ones((len(train_rates), 1), dtype=bool)
         eval_groups = np.ones((len(eval_rates), 1), dtype=bool)
-    found = []
+    values = []
     for train, evaluated in zip(
         train_groups.T.astype(bool), eval_groups.T.astype(bool), strict=True
     ):
         inputs, outputs = _known(train_rates[train], train_velocity[train])
-        asked, truth = _known(eval_rates[evaluated], eval_velocity[evaluated])
-        if len(inputs) < FOLDS or len(asked) < 2:
-            found.append(np.nan)
+        predictors, truth = _known(eval_rates[evaluated], eval_velocity[evaluated])
+        if len(inputs) < FOLDS or len(predictors) < 2:
+            values.append(np.nan)
             continue
         alpha = _best_alpha(inputs, outputs)
-        (decoded,) = _ridge(inputs, outputs, [alpha], asked)
-        found.append(_r2(truth, decoded))
-    return float(np.mean(found))
+        (decoded,) = _ridge(inputs, outputs, [alpha], predictors)
+        values.append(_r2(truth, decoded))
+    return float(np.mean(values))
 
 
 def psth_r2(
@@ -145,12 +145,12 @@ def tp_corr(rates: np.ndarray, within: np.ndarray, produced: np.ndarray) -> floa
         if len(steps):
             speed[trial] = np.linalg.norm(steps, axis=1).mean()
     usable = np.isfinite(speed) & np.isfinite(produced).all(axis=1)
-    found = []
+    values = []
     for condition in np.unique(produced[usable, :3], axis=0):
         rows = usable & (produced[:, :3] == condition).all(axis=1)
         if rows.sum() > 1:
-            found.append(metrics.correlation(speed[rows], produced[rows, 4]))
-    return float(np.mean(found)) if found else np.nan
+            values.append(metrics.correlation(speed[rows], produced[rows, 4]))
+    return float(np.mean(values)) if values else np.nan
 
 
 def _check(targets: Arrays, rates: Arrays) -> None:
@@ -182,12 +182,12 @@ def _known(rates: np.ndarray, velocity: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def _best_alpha(inputs: np.ndarray, outputs: np.ndarray) -> float:
     fold = np.repeat(np.arange(FOLDS), [len(part) for part in _parts(len(inputs))])
-    found = np.zeros((FOLDS, len(ALPHAS)))
+    r2 = np.zeros((FOLDS, len(ALPHAS)))
     for number in range(FOLDS):
         out = fold == number
         decoded = _ridge(inputs[~out], outputs[~out], ALPHAS, inputs[out])
-        found[number] = [_r2(outputs[out], values) for values in decoded]
-    return float(ALPHAS[found.mean(axis=0).argmax()])
+        r2[number] = [_r2(outputs[out], values) for values in decoded]
+    return float(ALPHAS[r2.mean(axis=0).argmax()])
 
 
 def _parts(number: int) -> list[np.ndarray]:
@@ -195,14 +195,14 @@ def _parts(number: int) -> list[np.ndarray]:
 
 
 def _ridge(
-    inputs: np.ndarray, outputs: np.ndarray, alphas: np.ndarray | list[float], asked: np.ndarray
+    inputs: np.ndarray, outputs: np.ndarray, alphas: np.ndarray | list[float], x_eval: np.ndarray
 ) -> list[np.ndarray]:
     """Predictions of the evaluated rows by ridge regressions with an intercept, one per penalty."""
     centre, level = inputs.mean(axis=0), outputs.mean(axis=0)
     centred = inputs - centre
     spectrum, vectors = np.linalg.eigh(centred.T @ centred)
     projected = vectors.T @ (centred.T @ (outputs - level))
-    turned = (asked - centre) @ vectors
+    turned = (x_eval - centre) @ vectors
     spectrum = np.maximum(spectrum, 0)[:, None]
     return [turned @ (projected / (spectrum + alpha)) + level for alpha in alphas]
 

@@ -77,13 +77,13 @@ def read(path: Path) -> dict[str, dict[str, np.ndarray]]:
     try:
         with h5py.File(path, "r") as file:
             groups = {name: item for name, item in file.items() if isinstance(item, h5py.Group)}
-            found = {name: _arrays(group) for name, group in {"": file, **groups}.items()}
+            contents = {name: _arrays(group) for name, group in {"": file, **groups}.items()}
     except OSError as error:
         raise ResultsError(f"{path} cannot be read as HDF5: {error}.") from None
-    found = {name: arrays for name, arrays in found.items() if arrays}
-    if not found:
+    contents = {name: arrays for name, arrays in contents.items() if arrays}
+    if not contents:
         raise ResultsError(f"{path} holds no arrays; expected the benchmark's tensors or targets.")
-    return found
+    return contents
 
 
 def _arrays(group: h5py.Group) -> dict[str, np.ndarray]:

@@ -37,13 +37,13 @@ def tensors(
     layout = layout_of(train)
     learned = _trials(train, layout, "train" if test is None else "train val")
     asked_of = train if test is None else test
-    asked = _trials(asked_of, layout, "val" if test is None else "test")
+    evaluated = _trials(asked_of, layout, "val" if test is None else "test")
     held_in, held_out = units(train, held_out=False), units(train, held_out=True)
     cut = Cut(layout, bin_width)
     starts, moments = cut.starts(learned), moments_of(train)
     of_held_in = cut.observed_and_forward(train, held_in, starts, moments)
     of_held_out = cut.observed_and_forward(train, held_out, starts, moments)
-    found = {
+    arrays = {
         "train_spikes_heldin": of_held_in[0],
         "train_spikes_heldout": of_held_out[0],
         "train_spikes_heldin_forward": of_held_in[1],
@@ -51,15 +51,17 @@ def tensors(
         "train_behavior": cut.behaviour(train, learned),
     }
     check_pair(train, asked_of)
-    starts, known = cut.starts(asked), units(asked_of, held_out=False)
+    starts, known = cut.starts(evaluated), units(asked_of, held_out=False)
     if test is not None:
         moments = moments_of(test)
-    found["eval_spikes_heldin"] = cut.counts(asked_of, known, starts, cut.observed, moments=moments)
+    arrays["eval_spikes_heldin"] = cut.counts(
+        asked_of, known, starts, cut.observed, moments=moments
+    )
     if test is None:
-        found["eval_spikes_heldout"] = cut.counts(
+        arrays["eval_spikes_heldout"] = cut.counts(
             train, held_out, starts, cut.observed, moments=moments
         )
-    return found
+    return arrays
 
 
 def targets(
@@ -67,13 +69,13 @@ def targets(
     *,
     bin_width: float = 0.005,
     learned: str = "train",
-    asked: str = "val",
+    phase: str = "val",
 ) -> dict[str, np.ndarray]:
     """Targets of predictions for the trials of one split.
 
     Args:
         learned: splits that a decoder is fitted on, e.g. "train val".
-        asked: the split that is predicted, whose held-out neurons are in the recording.
+        phase: the split that is predicted, whose held-out neurons are in the recording.
 
     Returns:
         `eval_spikes_heldout` and the `eval_spikes_…_forward` of both groups (num_trials, num_bins,
@@ -90,7 +92,7 @@ def targets(
     """
     layout = layout_of(recording)
     cut = Cut(layout, bin_width)
-    train, evaluated = _trials(recording, layout, learned), _trials(recording, layout, asked)
+    train, evaluated = _trials(recording, layout, learned), _trials(recording, layout, phase)
     held_in, held_out = units(recording, held_out=False), units(recording, held_out=True)
     starts, moments = cut.starts(evaluated), moments_of(recording)
     _, later_held_in = cut.observed_and_forward(recording, held_in, starts, moments)
@@ -99,19 +101,19 @@ def targets(
         later[~cut.belongs(recording, evaluated, starts, later)] = np.nan
     if layout.jitter:
         scored[~cut.between(evaluated, starts, "set_time", "go_time")] = np.nan
-    found = {
+    arrays = {
         "eval_spikes_heldout": scored,
         "eval_spikes_heldin_forward": later_held_in,
         "eval_spikes_heldout_forward": later_held_out,
     }
     if cut.has_behaviour(recording):
-        found["train_behavior"] = cut.behaviour(recording, train)
-        found["eval_behavior"] = cut.behaviour(recording, evaluated)
+        arrays["train_behavior"] = cut.behaviour(recording, train)
+        arrays["eval_behavior"] = cut.behaviour(recording, evaluated)
     if layout.name == "area2_bump":
         for name, trials in (("train", train), ("eval", evaluated)):
             passive = trials["ctr_hold_bump"].to_numpy().astype(bool)
-            found[f"{name}_decode_mask"] = np.stack([~passive, passive], axis=1)
-    return found | psths(cut, recording, np.concatenate([held_in, held_out]), train, evaluated)
+            arrays[f"{name}_decode_mask"] = np.stack([~passive, passive], axis=1)
+    return arrays | psths(cut, recording, np.concatenate([held_in, held_out]), train, evaluated)
 
 
 def held_in_counts(

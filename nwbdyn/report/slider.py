@@ -34,7 +34,7 @@ def frames(fit: Fit) -> str | None:
     high = style.limit(matrices)
     pixels = np.round(np.clip(matrices / high, -1, 1) * 127 + 128).astype(np.uint8)
     groups = style.bounds(labels_of(fit)[order].tolist())
-    told = json.dumps(
+    content = json.dumps(
         {
             "size": len(order),
             "of": len(mean),
@@ -44,4 +44,4 @@ def frames(fit: Fit) -> str | None:
             "pixels": base64.b64encode(pixels.tobytes()).decode(),
         }
     )
-    return told.replace("<", "\\u003c")  # a label must not end the script
+    return content.replace("<", "\\u003c")  # a label must not end the script

@@ -15,13 +15,13 @@ PACKAGES = ("torch", "numpy", "scipy", "h5py", "pynwb")
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that can change a number, where they are installed."""
-    found = {"nwbdyn": __version__, "python": platform.python_version()}
+    versions_ = {"nwbdyn": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            versions_[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions_
 
 
 def environment(*, seeds: Sequence[int], threads: int) -> dict[str, object]:

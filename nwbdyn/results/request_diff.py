@@ -52,8 +52,8 @@ def explain(started: Described, wanted: Described) -> str | None:
     if left != left_now:
         return _validation_message(left, left_now, started, wanted)
     started, wanted = ({**one, "request": None} for one in (started, wanted))
-    found = _first_difference(_unsettled(started, left), _unsettled(wanted, left))
-    return None if found is None else _message(*found, started)
+    difference = _first_difference(_unsettled(started, left), _unsettled(wanted, left))
+    return None if difference is None else _message(*difference, started)
 
 
 def _refused_condition(started: Described) -> str | None:
@@ -188,8 +188,8 @@ def _first_difference(before: Any, now: Any, name: str = "") -> tuple[str, Any, 
     if isinstance(before, dict) and isinstance(now, dict):
         for key in [*before, *(key for key in now if key not in before)]:
             label = f"{name}.{key}" if name else key
-            found = _first_difference(before.get(key), now.get(key), label)
-            if found is not None:
-                return found
+            difference = _first_difference(before.get(key), now.get(key), label)
+            if difference is not None:
+                return difference
         return None
     return None if before == now else (name, before, now)

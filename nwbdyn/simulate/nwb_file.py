@@ -268,12 +268,12 @@ class _RepeatableIO(NWBHDF5IO):
         super().write_builder(builder, **options)
 
 
-def _set_object_ids(builder: GroupBuilder | DatasetBuilder, place: str) -> None:
+def _set_object_ids(builder: GroupBuilder | DatasetBuilder, location: str) -> None:
     if "object_id" in builder.attributes:
-        builder.attributes["object_id"] = str(uuid5(NAMESPACE_URL, place))
+        builder.attributes["object_id"] = str(uuid5(NAMESPACE_URL, location))
     if isinstance(builder, GroupBuilder):
         for part in (*builder.groups.values(), *builder.datasets.values()):
-            _set_object_ids(part, f"{place}/{part.name}")
+            _set_object_ids(part, f"{location}/{part.name}")
 
 
 def _version() -> str:

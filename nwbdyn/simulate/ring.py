@@ -62,8 +62,8 @@ class Ring(Parameters):
 
 def _weights(num_neurons: int) -> np.ndarray:
     """(N, N) [post, pre]; sums over the ring do not depend on the number of neurons."""
-    place = np.arange(num_neurons) / num_neurons
-    apart = np.abs(place[:, None] - place)
+    angle = np.arange(num_neurons) / num_neurons
+    apart = np.abs(angle[:, None] - angle)
     apart = np.minimum(apart, 1 - apart)
     weights = EXCITATION * np.exp(-0.5 * (apart / WIDTH) ** 2) + INHIBITION
     np.fill_diagonal(weights, 0)

@@ -28,25 +28,25 @@ def flags(neurons: Neurons, residual: np.ndarray | None) -> tuple[np.ndarray, tu
     Returns:
         (N, N) str, the same for both directions, "" on the diagonal; and notes.
     """
-    found: dict[str, np.ndarray] = {}
+    by_kind: dict[str, np.ndarray] = {}
     notes: tuple[Note, ...] = ()
     if residual is None:
         reason = "rates of held-in neurons are reconstructions; coincidence is not flagged"
         notes = (Note("coincidence-unknown", "edges", reason),)
     else:
-        found = {COINCIDENCE: np.abs(_correlation(residual)) >= COINCIDENT}
+        by_kind = {COINCIDENCE: np.abs(_correlation(residual)) >= COINCIDENT}
     if neurons.kind == "unit" and "channel" in neurons.table:
         channel = pd.to_numeric(neurons.table["channel"], errors="coerce").to_numpy(float)
         channel = np.where(channel >= 0, channel, np.nan)
         apart = np.abs(channel[:, None] - channel)
-        found = {SAME_CHANNEL: apart == 0, ADJACENT_CHANNEL: apart == 1} | found
+        by_kind = {SAME_CHANNEL: apart == 0, ADJACENT_CHANNEL: apart == 1} | by_kind
     elif neurons.kind == "roi" and {"x", "y"} <= set(neurons.table):
-        close, told = _close(neurons)
-        found, notes = {CLOSE_ROIS: close} | found, (*notes, *told)
+        close, more = _close(neurons)
+        by_kind, notes = {CLOSE_ROIS: close} | by_kind, (*notes, *more)
     if neurons.overlaps is not None:
-        found = {OVERLAP: _overlapping(neurons)} | found
+        by_kind = {OVERLAP: _overlapping(neurons)} | by_kind
     text = np.full((len(neurons), len(neurons)), "", dtype=object)
-    for words, pairs in found.items():
+    for words, pairs in by_kind.items():
         pairs = pairs & ~np.eye(len(neurons), dtype=bool)
         text[pairs] = [f"{before}, {words}" if before else words for before in text[pairs]]
     return text, notes
@@ -64,12 +64,12 @@ def _overlapping(neurons: Neurons) -> np.ndarray:
 def _close(neurons: Neurons) -> tuple[np.ndarray, tuple[Note, ...]]:
     """(N, N) bool, centres closer than CLOSE; all False if positions are not in micrometres."""
     axes = [axis for axis in ("x", "y", "z") if axis in neurons.table]
-    place = neurons.table[axes].apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    position = neurons.table[axes].apply(pd.to_numeric, errors="coerce").to_numpy(float)
     size = neurons.micrometres
     stated = size is not None and len(size) >= len(axes)
     if size is not None and stated:
-        place = place * size[: len(axes)]
-    apart = np.sqrt(np.square(place[:, None] - place).sum(axis=-1))
+        position = position * size[: len(axes)]
+    apart = np.sqrt(np.square(position[:, None] - position).sum(axis=-1))
     others = ~np.eye(len(neurons), dtype=bool) & np.isfinite(apart)
     if not others.any():
         return np.zeros(apart.shape, dtype=bool), ()

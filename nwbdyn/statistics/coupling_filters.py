@@ -100,8 +100,8 @@ def fit(lags: Correlogram, filters: Filters) -> Fitted:
         coefficients[unit, others] = solution[:size].reshape(-1, num_functions)
         own_weights[unit] = solution[size:]
         own_alone[unit] = _inverse(gram[size:, size:]) @ own_drive[unit, unit]
-        for place, other in enumerate(others):
-            part = slice(place * num_functions, (place + 1) * num_functions)
+        for position, other in enumerate(others):
+            part = slice(position * num_functions, (position + 1) * num_functions)
             covariance[unit, other] = lags.mean[unit] * inverse[part, part]
     return Fitted(filters, coefficients, covariance, own_weights, own_alone, lags.mean)
 

@@ -99,15 +99,15 @@ def in_bins(intervals: np.ndarray, bin_width: float) -> np.ndarray:
 
 def intersect(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """(m, 2) the bins in both of two sets of disjoint, increasing spans."""
-    found, k = [], 0
+    shared, k = [], 0
     for start, stop in first.tolist():
         while k < len(second) and second[k, 1] <= start:
             k += 1
         each = k
         while each < len(second) and second[each, 0] < stop:
-            found.append([max(start, second[each, 0]), min(stop, second[each, 1])])
+            shared.append([max(start, second[each, 0]), min(stop, second[each, 1])])
             each += 1
-    return np.array(found, dtype=np.int64).reshape(-1, 2)
+    return np.array(shared, dtype=np.int64).reshape(-1, 2)
 
 
 def contains(spans: np.ndarray, bins: np.ndarray) -> np.ndarray:

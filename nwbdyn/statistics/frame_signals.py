@@ -68,33 +68,33 @@ def robust(values: np.ndarray) -> np.ndarray:
     return centred / np.where(scale > 0, scale, 1.0)
 
 
-def has_events(found: Innovations) -> bool:
+def has_events(innovations: Innovations) -> bool:
     """True where innovations are Gaussian noise below, and heavier than that above.
 
     Compares the share of squared deviation beyond HIGH on both sides, the median over neurons.
     """
-    squares = np.square(found.values)
+    squares = np.square(innovations.values)
     total = np.maximum(squares.sum(axis=0), 1e-12)
-    above = np.median((squares * (found.values > HIGH)).sum(axis=0) / total)
-    below = np.median((squares * (found.values < -HIGH)).sum(axis=0) / total)
+    above = np.median((squares * (innovations.values > HIGH)).sum(axis=0) / total)
+    below = np.median((squares * (innovations.values < -HIGH)).sum(axis=0) / total)
     return bool(below <= LIGHT_TAIL < above)
 
 
-def unmixed(found: Innovations) -> Innovations:
+def unmixed(innovations: Innovations) -> Innovations:
     """Innovations whose noise is uncorrelated between neurons in quiet frames.
 
     Scattered light and neuropil correlate neurons in every frame, events or not. The symmetric
     square root of the inverse noise correlation undoes this. With too few quiet frames nothing is
     changed.
     """
-    quiet = (found.values > HIGH).mean(axis=1) < QUIET
-    num_neurons = found.values.shape[1]
+    quiet = (innovations.values > HIGH).mean(axis=1) < QUIET
+    num_neurons = innovations.values.shape[1]
     if quiet.sum() < FEWEST_QUIET * num_neurons:
-        return found
-    noise = correlation(np.clip(found.values[quiet], -CLIP, CLIP))
+        return innovations
+    noise = correlation(np.clip(innovations.values[quiet], -CLIP, CLIP))
     size, vectors = np.linalg.eigh(noise)
     root = (vectors / np.sqrt(np.maximum(size, SMALLEST))) @ vectors.T
-    return Innovations(found.values @ root, found.run)
+    return Innovations(innovations.values @ root, innovations.run)
 
 
 def events(smoothed: np.ndarray, threshold: float) -> np.ndarray:
@@ -108,6 +108,6 @@ def correlation(values: np.ndarray) -> np.ndarray:
     centred = values - values.mean(axis=0)
     size = np.sqrt(np.square(centred).sum(axis=0))
     centred = centred / np.where(size > 0, size, 1.0)
-    found = centred.T @ centred
-    np.fill_diagonal(found, 1.0)
-    return found
+    product = centred.T @ centred
+    np.fill_diagonal(product, 1.0)
+    return product

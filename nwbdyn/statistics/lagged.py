@@ -101,7 +101,7 @@ def _newey_west(by_lag: np.ndarray, residual: np.ndarray, rows: np.ndarray) -> n
         rows: (n,) bins, increasing; scores are paired where no gap lies between them.
     """
     num_rows, num_lags, num_neurons = by_lag.shape
-    found = np.zeros((num_neurons, num_neurons, num_lags, num_lags))
+    covariance = np.zeros((num_neurons, num_neurons, num_lags, num_lags))
     widest = bandwidth(num_rows)
     for apart in range(widest + 1):
         together = rows[apart:] - rows[: num_rows - apart] == apart
@@ -113,10 +113,10 @@ def _newey_west(by_lag: np.ndarray, residual: np.ndarray, rows: np.ndarray) -> n
             for b in range(num_lags):
                 inputs = by_lag[later, a] * by_lag[earlier, b]
                 part = weight * (product.T @ inputs)
-                found[:, :, a, b] += part
+                covariance[:, :, a, b] += part
                 if apart:
-                    found[:, :, b, a] += part
-    return found
+                    covariance[:, :, b, a] += part
+    return covariance
 
 
 def _rows(values: np.ndarray, segment: np.ndarray, num_lags: int) -> np.ndarray:

@@ -87,8 +87,8 @@ def state_change(
     colour = np.array([_colour_p(white, rows, one) for one in inside])
     sums = _Sums.of(inputs, residual, block, weights)
     share = inside.mean(axis=1)
-    found = [_contrast(sums, (of_block == k) - share[k]) for k in range(len(names))]
-    pattern, gain = _totals(found)
+    contrasts = [_contrast(sums, (of_block == k) - share[k]) for k in range(len(names))]
+    pattern, gain = _totals(contrasts)
     random = np.random.default_rng([seed, 0])
     drawn: list[tuple[float, float]] = []
     pool: list[np.ndarray] = []
@@ -106,13 +106,13 @@ def state_change(
             "which can pass for a change of coupling"
         )
     unit = scale[None, None, :]
-    q = _edge_q([one.change_z for one in found], np.concatenate(pool), sums.others)
+    q = _edge_q([one.change_z for one in contrasts], np.concatenate(pool), sums.others)
     return StateChange(
         names=names,
         pattern_p=np.nan if not_tested else _p(pattern, above[:, 0]),
         gain_p=np.nan if not_tested else _p(gain, above[:, 1]),
-        change=np.stack([one.change for one in found]) / unit,
-        se=np.stack([one.se for one in found]) / unit,
+        change=np.stack([one.change for one in contrasts]) / unit,
+        se=np.stack([one.se for one in contrasts]) / unit,
         q=np.full_like(q, np.nan) if not_tested else q,
         colour_p=colour,
         num_blocks=tuple(int((of_block == k).sum()) for k in range(len(names))),
@@ -196,10 +196,10 @@ def _spread(parts: np.ndarray) -> np.ndarray:
     return np.maximum(np.square(centred).sum(axis=0) * len(parts) / (len(parts) - 1), 1e-300)
 
 
-def _totals(found: list[_Contrast]) -> tuple[float, float]:
+def _totals(contrasts: list[_Contrast]) -> tuple[float, float]:
     """Sums of squared z over edges, and over receivers."""
-    pattern = sum(float(np.square(one.pattern_z).sum()) for one in found)
-    return pattern, sum(float(np.square(one.gain_z).sum()) for one in found)
+    pattern = sum(float(np.square(one.pattern_z).sum()) for one in contrasts)
+    return pattern, sum(float(np.square(one.gain_z).sum()) for one in contrasts)
 
 
 def _p(observed: float, drawn: np.ndarray) -> float:

@@ -9,16 +9,16 @@ from nwbdyn.recording import Recording
 MOST_STATES = 6
 
 
-def of_recording(recording: Recording, asked: str) -> pd.DataFrame:
+def of_recording(recording: Recording, choice: str) -> pd.DataFrame:
     """start_time, stop_time and state of the intervals in a table of the recording.
 
     Args:
-        asked: "TABLE:COLUMN", or "TABLE" where one column only has a few different words.
+        choice: "TABLE:COLUMN", or "TABLE" where one column only has a few different words.
 
     Raises:
         DataError: no such table or column, or a column with one value or more than MOST_STATES.
     """
-    name, _, column = asked.partition(":")
+    name, _, column = choice.partition(":")
     tables = dict(recording.intervals)
     if recording.trials is not None:
         tables.setdefault("trials", recording.trials)
@@ -35,10 +35,10 @@ def of_recording(recording: Recording, asked: str) -> pd.DataFrame:
     if not column and len(fitting) == 1:
         column = fitting[0]
     if column not in fitting:
-        found = ", ".join(map(str, fitting)) or "none"
+        names_ = ", ".join(map(str, fitting)) or "none"
         raise DataError(
-            f"{asked!r} names no column with 2 to {MOST_STATES} states in {recording.source.name}; "
-            f"such columns of {name}: {found}. Pass {name}:COLUMN."
+            f"{choice!r} names no column with 2 to {MOST_STATES} states in {recording.source.name}; "
+            f"such columns of {name}: {names_}. Pass {name}:COLUMN."
         )
     known = table.dropna(subset=[column, "start_time", "stop_time"])
     return known[["start_time", "stop_time"]].assign(state=known[column].astype(str))
@@ -51,11 +51,11 @@ def at(table: pd.DataFrame, time: np.ndarray) -> np.ndarray:
         table: as `of_recording` gives it; of intervals that overlap the last one counts.
         time: seconds.
     """
-    found = np.full(len(time), -1)
+    rows = np.full(len(time), -1)
     number = {name: k for k, name in enumerate(names(table))}
     for row in table.itertuples():
-        found[(time >= row.start_time) & (time < row.stop_time)] = number[row.state]
-    return found
+        rows[(time >= row.start_time) & (time < row.stop_time)] = number[row.state]
+    return rows
 
 
 def names(table: pd.DataFrame) -> list[str]:

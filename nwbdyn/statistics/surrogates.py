@@ -49,13 +49,13 @@ class Null:
         Raises:
             ConfigError: another kind, or no number of 2 or more.
         """
-        found = re.fullmatch(rf"({SHIFT}|{TRIALS}|{JITTER}):(\d+)", text.strip())
-        if found is None or int(found[2]) < 2:
+        match = re.fullmatch(rf"({SHIFT}|{TRIALS}|{JITTER}):(\d+)", text.strip())
+        if match is None or int(match[2]) < 2:
             raise ConfigError(
                 f"No null {text!r}. Give {SHIFT}:K or {TRIALS}:K with K surrogates, 20 or more for "
                 f"q values, or {JITTER}:K for spikes in fine bins."
             )
-        return cls(found[1], int(found[2]))
+        return cls(match[1], int(match[2]))
 
 
 def shift(binned: Binned, split: Split, *, least: int, random: np.random.Generator) -> Binned:
@@ -236,7 +236,7 @@ def _neighbours(
             labels[k] = own[0] if unbroken and (own == own[0]).all() else GAP
     for label in range(GAP):
         for kind in np.unique(kinds):
-            found = np.flatnonzero((labels == label) & (kinds == kind))
-            if len(found) < 2:
+            bins = np.flatnonzero((labels == label) & (kinds == kind))
+            if len(bins) < 2:
                 continue
-            yield from np.array_split(found, -(-len(found) // NEIGHBOURS))
+            yield from np.array_split(bins, -(-len(bins) // NEIGHBOURS))

@@ -69,11 +69,11 @@ def limit() -> int:
     text = os.environ.get(LIMIT_VARIABLE)
     if text is None:
         return LIMIT
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?b?)\s*", text.lower())
-    unit = found and _UNITS.get(found[2] if found[2] in ("", "b") else found[2].rstrip("b") + "b")
-    if not found or unit is None:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?b?)\s*", text.lower())
+    unit = match and _UNITS.get(match[2] if match[2] in ("", "b") else match[2].rstrip("b") + "b")
+    if not match or unit is None:
         raise ConfigError(f"{LIMIT_VARIABLE} is '{text}'; expected a size such as 20 GB, or 0.")
-    return int(float(found[1]) * unit)
+    return int(float(match[1]) * unit)
 
 
 def trim(root: Path, most: int) -> None:
@@ -133,19 +133,19 @@ class DiskBlocks:
 
     def read(self, first: int, after: int) -> dict[int, bytes]:
         """Those of the blocks from `first` to before `after` that are on disk and sound."""
-        found: dict[int, bytes] = {}
+        blocks: dict[int, bytes] = {}
         for segment in range(first // SEGMENT, -(-after // SEGMENT)) if self._works else ():
             base = segment * SEGMENT
             wanted = range(max(first, base), min(after, base + SEGMENT))
             try:
                 with open(self._folder / str(segment), "rb") as file:
-                    found |= _sound_blocks(file, base, wanted)
+                    blocks |= _sound_blocks(file, base, wanted)
                 self._touch(segment)
             except FileNotFoundError:
                 continue
             except OSError as error:
                 self._give_up(error)
-        return found
+        return blocks
 
     def write(self, offset: int, data: bytes) -> None:
         """Keep the whole blocks of `data`, which starts at byte `offset` of the file."""
@@ -161,15 +161,15 @@ class DiskBlocks:
             self._give_up(error)
 
     def _write_block(self, number: int, block: bytes) -> None:
-        segment, place = divmod(number, SEGMENT)
+        segment, position = divmod(number, SEGMENT)
         flags = (
             os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
         )  # neither truncated nor appended
         with os.fdopen(os.open(self._folder / str(segment), flags, 0o600), "r+b") as file:
-            file.seek(_ENTRIES + place * BLOCK)
+            file.seek(_ENTRIES + position * BLOCK)
             file.write(block)
             file.flush()
-            file.seek(place * _ENTRY.size)
+            file.seek(position * _ENTRY.size)
             file.write(_ENTRY.pack(zlib.crc32(block), len(block)))
 
     def _touch(self, segment: int) -> None:
@@ -185,18 +185,18 @@ class DiskBlocks:
 
 def _sound_blocks(file: BinaryIO, base: int, wanted: range) -> dict[int, bytes]:
     entries = file.read(_ENTRIES)
-    found = {}
+    blocks = {}
     for number in wanted:
-        place = number - base
-        if len(entries) < (place + 1) * _ENTRY.size:
+        position = number - base
+        if len(entries) < (position + 1) * _ENTRY.size:
             continue
-        checksum, length = _ENTRY.unpack_from(entries, place * _ENTRY.size)
+        checksum, length = _ENTRY.unpack_from(entries, position * _ENTRY.size)
         if 0 < length <= BLOCK:
-            file.seek(_ENTRIES + place * BLOCK)
+            file.seek(_ENTRIES + position * BLOCK)
             block = file.read(length)
             if len(block) == length and zlib.crc32(block) == checksum:
-                found[number] = block
-    return found
+                blocks[number] = block
+    return blocks
 
 
 def _segments(root: Path) -> Iterator[tuple[Path, int, float]]:

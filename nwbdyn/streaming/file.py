@@ -174,16 +174,16 @@ class RangedFile(io.RawIOBase):
                 memory until some of it is read.
         """
         inside = ((max(0, start), min(stop, self.size)) for start, stop in ranges)
-        due = sorted((start, stop, place) for place, (start, stop) in enumerate(inside))
+        due = sorted((start, stop, position) for position, (start, stop) in enumerate(inside))
         merged: list[list[int]] = []  # place in the order, start, stop
-        for start, stop, place in due:
+        for start, stop, position in due:
             if start >= stop:
                 continue
             if merged and start - merged[-1][2] <= GAP:
                 first, begin, end = merged[-1]
-                merged[-1] = [min(first, place), begin, max(end, stop)]
+                merged[-1] = [min(first, position), begin, max(end, stop)]
             else:
-                merged.append([place, start, stop])
+                merged.append([position, start, stop])
         with self._arrived:
             for _, start, stop in sorted(merged):
                 self._planned.extend(self._missing_parts(start, stop))

@@ -219,11 +219,11 @@ class Remote:
         if answer.headers.get("Content-Encoding", "identity") != "identity":
             raise _TryAgainError("the server sent a compressed answer")
         if status == 206:
-            found = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
-            if not found:
+            match = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+            if not match:
                 raise _TryAgainError("the server did not say which bytes it sent")
-            first, last = int(found[1]), int(found[2])
-            total = self._total(answer.url) if found[3] == "*" else int(found[3])
+            first, last = int(match[1]), int(match[2])
+            total = self._total(answer.url) if match[3] == "*" else int(match[3])
             if first != start or last != min(stop, total) - 1 or last < first:
                 raise _TryAgainError("the server sent other bytes than it was asked for")
             self._compare(total, answer)

@@ -73,14 +73,14 @@ def train_batched(
             learning rate for the one that failed, trains that one only.
         KeyboardInterrupt: as it came, once the last whole epoch of every member is saved.
     """
-    found = try_train_batched(
+    outcomes = try_train_batched(
         model_class, layout, members, device=device, resume=resume, stack=stack, report=report
     )
-    errors = [one for one in found if isinstance(one, FitError)]
+    errors = [one for one in outcomes if isinstance(one, FitError)]
     if errors:
         more = f" {len(errors)} of {len(members)} members failed." if len(errors) > 1 else ""
         raise FitError(f"{errors[0]}{more}") from errors[0]
-    return [one for one in found if isinstance(one, Trained)]
+    return [one for one in outcomes if isinstance(one, Trained)]
 
 
 def try_train_batched(
@@ -99,10 +99,10 @@ def try_train_batched(
         for group in _groups(model_class, layout, members, device, stack):
             part = [members[k] for k in group]
             if len(part) > 1:
-                found = _train_together(model_class, layout, part, device, resume, report)
+                outcomes = _train_together(model_class, layout, part, device, resume, report)
             else:
-                found = [_train_alone(model_class, layout, part[0], device, resume, report)]
-            results |= dict(zip(group, found, strict=True))
+                outcomes = [_train_alone(model_class, layout, part[0], device, resume, report)]
+            results |= dict(zip(group, outcomes, strict=True))
     return [results[k] for k in range(len(members))]
 
 

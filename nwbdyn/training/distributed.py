@@ -129,16 +129,16 @@ class FabricGroup:
         torch.manual_seed(shared)
 
     def broadcast_from_rank0(self, find: Callable[[], Found]) -> Found:
-        found: Found | NwbdynError | None = None
+        outcome: Found | NwbdynError | None = None
         if self.is_rank_zero:
             try:
-                found = find()
+                outcome = find()
             except NwbdynError as error:
-                found = error
-        found = self._fabric.broadcast(found)
-        if isinstance(found, NwbdynError):
-            raise found
-        return found  # type: ignore[return-value]
+                outcome = error
+        outcome = self._fabric.broadcast(outcome)
+        if isinstance(outcome, NwbdynError):
+            raise outcome
+        return outcome  # type: ignore[return-value]
 
     def scatter(
         self, jobs: Sequence[int], work: Callable[[Sequence[int]], Mapping[int, Found]]
@@ -151,12 +151,12 @@ class FabricGroup:
             mine = error
         each: list[Mapping[int, Found] | NwbdynError] = [{}] * self.size
         torch.distributed.all_gather_object(each, mine)
-        found: dict[int, Found] = {}
+        results: dict[int, Found] = {}
         for one in each:
             if isinstance(one, NwbdynError):
                 raise one
-            found |= one
-        return found
+            results |= one
+        return results
 
 
 class _Loss(nn.Module):

@@ -17,8 +17,8 @@ def advice(batch_size: int, *, together: int = 1) -> str:
         batch_size: in windows.
         together: fits that train as one program.
     """
-    said = f"The memory is too small for batches of {batch_size} windows. "
+    text = f"The memory is too small for batches of {batch_size} windows. "
     if batch_size > 1:
-        said += f"Set batch_size to {batch_size // 2} or less, "
-    said += "choose fewer neurons with --where, or train on another --device."
-    return said if together == 1 else f"{said} {together} fits trained at once: fewer need less."
+        text += f"Set batch_size to {batch_size // 2} or less, "
+    text += "choose fewer neurons with --where, or train on another --device."
+    return text if together == 1 else f"{text} {together} fits trained at once: fewer need less."

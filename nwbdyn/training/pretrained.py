@@ -41,22 +41,22 @@ def read(run: Path | str, model: str) -> Pretrained:
 
     run = Path(run)
     run_directory.check_weights(run)
-    asked: dict[str, Any] = run_directory.read_json(run, run_directory.CONFIG)
-    if asked["model"] != model:
+    config: dict[str, Any] = run_directory.read_json(run, run_directory.CONFIG)
+    if config["model"] != model:
         raise ConfigError(
-            f"{run} holds a fit of {asked['model']}, not of {model}. Pass --model "
-            f"{asked['model']}, or another run."
+            f"{run} holds a fit of {config['model']}, not of {model}. Pass --model "
+            f"{config['model']}, or another run."
         )
     try:
         content = (run / run_directory.WEIGHTS).read_bytes()
         state = load(content)
     except (OSError, SafetensorError) as error:
         raise ResultsError(f"Run {run} is damaged ({error}). Fit again.") from error
-    binning = asked["binning"]
+    binning = config["binning"]
     return Pretrained(
         run=str(run),
         digest=f"sha256:{sha256(content).hexdigest()}",
-        options=asked["config"],
+        options=config["config"],
         bin_width=binning["bin_width"] if binning["quantity"] == "counts" else None,
         state={name: value.to(torch.float32) for name, value in state.items()},
     )

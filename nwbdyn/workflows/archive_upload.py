@@ -56,11 +56,11 @@ def check_place(
         ArchiveError: the archive of the dandiset cannot be reached.
         ResultsError: the dandiset is open, and the recording is embargoed, or nobody can tell.
     """
-    place = archive.draft(dandiset, instance=instance)
-    if place.embargoed:
+    draft = archive.draft(dandiset, instance=instance)
+    if draft.embargoed:
         return
     access, reason = _access(source)
-    open_to_all = f"dandi:{place.dandiset_id} is open to everybody"
+    open_to_all = f"dandi:{draft.dandiset_id} is open to everybody"
     if access == "embargoed" and not allow_embargoed:
         raise ResultsError(
             f"{source.uri} is embargoed, and {open_to_all}. Send the results to an embargoed "
@@ -157,7 +157,7 @@ def _problems(path: Path, asset_path: str) -> list[str]:
     from dandi.files import NWBAsset
     from nwbinspector import Importance, inspect_nwbfile, load_config
 
-    found = {
+    problems = {
         message.message.rstrip("."): f" ({message.location or '/'})"
         for message in inspect_nwbfile(
             nwbfile_path=path,
@@ -168,8 +168,8 @@ def _problems(path: Path, asset_path: str) -> list[str]:
     asset = NWBAsset(filepath=path, path=asset_path, dandiset_path=None)
     for error in asset.get_validation_errors():  # with those of nwbinspector once more
         if error.severity is not None and error.severity.name in ("ERROR", "CRITICAL"):
-            found.setdefault(str(error.message).rstrip("."), "")
-    return [message + where for message, where in found.items()]
+            problems.setdefault(str(error.message).rstrip("."), "")
+    return [message + where for message, where in problems.items()]
 
 
 def _activity(source: Source) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class SessionExecutor(Protocol):
     """Interface of an executor that runs many jobs at once, elsewhere."""
 
     def fit_each(
-        self, jobs: Sequence[SessionJob], folder: Path, told: Callable[[SessionResult], None]
+        self, jobs: Sequence[SessionJob], folder: Path, on_result: Callable[[SessionResult], None]
     ) -> None:
         """Run every job with `fit_one_safely`; report each result as it arrives, in any order.
 
@@ -79,10 +79,10 @@ class SerialExecutor:
         self.report = report
 
     def fit_each(
-        self, jobs: Sequence[SessionJob], folder: Path, told: Callable[[SessionResult], None]
+        self, jobs: Sequence[SessionJob], folder: Path, on_result: Callable[[SessionResult], None]
     ) -> None:
         for job in jobs:
-            told(fit_one_safely(job, self.report))
+            on_result(fit_one_safely(job, self.report))
 
 
 def fit_each(
@@ -115,17 +115,17 @@ def fit_each(
     run, resume = request.output.run, request.output.resume
     if run is None:
         raise ConfigError("Many fits are written to one folder; pass run=…")
-    asked = batch_request.digest(request, opened)
+    digest = batch_request.digest(request, opened)
     with run_lock.run_lock(run, report=report):
         batch_request.check(run, request, opened)
         batch_request.write(run, request, opened)
-        earlier = _earlier(run, asked) if resume else set()
+        earlier = _earlier(run, digest) if resume else set()
         outcomes: dict[str, SessionResult] = {}
         jobs = []
         for session, name in zip(sessions, run_names(sessions), strict=True):
             folder = run / name
             if folder.name in earlier and _is_kept(session, folder):
-                outcomes[str(folder)] = replace(_fitted(session, folder), asked=asked)
+                outcomes[str(folder)] = replace(_fitted(session, folder), asked=digest)
                 continue
             again = resume and run_directory.is_started(folder)
             own = request.with_keywords(run=folder, resume=again)
@@ -133,7 +133,7 @@ def fit_each(
         order = [str(run / name) for name in run_names(sessions)]
 
         def told(outcome: SessionResult) -> None:
-            outcomes[outcome.run] = replace(outcome, asked=asked)
+            outcomes[outcome.run] = replace(outcome, asked=digest)
             _write(
                 run / run_directory.SUMMARY,
                 [_row(outcomes[name]) for name in order if name in outcomes],
@@ -141,9 +141,9 @@ def fit_each(
             report(Progress("recordings", len(outcomes), len(order), "fits"))
 
         (engine or SerialExecutor(report)).fit_each(jobs, run, told)
-        found = [outcomes[name] for name in order]
-        _write(run / run_directory.SUMMARY, [_row(outcome) for outcome in found])
-        return found
+        results = [outcomes[name] for name in order]
+        _write(run / run_directory.SUMMARY, [_row(outcome) for outcome in results])
+        return results
 
 
 def fit_one_safely(job: SessionJob, report: Report = silent) -> SessionResult:
@@ -151,8 +151,8 @@ def fit_one_safely(job: SessionJob, report: Report = silent) -> SessionResult:
 
     The traceback of an error that nobody foresaw stays beside the run, in `<run>.error.txt`.
     """
-    uri, told = job.session[0].uri, job.run.with_name(f"{job.run.name}.error.txt")
-    told.unlink(missing_ok=True)
+    uri, error_file = job.session[0].uri, job.run.with_name(f"{job.run.name}.error.txt")
+    error_file.unlink(missing_ok=True)
     try:
         fit_session(job, report)
         return _fitted(job.session, job.run)
@@ -161,9 +161,9 @@ def fit_one_safely(job: SessionJob, report: Report = silent) -> SessionResult:
     except NwbdynError as error:
         return SessionResult(uri, str(job.run), FAILED, str(error))
     except Exception as error:  # one session of many must not take the others with it
-        told.write_text(printable(traceback.format_exc(), lines=True), encoding="utf-8")
+        error_file.write_text(printable(traceback.format_exc(), lines=True), encoding="utf-8")
         first = str(error).partition("\n")[0]
-        reason = f"{type(error).__name__}: {first} (a bug; its traceback is in {told})"
+        reason = f"{type(error).__name__}: {first} (a bug; its traceback is in {error_file})"
         return SessionResult(uri, str(job.run), FAILED, reason)
 
 
@@ -218,10 +218,10 @@ def _fitted(session: Session, folder: Path) -> SessionResult:
     )
 
 
-def _earlier(run: Path, asked: str) -> set[str]:
+def _earlier(run: Path, digest: str) -> set[str]:
     """Names of the run directories that an earlier call with the same choices has finished."""
     rows = batch_request.summary(run)
-    done = (row for row in rows if row["status"] == FITTED and row.get("asked") == asked)
+    done = (row for row in rows if row["status"] == FITTED and row.get("asked") == digest)
     return {Path(row["run"]).name for row in done}
 
 

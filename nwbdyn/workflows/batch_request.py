@@ -89,15 +89,15 @@ def _plain(request: FitRequest, opened: Mapping[str, Any]) -> dict[str, Any]:
 
 def _changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """Options that differ, each with both of its values."""
-    found = []
+    changes = []
     opened, opened_now = before["opened"], now["opened"]
     for name in sorted({*opened, *opened_now}):
         if opened.get(name) != opened_now.get(name):
-            found.append((option_of(name), opened.get(name), opened_now.get(name)))
+            changes.append((option_of(name), opened.get(name), opened_now.get(name)))
     stored = FitRequest.from_json(before["request"])
     for name, (then, value) in stored.diff(FitRequest.from_json(now["request"])).items():
-        found.append((option_of(name.rpartition(".")[2]), then, value))
-    return found
+        changes.append((option_of(name.rpartition(".")[2]), then, value))
+    return changes
 
 
 def _shown(option: str, value: Any) -> str:

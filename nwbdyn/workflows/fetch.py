@@ -115,9 +115,9 @@ def _identity(source: Source, file: BinaryIO) -> str | None:
 
 def _left_out(contents: NwbIndex) -> tuple[LeftOut, ...]:
     """Every array that the copy will lack."""
-    rows = [item for found in _raw(contents) for item in _rows_of(contents, found)]
+    rows = [item for series in _raw(contents) for item in _rows_of(contents, series)]
     units = contents.of_type("Units")
-    return (*rows, *(item for found in units for item in _snippets(contents, found)))
+    return (*rows, *(item for unit in units for item in _snippets(contents, unit)))
 
 
 def _record(
@@ -134,33 +134,33 @@ def _record(
 
 def _raw(contents: NwbIndex) -> Iterator[NwbObject]:
     """The series of raw data that are worth leaving out."""
-    for found in contents.of_type("TimeSeries"):
-        if any(found.is_a(kind) for kind in RAW):
-            data = _dataset(contents, found, "data")
+    for item in contents.of_type("TimeSeries"):
+        if any(item.is_a(kind) for kind in RAW):
+            data = _dataset(contents, item, "data")
             if data is not None and _declared(data) > WORTH_IT:
-                yield found
+                yield item
 
 
-def _rows_of(contents: NwbIndex, found: NwbObject) -> Iterator[LeftOut]:
+def _rows_of(contents: NwbIndex, item: NwbObject) -> Iterator[LeftOut]:
     for name in ROWS:
-        dataset = _dataset(contents, found, name)
+        dataset = _dataset(contents, item, name)
         if dataset is not None and dataset.ndim:
-            yield _entry(found, name, dataset, f"{name} of raw series")
+            yield _entry(item, name, dataset, f"{name} of raw series")
 
 
-def _snippets(contents: NwbIndex, found: NwbObject) -> list[LeftOut]:
+def _snippets(contents: NwbIndex, unit: NwbObject) -> list[LeftOut]:
     """The column of every spike's own waveform, where it is large."""
-    waveforms = _dataset(contents, found, SNIPPETS[0])
+    waveforms = _dataset(contents, unit, SNIPPETS[0])
     if waveforms is None or _declared(waveforms) <= WORTH_IT:
         return []
-    columns = ((name, _dataset(contents, found, name)) for name in SNIPPETS)
+    columns = ((name, _dataset(contents, unit, name)) for name in SNIPPETS)
     reason = "waveforms of single spikes"
-    return [_entry(found, name, item, reason) for name, item in columns if item is not None]
+    return [_entry(unit, name, item, reason) for name, item in columns if item is not None]
 
 
-def _dataset(contents: NwbIndex, found: NwbObject, name: str) -> h5py.Dataset | None:
+def _dataset(contents: NwbIndex, unit: NwbObject, name: str) -> h5py.Dataset | None:
     try:
-        item = found.group.get(name)
+        item = unit.group.get(name)
     except HDF5_ERRORS:
         contents.check_stream()
         return None
@@ -172,10 +172,10 @@ def _declared(dataset: h5py.Dataset) -> int:
     return int(np.prod(dataset.shape, dtype=float)) * dataset.dtype.itemsize
 
 
-def _entry(found: NwbObject, name: str, dataset: h5py.Dataset, reason: str) -> LeftOut:
+def _entry(item: NwbObject, name: str, dataset: h5py.Dataset, reason: str) -> LeftOut:
     return LeftOut(
-        path=f"{found.path}/{name}",
-        neurodata_type=found.neurodata_type,
+        path=f"{item.path}/{name}",
+        neurodata_type=item.neurodata_type,
         shape=dataset.shape,
         dtype=str(dataset.dtype),
         bytes=_declared(dataset),
@@ -199,9 +199,9 @@ def _fill(
     contents: NwbIndex, file: BinaryIO, path: Path, record: SlimRecord, report: Report
 ) -> SlimRecord:
     """Write the copy at `path`; its record, with what could not be copied added."""
-    emptied = {address_of(found.group): ROWS for found in _raw(contents)}
-    cut = [found for found in contents.of_type("Units") if _snippets(contents, found)]
-    omissions = Omissions(emptied, {address_of(found.group): SNIPPETS for found in cut})
+    emptied = {address_of(item.group): ROWS for item in _raw(contents)}
+    cut = [item for item in contents.of_type("Units") if _snippets(contents, item)]
+    omissions = Omissions(emptied, {address_of(item.group): SNIPPETS for item in cut})
     with h5py.File(path, "w", libver="v108") as copied:
         copy = Copy(contents, copied, omissions)
         copy.structure()
@@ -212,24 +212,24 @@ def _fill(
         copy.attributes()
         lost = (LeftOut(path, "", (), "", 0, reason) for path, reason in copy.lost.items())
         record = replace(record, left_out=(*record.left_out, *lost))
-        for found in cut:
-            names = tables.column_names(contents, found.group)
+        for item in cut:
+            names = tables.column_names(contents, item.group)
             kept = [name for name in names if name not in SNIPPETS]
-            copied[found.path].attrs["colnames"] = np.array(kept, dtype=h5py.string_dtype())
-        for found in _raw(contents):
-            _annotate_emptied_series(copied[found.path], found, record)
+            copied[item.path].attrs["colnames"] = np.array(kept, dtype=h5py.string_dtype())
+        for item in _raw(contents):
+            _annotate_emptied_series(copied[item.path], item, record)
         slim_record.write(copied, record)
     return record
 
 
-def _annotate_emptied_series(series: h5py.Group, found: NwbObject, record: SlimRecord) -> None:
+def _annotate_emptied_series(series: h5py.Group, series: NwbObject, record: SlimRecord) -> None:
     """A sentence in the comments of a series without rows, where every tool shows it."""
-    data = next(item for item in record.left_out if item.path == f"{found.path}/data")
+    data = next(item for item in record.left_out if item.path == f"{series.path}/data")
     shape = " x ".join(map(str, data.shape))
     sentence = (
         f"Its values ({shape}, {data.dtype}) are in {record.source.uri} and not in this copy."
     )
-    before = attribute(found.group, "comments")
+    before = attribute(series.group, "comments")
     series.attrs["comments"] = f"{before} {sentence}" if before else sentence
 
 

@@ -47,8 +47,8 @@ def load_model(fit: Fit, recording: Recording | str | None = None) -> LoadedMode
             give the tensors that were fitted.
         AddressError, ReadError: the source cannot be opened.
     """
-    asked: Any = fit.environment.get("asked") or {}
-    if "joint" in asked:
+    decisions: Any = fit.environment.get("asked") or {}
+    if "joint" in decisions:
         raise ResultsError(
             "This model was fitted to several recordings at once and cannot be restored from one "
             "of them. Fit the recording alone."

@@ -34,9 +34,9 @@ def address_of(fit: Fit, *, beside: Path | None = None) -> str:
     if beside is None and fit.run is not None:
         beside = fit.run.resolve().parent
     folders = list(dict.fromkeys(one for one in (beside, Path.cwd()) if one is not None))
-    found = next(_matching(source, address, folders), None)
-    if found is not None:
-        return str(found)
+    match = next(_matching(source, address, folders), None)
+    if match is not None:
+        return str(match)
     digest = f" ({source.digest})" if source.digest else ""
     raise ResultsError(
         f"The recording {address}{digest} is not in {' and not in '.join(map(str, folders))}. It "

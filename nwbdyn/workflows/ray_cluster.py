@@ -52,17 +52,17 @@ class RayExecutor:
     asha: bool = False
 
     def fit_each(
-        self, jobs: Sequence[SessionJob], folder: Path, told: Callable[[SessionResult], None]
+        self, jobs: Sequence[SessionJob], folder: Path, on_result: Callable[[SessionResult], None]
     ) -> None:
         """Fit every session, each as a job of its own (see `scaling.Engine`)."""
 
-        def ended(number: int, found: dict[str, Any]) -> None:
+        def ended(number: int, result: dict[str, Any]) -> None:
             job = jobs[number]
-            if "outcome" in found:
-                told(replace(SessionResult(**json.loads(found["outcome"])), run=str(job.run)))
+            if "outcome" in result:
+                on_result(replace(SessionResult(**json.loads(result["outcome"])), run=str(job.run)))
                 return
-            reason = f"its process ended without a word: {found.get('error', 'no reason given')}"
-            told(SessionResult(job.session[0].uri, str(job.run), FAILED, reason))
+            reason = f"its process ended without a word: {result.get('error', 'no reason given')}"
+            on_result(SessionResult(job.session[0].uri, str(job.run), FAILED, reason))
 
         self._run(_fit_job, [_anywhere(job) for job in jobs], folder / FOLDER, ended)
 
@@ -79,14 +79,14 @@ class RayExecutor:
         out: dict[int, FailedTraining] = {}
         done: set[int] = set()
 
-        def ended(number: int, found: dict[str, Any]) -> None:
+        def ended(number: int, result: dict[str, Any]) -> None:
             done.add(number)
             report(Progress("engine", len(done), len(candidates), "candidates"))
-            validation, epoch = found.get("validation"), found.get("epoch")
-            if found.get("failed") or found.get("error"):
-                out[number] = FailedTraining(None, None, found.get("failed") or found["error"])
-            elif not found.get("complete"):  # Ray writes a "done" of its own when it gives up
-                reason = f"given up after {found['percent']:.0f} % of its course, behind others"
+            validation, epoch = result.get("validation"), result.get("epoch")
+            if result.get("failed") or result.get("error"):
+                out[number] = FailedTraining(None, None, result.get("failed") or result["error"])
+            elif not result.get("complete"):  # Ray writes a "done" of its own when it gives up
+                reason = f"given up after {result['percent']:.0f} % of its course, behind others"
                 out[number] = FailedTraining(validation, epoch, reason)
 
         self._run(_train_job, candidates, folder / FOLDER, ended, scheduled=self.asha)

@@ -280,8 +280,8 @@ class _Check:
     def _call(self, node: ast.Call) -> None:
         name = node.func.id if isinstance(node.func, ast.Name) else None
         if name not in CALLS:
-            told = f"{name!r} is no function here" if name else "this call is not allowed"
-            raise self.problem(node.func, f"{told}; there are: {', '.join(CALLS)}")
+            reason = f"{name!r} is no function here" if name else "this call is not allowed"
+            raise self.problem(node.func, f"{reason}; there are: {', '.join(CALLS)}")
         if node.keywords or len(node.args) != CALLS[name]:
             takes = "a column" if CALLS[name] == 1 else "a column and a text"
             raise self.problem(node, f"{name} takes {takes}")

@@ -57,11 +57,11 @@ class _Evaluation:
 
     def flags(self, node: ast.expr) -> list[bool]:
         """The value of a node as true or false, an unknown one as false."""
-        found = self.value(node)
-        known = [one for one in found if one is not None]
-        if not all(isinstance(one, bool) for one in known) or (found and not known):
+        values = self.value(node)
+        known = [one for one in values if one is not None]
+        if not all(isinstance(one, bool) for one in known) or (values and not known):
             raise self.problem(node, "this is not true or false for each neuron")
-        return [one is True for one in found]
+        return [one is True for one in values]
 
     def value(self, node: ast.expr) -> Column:
         match node:
@@ -92,9 +92,9 @@ class _Evaluation:
         return GrammarError(reason, self._condition.position(node))
 
     def _column(self, node: ast.Name) -> Column:
-        found = self._table[self._condition.column(node)].tolist()
+        values = self._table[self._condition.column(node)].tolist()
         try:
-            return [_plain(one) for one in found]
+            return [_plain(one) for one in values]
         except TypeError as error:
             raise self.problem(
                 node,
@@ -102,10 +102,10 @@ class _Evaluation:
             ) from None
 
     def _numbers(self, node: ast.expr) -> list[Any]:
-        found = self.value(node)
-        if any(isinstance(one, str) for one in found):
+        values = self.value(node)
+        if any(isinstance(one, str) for one in values):
             raise self.problem(node, "arithmetic takes numbers, and this is text")
-        return found
+        return values
 
     def _compare(self, node: ast.Compare) -> Column:
         held = [True] * len(self._table)
@@ -114,16 +114,16 @@ class _Evaluation:
             if isinstance(op, MEMBERSHIP):
                 listed = _listed(other)
                 wanted = isinstance(op, ast.In)
-                found = [(one is not None and one in listed) == wanted for one in left]
+                matches = [(one is not None and one in listed) == wanted for one in left]
                 right = left
             else:
                 right = self.value(other)
                 if not isinstance(op, ast.Eq | ast.NotEq):
                     self._check_ordered(left, right, other)
-                found = [
+                matches = [
                     _compared(COMPARE[type(op)], *pair) for pair in zip(left, right, strict=True)
                 ]
-            held = [before and now for before, now in zip(held, found, strict=True)]
+            held = [before and now for before, now in zip(held, matches, strict=True)]
             left = right
         return list(held)
 
@@ -177,14 +177,14 @@ def _calculated(calculate: Callable[[Any, Any], Any], a: Any, b: Any) -> Scalar:
     if a is None or b is None:
         return None
     try:
-        found = calculate(a, b)
+        value = calculate(a, b)
     except ZeroDivisionError:
         if calculate is not operator.truediv or not a:
             return None
         return math.copysign(math.inf, a) * math.copysign(1, b)
     except OverflowError:
         return None
-    return None if isinstance(found, float) and math.isnan(found) else found
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _listed(node: ast.expr) -> set[Scalar]:

@@ -55,7 +55,7 @@ def layout_of(problem: FitTask) -> nlb.Layout | None:
 
 
 def evaluate(
-    problem: FitTask, models: Sequence[Model], rivals: Mapping[str, Baseline]
+    problem: FitTask, models: Sequence[Model], baselines_: Mapping[str, Baseline]
 ) -> dict[str, Any] | None:
     """The benchmark's scores of the mean rates of some models, and of the baselines.
 
@@ -69,32 +69,32 @@ def evaluate(
         return None
     width = problem.binned.bin_width
     recording = _as_fitted(problem)
-    found: dict[str, Any] = {
+    section: dict[str, Any] = {
         "data_set": submission.group_name(layout, width),
         "model": {},
-        "baselines": {name: {} for name in rivals},
+        "baselines": {name: {} for name in baselines_},
         "num_trials": {},
     }
     seconds, num_trials = 0.0, 0
     for split, splits in LEARNED.items():
-        learned, asked = " ".join(map(_label, splits)), _label(split)
-        targets = nlb.targets(recording, bin_width=width, learned=learned, asked=asked)
+        learned, scored = " ".join(map(_label, splits)), _label(split)
+        targets = nlb.targets(recording, bin_width=width, learned=learned, asked=scored)
         seen = {
             phase: nlb.held_in_counts(recording, names, bin_width=width)
-            for phase, names in (("train", learned), ("eval", asked))
+            for phase, names in (("train", learned), ("eval", scored))
         }
         rates: dict[str, np.ndarray] = {}
         for phase, (counts, _) in seen.items():
             predicted = predict(problem, models, counts)
             rates |= _arranged(problem, phase, predicted.rates)
             seconds, num_trials = seconds + predicted.seconds, num_trials + len(counts)
-        found["model"][split] = scores.score(targets, rates)
-        found["num_trials"][split] = len(seen["eval"][0])
-        for name, rival in rivals.items():
-            theirs = _rates_of(problem, recording, name, rival, seen)
-            found["baselines"][name][split] = scores.score(targets, theirs)
-    found["milliseconds_per_trial"] = 1000 * seconds / num_trials / len(models)
-    return found
+        section["model"][split] = scores.score(targets, rates)
+        section["num_trials"][split] = len(seen["eval"][0])
+        for name, baseline in baselines_.items():
+            theirs = _rates_of(problem, recording, name, baseline, seen)
+            section["baselines"][name][split] = scores.score(targets, theirs)
+    section["milliseconds_per_trial"] = 1000 * seconds / num_trials / len(models)
+    return section
 
 
 def phase(
@@ -122,13 +122,13 @@ def phase(
         )
     if test is None:
         learned, _ = nlb.held_in_counts(train, "train", bin_width=width)
-        asked, _ = nlb.held_in_counts(train, "val", bin_width=width)
+        counts, _ = nlb.held_in_counts(train, "val", bin_width=width)
     else:
         nlb.check_pair(train, test)
         learned, _ = nlb.held_in_counts(train, "train val", bin_width=width)
-        asked, _ = nlb.held_in_counts(test, "test", bin_width=width, layout=layout)
+        counts, _ = nlb.held_in_counts(test, "test", bin_width=width, layout=layout)
     rates = _arranged(problem, "train", predict(problem, models, learned).rates)
-    return rates | _arranged(problem, "eval", predict(problem, models, asked).rates)
+    return rates | _arranged(problem, "eval", predict(problem, models, counts).rates)
 
 
 def read_targets(problem: FitTask, path: Path) -> dict[str, np.ndarray]:
@@ -165,9 +165,9 @@ def predict(problem: FitTask, models: Sequence[Model], counts: np.ndarray) -> Pr
     """
     recording, binned, spec = problem.recording, problem.binned, problem.spec
     kept = _kept(problem)
-    place = {int(row): column for column, row in enumerate(np.flatnonzero(kept))}
+    column_of = {int(row): column for column, row in enumerate(np.flatnonzero(kept))}
     known = nlb.units(_as_held_out(problem), held_out=False)
-    columns = [(place[int(row)], j) for j, row in enumerate(known) if int(row) in place]
+    columns = [(column_of[int(row)], j) for j, row in enumerate(known) if int(row) in column_of]
     into, out_of = map(list, zip(*columns, strict=True))
     bins = spec.context + spec.forward
     silent = 0.5 / max(1, int((problem.split.bins("train") & binned.valid).sum()))
@@ -201,29 +201,29 @@ def _rates_of(
     problem: FitTask,
     recording: Recording,
     name: str,
-    rival: Baseline,
+    baseline: Baseline,
     seen: Mapping[str, tuple[np.ndarray, np.ndarray]],
 ) -> dict[str, np.ndarray]:
     """A baseline's rates, NaN where it predicts none; without held-in neurons if it has none."""
     binned = problem.binned
     origin = round(binned.time[0] / binned.bin_width - 0.5)
-    found: dict[str, np.ndarray] = {}
+    by_name: dict[str, np.ndarray] = {}
     for phase, (counts, starts) in seen.items():
         bins = starts[:, None] - origin + np.arange(problem.spec.context)
         rates = np.full((*bins.shape, len(recording.neurons)), np.nan)
         inside = (bins >= 0) & (bins < binned.num_bins)
         rates[..., _kept(problem)] = np.where(
-            inside[..., None], rival.prediction[np.where(inside, bins, 0)], np.nan
+            inside[..., None], baseline.prediction[np.where(inside, bins, 0)], np.nan
         )
         arranged = _arranged(problem, phase, rates)
         if name == SMOOTHING:
             arranged[f"{phase}_rates_heldin"] = baselines.smoothed(
-                rival, np.nan_to_num(counts), bin_width=binned.bin_width
+                baseline, np.nan_to_num(counts), bin_width=binned.bin_width
             )
         else:
             del arranged[f"{phase}_rates_heldin"]
-        found |= arranged
-    return found
+        by_name |= arranged
+    return by_name
 
 
 def _arranged(problem: FitTask, phase: str, rates: np.ndarray) -> dict[str, np.ndarray]:

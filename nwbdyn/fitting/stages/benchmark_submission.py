@@ -118,7 +118,7 @@ class BenchmarkSubmission(Stage):
         return replace(state.fit, metrics=state.fit.metrics | {"submission": section})
 
 
-def _refitted(problem: FitTask, member: Trained, place: RunContext) -> Trained:
+def _refitted(problem: FitTask, member: Trained, ctx: RunContext) -> Trained:
     """The same model, trained on every labelled trial of the train file."""
     split = problem.split
     labels = np.where(split.labels < GAP, TRAIN, GAP).astype(np.int8)
@@ -140,8 +140,8 @@ def _refitted(problem: FitTask, member: Trained, place: RunContext) -> Trained:
         windows,
         seed=member.seed,
         device=windows.device,
-        folder=place.folder(f"refit-{member.seed}"),
-        resume=place.resume,
+        folder=ctx.folder(f"refit-{member.seed}"),
+        resume=ctx.resume,
         until=member.best_fraction,
-        report=place.report,
+        report=ctx.report,
     )

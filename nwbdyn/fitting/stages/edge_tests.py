@@ -91,7 +91,7 @@ def count(null: Null, *, states: bool = False) -> int:
 def with_evidence(fitted: Fit, problem: FitTask, evidence: NullSamples) -> Fit:
     """The fit with edge statistics from refits that are already trained."""
     neurons = fitted.connectivity.neurons
-    flags, told = artefacts.flags(neurons, _unfinished(fitted, problem))
+    flags, notes = artefacts.flags(neurons, _unfinished(fitted, problem))
     coupling = fitted.metrics.get("coupling")
     edges, summary, withheld = significance.edge_statistics(
         fitted.edges,
@@ -106,7 +106,7 @@ def with_evidence(fitted: Fit, problem: FitTask, evidence: NullSamples) -> Fit:
         edges=edges,
         connectivity=replace(fitted.connectivity, tested=edges),
         metrics=fitted.metrics | {"edges": summary},
-        notes=(*fitted.notes, *told, *withheld),
+        notes=(*fitted.notes, *notes, *withheld),
     )
 
 
@@ -114,14 +114,14 @@ def collect(
     problem: FitTask,
     trained: Sequence[Trained],
     null: Null,
-    place: RunContext,
+    ctx: RunContext,
     *,
     seed: int,
     influence_windows: int = influence.NUM_WINDOWS,
 ) -> NullSamples:
     """Train on every surrogate and half-sample of a recording; arguments as for `collect_each`."""
     (samples,) = collect_each(
-        problem, trained, null, place, seed=seed, influence_windows=influence_windows
+        problem, trained, null, ctx, seed=seed, influence_windows=influence_windows
     ).values()
     return samples
 
@@ -130,7 +130,7 @@ def collect_each(
     task: TrainingTask,
     trained: Sequence[Trained],
     null: Null,
-    place: RunContext,
+    ctx: RunContext,
     *,
     seed: int,
     influence_windows: int = influence.NUM_WINDOWS,
@@ -175,8 +175,8 @@ def collect_each(
         return each[0] if len(each) == 1 else np.concatenate([one.ravel() for one in each])
 
     own_seeds = range(seed + 1, seed + 1 + 2 * HALF_PAIRS)
-    drawn = matrices(task, "null", surrogate, [seed] * null.number, place, read=read)
-    halves = matrices(task, "half", half_sample, own_seeds, place, read=read)
+    drawn = matrices(task, "null", surrogate, [seed] * null.number, ctx, read=read)
+    halves = matrices(task, "half", half_sample, own_seeds, ctx, read=read)
     own = {name: [read(m.model, one.windows) for m in trained] for name, one in sessions.items()}
     return {
         name: NullSamples(
@@ -241,7 +241,7 @@ def matrices(
     name: str,
     windows_of: Callable[[Sequence[int]], Sequence[Cut]],
     seeds: Sequence[int],
-    place: RunContext,
+    ctx: RunContext,
     *,
     read: Callable[[Model, Cut], np.ndarray],
 ) -> np.ndarray:
@@ -254,11 +254,11 @@ def matrices(
         read: from a trained model and its windows.
     """
     number = len(seeds)
-    folder = place.folder(run_directory.REFITS)
+    folder = ctx.folder(run_directory.REFITS)
     files = {} if folder is None else {k: folder / f"{name}-{k}.npy" for k in range(number)}
 
     def kept() -> dict[int, np.ndarray]:
-        there = {k: file for k, file in files.items() if place.resume and file.exists()}
+        there = {k: file for k, file in files.items() if ctx.resume and file.exists()}
         return {k: np.load(file, allow_pickle=False) for k, file in there.items()}
 
     def refitted(numbers: Sequence[int]) -> dict[int, np.ndarray]:
@@ -267,12 +267,12 @@ def matrices(
         refits = zip(models, windows, strict=True)
         return {k: read(*refit) for k, refit in zip(numbers, refits, strict=True)}
 
-    made = place.team.broadcast_from_rank0(kept)
+    made = ctx.team.broadcast_from_rank0(kept)
     left = [k for k in range(number) if k not in made]
-    together = TOGETHER * place.team.size
+    together = TOGETHER * ctx.team.size
     for chunk in (left[first : first + together] for first in range(0, len(left), together)):
-        place.report(Progress(name, len(made), number, "refits"))
-        new = place.team.scatter(chunk, refitted)
+        ctx.report(Progress(name, len(made), number, "refits"))
+        new = ctx.team.scatter(chunk, refitted)
         for k in chunk if files else ():
             with (
                 run_directory.atomic_write(files[k]) as unfinished,
@@ -280,7 +280,7 @@ def matrices(
             ):
                 np.save(opened, new[k], allow_pickle=False)
         made |= new
-    place.report(Progress(name, number, number, "refits"))
+    ctx.report(Progress(name, number, number, "refits"))
     return np.stack([made[k] for k in range(number)])
 
 

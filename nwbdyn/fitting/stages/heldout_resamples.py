@@ -82,23 +82,23 @@ class HeldoutResamples(Stage):
         return replace(state.fit, metrics=state.fit.metrics | sections)
 
 
-def _fit_resample(problem: FitTask, seeds: Sequence[int], place: RunContext) -> HeldoutResample:
+def _fit_resample(problem: FitTask, seeds: Sequence[int], ctx: RunContext) -> HeldoutResample:
     """Another draw: trained and scored, or read where that is done."""
-    folder = place.run
+    folder = ctx.run
     described = problem.described() | {"seed": seeds[0], "seeds": list(seeds)}
 
     def complete() -> Path | None:
         if folder is None:
             return None
-        resumed = place.resume and run_directory.is_started(folder)
+        resumed = ctx.resume and run_directory.is_started(folder)
         return folder if run_directory.open_run(folder, described, resume=resumed) else None
 
-    there = place.team.broadcast_from_rank0(complete)
+    there = ctx.team.broadcast_from_rank0(complete)
     if there is not None:
         with np.load(there / run_directory.SUMS) as arrays:
             return HeldoutResample(run_directory.read_json(there, run_directory.METRICS), **arrays)
-    trained = train_models.train_seeds(problem, seeds, place)
-    scored = score_fit(problem, trained, splits=("val", "test"), report=place.report)
+    trained = train_models.train_seeds(problem, seeds, ctx)
+    scored = score_fit(problem, trained, splits=("val", "test"), report=ctx.report)
     draw = heldout_resamples.of(scored.task, scored.mean.prediction, scored.rivals, scored.metrics)
     if folder is not None:
         with (

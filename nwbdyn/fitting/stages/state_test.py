@@ -87,7 +87,7 @@ def with_states(
     own: Trained,
     refit: Trained,
     table: pd.DataFrame,
-    place: RunContext,
+    ctx: RunContext,
     *,
     number: int,
 ) -> Fit:
@@ -102,10 +102,10 @@ def with_states(
         table: of states, see `states.of_recording`.
         number: of simulations.
     """
-    p = compare(problem, own, refit, table, place, number=number)
+    p = compare(problem, own, refit, table, ctx, number=number)
     dynamics: Any = fitted.metrics["dynamics"]
     why_not = why_not_supported(p, dynamics, number=number)
-    found = {
+    section = {
         "names": states.names(table),
         "p": p,
         "num_simulations": number,
@@ -118,7 +118,7 @@ def with_states(
     if why_not:
         reason = f"differences over state are not supported: {why_not}"
         notes = (*notes, Note("states-alike", "connectivity", reason))
-    return replace(fitted, metrics=fitted.metrics | {"states": found}, notes=notes)
+    return replace(fitted, metrics=fitted.metrics | {"states": section}, notes=notes)
 
 
 def why_not_supported(p: float, dynamics: dict[str, Any], *, number: int) -> str:
@@ -144,7 +144,7 @@ def compare(
     own: Trained,
     refit: Trained,
     table: pd.DataFrame,
-    place: RunContext,
+    ctx: RunContext,
     *,
     number: int,
 ) -> float:
@@ -170,7 +170,7 @@ def compare(
 
     seeds = [own.seed] * number
     null = edge_tests.matrices(
-        problem, "state", simulated, seeds, place, read=by_state
+        problem, "state", simulated, seeds, ctx, read=by_state
     )  # (K, S, N, N)
     return difference_p(by_state(own.model, problem.windows), null)
 

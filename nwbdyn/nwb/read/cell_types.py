@@ -42,8 +42,8 @@ def label(
         where = f"{neurons.table_path}/{column}"
         labels = _words(contents, where, neurons.table[column], descriptions.get(column, ""))
         return _labelled(neurons, labels, where)
-    for found in contents.of_type("DynamicTable"):
-        labelled = _from_other_table(contents, found, neurons)
+    for item in contents.of_type("DynamicTable"):
+        labelled = _from_other_table(contents, item, neurons)
         if labelled is not None:
             return labelled
     if "genotype" in subject:
@@ -110,18 +110,18 @@ def find_column(table: pd.DataFrame) -> str | None:
     return next((plain[name] for name in COLUMNS if name in plain), None)
 
 
-def _from_other_table(contents: NwbIndex, found: NwbObject, neurons: Neurons) -> Neurons | None:
+def _from_other_table(contents: NwbIndex, item: NwbObject, neurons: Neurons) -> Neurons | None:
     """Labels from a table beside the neurons' own, one row per neuron."""
-    if found.core_type != "DynamicTable" or found.path in (neurons.table_path or "").split(", "):
+    if item.core_type != "DynamicTable" or item.path in (neurons.table_path or "").split(", "):
         return None
-    names = tables.column_names(contents, found.group)
+    names = tables.column_names(contents, item.group)
     if find_column(pd.DataFrame(columns=names)) is None:
         return None
-    table = tables.read(contents, found.group)
+    table = tables.read(contents, item.group)
     column = find_column(table.frame)
     if column is None:
         return None
-    where = f"{found.path}/{column}"
+    where = f"{item.path}/{column}"
     if len(table.frame) != len(neurons):
         reason = f"has {len(table.frame)} rows for {len(neurons)} neurons; it was not aligned"
         contents.note("cell-type-rows", where, reason)

@@ -17,7 +17,7 @@ def starts(data: bytes | bytearray | memoryview) -> list[int]:
     """Offsets of the heaps that begin in some bytes of a file."""
     if len(data) > LARGEST:
         return []
-    return [found.start() for found in SIGNATURE.finditer(data)]
+    return [match.start() for match in SIGNATURE.finditer(data)]
 
 
 def size(header: bytes) -> int:

@@ -21,10 +21,10 @@ def read(contents: NwbIndex) -> tuple[pd.DataFrame | None, dict[str, pd.DataFram
     values per row holds lists.
     """
     frames: dict[str, pd.DataFrame] = {}
-    for found in contents.of_type("TimeIntervals"):
-        frame = _frame(contents, found)
+    for item in contents.of_type("TimeIntervals"):
+        frame = _frame(contents, item)
         if frame is not None:
-            frames[found.path] = frame
+            frames[item.path] = frame
     named = unique_names(frames)
     if TRIALS not in frames and "trials" in named:
         path = next(path for path in frames if path.endswith("/trials"))
@@ -32,30 +32,30 @@ def read(contents: NwbIndex) -> tuple[pd.DataFrame | None, dict[str, pd.DataFram
     return named.pop("trials", None), named
 
 
-def _frame(contents: NwbIndex, found: NwbObject) -> pd.DataFrame | None:
-    frame = tables.read(contents, found.group, skip=SKIPPED, ragged=True).frame
-    if has(found.group, "timeseries"):
+def _frame(contents: NwbIndex, item: NwbObject) -> pd.DataFrame | None:
+    frame = tables.read(contents, item.group, skip=SKIPPED, ragged=True).frame
+    if has(item.group, "timeseries"):
         reason = "references to time series are not read; start_time and stop_time say the same"
-        contents.note("skipped-column", f"{found.path}/timeseries", reason)
+        contents.note("skipped-column", f"{item.path}/timeseries", reason)
     missing = [name for name in ("start_time", "stop_time") if name not in frame]
     if missing:
         listed = ", ".join(map(str, frame.columns))
         reason = f"has no usable {' and '.join(missing)}; it has: {listed}"
-        contents.note("no-interval-times", found.path, reason)
+        contents.note("no-interval-times", item.path, reason)
         return None
     columns = frame[["start_time", "stop_time"]]
     if not all(pd.api.types.is_numeric_dtype(column) for _, column in columns.items()):
-        contents.note("no-interval-times", found.path, "its start and stop times are not numbers")
+        contents.note("no-interval-times", item.path, "its start and stop times are not numbers")
         return None
     times = columns.to_numpy(dtype=np.float64)
     num_unknown = int(np.isnan(times).any(axis=1).sum())
     if num_unknown:
         reason = f"{num_unknown} of {len(frame)} rows have no start or stop time (NaN)"
-        contents.note("nan-interval", found.path, reason)
+        contents.note("nan-interval", item.path, reason)
     num_reversed = int((times[:, 1] < times[:, 0]).sum())
     if num_reversed:
         reason = f"{num_reversed} of {len(frame)} rows stop before they start"
-        contents.note("reversed-interval", found.path, reason)
+        contents.note("reversed-interval", item.path, reason)
     return frame
 
 

@@ -125,7 +125,7 @@ class NwbIndex:
 
     def of_type(self, ancestor: str) -> Iterator[NwbObject]:
         """The groups that are or descend from a core type, in the file's order."""
-        return (found for found in self.found if found.is_a(ancestor))
+        return (item for item in self.found if item.is_a(ancestor))
 
     def note(self, code: str, where: str, reason: str, *, important: bool = False) -> None:
         """Remember something skipped, changed or odd; an error of the stream wins over any note."""

@@ -30,15 +30,15 @@ def wanted(dataset: h5py.Dataset, key: Any) -> list[tuple[int, int]]:
         return [] if offset is None else [(offset + first * row_bytes, offset + after * row_bytes)]
     if np.prod([-(-length // chunk) for length, chunk in _axes(dataset)]) > MOST_CHUNKS:
         return []
-    found: list[tuple[int, int]] = []
+    ranges: list[tuple[int, int]] = []
 
     def look(chunk: Any) -> None:
         row = chunk.chunk_offset[0]
         if row < after and row + dataset.chunks[0] > first:
-            found.append((chunk.byte_offset, chunk.byte_offset + chunk.size))
+            ranges.append((chunk.byte_offset, chunk.byte_offset + chunk.size))
 
     dataset.id.chunk_iter(look)
-    return found
+    return ranges
 
 
 def stored(dataset: h5py.Dataset) -> int | None:

@@ -162,11 +162,11 @@ def _activity(
         if units is not None and quantity is None and not units.spikes.times.shape[0]:
             silent = units
         elif units is not None:
-            for found in contents.of_type("RoiResponseSeries"):
-                role = roles.role(found)
+            for item in contents.of_type("RoiResponseSeries"):
+                role = roles.role(item)
                 if role is not None:
                     reason = f"{role}; units are used, --quantity {role} takes this"
-                    contents.note("other-traces", found.path, reason)
+                    contents.note("other-traces", item.path, reason)
             return units.neurons, units.spikes, units.descriptions, units
     if quantity != COUNTS:
         imaging = ophys.read(contents, choice)
@@ -194,29 +194,29 @@ def _nothing_to_fit(contents: NwbIndex, quantity: str | None) -> str:
     causes = [n for n in contents.notes if n.code != "raw-data"]
     if causes:
         message += "; " + "; ".join(f"{n.where} {n.reason} [{n.code}]" for n in causes[:4])
-    kinds = sorted({found.neurodata_type for found in contents.found})
+    kinds = sorted({item.neurodata_type for item in contents.found})
     listed = ", ".join(kinds[:10]) or "no typed objects"
     return f"{message}. It has: {listed}. `nwbdyn inspect` shows what can be read."
 
 
 def _note_unread(contents: NwbIndex, neurons: Neurons) -> None:
     """Name every object that holds something and was not looked at."""
-    folders = {found.parent.path for found in contents.found if found.parent is not None}
+    folders = {item.parent.path for item in contents.found if item.parent is not None}
     looked_at = ("TimeSeries", "Units", "TimeIntervals", "EventsTable", "ProcessingModule")
-    for found in contents.found:
-        is_table = found.path in (neurons.table_path or "").split(", ")
-        is_events = not found.is_a("DynamicTable") and has(found.group, "timestamps")
-        is_mapped = (neurons.cell_type_source or "").startswith(found.path.lstrip("/") + "/")
-        if found.path in folders or is_table or is_events or is_mapped:
+    for item in contents.found:
+        is_table = item.path in (neurons.table_path or "").split(", ")
+        is_events = not item.is_a("DynamicTable") and has(item.group, "timestamps")
+        is_mapped = (neurons.cell_type_source or "").startswith(item.path.lstrip("/") + "/")
+        if item.path in folders or is_table or is_events or is_mapped:
             continue
-        if not any(found.is_a(kind) for kind in looked_at) and len(found.group):
-            reason = f"{found.neurodata_type}: nothing in it that a fit reads"
-            contents.note("skipped-object", found.path, reason)
+        if not any(item.is_a(kind) for kind in looked_at) and len(item.group):
+            reason = f"{item.neurodata_type}: nothing in it that a fit reads"
+            contents.note("skipped-object", item.path, reason)
 
 
 def _activity_series_paths(contents: NwbIndex, activity: SpikeTimes | Traces) -> frozenset[str]:
     """Paths of plain series that hold the activity itself, not something beside it."""
-    paths = {found.path for found in one_series_per_neuron.find(contents)}
+    paths = {item.path for item in one_series_per_neuron.find(contents)}
     taken = isinstance(activity, Traces) and activity.series_path in paths
     return frozenset(paths) if taken else frozenset()
 

@@ -24,7 +24,7 @@ from nwbdyn.recording import LazyArray
 
 def values(
     contents: NwbIndex,
-    found: NwbObject,
+    item: NwbObject,
     *,
     name: str = "data",
     num_channels: int | None = None,
@@ -34,16 +34,16 @@ def values(
 
     Args:
         contents: the open file; notes are added to it.
-        found: the series.
+        item: the series.
         name: the dataset inside it.
         num_channels: how many channels there must be; a series stored (num_channels, num_samples)
             is turned round, and noted.
         time_axis: the axis of two that is time, where it is known.
     """
-    dataset = contents.dataset(found.group, name)
-    where = f"{found.path}/{name}"
+    dataset = contents.dataset(item.group, name)
+    where = f"{item.path}/{name}"
     if dataset is None:
-        if not has(found.group, name):
+        if not has(item.group, name):
             contents.note("no-data", where, "the series has no such dataset")
         return None
     if dataset.dtype.kind not in "biuf":
@@ -57,7 +57,7 @@ def values(
     if dataset.ndim == 2:
         turned = time_axis == 1
         if time_axis is None:
-            turned = _is_turned(contents, found, dataset, num_channels)
+            turned = _is_turned(contents, item, dataset, num_channels)
     if turned:
         reason = (
             f"is stored {dataset.shape[0]} x {dataset.shape[1]}, time last; it was turned round"
@@ -67,17 +67,17 @@ def values(
 
 
 def clock(
-    contents: NwbIndex, found: NwbObject, num_samples: int, *, advice: str = ""
+    contents: NwbIndex, item: NwbObject, num_samples: int, *, advice: str = ""
 ) -> LazyArray | None:
     """(num_samples,) seconds, from `timestamps`, else `starting_time` and `rate`, else None.
 
     Args:
         contents: the open file; notes are added to it.
-        found: the series.
+        item: the series.
         num_samples: of its data.
         advice: what to do without a clock, at the end of the note.
     """
-    group = found.group
+    group = item.group
     timestamps = contents.dataset(group, "timestamps")
     if timestamps is not None:
         if not tables.is_list(timestamps) or timestamps.dtype.kind not in "iuf":
@@ -87,7 +87,7 @@ def clock(
             reason = (
                 f"has {timestamps.size} times for {num_samples} samples; it was not aligned{advice}"
             )
-            contents.note("clock-length", found.path, reason)
+            contents.note("clock-length", item.path, reason)
             return None
         return times(contents, timestamps)
     if has(group, "timestamps"):
@@ -95,7 +95,7 @@ def clock(
     start = contents.dataset(group, "starting_time")
     if start is None:
         reason = f"has neither timestamps nor starting_time and rate{advice}"
-        contents.note("no-clock", found.path, reason)
+        contents.note("no-clock", item.path, reason)
         return None
     rate = number(start, "rate", float("nan"))
     first = scalar_number(start)
@@ -110,9 +110,9 @@ def clock(
     return LazyArray(regular, (num_samples,), np.dtype(np.float64), stored=lambda: 0)
 
 
-def unit(found: NwbObject, name: str = "data") -> str:
+def unit(item: NwbObject, name: str = "data") -> str:
     """The unit of the values after conversion, as the file states it."""
-    dataset = found.group.get(name) if has(found.group, name) else None
+    dataset = item.group.get(name) if has(item.group, name) else None
     return (attribute(dataset, "unit") if dataset is not None else None) or "n.a."
 
 
@@ -150,14 +150,14 @@ def scalar_number(dataset: h5py.Dataset) -> float | None:
 
 
 def _is_turned(
-    contents: NwbIndex, found: NwbObject, dataset: h5py.Dataset, num_channels: int | None
+    contents: NwbIndex, item: NwbObject, dataset: h5py.Dataset, num_channels: int | None
 ) -> bool:
     num_rows, num_columns = dataset.shape
     if num_rows == num_columns:
         return False
     if num_channels:
         return num_columns != num_channels and num_rows == num_channels
-    timestamps = contents.dataset(found.group, "timestamps")
+    timestamps = contents.dataset(item.group, "timestamps")
     num_times = len(timestamps) if timestamps is not None and timestamps.ndim else None
     return num_times is not None and num_rows != num_times and num_columns == num_times
 

@@ -183,8 +183,10 @@ class _Walk:
             self.contents.note("too-deep", path, reason)
             return
         try:
-            found = self.identify(item, path, parent)
-            names = self.contents.names(item) if found is None or _is_folder(found) else []
+            identified = self.identify(item, path, parent)
+            names = (
+                self.contents.names(item) if identified is None or _is_folder(identified) else []
+            )
         except HDF5_ERRORS as error:
             self.contents.note("corrupted-object", path, one_line(error))
             return
@@ -192,10 +194,10 @@ class _Walk:
             reason = f"results of earlier fits ({', '.join(names)}); not part of the recording"
             self.contents.note("earlier-results", path, reason)
             return
-        if found is not None:
-            self.contents.found.append(found)
+        if identified is not None:
+            self.contents.found.append(identified)
         for child in names:
-            self.visit_link(item, child, f"{path}/{child}", found or parent, depth + 1)
+            self.visit_link(item, child, f"{path}/{child}", identified or parent, depth + 1)
 
     def identify(self, group: h5py.Group, path: str, parent: NwbObject | None) -> NwbObject | None:
         neurodata_type = attribute(group, "neurodata_type")
@@ -227,6 +229,6 @@ class _Walk:
         return self.cached_parents
 
 
-def _is_folder(found: NwbObject) -> bool:
+def _is_folder(item: NwbObject) -> bool:
     """True if other typed groups may lie inside: series and tables hold only their own arrays."""
-    return not (found.is_a("TimeSeries") or found.is_a("DynamicTable") or found.is_a("Images"))
+    return not (item.is_a("TimeSeries") or item.is_a("DynamicTable") or item.is_a("Images"))

@@ -33,9 +33,9 @@ class Blocks(AbstractDataChunkIterator):
         if self._start >= len(self._array):
             raise StopIteration
         stop = min(self._start + self._rows, len(self._array))
-        place = (slice(self._start, stop), *(slice(0, n) for n in self._array.shape[1:]))
+        selection = (slice(self._start, stop), *(slice(0, n) for n in self._array.shape[1:]))
         self._start = stop
-        return DataChunk(self._array[place], selection=place)
+        return DataChunk(self._array[selection], selection=selection)
 
     def recommended_chunk_shape(self) -> tuple[int, ...]:
         return self._chunks

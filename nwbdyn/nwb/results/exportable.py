@@ -14,10 +14,10 @@ AGE_REFERENCES = ("birth", "gestational")
 
 def notes(recording: Recording) -> list[Note]:
     """One note for each reason why a fit of this recording cannot be exported as it is."""
-    found = [_of_ids(recording), _of_start(recording), *_of_subject(recording.subject)]
+    notes_ = [_of_ids(recording), _of_start(recording), *_of_subject(recording.subject)]
     return [
         Note("not-exportable", where, f"{reason} A fit works, `export` will not", important=True)
-        for where, reason in (one for one in found if one is not None)
+        for where, reason in (one for one in notes_ if one is not None)
     ]
 
 
@@ -76,14 +76,14 @@ def _of_start(recording: Recording) -> tuple[str, str] | None:
 
 
 def _of_subject(subject: Mapping[str, str]) -> list[tuple[str, str]]:
-    found = []
+    notes_ = []
     try:
         if subject.get("date_of_birth"):
             moment(subject["date_of_birth"], "date of birth")
     except ResultsError as error:
-        found.append(("/general/subject/date_of_birth", str(error)))
+        notes_.append(("/general/subject/date_of_birth", str(error)))
     try:
         check_age_reference(subject)
     except ResultsError as error:
-        found.append(("/general/subject/age__reference", str(error)))
-    return found
+        notes_.append(("/general/subject/age__reference", str(error)))
+    return notes_

@@ -115,12 +115,12 @@ class Web(Store):
         self._session.mount(f"{self._url.split('//')[0]}//", adapter)
 
     def get(self, key: str) -> bytes | None:
-        found = self._kept.read(key) if self._kept else None
-        if found is None:
-            found = self._fetch(key)
-            if found is not None and self._kept:
-                self._kept.write(key, found)
-        return found
+        content = self._kept.read(key) if self._kept else None
+        if content is None:
+            content = self._fetch(key)
+            if content is not None and self._kept:
+                self._kept.write(key, content)
+        return content
 
     def _fetch(self, key: str) -> bytes | None:
         url = f"{self._url}/{quote(_checked(key))}"

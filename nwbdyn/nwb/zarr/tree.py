@@ -50,13 +50,13 @@ def read_tree(store: Store) -> dict[str, Node]:
 
 def _consolidated(store: Store) -> dict[str, Any] | None:
     """Key -> document, as one request has them."""
-    found = store.get(".zmetadata")
-    if found is not None:
-        return json.loads(found)["metadata"]
-    found = store.get(V3)
-    if found is None:
+    content = store.get(".zmetadata")
+    if content is not None:
+        return json.loads(content)["metadata"]
+    content = store.get(V3)
+    if content is None:
         return None
-    root = json.loads(found)
+    root = json.loads(content)
     inside = (root.get("consolidated_metadata") or {}).get("metadata")
     if inside is None:
         return None

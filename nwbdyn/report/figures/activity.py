@@ -115,8 +115,8 @@ def chosen(fit: Fit) -> list[tuple[str, int, str]]:
     order = np.argsort(np.nan_to_num(values, nan=-np.inf))
     words = "{:.2f} bits/spike" if fit.predictions.quantity == COUNTS else "r = {:.2f}"
     return [
-        (word, int(scored[place]), words.format(values[place]))
-        for word, place in (
+        (word, int(scored[row]), words.format(values[row]))
+        for word, row in (
             ("best", order[-1]),
             ("median", order[len(order) // 2]),
             ("worst", order[0]),
@@ -155,8 +155,8 @@ class _Clock:
     label: str
 
     def mark(self, axes: Axes) -> None:
-        for place in self.breaks:
-            axes.axvline(place, color=style.QUIET, linewidth=0.6, linestyle=":")
+        for time in self.breaks:
+            axes.axvline(time, color=style.QUIET, linewidth=0.6, linestyle=":")
 
 
 def _clock(fit: Fit, bins: np.ndarray) -> _Clock:

@@ -67,8 +67,8 @@ def psths(fit: Fit, *, columns: Sequence[str] | None = None) -> tuple[Axes, ...]
         ValueError: the fit has no trials, or nothing is known that tells conditions apart.
         ResultsError: see `conditions`.
     """
-    found = conditions(fit, columns)
-    if not found:
+    groups = conditions(fit, columns)
+    if not groups:
         raise ValueError(
             f"This fit of {fit.model} has no trials, or no column known to tell conditions apart; "
             "name columns."
@@ -76,11 +76,11 @@ def psths(fit: Fit, *, columns: Sequence[str] | None = None) -> tuple[Axes, ...]
     width = fit.predictions.bin_width
     bins, observed = trial_bins(fit, None)
     time = _time(fit, bins)
-    axes = style.panels(3, len(found), size=(style.WIDE, 4.6), share_x=True, share_y=True)
+    axes = style.panels(3, len(groups), size=(style.WIDE, 4.6), share_x=True, share_y=True)
     with style.house():
         for row, (word, neuron, _) in enumerate(chosen(fit)):
-            line = axes[row * len(found) : (row + 1) * len(found)]
-            for panel, condition in zip(line, found, strict=True):
+            line = axes[row * len(groups) : (row + 1) * len(groups)]
+            for panel, condition in zip(line, groups, strict=True):
                 recorded = recorded_of(fit)[bins[condition.trials], neuron] / width
                 recorded = np.where(np.isfinite(recorded), recorded, _mean(recorded))
                 smooth = _smooth(recorded, width)
@@ -94,10 +94,10 @@ def psths(fit: Fit, *, columns: Sequence[str] | None = None) -> tuple[Axes, ...]
                 _shade_unseen(panel, time, observed)
             line[0].set_ylabel(f"{word}: {fit.neurons.names[neuron]}\nspikes / s")
             line[0].set_ylim(0)
-        for panel, condition in zip(axes, found, strict=False):
+        for panel, condition in zip(axes, groups, strict=False):
             count = f"{len(condition.trials)} trials, {len(condition.test)} test"
             panel.set_title(f"{condition.name}\n{count}", fontsize=8)
-        axes[-len(found)].set_xlabel("time in the trial's window (s)", loc="left")
+        axes[-len(groups)].set_xlabel("time in the trial's window (s)", loc="left")
         legend = axes[-1].legend(loc="upper right", bbox_to_anchor=(1, -0.15), ncols=2)
         legend.set_in_layout(False)  # it lies beside the label of the first panel
     return axes
@@ -139,13 +139,13 @@ def conditions(fit: Fit, columns: Sequence[str] | None = None) -> list[Condition
     if len(groups) < 2 and columns is not None:
         raise ResultsError(f"All trials are alike in {', '.join(names)!r}. Name other columns.")
     tested = split_of_trials(fit) == TEST
-    found = [
+    listed = [
         Condition(_words(key), rows, rows[tested[rows]])
         for key, rows in groups.items()
         if tested[rows].any()
     ]
-    most = sorted(found, key=lambda one: -len(one.test))[:MOST_CONDITIONS]
-    return [one for one in found if one in most] if len(groups) > 1 else []
+    most = sorted(listed, key=lambda one: -len(one.test))[:MOST_CONDITIONS]
+    return [one for one in listed if one in most] if len(groups) > 1 else []
 
 
 def condition_columns(fit: Fit) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ SHARED_TIMES = 0.05  # share of frames with the time of another, from which on a
 
 def read(
     contents: NwbIndex,
-    found: NwbObject,
+    series: NwbObject,
     num_frames: int,
     choice: TraceChoice,
     plane_rate: float | None,
@@ -26,18 +26,18 @@ def read(
 
     Args:
         contents: the open file.
-        found: the series.
+        series: the series.
         num_frames: of its data.
         choice: how to read times that are stated wrongly.
         plane_rate: Hz, of the imaging plane, where it is known.
     """
     if num_frames < 2:
-        contents.note("bad-clock", found.path, "has fewer than two frames")
+        contents.note("bad-clock", series.path, "has fewer than two frames")
         return None
     try:
-        timestamps = _stored(contents, found, num_frames, choice, plane_rate)
+        timestamps = _stored(contents, series, num_frames, choice, plane_rate)
     except ReadError as error:
-        contents.note("corrupted-object", found.path, one_line(error))
+        contents.note("corrupted-object", series.path, one_line(error))
         return None
     if timestamps is None:
         return None
@@ -45,9 +45,9 @@ def read(
     timestamps = np.where(absurd, np.nan, timestamps) if absurd.any() else timestamps
     num_bad = int((~increasing(timestamps)).sum())
     if num_bad >= num_frames - 1:
-        contents.note("bad-clock", found.path, f"its times do not increase{_advice(plane_rate)}")
+        contents.note("bad-clock", series.path, f"its times do not increase{_advice(plane_rate)}")
         return None
-    if num_bad and not _note_coarse(contents, found, timestamps, plane_rate):
+    if num_bad and not _note_coarse(contents, series, timestamps, plane_rate):
         reason = f"{num_bad} of {num_frames} times are NaN or do not come after those before"
         many = num_bad > SHARED_TIMES * num_frames
         back = np.flatnonzero(np.diff(timestamps) < 0)
@@ -55,7 +55,7 @@ def read(
             reason += "; these frames are left out"
         if many and len(back):
             reason += f"; times go back at frame {back[0] + 1}{_advice(plane_rate)}"
-        contents.note("odd-clock", found.path, reason, important=many)
+        contents.note("odd-clock", series.path, reason, important=many)
     return timestamps
 
 
@@ -79,29 +79,29 @@ def plane_rate(contents: NwbIndex, plane: h5py.Group | None) -> float | None:
 
 
 def _stored(
-    contents: NwbIndex, found: NwbObject, num_frames: int, choice: TraceChoice, rate: float | None
+    contents: NwbIndex, item: NwbObject, num_frames: int, choice: TraceChoice, rate: float | None
 ) -> np.ndarray | None:
     if choice.frame_rate is not None:
-        first = _first_time(contents, found) * choice.seconds
+        first = _first_time(contents, item) * choice.seconds
         reason = f"{num_frames} frames at {choice.frame_rate:g} Hz from {first:g} s (--frame-rate)"
-        contents.note("frame-times", found.path, reason)
+        contents.note("frame-times", item.path, reason)
         return first + np.arange(num_frames) / choice.frame_rate
-    clock = series.clock(contents, found, num_frames, advice=_advice(rate))
+    clock = series.clock(contents, item, num_frames, advice=_advice(rate))
     if clock is None:
         return None
     times = clock[()]
     if choice.frame_time_unit in (None, "s"):
         return times
     reason = f"times are read as {choice.frame_time_unit} (--frame-time-unit)"
-    contents.note("frame-times", found.path, reason)
-    if has(found.group, "timestamps"):
+    contents.note("frame-times", item.path, reason)
+    if has(item.group, "timestamps"):
         return times * choice.seconds
     return times + times[0] * (choice.seconds - 1)  # a rate is in Hz; its start is not
 
 
-def _first_time(contents: NwbIndex, found: NwbObject) -> float:
+def _first_time(contents: NwbIndex, item: NwbObject) -> float:
     """The first time that the series states, in its unit; 0 where it states none."""
-    timestamps = contents.dataset(found.group, "timestamps")
+    timestamps = contents.dataset(item.group, "timestamps")
     if timestamps is not None and timestamps.ndim and timestamps.dtype.kind in "iuf":
         try:
             known = series.times(contents, timestamps)[:1000]
@@ -109,13 +109,13 @@ def _first_time(contents: NwbIndex, found: NwbObject) -> float:
             known = np.zeros(0)
         finite = np.flatnonzero(np.isfinite(known))
         return float(known[finite[0]]) if len(finite) else 0.0
-    start = contents.dataset(found.group, "starting_time")
+    start = contents.dataset(item.group, "starting_time")
     first = None if start is None else scalar_number(start)
     return first if first is not None and np.isfinite(first) else 0.0
 
 
 def _note_coarse(
-    contents: NwbIndex, found: NwbObject, timestamps: np.ndarray, plane_rate: float | None
+    contents: NwbIndex, series: NwbObject, timestamps: np.ndarray, plane_rate: float | None
 ) -> bool:
     """Note times that many frames share because they are stored in too coarse steps."""
     finite = timestamps[np.isfinite(timestamps)]
@@ -133,7 +133,7 @@ def _note_coarse(
         f"are left out: times are stored in steps of {step:.3g} s; --frame-rate {overall:.6g} "
         "spaces all frames evenly"
     )
-    contents.note("coarse-clock", found.path, reason, important=True)
+    contents.note("coarse-clock", series.path, reason, important=True)
     return True
 
 

@@ -54,18 +54,18 @@ def read(contents: NwbIndex, segmentation: h5py.Group, num_rois: int) -> Masks |
         where = path_of(dataset)
         try:
             if name in POINTS:
-                found = _listed(contents, segmentation, name, dataset, num_rois)
+                masks = _listed(contents, segmentation, name, dataset, num_rois)
             else:
-                found = _pictured(contents, dataset, num_rois)
+                masks = _pictured(contents, dataset, num_rois)
         except (*HDF5_ERRORS, ReadError) as error:
             contents.note("corrupted-object", where, one_line(error))
             continue
-        if isinstance(found, str):
-            contents.note("masks-unread", where, f"{found}; overlaps of ROIs are not known")
-        elif all(_is_one_value(centre) for centre in centres(found).T):
+        if isinstance(masks, str):
+            contents.note("masks-unread", where, f"{masks}; overlaps of ROIs are not known")
+        elif all(_is_one_value(centre) for centre in centres(masks).T):
             contents.note("no-positions", where, "all masks have the same centre: placeholders")
         else:
-            return found
+            return masks
     return None
 
 
@@ -88,8 +88,8 @@ def _listed(
     if ends is None or len(ends) != num_rois:
         return f"are not those of the {num_rois} ROIs"
     points = contents.part(dataset, ())
-    place = np.stack([points[axis] for axis in AXES if axis in dataset.dtype.names], axis=1)
-    return Masks(place, points["weight"].astype(np.float64), ends)
+    coordinates = np.stack([points[axis] for axis in AXES if axis in dataset.dtype.names], axis=1)
+    return Masks(coordinates, points["weight"].astype(np.float64), ends)
 
 
 def _pictured(contents: NwbIndex, dataset: h5py.Dataset, num_rois: int) -> Masks | str:
@@ -101,11 +101,11 @@ def _pictured(contents: NwbIndex, dataset: h5py.Dataset, num_rois: int) -> Masks
     why = pictures.why_not(dataset) or _why_not(contents, dataset)
     if why:
         return why
-    found = pictures.points(contents, dataset)
-    if found is None:
+    pixels = pictures.points(contents, dataset)
+    if pixels is None:
         return f"mark more than {MOST_POINTS:,} points"
-    owner, place, weight = found
-    return Masks(place, weight, np.cumsum(np.bincount(owner, minlength=num_rois)))
+    owner, coordinates, weight = pixels
+    return Masks(coordinates, weight, np.cumsum(np.bincount(owner, minlength=num_rois)))
 
 
 def _why_not(contents: NwbIndex, dataset: h5py.Dataset) -> str:
@@ -157,8 +157,8 @@ def overlaps(masks: Masks) -> np.ndarray:
         pair, count = np.unique(pair, return_counts=True)
         pairs.append(pair)
         counts.append(count)
-    both, place = np.unique(np.concatenate(pairs), return_inverse=True)
-    shared = np.bincount(place, weights=np.concatenate(counts), minlength=len(both))
+    both, position = np.unique(np.concatenate(pairs), return_inverse=True)
+    shared = np.bincount(position, weights=np.concatenate(counts), minlength=len(both))
     rows = np.column_stack(np.divmod(both, max(1, len(masks.ends))))
     return np.column_stack([rows, shared / size[rows].min(axis=1)])
 
@@ -174,23 +174,23 @@ def spacing(segmentation: h5py.Group) -> np.ndarray | None:
     if size is None:
         return None
     try:
-        found = np.asarray(whole(dataset), dtype=np.float64) * size
+        distances = np.asarray(whole(dataset), dtype=np.float64) * size
     except HDF5_ERRORS:
         return None
-    plausible = (found >= PLAUSIBLE[0]) & (found <= PLAUSIBLE[1])
-    return found if plausible.all() else None
+    plausible = (distances >= PLAUSIBLE[0]) & (distances <= PLAUSIBLE[1])
+    return distances if plausible.all() else None
 
 
-def in_their_unit(masks: Masks, place: np.ndarray) -> bool:
+def in_their_unit(masks: Masks, coordinates: np.ndarray) -> bool:
     """True if stated centres are in the pixels of the masks, judged by the masks' positions.
 
     Args:
-        place: (num_rois, 2 or 3).
+        coordinates: (num_rois, 2 or 3).
     """
     own = centres(masks)
-    if own.shape[1] < place.shape[1]:
+    if own.shape[1] < coordinates.shape[1]:
         return False
-    apart = np.abs(own[:, : place.shape[1]] - place).max(axis=1)
+    apart = np.abs(own[:, : coordinates.shape[1]] - coordinates).max(axis=1)
     known = np.isfinite(apart)
     return bool(known.any() and np.median(apart[known]) <= SAME_PLACE)
 

@@ -10,13 +10,13 @@ from nwbdyn.nwb.read.imaging.responses import Response
 from nwbdyn.nwb.read.objects import NwbIndex, NwbObject, number
 
 
-def read(contents: NwbIndex, found: NwbObject, choice: TraceChoice) -> Response | None:
+def read(contents: NwbIndex, item: NwbObject, choice: TraceChoice) -> Response | None:
     """A series with its times and ROIs; None with a note where it cannot be read."""
-    region = regions.read(contents, found)
+    region = regions.read(contents, item)
     plane = None if region.table is None else roles.imaging_plane(region.table)
     rate = frame_times.plane_rate(contents, plane)
-    axis = _time_axis(contents, found, region, choice)
-    data = None if axis is None else series.values(contents, found, time_axis=axis)
+    axis = _time_axis(contents, item, region, choice)
+    data = None if axis is None else series.values(contents, item, time_axis=axis)
     if data is None:
         return None
     num_frames, num_rois = data.shape
@@ -24,35 +24,35 @@ def read(contents: NwbIndex, found: NwbObject, choice: TraceChoice) -> Response 
     if expected is not None and num_rois != expected:
         shape = " x ".join(map(str, data.shape))
         reason = f"is {shape} for {expected} rois; neither axis has as many"
-        contents.note("roi-count", found.path, reason)
+        contents.note("roi-count", item.path, reason)
         return None
-    timestamps = frame_times.read(contents, found, num_frames, choice, rate)
+    timestamps = frame_times.read(contents, item, num_frames, choice, rate)
     if timestamps is None:
         return None
     rows = np.arange(num_rois) if region.rows is None else region.rows
     return Response(
-        found=found,
+        item=item,
         data=data,
         timestamps=timestamps,
         rows=rows,
         table=None if region.rows is None else region.table,
         plane_rate=rate,
-        paths=(found.path,),
+        paths=(item.path,),
         numbered=region.rows is None or region.table is None,
     )
 
 
 def _time_axis(
-    contents: NwbIndex, found: NwbObject, region: Regions, choice: TraceChoice
+    contents: NwbIndex, series: NwbObject, region: Regions, choice: TraceChoice
 ) -> int | None:
     """The axis of the traces that is time; None with a note where nothing decides."""
-    dataset = contents.dataset(found.group, "data")
+    dataset = contents.dataset(series.group, "data")
     if dataset is None or dataset.ndim != 2:
         return 0  # `series.values` notes what is wrong
     if choice.time_axis is not None:
         return choice.time_axis
-    timestamps = contents.dataset(found.group, "timestamps")
-    start = contents.dataset(found.group, "starting_time")
+    timestamps = contents.dataset(series.group, "timestamps")
+    start = contents.dataset(series.group, "starting_time")
     rate = choice.frame_rate or (None if start is None else number(start, "rate", np.nan))
     if region.table is not None:
         lengths = [tables.count_rows(contents, region.table)]
@@ -72,5 +72,5 @@ def _time_axis(
             f"is {shape}, and neither rois, timestamps, an ROI table nor the session says which "
             "axis is time; pass --time-axis 0 (the first) or --time-axis 1"
         )
-        contents.note("ambiguous-axes", found.path, reason, important=True)
+        contents.note("ambiguous-axes", series.path, reason, important=True)
     return axis

@@ -26,14 +26,14 @@ NUMBERED = re.compile(r"^(.*?)[_ \-]?(\d+)$")
 def find(contents: NwbIndex) -> list[NwbObject]:
     """The largest set of numbered series, in the order of their numbers; empty if none."""
     sets: dict[tuple[str, str], list[tuple[int, NwbObject]]] = defaultdict(list)
-    for found in contents.of_type("TimeSeries"):
-        match = NUMBERED.match(found.name)
-        words = f"{found.name} {attribute(found.group, 'description') or ''}"
-        if match and found.neurodata_type == "TimeSeries" and NEURONAL.search(words):
-            folder = found.path.rsplit("/", 1)[0]
-            sets[folder, match[1]].append((int(match[2]), found))
+    for item in contents.of_type("TimeSeries"):
+        match = NUMBERED.match(item.name)
+        words = f"{item.name} {attribute(item.group, 'description') or ''}"
+        if match and item.neurodata_type == "TimeSeries" and NEURONAL.search(words):
+            folder = item.path.rsplit("/", 1)[0]
+            sets[folder, match[1]].append((int(match[2]), item))
     largest = max(sets.values(), key=len, default=[])
-    ordered = [found for _, found in sorted(largest, key=lambda pair: pair[0])]
+    ordered = [item for _, item in sorted(largest, key=lambda pair: pair[0])]
     return ordered if len(ordered) >= MIN_SERIES else []
 
 
@@ -41,10 +41,10 @@ def read(
     contents: NwbIndex, members: list[NwbObject], choice: TraceChoice
 ) -> tuple[Neurons, Traces] | None:
     """The series as the columns of one recording; None with a note when their clocks differ."""
-    columns = [series.values(contents, found) for found in members]
+    columns = [series.values(contents, item) for item in members]
     usable = [
-        (found, column)
-        for found, column in zip(members, columns, strict=True)
+        (item, column)
+        for item, column in zip(members, columns, strict=True)
         if column is not None and column.shape[1] == 1
     ]
     if len(usable) < MIN_SERIES:
@@ -54,18 +54,18 @@ def read(
     if timestamps is None:
         return None
     kept: list[tuple[NwbObject, LazyArray]] = []
-    for found, column in usable:
-        if _on_clock(contents, found, column.shape[0], first, len(timestamps), choice):
-            kept.append((found, column))
+    for item, column in usable:
+        if _on_clock(contents, item, column.shape[0], first, len(timestamps), choice):
+            kept.append((item, column))
         else:
             reason = f"its clock is not that of {first.path}; the neuron was left out"
-            contents.note("unequal-clock", found.path, reason)
+            contents.note("unequal-clock", item.path, reason)
     if len(kept) < MIN_SERIES:
         return None
     paths = f"{kept[0][0].path} … {kept[-1][0].name}"
     reason = f"{len(kept)} series, one per neuron, without ROIs; taken as fluorescence"
     contents.note("series-per-neuron", paths, reason)
-    frame = pd.DataFrame({"id": np.arange(len(kept)), "series": [found.name for found, _ in kept]})
+    frame = pd.DataFrame({"id": np.arange(len(kept)), "series": [item.name for item, _ in kept]})
     data = _side_by_side([column for _, column in kept])
     timestamps = frame_times.begun(contents, first.path, timestamps, choice)
     traces = Traces(data, timestamps, "fluorescence", series.unit(first), first.path)
@@ -74,7 +74,7 @@ def read(
 
 def _on_clock(
     contents: NwbIndex,
-    found: NwbObject,
+    item: NwbObject,
     num_samples: int,
     first: NwbObject,
     num_frames: int,
@@ -83,7 +83,7 @@ def _on_clock(
     """True if a series has the first one's stored times, or with a rate as many samples."""
     if num_samples != num_frames or choice.frame_rate is not None:
         return num_samples == num_frames
-    own = series.clock(contents, found, num_samples)
+    own = series.clock(contents, item, num_samples)
     other = series.clock(contents, first, num_frames)
     return (
         own is not None and other is not None and np.array_equal(own[()], other[()], equal_nan=True)

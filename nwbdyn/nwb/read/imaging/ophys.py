@@ -52,7 +52,7 @@ def read(contents: NwbIndex, choice: TraceChoice) -> Imaging | None:
     """
     by_quantity = _of_neurons(contents, choice)
     for name in [choice.quantity] if choice.quantity else TRACE_QUANTITIES:
-        readable = [one_series.read(contents, found, choice) for found in by_quantity[name]]
+        readable = [one_series.read(contents, series, choice) for series in by_quantity[name]]
         candidates = [response for response in readable if response is not None]
         if not candidates:
             continue
@@ -84,29 +84,29 @@ def _of_neurons(contents: NwbIndex, choice: TraceChoice) -> dict[str, list[NwbOb
     """The series that hold neuronal activity by quantity, the rest noted."""
     by_quantity: dict[str, list[NwbObject]] = {name: [] for name in TRACE_QUANTITIES}
     if choice.series is not None:
-        for found in _named(contents, choice.series):
-            by_quantity[choice.quantity or roles.role(found) or "fluorescence"].append(found)
+        for series in _named(contents, choice.series):
+            by_quantity[choice.quantity or roles.role(series) or "fluorescence"].append(series)
         return by_quantity
     neuronal: list[tuple[str, NwbObject, str | None]] = []
-    for found in contents.of_type("RoiResponseSeries"):
-        table = regions.table_of(contents, found)
-        role = roles.role(found)
+    for series in contents.of_type("RoiResponseSeries"):
+        table = regions.table_of(contents, series)
+        role = roles.role(series)
         if role is not None and table is not None:
             role = None if roles.is_background(name_of(table)) else role
         if role is None:
-            contents.note("not-activity", found.path, "by its name this is not neuronal activity")
+            contents.note("not-activity", series.path, "by its name this is not neuronal activity")
         else:
-            neuronal.append((role, found, roles.channel(contents, found, table)))
+            neuronal.append((role, series, roles.channel(contents, series, table)))
     only = all(channel == roles.REFERENCE for _, _, channel in neuronal)
-    for role, found, channel in neuronal:
+    for role, series, channel in neuronal:
         if channel == roles.REFERENCE and not only:
-            reason = f"by its names a reference channel; --series {found.name} takes it"
-            contents.note("other-channel", found.path, reason)
+            reason = f"by its names a reference channel; --series {series.name} takes it"
+            contents.note("other-channel", series.path, reason)
             continue
         if channel == roles.REFERENCE:
             reason = "by its names a reference channel, and the only one"
-            contents.note("other-channel", found.path, reason, important=True)
-        by_quantity[role].append(found)
+            contents.note("other-channel", series.path, reason, important=True)
+        by_quantity[role].append(series)
     return by_quantity
 
 
@@ -114,9 +114,9 @@ def _named(contents: NwbIndex, name: str) -> list[NwbObject]:
     """The series called `name`, or whose path ends with it."""
     listed = list(contents.of_type("RoiResponseSeries"))
     wanted = "/" + name.strip("/")
-    matching = [found for found in listed if found.path.endswith(wanted)]
+    matching = [series for series in listed if series.path.endswith(wanted)]
     if not matching:
-        names = ", ".join(found.path for found in listed) or "none"
+        names = ", ".join(series.path for series in listed) or "none"
         raise NoActivityError(
             f"{contents.file_name} has no series of ROI responses named {name!r}; it has: {names}."
         )
@@ -134,16 +134,16 @@ def _note_others(
     for response in candidates:
         known.setdefault(response.table_path or "", set()).update(response.rows.tolist())
     for quantity, others in by_quantity.items():
-        for found in others if quantity != chosen else ():
+        for item in others if quantity != chosen else ():
             reason = f"{quantity}; {chosen} is used, --quantity {quantity} takes this"
-            region = regions.read(contents, found)
+            region = regions.read(contents, item)
             num_more = 0
             if region.table is not None and region.rows is not None:
                 here = known.get(path_of(region.table), set())
                 num_more = len(set(region.rows.tolist()) - here)
             if num_more:
                 reason += f", with {num_more} ROIs that {chosen} does not have"
-            contents.note("other-traces", found.path, reason, important=num_more > 0)
+            contents.note("other-traces", item.path, reason, important=num_more > 0)
 
 
 def _of_plane(contents: NwbIndex, candidates: list[Response], name: str | None) -> list[Response]:

@@ -43,7 +43,7 @@ def points(
         ReadError: HDF5 cannot give the values.
     """
     contents.watched.expect(dataset, ())
-    found: list[np.ndarray] = []  # (p, 3 or 4) ROI and place
+    pixels: list[np.ndarray] = []  # (p, 3 or 4) ROI and place
     weights: list[np.ndarray] = []
     total = 0
     for tile in tiles(dataset.shape, dataset.chunks, dataset.dtype.itemsize):
@@ -55,11 +55,11 @@ def points(
         if total > MOST_POINTS:
             return None
         corner = np.array([axis.start for axis in tile])
-        found.append(np.column_stack(np.unravel_index(inside, values.shape)) + corner)
+        pixels.append(np.column_stack(np.unravel_index(inside, values.shape)) + corner)
         weights.append(values.reshape(-1)[inside].astype(np.float64))
-    if not found:
+    if not pixels:
         return np.zeros(0, int), np.zeros((0, dataset.ndim - 1), int), np.zeros(0)
-    places, weight = np.concatenate(found), np.concatenate(weights)
+    places, weight = np.concatenate(pixels), np.concatenate(weights)
     order = np.argsort(places[:, 0], kind="stable")
     return places[order, 0], places[order, 1:], weight[order]
 

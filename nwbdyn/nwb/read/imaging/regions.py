@@ -23,24 +23,24 @@ class Regions:
     inferred: bool = False  # the table was found by its number of rows
 
 
-def table_of(contents: NwbIndex, found: NwbObject) -> h5py.Group | None:
+def table_of(contents: NwbIndex, series: NwbObject) -> h5py.Group | None:
     """The ROI table that `rois` of a series refers to."""
-    dataset = contents.dataset(found.group, "rois")
+    dataset = contents.dataset(series.group, "rois")
     table = None if dataset is None else contents.dereference(objects.stored(dataset, "table"))
     return table if isinstance(table, h5py.Group) else None
 
 
-def read(contents: NwbIndex, found: NwbObject) -> Regions:
+def read(contents: NwbIndex, series: NwbObject) -> Regions:
     """The ROIs of a series: from `rois`, else from the ROI table as long as an axis of it."""
-    dataset = contents.dataset(found.group, "rois")
+    dataset = contents.dataset(series.group, "rois")
     if dataset is None:
-        return _by_length(contents, found)
-    table = table_of(contents, found)
+        return _by_length(contents, series)
+    table = table_of(contents, series)
     if table is None:
         reason = "its ROI table is not in the file; neurons are numbered from 0"
-        contents.note("broken-reference", f"{found.path}/rois", reason)
+        contents.note("broken-reference", f"{series.path}/rois", reason)
     stored = tables.values(contents, dataset)
-    where = f"{found.path}/rois"
+    where = f"{series.path}/rois"
     if stored is None or stored.dtype.kind not in "iuf" or stored.size != max(stored.shape or (1,)):
         if stored is not None:
             shape = " x ".join(map(str, stored.shape))
@@ -49,7 +49,7 @@ def read(contents: NwbIndex, found: NwbObject) -> Regions:
         return Regions(table, None, None)
     listed = stored.reshape(-1)
     if not len(listed):
-        return Regions(table, _all_rows(contents, found, table), None)
+        return Regions(table, _all_rows(contents, series, table), None)
     rows = listed.astype(np.int64) if np.isfinite(listed).all() else np.full(len(listed), -1)
     if not np.array_equal(rows, listed):
         odd = listed[rows != listed][0]
@@ -74,29 +74,29 @@ def read(contents: NwbIndex, found: NwbObject) -> Regions:
 def table_lengths(contents: NwbIndex) -> dict[str, int]:
     """Rows of every ROI table of the file that is not of background, by its path."""
     return {
-        found.path: tables.count_rows(contents, found.group)
-        for found in contents.of_type("PlaneSegmentation")
-        if not roles.is_background(found.name)
+        item.path: tables.count_rows(contents, item.group)
+        for item in contents.of_type("PlaneSegmentation")
+        if not roles.is_background(item.name)
     }
 
 
-def _by_length(contents: NwbIndex, found: NwbObject) -> Regions:
+def _by_length(contents: NwbIndex, series: NwbObject) -> Regions:
     """The ROI table that has as many rows as an axis of the traces; of several, by its name."""
-    dataset = contents.dataset(found.group, "data")
+    dataset = contents.dataset(series.group, "data")
     shape = () if dataset is None else dataset.shape
     fitting = {path: n for path, n in table_lengths(contents).items() if n and n in shape}
     if len(fitting) > 1:
-        named = set(roles.words(found.path))
+        named = set(roles.words(series.path))
         shared = {path: _distinct(path, fitting) & named for path in fitting}
         fitting = {path: n for path, n in fitting.items() if shared[path]}
-    absent = not has(found.group, "rois")
+    absent = not has(series.group, "rois")
     if len(fitting) != 1:
         if absent:
-            contents.note("no-rois", found.path, "names no ROIs; neurons are numbered from 0")
+            contents.note("no-rois", series.path, "names no ROIs; neurons are numbered from 0")
         return Regions(None, None, None)
     ((path, num_rows),) = fitting.items()
     reason = f"names no ROIs; the {num_rows} rows of {path} are taken, in their order"
-    contents.note("no-rois", found.path, reason)
+    contents.note("no-rois", series.path, reason)
     return Regions(contents.group(path), np.arange(num_rows), None, inferred=True)
 
 
@@ -110,16 +110,16 @@ def _name(path: str) -> str:
     return path.rsplit("/", 1)[-1]
 
 
-def _all_rows(contents: NwbIndex, found: NwbObject, table: h5py.Group | None) -> np.ndarray | None:
+def _all_rows(contents: NwbIndex, series: NwbObject, table: h5py.Group | None) -> np.ndarray | None:
     """Every row of the table, for a series whose `rois` is empty."""
     if table is None:
         return None
     num_rows = tables.count_rows(contents, table)
-    data = contents.dataset(found.group, "data")
+    data = contents.dataset(series.group, "data")
     if data is None or num_rows not in data.shape:
         reason = f"is empty, and the table's {num_rows} rows are not as many as the traces"
-        contents.note("empty-rois", f"{found.path}/rois", reason)
+        contents.note("empty-rois", f"{series.path}/rois", reason)
         return None
     reason = f"is empty; all {num_rows} rows of {path_of(table)} are taken, in their order"
-    contents.note("empty-rois", f"{found.path}/rois", reason)
+    contents.note("empty-rois", f"{series.path}/rois", reason)
     return np.arange(num_rows)

@@ -44,21 +44,23 @@ def read(contents: NwbIndex, segmentation: h5py.Group) -> Rois:
             added |= {"iscell": stored[:, 0] > 0.5, "iscell_probability": stored[:, 1]}
         else:
             added |= dict(zip(AXES, stored.T, strict=False))
-    found = masks.read(contents, segmentation, len(table.frame))
+    roi_masks = masks.read(contents, segmentation, len(table.frame))
     frame = table.frame.assign(**added)
     stated = [axis for axis in AXES if axis in frame] if "x" in frame else []
-    if found is not None and not stated:
-        frame = frame.assign(**dict(zip(AXES, masks.centres(found).T, strict=False)))
+    if roi_masks is not None and not stated:
+        frame = frame.assign(**dict(zip(AXES, masks.centres(roi_masks).T, strict=False)))
     location = _location(segmentation)
     if location and "location" not in frame:
         frame = frame.assign(location=location)
     micrometres = None
-    if found is not None and (not stated or masks.in_their_unit(found, _numbers(frame[stated]))):
+    if roi_masks is not None and (
+        not stated or masks.in_their_unit(roi_masks, _numbers(frame[stated]))
+    ):
         micrometres = masks.spacing(segmentation)
     return Rois(
         frame=frame,
         descriptions=table.descriptions,
-        overlaps=None if found is None else masks.overlaps(found),
+        overlaps=None if roi_masks is None else masks.overlaps(roi_masks),
         micrometres=micrometres,
     )
 

@@ -41,20 +41,20 @@ def words(name: str) -> list[str]:
     return [word.lower() for word in WORD.findall(name)]
 
 
-def role(found: NwbObject) -> str | None:
+def role(series: NwbObject) -> str | None:
     """Quantity of a series; None for neuropil, baselines and the like.
 
     The series' name decides, then its container's name and type, then its module's name.
     """
-    name = found.name.lower()
-    if is_background(found.name):
+    name = series.name.lower()
+    if is_background(series.name):
         return None
     quantity = _named(name)
     # `RoiResponseSeries` and the like say nothing; the container does
     plain = quantity == "fluorescence" and re.search(r"roi_?response", name)
     if quantity is not None and not plain:
         return quantity
-    container = found.parent
+    container = series.parent
     while container is not None:
         if container.neurodata_type == "DfOverF":
             return "dff"
@@ -75,25 +75,25 @@ def is_background(name: str) -> bool:
     return bool(NOT_NEURONS.search(low)) or "bg" in words(name)
 
 
-def rawness(found: NwbObject) -> int:
+def rawness(series: NwbObject) -> int:
     """Rank of a series: corrected values 0, unnamed 1, smoothed 2, raw 3."""
-    name = found.name.lower()
+    name = series.name.lower()
     if CORRECTED.search(name):
         return 0
-    if "raw" in words(found.name):
+    if "raw" in words(series.name):
         return 3
     return 2 if PROCESSED.search(name) else 1
 
 
-def channel(contents: NwbIndex, found: NwbObject, table: h5py.Group | None) -> str | None:
+def channel(contents: NwbIndex, series: NwbObject, table: h5py.Group | None) -> str | None:
     """SIGNAL, REFERENCE, or None if no name tells.
 
     The series' name decides, then its container's, then the name of its ROI table, then the
     imaging plane's name, its optical channel where it has one, and the indicator.
     """
-    names = [found.name]
-    if found.parent is not None and found.parent.neurodata_type != "ProcessingModule":
-        names.append(found.parent.name)
+    names = [series.name]
+    if series.parent is not None and series.parent.neurodata_type != "ProcessingModule":
+        names.append(series.parent.name)
     if table is not None:
         names.append(name_of(table))
         names += _of_plane(contents, table)
@@ -114,10 +114,10 @@ def channel_named(name: str) -> str | None:
     return None
 
 
-def channel_number(found: NwbObject) -> int:
+def channel_number(series: NwbObject) -> int:
     """The number of the channel in a series' or its container's name, else 1."""
-    parent = "" if found.parent is None else found.parent.name
-    numbers = (numbered_channel(name)[1] for name in (found.name, parent))
+    parent = "" if series.parent is None else series.parent.name
+    numbers = (numbered_channel(name)[1] for name in (series.name, parent))
     return next((number for number in numbers if number is not None), 1)
 
 

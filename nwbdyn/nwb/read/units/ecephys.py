@@ -30,12 +30,12 @@ def read(contents: NwbIndex, spike_time_unit: str | None = None) -> UnitsTable |
     """
     seconds = seconds_in(SECONDS if spike_time_unit is None else spike_time_unit)
     read_tables: list[tuple[NwbObject, UnitsTable]] = []
-    for found in sorted(contents.of_type("Units"), key=lambda found: found.path != "/units"):
-        spikes = spike_times.read(contents, found, seconds)
+    for item in sorted(contents.of_type("Units"), key=lambda item: item.path != "/units"):
+        spikes = spike_times.read(contents, item, seconds)
         if spikes is None:
             continue
-        neurons, descriptions = _neurons(contents, found, len(spikes.index))
-        read_tables.append((found, UnitsTable(neurons, descriptions, spikes)))
+        neurons, descriptions = _neurons(contents, item, len(spikes.index))
+        read_tables.append((item, UnitsTable(neurons, descriptions, spikes)))
     if not read_tables:
         return None
     units = unit_tables.together(contents, read_tables)
@@ -65,43 +65,39 @@ def _with_flags(contents: NwbIndex, neurons: Neurons) -> Neurons:
     return replace(neurons, table=neurons.table.assign(**{HELD_OUT: held_out}))
 
 
-def _neurons(
-    contents: NwbIndex, found: NwbObject, num_units: int
-) -> tuple[Neurons, dict[str, str]]:
+def _neurons(contents: NwbIndex, item: NwbObject, num_units: int) -> tuple[Neurons, dict[str, str]]:
     skip = (*SPIKE_COLUMNS, *WAVEFORM_COLUMNS)
-    table = tables.read(contents, found.group, skip=skip)
+    table = tables.read(contents, item.group, skip=skip)
     for name in WAVEFORM_COLUMNS:
-        if has(found.group, name):
-            contents.note("skipped-column", f"{found.path}/{name}", "waveforms are not read")
+        if has(item.group, name):
+            contents.note("skipped-column", f"{item.path}/{name}", "waveforms are not read")
     frame = table.frame
-    electrodes = _electrode_rows(contents, found, num_units)
+    electrodes = _electrode_rows(contents, item, num_units)
     if electrodes is not None and "channel" not in frame:
         frame = frame.assign(channel=_channels(electrodes))
     if "location" not in frame:
-        location = _locations(contents, found, frame, electrodes)
+        location = _locations(contents, item, frame, electrodes)
         if location is not None:
             frame = frame.assign(location=location)
-    neurons = Neurons(frame, "unit", found.path, found.object_id)
+    neurons = Neurons(frame, "unit", item.path, item.object_id)
     return unit_tables.with_unique_ids(contents, neurons), table.descriptions
 
 
-def _electrode_rows(
-    contents: NwbIndex, found: NwbObject, num_units: int
-) -> list[np.ndarray] | None:
+def _electrode_rows(contents: NwbIndex, item: NwbObject, num_units: int) -> list[np.ndarray] | None:
     """Rows of the electrode table for each unit; None if they are unknown."""
-    electrodes = contents.dataset(found.group, "electrodes")
+    electrodes = contents.dataset(item.group, "electrodes")
     chosen = None if electrodes is None else tables.values(contents, electrodes)
     if chosen is None or chosen.ndim != 1 or chosen.dtype.kind not in "iu":
         return None
     index = np.arange(1, len(chosen) + 1)
-    if has(found.group, "electrodes_index"):
-        stated = tables.ends(contents, found.group, "electrodes", len(chosen))
+    if has(item.group, "electrodes_index"):
+        stated = tables.ends(contents, item.group, "electrodes", len(chosen))
         if stated is None:
             return None
         index = stated
     if len(index) != num_units:
         reason = f"has {len(index)} rows for {num_units} units; it was not aligned"
-        contents.note("column-length", f"{found.path}/electrodes", reason)
+        contents.note("column-length", f"{item.path}/electrodes", reason)
         return None
     return list(tables.rows(chosen.astype(np.int64), index))
 
@@ -121,11 +117,11 @@ def _channels(electrodes: list[np.ndarray]) -> np.ndarray:
 
 
 def _locations(
-    contents: NwbIndex, found: NwbObject, frame: pd.DataFrame, electrodes: list[np.ndarray] | None
+    contents: NwbIndex, item: NwbObject, frame: pd.DataFrame, electrodes: list[np.ndarray] | None
 ) -> list[str] | None:
     """Recording location of each unit, from its electrodes, else from its electrode group."""
     if electrodes is not None:
-        located = _electrode_locations(contents, found, electrodes)
+        located = _electrode_locations(contents, item, electrodes)
         if located is not None:
             return located
     table_group = contents.group(ELECTRODES)
@@ -135,20 +131,20 @@ def _locations(
             by_channel = table.set_index("id")["location"].reindex(frame["peak_channel_id"])
             return by_channel.fillna("").tolist()
     if "electrode_group" in frame.columns:
-        references = contents.dataset(found.group, "electrode_group")
+        references = contents.dataset(item.group, "electrode_group")
         groups = [] if references is None else list(objects.whole(references))
         return [_group_location(contents, reference) for reference in groups] or None
     return None
 
 
 def _electrode_locations(
-    contents: NwbIndex, found: NwbObject, electrodes: list[np.ndarray]
+    contents: NwbIndex, item: NwbObject, electrodes: list[np.ndarray]
 ) -> list[str] | None:
-    column = contents.dataset(found.group, "electrodes")
+    column = contents.dataset(item.group, "electrodes")
     group = None if column is None else contents.dereference(objects.stored(column, "table"))
     if group is None:
         group = contents.group(ELECTRODES)
-    where = f"{found.path}/electrodes"
+    where = f"{item.path}/electrodes"
     if not isinstance(group, h5py.Group):
         contents.note("broken-reference", where, "its electrode table is not in the file")
         return None

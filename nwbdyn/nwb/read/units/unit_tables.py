@@ -61,9 +61,9 @@ def with_unique_ids(contents: NwbIndex, neurons: Neurons) -> Neurons:
     return Neurons(table, neurons.kind, neurons.table_path, neurons.table_object_id)
 
 
-def together(contents: NwbIndex, found: Sequence[tuple[NwbObject, UnitsTable]]) -> UnitsTable:
+def together(contents: NwbIndex, tables: Sequence[tuple[NwbObject, UnitsTable]]) -> UnitsTable:
     """All units of several tables, in the tables' order; a copy of another table is left out."""
-    kept = _without_copies(contents, found)
+    kept = _without_copies(contents, tables)
     if len(kept) == 1:
         return kept[0][1]
     names = _names([one.path for one, _ in kept])
@@ -156,10 +156,10 @@ def _per_unit(spikes: SpikeTimes) -> tuple[np.ndarray | None, ...]:
 
 
 def _without_copies(
-    contents: NwbIndex, found: Sequence[tuple[NwbObject, UnitsTable]]
+    contents: NwbIndex, tables: Sequence[tuple[NwbObject, UnitsTable]]
 ) -> list[tuple[NwbObject, UnitsTable]]:
     kept: list[tuple[NwbObject, UnitsTable]] = []
-    for one, table in found:
+    for one, table in tables:
         twin = next((other for other, known in kept if _same(table.spikes, known.spikes)), None)
         if twin is None:
             kept.append((one, table))
