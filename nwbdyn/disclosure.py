@@ -73,11 +73,11 @@ def of_value(value: Any) -> Any:
     return value
 
 
-def of_asked(described: Mapping[str, Any]) -> dict[str, Any]:
+def of_decisions(described: Mapping[str, Any]) -> dict[str, Any]:
     """The decisions in config.json, with local files by their names."""
     public = dict(described)
     if isinstance(sessions := public.get("sessions"), Mapping):
-        public["sessions"] = {name: of_asked(one) for name, one in sessions.items()}
+        public["sessions"] = {name: of_decisions(one) for name, one in sessions.items()}
     for name in ("test", "targets"):
         if isinstance(public.get(name), str):
             public[name] = of_uri(public[name])

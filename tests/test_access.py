@@ -54,7 +54,7 @@ def metadata(server: StandIn, **stated: object) -> None:
 
 
 def check(server: StandIn, source: Source, to: str = "dandi:000002", **more: bool) -> None:
-    archive_upload.check_place(to, source, instance=server.api, **more)
+    archive_upload.check_draft(to, source, instance=server.api, **more)
 
 
 def test_an_open_asset_by_its_link_may_go_to_an_open_dandiset(standin):

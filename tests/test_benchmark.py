@@ -87,7 +87,7 @@ def test_velocity_is_decoded_from_the_rates_that_the_fit_predicts(reach, fitted)
 
 def test_true_rates_score_far_above_smoothing(reach, fitted):
     recording, truth = reach
-    targets = nlb.targets(recording, bin_width=WIDTH, learned="train val", asked="test")
+    targets = nlb.targets(recording, bin_width=WIDTH, learned="train val", phase="test")
     ids, held_in = recording.neurons.ids, ~recording.neurons.table["heldout"].to_numpy()
     rates = {}
     for phase, names in (("train", ("train", "val")), ("eval", ("test",))):
@@ -139,7 +139,7 @@ def pair(recording):
 def test_rates_for_the_test_trials_are_written_and_scored_here(reach, tmp_path):
     recording, _ = reach
     train, test = pair(recording)
-    targets = nlb.targets(recording, bin_width=WIDTH, learned="train val", asked="test")
+    targets = nlb.targets(recording, bin_width=WIDTH, learned="train val", phase="test")
     file = submission.write(tmp_path / "targets.h5", {"maze_20": targets})
     found = fit(
         train,
@@ -243,7 +243,7 @@ def test_a_pair_of_files_is_one_session_on_the_command_line(reach, tmp_path):
     folder.mkdir()
     nwb_file.write(train, folder / "sub-a_ses-small_desc-train_behavior+ecephys.nwb")
     nwb_file.write(test, folder / "sub-a_ses-small_desc-test_ecephys.nwb")
-    targets = nlb.targets(recording, bin_width=WIDTH, learned="train val", asked="test")
+    targets = nlb.targets(recording, bin_width=WIDTH, learned="train val", phase="test")
     file = submission.write(tmp_path / "targets.h5", {"maze_20": targets})
     settings = [f"--set={name}={value}" for name, value in (SMALL | {"updates": 4}).items()]
     command = ["fit", str(folder), "--model", "stndt", "--bin-width", str(WIDTH), *settings]

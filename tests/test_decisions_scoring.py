@@ -239,7 +239,7 @@ def test_which_fits_are_averaged(sizes, co_smoothing, members):
     fits = [noisy_rates(rates, size, seed) for seed, size in enumerate(sizes)]
     found = averaging.average(replace(made, co_smoothing=co_smoothing), fits, range(len(fits)))
     assert set(found.members) == set(members)
-    assert (found.told is None) is (not co_smoothing or len(fits) == 1)
+    assert (found.selection is None) is (not co_smoothing or len(fits) == 1)
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def test_psths_of_the_test_trials_use_every_labelled_trial(tmp_path):
     with h5py.File(file.path, "a") as written:
         written["intervals/trials/split"][:] = labels
     with opened(file.path) as recording:
-        found = nlb.targets(recording, learned="train val", asked="test")
+        found = nlb.targets(recording, learned="train val", phase="test")
     expected = expected_psths(file, file.rows("train", "val"), file.rows("test"))
     for key, psth in zip(sorted(expected), found["psth"], strict=True):
         assert np.allclose(psth, expected[key][0], atol=1e-12, equal_nan=True)

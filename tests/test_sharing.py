@@ -130,8 +130,8 @@ def test_results_of_embargoed_data_stay_out_of_an_open_dandiset(standin, run):
     assert not list(run.glob("*.nwb"))
     source = nwbdyn.load(run).source
     standin.embargoed.add("000003")
-    archive_upload.check_place("dandi:000003", source, instance=standin.api)
-    archive_upload.check_place("dandi:000002", source, instance=standin.api, allow_embargoed=True)
+    archive_upload.check_draft("dandi:000003", source, instance=standin.api)
+    archive_upload.check_draft("dandi:000002", source, instance=standin.api, allow_embargoed=True)
 
 
 def test_without_a_key_nobody_can_tell_that_a_recording_is_open(standin, run, monkeypatch):

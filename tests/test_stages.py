@@ -77,7 +77,7 @@ def test_coupling_is_compared_with_a_fit_of_the_first_seed_without_it(next_bin):
     found = stage.run(next_bin, RunContext()).metrics["coupling"]
     ablated = train_models.predict_without_coupling(next_bin.task, 0, RunContext())
     scored = next_bin.scored
-    wanted = gain.of_coupling(scored.task, scored.predictions[0], ablated, scored.rivals)
+    wanted = gain.of_coupling(scored.task, scored.predictions[0], ablated, scored.baselines)
     assert found == wanted | {"all_zero": False}
     assert found["with"] != found["without"]
 
@@ -96,9 +96,9 @@ def test_a_few_shot_score_is_that_of_the_mean_prediction(held_out):
     scored = replace(scored, mean=replace(scored.mean, prediction=mean))
     found = FewShot().run(replace(held_out, scored=scored), RunContext()).metrics["few_shot"]
     windows = held_out.task.windows
-    assert found == held_out_neurons.few_shot(scored.task, windows, mean, scored.rivals)
+    assert found == held_out_neurons.few_shot(scored.task, windows, mean, scored.baselines)
     first = scored.predictions[0]
-    assert found != held_out_neurons.few_shot(scored.task, windows, first, scored.rivals)
+    assert found != held_out_neurons.few_shot(scored.task, windows, first, scored.baselines)
 
 
 def test_every_fold_tests_blocks_of_its_own_with_one_seed_and_no_null(next_bin):
@@ -147,7 +147,7 @@ def test_the_benchmark_scores_the_seeds_that_the_prediction_averages():
     recording, _ = simulate.sample("sample:reach?neurons=24&trials=40")
     state = trained_state(recording, "stndt", {"layers": 1, "feedforward": 8, "updates": 10})
     models = [member.model for member in state.trained]
-    task, rivals = state.task, state.scored.rivals
+    task, rivals = state.task, state.scored.baselines
     for members in ((1,), (0, 1)):
         scored = replace(state.scored, mean=replace(state.scored.mean, members=members))
         stage = planned(BenchmarkScores, state)

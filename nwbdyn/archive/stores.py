@@ -88,8 +88,8 @@ def _from_archive(source: Source, part: Path, report: Report) -> None:
             path.unlink()
     if source.digest is not None and (digest := checksum(part)) != source.digest:
         raise ArchiveError(
-            f"{source.uri} arrived with digest {digest}, expected {source.digest}: resolve it again "
-            "and run the same command."
+            f"{source.uri} arrived with digest {digest}, expected {source.digest}: resolve it "
+            "again and run the same command."
         )
 
 

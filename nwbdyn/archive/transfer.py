@@ -228,7 +228,7 @@ def _accept(part: Path, target: Path, digest: str, source: Source) -> None:
     if received != digest:
         part.unlink()
         raise ArchiveError(
-            f"{source.uri} arrived with digest {received}, expected {digest}: it was discarded, run "
-            "the same command again."
+            f"{source.uri} arrived with digest {received}, expected {digest}: it was discarded, "
+            "run the same command again."
         )
     os.replace(part, target)

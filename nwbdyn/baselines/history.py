@@ -20,10 +20,10 @@ from nwbdyn.baselines.baseline import Baseline
 from nwbdyn.baselines.ladder import Ladder, Rung, climb
 from nwbdyn.baselines.lagged_design import (
     LaggedDesign,
+    at_rows,
     build_lagged_design,
     floored,
     history,
-    in_place,
     in_source_units,
 )
 from nwbdyn.baselines.link import through_link
@@ -104,7 +104,7 @@ def prediction(binned: Binned, problem: LaggedDesign, ladder: Ladder, rung: Rung
     if not ladder.counts:
         return in_source_units(binned, problem, rung.linear)
     rates = np.exp(np.minimum(rung.linear[problem.rows].astype(np.float64), ladder.ceiling))
-    return in_place(binned, problem.rows, rates)
+    return at_rows(binned, problem.rows, rates)
 
 
 def _chosen(rung: Rung) -> tuple[dict[str, float | int | str], np.ndarray | None]:
@@ -116,7 +116,7 @@ def _chosen(rung: Rung) -> tuple[dict[str, float | int | str], np.ndarray | None
 def _persistence(binned: Binned, problem: LaggedDesign) -> Baseline:
     last = binned.values[problem.rows - problem.horizon]
     last = np.where(np.isfinite(last), last, problem.mean)
-    repeated = in_place(binned, problem.rows, last)
+    repeated = at_rows(binned, problem.rows, last)
     return Baseline("persistence", floored(binned, problem, repeated), {})
 
 
@@ -139,7 +139,7 @@ def _glm(binned: Binned, problem: LaggedDesign) -> Baseline:
         train=problem.train,
         val=problem.val,
     )
-    predicted = in_place(binned, problem.rows, choice.rates[problem.rows])
+    predicted = at_rows(binned, problem.rows, choice.rates[problem.rows])
     n, num_filters = problem.num_neurons, len(FILTERS[choice.inputs])
     weights = choice.weights.weights[: num_filters * n]  # (num_filters * N, N)
     coupling = weights.reshape(num_filters, n, n).sum(axis=0).T  # (post, pre)

@@ -90,10 +90,10 @@ def history(usable: np.ndarray, segment: np.ndarray) -> np.ndarray:
 
 def in_source_units(binned: Binned, problem: LaggedDesign, predicted: np.ndarray) -> np.ndarray:
     values = predicted[problem.rows] * problem.sd + problem.mean
-    return floored(binned, problem, in_place(binned, problem.rows, values))
+    return floored(binned, problem, at_rows(binned, problem.rows, values))
 
 
-def in_place(binned: Binned, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
+def at_rows(binned: Binned, rows: np.ndarray, values: np.ndarray) -> np.ndarray:
     prediction = np.full(binned.values.shape, np.nan)
     prediction[rows] = values
     return prediction

@@ -9,7 +9,7 @@ counts with half a count added; each neuron's mean is restored afterwards (Duan 
 import numpy as np
 
 from nwbdyn.baselines.baseline import Baseline
-from nwbdyn.baselines.lagged_design import LaggedDesign, floored, in_place
+from nwbdyn.baselines.lagged_design import LaggedDesign, at_rows, floored
 from nwbdyn.baselines.regression import Ridge
 from nwbdyn.data.binning import Binned
 
@@ -56,7 +56,7 @@ def through_link(binned: Binned, problem: LaggedDesign, link: str, *, raw: bool)
     assert best is not None
     _, order, weights, predicted = best
     n = problem.num_neurons
-    prediction = in_place(binned, problem.rows, predicted[problem.rows])
+    prediction = at_rows(binned, problem.rows, predicted[problem.rows])
     return Baseline(
         f"OLS {link}",
         floored(binned, problem, prediction),

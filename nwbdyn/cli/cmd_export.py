@@ -102,7 +102,7 @@ def command(
         from nwbdyn.workflows import archive_upload
 
         archive.default_asset_path(path)  # raises where the name has no place in an archive
-        archive_upload.check_place(
+        archive_upload.check_draft(
             upload,
             fit.source,
             instance=instance,

@@ -250,13 +250,13 @@ def _neurons(neurons: dict[str, Any]) -> str:
     return f"{neurons['count']} {kind} in {neurons['table'] or 'no table'}"
 
 
-def _counted(counts: dict[str, int] | None, found_in: str | None) -> str:
+def _counted(counts: dict[str, int] | None, origin: str | None) -> str:
     if not counts:
         return ""
     shown = [f"{name or 'unlabelled'} {count}" for name, count in list(counts.items())[:_SHOWN]]
     if len(counts) > _SHOWN:
         shown.append(f"and {len(counts) - _SHOWN} more")
-    return ", ".join(shown) + (f" (from {found_in})" if found_in else "")
+    return ", ".join(shown) + (f" (from {origin})" if origin else "")
 
 
 def _activity(activity: dict[str, Any]) -> str:
@@ -346,7 +346,7 @@ def _model(summary: dict[str, Any]) -> str | None:
 
     if _num_usable(summary) < FEWEST_NEURONS or _refused(summary):
         return None
-    if _can_be_fitted_as_asked(summary):
+    if _fits_request(summary):
         return str(summary["cost"]["model"])
     co_smoothing = summary["activity"]["quantity"] == "counts"
     enough = _num_usable(summary) >= 2 * FEWEST_HELD_OUT
@@ -368,7 +368,7 @@ def _refusal(recording: "Recording", summary: dict[str, Any], model: str) -> str
     return cost.refusal(recording, model)
 
 
-def _can_be_fitted_as_asked(summary: dict[str, Any]) -> bool:
+def _fits_request(summary: dict[str, Any]) -> bool:
     return "cost" in summary and "impossible" not in summary["cost"]
 
 
@@ -376,7 +376,7 @@ def _fit_command(
     summary: dict[str, Any], model: str, settings: tuple[str, ...], instance: str | None
 ) -> str:
     """The command that fits; `settings` belong to the requested model."""
-    if not _can_be_fitted_as_asked(summary):
+    if not _fits_request(summary):
         settings = ()
     words = ["nwbdyn", "fit", str(summary["source"]["uri"]), "--model", model]
     words += [word for setting in settings for word in ("--set", setting)]

@@ -87,8 +87,9 @@ def _table(validation: "Validation") -> str:
 def _sentences(validation: "Validation", shuffles: int) -> str:
     kind = "directed" if validation.directed else "undirected"
     sentences = [
-        f"{validation.num_edges} of {validation.num_pairs} {kind} pairs of {validation.num_neurons} neurons are "
-        f"edges. Model: {validation.measure}. Shuffled: names of the model's neurons, {shuffles} times."
+        f"{validation.num_edges} of {validation.num_pairs} {kind} pairs of "
+        f"{validation.num_neurons} neurons are edges. Model: {validation.measure}. Shuffled: names "
+        f"of the model's neurons, {shuffles} times."
     ]
     if not validation.signed:
         sentences.append(

@@ -139,14 +139,14 @@ class JsonLines:
     """
 
     def __init__(self) -> None:
-        self._told: dict[str, float] = {}
+        self._reported: dict[str, float] = {}
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
         ended = progress.total is not None and progress.done >= progress.total
-        if not ended and now - self._told.get(progress.stage, -math.inf) < SECONDS_BETWEEN:
+        if not ended and now - self._reported.get(progress.stage, -math.inf) < SECONDS_BETWEEN:
             return
-        self._told[progress.stage] = now
+        self._reported[progress.stage] = now
         line = {
             "time": _now(),
             "stage": progress.stage,

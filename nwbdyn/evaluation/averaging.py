@@ -23,7 +23,7 @@ class Average:
 
     prediction: np.ndarray  # (num_bins, N) source units, NaN where there is none
     members: tuple[int, ...]  # positions of the fits that it averages, best first
-    told: dict[str, Any] | None = None  # how they were chosen, see `best`; None: all, unchosen
+    selection: dict[str, Any] | None = None  # how they were chosen, see `best`; None: all, unchosen
 
 
 def average(task: Task, predictions: Sequence[np.ndarray], seeds: Sequence[int]) -> Average:
@@ -41,10 +41,10 @@ def best(task: Task, predictions: Sequence[np.ndarray], seeds: Sequence[int]) ->
         seeds: of each fit.
 
     Returns:
-        Its `told` has "metric"; "ranking" (seeds, best on validation first) and "validation" (the
-        score of the mean over the first one, two, … of them); "seeds" (those that are averaged);
-        "split", "ensemble" and "single" (test scores of the mean and of the first fit), "adds"
-        (their difference) and "interval" (95 %, None with few blocks).
+        Its `selection` has "metric"; "ranking" (seeds, best on validation first) and "validation"
+        (the score of the mean over the first one, two, … of them); "seeds" (those that are
+        averaged); "split", "ensemble" and "single" (test scores of the mean and of the first fit),
+        "adds" (their difference) and "interval" (95 %, None with few blocks).
     """
     alone = [_validation(task, prediction) for prediction in predictions]
     order = np.argsort([-score for _, score in alone], kind="stable")
@@ -57,7 +57,7 @@ def best(task: Task, predictions: Sequence[np.ndarray], seeds: Sequence[int]) ->
     return Average(
         prediction=chosen,
         members=tuple(order[:size].tolist()),
-        told={
+        selection={
             "metric": alone[0][0],
             "ranking": ranking,
             "validation": scores,

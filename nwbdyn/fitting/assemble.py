@@ -45,7 +45,7 @@ class Scored:
     task: Task
     predictions: tuple[np.ndarray, ...]  # (num_bins, N) of each model
     mean: Average  # of those that count
-    rivals: Mapping[str, Baseline]
+    baselines: Mapping[str, Baseline]
     metrics: dict[str, Any]  # of `evaluation.evaluate`; co-smoothing: with "held_out"
 
 
@@ -241,8 +241,8 @@ def _metrics(trained: Sequence[Trained], scored: Scored) -> dict[str, Any]:
             str(member.seed): scoring.scores(scored.task, prediction)
             for member, prediction in zip(trained, scored.predictions, strict=True)
         }
-    if scored.mean.told is not None:
-        metrics["ensemble"] = scored.mean.told
+    if scored.mean.selection is not None:
+        metrics["ensemble"] = scored.mean.selection
     return metrics
 
 

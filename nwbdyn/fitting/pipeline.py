@@ -223,7 +223,7 @@ def described(
     if sweep is not None:
         decisions["sweep"] = sweep["list"]
     if task.adopted is not None:
-        decisions["adopted"] = task.adopted.asked
+        decisions["adopted"] = task.adopted.record
     if len(configs) > 1:
         decisions["by_validation"] = train_models.open_options(task, configs)
     return decisions

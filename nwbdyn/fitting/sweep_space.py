@@ -74,8 +74,8 @@ def points(space: Mapping[str, object] | Path | str) -> tuple[Point, ...]:
     if unknown or not space:
         names = ", ".join(map(repr, unknown)) or "nothing"
         raise ConfigError(f"A sweep has grid, list or random; this one has {names}.")
-    found_points = [point for name, part in space.items() for point in kinds[name](part)]
-    unique = [p for k, p in enumerate(found_points) if p not in found_points[:k]]
+    all_points = [point for name, part in space.items() for point in kinds[name](part)]
+    unique = [p for k, p in enumerate(all_points) if p not in all_points[:k]]
     if not unique:
         raise ConfigError("The sweep has no point. Give every option at least one value.")
     return tuple(unique)

@@ -42,7 +42,7 @@ class TemporalAttention(nn.Module):
     """
 
     hidden_bins: Tensor
-    place: Tensor
+    position: Tensor
 
     def __init__(
         self, bins: int, neurons: int, heads: int, rate: float, *, back: int, forward: int
@@ -63,7 +63,7 @@ class TemporalAttention(nn.Module):
             seen &= offset <= forward
         self.register_buffer("hidden_bins", ~seen, persistent=False)
         self.band = lean.Band.of(bins, back, forward)
-        self.register_buffer("place", self.band.places(), persistent=False)
+        self.register_buffer("position", self.band.places(), persistent=False)
 
     def forward(self, a: Tensor, random: Random | None) -> Tensor:
         batch, bins, neurons = a.shape
@@ -74,7 +74,7 @@ class TemporalAttention(nn.Module):
         if random is not None and self.rate:
             # One word for every key in a query's block of the band, as the lean block draws them.
             words = random.random_int16(self.heads, batch, *self.band.bias.shape)
-            position = self.place.expand(self.heads, batch, bins, bins)
+            position = self.position.expand(self.heads, batch, bins, bins)
             words = words.view(self.heads, batch, bins, -1).gather(-1, position)
             weights = _dropped(weights, self.rate, words.transpose(0, 1))
         mixed = (weights @ value).transpose(1, 2).reshape(batch, bins, neurons)

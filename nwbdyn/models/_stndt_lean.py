@@ -215,10 +215,10 @@ class Time(Function):
         d_rows = d_qkv.flatten(0, 1)
         for head, attention in enumerate(weights):
             q, k, v = _head(neurons, heads, head)
-            d_heard = band.queries(d_mixed.flatten(0, 1), q)
+            d_received = band.queries(d_mixed.flatten(0, 1), q)
             mask = kept(words[head], threshold, h.dtype)
-            d_weights = torch.bmm(d_heard, band.keys(joint, v).mT).mul_(mask)
-            d_v = _scaled(mask.mul_(attention).mT, d_heard, factor)
+            d_weights = torch.bmm(d_received, band.keys(joint, v).mT).mul_(mask)
+            d_v = _scaled(mask.mul_(attention).mT, d_received, factor)
             d_scores = torch._softmax_backward_data(d_weights, attention, -1, h.dtype)
             alpha = factor * (neurons // heads) ** -0.5
             band.queries(d_rows, q).copy_(_scaled(d_scores, band.keys(joint, k), alpha))

@@ -36,8 +36,8 @@ def tensors(
     """
     layout = layout_of(train)
     learned = _trials(train, layout, "train" if test is None else "train val")
-    asked_of = train if test is None else test
-    evaluated = _trials(asked_of, layout, "val" if test is None else "test")
+    recording = train if test is None else test
+    evaluated = _trials(recording, layout, "val" if test is None else "test")
     held_in, held_out = units(train, held_out=False), units(train, held_out=True)
     cut = Cut(layout, bin_width)
     starts, moments = cut.starts(learned), moments_of(train)
@@ -50,12 +50,12 @@ def tensors(
         "train_spikes_heldout_forward": of_held_out[1],
         "train_behavior": cut.behaviour(train, learned),
     }
-    check_pair(train, asked_of)
-    starts, known = cut.starts(evaluated), units(asked_of, held_out=False)
+    check_pair(train, recording)
+    starts, known = cut.starts(evaluated), units(recording, held_out=False)
     if test is not None:
         moments = moments_of(test)
     arrays["eval_spikes_heldin"] = cut.counts(
-        asked_of, known, starts, cut.observed, moments=moments
+        recording, known, starts, cut.observed, moments=moments
     )
     if test is None:
         arrays["eval_spikes_heldout"] = cut.counts(

@@ -184,7 +184,7 @@ def write(fit: Fit, path: Path) -> None:
         run_directory.write_json(path, run_directory.LOCAL, local)
     fit = shareable(fit)
     run_directory.write_json(
-        path, run_directory.CONFIG, run_directory.with_format_version(_asked(fit))
+        path, run_directory.CONFIG, run_directory.with_format_version(_described(fit))
     )
     run_directory.write_history(path, fit.history)
     if fit.weights:
@@ -201,9 +201,9 @@ def shareable(fit: Fit) -> Fit:
     environment, metrics = dict(fit.environment), disclosure.of_value(fit.metrics)
     for name in ("asked", "request"):
         if isinstance(kept := environment.get(name), Mapping):
-            environment[name] = disclosure.of_asked(kept)
+            environment[name] = disclosure.of_decisions(kept)
     if isinstance(submission := metrics.get("submission"), Mapping):
-        metrics["submission"] = disclosure.of_asked(submission)
+        metrics["submission"] = disclosure.of_decisions(submission)
     neurons, labels = fit.neurons, fit.neurons.cell_type_source
     if labels is not None and disclosure.is_path(labels):  # a file, as earlier versions named it
         neurons = replace(neurons, cell_type_source=disclosure.file_name(labels))
@@ -301,7 +301,7 @@ def _binning(stated: dict[str, Any], local: dict[str, Any]) -> dict[str, Any]:
     return {**stated, "chosen": {**chosen, "cell_types": str(local["cell_types"])}}
 
 
-def _asked(fit: Fit) -> dict[str, object]:
+def _described(fit: Fit) -> dict[str, object]:
     return {
         "model": fit.model,
         "config": fit.config,

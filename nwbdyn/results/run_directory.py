@@ -236,14 +236,14 @@ def check_format(path: Path) -> None:
 def check_same(path: Path, asked: Mapping[str, object]) -> None:
     """Raise FitError unless the run in `path` was started with the same decisions."""
     wanted: Any = plain(with_format_version(asked))
-    found = request_diff.explain(disclosure.of_asked(read_json(path, CONFIG)), wanted)
+    found = request_diff.explain(disclosure.of_decisions(read_json(path, CONFIG)), wanted)
     if found is not None:
         raise FitError(f"The run in {path} {found}, or start again with --overwrite or another -o.")
 
 
 def with_format_version(asked: Mapping[str, object]) -> dict[str, object]:
     """The content of config.json, under the number of this format."""
-    return {"format": FORMAT, **disclosure.of_asked(asked)}
+    return {"format": FORMAT, **disclosure.of_decisions(asked)}
 
 
 def write_json(path: Path, name: str, value: Mapping[str, object]) -> None:

@@ -264,7 +264,7 @@ class _RepeatableIO(NWBHDF5IO):
     """Writes object ids that follow from an object's place instead of pynwb's random ones."""
 
     def write_builder(self, builder: GroupBuilder, **options: Any) -> None:
-        _set_object_ids(builder, place=builder["identifier"].data)
+        _set_object_ids(builder, location=builder["identifier"].data)
         super().write_builder(builder, **options)
 
 

@@ -37,8 +37,8 @@ def of_recording(recording: Recording, choice: str) -> pd.DataFrame:
     if column not in fitting:
         names_ = ", ".join(map(str, fitting)) or "none"
         raise DataError(
-            f"{choice!r} names no column with 2 to {MOST_STATES} states in {recording.source.name}; "
-            f"such columns of {name}: {names_}. Pass {name}:COLUMN."
+            f"{choice!r} names no column with 2 to {MOST_STATES} states in "
+            f"{recording.source.name}; such columns of {name}: {names_}. Pass {name}:COLUMN."
         )
     known = table.dropna(subset=[column, "start_time", "stop_time"])
     return known[["start_time", "stop_time"]].assign(state=known[column].astype(str))

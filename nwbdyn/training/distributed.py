@@ -31,7 +31,7 @@ from nwbdyn.models.base import Batch, Model
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
-Found = TypeVar("Found")
+Value = TypeVar("Value")
 
 
 class ProcessGroup(Protocol):
@@ -58,12 +58,12 @@ class ProcessGroup(Protocol):
     def start_epoch(self, seed: int, epoch: int) -> None:
         """Give every process random numbers of its own."""
 
-    def broadcast_from_rank0(self, find: Callable[[], Found]) -> Found:
+    def broadcast_from_rank0(self, find: Callable[[], Value]) -> Value:
         """The result of rank zero, in every process; an error in rank zero is raised in all."""
 
     def scatter(
-        self, jobs: Sequence[int], work: Callable[[Sequence[int]], Mapping[int, Found]]
-    ) -> dict[int, Found]:
+        self, jobs: Sequence[int], work: Callable[[Sequence[int]], Mapping[int, Value]]
+    ) -> dict[int, Value]:
         """The results of `work` for every job, each computed by one process and sent to all.
 
         An error in one process is raised everywhere.
@@ -86,12 +86,12 @@ class SingleProcess:
     def start_epoch(self, seed: int, epoch: int) -> None:
         pass
 
-    def broadcast_from_rank0(self, find: Callable[[], Found]) -> Found:
+    def broadcast_from_rank0(self, find: Callable[[], Value]) -> Value:
         return find()
 
     def scatter(
-        self, jobs: Sequence[int], work: Callable[[Sequence[int]], Mapping[int, Found]]
-    ) -> dict[int, Found]:
+        self, jobs: Sequence[int], work: Callable[[Sequence[int]], Mapping[int, Value]]
+    ) -> dict[int, Value]:
         return dict(work(jobs))
 
 
@@ -128,8 +128,8 @@ class FabricGroup:
         self._generator.manual_seed(own)
         torch.manual_seed(shared)
 
-    def broadcast_from_rank0(self, find: Callable[[], Found]) -> Found:
-        outcome: Found | NwbdynError | None = None
+    def broadcast_from_rank0(self, find: Callable[[], Value]) -> Value:
+        outcome: Value | NwbdynError | None = None
         if self.is_rank_zero:
             try:
                 outcome = find()
@@ -141,17 +141,17 @@ class FabricGroup:
         return outcome  # type: ignore[return-value]
 
     def scatter(
-        self, jobs: Sequence[int], work: Callable[[Sequence[int]], Mapping[int, Found]]
-    ) -> dict[int, Found]:
+        self, jobs: Sequence[int], work: Callable[[Sequence[int]], Mapping[int, Value]]
+    ) -> dict[int, Value]:
         own = jobs[self._fabric.global_rank :: self.size]
-        mine: Mapping[int, Found] | NwbdynError
+        mine: Mapping[int, Value] | NwbdynError
         try:
             mine = work(own) if own else {}
         except NwbdynError as error:
             mine = error
-        each: list[Mapping[int, Found] | NwbdynError] = [{}] * self.size
+        each: list[Mapping[int, Value] | NwbdynError] = [{}] * self.size
         torch.distributed.all_gather_object(each, mine)
-        results: dict[int, Found] = {}
+        results: dict[int, Value] = {}
         for one in each:
             if isinstance(one, NwbdynError):
                 raise one

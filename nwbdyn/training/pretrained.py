@@ -24,7 +24,7 @@ class Pretrained:
     state: Mapping[str, Tensor] = field(repr=False)  # its weights by name
 
     @property
-    def asked(self) -> dict[str, str]:
+    def record(self) -> dict[str, str]:
         """The part of this object that is stored in config.json."""
         return {"run": self.run, "digest": self.digest}
 

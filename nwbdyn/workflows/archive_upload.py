@@ -33,7 +33,7 @@ class UploadResult:
     pending: bool = False  # the archive's validation is not done
 
 
-def check_place(
+def check_draft(
     dandiset: str,
     source: Source,
     *,

@@ -242,7 +242,7 @@ def _is_kept(session: Session, folder: Path) -> bool:
         return False
     source = with_digest(session[0])
     written: Any = run_directory.read_json(folder, run_directory.CONFIG)
-    before = disclosure.of_asked(written)["source"]
+    before = disclosure.of_decisions(written)["source"]
     return bool(before == {"uri": disclosure.of_uri(source.uri), "digest": source.digest})
 
 

@@ -222,15 +222,15 @@ def _fill(
     return record
 
 
-def _annotate_emptied_series(series: h5py.Group, series: NwbObject, record: SlimRecord) -> None:
-    """A sentence in the comments of a series without rows, where every tool shows it."""
+def _annotate_emptied_series(group: h5py.Group, series: NwbObject, record: SlimRecord) -> None:
+    """Note where the values of a series are in its comments, which every tool shows."""
     data = next(item for item in record.left_out if item.path == f"{series.path}/data")
     shape = " x ".join(map(str, data.shape))
     sentence = (
         f"Its values ({shape}, {data.dtype}) are in {record.source.uri} and not in this copy."
     )
     before = attribute(series.group, "comments")
-    series.attrs["comments"] = f"{before} {sentence}" if before else sentence
+    group.attrs["comments"] = f"{before} {sentence}" if before else sentence
 
 
 def _check_space(path: Path, needed: int) -> None:

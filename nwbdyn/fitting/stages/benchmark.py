@@ -43,7 +43,7 @@ class BenchmarkScores(Stage):
     def run(self, state: FitState, ctx: RunContext) -> Fit:
         """Score the mean rates of the seeds that the prediction averages."""
         averaged = [state.trained[number].model for number in state.scored.mean.members]
-        section = evaluate(state.task, averaged, state.scored.rivals)
+        section = evaluate(state.task, averaged, state.scored.baselines)
         return replace(state.fit, metrics=state.fit.metrics | {"benchmark": section})
 
 
@@ -78,7 +78,7 @@ def evaluate(
     seconds, num_trials = 0.0, 0
     for split, splits in LEARNED.items():
         learned, scored = " ".join(map(_label, splits)), _label(split)
-        targets = nlb.targets(recording, bin_width=width, learned=learned, asked=scored)
+        targets = nlb.targets(recording, bin_width=width, learned=learned, phase=scored)
         seen = {
             phase: nlb.held_in_counts(recording, names, bin_width=width)
             for phase, names in (("train", learned), ("eval", scored))

@@ -55,7 +55,7 @@ def with_ablation(fit: Fit, scored: Scored, ablated: np.ndarray) -> Fit:
     Args:
         ablated: (num_bins, N) predictions of the first seed's model fitted without coupling.
     """
-    compared = gain.of_coupling(scored.task, scored.predictions[0], ablated, scored.rivals)
+    compared = gain.of_coupling(scored.task, scored.predictions[0], ablated, scored.baselines)
     if len(fit.edges):
         compared["all_zero"] = gain.all_zero(fit.edges)
     return replace(fit, metrics=fit.metrics | {"coupling": compared})

@@ -24,6 +24,6 @@ class FewShot(Stage):
         """Fit a regression from the predicted rates to each held-out neuron, and score it."""
         scored = state.scored
         section = held_out_neurons.few_shot(
-            scored.task, state.task.windows, scored.mean.prediction, scored.rivals
+            scored.task, state.task.windows, scored.mean.prediction, scored.baselines
         )
         return replace(state.fit, metrics=state.fit.metrics | {"few_shot": section})

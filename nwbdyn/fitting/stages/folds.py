@@ -51,7 +51,7 @@ class Folds(Stage):
                 fold=(k, self.number),
                 folds=None,
                 seeds=1,
-                heldout_resamples=1,
+                heldout_resamples=None if task.is_joint else 1,
                 null=None,
                 states=None,
                 targets=None,

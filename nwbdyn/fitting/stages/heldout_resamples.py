@@ -61,7 +61,9 @@ class HeldoutResamples(Stage):
             return replace(state.fit, notes=(*state.fit.notes, note))
         scored, seeds, data = state.scored, state.request.seeds, state.request.data
         sets = [
-            heldout_resamples.of(scored.task, scored.mean.prediction, scored.rivals, scored.metrics)
+            heldout_resamples.of(
+                scored.task, scored.mean.prediction, scored.baselines, scored.metrics
+            )
         ]
         for k in range(1, self.number):
             ctx.report(Progress("draws", k, self.number, "sets of held-out neurons"))
@@ -99,7 +101,9 @@ def _fit_resample(problem: FitTask, seeds: Sequence[int], ctx: RunContext) -> He
             return HeldoutResample(run_directory.read_json(there, run_directory.METRICS), **arrays)
     trained = train_models.train_seeds(problem, seeds, ctx)
     scored = score_fit(problem, trained, splits=("val", "test"), report=ctx.report)
-    draw = heldout_resamples.of(scored.task, scored.mean.prediction, scored.rivals, scored.metrics)
+    draw = heldout_resamples.of(
+        scored.task, scored.mean.prediction, scored.baselines, scored.metrics
+    )
     if folder is not None:
         with (
             run_directory.atomic_write(folder / run_directory.SUMS) as partial,

@@ -120,12 +120,12 @@ class NwbIndex:
     file: h5py.File
     file_name: str
     watched: ErrorRecordingFile
-    found: list[NwbObject] = field(default_factory=list)
+    objects: list[NwbObject] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)  # each once
 
     def of_type(self, ancestor: str) -> Iterator[NwbObject]:
         """The groups that are or descend from a core type, in the file's order."""
-        return (item for item in self.found if item.is_a(ancestor))
+        return (item for item in self.objects if item.is_a(ancestor))
 
     def note(self, code: str, where: str, reason: str, *, important: bool = False) -> None:
         """Remember something skipped, changed or odd; an error of the stream wins over any note."""

@@ -105,7 +105,7 @@ def _resolve_slim_source(contents: NwbIndex, source: Source) -> Source:
     if record is None:
         return source
     reason = f"a slim copy of {record.source.uri}; {len(record.left_out)} arrays were left out"
-    contents.note("slim-copy", f"/{slim_record.PLACE}", reason)
+    contents.note("slim-copy", f"/{slim_record.RECORD_PATH}", reason)
     return slim_record.original(record, source)
 
 
@@ -194,16 +194,16 @@ def _nothing_to_fit(contents: NwbIndex, quantity: str | None) -> str:
     causes = [n for n in contents.notes if n.code != "raw-data"]
     if causes:
         message += "; " + "; ".join(f"{n.where} {n.reason} [{n.code}]" for n in causes[:4])
-    kinds = sorted({item.neurodata_type for item in contents.found})
+    kinds = sorted({item.neurodata_type for item in contents.objects})
     listed = ", ".join(kinds[:10]) or "no typed objects"
     return f"{message}. It has: {listed}. `nwbdyn inspect` shows what can be read."
 
 
 def _note_unread(contents: NwbIndex, neurons: Neurons) -> None:
     """Name every object that holds something and was not looked at."""
-    folders = {item.parent.path for item in contents.found if item.parent is not None}
+    folders = {item.parent.path for item in contents.objects if item.parent is not None}
     looked_at = ("TimeSeries", "Units", "TimeIntervals", "EventsTable", "ProcessingModule")
-    for item in contents.found:
+    for item in contents.objects:
         is_table = item.path in (neurons.table_path or "").split(", ")
         is_events = not item.is_a("DynamicTable") and has(item.group, "timestamps")
         is_mapped = (neurons.cell_type_source or "").startswith(item.path.lstrip("/") + "/")

@@ -14,7 +14,7 @@ import h5py
 from nwbdyn.nwb.read.objects import HDF5_ERRORS, text, whole
 from nwbdyn.recording import Source
 
-PLACE = "scratch/slim_copy"
+RECORD_PATH = "scratch/slim_copy"
 FORMAT = 1
 
 
@@ -42,11 +42,11 @@ class SlimRecord:
 
 def write(file: h5py.File, record: SlimRecord) -> None:
     """Put the record into a copy, replacing one that came with it."""
-    if PLACE in file:
-        del file[PLACE]
+    if RECORD_PATH in file:
+        del file[RECORD_PATH]
     stored = {"format": FORMAT, **asdict(record)}
     words = json.dumps(stored, indent=2, ensure_ascii=False)
-    dataset = file.create_dataset(PLACE, data=words, dtype=h5py.string_dtype())
+    dataset = file.create_dataset(RECORD_PATH, data=words, dtype=h5py.string_dtype())
     dataset.attrs["neurodata_type"] = "ScratchData"
     dataset.attrs["namespace"] = "core"
     dataset.attrs["object_id"] = str(uuid.uuid4())
@@ -59,7 +59,7 @@ def write(file: h5py.File, record: SlimRecord) -> None:
 def read(file: h5py.File) -> SlimRecord | None:
     """The record of a slim copy; None for any other file, or one that cannot be understood."""
     try:
-        dataset = file.get(PLACE)
+        dataset = file.get(RECORD_PATH)
         if not isinstance(dataset, h5py.Dataset):
             return None
         stored = json.loads(text(whole(dataset)))

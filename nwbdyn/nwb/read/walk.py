@@ -195,7 +195,7 @@ class _Walk:
             self.contents.note("earlier-results", path, reason)
             return
         if identified is not None:
-            self.contents.found.append(identified)
+            self.contents.objects.append(identified)
         for child in names:
             self.visit_link(item, child, f"{path}/{child}", identified or parent, depth + 1)
 

@@ -18,7 +18,7 @@ class Blocks(AbstractDataChunkIterator):
         self._row_bytes = array[:1].nbytes
         self._rows = max(1, BLOCK // (self._row_bytes * chunks[0])) * chunks[0]
         self._start = 0
-        self.told: Callable[[int], None] = lambda num_bytes: None  # how many bytes are written
+        self.report: Callable[[int], None] = lambda num_bytes: None  # how many bytes are written
 
     @property
     def num_bytes(self) -> int:
@@ -29,7 +29,7 @@ class Blocks(AbstractDataChunkIterator):
 
     def __next__(self) -> DataChunk:
         # hdmf asks for the next block when the one before is in the file
-        self.told(self._row_bytes * self._start)
+        self.report(self._row_bytes * self._start)
         if self._start >= len(self._array):
             raise StopIteration
         stop = min(self._start + self._rows, len(self._array))

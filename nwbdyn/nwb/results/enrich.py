@@ -24,7 +24,7 @@ from nwbdyn.progress import Progress, Report
 from nwbdyn.results.fit_results import Fit
 
 NAMESPACE = "ndx-population-dynamics"
-PLACES = ("specifications", "processing", f"processing/{MODULE}")  # what is written to
+WRITTEN_GROUPS = ("specifications", "processing", f"processing/{MODULE}")  # what is written to
 MOST_WORDS = 200  # letters of an error of pynwb, which may print the whole file
 LEFT_OPEN = "already open for write"  # HDF5, of a file whose writer did not close it
 BLOCK = 16 * 2**20  # bytes copied at a time
@@ -82,7 +82,7 @@ def _check_places(path: Path, name: str) -> None:
     """Refuse a file in which a group that is written to is a link, perhaps to another file."""
     with h5py.File(path, "r") as file:
         group: h5py.Group = file
-        for place in PLACES:
+        for place in WRITTEN_GROUPS:
             group = file if place.count("/") == 0 else group
             link = group.get(place.rpartition("/")[2], getlink=True)
             if link is None:

@@ -102,7 +102,7 @@ def compressed(array: Array | Rounded) -> np.ndarray | H5DataIO:
 
 
 def report_bytes_while_writing(objects: Iterable[NWBContainer], report: Report) -> None:
-    """Have `report` told while the large arrays of these objects are written, in bytes."""
+    """Report bytes written while the large arrays of these objects are saved."""
     blocks = [
         value.data
         for item in objects
@@ -113,12 +113,12 @@ def report_bytes_while_writing(objects: Iterable[NWBContainer], report: Report) 
     written = [0] * len(blocks)
     total = sum(array.num_bytes for array in blocks)
 
-    def told(number: int, num_bytes: int) -> None:
+    def report_bytes(number: int, num_bytes: int) -> None:
         written[number] = num_bytes
         report(Progress("writing", sum(written), total, "bytes"))
 
     for number, array in enumerate(blocks):
-        array.told = partial(told, number)
+        array.report = partial(report_bytes, number)
 
 
 def clock(time: np.ndarray) -> dict[str, Any]:

@@ -33,14 +33,14 @@ MICROMETRES = (  # what a unit is called, and how many micrometres it is
     (re.compile(r"(?i)^([uµμ]m|micromet(er|re)s?|microns?)$"), 1.0),
 )
 PLAUSIBLE = (0.05, 100.0)  # micrometres from pixel to pixel
-SAME_PLACE = 1.0  # pixels between a stated centre and that of the mask
+SAME_CENTRE = 1.0  # pixels between a stated centre and that of the mask
 
 
 @dataclass(frozen=True)
 class Masks:
     """The points of all ROIs of a table, one ROI after another."""
 
-    place: np.ndarray  # (num_points, 2 or 3) pixels or voxels
+    coordinates: np.ndarray  # (num_points, 2 or 3) pixels or voxels
     weight: np.ndarray  # (num_points,)
     ends: np.ndarray  # (num_rois,) int64, end of each ROI's points
 
@@ -126,9 +126,9 @@ def _why_not(contents: NwbIndex, dataset: h5py.Dataset) -> str:
 def centres(masks: Masks) -> np.ndarray:
     """(num_rois, 2 or 3) centre of each mask by its weights; NaN where it has none."""
     weight = masks.weight[:, None]
-    zero = np.zeros((1, masks.place.shape[1]))
+    zero = np.zeros((1, masks.coordinates.shape[1]))
     total = np.cumsum(np.concatenate([zero[:, :1], weight]), axis=0)
-    moment = np.cumsum(np.concatenate([zero, weight * masks.place]), axis=0)
+    moment = np.cumsum(np.concatenate([zero, weight * masks.coordinates]), axis=0)
     first = np.concatenate([[0], masks.ends[:-1]])
     weights = np.broadcast_to(total[masks.ends] - total[first], (len(masks.ends), zero.shape[1]))
     moments = moment[masks.ends] - moment[first]
@@ -140,7 +140,7 @@ def overlaps(masks: Masks) -> np.ndarray:
     owner = np.repeat(np.arange(len(masks.ends)), np.diff(masks.ends, prepend=0))
     counted = masks.weight[: len(owner)] > 0
     number = np.zeros(int(counted.sum()), dtype=np.int64)  # of the point
-    for values in masks.place[: len(owner)][counted].T:
+    for values in masks.coordinates[: len(owner)][counted].T:
         known, rank = np.unique(values, return_inverse=True)
         number = number * len(known) + rank
     # by point, then by ROI; a point counts once, however often a mask lists it
@@ -192,7 +192,7 @@ def in_their_unit(masks: Masks, coordinates: np.ndarray) -> bool:
         return False
     apart = np.abs(own[:, : coordinates.shape[1]] - coordinates).max(axis=1)
     known = np.isfinite(apart)
-    return bool(known.any() and np.median(apart[known]) <= SAME_PLACE)
+    return bool(known.any() and np.median(apart[known]) <= SAME_CENTRE)
 
 
 def _is_one_value(values: np.ndarray) -> bool:

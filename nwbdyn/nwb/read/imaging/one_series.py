@@ -31,7 +31,7 @@ def read(contents: NwbIndex, item: NwbObject, choice: TraceChoice) -> Response |
         return None
     rows = np.arange(num_rois) if region.rows is None else region.rows
     return Response(
-        item=item,
+        series=item,
         data=data,
         timestamps=timestamps,
         rows=rows,

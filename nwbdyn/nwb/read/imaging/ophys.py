@@ -74,7 +74,7 @@ def check_times(
         ends = (plane.start, plane.stop)
         if ends not in seen:
             rate = plane.plane_rate
-            path = plane.found.path
+            path = plane.series.path
             times = frame_times.begun(contents, path, plane.timestamps, choice)
             frame_checks.check(contents, path, times, rate, beside, choice)
         seen.add(ends)
@@ -151,7 +151,7 @@ def _of_plane(contents: NwbIndex, candidates: list[Response], name: str | None) 
     if name is None:
         return candidates
     wanted = "/" + name.strip("/")
-    chosen = [one for one in candidates if (one.table_path or one.found.path).endswith(wanted)]
+    chosen = [one for one in candidates if (one.table_path or one.series.path).endswith(wanted)]
     if not chosen:
         names = ", ".join(sorted(set(planes.unique_names(candidates))))
         raise NoActivityError(f"{contents.file_name} has no plane named {name!r}; it has: {names}.")
@@ -164,7 +164,7 @@ def _combined(contents: NwbIndex, candidates: list[Response]) -> list[Response]:
     for response in _of_first_channel(contents, candidates):
         by_table.setdefault(response.table_path, []).append(response)
     chosen = [one for group in by_table.values() for one in same_rois.combine(contents, group)]
-    return sorted(chosen, key=lambda response: response.found.path)
+    return sorted(chosen, key=lambda response: response.series.path)
 
 
 def _of_first_channel(contents: NwbIndex, candidates: list[Response]) -> list[Response]:
@@ -185,7 +185,7 @@ def _of_first_channel(contents: NwbIndex, candidates: list[Response]) -> list[Re
             f"of channel {channel}, taken as the reference of channel {lowest}; "
             f"--plane {response.name} takes it"
         )
-        contents.note("other-channel", response.found.path, reason, important=True)
+        contents.note("other-channel", response.series.path, reason, important=True)
     return kept
 
 
@@ -203,14 +203,14 @@ def _imaging(
         each = [(plane, neurons) for plane, (neurons, _) in zip(chosen, described, strict=True)]
         neurons = planes.stack_neurons(each)
         data, timestamps = planes.merge(contents, chosen)
-    timestamps = frame_times.begun(contents, first.found.path, timestamps, choice)
+    timestamps = frame_times.begun(contents, first.series.path, timestamps, choice)
     traces = Traces(
         data=data,
         timestamps=timestamps,
         quantity=quantity,
-        unit=series.unit(first.found),
+        unit=series.unit(first.series),
         series_path=", ".join(first.paths),
-        series_object_id=first.found.object_id,
+        series_object_id=first.series.object_id,
     )
     _note_no_cells(contents, neurons)
     return Imaging(neurons, traces, descriptions, tuple(chosen))

@@ -129,7 +129,7 @@ def stack_neurons(planes: Sequence[tuple[Response, Neurons]]) -> Neurons:
     table = pd.concat(tables, ignore_index=True)
     if table["id"].duplicated().any():
         table = table.assign(id=table["plane"] + "/" + table["id"].astype(str))
-    paths = ", ".join(dict.fromkeys(n.table_path or plane.found.path for plane, n in planes))
+    paths = ", ".join(dict.fromkeys(n.table_path or plane.series.path for plane, n in planes))
     first = np.cumsum([0, *(len(neurons) for _, neurons in planes)])
     known = [neurons.overlaps for _, neurons in planes]
     shifted = [
@@ -150,7 +150,7 @@ def stack_neurons(planes: Sequence[tuple[Response, Neurons]]) -> Neurons:
 
 def unique_names(planes: Sequence[Response]) -> list[str]:
     """Names of planes: those of their ROI tables, or paths if names repeat."""
-    paths = [plane.table_path or plane.found.path for plane in planes]
+    paths = [plane.table_path or plane.series.path for plane in planes]
     names = [path.rsplit("/", 1)[-1] for path in dict.fromkeys(paths)]
     return [
         name if names.count(name) == 1 else path.lstrip("/")

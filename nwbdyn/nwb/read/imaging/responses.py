@@ -15,7 +15,7 @@ from nwbdyn.recording import LazyArray
 class Response:
     """A series with its times and ROIs, or several series of one ROI table put together."""
 
-    found: NwbObject  # the series; of several the first
+    series: NwbObject  # of several the first
     data: LazyArray  # (num_frames, num_rois)
     timestamps: np.ndarray  # (num_frames,) seconds, as stored
     rows: np.ndarray  # (num_rois,) rows of the ROI table
@@ -31,7 +31,7 @@ class Response:
     @property
     def name(self) -> str:
         """Name of its plane: that of its ROI table, else of its series."""
-        return (self.table_path or self.found.path).rsplit("/", 1)[-1]
+        return (self.table_path or self.series.path).rsplit("/", 1)[-1]
 
     @property
     def start(self) -> float:

@@ -32,7 +32,7 @@ def combine(contents: NwbIndex, candidates: Sequence[Response]) -> list[Response
         meeting = [other for other in sharing if not _one_after_another(response, other)]
         if not sharing or (not meeting and _is_run(response, sharing)):
             chosen.append(response)
-        elif not meeting or roles.rawness(response.found) > _best(meeting):
+        elif not meeting or roles.rawness(response.series) > _best(meeting):
             _note_passed_over(contents, response, (meeting or sharing)[0], lost=not meeting)
         elif all(_hold_the_same(response, other) for other in meeting):
             if _adds_rois(response, meeting):
@@ -47,7 +47,7 @@ def combine(contents: NwbIndex, candidates: Sequence[Response]) -> list[Response
 
 
 def _preference(response: Response) -> tuple[int, int, int, str]:
-    found = response.found
+    found = response.series
     number = roles.channel_number(found)
     return roles.rawness(found), number, -len(response.rows), found.path
 
@@ -66,14 +66,15 @@ def _one_after_another(response: Response, other: Response) -> bool:
 
 def _is_run(response: Response, sharing: Sequence[Response]) -> bool:
     """True for another run of the same kind and channel."""
-    kind = (roles.rawness(response.found), roles.channel_number(response.found))
+    kind = (roles.rawness(response.series), roles.channel_number(response.series))
     return any(
-        kind == (roles.rawness(other.found), roles.channel_number(other.found)) for other in sharing
+        kind == (roles.rawness(other.series), roles.channel_number(other.series))
+        for other in sharing
     )
 
 
 def _best(others: Sequence[Response]) -> int:
-    return min(roles.rawness(other.found) for other in others)
+    return min(roles.rawness(other.series) for other in others)
 
 
 def _hold_the_same(response: Response, other: Response) -> bool:
@@ -124,7 +125,7 @@ def _adds_rois(response: Response, others: Sequence[Response]) -> bool:
 def _note_passed_over(
     contents: NwbIndex, response: Response, used: Response, *, lost: bool
 ) -> None:
-    reason = f"the same ROIs as {used.found.path}, which is used"
+    reason = f"the same ROIs as {used.series.path}, which is used"
     num_more = len(np.setdiff1d(response.rows, used.rows))
     if num_more:
         reason += f", and {num_more} more; --series {_shortest(contents, response)} takes these"
@@ -133,20 +134,20 @@ def _note_passed_over(
             f"; its frames from {response.span()} are other ones and are left out, "
             f"--series {_shortest(contents, response)} takes them"
         )
-    contents.note("other-traces", response.found.path, reason, important=lost or num_more > 0)
+    contents.note("other-traces", response.series.path, reason, important=lost or num_more > 0)
 
 
 def _by_channel(contents: NwbIndex, response: Response, meeting: Sequence[Response]) -> None:
     """Pass over a series of a later channel; refuse one of the same."""
-    used, number = meeting[0], roles.channel_number(response.found)
-    if number > max(roles.channel_number(other.found) for other in meeting):
+    used, number = meeting[0], roles.channel_number(response.series)
+    if number > max(roles.channel_number(other.series) for other in meeting):
         reason = (
-            f"the same ROIs as {used.found.path} in another channel ({number}), taken as the "
+            f"the same ROIs as {used.series.path} in another channel ({number}), taken as the "
             f"reference; --series {_shortest(contents, response)} takes this"
         )
-        contents.note("other-channel", response.found.path, reason, important=True)
+        contents.note("other-channel", response.series.path, reason, important=True)
         return
-    paths = ", ".join([*(other.found.path for other in meeting), response.found.path])
+    paths = ", ".join([*(other.series.path for other in meeting), response.series.path])
     names = " or ".join(_shortest(contents, one) for one in (used, response))
     start, stop = max(used.start, response.start), min(used.stop, response.stop)
     values = " with other values" if (start, stop) == (response.start, response.stop) else ""
@@ -159,7 +160,7 @@ def _by_channel(contents: NwbIndex, response: Response, meeting: Sequence[Respon
 
 def _shortest(contents: NwbIndex, response: Response) -> str:
     """The end of a path that names this series alone in the file."""
-    path = response.found.path
+    path = response.series.path
     parts = path.strip("/").split("/")
     others = [found.path for found in contents.of_type("RoiResponseSeries") if found.path != path]
     ends = ("/".join(parts[-length:]) for length in range(1, len(parts) + 1))
