@@ -367,7 +367,9 @@ def test_the_penalty_of_a_few_shot_read_out_is_chosen_on_validation(val, test, l
     assert found["baselines"] == {}
 
 
-@pytest.mark.parametrize(("num_train", "shots"), [(400, 20), (50, 5), (20, 2), (15, None)])
+@pytest.mark.parametrize(
+    ("num_train", "shots"), [(900, 64), (400, 40), (50, 5), (20, 2), (15, None)]
+)
 def test_how_many_windows_are_few(num_train, shots):
     found = few_shot(1, 1, num_train=num_train)
     assert (None if found is None else found["windows"]) == shots

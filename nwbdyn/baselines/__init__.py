@@ -9,5 +9,6 @@ orders, penalties and filters are chosen on validation bins; test bins are only 
 from nwbdyn.baselines.baseline import Baseline
 from nwbdyn.baselines.held_out import co_smoothing, smoothed
 from nwbdyn.baselines.history import next_bin
+from nwbdyn.baselines.of_windows import co_smoothing_of
 
-__all__ = ["Baseline", "co_smoothing", "next_bin", "smoothed"]
+__all__ = ["Baseline", "co_smoothing", "co_smoothing_of", "next_bin", "smoothed"]

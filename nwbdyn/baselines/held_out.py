@@ -13,8 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from nwbdyn.baselines.baseline import Baseline
-from nwbdyn.baselines.regression import best_poisson, log_scaled
+from nwbdyn.baselines.baseline import Baseline, WindowedRegression
+from nwbdyn.baselines.regression import LogScale, PoissonChoice, best_poisson, log_scaled
 from nwbdyn.data.binning import Binned
 from nwbdyn.data.splits import SPLITS, TRAIN, VAL, Split
 from nwbdyn.errors import DataError
@@ -37,9 +37,27 @@ class WindowedDesign:
 
     def filtered(self, kernels: list[np.ndarray]) -> np.ndarray:
         """(n, F) log rate of each held-in neuron through each (context, context) kernel, scaled."""
+        return log_scaled(self._rates(kernels), self.train)
+
+    def regression(self, kernels: list[np.ndarray], choice: PoissonChoice) -> "WindowedRegression":
+        """The chosen regression as a function of the counts of a window."""
+        scale = LogScale.of(self._rates(kernels)[self.train])
+        weights = choice.weights.weights / scale.sd[:, None]
+        silent = np.maximum(self.counts[self.train].sum(axis=0), 0.5) / len(self.train)
+        groups = (len(kernels), self.windows.shape[2])
+        return WindowedRegression(
+            filters=np.stack(kernels),
+            offset=scale.offset.reshape(groups),
+            weights=weights.reshape(*groups, -1),
+            bias=choice.weights.bias - scale.mean @ weights,
+            ceiling=choice.weights.ceiling,
+            ahead=np.log(silent),
+        )
+
+    def _rates(self, kernels: list[np.ndarray]) -> np.ndarray:
+        """(n, F) counts of every row's window through each kernel."""
         window, offset = self.owner.T
-        rates = np.concatenate([(kernel @ self.windows)[window, offset] for kernel in kernels], 1)
-        return log_scaled(rates, self.train)
+        return np.concatenate([(kernel @ self.windows)[window, offset] for kernel in kernels], 1)
 
 
 def co_smoothing(
@@ -48,6 +66,8 @@ def co_smoothing(
     starts: np.ndarray | None,
     *,
     context: int,
+    reach: np.ndarray | None = None,
+    refit: bool = False,
     report: Report = silent,
 ) -> dict[str, Baseline]:
     """Predict held-out neurons from the held-in neurons of the same window.
@@ -58,6 +78,9 @@ def co_smoothing(
             stretch moved back to fit.
         context: observed bins per window. Of overlapping windows, a bin belongs to the one where
             it lies farthest from an edge.
+        reach: (num_bins,) bins that belong to the trial of a window that begins here; a window
+            shows nothing behind them. By default all.
+        refit: fit the regressions that are chosen on the validation windows too.
 
     Returns:
         "smoothing + GLM" and "Poisson GLM", with NaN for held-in neurons and outside the windows.
@@ -65,7 +88,7 @@ def co_smoothing(
     Raises:
         DataError: no held-out neuron, no held-in neuron, or no window in training or validation.
     """
-    problem = _problem(binned, split, starts, context)
+    problem = _problem(binned, split, starts, context, reach)
     smoothing = {
         _smoothing_label(sd): [_gaussian(context, sd / binned.bin_width)] for sd in SMOOTHING_SD
     }
@@ -78,7 +101,7 @@ def co_smoothing(
     baselines: dict[str, Baseline] = {}
     for name, kernels in (("smoothing + GLM", smoothing), ("Poisson GLM", groups)):
         report(Progress("baselines", len(baselines), 2, "fits"))
-        baselines[name] = _regression(name, binned, split, problem, kernels)
+        baselines[name] = _regression(name, binned, split, problem, kernels, refit)
     report(Progress("baselines", 2, 2, "fits"))
     return baselines
 
@@ -106,20 +129,32 @@ def _regression(
     split: Split,
     problem: WindowedDesign,
     kernels: dict[str, list[np.ndarray]],
+    refit: bool,
 ) -> Baseline:
     choice = best_poisson(
         {label: partial(problem.filtered, kernel) for label, kernel in kernels.items()},
         problem.counts,
         train=problem.train,
         val=problem.val,
+        final=np.concatenate([problem.train, problem.val]) if refit else None,
     )
     prediction = np.full(binned.values.shape, np.nan)
     prediction[np.ix_(problem.bins, ~split.held_in)] = choice.rates
-    return Baseline(name, prediction, choice.chosen("filter"))
+    return Baseline(
+        name,
+        prediction,
+        choice.chosen("filter"),
+        validation=choice.validation,
+        regression=problem.regression(kernels[choice.inputs], choice),
+    )
 
 
 def _problem(
-    binned: Binned, split: Split, starts: np.ndarray | None, context: int
+    binned: Binned,
+    split: Split,
+    starts: np.ndarray | None,
+    context: int,
+    reach: np.ndarray | None,
 ) -> WindowedDesign:
     if split.held_in.all() or not split.held_in.any():
         raise DataError(
@@ -146,9 +181,13 @@ def _problem(
                 f"({int(np.sum(split.labels == label))} {SPLITS[label]} bins in all); shorten the "
                 "window or lengthen the recording."
             )
-    values = binned.values[:, split.held_in].astype(np.float32)
+    # As the model sees them: no count above the largest in training, none behind a trial.
+    largest = binned.values.max(where=(split.bins("train") & binned.valid)[:, None], initial=0)
+    windows = np.minimum(binned.values[:, split.held_in], largest).astype(np.float32)[bins]
+    if reach is not None:
+        windows[places >= reach[starts][:, None]] = 0
     counts = binned.values[owned][:, ~split.held_in]
-    return WindowedDesign(values[bins], owner, owned, train, val, counts)
+    return WindowedDesign(windows, owner, owned, train, val, counts)
 
 
 def _end_to_end(binned: Binned, split: Split, context: int) -> np.ndarray:

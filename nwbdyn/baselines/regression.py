@@ -177,6 +177,7 @@ class PoissonChoice:
     precision: float
     weights: PoissonWeights
     rates: np.ndarray  # (num_rows, M) expected counts of every row, training or not
+    validation: float  # loss
 
     def chosen(self, noun: str) -> dict[str, float | int | str]:
         """The selected penalty in words, with a remark if L-BFGS did not converge."""
@@ -190,6 +191,7 @@ def best_poisson(
     *,
     train: np.ndarray,
     val: np.ndarray,
+    final: np.ndarray | None = None,
 ) -> PoissonChoice:
     """Choose inputs and precision on validation, then fit on all training rows.
 
@@ -198,6 +200,7 @@ def best_poisson(
             validation loss has one minimum (widths of a filter, say): the search stops behind it.
         counts: (num_rows, M).
         train, val: row numbers.
+        final: rows of the last fit; by default those of `train`.
     """
     thin = train[:: -(-len(train) // CHOOSING_ROWS)]
     best: tuple[float, str, float, PoissonWeights] | None = None
@@ -212,8 +215,10 @@ def best_poisson(
     assert best is not None
     _, name, precision, weights = best
     inputs = candidates[name]()
-    weights = Poisson(inputs[train], counts[train]).fit(precision, start=weights)
-    return PoissonChoice(name, precision, weights, weights.rates(inputs))
+    final = train if final is None else final
+    weights = Poisson(inputs[final], counts[final]).fit(precision, start=weights)
+    rates = weights.rates(inputs)
+    return PoissonChoice(name, precision, weights, rates, _poisson_loss(rates[val], counts[val]))
 
 
 def _best_precision(
@@ -236,13 +241,31 @@ def _poisson_loss(rates: np.ndarray, counts: np.ndarray) -> float:
     return float(np.mean(rates - counts * np.log(rates), dtype=np.float64))
 
 
+@dataclass(frozen=True)
+class LogScale:
+    """What turns rates into inputs: (log(rate + offset) - mean) / sd, each (F,)."""
+
+    offset: np.ndarray
+    mean: np.ndarray
+    sd: np.ndarray
+
+    @classmethod
+    def of(cls, rates: np.ndarray) -> "LogScale":
+        """The scale of the training rates (n, F)."""
+        mean = rates.mean(axis=0)
+        offset = np.maximum(mean, 1e-6)  # a neuron silent in training stays constant
+        logs = np.log(rates + offset)
+        sd = logs.std(axis=0)
+        return cls(offset, logs.mean(axis=0), np.where(sd > 1e-6, sd, 1))
+
+    def apply(self, rates: np.ndarray) -> np.ndarray:
+        return (np.log(rates + self.offset) - self.mean) / self.sd
+
+
 def log_scaled(rates: np.ndarray, train: np.ndarray) -> np.ndarray:
     """(n, F) log(rate + mean rate), zero mean and unit variance over the training rows.
 
     A log link of a sum over neurons wants their logs: a burst then multiplies the rate instead of
     exponentiating it. Adding the mean keeps an empty bin at a moderate value.
     """
-    mean = rates[train].mean(axis=0)
-    logs = np.log(rates + np.maximum(mean, 1e-6))  # a neuron silent in training stays constant
-    sd = logs[train].std(axis=0)
-    return (logs - logs[train].mean(axis=0)) / np.where(sd > 1e-6, sd, 1)
+    return LogScale.of(rates[train]).apply(rates)

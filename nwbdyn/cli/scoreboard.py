@@ -27,7 +27,7 @@ def of_fit(fit: Fit) -> str:
     """
     metrics: dict[str, Any] = fit.metrics
     metric, split = metrics["primary"]["metric"], metrics["primary"]["split"]
-    scores = {fit.model: metrics["model"], **metrics["baselines"]}
+    scores = {fit.model: metrics["model"], **verdict.parts(metrics), **metrics["baselines"]}
     intervals = metrics.get("intervals", {})
     by_interval = {fit.model: intervals.get("model", {}), **intervals.get("baselines", {})}
     others = _secondary(metrics["model"].get(split, {}), metric)

@@ -18,8 +18,8 @@ from nwbdyn.baselines.regression import best_poisson, log_scaled
 from nwbdyn.data.windows import Windows
 from nwbdyn.evaluation.scoring import Task
 
-SHOTS = 20  # training windows that a few-shot read-out sees
-RESAMPLES = 5  # draws of these windows
+SHOTS = 64  # training windows (trials) that a few-shot read-out sees, at most half of them
+RESAMPLES = 10  # draws of these windows
 SMOOTHING = "smoothing + GLM"
 
 

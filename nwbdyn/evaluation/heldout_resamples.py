@@ -74,8 +74,9 @@ def together(draws: Sequence[HeldoutResample]) -> dict[str, Any]:
         What `evaluation.over_folds` returns, "num_draws" for "num_folds"; "metric" and "split";
         "intervals": "model" and "difference" (to each draw's best baseline), 95 %, over neurons and
         blocks, left out with fewer than FEWEST_BLOCKS blocks; "beats": whether the difference lies
-        above 0, None without one; "num_neurons", held out in any draw, and "per_neuron": {id:
-        {"model", "num_draws"}}.
+        above 0, None without one; "num_kept": draws in which validation kept the model instead of
+        the baseline that it starts from, left out for other models; "num_neurons", held out in any
+        draw, and "per_neuron": {id: {"model", "num_draws"}}.
     """
     summary = over_folds([draw.metrics for draw in draws])
     per_neuron: dict[str, list[float]] = {}
@@ -86,6 +87,7 @@ def together(draws: Sequence[HeldoutResample]) -> dict[str, Any]:
                 per_neuron.setdefault(str(neuron), []).append(value)
     intervals = _intervals(draws)
     difference = intervals.get("difference")
+    above = [draw.metrics["on_baseline"]["kept"] for draw in draws if "on_baseline" in draw.metrics]
     return {
         "num_draws": summary.pop("num_folds"),
         "metric": draws[0].metrics["held_out"]["metric"],
@@ -93,6 +95,7 @@ def together(draws: Sequence[HeldoutResample]) -> dict[str, Any]:
         **summary,
         "intervals": intervals,
         "beats": None if difference is None else bool(difference[0] > 0),
+        **({"num_kept": sum(above)} if above else {}),
         "num_neurons": len(np.unique(np.concatenate([draw.neurons for draw in draws]))),
         "per_neuron": {
             neuron: {"model": float(np.mean(values)), "num_draws": len(values)}

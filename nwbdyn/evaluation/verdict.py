@@ -15,6 +15,7 @@ def sentences(metrics: dict[str, Any], model: str) -> list[str]:
     """
     return [
         winner(metrics, model),
+        *_on_baseline(metrics.get("on_baseline"), metrics.get("draws")),
         *_ensemble(metrics.get("ensemble")),
         *_coupling(metrics),
         *nested.sentences(metrics.get("nested")),
@@ -24,6 +25,25 @@ def sentences(metrics: dict[str, Any], model: str) -> list[str]:
         *([of_states(metrics["states"])] if metrics.get("states") else []),
         *_held_out(metrics.get("held_out"), metrics.get("draws")),
     ]
+
+
+def parts(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Rows of a table of scores for a model on a baseline: what was trained, and the average.
+
+    Args:
+        metrics: as metrics.json holds them.
+
+    Returns:
+        Name -> split -> metric -> value; empty for other models.
+    """
+    found = metrics.get("on_baseline")
+    if found is None:
+        return {}
+    weight = found["weight"]
+    return {
+        "  on its baseline": found["scores"]["transformer"],
+        f"  average ({weight:.1f} of it)": found["scores"]["average"],
+    }
 
 
 def winner(metrics: dict[str, Any], model: str) -> str:
@@ -170,6 +190,24 @@ def span(interval: Sequence[float | None] | None, digits: int = 3) -> str:
     if interval is None or any(end is None or end != end for end in interval):
         return ""
     return f"{interval[0]:.{digits}f} to {interval[1]:.{digits}f}"
+
+
+def _on_baseline(found: dict[str, Any] | None, draws: dict[str, Any] | None) -> list[str]:
+    """Whether validation kept what was trained on top of a baseline."""
+    if found is None:
+        return []
+    name = found["baseline"]
+    error = "" if found["error"] is None else f" (standard error {found['error']:.4f})"
+    gain = f"{found['gain']:+.4f} bits per spike{error} over {found['num_blocks']} blocks"
+    if found["kept"]:
+        told = f"It starts from {name} and adds to it on validation: {gain}; its weight is "
+        told += f"{found['weight']:.1f}."
+    else:
+        told = f"Validation kept {name}: what was trained on top of it adds {gain}, which is not "
+        told += f"above one standard error. The predictions are those of {name}."
+    if draws is not None and "num_kept" in draws:
+        told += f" Of {draws['num_draws']} draws, {draws['num_kept']} kept the trained part."
+    return [told]
 
 
 def _ensemble(told: dict[str, Any] | None) -> list[str]:

@@ -35,6 +35,7 @@ from nwbdyn.recording import Note, Recording
 from nwbdyn.request import FitRequest
 from nwbdyn.results import provenance
 from nwbdyn.results.fit_results import Fit, Predictions
+from nwbdyn.training.baseline_start import shared
 from nwbdyn.training.trainer import Trained
 
 
@@ -75,7 +76,45 @@ def score_fit(
         best = metrics["primary"]["baseline"]
         found = held_out_neurons.scores(task, mean.prediction, first.baselines, best)
         metrics["held_out"] = found | {"stated": problem.held_out_stated}
+    above = _on_baseline(problem, task, trained, splits)
+    if above is not None:
+        metrics["on_baseline"] = above
     return Scored(task, predictions, mean, first.baselines, metrics)
+
+
+def _on_baseline(
+    problem: FitTask, task: Task, trained: Sequence[Trained], splits: Sequence[str]
+) -> dict[str, Any] | None:
+    """What models that start from a baseline add to it; None for other models.
+
+    Returns:
+        Of the seed with the best validation loss: "baseline", "kept", "gain" and "error" (bits per
+        spike on validation), "num_blocks", "weight" (of the average), and "scores" {"transformer":
+        …, "average": …}, each {split: {metric: value}}, kept or not. "seeds" {seed: kept}.
+    """
+    best = _best(trained)
+    found = best.on_baseline
+    if found is None:
+        return None
+    scores = {}
+    for name, share in (("transformer", 1.0), ("average", found.weight)):
+        with shared(best.model, share):
+            prediction = readout.predict(best.model, problem.windows, splits=splits)
+        scores[name] = scoring.scores(task, prediction)
+    return {
+        "baseline": found.baseline,
+        "kept": found.kept,
+        "gain": found.gain.mean,
+        "error": found.gain.error,
+        "num_blocks": found.gain.num_blocks,
+        "weight": found.weight,
+        "scores": scores,
+        "seeds": {
+            str(member.seed): member.on_baseline.kept
+            for member in trained
+            if member.on_baseline is not None
+        },
+    }
 
 
 def assemble_fit(
@@ -250,10 +289,7 @@ def _baselines(problem: FitTask, report: Report) -> dict[str, Baseline]:
     """The simple methods that belong to the model's task, from the windows that the model has."""
     context = problem.spec.context
     if problem.co_smoothing:
-        starts = readout.all_starts(problem.windows)
-        return baselines.co_smoothing(
-            problem.binned, problem.split, starts, context=context, report=report
-        )
+        return baselines.co_smoothing_of(problem.windows, report=report)
     link = getattr(problem.config, "link", "identity")
     return baselines.next_bin(
         problem.binned,

@@ -10,6 +10,7 @@ from nwbdyn.models.base import BaseConfig, Layout, Model
 
 _AT_LEAST_ONE = ("epochs", "updates", "batch_size", "patience", "validate_every")
 _NOT_NEGATIVE = ("learning_rate", "weight_decay", "clip_norm")
+_SHARES = ("validate_from", "stop_after")
 
 
 def configure(
@@ -61,6 +62,8 @@ def _check_value(name: str, model_class: type[Model], option: str, value: object
         raise ConfigError(f"{name}: {option} is {value}; it is at least 1.")
     if option in _NOT_NEGATIVE and isinstance(value, int | float) and value < 0:
         raise ConfigError(f"{name}: {option} is {value}; it is not negative.")
+    if option in _SHARES and isinstance(value, int | float) and not 0 <= value <= 1:
+        raise ConfigError(f"{name}: {option} is {value}; it is a share from 0 to 1.")
 
 
 def training_length(epochs: int | None, options: Mapping[str, object]) -> dict[str, object]:

@@ -16,11 +16,14 @@ class Config(base.Config):
     The paper's lengths are in PRESETS.
     """
 
-    updates: int | None = 2000
+    updates: int | None = 400
     batch_size: int = 64
+    learning_rate: float = 3e-3
     weight_decay: float = 5e-5
     clip_norm: float | None = 200.0
-    validate_every: int = 5
+    patience: int = 10
+    validate_every: int | None = None
+    validate_from: float = 0.25  # before it, what is trained has yet to catch up with the baseline
     warmup: float = 0.1  # share of the training with a rising learning rate; a cosine to 0 follows
 
     context: int = 100  # observed bins of a window, where there are no aligned trials
@@ -30,6 +33,7 @@ class Config(base.Config):
     feedforward: int = 128  # units of the feed-forward layers
     attend_back: int = 8  # bins back that a bin attends to; 0 or less: all
     attend_forward: int = 4  # bins ahead; less than 0: all
+    baseline: bool = True  # held-out neurons start from their baseline's log rates; the paper: no
     start_at_mean: bool = True  # rates start at each neuron's mean; the paper: one spike per bin
     dropout: float = 0.1
     dropout_embedding: float = 0.2
@@ -57,6 +61,9 @@ class Config(base.Config):
 
 
 _PAPER = {
+    "baseline": False,
+    "learning_rate": 1e-3,
+    "validate_from": 0.0,
     "start_at_mean": False,
     "layers": 4,
     "heads": 2,
@@ -72,6 +79,7 @@ _SHARES = (
     "contrast_ratio",
     "causal_mask_ratio",
     "warmup",
+    "validate_from",
 )
 PRESETS: dict[str, dict[str, object]] = {  # the authors' four benchmark configurations
     "mc_maze": _PAPER | {"epochs": 50501, "warmup": 5000 / 50501, "patience": 3000 // 20},

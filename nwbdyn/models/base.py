@@ -118,7 +118,9 @@ class Config:
     weight_decay: float = 0.0
     clip_norm: float | None = None  # gradient norm limit
     patience: int = 20  # validations without improvement before stopping
-    validate_every: int = 1  # epochs between validations
+    validate_every: int | None = 1  # epochs between validations; none: 40 of them in the course
+    validate_from: float = 0.0  # share of the course before the first validation
+    stop_after: float = 1.0  # share of the course after which training ends
 
 
 BaseConfig = Config  # inside a Model, `Config` is the model's own

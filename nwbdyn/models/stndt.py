@@ -9,6 +9,9 @@ Transformer", NeurIPS, arXiv 2206.04727. For counts x (T, N) of one window
                h += (A LN(h)^T)^T;              h += feed-forward(LN h);      s = h^T
     log rate = LN(h) W_d^T + b_d
 
+By default the log rate of a held-out neuron is that of its baseline, a Poisson regression on
+filtered held-in counts, plus the read-out above, whose weights for these neurons start at 0.
+
 It is trained to fill in hidden counts (Poisson loss) and to tell windows apart under two random
 corruptions (contrastive loss). Maps are acausal, one per window and layer, and not connectivity by
 themselves: judge them by what the score loses when they are replaced (`forward(batch, maps=…)`).
@@ -16,7 +19,7 @@ themselves: judge them by what the score loses when they are replaced (`forward(
 
 import copy
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -34,6 +37,7 @@ from nwbdyn.models._stndt_influence import jacobian, silenced
 from nwbdyn.models._stndt_layers import Layer, dropout, position_code
 from nwbdyn.models._stndt_lean import Affine, Drop, cache_sized
 from nwbdyn.models._stndt_masks import hide_one_side, mask
+from nwbdyn.models._stndt_skip import Skip
 
 __all__ = ["MAPS", "MODEL", "PRESETS", "STNDT", "Config"]
 
@@ -62,6 +66,7 @@ class STNDT(base.Model):
     progress: Tensor
     time_code: Tensor
     neuron_code: Tensor
+    held_out: Tensor
     unseen: Tensor
     ceiling: Tensor
     mean_maps: Tensor
@@ -115,6 +120,10 @@ class STNDT(base.Model):
         joined = all(held_in[first : last + 1])
         # The held-in columns: a slice, where they are side by side, is a view and not a copy.
         self.columns = slice(first, last + 1) if joined else chosen[: len(chosen) // 2]
+        self.skip: Skip | None = None
+        if config.baseline and not all(held_in):
+            self.skip = Skip(self.observed, sum(held_in), neurons)
+        self.register_buffer("held_out", ~flags, persistent=False)
         self.register_buffer("ceiling", torch.tensor(math.inf))  # largest training count
         self.register_buffer("mean_maps", torch.zeros(config.layers, neurons, neurons))
         self.register_buffer("progress", torch.zeros(()))  # share of the training that is done
@@ -167,17 +176,20 @@ class STNDT(base.Model):
                 (another window's map; at least two windows) or "identity".
         """
         if not self.training:
-            log_rate = self._log_rate(batch.activity.clamp(max=self.ceiling), None, maps)
+            counts = batch.activity.clamp(max=self.ceiling)
+            log_rate = self._on_baseline(self._log_rate(counts, None, maps), batch.activity)
             return base.Output(prediction=log_rate.exp(), log_rate=log_rate)
         config, random = self.config, batch.random
         visible = batch.activity[:, : self.observed, self.columns]
         corrupted, masked = self._mask(visible, random, self._span(random))
-        far = None
+        far, seen = None, None
         if config.causal_mask_ratio:
             hidden, far = self._hide_one_side(batch)
             corrupted = corrupted.masked_fill(hidden, 0)
             masked = masked | hidden
+            seen = ~hidden[..., 0]
         log_rate = self._log_rate(self._among_zeros(corrupted, batch), random, maps)
+        log_rate = self._on_baseline(log_rate, batch.activity, seen)
         scored = self._among_zeros(masked, batch) | self.unseen
         if far is not None:
             scored = scored & ~far
@@ -239,6 +251,31 @@ class STNDT(base.Model):
             num_windows += batch.num_windows
         self.mean_maps.copy_(total / num_windows)
 
+    @property
+    def on_baseline(self) -> bool:
+        """True where the held-out neurons are to start from their baseline's log rates."""
+        return self.skip is not None
+
+    @torch.no_grad()
+    def start_from(self, regression: Mapping[str, Tensor]) -> None:
+        """Start the held-out neurons exactly at their baseline; see `Skip.fill`."""
+        assert self.skip is not None
+        self.skip.fill(regression, self.held_out.nonzero()[:, 0])
+        self.decode.weight[self.held_out] = 0
+        self.decode.bias[self.held_out] = 0
+
+    @property
+    def share(self) -> float:
+        """Share of the transformer's part in the log rates of held-out neurons; 1 without a
+        baseline below it.
+        """
+        return 1.0 if self.skip is None else float(self.skip.share)
+
+    @share.setter
+    def share(self, value: float) -> None:
+        assert self.skip is not None
+        self.skip.share.fill_(value)
+
     @torch.no_grad()
     def time_resolved(self, batch: base.Batch) -> dict[str, Tensor]:
         """Window attention and its contributions, acausal.
@@ -290,12 +327,31 @@ class STNDT(base.Model):
         counts = torch.zeros_like(batch.activity)
         counts[:, seen] = batch.activity[:, seen].clamp(max=self.ceiling)
 
+        shown = counts.new_zeros(counts.shape[0], self.observed)
+        shown[:, seen] = 1
+
         def log_rate(x: Tensor) -> Tensor:
-            return self._log_rate(x, None, "learned")[:, at]
+            part = shown[:1].expand(len(x), -1)
+            return self._on_baseline(self._log_rate(x, None, "learned"), x, part)[:, at]
 
         if silence:
             return silenced(log_rate, counts, near, self.config.batch_size)
         return jacobian(log_rate, counts, near) * batch.held_in
+
+    def _on_baseline(self, log_rate: Tensor, counts: Tensor, seen: Tensor | None = None) -> Tensor:
+        """The read-out (B, T, N) on top of the baseline's log rates, where there is one.
+
+        Args:
+            counts: (B, T, N) not corrupted.
+            seen: (B, T_obs) the bins that are not hidden; by default all.
+        """
+        if self.skip is None:
+            return log_rate
+        visible = counts[:, : self.observed, self.columns]
+        below = self.skip(visible, counts.shape[1] - self.observed, seen)
+        if not self.training:
+            log_rate = torch.where(self.held_out, self.skip.share * log_rate, log_rate)
+        return below + log_rate
 
     def _mask(
         self, visible: Tensor, random: base.Random, span: int | Tensor = 1

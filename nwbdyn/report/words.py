@@ -81,7 +81,7 @@ def colours(fit: Fit) -> str:
 def scoreboard(fit: Fit) -> list[dict[str, Any]]:
     """One table per metric, the primary one first: model and baselines, validation and test."""
     metrics: dict[str, Any] = fit.metrics
-    by_name = {fit.model: metrics["model"], **metrics["baselines"]}
+    by_name = {fit.model: metrics["model"], **verdict.parts(metrics), **metrics["baselines"]}
     intervals = metrics.get("intervals", {})
     by_interval = {fit.model: intervals.get("model", {}), **intervals.get("baselines", {})}
     split = metrics["primary"]["split"]

@@ -24,9 +24,12 @@ from nwbdyn.models.base import Config, Layout, Model
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.results import run_directory
 from nwbdyn.training import out_of_memory
+from nwbdyn.training.baseline_start import BaselineVerdict, judge, start_on_baseline
 from nwbdyn.training.checkpoint import owned, read_checkpoint, write_checkpoint
 from nwbdyn.training.distributed import SINGLE_PROCESS, ProcessGroup
 from nwbdyn.training.validation_loss import validation_loss
+
+NUM_VALIDATIONS = 40  # in a course whose Config names no number of epochs between them
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class Trained:
     best: float  # its validation loss
     seed: int
     best_fraction: float  # of the whole course, done by then
+    on_baseline: BaselineVerdict | None = None  # what it adds to the baseline that it starts from
 
 
 def train(
@@ -134,7 +138,9 @@ class Trainer:
         self.num_epochs = max(1, epochs)
         self.num_updates = config.updates or epochs * self.updates_per_epoch
         self.validates = until is None
-        self.last_update = max(1, round((1.0 if until is None else until) * self.num_updates))
+        share = config.stop_after if until is None else until
+        self.last_update = max(1, round(share * self.num_updates))
+        self.validate_every = config.validate_every or max(1, self.num_epochs // NUM_VALIDATIONS)
         self.model = model_class(config, layout).to(device)
         if adopted is not None:
             self._adopt(adopted)
@@ -173,15 +179,20 @@ class Trainer:
     @property
     def validates_next(self) -> bool:
         """True when validation follows the updates of the running epoch."""
-        last = self.epoch + 1 >= self.num_epochs or self.updated
-        return self.validates and (last or (self.epoch + 1) % self.config.validate_every == 0)
+        epoch = self.epoch + 1
+        if epoch >= self.num_epochs or self.updated:
+            return self.validates
+        begun = epoch >= self.config.validate_from * self.num_epochs
+        return self.validates and begun and epoch % self.validate_every == 0
 
     def begin(self, *, resume: bool) -> None:
         """Go back to the checkpoint, or leave a first one."""
         state = self.team.broadcast_from_rank0(lambda: self._kept() if resume else None)
         if state is not None:
             self.restore(state)
-        elif self.folder is not None:
+            return
+        start_on_baseline(self.model, self.windows)
+        if self.folder is not None:
             self.save()
 
     def _kept(self) -> dict[str, Any] | None:
@@ -251,6 +262,7 @@ class Trainer:
             best=self.best,
             seed=self.seed,
             best_fraction=self.history[best_epoch - 1]["updates"] / self.num_updates,
+            on_baseline=judge(self.model, self.windows) if self.validates else None,
         )
 
     def _update_all(self) -> float:

@@ -27,6 +27,7 @@ from nwbdyn.recording import Note, Recording
 from nwbdyn.request import FitRequest
 from nwbdyn.results import run_directory
 from nwbdyn.results.fit_results import Fit
+from nwbdyn.training.baseline_start import keep_share
 from nwbdyn.training.trainer import Trained, train
 
 UNUSED_TEST = "the benchmark does not score this model on this layout; it is not used"
@@ -133,7 +134,7 @@ def _refitted(problem: FitTask, member: Trained, ctx: RunContext) -> Trained:
         target=problem.model_class.target,
         reach=problem.windows.reach,
     )
-    return train(
+    refitted = train(
         problem.model_class,
         problem.config,
         problem.layout,
@@ -145,3 +146,5 @@ def _refitted(problem: FitTask, member: Trained, ctx: RunContext) -> Trained:
         until=member.best_fraction,
         report=ctx.report,
     )
+    keep_share(refitted.model, member.model)
+    return refitted

@@ -1,7 +1,9 @@
 """Further sets of held-out neurons: the score of one set depends on the set as on the model.
 
 Each set, in `draw-<k>` of the run directory, trains the same model with the options of the first
-fit, and is scored beside its own baselines. It has no connectivity and chooses nothing.
+fit, as long as the first one needed for its best weights, and is scored beside its own baselines.
+It starts from weights of its own: those of the first fit have seen the neurons that it now holds
+out. It has no connectivity and chooses nothing.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,6 +62,7 @@ class HeldoutResamples(Stage):
             note = Note("one-draw", state.fit.model, reason)
             return replace(state.fit, notes=(*state.fit.notes, note))
         scored, seeds, data = state.scored, state.request.seeds, state.request.data
+        longest = max(member.best_fraction for member in state.trained)
         sets = [
             heldout_resamples.of(
                 scored.task, scored.mean.prediction, scored.baselines, scored.metrics
@@ -72,7 +75,7 @@ class HeldoutResamples(Stage):
                 self.inputs.recording,
                 state.request.model,
                 seed=own[0],
-                options=asdict(state.task.config),
+                options=asdict(state.task.config) | {"stop_after": longest},
                 device=state.task.windows.device,
                 data=data,
             )
