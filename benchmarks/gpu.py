@@ -27,7 +27,6 @@ import pandas as pd
 import torch
 from machine import publish, table
 from stndt_speed import SHAPES, batch_of, model_of
-from stndt_spikes import RECIPE
 from torch import Tensor
 
 from nwbdyn import metrics
@@ -120,7 +119,7 @@ def spiking(dry: bool, **options: object) -> FitTask:
         recording,
         "stndt",
         seed=0,
-        options={**RECIPE, **options, **small},
+        options={**options, **small},
         data=DataOptions(bin_width=0.02),
     )
 

@@ -233,7 +233,7 @@ def test_spikes_of_a_chaotic_network(script, monkeypatch):
 @pytest.mark.slow
 def test_lorenz(script, data):
     folder = str(data / "simulated" / "lorenz48")
-    page = script("stndt_lorenz").run(folder, "--seeds", "0", "--without", "--epochs", "1")
+    page = script("stndt_lorenz").run(folder, "--seeds", "0", "--without", "--updates", "8")
     assert "smoothing + GLM" in page
 
 
