@@ -282,3 +282,26 @@ def test_what_was_trained_and_the_average_are_rows_of_their_own(unrelated):
     assert f"  average ({weight:.1f} of it)" in rows
     assert average["val"]["co_bps"] >= trained["val"]["co_bps"] - 1e-9
     assert verdict.parts({"primary": {}}) == {}
+
+
+def test_rows_and_sentence_of_a_model_on_its_baseline():
+    found = {
+        "baseline": "smoothing + GLM",
+        "kept": True,
+        "gain": 0.0123,
+        "error": 0.0045,
+        "num_blocks": 24,
+        "weight": 0.7,
+        "scores": {"transformer": {"test": {"co_bps": 0.3}}, "average": {"test": {"co_bps": 0.4}}},
+    }
+    assert verdict.parts({"on_baseline": found}) == {
+        "  on its baseline": {"test": {"co_bps": 0.3}},
+        "  average (0.7 of it)": {"test": {"co_bps": 0.4}},
+    }
+    (kept,) = verdict._on_baseline(found, {"num_draws": 5, "num_kept": 2})
+    assert "+0.0123 bits per spike (standard error 0.0045) over 24 blocks" in kept
+    assert "Of 5 draws, 2 kept" in kept
+    (dropped,) = verdict._on_baseline(found | {"kept": False}, None)
+    assert kept.startswith("It starts from smoothing + GLM")
+    assert dropped.startswith("Validation kept smoothing + GLM")
+    assert verdict._on_baseline(None, None) == []
