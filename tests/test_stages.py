@@ -48,7 +48,7 @@ def next_bin() -> FitState:
 
 @pytest.fixture(scope="module")
 def held_out() -> FitState:
-    return trained_state(units(), "stndt", TINY)
+    return trained_state(units(), "stndt", TINY | {"baseline": False})
 
 
 def planned(stage, state, *, test_recording=None, **keywords):

@@ -16,6 +16,7 @@ from nwbdyn.fitting.task import build_task
 from nwbdyn.inference import readout
 from nwbdyn.models.base import CO_SMOOTHING, Output
 from nwbdyn.models.stndt import PRESETS, STNDT
+from nwbdyn.request import DataOptions
 from nwbdyn.training import baseline_start
 from nwbdyn.training.trainer import Trainer, train
 from tests.test_stndt import batch_of, layout, model_of
@@ -28,7 +29,8 @@ CPU = torch.device("cpu")
 def task(**more):
     """Simulated reaches: windows of trials with forward bins, a third of each trial behind them."""
     recording, _ = simulate.sample("sample:reach?neurons=24&trials=40")
-    return build_task(recording, "stndt", seed=0, bin_width=0.02, options=SMALL, **more)
+    data = DataOptions(bin_width=0.02, **more)
+    return build_task(recording, "stndt", seed=0, options=SMALL, data=data)
 
 
 def begun(problem, windows=None):
