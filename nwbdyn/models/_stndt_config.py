@@ -60,7 +60,7 @@ class Config(base.Config):
     compile: bool = False  # train the encoder through torch.compile, likewise
 
 
-_PAPER = {
+_PAPER: dict[str, object] = {
     "baseline": False,
     "learning_rate": 1e-3,
     "validate_from": 0.0,
