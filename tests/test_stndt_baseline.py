@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from nwbdyn import baselines, simulate
+from nwbdyn.baselines.regression import LogScale
 from nwbdyn.data.splits import GAP, TRAIN
 from nwbdyn.data.windows import Windows
 from nwbdyn.evaluation import verdict
@@ -307,3 +308,16 @@ def test_rows_and_sentence_of_a_model_on_its_baseline():
     assert kept.startswith("It starts from smoothing + GLM")
     assert dropped.startswith("Validation kept smoothing + GLM")
     assert verdict._on_baseline(None, None) == []
+
+
+def test_logs_of_rates_are_scaled_around_their_own_mean_rate():
+    rates = np.random.default_rng(0).gamma(1.0, 0.2, (400, 3))
+    rates[:, 2] = 0
+    scale = LogScale.of(rates)
+    np.testing.assert_allclose(scale.offset, [*rates[:, :2].mean(0), 1e-6])
+    scaled = scale.apply(rates)
+    np.testing.assert_allclose(scaled.mean(0), 0, atol=1e-9)
+    np.testing.assert_allclose(scaled.std(0), [1, 1, 0], atol=1e-9)
+    expected = np.log(0.5 + scale.offset[0]) - np.log(rates[:, 0] + scale.offset[0]).mean()
+    expected /= np.log(rates[:, 0] + scale.offset[0]).std()
+    assert scale.apply(np.full((1, 3), 0.5))[0, 0] == pytest.approx(expected)
