@@ -36,13 +36,13 @@ def parts(metrics: dict[str, Any]) -> dict[str, Any]:
     Returns:
         Name -> split -> metric -> value; empty for other models.
     """
-    found = metrics.get("on_baseline")
-    if found is None:
+    section = metrics.get("on_baseline")
+    if section is None:
         return {}
-    weight = found["weight"]
+    weight = section["weight"]
     return {
-        "  on its baseline": found["scores"]["transformer"],
-        f"  average ({weight:.1f} of it)": found["scores"]["average"],
+        "  on its baseline": section["scores"]["transformer"],
+        f"  average ({weight:.1f} of it)": section["scores"]["average"],
     }
 
 
@@ -192,22 +192,24 @@ def span(interval: Sequence[float | None] | None, digits: int = 3) -> str:
     return f"{interval[0]:.{digits}f} to {interval[1]:.{digits}f}"
 
 
-def _on_baseline(found: dict[str, Any] | None, draws: dict[str, Any] | None) -> list[str]:
+def _on_baseline(section: dict[str, Any] | None, draws: dict[str, Any] | None) -> list[str]:
     """Whether validation kept what was trained on top of a baseline."""
-    if found is None:
+    if section is None:
         return []
-    name = found["baseline"]
-    error = "" if found["error"] is None else f" (standard error {found['error']:.4f})"
-    gain = f"{found['gain']:+.4f} bits per spike{error} over {found['num_blocks']} blocks"
-    if found["kept"]:
-        told = f"It starts from {name} and adds to it on validation: {gain}; its weight is "
-        told += f"{found['weight']:.1f}."
+    name = section["baseline"]
+    error = "" if section["error"] is None else f" (standard error {section['error']:.4f})"
+    gain = f"{section['gain']:+.4f} bits per spike{error} over {section['num_blocks']} blocks"
+    if section["kept"]:
+        sentence = f"It starts from {name} and adds to it on validation: {gain}; its weight is "
+        sentence += f"{section['weight']:.1f}."
     else:
-        told = f"Validation kept {name}: what was trained on top of it adds {gain}, which is not "
-        told += f"above one standard error. The predictions are those of {name}."
+        sentence = (
+            f"Validation kept {name}: what was trained on top of it adds {gain}, which is not "
+        )
+        sentence += f"above one standard error. The predictions are those of {name}."
     if draws is not None and "num_kept" in draws:
-        told += f" Of {draws['num_draws']} draws, {draws['num_kept']} kept the trained part."
-    return [told]
+        sentence += f" Of {draws['num_draws']} draws, {draws['num_kept']} kept the trained part."
+    return [sentence]
 
 
 def _ensemble(told: dict[str, Any] | None) -> list[str]:

@@ -93,21 +93,21 @@ def _on_baseline(
         …, "average": …}, each {split: {metric: value}}, kept or not. "seeds" {seed: kept}.
     """
     best = _best(trained)
-    found = best.on_baseline
-    if found is None:
+    judged = best.on_baseline
+    if judged is None:
         return None
     scores = {}
-    for name, share in (("transformer", 1.0), ("average", found.weight)):
+    for name, share in (("transformer", 1.0), ("average", judged.weight)):
         with shared(best.model, share):
             prediction = readout.predict(best.model, problem.windows, splits=splits)
         scores[name] = scoring.scores(task, prediction)
     return {
-        "baseline": found.baseline,
-        "kept": found.kept,
-        "gain": found.gain.mean,
-        "error": found.gain.error,
-        "num_blocks": found.gain.num_blocks,
-        "weight": found.weight,
+        "baseline": judged.baseline,
+        "kept": judged.kept,
+        "gain": judged.gain.mean,
+        "error": judged.gain.error,
+        "num_blocks": judged.gain.num_blocks,
+        "weight": judged.weight,
         "scores": scores,
         "seeds": {
             str(member.seed): member.on_baseline.kept

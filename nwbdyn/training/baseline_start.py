@@ -67,8 +67,8 @@ def start_on_baseline(model: Model, windows: Windows | PooledWindows) -> None:
 
 def best_baseline(windows: Windows) -> Baseline:
     """The baseline with the lowest loss on validation."""
-    found = co_smoothing_of(windows).values()
-    return min(found, key=lambda one: np.inf if one.validation is None else one.validation)
+    fitted = co_smoothing_of(windows).values()
+    return min(fitted, key=lambda one: np.inf if one.validation is None else one.validation)
 
 
 def judge(model: Model, windows: Windows | PooledWindows) -> BaselineVerdict | None:
