@@ -21,7 +21,7 @@ NETFORMER = {"history": 4, "embedding": 8, "layer_norm": True, "raw_values": Fal
 SMALL = {
     "netformer": {"history": 4, "embedding": 8},
     "synapsnet": {"hidden": 8, "embedding": 4},
-    "stndt": {"context": 10, "layers": 1, "feedforward": 8, "batch_size": 8},
+    "stndt": {"context": 10, "layers": 1, "feedforward": 8, "batch_size": 8, "patience": 99},
 }
 TENSORS = ("_values", "_inputs", "_mean", "_sd", "_covariates")
 
