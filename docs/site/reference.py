@@ -4,6 +4,7 @@ Docstrings are read by mkdocstrings; here stands which names a page shows. Help 
 the command line itself.
 """
 
+import dataclasses
 import inspect
 from importlib import import_module
 
@@ -58,16 +59,23 @@ def command_page() -> str:
 def python_page() -> str:
     """The public names of the package and of the rooms that users meet."""
     parts = ["# Python\n", "## nwbdyn\n"]
-    parts += [f"::: {_home(getattr(nwbdyn, name))}\n" for name in nwbdyn.__all__]
+    for name in nwbdyn.__all__:
+        parts += _entry(getattr(nwbdyn, name), f"nwbdyn.{name}")
     for room, names in ROOMS.items():
         module = import_module(room)
         lead = (inspect.getdoc(module) or "").partition("\n\n")[0]
         parts.append(f"## {room}\n\n{lead}\n")
-        parts += [
-            f"::: {_home(getattr(module, name), f'{room}.{name}')}\n"
-            for name in names or module.__all__
-        ]
+        for name in names or module.__all__:
+            parts += _entry(getattr(module, name), f"{room}.{name}")
     return "\n".join(parts)
+
+
+def _entry(item: object, path: str) -> list[str]:
+    """One name: its docstring, and of a dataclass the fields with their shapes and units."""
+    parts = [f"::: {_home(item, path)}\n"]
+    if isinstance(item, type) and dataclasses.is_dataclass(item):
+        parts.append(f"Fields of `{item.__name__}`:\n\n```python\n{_fields(item)}\n```\n")
+    return parts
 
 
 def _home(item: object, otherwise: str = "") -> str:

@@ -30,6 +30,7 @@ class Connectivity:
     """Time-resolved functional connectivity, [..., post, pre]: row = receiver.
 
     `form` says what `arrays` (NumPy, or lazy while a file is open) hold:
+
     - "netformer": activity (num_bins, N) as the model saw it, last (num_windows,) the row of
       `activity` each window ends at, embedding (N, E), query (P, H + E), key (P, H + E) and, with
       layer norm, norm_gain (H + E,) and norm_bias (H + E,); attributes: context H, scale,
@@ -41,6 +42,7 @@ class Connectivity:
       is multiplied with, in the bins that lie in a window; owner (num_bins, 2) that window and the
       bin's place in it; attribute: bin_width;
     - "static": weight (N, N); "dense": weights (num_windows, N, N).
+
     `contributions` has the forms of `nwbdyn.connectivity.contributions` over the same arrays.
     """
 

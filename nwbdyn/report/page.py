@@ -20,7 +20,7 @@ from nwbdyn.printable import printable
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.report import sections, slider, style, words
 from nwbdyn.report.sections import Draw, Picture, Section
-from nwbdyn.results import fit_results, run_directory
+from nwbdyn.results import fit_results, methods_text, run_directory
 from nwbdyn.results.fit_results import Fit
 
 PAGE_COLOURS = {  # of the figures, by what the page calls them in light and in dark mode
@@ -102,6 +102,8 @@ def render(
         change=sections.change_caption(fit),
         provenance=words.provenance(fit),
         citations=words.citations(fit),
+        methods=[text.replace("`", "") for text in methods_text.paragraphs(fit)],
+        bibtex="\n\n".join(methods_text.bibtex(fit)),
         notes=sorted(fit.notes, key=lambda note: not note.important),
     )
 

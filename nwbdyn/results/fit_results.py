@@ -20,7 +20,7 @@ from nwbdyn.data.splits import SPLITS
 from nwbdyn.errors import ResultsError
 from nwbdyn.recording import Neurons, Note, Source
 from nwbdyn.request import FitRequest
-from nwbdyn.results import request_0_1, run_directory, run_lock, views
+from nwbdyn.results import methods_text, request_0_1, run_directory, run_lock, views
 from nwbdyn.results.text import fit_text, predictions_text
 
 if TYPE_CHECKING:
@@ -193,6 +193,7 @@ def write(fit: Fit, path: Path) -> None:
     with run_directory.atomic_write(path / run_directory.RESULTS) as partial:
         hdf5.write(partial, _arrays(fit))
     run_directory.write_json(path, run_directory.PROVENANCE, _provenance(fit))
+    run_directory.write_text(path, run_directory.METHODS, methods_text.markdown(fit))
     run_directory.write_json(path, run_directory.METRICS, fit.metrics)
 
 

@@ -7,6 +7,7 @@
       weights.safetensors  the best weights
       results.h5           predictions, connectivity, edges, neurons; needs no torch
       provenance.json      source, digest, versions, seed, device, git state
+      methods.md           the methods of a paper with every number, and BibTeX
       submission.h5        rates for a Neural Latents data set, where these were asked for
       local.json           where a local source lies on this disk; never exported
       metrics.json         scores of model and baselines; written last, so it marks a complete run
@@ -46,6 +47,7 @@ CONFIG, HISTORY, CHECKPOINT = "config.json", "history.jsonl", "checkpoint.pt"
 WEIGHTS, RESULTS = "weights.safetensors", "results.h5"
 PROVENANCE, METRICS = "provenance.json", "metrics.json"
 LOCAL = "local.json"
+METHODS = "methods.md"
 SUBMISSION = "submission.h5"
 SUMS = "sums.npz"  # of a draw of held-out neurons
 REFITS = "refits"  # folder
@@ -57,7 +59,7 @@ MEMBERS = (  # folders of further trainings and runs
     *("without-coupling", "static"),
 )
 FILES = (
-    *(CONFIG, HISTORY, CHECKPOINT, WEIGHTS, RESULTS, PROVENANCE, LOCAL, SUBMISSION, SUMS),
+    *(CONFIG, HISTORY, CHECKPOINT, WEIGHTS, RESULTS, PROVENANCE, LOCAL, METHODS, SUBMISSION, SUMS),
     METRICS,
 )
 _PARTIAL = ".partial"
@@ -266,6 +268,12 @@ def read_json(path: Path, name: str) -> dict[str, object]:
     if not isinstance(value, dict):
         raise ResultsError(f"{path / name} is damaged: expected an object. Fit again.")
     return value
+
+
+def write_text(path: Path, name: str, text: str) -> None:
+    """Write one text file of a run, whole or not at all."""
+    with atomic_write(path / name) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def append_history(path: Path, record: Mapping[str, float]) -> None:
