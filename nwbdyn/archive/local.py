@@ -57,6 +57,11 @@ def of_path(text: str) -> list[Source]:
         return [_file(file) for file in files]
     if re.fullmatch(r"\d{6}", text):
         raise AddressError(f"No file or folder '{text}'; for the dandiset write dandi:{text}.")
+    if scheme := re.match(r"([a-z][a-z0-9+.]+)://", text):
+        raise AddressError(
+            f"'{text}' is no address: {scheme[1]}:// is not supported. An address is {FORMS}. Take "
+            "the https URL of the same file."
+        )
     hint = ""
     if path.parent.is_dir() and (names := sorted(file.name for file in path.parent.iterdir())):
         hint = f"; in its folder are: {', '.join(closest(path.name, names))}"

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 EXIT_SOME_FAILED = 3
 
 
+CHECKED = ("seeds", "folds", "heldout_resamples", "states", "null")  # before torch is imported
 EXAMPLES = """\b
 Examples:
   nwbdyn fit sample:reach --model stndt
@@ -209,11 +210,15 @@ def _call_of(address: str, choices: dict[str, Any]) -> _FitCall:
     Raises:
         click.UsageError: options that exclude each other.
     """
-    from nwbdyn import archive, models
-    from nwbdyn.fitting import model_options, sweep_space
+    from nwbdyn import models
     from nwbdyn.request import FitRequest
 
     name = choices.pop("model")
+    models.check_name(name)
+    FitRequest.from_keywords(name, **{key: choices[key] for key in CHECKED}).check()
+    from nwbdyn import archive  # after the checks that need no torch
+    from nwbdyn.fitting import model_options, sweep_space
+
     model_class = models.load(name)
     executor = scale.executor_from_options(choices)
     _rename_old_options(choices)
@@ -255,9 +260,9 @@ def _fit_or_exit(call: _FitCall, *, quiet: bool, is_rank_zero: bool) -> "Sequenc
         if is_rank_zero and not call.run.exists():
             raise
         if is_rank_zero:
-            again = _command_line(resume=True)
+            again = terminal.command(_command_line(resume=True))
             terminal.echo(
-                f"\nStopped. What was done is in {call.run}; go on with:\n  {again}", err=True
+                f"\nStopped. What was done is in:\n  {call.run}\ngo on with:\n{again}", err=True
             )
         sys.exit(130)
 
@@ -342,10 +347,8 @@ def _collection_name(address: str) -> str:
     return re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "runs"
 
 
-def _command_line(*, resume: bool) -> str:
-    import shlex
-
+def _command_line(*, resume: bool) -> list[str]:
     arguments = [argument for argument in sys.argv[1:] if argument not in ("--overwrite",)]
     if resume and "--resume" not in arguments:
         arguments.append("--resume")
-    return shlex.join(["nwbdyn", *arguments])
+    return ["nwbdyn", *arguments]

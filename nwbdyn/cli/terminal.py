@@ -6,6 +6,7 @@ Every text for a terminal is printed here, with control characters in names esca
 import json
 import logging
 import math
+import shlex
 import sys
 import textwrap
 import time
@@ -99,6 +100,17 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, wide: int = 0
         lines.append("  ".join(fields).rstrip())
     lines.insert(1, "-" * max(len(line) for line in lines))
     return "\n".join(lines)
+
+
+def command(words: Sequence[str]) -> str:
+    r"""A command to type again, indented; a long one goes on after ` \` at the end of a line."""
+    lines, line = [], " "
+    for word in map(shlex.quote, words):
+        if line.strip() and len(line) + 1 + len(word) > WIDTH - 2:
+            lines.append(f"{line} \\")
+            line = "   "
+        line += f" {word}"
+    return "\n".join([*lines, line])
 
 
 def _cut(text: str, width: int) -> str:

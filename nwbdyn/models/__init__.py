@@ -29,8 +29,7 @@ def load(name: str) -> type["Model"]:
     Raises:
         ConfigError: there is no such model, or its file leaves out what a model has to say.
     """
-    if name not in names():
-        raise ConfigError(f"No model named {name!r}{not_among(name, names())}")
+    check_name(name)
     model, origin = _from_file(name) if name in _files() else _from_package(name)
     missing = model.missing_methods()
     if missing:
@@ -39,6 +38,12 @@ def load(name: str) -> type["Model"]:
             "nwbdyn.models.base.Model says what each is."
         )
     return model
+
+
+def check_name(name: str) -> None:
+    """Raise ConfigError where there is no model of this name; imports no model."""
+    if name not in names():
+        raise ConfigError(f"No model named {name!r}{not_among(name, names())}")
 
 
 def _files() -> set[str]:

@@ -81,7 +81,7 @@ def _column(column: pd.Series) -> dict[str, object]:
         return described | ({"unknown": missing} if missing else {})
     counts = column.astype(str).value_counts()
     if len(counts) > MOST_WORDS:
-        return {"different": len(counts)}
+        return {"different": len(counts.drop("", errors="ignore"))}
     return {"values": {str(word): int(count) for word, count in counts.items()}}
 
 
