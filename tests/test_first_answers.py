@@ -16,7 +16,6 @@ from nwbdyn.nwb.read.summary import _column
 MISTAKES = [  # arguments after `fit sample:cortex`, what stderr has
     (["--model", "netfromer"], "did you mean netformer?"),
     (["--model", "netformer", "--states", "running"], "Add --null shift:20."),
-    (["--model", "netformer", "--folds", "2"], "at least 3 folds are needed"),
 ]
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 EXIT_SOME_FAILED = 3
 
 
-CHECKED = ("seeds", "folds", "heldout_resamples", "states", "null")  # before torch is imported
+CHECKED = ("states", "null")  # before torch is imported
 EXAMPLES = """\b
 Examples:
   nwbdyn fit sample:reach --model stndt
