@@ -13,18 +13,26 @@ from nwbdyn.workflows.export import export
 DANDI = "from dandi.cli.command import main; main()"
 
 
-@pytest.mark.parametrize("write", [lab_files.write_imaging, lab_files.write_units])
-def test_a_stand_alone_file_from_a_complete_subject_passes_the_archives_checks(write, tmp_path):
+@pytest.mark.slow  # half a minute: the archive's program starts six times
+@pytest.mark.parametrize("enrich", [False, True])
+@pytest.mark.parametrize(
+    ("write", "form"),
+    [
+        (lab_files.write_imaging, "netformer"),
+        (lab_files.write_imaging, "gain"),
+        (lab_files.write_units, "attention"),
+    ],
+)
+def test_a_file_from_a_complete_subject_passes_the_archives_checks(write, form, enrich, tmp_path):
     source = write(tmp_path / "lab.nwb")
     folder = tmp_path / "000000"
     (folder / "sub-m1").mkdir(parents=True)
     (folder / "dandiset.yaml").write_text("identifier: DANDI:000000\n")
-    fit = lab_files.fit_of(source)
-    name = export(fit, folder / "sub-m1" / "x.nwb").name
+    fit = lab_files.fit_of(source, form=form)
     modality = "ecephys" if write is lab_files.write_units else "ophys"
-    path = folder / "sub-m1" / f"sub-m1_ses-s1_desc-netformer_{modality}.nwb"
-    (folder / "sub-m1" / name).rename(path)
-    assert not messages(path)
+    path = folder / "sub-m1" / f"sub-m1_ses-s1_desc-{fit.model}_{modality}.nwb"
+    export(fit, path, enrich=enrich)
+    assert not messages(path) - (messages(source) if enrich else set())
     done = subprocess.run(
         [
             sys.executable,

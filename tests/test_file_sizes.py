@@ -1,5 +1,6 @@
 """A stand-alone file is at most twice the recording that was fitted, whatever the model."""
 
+import h5py
 import pytest
 
 import nwbdyn
@@ -29,3 +30,21 @@ def test_an_exported_file_is_at_most_twice_its_recording(data, tmp_path, recordi
         # Rounding to 10 bits of a gain's deviation is at most 2^-11 of it; see docs/format.md.
         assert (abs(small.connectivity.at(t) - wanted) <= 2.0**-9 * abs(wanted).max()).all()
         assert (exact.connectivity.at(t) == wanted).all()
+    assert is_said_to_be_rounded(path)
+    assert not is_said_to_be_rounded(whole)
+
+
+def is_said_to_be_rounded(path):
+    """Whether the descriptions of the predictions and of the component say that they are."""
+    with h5py.File(path) as file:
+        found = []
+
+        def visit(name, item):
+            kind = str(item.attrs.get("neurodata_type"))
+            if kind in ("PredictedActivitySeries", "QueryKeyConnectivity", "GainConnectivity"):
+                found.append("Rounded" in item.attrs["description"])
+
+        file["processing/population_dynamics"].visititems(visit)
+    assert len(found) == 2
+    assert len(set(found)) == 1
+    return found[0]

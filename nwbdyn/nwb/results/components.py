@@ -101,12 +101,14 @@ def component(
         raise ResultsError(f"Connectivity of the form {form!r} cannot be exported; known: {known}.")
     stored = STORED[form]
     fields: dict[str, Any] = {}
+    rounded_to: dict[str, int] = {}  # the extension's name -> bits
     for name, whole in connectivity.arrays.items():
         array: Any = whole[:, :1] if name == "maps" and not every_layer else whole
         if name in stored.narrowed:
             array = storage.narrowed(array, precision)
-        if name in stored.bits and precision == ROUNDED:
+        if name in stored.bits and precision == ROUNDED and storage.is_rounded(array):
             array = storage.rounded(array, stored.bits[name])
+            rounded_to[stored.arrays[name]] = stored.bits[name]
         fields[stored.arrays[name]] = storage.compressed(array)
     for name, theirs in stored.attributes.items():
         if name in connectivity.attributes:
@@ -117,7 +119,19 @@ def component(
         fields |= {"weight": storage.compressed(matrix[None]), "lags": [ALL_LAGS]}
     if observed is not None and "activity" in fields and not observed.all():
         fields["is_observed"] = observed
-    return getattr(ndx, stored.type_name)(name=form, description=stored.description, **fields)
+    words = f"{stored.description}{_rounding(rounded_to)}"
+    return getattr(ndx, stored.type_name)(name=form, description=words, **fields)
+
+
+def _rounding(bits: dict[str, int]) -> str:
+    """Say which arrays are not stored as they were computed, and how far off they may be."""
+    if not bits:
+        return ""
+    steps = ", ".join(f"{name} to 2^-{number}" for name, number in bits.items())
+    return (
+        f" Rounded, in standard deviations of a column: {steps}; every other array is as it was "
+        "computed."
+    )
 
 
 def remaining(connectivity: Connectivity) -> dict[str, object]:

@@ -151,8 +151,10 @@ def predicted_activity(
 ) -> PredictedActivitySeries:
     predictions = fit.predictions
     values: Any = predictions.values
-    if detail.precision == components.ROUNDED:
+    rounding = ""
+    if detail.precision == components.ROUNDED and storage.is_rounded(values):
         values = storage.rounded(values, PREDICTION_BITS)
+        rounding = f" Rounded to 2^-{PREDICTION_BITS} of the standard deviation of a neuron."
     what = (
         "Held-out neurons predicted from the others; the others are reconstructions."
         if predictions.horizon == 0
@@ -161,7 +163,7 @@ def predicted_activity(
     link = {} if in_file.series is None else {"source_series": in_file.series}
     return PredictedActivitySeries(
         name=name,
-        description=f"{what} NaN where there is none. Fitted by {fit.model}.",
+        description=f"{what} NaN where there is none. Fitted by {fit.model}.{rounding}",
         data=storage.compressed(values),
         unit=UNITS.get(predictions.quantity, "n.a."),
         **storage.clock(predictions.time),

@@ -41,13 +41,18 @@ class Rounded:
         return _to_step(np.asarray(self._array[rows]), self._step)
 
 
+def is_rounded(array: Array) -> bool:
+    """Whether an array is large enough that `rounded` rounds it."""
+    return array.nbytes >= ROUNDED_FROM
+
+
 def rounded(array: Array, bits: int) -> np.ndarray | Rounded:
     """(num_times, num_columns) with about `bits` bits per standard deviation of a column.
 
     Each column is rounded to a multiple of a power of two, at most 2**-bits of its standard
     deviation: noise below that costs half of a file. NaN stays NaN, and a small array as it is.
     """
-    if array.nbytes < ROUNDED_FROM:
+    if not is_rounded(array):
         return np.asarray(array)
     step = _steps(array, bits)
     if array.nbytes > BLOCK:

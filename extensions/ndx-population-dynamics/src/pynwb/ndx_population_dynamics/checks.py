@@ -5,7 +5,7 @@ object with any is refused; an object of a file is read with a warning, as core 
 """
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import wraps
 from typing import Any
 
@@ -14,7 +14,11 @@ from hdmf.data_utils import DataIO
 
 import ndx_population_dynamics as ndx
 
+# Allowed values. NWB's schema language has no list of them, so the constructors hold them.
 KINDS = ("directed", "simultaneous")
+NEURON_KINDS = ("unit", "roi")
+QUANTITIES = ("counts", "dff", "events", "deconvolved", "fluorescence")
+VALUE_TYPES = ("text", "number", "boolean", "null", "json", "mapping")
 
 Shape = tuple[int, ...]
 
@@ -23,9 +27,24 @@ def install() -> None:
     """Make the constructors check what they were given."""
     for kind, check in CHECKS.items():
         _guard(kind, check)
+    for kind, (column, allowed) in ROWS.items():
+        _guard_rows(kind, column, allowed)
+
+
+def neurons(table: Any) -> Iterator[str]:
+    yield from _allowed("kind", [table.kind], NEURON_KINDS)
+
+
+def run_details(table: Any) -> Iterator[str]:
+    yield from _column_allowed(table, "value_type", VALUE_TYPES)
+
+
+def cell_type_pairs(table: Any) -> Iterator[str]:
+    yield from _column_allowed(table, "kind", KINDS)
 
 
 def predicted_activity(series: Any) -> Iterator[str]:
+    yield from _allowed("quantity", [series.quantity], QUANTITIES)
     yield from _table(series, "neurons", "NeuronsTable")
     yield from _width(series, "data", 1, len(series.neurons), "neurons")
 
@@ -33,6 +52,7 @@ def predicted_activity(series: Any) -> Iterator[str]:
 def connectivity_edges(table: Any) -> Iterator[str]:
     if type(table.neurons).__name__ != "NeuronsTable":
         yield f"neurons is a {type(table.neurons).__name__}; it must be a NeuronsTable"
+    yield from _column_allowed(table, "kind", KINDS)
 
 
 def edge_weights(series: Any) -> Iterator[str]:
@@ -133,8 +153,7 @@ def dense(component: Any) -> Iterator[str]:
 
 
 def time_resolved(connectivity: Any) -> Iterator[str]:
-    if connectivity.kind not in KINDS:
-        yield f"kind is {connectivity.kind!r}; it must be one of {', '.join(KINDS)}"
+    yield from _allowed("kind", [connectivity.kind], KINDS)
     yield from _table(connectivity, "neurons", "NeuronsTable")
     num_neurons, num_windows = len(connectivity.neurons), _shape(connectivity.timestamps)[0]
     if connectivity.mean is not None:
@@ -188,6 +207,20 @@ def _rows_exist(item: Any, name: str, first: int, stop: int, of: str) -> Iterato
     low, high = int(np.min(values)), int(np.max(values))
     if low < first or high >= stop:
         yield f"{name} runs from {low} to {high}; with {stop} {of} it must be {first} to {stop - 1}"
+
+
+def _allowed(name: str, values: Iterable[Any], allowed: tuple[str, ...]) -> Iterator[str]:
+    for value in dict.fromkeys(values):
+        if value not in allowed:
+            yield f"{name} is {value!r}; it must be one of {', '.join(allowed)}"
+
+
+def _column_allowed(table: Any, name: str, allowed: tuple[str, ...]) -> Iterator[str]:
+    """Values of a column that is given whole; rows that are added later are `add_row`'s."""
+    if _is_read(table) or name not in table.colnames:
+        return  # a column in a file is read when it is used
+    values = _plain(table[name].data)
+    yield from _allowed(name, [str(value) for value in values], allowed)
 
 
 def _table(item: Any, name: str, *kinds: str) -> Iterator[str]:
@@ -252,8 +285,31 @@ def _guard(kind: type, check: Callable[[Any], Iterator[str]]) -> None:
     kind.__init__ = checked
 
 
+def _guard_rows(kind: type, column: str, allowed: tuple[str, ...]) -> None:
+    add = kind.add_row
+
+    @wraps(add)
+    def checked(self: Any, *args: Any, **fields: Any) -> None:
+        given = args[0] if args else fields.get("data")
+        row = given if isinstance(given, dict) else fields
+        wrong = "; ".join(_allowed(column, [row[column]] if column in row else [], allowed))
+        if wrong:
+            raise ValueError(f"{type(self).__name__} {self.name!r}: {wrong}.")
+        add(self, *args, **fields)
+
+    kind.add_row = checked
+
+
+ROWS: dict[type, tuple[str, tuple[str, ...]]] = {
+    ndx.ConnectivityEdgesTable: ("kind", KINDS),
+    ndx.CellTypeConnectivityTable: ("kind", KINDS),
+    ndx.RunDetailsTable: ("value_type", VALUE_TYPES),
+}
 CHECKS: dict[type, Callable[[Any], Iterator[str]]] = {
     ndx.ModelRun: model_run,
+    ndx.NeuronsTable: neurons,
+    ndx.RunDetailsTable: run_details,
+    ndx.CellTypeConnectivityTable: cell_type_pairs,
     ndx.PredictedActivitySeries: predicted_activity,
     ndx.ConnectivityEdgesTable: connectivity_edges,
     ndx.EdgeWeightSeries: edge_weights,

@@ -4,7 +4,7 @@ import h5py
 import ndx_population_dynamics as ndx
 import numpy as np
 import pytest
-from hdmf.common import DynamicTable, DynamicTableRegion
+from hdmf.common import DynamicTable, DynamicTableRegion, VectorData
 from make_file import write_file
 from ndx_population_dynamics.testing import mock
 from pynwb import NWBHDF5IO
@@ -161,3 +161,57 @@ def test_a_file_whose_arrays_disagree_is_read_with_a_warning(tmp_path):
         pytest.warns(UserWarning, match="GainConnectivity 'gain': gain has the shape"),
     ):
         io.read()
+
+
+@pytest.mark.parametrize(
+    ("make", "fields", "message"),
+    [
+        (mock.mock_PredictedActivitySeries, {"quantity": "rate"}, "quantity is 'rate'; it must be"),
+        (mock.mock_TimeResolvedConnectivity, {"kind": "banana"}, "one of directed, simultaneous"),
+    ],
+)
+def test_a_value_that_is_not_allowed_is_refused(make, fields, message, run, neurons):
+    with pytest.raises(ValueError, match=message):
+        make(run=run, neurons=neurons, **fields)
+
+
+def test_neurons_of_a_kind_that_does_not_exist_are_refused():
+    with pytest.raises(ValueError, match="kind is 'cell'; it must be one of unit, roi"):
+        ndx.NeuronsTable(name="neurons", description="Fitted cells.", kind="cell")
+
+
+def rows_of(type_of, column, run, neurons):
+    measure = {"measure": "n.a.", "is_causal": True, "window_start": -0.1, "window_stop": 0.0}
+    if type_of is ndx.RunDetailsTable:
+        row = {"section": "config", "key": "a", "value": "1", "value_type": "number"}
+        fields = {}
+    elif type_of is ndx.CellTypeConnectivityTable:
+        row = {"pre_type": "a", "post_type": "b", "kind": "directed", "weight": 1.0}
+        fields = {"grouped_by": "cell_type", "run": run, **measure}
+    else:
+        row = {"pre": "a", "post": "b", "pre_id": 0, "post_id": 1, "pre_row": 0, "post_row": 1}
+        row |= {"kind": "directed", "lag": 1, "weight": 1.0}
+        fields = {"num_possible": 6, "kept_share": 1.0, "run": run, "neurons": neurons, **measure}
+    return {"name": "table", "description": "A table.", **fields}, row, row | {column: "banana"}
+
+
+@pytest.mark.parametrize(
+    ("type_of", "column"),
+    [
+        (ndx.ConnectivityEdgesTable, "kind"),
+        (ndx.CellTypeConnectivityTable, "kind"),
+        (ndx.RunDetailsTable, "value_type"),
+    ],
+)
+def test_a_row_or_column_with_a_value_that_is_not_allowed_is_refused(type_of, column, run, neurons):
+    fields, right, wrong = rows_of(type_of, column, run, neurons)
+    table = type_of(**fields)
+    table.add_row(**right)
+    table.add_row(right)
+    for given, by_name in (((), wrong), ((wrong,), {}), ((), {"data": wrong})):
+        with pytest.raises(ValueError, match=f"{column} is 'banana'; it must be one of"):
+            table.add_row(*given, **by_name)
+    assert len(table) == 2
+    columns = [VectorData(name=key, description="A column.", data=[wrong[key]]) for key in wrong]
+    with pytest.raises(ValueError, match=f"{column} is 'banana'"):
+        type_of(columns=columns, colnames=list(wrong), **fields)
