@@ -1,8 +1,10 @@
 """The package and the NWB extension are two wheels, and no file is in both."""
 
 import importlib.util
+import os
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -60,3 +62,37 @@ def test_both_wheels_build_without_a_network_and_share_no_file(tmp_path):
         "ndx_population_dynamics/spec/ndx-population-dynamics.extensions.yaml",
         "ndx_population_dynamics/spec/ndx-population-dynamics.legacy.yaml",
     } <= extension
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    importlib.util.find_spec("hatchling") is None, reason="the build backend is not installed"
+)
+def test_both_wheels_work_without_the_repository(tmp_path):
+    """An environment with both wheels; their dependencies are those of this environment."""
+    for folder in (ROOT, EXTENSION):
+        command = [sys.executable, "-m", "hatchling", "build", "-d", str(tmp_path / "dist")]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    wheels = [str(path) for path in (tmp_path / "dist").glob("*.whl")]
+    archives = list((tmp_path / "dist").glob("*.tar.gz"))
+    assert len(wheels) == len(archives) == 2
+    for archive in archives:
+        with tarfile.open(archive) as members:
+            assert any(name.endswith(("/LICENSE", "/LICENSE.txt")) for name in members.getnames())
+    environment = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
+    program = environment / ("Scripts" if sys.platform == "win32" else "bin")
+    install = [str(program / "python"), "-m", "pip", "install", "-q", "--no-index", "--no-deps"]
+    subprocess.run([*install, *wheels], check=True, cwd=tmp_path)
+    (own,) = environment.rglob("site-packages")
+    dependencies = Path(importlib.util.find_spec("numpy").origin).parents[1]
+    (own / "dependencies.pth").write_text(f"{dependencies}\n")
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    where = "import nwbdyn, ndx_population_dynamics as n; print(nwbdyn.__file__, n.__file__)"
+    run = {"cwd": tmp_path, "env": clean, "check": True, "capture_output": True, "text": True}
+    printed = subprocess.run([str(program / "python"), "-c", where], **run).stdout.split()
+    assert all(Path(path).is_relative_to(own) for path in printed)
+    fit = ["fit", "sample:cortex?neurons=8&duration=90", "--model", "netformer", "--epochs", "1"]
+    subprocess.run([str(program / "nwbdyn"), *fit, "-o", "run", "-q"], **run)
+    subprocess.run([str(program / "nwbdyn"), "export", "run", "-o", "run/fit.nwb", "-q"], **run)
+    assert (tmp_path / "run" / "fit.nwb").exists()
