@@ -75,6 +75,17 @@ def test_the_order_of_ar_is_the_best_on_validation_within_the_context(holds, con
     assert found["AR(1)"].chosen["order"] == 1
 
 
+def test_ar_of_a_neuron_knows_no_other_neuron():
+    values = follower(1, holds=True)[:, ::-1]  # the first neuron follows the last
+    found = baselines.next_bin(binned_of(values), split_of(2), context=1)
+    before = values[:-1, 1]
+    seen = {name: found[name].prediction[1:, 0] for name in ("AR(1)", "AR", "VAR ridge")}
+    related = {name: abs(np.corrcoef(one, before)[0, 1]) for name, one in seen.items()}
+    assert related["AR(1)"] < 0.2
+    assert related["AR"] < 0.2
+    assert related["VAR ridge"] > 0.9
+
+
 @pytest.mark.parametrize(("holds", "strongest"), [(True, False), (False, True)])
 def test_the_penalties_of_vector_autoregression_are_the_best_on_validation(holds, strongest):
     binned = binned_of(follower(1, holds=holds))

@@ -8,6 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
 from nwbdyn.errors import ResultsError
 from nwbdyn.results import hdf5, run_directory
 from nwbdyn.training import checkpoint
@@ -45,6 +50,37 @@ def test_a_history_says_that_the_disk_is_full(tmp_path, monkeypatch):
     (tmp_path / run_directory.HISTORY).symlink_to(FULL)
     with told:
         run_directory.append_history(tmp_path, {"epoch": 1, "loss": 0.5})
+
+
+@pytest.mark.parametrize("number", [errno.EFBIG, errno.EROFS, errno.EIO])
+def test_a_disk_that_refuses_is_named_in_one_line_and_what_was_there_stays(tmp_path, number):
+    path = tmp_path / "results.h5"
+    path.write_text("before")
+    said = rf"results\.h5: {os.strerror(number)}\. Free some room there, or pass -o .*--resume"
+
+    def failing(partial):
+        partial.write_text("after")
+        raise OSError(number, os.strerror(number))
+
+    with pytest.raises(ResultsError, match=said), run_directory.atomic_write(path) as partial:
+        failing(partial)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(resource is None, reason="needs limits of a process, as Unix has them")
+def test_a_limit_on_the_size_of_files_is_named_in_one_line(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    (tmp_path / "a.h5").touch()
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+        with (
+            pytest.raises(ResultsError, match=os.strerror(errno.EFBIG)),
+            run_directory.disk_full_as_error(tmp_path / "a.h5"),
+        ):
+            run_directory.preallocate(tmp_path / "a.h5", 2000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_any_other_trouble_with_a_file_keeps_its_own_words(tmp_path):

@@ -62,6 +62,7 @@ FILES = (
     *(CONFIG, HISTORY, CHECKPOINT, WEIGHTS, RESULTS, PROVENANCE, LOCAL, METHODS, SUBMISSION, SUMS),
     METRICS,
 )
+_FULL, _REFUSED = (errno.ENOSPC, errno.EDQUOT), (errno.EFBIG, errno.EROFS, errno.EIO)
 _PARTIAL = ".partial"
 
 
@@ -355,16 +356,18 @@ def preallocate(path: Path, num_bytes: int) -> None:
 
 @contextmanager
 def disk_full_as_error(path: Path) -> Iterator[None]:
-    """Turn a full disk into a one-line error; HDF5 reports it in its own words."""
+    """Turn a full or failing disk into a one-line error; HDF5 reports it in its own words."""
     try:
         yield
     except (OSError, RuntimeError) as error:
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
-        if not full and os.strerror(errno.ENOSPC) not in str(error):
+        number = getattr(error, "errno", None)
+        is_full = number in _FULL or os.strerror(errno.ENOSPC) in str(error)
+        if not is_full and number not in _REFUSED:
             raise
+        reason = "the disk is full" if is_full else os.strerror(number)
         raise ResultsError(
-            f"Cannot write {path}: the disk is full. Free some room there, or pass -o with a path "
-            "on another disk; a fit goes on with --resume where it stopped."
+            f"Cannot write {path}: {reason}. Free some room there, or pass -o with a path on "
+            "another disk; a fit goes on with --resume where it stopped."
         ) from error
 
 
