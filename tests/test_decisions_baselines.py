@@ -262,3 +262,23 @@ def test_co_smoothing_takes_held_in_and_held_out_neurons(num_held_out, refused):
     else:
         found = baselines.co_smoothing(binned_of(values, "counts"), split, None, context=10)
         assert set(found) == {"smoothing + GLM", "Poisson GLM"}
+
+
+@pytest.mark.parametrize(("width", "lags"), [(0.1, 3), (0.2, 5), (0.3, 7)])
+def test_lag_groups_reach_as_far_to_both_sides_as_their_width(width, lags, monkeypatch):
+    monkeypatch.setattr(held_out, "LAG_WIDTHS", (width,))
+    counts = np.random.default_rng(0).poisson(1.0, (NUM_BINS, 3))
+    found = baselines.co_smoothing(binned_of(counts, "counts"), split_of(3, 1), None, context=20)
+    assert found["Poisson GLM"].chosen["filter"] == f"3 groups of {lags} lags"  # bins of 0.1 s
+
+
+@pytest.mark.parametrize("sd", [0.1, 0.25])
+def test_counts_are_smoothed_with_the_width_that_validation_chose(sd):
+    chosen = baselines.Baseline(
+        "smoothing + GLM", np.zeros(0), {"filter": f"Gaussian, sd {sd:g} s"}
+    )
+    impulse = np.zeros((1, 21, 1))
+    impulse[0, 10] = 1.0
+    found = held_out.smoothed(chosen, impulse, bin_width=0.1)[0, :, 0]
+    beside = np.exp(-0.5 * (0.1 / sd) ** 2)  # one bin away, of the value in the middle
+    assert found[9] / found[10] == pytest.approx(beside, rel=0.02)

@@ -255,3 +255,41 @@ def test_inspect_and_fit_begin_with_a_contradicted_clock(tmp_path):
     assert refused.stderr.startswith("b: /processing/ophys/DfOverF/RoiResponseSeries: frames at")
     notes = json.loads((tmp_path / "run" / "provenance.json").read_text())["notes"]
     assert [note["code"] for note in notes if note["important"]] == ["clock-contradicts"]
+
+
+@pytest.mark.parametrize(
+    ("stated", "called"),
+    [("milliseconds", "ms"), (" MS ", "ms"), ("μs", "us"), ("frames", "frames")],
+)
+@pytest.mark.parametrize("name", ["timestamps", "starting_time"])
+def test_frame_times_that_state_another_unit_are_noted_above_all(tmp_path, stated, called, name):
+    with nwb(tmp_path / "a.nwb") as file:
+        clock = {"timestamps": np.arange(40) / 10} if name == "timestamps" else {"rate": 10.0}
+        traces(file, rois=rois(file), **clock)[name].attrs["unit"] = stated
+    with opened(tmp_path / "a.nwb") as recording:
+        reason = important(recording)["stated-unit"]
+        assert reason.startswith(f"states the unit {called}, and is read as seconds")
+        assert "--frame-time-unit" in reason
+    with opened(tmp_path / "a.nwb", frame_time_unit="s") as recording:
+        assert "stated-unit" not in important(recording)
+
+
+@pytest.mark.parametrize("stated", ["seconds", "Seconds", "s", "sec", "", "n.a."])
+def test_frame_times_in_seconds_are_no_news(tmp_path, stated):
+    with nwb(tmp_path / "a.nwb") as file:
+        made = traces(file, rois=rois(file), timestamps=np.arange(40) / 10)
+        made["timestamps"].attrs["unit"] = stated
+    with opened(tmp_path / "a.nwb") as recording:
+        assert "stated-unit" not in important(recording)
+
+
+def test_behaviour_whose_times_state_another_unit_is_noted(tmp_path):
+    with nwb(tmp_path / "a.nwb") as file:
+        traces(file, rois=rois(file))
+        speed = series(file["acquisition"], "speed", np.arange(9.0), timestamps=np.arange(9.0))
+        speed["timestamps"].attrs["unit"] = "ms"
+    with opened(tmp_path / "a.nwb") as recording:
+        (note,) = [note for note in recording.notes if note.code == "stated-unit"]
+        assert note.where.endswith("speed/timestamps")
+        assert "in the file if they are ms" in note.reason
+        assert not note.important

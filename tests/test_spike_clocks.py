@@ -2,6 +2,7 @@
 
 import re
 
+import h5py
 import numpy as np
 import pytest
 from nwb_files import noted, nwb, opened, table, units
@@ -205,3 +206,11 @@ def test_the_extent_of_spikes_leaves_out_what_is_no_spike():
 )
 def test_numbers_in_messages_have_at_most_six_digits(value, text):
     assert spike_trains.digits(value) == text
+
+
+def test_spike_times_that_state_milliseconds_are_noted_above_all(tmp_path):
+    path = file_of(tmp_path / "a.nwb", six())
+    with h5py.File(path, "a") as file:
+        file["units/spike_times"].attrs["unit"] = "ms"
+    assert "--spike-time-unit ms" in notes_of(path)["stated-unit"]
+    assert "stated-unit" not in notes_of(path, spike_time_unit="ms")

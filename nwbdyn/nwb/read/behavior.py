@@ -77,6 +77,10 @@ def _covariates(contents: NwbIndex, found: NwbObject) -> dict[str, Covariate]:
     timestamps = None if data is None else series.clock(contents, found, data.shape[0])
     if data is None or timestamps is None:
         return {}
+    for name in ("timestamps", "starting_time"):
+        stored = contents.dataset(found.group, name)
+        if stored is not None:
+            series.note_unit(contents, stored, "correct it in the file if they are {unit}")
     channels = _channels(contents, found, data.shape[1])
     unit = series.unit(found)
     read = {found.path: Covariate(found.name, data, timestamps, unit, channels)}

@@ -21,6 +21,26 @@ from nwbdyn.nwb.read.objects import (
 )
 from nwbdyn.recording import LazyArray
 
+OTHER_UNITS = {  # of times, as files state them -> what it is called here
+    **dict.fromkeys(("ms", "msec", "msecs", "millisecond", "milliseconds"), "ms"),
+    **dict.fromkeys(
+        (
+            "us",
+            "\N{MICRO SIGN}s",
+            "\N{GREEK SMALL LETTER MU}s",
+            "usec",
+            "usecs",
+            "microsecond",
+            "microseconds",
+        ),
+        "us",
+    ),
+    **dict.fromkeys(("ns", "nanosecond", "nanoseconds"), "nanoseconds"),
+    **dict.fromkeys(("min", "minute", "minutes"), "minutes"),
+    **dict.fromkeys(("frame", "frames"), "frames"),
+    **dict.fromkeys(("sample", "samples", "tick", "ticks"), "samples"),
+}
+
 
 def values(
     contents: NwbIndex,
@@ -108,6 +128,24 @@ def clock(
         return None
     regular = _regular(first, rate, num_samples)
     return LazyArray(regular, (num_samples,), np.dtype(np.float64), stored=lambda: 0)
+
+
+def note_unit(
+    contents: NwbIndex, dataset: h5py.Dataset, advice: str, *, important: bool = False
+) -> None:
+    """Note times whose unit is stated and is not seconds; NWB times are, and are read as that.
+
+    Args:
+        contents: the open file.
+        dataset: the times.
+        advice: ends the note; "{unit}" in it is the unit.
+        important: of the note.
+    """
+    unit = OTHER_UNITS.get((attribute(dataset, "unit") or "").strip().lower())
+    if unit is not None:
+        reason = f"states the unit {unit}, and is read as seconds, which times of NWB are"
+        advice = advice.format(unit=unit)
+        contents.note("stated-unit", path_of(dataset), f"{reason}; {advice}", important=important)
 
 
 def unit(item: NwbObject, name: str = "data") -> str:

@@ -10,6 +10,7 @@ from nwbdyn.nwb.read.imaging.choice import TraceChoice
 from nwbdyn.nwb.read.objects import NwbIndex, NwbObject, has, one_line
 from nwbdyn.nwb.read.series import scalar_number
 
+START = "starting_time"
 ABSURD = 1e20  # seconds or any unit of them; such a time is damage, and its arithmetic overflows
 SAME_RATE = 0.1  # share by which the imaging plane's rate and that of all frames may differ
 SHARED_TIMES = 0.05  # share of frames with the time of another, from which on a clock is coarse
@@ -90,6 +91,8 @@ def _stored(
     if clock is None:
         return None
     times = clock[()]
+    if choice.frame_time_unit is None:
+        _note_unit(contents, item)
     if choice.frame_time_unit in (None, "s"):
         return times
     reason = f"times are read as {choice.frame_time_unit} (--frame-time-unit)"
@@ -97,6 +100,14 @@ def _stored(
     if has(item.group, "timestamps"):
         return times * choice.seconds
     return times + times[0] * (choice.seconds - 1)  # a rate is in Hz; its start is not
+
+
+def _note_unit(contents: NwbIndex, item: NwbObject) -> None:
+    """Note frame times whose stated unit is not seconds, with the option that decides."""
+    stored = contents.dataset(item.group, "timestamps" if has(item.group, "timestamps") else START)
+    if stored is not None:
+        advice = "--frame-time-unit ms, us or s decides, or --frame-rate HZ"
+        series.note_unit(contents, stored, advice, important=True)
 
 
 def _first_time(contents: NwbIndex, item: NwbObject) -> float:

@@ -50,7 +50,10 @@ def read(contents: NwbIndex, item: NwbObject, seconds: float) -> SpikeTimes | No
         contents.note("empty-units", item.path, reason)
     resolution = number(times, "resolution", float("nan"))
     in_seconds = _times(contents, times, seconds)
-    if seconds != 1.0:
+    if seconds == 1.0:
+        advice = "--spike-time-unit ms, or a sampling rate in Hz, reads them as that"
+        series.note_unit(contents, times, advice, important=True)
+    else:
         contents.note("spike-time-unit", path_of(times), f"are multiplied by {seconds:g}, as asked")
     per_unit = observed.read(contents, item, in_seconds, index, seconds)
     intervals, unit_intervals = (None, None) if per_unit is None else observation.common(per_unit)
