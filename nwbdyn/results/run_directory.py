@@ -360,7 +360,7 @@ def disk_full_as_error(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        number = getattr(error, "errno", None)
+        number = getattr(error, "errno", None) or 0
         is_full = number in _FULL or os.strerror(errno.ENOSPC) in str(error)
         if not is_full and number not in _REFUSED:
             raise
