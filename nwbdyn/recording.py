@@ -167,9 +167,9 @@ class Neurons:
         positions = np.arange(len(self))[rows]
         overlaps = self.overlaps
         if overlaps is not None:
-            place = np.full(len(self), -1)
-            place[positions] = np.arange(len(positions))
-            pairs = place[overlaps[:, :2].astype(int)]
+            row_of = np.full(len(self), -1)
+            row_of[positions] = np.arange(len(positions))
+            pairs = row_of[overlaps[:, :2].astype(int)]
             kept = (pairs >= 0).all(axis=1)
             overlaps = np.column_stack([pairs[kept], overlaps[kept, 2]])
         table = self.table.iloc[positions].reset_index(drop=True)

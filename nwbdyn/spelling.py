@@ -46,7 +46,7 @@ def spelled(text: str) -> str:
 
 
 def in_python(text: str) -> str:
-    """The text with keyword arguments in place of options of the command line."""
+    """The text with keyword arguments instead of options of the command line."""
     parts = text.split("`")
     for i in range(0, len(parts), 2):
         part = _PAIR.sub(_pair, parts[i])
@@ -56,15 +56,15 @@ def in_python(text: str) -> str:
     return "`".join(parts)
 
 
-def _pair(found: re.Match[str]) -> str:
+def _pair(match: re.Match[str]) -> str:
     """One entry of a dictionary: `--set layers=2` is `options={"layers": 2}`."""
-    option, name, value = found.groups()
+    option, name, value = match.groups()
     keyword = KEYWORDS.get(option, option)
     return f'{keyword}={{"{name}": {"X" if value is None else _literal(value)}}}'
 
 
-def _argument(found: re.Match[str]) -> str:
-    option, value = found.groups()
+def _argument(match: re.Match[str]) -> str:
+    option, value = match.groups()
     name = KEYWORDS.get(option, option.replace("-", "_"))
     if option in FLAGS:
         return f"{name}=True" if value is None else f"{name}=True {value}"

@@ -75,7 +75,7 @@ def _of_asset(asset_id: str, instance: str | None) -> Access:
 
 
 def _is_readable_by_all(source: Source) -> bool:
-    """True if bytes of the recording come to whoever asks; a page to log in is no byte of it.
+    """True if anybody may read bytes of the recording; a page to log in is no byte of it.
 
     The URL's query is left out: a parameter of any name may be the key.
     """
@@ -118,7 +118,7 @@ def _is_root(url: str) -> bool:
 
 
 def _is_the_file(answer: "Response", size: int | None) -> bool:
-    """True for the byte that was asked for, or for a whole HDF5 file of that size."""
+    """True for the requested byte, or for a whole HDF5 file of that size."""
     if "html" in answer.headers.get("Content-Type", "").lower():
         return False
     if answer.status_code == 206:

@@ -22,7 +22,7 @@ _DERIVED = "dcite:IsDerivedFrom"
 
 @dataclass(frozen=True)
 class Draft:
-    """The place that an upload goes to."""
+    """The draft that an upload goes to."""
 
     dandiset_id: str
     embargoed: bool
@@ -87,7 +87,7 @@ def upload(
 
 
 def default_asset_path(path: Path) -> str:
-    """`sub-X/<file name>`, the archive's place for a file named by its rule.
+    """`sub-X/<file name>`, the archive's path for a file named by its rule.
 
     Raises:
         AddressError: the name does not start with a subject.

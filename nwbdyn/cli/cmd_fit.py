@@ -323,7 +323,7 @@ def _print_results(call: _FitCall, outcomes: "Sequence[SessionResult]", *, quiet
 
 
 def _check_joint(request: "FitRequest") -> None:
-    """Refuse what a joint fit cannot have, before an archive is asked for anything."""
+    """Refuse options that a joint fit cannot have, before an archive is contacted."""
     from nwbdyn.fitting import pipeline
     from nwbdyn.fitting.stages import STAGES
 

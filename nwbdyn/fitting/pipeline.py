@@ -167,7 +167,7 @@ def plan_stages(
     task: TrainingTask,
     inputs: Sequence[FitInputs],
 ) -> list[Stage]:
-    """The stages that apply. Each session is asked, so that a refusal comes before training.
+    """The stages that apply. Each session is checked, so that a refusal comes before training.
 
     Raises:
         ConfigError, DataError, ResultsError: a stage cannot meet the request.

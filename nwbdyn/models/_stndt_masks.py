@@ -1,4 +1,4 @@
-"""Which inputs STNDT hides in training, and what stands in their place."""
+"""Masks of the inputs that STNDT hides in training, and the values that replace them."""
 
 import torch
 from torch import Tensor

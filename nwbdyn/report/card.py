@@ -71,12 +71,12 @@ def _draw_edges(fit: Fit, axes: plt.Axes) -> None:
 def strongest(fit: Fit) -> np.ndarray:
     """(n, n) weights [post, pre] among the neurons with the strongest edges, in recording order."""
     edges = fit.edges[["pre", "post", "weight"]]
-    place = {neuron: row for row, neuron in enumerate(fit.neurons.ids)}
-    pre, post = (edges[end].map(place).to_numpy(int) for end in ("pre", "post"))
-    size = np.zeros(len(place))
+    row_of = {neuron: row for row, neuron in enumerate(fit.neurons.ids)}
+    pre, post = (edges[end].map(row_of).to_numpy(int) for end in ("pre", "post"))
+    size = np.zeros(len(row_of))
     np.add.at(size, pre, edges["weight"].abs())
     np.add.at(size, post, edges["weight"].abs())
     kept = np.sort(np.argsort(-size, kind="stable")[:MOST_NEURONS])
-    matrix = np.full((len(place), len(place)), np.nan)
+    matrix = np.full((len(row_of), len(row_of)), np.nan)
     matrix[post, pre] = edges["weight"]
     return matrix[np.ix_(kept, kept)]

@@ -46,7 +46,7 @@ def read(path: Path, *, without: Collection[str] = ()) -> dict:
 
 
 def _most_bytes(tree: Tree) -> int:
-    """Of the file, about: numbers as they are, and for each entry a place in the file's lists."""
+    """Approximate size in the file: the numbers, and for each entry one of the file's lists."""
     total = ENTRY_BYTES
     for value in tree.values():
         if isinstance(value, pd.DataFrame):

@@ -261,7 +261,7 @@ def _intervals(name: str, table: pd.DataFrame) -> TimeIntervals:
 
 
 class _RepeatableIO(NWBHDF5IO):
-    """Writes object ids that follow from an object's place instead of pynwb's random ones."""
+    """Write object ids that follow from an object's path instead of pynwb's random ones."""
 
     def write_builder(self, builder: GroupBuilder, **options: Any) -> None:
         _set_object_ids(builder, location=builder["identifier"].data)

@@ -32,7 +32,7 @@ COLOUR_LEVEL = 0.001  # p at which residuals of a state are called coloured
 
 @dataclass(frozen=True)
 class StateChange:
-    """What differs between states; p is NaN where nothing was tested."""
+    """Differences between states; p is NaN where nothing was tested."""
 
     names: tuple[str, ...]
     pattern_p: float  # that incoming weights change beyond a factor

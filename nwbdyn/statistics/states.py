@@ -45,7 +45,7 @@ def of_recording(recording: Recording, choice: str) -> pd.DataFrame:
 
 
 def at(table: pd.DataFrame, time: np.ndarray) -> np.ndarray:
-    """(num_bins,) int, the state at each time: its place among the sorted names, -1 for none.
+    """(num_bins,) int, the state at each time: its index among the sorted names, -1 for none.
 
     Args:
         table: as `of_recording` gives it; of intervals that overlap the last one counts.

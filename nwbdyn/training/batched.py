@@ -93,7 +93,7 @@ def try_train_batched(
     stack: bool | None = None,
     report: Report = silent,
 ) -> list[Trained | FitError]:
-    """As `train_all`, with the error of a member that failed in its place."""
+    """As `train_batched`, with the error of a member that failed instead of it."""
     results: dict[int, Trained | FitError] = {}
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         for group in _groups(model_class, layout, members, device, stack):

@@ -1,4 +1,4 @@
-"""The way back to the archive: check place and file as the archive will, then send to a draft.
+"""Upload to the archive: check path and file as the archive will, then send to a draft.
 
 Nothing is sent while the checks find a problem, and nothing at all in a rehearsal.
 """

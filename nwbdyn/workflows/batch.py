@@ -40,7 +40,7 @@ class SessionResult:
     value: float | None = None
     baseline: str = ""
     baseline_value: float | None = None
-    asked: str = ""  # digest of the choices, "sha256:…"
+    request_digest: str = ""  # digest of the choices, "sha256:…"
     important: tuple[str, ...] = ()  # notes that change what the numbers mean, for fitted
 
 
@@ -100,7 +100,7 @@ def fit_each(
         request: its run directory receives one run directory per session. With `resume`, complete
             runs of the same request are kept and interrupted ones continued.
         opened: what to take from each file: arguments of `opening.open_source`.
-        report: told how each fit goes, and how many are done.
+        report: called with the progress of each fit, and the number of fits that are done.
         engine: where the fits run; by default in this process.
 
     Returns:
@@ -125,22 +125,22 @@ def fit_each(
         for session, name in zip(sessions, run_names(sessions), strict=True):
             folder = run / name
             if folder.name in earlier and _is_kept(session, folder):
-                outcomes[str(folder)] = replace(_fitted(session, folder), asked=digest)
+                outcomes[str(folder)] = replace(_fitted(session, folder), request_digest=digest)
                 continue
             again = resume and run_directory.is_started(folder)
             own = request.with_keywords(run=folder, resume=again)
             jobs.append(SessionJob(session, own, opened))
         order = [str(run / name) for name in run_names(sessions)]
 
-        def told(outcome: SessionResult) -> None:
-            outcomes[outcome.run] = replace(outcome, asked=digest)
+        def on_result(outcome: SessionResult) -> None:
+            outcomes[outcome.run] = replace(outcome, request_digest=digest)
             _write(
                 run / run_directory.SUMMARY,
                 [_row(outcomes[name]) for name in order if name in outcomes],
             )
             report(Progress("recordings", len(outcomes), len(order), "fits"))
 
-        (engine or SerialExecutor(report)).fit_each(jobs, run, told)
+        (engine or SerialExecutor(report)).fit_each(jobs, run, on_result)
         results = [outcomes[name] for name in order]
         _write(run / run_directory.SUMMARY, [_row(outcome) for outcome in results])
         return results
@@ -227,7 +227,10 @@ def _earlier(run: Path, digest: str) -> set[str]:
 
 def _row(outcome: SessionResult) -> dict[str, Any]:
     """An outcome as summary.json lists it, without where things lie on this disk."""
-    return asdict(outcome) | {
+    row = asdict(outcome)
+    digest = row.pop("request_digest")
+    return row | {
+        "asked": digest,  # as version 0.1 calls it
         "uri": disclosure.of_uri(outcome.uri),
         "run": Path(outcome.run).name,
         "reason": disclosure.of_text(outcome.reason),

@@ -42,7 +42,7 @@ class JointTask:
 
     @property
     def joint_record(self) -> Mapping[str, Any]:
-        """What the Fit of every session says of the whole."""
+        """Names of all sessions and the identifying column, for the Fit of each session."""
         return {"joint": {"sessions": list(self.sessions), "neuron_id": self.neuron_id}}
 
     @property

@@ -195,7 +195,7 @@ def _train_job(candidate: Candidate) -> None:
 
     latest: dict[str, Any] = {}
 
-    def told(progress: Progress) -> None:
+    def forward(progress: Progress) -> None:
         if "validation" not in progress.detail or not progress.total:
             return
         latest["validation"] = float(progress.detail["best"])
@@ -204,7 +204,7 @@ def _train_job(candidate: Candidate) -> None:
         tune.report(dict(latest))
 
     try:
-        trained = candidate.train(told, device="cuda" if torch.cuda.is_available() else "cpu")
+        trained = candidate.train(forward, device="cuda" if torch.cuda.is_available() else "cpu")
     except FitError as error:
         latest.setdefault("validation", math.inf)
         tune.report({**latest, "percent": 100, "failed": str(error)})

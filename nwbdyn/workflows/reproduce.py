@@ -189,14 +189,14 @@ def chosen_of(fit: Fit) -> dict[str, str]:
 
 def _check_alone(fit: Fit) -> None:
     """Raise ResultsError where the fit also needed something that is not in its file."""
-    asked = _request(fit)
+    decisions = _request(fit)
     for name, needed in (
         ("adopted", "parameters of an earlier run"),
         ("joint", "recordings of other sessions"),
     ):
-        if name in asked:
+        if name in decisions:
             raise ResultsError(
-                f"This fit also needed {needed} ({asked[name]}), which are not in its file. "
+                f"This fit also needed {needed} ({decisions[name]}), which are not in its file. "
                 "Repeat it with `nwbdyn fit` and the choices that the file states."
             )
 
@@ -245,12 +245,12 @@ def _changed(first: Fit, second: Fit) -> dict[str, tuple[object, object]]:
 
 
 def _request(fit: Fit) -> Mapping[str, object]:
-    asked = fit.environment.get("asked")
-    return asked if isinstance(asked, Mapping) else {}
+    decisions = fit.environment.get("asked")
+    return decisions if isinstance(decisions, Mapping) else {}
 
 
 def _leaves(value: object, name: str = "") -> Iterator[tuple[str, object]]:
-    """Every single value of nested mappings and lists, with its place as a dotted name."""
+    """Every single value of nested mappings and lists, with its path as a dotted name."""
     if isinstance(value, Mapping):
         parts = value.items()
     elif isinstance(value, list | tuple):

@@ -73,7 +73,7 @@ _NODES = {  # refused syntax -> its name in messages
 
 
 class GrammarError(Exception):
-    """What is wrong with a part of a condition, before its text is added."""
+    """Fault of a part of a condition; the text of the condition is added later."""
 
     def __init__(self, reason: str, at: int) -> None:
         super().__init__(reason)
@@ -213,7 +213,7 @@ def tree(source: str) -> ast.expr:
 
 
 class _Check:
-    """Whether every node is in the grammar; collects the columns."""
+    """Check that every node is in the grammar, and collect the columns."""
 
     def __init__(self, source: bytes, names: dict[int, str]) -> None:
         self.columns: list[str] = []

@@ -29,7 +29,7 @@ _METHODS: dict[str, type[ast.cmpop]] = {
 
 
 def equivalent(text: str) -> str | None:
-    """What an older form of a condition, as pandas reads it, is in the grammar; None: nothing."""
+    """Condition in the grammar that equals an older one of pandas; None if there is none."""
     try:
         tree, names = _older(text)
         new = ast.unparse(_Newer().visit(_Quoted(names).visit(tree)))

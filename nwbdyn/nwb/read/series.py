@@ -1,4 +1,4 @@
-"""TimeSeries -> values and clock, both lazy: conversion, offset and orientation in one place."""
+"""TimeSeries -> values and clock, both lazy, with conversion, offset and orientation."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""A large array that is written a block at a time, so that whoever waits hears how far it is."""
+"""A large array that is written a block at a time and reports the bytes that are written."""
 
 from collections.abc import Callable
 from typing import Any

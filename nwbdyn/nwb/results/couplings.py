@@ -301,7 +301,7 @@ def id_column(edges: pd.DataFrame, side: str) -> str:
 
 
 def movie_series(fit: Fit, matrices: xr.DataArray, name: str) -> ImageSeries:
-    """One matrix per window as a movie, for small networks and whoever has only a viewer."""
+    """One matrix per window as a movie, for small networks and for viewers."""
     return ImageSeries(
         name=name,
         description=(
@@ -346,7 +346,7 @@ def _strongest(fit: Fit) -> pd.DataFrame:
 
 
 def _average(fit: Fit) -> str:
-    """What the weights of the edge table average over, in words."""
+    """Windows and seeds that the weights of the edge table average over, in words."""
     seeds = fit.environment.get("seeds")
     if isinstance(seeds, list) and len(seeds) > 1:
         return f"every window, then {len(seeds)} seeds, each scaled to unit root mean square"

@@ -41,7 +41,7 @@ UNITS = {"counts": "count"}  # of predictions; every other quantity has none
 
 @dataclass(frozen=True)
 class InFile:
-    """What the recording's own file offers to point at, when results go into a copy of it."""
+    """Objects of the recording's file that results in a copy of it point at."""
 
     neurons: DynamicTable | None = None  # the table of units or ROIs
     rows: np.ndarray | None = None  # (N,) row of each fitted neuron in it
@@ -179,7 +179,7 @@ def predicted_activity(
 
 
 def _is_stored(embeddings: np.ndarray, connectivity: Connectivity) -> bool:
-    """Whether the component of the connectivity holds the embeddings anyway."""
+    """True if the component of the connectivity holds the embeddings anyway."""
     stored = connectivity.arrays.get("embedding")
     return stored is not None and np.array_equal(np.asarray(stored), embeddings)
 

@@ -197,7 +197,7 @@ def _add(fit: Fit, nwbfile: NWBFile, detail: Detail, report: Report) -> None:
 
 
 def _in_file(fit: Fit, nwbfile: NWBFile) -> InFile:
-    """The table and the series that were fitted, found by their object ids."""
+    """The table and the series that were fitted, looked up by their object ids."""
     table = nwbfile.objects.get(fit.neurons.table_object_id)
     series = nwbfile.objects.get(str(fit.binning.get("series_object_id")))
     series = series if isinstance(series, TimeSeries) else None

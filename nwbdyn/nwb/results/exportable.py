@@ -1,4 +1,4 @@
-"""What an export would refuse, found before anything is trained."""
+"""Faults of a recording that an export would refuse, noted before anything is trained."""
 
 from collections.abc import Mapping
 from dataclasses import replace

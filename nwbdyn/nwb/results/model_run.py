@@ -67,7 +67,7 @@ def model_run(fit: Fit, *, notes: tuple[Note, ...] = ()) -> ModelRun:
 
 
 def description(fit: Fit) -> str:
-    """What was fitted to what, and how well, in two sentences."""
+    """Model, recording and score in two sentences."""
     predictions = fit.predictions
     fitted = (
         f"{fit.model} fitted to {len(fit.neurons)} {fit.neurons.kind}s of {fit.source.name} "
@@ -85,7 +85,7 @@ def description(fit: Fit) -> str:
 
 
 def run_source(source: Source, fit: Fit) -> RunSource:
-    """Where the recording came from, and which of its objects was fitted."""
+    """Source of the recording, and the object of it that was fitted."""
     known = {
         "url": source.url or None,
         "instance": source.instance,

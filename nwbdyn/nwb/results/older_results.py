@@ -32,7 +32,7 @@ ARRAYS = (  # of ConnectivityFactors, as `Connectivity.arrays` calls them
 
 
 def is_older(module: h5py.Group, run: str) -> bool:
-    """Whether a run was written by version 0.1 or 0.2."""
+    """True if a run was written by version 0.1 or 0.2."""
     return f"{run}_factors" in module
 
 

@@ -100,7 +100,7 @@ def training_history(fit: Fit) -> TrainingHistoryTable | None:
 
 
 def run_notes(notes: tuple[Note, ...]) -> RunNotesTable | None:
-    """What was skipped or changed; None for fewer than two notes."""
+    """Table of the notes on skipped or changed data; None for fewer than two notes."""
     if len(notes) < 2:
         return None
     columns = {

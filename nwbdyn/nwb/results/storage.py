@@ -193,7 +193,7 @@ def identifiers(ids: np.ndarray) -> np.ndarray:
 
 
 def measure(connectivity: Connectivity) -> dict[str, Any]:
-    """What every coupling type says of its numbers."""
+    """Description of the numbers of a coupling type."""
     return {
         "measure": connectivity.measure,
         "is_causal": bool(connectivity.causal),

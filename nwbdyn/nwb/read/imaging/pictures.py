@@ -32,7 +32,7 @@ def why_not(dataset: h5py.Dataset) -> str:
 def points(
     contents: NwbIndex, dataset: h5py.Dataset
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Everything above zero: (P,) int ROI, in order; (P, 2 or 3) place; (P,) float64 weight.
+    """Everything above zero: (P,) int ROI, in order; (P, 2 or 3) pixel; (P,) float64 weight.
 
     None for more than MOST_POINTS.
 

@@ -263,7 +263,7 @@ def _plain(value: Any) -> Any:
 
 
 def _is_read(item: Any) -> bool:
-    """Whether hdmf makes the object of a file."""
+    """True if hdmf makes the object of a file."""
     return getattr(item, "_in_construct_mode", False)
 
 

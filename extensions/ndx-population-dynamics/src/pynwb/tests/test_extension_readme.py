@@ -46,12 +46,12 @@ def test_the_hand_written_file_holds_every_type_and_is_valid(folder):
 def test_nwbinspector_has_nothing_to_say_of_the_hand_written_objects(folder):
     inspector = pytest.importorskip("nwbinspector", reason="nwbinspector is not installed")
     ours = {spec.neurodata_type_def for spec in generator().TYPES}
-    found = [
+    messages = [
         f"{message.check_function_name} {message.object_name}: {message.message}"
         for message in inspector.inspect_nwbfile(nwbfile_path=str(folder / "example.nwb"))
         if message.object_type in ours or message.importance.name != "BEST_PRACTICE_SUGGESTION"
     ]
-    assert not found
+    assert not messages
 
 
 def test_the_formulas_run_where_the_extension_is_not_installed(folder):
