@@ -84,6 +84,7 @@ _PARTS = {
 _PART_OF = {item.name: part for part, kind in _PARTS.items() for item in fields(kind)}
 _STORED = ("data", "model_options", "validation", "tests")  # what identifies a fit
 _RENAMED = {"draws": "heldout_resamples", "adopt": "init_from"}  # names of version 0.1
+_PATHS = ("init_from", "targets")  # of which a file that leaves the machine holds the name alone
 _OPTION = {  # of the command line, where it is not called like its field
     "covariates": "--covariate",
     "options": "--set",
@@ -118,6 +119,8 @@ class FitRequest:
             name = _RENAMED.get(given, given)
             if name not in _PART_OF:
                 raise TypeError(f"a fit has no option {name!r}; it has: {', '.join(_PART_OF)}")
+            if name in _PATHS and isinstance(value, str):
+                value = Path(value)
             by_part.setdefault(_PART_OF[name], {})[name] = value
         parts = {part: replace(getattr(self, part), **given) for part, given in by_part.items()}
         return replace(self, **parts)

@@ -1,6 +1,7 @@
 """Results and run directories: what is written comes back, without torch and without surprises."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,6 +15,7 @@ from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.data.splits import TEST, TRAIN, VAL
 from nwbdyn.errors import FitError, ResultsError
 from nwbdyn.recording import Neurons, Note, Source
+from nwbdyn.request import FitRequest
 from nwbdyn.results import fit_results, run_directory
 from nwbdyn.results.fit_results import Fit, Predictions
 
@@ -311,3 +313,39 @@ def test_a_resumed_fit_of_other_choices_names_the_option_to_go_on_with(before, n
     with pytest.raises(FitError, match=said):
         run_directory.open_run(tmp_path, now, resume=True)
     assert (tmp_path / run_directory.CONFIG).exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "message"),
+    [
+        ({"seed": 3}, {}, "with seed = 3, now it is 0. Resume with --seed 3, or"),
+        ({"epochs": 5}, {"epochs": 6}, "with epochs = 5, now it is 6. Resume with --epochs 5, or"),
+        ({}, {"bin_width": 0.1}, "bin_width = None, now it is 0.1. Resume with no --bin-width, or"),
+        ({"options": {"l1": 1}}, {"options": {"l1": 2}}, "Resume with --set l1=1, or"),
+        ({"options": {"l1": 1}}, {"options": {"l1": 1, "lag": 2}}, "Resume with no --set lag, or"),
+        ({"covariates": ("a", "b c")}, {}, "Resume with --covariate a --covariate 'b c', or"),
+        ({"sweep": {"list": [{}]}}, {}, "Resume with the --sweep of then, or"),
+        ({"init_from": "/home/x/run"}, {}, "Resume with --init-from /home/x/run, or"),
+        ({"null": "shift:20"}, {"null": "shift:30"}, "Resume with --null shift:20, or"),
+    ],
+)
+def test_a_resumed_fit_names_the_option_in_which_the_requests_differ(
+    before, now, message, tmp_path
+):
+    described = [
+        {"request": FitRequest.from_keywords("m", **keywords).to_json(), "split": number}
+        for number, keywords in enumerate((before, now))
+    ]
+    run_directory.open_run(tmp_path, described[0])
+    with pytest.raises(FitError, match=re.escape(message.replace("/home/x/run", "run"))):
+        run_directory.open_run(tmp_path, described[1], resume=True)
+
+
+def test_requests_that_lead_to_the_same_decisions_are_one_fit(tmp_path):
+    requests = [FitRequest.from_keywords("m", bin_width=width).to_json() for width in (None, 0.1)]
+    same = [{"request": one, "binning": {"bin_width": 0.1}} for one in requests]
+    run_directory.open_run(tmp_path, same[0])
+    assert run_directory.open_run(tmp_path, same[1], resume=True) is False
+    other = {"request": requests[0], "source": {"uri": "b"}, "binning": {"bin_width": 0.1}}
+    with pytest.raises(FitError, match="the same recording"):
+        run_directory.open_run(tmp_path, other, resume=True)

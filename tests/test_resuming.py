@@ -121,7 +121,9 @@ def test_a_finished_run_is_loaded_instead_of_fitted_again(tmp_path):
 
 def test_a_run_is_not_resumed_with_other_choices(tmp_path):
     fit(imaging(), "netformer", epochs=1, options=LINEAR, run=tmp_path / "run")
-    with pytest.raises(FitError, match=r"was started with config\.epochs = 1, now it is 2"):
+    with pytest.raises(
+        FitError, match=r"was started with epochs = 1, now it is 2. Resume with --epochs 1,"
+    ):
         fit(imaging(), "netformer", epochs=2, options=LINEAR, run=tmp_path / "run", resume=True)
     other = replace(imaging(), source=replace(SOURCE, digest="sha256:1"))
     with pytest.raises(FitError, match=r"source\.digest = 'sha256:0', now it is 'sha256:1'"):

@@ -1,8 +1,10 @@
 """Difference between two fit requests, and the option that makes a resume valid.
 
-A fit is described by plain values, as in config.json. Some were asked for, others follow from
-these: a sweep widens the windows, which moves the split, which changes the digest of the tensors.
-So what was asked is compared first, and the rest after it.
+A fit is described by plain values, as in config.json: its request, and decisions that follow from
+it. A sweep widens the windows, which moves the split, which changes the digest of the tensors. Two
+fits are the same if their decisions are. If not, the first option in which their requests differ
+says why. Runs of version 0.1 hold no request: of these the decisions are compared in the order in
+which one changes the next.
 """
 
 import json
@@ -12,6 +14,7 @@ from typing import Any
 
 from nwbdyn.data import conditions
 from nwbdyn.data.conditions import ConditionError
+from nwbdyn.request import FitRequest, option_of
 
 Described = dict[str, Any]  # the content of config.json
 
@@ -44,16 +47,59 @@ def explain(started: Described, wanted: Described) -> str | None:
     refused = _refused_condition(started)
     if refused is not None:
         return refused
+    left, left_now = (one.get("by_validation") or [] for one in (started, wanted))
+    if started.get("request") and wanted.get("request"):
+        first, second = (_without_request(one, left) for one in (started, wanted))
+        if left == left_now and first == second:
+            return None
+        message = _request_message(started, wanted)
+        if message is not None:
+            return message
     for name in _FIRST:
         before, now = _at(started, name), _at(wanted, name)
         if before != now:
             return _message(name, before, now, started)
-    left, left_now = (one.get("by_validation") or [] for one in (started, wanted))
     if left != left_now:
         return _validation_message(left, left_now, started, wanted)
-    started, wanted = ({**one, "request": None} for one in (started, wanted))
-    difference = _first_difference(_unsettled(started, left), _unsettled(wanted, left))
+    difference = _first_difference(*(_without_request(one, left) for one in (started, wanted)))
     return None if difference is None else _message(*difference, started)
+
+
+def _request_message(started: Described, wanted: Described) -> str | None:
+    """Message on the first option in which two requests differ; None if only the source does."""
+    if started.get("source") != wanted.get("source"):
+        return None
+    before, now = (FitRequest.from_json(one["request"]) for one in (started, wanted))
+    for path, (old, new) in before.diff(now).items():
+        name = path.rpartition(".")[2]
+        if name == "options":
+            key = next(key for key in {**old, **new} if old.get(key) != new.get(key))
+            name, old, new = f"options.{key}", old.get(key), new.get(key)
+        return (
+            f"was started with {name} = {_shown(old)}, now it is {_shown(new)}. Resume with "
+            f"{_option(name, old)}"
+        )
+    return None
+
+
+def _option(name: str, value: Any) -> str:
+    """The command-line option that requests a value of a field."""
+    if name.startswith("options."):
+        option = f"--set {name.removeprefix('options.')}"
+        return f"no {option}" if value is None else f"{option}={json.dumps(value)}"
+    option = option_of(name)
+    if value in (None, (), []):
+        return f"no {option}"
+    if name == "sweep":
+        return f"the {option} of then"
+    if isinstance(value, tuple | list):
+        return " ".join(f"{option} {shlex.quote(str(one))}" for one in value)
+    return f"{option} {shlex.quote(str(value))}"
+
+
+def _without_request(described: Described, settled: Sequence[str]) -> Described:
+    """The decisions alone, without what validation settles."""
+    return _unsettled({**described, "request": None}, settled)
 
 
 def _refused_condition(started: Described) -> str | None:
