@@ -325,7 +325,7 @@ def test_a_resumed_fit_of_other_choices_names_the_option_to_go_on_with(before, n
         ({"options": {"l1": 1}}, {"options": {"l1": 1, "lag": 2}}, "Resume with no --set lag, or"),
         ({"covariates": ("a", "b c")}, {}, "Resume with --covariate a --covariate 'b c', or"),
         ({"sweep": {"list": [{}]}}, {}, "Resume with the --sweep of then, or"),
-        ({"init_from": "/home/x/run"}, {}, "Resume with --init-from /home/x/run, or"),
+        ({"init_from": "/home/x/run"}, {}, "Resume with --init-from run, or"),
         ({"null": "shift:20"}, {"null": "shift:30"}, "Resume with --null shift:20, or"),
     ],
 )
@@ -337,7 +337,7 @@ def test_a_resumed_fit_names_the_option_in_which_the_requests_differ(
         for number, keywords in enumerate((before, now))
     ]
     run_directory.open_run(tmp_path, described[0])
-    with pytest.raises(FitError, match=re.escape(message.replace("/home/x/run", "run"))):
+    with pytest.raises(FitError, match=re.escape(message)):
         run_directory.open_run(tmp_path, described[1], resume=True)
 
 
