@@ -96,39 +96,26 @@ def open(
 def open_source(
     source: Source,
     *,
-    quantity: str | None = None,
-    plane: str | None = None,
-    series: str | None = None,
-    time_axis: int | None = None,
-    frame_rate: float | None = None,
-    frame_start: float | None = None,
-    frame_time_unit: str | None = None,
-    spike_time_unit: str | None = None,
     where: str | None = None,
     cell_types: Path | str | None = None,
     cell_type_column: str | None = None,
     report: Report = silent,
+    **options: Any,
 ) -> Recording:
-    """The recording in one resolved file; arguments and errors as in `open`."""
+    """The recording in one resolved file; arguments and errors as in `open`.
+
+    Args:
+        options: fields of `ReadOptions`.
+    """
+    from nwbdyn.nwb.read.options import ReadOptions
     from nwbdyn.nwb.read.recording import read
 
+    read_options = ReadOptions(**options)
     with ExitStack() as files:
         file = files.enter_context(_bytes_of(source, report))
-        read_options: dict[str, Any] = {
-            "quantity": quantity,
-            "plane": plane,
-            "series": series,
-            "time_axis": time_axis,
-            "frame_rate": frame_rate,
-            "frame_start": frame_start,
-            "frame_time_unit": frame_time_unit,
-            "spike_time_unit": spike_time_unit,
-        }
-        recording = read(file, with_digest(source), **read_options)
+        recording = read(file, with_digest(source), read_options)
         files.enter_context(recording.files)  # closed first: it holds what reads from `file`
-        recording = replace(
-            recording, chosen={k: v for k, v in read_options.items() if v is not None}
-        )
+        recording = replace(recording, chosen=read_options.given)
         recording = _labelled(recording, cell_types, cell_type_column)
         if where is not None:
             recording = selection.where(recording, where)

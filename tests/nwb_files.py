@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from nwbdyn.nwb.read.options import ReadOptions
 from nwbdyn.nwb.read.recording import read
 from nwbdyn.recording import Recording, Source
 
@@ -146,7 +147,8 @@ def made(num_frames: int, num_channels: int) -> np.ndarray:
 @contextmanager
 def opened(path: Path, **options) -> Iterator[Recording]:
     """The recording in a local file."""
-    with path.open("rb") as file, read(file, Source(str(path), path.as_uri()), **options) as it:
+    source = Source(str(path), path.as_uri())
+    with path.open("rb") as file, read(file, source, ReadOptions(**options)) as it:
         yield it
 
 

@@ -25,9 +25,7 @@ MANY_PARAMETERS = {
     "cli/cmd_export.py:command": "options of the command line",
     "data/windows.py:__init__": "what windows are cut from",
     "models/_stndt_lean.py:forward": "arguments of a torch.autograd.Function",
-    "nwb/read/recording.py:read": "what to take from a file",
     "nwb/results/dynamics.py:_time_resolved": "columns of one type of the extension",
-    "opening.py:open_source": "what to take from a file",
     "training/trainer.py:__init__": "the arguments of `train`",
     "training/trainer.py:train": "model, data and run of one training",
 }

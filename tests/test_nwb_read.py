@@ -11,6 +11,7 @@ import pytest
 
 from nwbdyn import nwb
 from nwbdyn.errors import ConfigError
+from nwbdyn.nwb.read.options import ReadOptions
 from nwbdyn.nwb.read.recording import read
 from nwbdyn.nwb.read.summary import summarise
 from nwbdyn.recording import Source, SpikeTimes, Traces
@@ -19,7 +20,8 @@ from nwbdyn.recording import Source, SpikeTimes, Traces
 @contextmanager
 def opened(path: Path, **options):
     """The recording in a local file."""
-    with path.open("rb") as file, read(file, Source(str(path), path.as_uri()), **options) as it:
+    source = Source(str(path), path.as_uri())
+    with path.open("rb") as file, read(file, source, ReadOptions(**options)) as it:
         yield it
 
 

@@ -57,7 +57,7 @@ class _Log(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             echo(self.format(record), err=True)
-        except Exception:  # as every handler does
+        except Exception:  # logging.Handler.emit never raises: a bad record must not end a fit
             self.handleError(record)
 
 

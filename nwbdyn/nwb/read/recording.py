@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 import pandas as pd
 
-from nwbdyn.errors import ConfigError, NoActivityError, ReadError
+from nwbdyn.errors import NoActivityError, ReadError
 from nwbdyn.nwb.read import behavior, cell_types, intervals, slim_record, walk
 from nwbdyn.nwb.read.imaging import frame_checks, one_series_per_neuron, ophys, roles
-from nwbdyn.nwb.read.imaging.choice import TraceChoice
 from nwbdyn.nwb.read.objects import NwbIndex, has, is_damage
+from nwbdyn.nwb.read.options import ReadOptions
 from nwbdyn.nwb.read.series import scalar_text
 from nwbdyn.nwb.read.units import ecephys, seconds
 from nwbdyn.nwb.read.units.unit_tables import UnitsTable
 from nwbdyn.recording import (
     COUNTS,
-    TRACE_QUANTITIES,
     Covariate,
     Neurons,
     Recording,
@@ -28,68 +27,31 @@ from nwbdyn.recording import (
 if TYPE_CHECKING:
     from nwbdyn.nwb.zarr import Store
 
-QUANTITIES = (COUNTS, *TRACE_QUANTITIES)
+_DEFAULTS = ReadOptions()
 
 
-def read(
-    file: "BinaryIO | Store",
-    source: Source,
-    *,
-    quantity: str | None = None,
-    plane: str | None = None,
-    series: str | None = None,
-    time_axis: int | None = None,
-    frame_rate: float | None = None,
-    frame_start: float | None = None,
-    frame_time_unit: str | None = None,
-    spike_time_unit: str | None = None,
-) -> Recording:
+def read(file: "BinaryIO | Store", source: Source, options: ReadOptions = _DEFAULTS) -> Recording:
     """The session in an NWB file, with arrays that stay in the file until they are indexed.
 
-    Units win over ROI traces, and among traces the first of `TRACE_QUANTITIES`, unless `quantity`
-    names another; what was passed over is in the notes.
+    Activity that was passed over is in the notes.
 
     Args:
         file: seekable, or a Zarr store; it must stay open for as long as the arrays are wanted,
             and is not closed.
         source: where the file came from; its name is used in messages. A slim copy stands for
             the file it was made from: its Source is that of the original.
-        quantity: "counts" or one of `TRACE_QUANTITIES`.
-        plane: name of one ROI table, on its own clock, where a file has several; by default all
-            planes on one clock, each plane's last frame held. Units are not read then.
-        series: name or path of the series of ROI responses, or the end of its path, where names do
-            not tell which is meant. Units are not read then.
-        time_axis: axis of the stored traces that is time, 0 or 1, where nothing tells.
-        frame_rate: Hz, in place of the frame times that the file states.
-        frame_start: seconds, the time of the first frame, in place of the stated one.
-        frame_time_unit: of frame times that are not seconds: "ms" or "us"; "s" where they are,
-            whatever contradicts them.
-        spike_time_unit: of spike times that are not seconds: "ms", or a sampling rate in Hz; "s"
-            where they are, whatever they look like.
 
     Raises:
         ReadError: no NWB, or damaged; times that are not seconds.
         NoActivityError: no spike times and no ROI traces.
-        ConfigError: an unknown quantity or unit.
+        ConfigError: an unknown unit of spike times.
     """
-    if quantity is not None and quantity not in QUANTITIES:
-        choices = ", ".join(QUANTITIES)
-        raise ConfigError(f"No quantity named {quantity!r}. Choose from: {choices}.")
-    choice = TraceChoice(
-        quantity=quantity,
-        plane=plane,
-        series=series,
-        time_axis=time_axis,
-        frame_rate=frame_rate,
-        frame_start=frame_start,
-        frame_time_unit=frame_time_unit,
-    )
     with ExitStack() as stack:
         contents = walk.open_contents(file, source)
         stack.callback(contents.file.close)
         source = _resolve_slim_source(contents, source)
         try:
-            recording = _session(contents, source, choice, spike_time_unit, stack)
+            recording = _session(contents, source, options, stack)
         except Exception as error:
             contents.check_stream()
             if not is_damage(error):
@@ -112,27 +74,26 @@ def _resolve_slim_source(contents: NwbIndex, source: Source) -> Source:
 def _session(
     contents: NwbIndex,
     source: Source,
-    choice: TraceChoice,
-    spike_time_unit: str | None,
+    options: ReadOptions,
     stack: ExitStack,
 ) -> Recording:
     subject = _subject(contents)
-    neurons, activity, descriptions, origin = _activity(contents, choice, spike_time_unit)
+    neurons, activity, descriptions, origin = _activity(contents, options)
     neurons = cell_types.label(contents, neurons, descriptions, subject)
     own = _activity_series_paths(contents, activity)
     covariates, events = behavior.read(contents, without=own)
     trials, others = intervals.read(contents)
     _note_unread(contents, neurons)
     others = others | {name: frame for name, frame in events.items() if name not in others}
-    if isinstance(origin, UnitsTable) and spike_time_unit is None:
+    if isinstance(origin, UnitsTable) and options.spike_time_unit is None:
         last = _last_time(trials, others, covariates, origin.spikes)
         seconds.check(contents, origin.path, origin.spikes, last)
     beside = frame_checks.spans(trials, others, covariates)
     if isinstance(origin, ophys.Imaging):
-        ophys.check_times(contents, origin, beside, choice)
+        ophys.check_times(contents, origin, beside, options)
     elif isinstance(activity, Traces):  # one series per neuron
         path, times = str(activity.series_path), np.asarray(activity.timestamps)
-        frame_checks.check(contents, path, times, None, beside, choice)
+        frame_checks.check(contents, path, times, None, beside, options)
     return Recording(
         session_id=_text(contents, "general/session_id") or _text(contents, "identifier"),
         neurons=neurons,
@@ -152,13 +113,13 @@ def _session(
 
 
 def _activity(
-    contents: NwbIndex, choice: TraceChoice, spike_time_unit: str | None
+    contents: NwbIndex, choice: ReadOptions
 ) -> tuple[Neurons, SpikeTimes | Traces, dict[str, str], UnitsTable | ophys.Imaging | None]:
     """The neurons and their activity: units, else ROI traces, else one series per neuron."""
     quantity = choice.quantity
     silent: UnitsTable | None = None
     if quantity == COUNTS or (quantity is None and not choice.names_traces):
-        units = ecephys.read(contents, spike_time_unit)
+        units = ecephys.read(contents, choice.spike_time_unit)
         if units is not None and quantity is None and not units.spikes.times.shape[0]:
             silent = units
         elif units is not None:
