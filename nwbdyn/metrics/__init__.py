@@ -1,0 +1,53 @@
+"""Scores of predictions with their intervals, and of couplings against a known wiring."""
+
+from nwbdyn.metrics.scores import (
+    Score,
+    Sums,
+    bits_per_spike,
+    block_interval,
+    co_bps,
+    difference_interval,
+    fp_bps,
+    mse,
+    pearson,
+    r2,
+    resampled,
+    skill,
+    symmetric_interval,
+    time_blocks,
+    two_way_interval,
+)
+from nwbdyn.metrics.wiring import (
+    agreement,
+    auprc,
+    auroc,
+    correlation,
+    direction,
+    precision_at_k,
+    sign_accuracy,
+)
+
+__all__ = [
+    "Score",
+    "Sums",
+    "agreement",
+    "auprc",
+    "auroc",
+    "bits_per_spike",
+    "block_interval",
+    "co_bps",
+    "correlation",
+    "difference_interval",
+    "direction",
+    "fp_bps",
+    "mse",
+    "pearson",
+    "precision_at_k",
+    "r2",
+    "resampled",
+    "sign_accuracy",
+    "skill",
+    "symmetric_interval",
+    "time_blocks",
+    "two_way_interval",
+]
