@@ -1,5 +1,6 @@
 """The parameters of a simulation, and the address that writes them out."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -21,7 +22,7 @@ def choice(*words: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Parameters:
+class Parameters(ABC):
     """Base of every simulation; its fields are what an address may set."""
 
     name: ClassVar[str]
@@ -33,9 +34,9 @@ class Parameters:
         values = (f"{field.name}={written(getattr(self, field.name))}" for field in fields(self))
         return f"{PREFIX}{self.name}?{'&'.join(values)}"
 
+    @abstractmethod
     def simulate(self) -> tuple[Recording, Truth]:
         """The recording and what was planted in it."""
-        raise NotImplementedError
 
     def recording(
         self, neurons: Neurons, activity: SpikeTimes | Traces, description: str, **others: Any
