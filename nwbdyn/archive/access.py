@@ -65,13 +65,13 @@ def _of_asset(asset_id: str, instance: str | None) -> Access:
             ) from None
         metadata = connection.ask(asset.get_raw_metadata)
     stated = metadata.get("access")
-    found = {
+    fields = {
         _STATUS.get(str(one.get("status")), "unknown") if isinstance(one, dict) else "unknown"
         for one in (stated if isinstance(stated, list) else [])
     }
-    if "embargoed" in found:
+    if "embargoed" in fields:
         return "embargoed"
-    return "open" if found == {"open"} else "unknown"
+    return "open" if fields == {"open"} else "unknown"
 
 
 def _is_readable_by_all(source: Source) -> bool:
@@ -86,13 +86,13 @@ def _is_readable_by_all(source: Source) -> bool:
         )
         if source.is_zarr:
             return any(_is_root(f"{bare.rstrip('/')}/{name}") for name in _ROOTS)
-        with _asked(bare, Range="bytes=0-0") as answer:
+        with _answer_of(bare, Range="bytes=0-0") as answer:
             return _is_the_file(answer, source.size)
     except (OSError, ValueError):  # what requests raises is an OSError
         return False
 
 
-def _asked(url: str, **headers: str) -> "Response":
+def _answer_of(url: str, **headers: str) -> "Response":
     """The answer to a request without a key, its body not yet read."""
     import requests
 
@@ -107,7 +107,7 @@ def _asked(url: str, **headers: str) -> "Response":
 
 def _is_root(url: str) -> bool:
     """True for the document that makes a folder a Zarr store."""
-    with _asked(url) as answer:
+    with _answer_of(url) as answer:
         if answer.status_code != 200:
             return False
         start = next(answer.iter_content(_LONGEST_ROOT), b"")
@@ -122,8 +122,8 @@ def _is_the_file(answer: "Response", size: int | None) -> bool:
     if "html" in answer.headers.get("Content-Type", "").lower():
         return False
     if answer.status_code == 206:
-        found = _FIRST_BYTE.fullmatch(answer.headers.get("Content-Range", ""))
-        return found is not None and (size is None or found[1] in ("*", str(size)))
+        match = _FIRST_BYTE.fullmatch(answer.headers.get("Content-Range", ""))
+        return match is not None and (size is None or match[1] in ("*", str(size)))
     if answer.status_code != 200 or size is None:
         return False
     if answer.headers.get("Content-Length") != str(size):

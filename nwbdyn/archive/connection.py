@@ -134,8 +134,8 @@ class Connection:
             if status in (401, 403):
                 message = f"refuses this request even with the key (HTTP {status}): ask its owner"
             elif status is not None and 400 <= status < 500 and status != 429:
-                said = "" if error.response is None else " ".join(error.response.text.split())
-                message = f"rejected the request (HTTP {status}): {said[:200]}"
+                text = "" if error.response is None else " ".join(error.response.text.split())
+                message = f"rejected the request (HTTP {status}): {text[:200]}"
             else:
                 message = f"answered HTTP {status}: try again later"
             raise ArchiveError(f"{where} {message}.") from None
@@ -165,8 +165,10 @@ def connect(instance: str | None = None) -> Iterator[Connection]:
     with _quiet_client():
         from dandi.dandiapi import DandiAPIClient
 
-        found, known = _instance(instance or os.environ.get("DANDI_INSTANCE") or DEFAULT_INSTANCE)
-        with DandiAPIClient(dandi_instance=found) as client:
+        instance_url, known = _instance(
+            instance or os.environ.get("DANDI_INSTANCE") or DEFAULT_INSTANCE
+        )
+        with DandiAPIClient(dandi_instance=instance_url) as client:
             yield Connection(client, known=known)
 
 

@@ -88,9 +88,9 @@ def command(
             except NwbdynError as error:
                 if len(sources) == 1 or isinstance(error, ConfigError):
                     raise
-                told = "skipped" if isinstance(error, NoActivityError) else "error"
+                status = "skipped" if isinstance(error, NoActivityError) else "error"
                 able = None
-                summary = {"source": {"uri": source.uri, "size": source.size}, told: str(error)}
+                summary = {"source": {"uri": source.uri, "size": source.size}, status: str(error)}
             summaries.append(summary)
             fitted_with.append(able)
     if as_json:

@@ -49,18 +49,18 @@ def _notes(label: str, column: np.ndarray) -> list[Note]:
     """Notes on one channel in the usable bins."""
     present = np.isfinite(column)
     absent = int((~present).sum())
-    found = []
+    notes = []
     if absent:
         reason = (
             f"{absent} of {len(present)} usable bins have no recent sample; models see the mean "
             "there"
         )
         important = absent > MOST_ABSENT * len(present)
-        found.append(Note("covariate-gaps", label, reason, important=important))
+        notes.append(Note("covariate-gaps", label, reason, important=important))
     if np.ptp(column[present]) == 0 and len(present) > 1:
         reason = f"is {column[present][0]:g} in all usable bins, so it tells a model nothing"
-        found.append(Note("constant-covariate", label, reason, important=True))
-    return found
+        notes.append(Note("constant-covariate", label, reason, important=True))
+    return notes
 
 
 def _no_sample(recording: Recording, name: str, clock: Clock, valid: np.ndarray) -> str:
@@ -87,14 +87,14 @@ def _named(
     try:
         return _channels(recording.covariate(name), clock)
     except KeyError as error:
-        found = events.covariates(recording, name, clock, notes)
-        if found is None:
+        columns = events.covariates(recording, name, clock, notes)
+        if columns is None:
             there = ", ".join(tables(recording)) or "none"
             raise DataError(
                 f"{recording.source.name} has {error.args[0]}{_unread(recording, name)}; tables of "
                 f"events: {there}."
             ) from None
-        return list(found.items())
+        return list(columns.items())
 
 
 def _unread(recording: Recording, name: str) -> str:

@@ -70,10 +70,10 @@ def covariates(
         DataError: no such column, times that are not numbers, no event at all or none in the
             recording, or too many kinds.
     """
-    found = _named(tables(recording), name)
-    if found is None:
+    match = _named(tables(recording), name)
+    if match is None:
         return None
-    table, times_column, kinds_column = found
+    table, times_column, kinds_column = match
     where = f"{recording.source.name}: {name}"
     times = _times(table, times_column, where)
     if (value := marker(times)) is not None:
@@ -128,13 +128,13 @@ def bumps(times: np.ndarray, clock: Clock) -> np.ndarray:
 
 
 def _named(
-    found: Mapping[str, pd.DataFrame], name: str
+    named: Mapping[str, pd.DataFrame], name: str
 ) -> tuple[pd.DataFrame, str, str | None] | None:
     """The table, and the columns of times and of kinds, that a name means; the longest table."""
-    for table in sorted(found, key=len, reverse=True):
+    for table in sorted(named, key=len, reverse=True):
         rest = re.fullmatch(re.escape(table) + r"(?:\.([^:]+))?(?::(.+))?", name)
         if rest:
-            return found[table], rest[1] or _START, rest[2]
+            return named[table], rest[1] or _START, rest[2]
     return None
 
 

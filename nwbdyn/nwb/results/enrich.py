@@ -82,17 +82,17 @@ def _check_places(path: Path, name: str) -> None:
     """Refuse a file in which a group that is written to is a link, perhaps to another file."""
     with h5py.File(path, "r") as file:
         group: h5py.Group = file
-        for place in WRITTEN_GROUPS:
-            group = file if place.count("/") == 0 else group
-            link = group.get(place.rpartition("/")[2], getlink=True)
+        for path_inside in WRITTEN_GROUPS:
+            group = file if path_inside.count("/") == 0 else group
+            link = group.get(path_inside.rpartition("/")[2], getlink=True)
             if link is None:
                 continue
             if not isinstance(link, h5py.HardLink):
                 raise ResultsError(
-                    f"/{place} of {name} is a link, and nothing is written through one. Export "
-                    "without --enrich: the results then stand alone."
+                    f"/{path_inside} of {name} is a link, and nothing is written through one. "
+                    "Export without --enrich: the results then stand alone."
                 )
-            group = file[place]
+            group = file[path_inside]
 
 
 @contextmanager
@@ -244,23 +244,23 @@ def check_content(path: Path, fit: Fit) -> None:
     if wanted is None or not wanted.startswith("sha256:"):
         return  # the archive's etag depends on how a file was sent in parts
     with path.open("rb") as file:
-        found = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-    if found != wanted and wanted not in _digests_inside(path):
+        digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+    if digest != wanted and wanted not in _digests_inside(path):
         raise ResultsError(
-            f"{path} has changed since the fit: expected {wanted[:19]}…, found {found[:19]}…. "
+            f"{path} has changed since the fit: expected {wanted[:19]}…, found {digest[:19]}…. "
             "Fit it again, or give the file that was fitted."
         )
 
 
 def _digests_inside(path: Path) -> set[str]:
     """Digests of what a slim copy was made from, and of what the results in a file are about."""
-    found: set[str] = set()
+    digests: set[str] = set()
     with h5py.File(path, "r") as file:
         slim = slim_record.read(file)
-        found |= {slim.source.digest or ""} if slim else set()
+        digests |= {slim.source.digest or ""} if slim else set()
         module = file.get(f"processing/{MODULE}")
         runs: Mapping = module if isinstance(module, h5py.Group) else {}
         for run in runs.values():
             if isinstance(run, h5py.Group) and run.attrs.get("neurodata_type") == "ModelRun":
-                found |= {item.attrs.get("digest", "") for item in run.values()}
-    return found - {""}
+                digests |= {item.attrs.get("digest", "") for item in run.values()}
+    return digests - {""}

@@ -47,9 +47,9 @@ def combine(contents: NwbIndex, candidates: Sequence[Response]) -> list[Response
 
 
 def _preference(response: Response) -> tuple[int, int, int, str]:
-    found = response.series
-    number = roles.channel_number(found)
-    return roles.rawness(found), number, -len(response.rows), found.path
+    series = response.series
+    number = roles.channel_number(series)
+    return roles.rawness(series), number, -len(response.rows), series.path
 
 
 def _share_rois(response: Response, other: Response) -> bool:
@@ -162,7 +162,7 @@ def _shortest(contents: NwbIndex, response: Response) -> str:
     """The end of a path that names this series alone in the file."""
     path = response.series.path
     parts = path.strip("/").split("/")
-    others = [found.path for found in contents.of_type("RoiResponseSeries") if found.path != path]
+    others = [item.path for item in contents.of_type("RoiResponseSeries") if item.path != path]
     ends = ("/".join(parts[-length:]) for length in range(1, len(parts) + 1))
     return next(
         (end for end in ends if not any(other.endswith(f"/{end}") for other in others)), path

@@ -18,22 +18,22 @@ LOOKED_AT = 2_000  # spike times, before all of them are read
 
 
 def read(
-    contents: NwbIndex, found: NwbObject, times: LazyArray, index: np.ndarray, seconds: float
+    contents: NwbIndex, item: NwbObject, times: LazyArray, index: np.ndarray, seconds: float
 ) -> tuple[np.ndarray | None, ...] | None:
     """(num_intervals, 2) seconds of each unit, None for a unit without; None where none has any.
 
     Args:
         contents: the open file; notes are added to it.
-        found: the Units table.
+        item: the Units table.
         times: spike times of all units, seconds.
         index: (num_units,) end of each unit's spikes.
         seconds: in one unit of the spike times, where they were scaled as asked.
     """
-    dataset = contents.dataset(found.group, "obs_intervals")
+    dataset = contents.dataset(item.group, "obs_intervals")
     if dataset is None:
         return None
     where, num_units = path_of(dataset), len(index)
-    rows = _rows(contents, found, num_units)
+    rows = _rows(contents, item, num_units)
     if rows is None:
         return None
     usable = [_usable(one) for one in rows]
@@ -47,9 +47,9 @@ def read(
     return tuple(one if len(one) else None for one in usable)
 
 
-def _rows(contents: NwbIndex, found: NwbObject, num_units: int) -> list[np.ndarray] | None:
+def _rows(contents: NwbIndex, item: NwbObject, num_units: int) -> list[np.ndarray] | None:
     """(num_intervals, 2) of each unit as stored; None with a note where that cannot be read."""
-    dataset = contents.dataset(found.group, "obs_intervals")
+    dataset = contents.dataset(item.group, "obs_intervals")
     assert dataset is not None
     where, shape = path_of(dataset), " x ".join(map(str, dataset.shape))
     stored = tables.values(contents, dataset) if dataset.dtype.kind in "iuf" else None
@@ -57,8 +57,8 @@ def _rows(contents: NwbIndex, found: NwbObject, num_units: int) -> list[np.ndarr
         _ignored(contents, where, f"{shape} values are not start and stop times")
         return None
     stored = stored.astype(np.float64)
-    indexed = has(found.group, "obs_intervals_index")
-    index = _index(contents, found) if indexed else None
+    indexed = has(item.group, "obs_intervals_index")
+    index = _index(contents, item) if indexed else None
     if indexed and index is None:
         return None
     expected = num_units if index is None else int(index[-1]) if len(index) else 0
@@ -93,11 +93,11 @@ def _is_turned(stored: np.ndarray, expected: int) -> bool:
     return expected == 2 and bool(np.all(lasting == 0) and np.all(turned > 0))
 
 
-def _index(contents: NwbIndex, found: NwbObject) -> np.ndarray | None:
-    dataset = contents.dataset(found.group, "obs_intervals_index")
+def _index(contents: NwbIndex, item: NwbObject) -> np.ndarray | None:
+    dataset = contents.dataset(item.group, "obs_intervals_index")
     stored = None if dataset is None else tables.whole_numbers(contents, dataset)
     if stored is None or np.any(np.diff(stored, prepend=0) < 0):
-        where = f"{found.path}/obs_intervals"
+        where = f"{item.path}/obs_intervals"
         _ignored(contents, where, "its index is not a list of increasing row ends")
         return None
     return stored
