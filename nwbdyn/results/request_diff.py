@@ -61,7 +61,7 @@ def explain(started: Described, wanted: Described) -> str | None:
             return _message(name, before, now, started)
     if left != left_now:
         return _validation_message(left, left_now, started, wanted)
-    difference = _first_difference(*(_without_request(one, left) for one in (started, wanted)))
+    difference = _first_difference(_without_request(started, left), _without_request(wanted, left))
     return None if difference is None else _message(*difference, started)
 
 
