@@ -196,6 +196,18 @@ def test_a_run_killed_at_any_moment_resumes_to_the_same_weights(tmp_path):
     assert not list(run.glob("*.partial"))
 
 
+def test_a_resumed_fit_stops_as_early_as_one_that_was_not_interrupted(tmp_path):
+    options = LINEAR | {"patience": 3}
+    whole = fit(imaging(), "netformer", epochs=60, options=options)
+    stopped = len(whole.history)
+    assert 4 < stopped < 60
+    run = tmp_path / "run"
+    again = {"epochs": 60, "options": options, "run": run}
+    with pytest.raises(KeyboardInterrupt):
+        fit(imaging(), "netformer", **again, report=interrupt_after(stopped - 1))
+    assert len(fit(imaging(), "netformer", **again, resume=True).history) == stopped
+
+
 def test_a_checkpoint_half_written_leaves_the_one_before(tmp_path):
     run = tmp_path / "run"
     whole = fit(imaging(), "netformer", epochs=4, options=LINEAR)

@@ -370,8 +370,9 @@ class Trainer:
         torch.set_rng_state(state["random"].cpu())
         if self.device.type == "cuda" and "random_cuda" in state:
             torch.cuda.set_rng_state(state["random_cuda"].cpu(), self.device)
-        for name in ("epoch", "step", "stale", "best", "best_epoch", "best_weights", "history"):
+        for name in ("epoch", "step", "best", "best_epoch", "best_weights", "history"):
             setattr(self, name, state[name])
+        self.epochs_without_improvement = state["stale"]
         self.seconds = state["seconds"]
         if self.folder is not None:
             run_directory.write_history(self.folder, self.history)
