@@ -61,8 +61,8 @@ def markdown(fit: Any) -> str:
 
 def paragraphs(fit: Any) -> list[str]:
     """Data, model, scores and statistics, one paragraph each."""
-    found = (_data(fit), _model(fit), _scores(fit), _coupling(fit.metrics), _edges(fit.metrics))
-    return [text for text in found if text]
+    sentences = (_data(fit), _model(fit), _scores(fit), _coupling(fit.metrics), _edges(fit.metrics))
+    return [text for text in sentences if text]
 
 
 def bibtex(fit: Any) -> list[str]:

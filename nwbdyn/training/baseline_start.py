@@ -37,7 +37,7 @@ class OnBaseline(Protocol):
 
 @dataclass(frozen=True)
 class BaselineVerdict:
-    """What training added to the baseline below it, on validation."""
+    """Gain of training over the baseline below it, on validation."""
 
     baseline: str  # its name
     gain: Gain  # bits per spike, of the weighted average over the baseline

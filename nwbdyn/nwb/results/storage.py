@@ -42,7 +42,7 @@ class Rounded:
 
 
 def is_rounded(array: Array) -> bool:
-    """Whether an array is large enough that `rounded` rounds it."""
+    """True if an array is large enough that `rounded` rounds it."""
     return array.nbytes >= ROUNDED_FROM
 
 
