@@ -189,7 +189,7 @@ def test_the_penalty_of_co_smoothing_baselines_is_the_best_on_validation(holds, 
 @pytest.mark.parametrize(("converged", "more"), [(True, {}), (False, {"converged": "no"})])
 def test_a_regression_that_did_not_converge_says_so(converged, more):
     weights = PoissonWeights(np.zeros((1, 1)), np.zeros(1), np.zeros(1), converged)
-    chosen = PoissonChoice("a", 2.0, weights, np.ones((1, 1))).chosen("filter")
+    chosen = PoissonChoice("a", 2.0, weights, np.ones((1, 1)), 0.5).chosen("filter")
     assert chosen == {"filter": "a", "penalty": 2.0} | more
 
 
