@@ -4,7 +4,6 @@
     python benchmarks/calibration.py planted [--recordings K] [--first-seed S] [--system rate]
                                              [--model NAME] [--neurons N] [--embedding E]
                                              [--defaults | --unset]
-    python benchmarks/calibration.py states [--recordings K] [--frames T] [--kinds KIND …]
 
 `independent`: neurons (8, each an AR(1) of its own) with nothing in common: any edge is false.
 `planted`: networks of 30 neurons (14 for netformer) with sparse wiring. Each recording is fitted
@@ -18,14 +17,10 @@ again as the number of neurons here; that, and its ridge (by validation), were c
 seeds. `--defaults` leaves it all other options, `--unset` the length of training as well: the fits
 of `nwbdyn fit --model netformer`. A page is written after every network. In `hetero` neurons differ
 in their memory, in `hidden` half of the neurons are not recorded and three slow latents drive all.
-
-`states`: W is constant, and what drives the neurons from outside has another covariance in each of
-two states; whoever finds that coupling differs between them is wrong. In `changed` it does differ.
 """
 
 import argparse
 import time
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -36,16 +31,15 @@ from nwbdyn import baselines, metrics
 from nwbdyn.baselines import autoregression, vector
 from nwbdyn.baselines import lagged_design as regression
 from nwbdyn.baselines.regression import Ridge
-from nwbdyn.evaluation import scoring, verdict
+from nwbdyn.evaluation import scoring
 from nwbdyn.fitting import train_models
 from nwbdyn.fitting.assemble import task_of
-from nwbdyn.fitting.stages import edge_tests, state_test, static_control, surrogate_data
+from nwbdyn.fitting.stages import edge_tests, surrogate_data
 from nwbdyn.fitting.task import FitTask, build_task
 from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.inference import readout
 from nwbdyn.recording import Neurons, Recording, Source, Traces
 from nwbdyn.simulate import sample
-from nwbdyn.simulate.network import RADIUS, balanced
 from nwbdyn.statistics import significance
 from nwbdyn.statistics.significance import LEVEL, RULE, RULES, NullSamples
 from nwbdyn.statistics.surrogates import Null
@@ -69,8 +63,6 @@ OPTIONS = {  # by model and part; NetFormer with 14 neurons, up to which many fi
 }
 NEURONS = {"synapsnet": 30, "netformer": 14}  # of a planted network
 STEP = 0.05  # seconds
-KINDS = ("linear", "tanh", "changed")  # of `states`
-STATES, FRAMES = 100, 1000  # steps that a state lasts, and a recording that has some
 
 
 def traces(values: np.ndarray, seed: int) -> Recording:
@@ -112,7 +104,7 @@ def judged(problem: FitTask, seed: int) -> tuple[NullSamples, np.ndarray, str]:
     )
     hits = table[table["q"] <= LEVEL]
     reported = np.zeros(evidence.weight.shape, dtype=bool)
-    reported[hits["post"], hits["pre"]] = True
+    reported[hits["post_id"], hits["pre_id"]] = True
     return evidence, reported, summary["withheld"]
 
 
@@ -237,85 +229,6 @@ def planted(
         publish(page_name, "\n\n".join(page))
 
 
-def states(number: int, steps: int, kinds: Sequence[str]) -> None:
-    """How often a difference between states is reported where there is none, and where there is."""
-    begun = time.process_time()
-    rows = []
-    for link in kinds:
-        found: dict[str, list[bool]] = {}
-        for seed in range(number):
-            recording, table_of_states = driven_by_state(link, seed, steps=steps)
-            problem = build_task(recording, "netformer", seed=seed, options=SHORTER)
-            place = RunContext()
-            (trained,) = train_models.train_seeds(problem, [seed], place)
-            refit = static_control.train_static(problem, trained, place)
-            assert refit is not None
-            static = static_control.against_static(problem, trained, refit)
-            context = problem.spec.context
-            rivals = baselines.next_bin(problem.binned, problem.split, context=context)
-            ours = readout.predict(trained.model, problem.windows)
-            var = scoring.paired_difference(task_of(problem), ours, rivals["VAR ridge"].prediction)
-            p = state_test.compare(
-                problem, trained, refit, table_of_states, place, number=NULL.number
-            )
-            than = [verdict.above_zero(static), verdict.above_zero(var)]
-            for name, flag in zip(
-                ("static", "var", "p", "reported"),
-                (*than, p <= LEVEL, all(than) and p <= LEVEL),
-                strict=True,
-            ):
-                found.setdefault(name, []).append(flag)
-            print(link, seed, static["adds"], var["adds"], p, flush=True)
-        rows.append([link, *map(_share, found.values())])
-    page = [
-        f"{number} recordings of each kind, 6 neurons, {steps:,} frames, two states, netformer. "
-        "`linear`, `tanh`: constant W, and a drive whose covariance changes with the state. "
-        "`changed`: no such drive; what one neuron sends changes sign with the state. Share of "
-        "recordings in which A(t) is better on test, with an interval above 0; in which the states "
-        f"differ at p <= {LEVEL} of {NULL.number} simulations; that report a difference (all "
-        "three).",
-        table(["system", "than constant A", "than VAR", "p <= .05", "reported"], rows),
-        f"{time.process_time() - begun:.0f} s of CPU in all.",
-    ]
-    size = "" if steps == FRAMES else f"_{steps}"
-    publish(f"calibration_states{size}", "\n\n".join(page))
-
-
-def driven_by_state(
-    kind: str, seed: int, *, neurons: int = 6, steps: int
-) -> tuple[Recording, pd.DataFrame]:
-    """Two states that take turns, and when; x' = .4 x + .6 phi(W x) + .3 noise + L(state) z.
-
-    z is white. `changed`: y' = W(state) y + .3 noise is seen beside a mean that tells the state.
-    """
-    draw = np.random.default_rng(seed)
-    state = np.arange(steps) // STATES % 2
-    x = np.zeros((steps, neurons))
-    if kind == "changed":
-        weight = np.tile(0.3 * np.eye(neurons), (2, 1, 1))
-        weight[:, [2, 3], 0] = [[0.6], [-0.6]]
-        for t in range(1, steps):
-            x[t] = weight[state[t]] @ x[t - 1] + 0.3 * draw.normal(size=neurons)
-        x[:, [2, 3]] += 1.5 * (2 * state - 1)[:, None]
-    else:
-        weight = balanced(neurons, RADIUS["rate" if kind == "tanh" else "linear"], draw)
-        loading = 0.5 * draw.normal(size=(2, neurons, 2)) * np.array([1.0, 2.0])[:, None, None]
-        respond = np.tanh if kind == "tanh" else np.positive
-        for t in range(1, steps):
-            drive = loading[state[t]] @ draw.normal(size=2)
-            noise = 0.3 * draw.normal(size=neurons)
-            x[t] = 0.4 * x[t - 1] + 0.6 * respond(weight @ x[t - 1]) + noise + drive
-    first = np.arange(0, steps, STATES)
-    table_of_states = pd.DataFrame(
-        {
-            "start_time": (first - 0.5) * STEP,
-            "stop_time": (first + STATES - 0.5) * STEP,
-            "state": np.where(state[first] == 1, "run", "rest"),
-        }
-    )
-    return traces(x, seed), table_of_states
-
-
 def _picked(system: str, seeds: range) -> bool:
     """Whether RULE has seen any of these networks."""
     return system == PICKED[0] and bool(set(seeds) & set(PICKED[1]))
@@ -369,14 +282,10 @@ def _pair(values: list[tuple[float, float]] | None) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parts = parser.add_subparsers(dest="part", required=True)
-    for name, number in (("independent", 20), ("planted", 6), ("states", 10)):
+    for name, number in (("independent", 20), ("planted", 6)):
         part = parts.add_parser(name)
         part.add_argument("--recordings", type=int, default=number)
-        if name != "states":
-            part.add_argument("--model", choices=("synapsnet", "netformer"), default="synapsnet")
-        if name == "states":
-            part.add_argument("--frames", type=int, default=FRAMES)
-            part.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
+        part.add_argument("--model", choices=("synapsnet", "netformer"), default="synapsnet")
         if name == "planted":
             part.add_argument("--system", default="rate", help="a kind of sample:network")
             part.add_argument("--first-seed", type=int, default=PICKED[1].stop)
@@ -389,7 +298,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     if chosen.part == "independent":
         alone(chosen.model, chosen.recordings)
-    elif chosen.part == "planted":
+    else:
         first = chosen.first_seed
         seeds = range(first, first + chosen.recordings)
         neurons = chosen.neurons or NEURONS[chosen.model]
@@ -411,5 +320,3 @@ if __name__ == "__main__":
             page_name += "_unset"
         page_name += "" if first <= PICKED[1].stop else f"_from_{first}"
         planted(chosen.model, chosen.system, seeds, neurons, options, words, page_name)
-    else:
-        states(chosen.recordings, chosen.frames, chosen.kinds)

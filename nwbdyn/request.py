@@ -49,8 +49,8 @@ class ValidationOptions:
 class TestOptions:
     """Which hypotheses about the connectivity are tested, and what is scored beside the fit."""
 
-    null: str | None = None  # "shift:K" or "trials:K", K surrogate recordings
-    states: str | None = None  # "TABLE:COLUMN" or "TABLE", with a null only
+    null: str | None = None  # "shift:K", "trials:K" or "jitter:K", K surrogate recordings
+    states: str | None = None  # "TABLE[:COLUMN]", "NAME=START-STOP,…" or a CSV file
     influence_windows: int = 200  # test windows of the predictive influence, at most
     targets: Path | str | None = None  # targets file of the Neural Latents Benchmark
 
@@ -153,8 +153,6 @@ class FitRequest:
             raise ConfigError(
                 f"folds is {validation.folds}; at least {FEWEST_FOLDS} folds are needed."
             )
-        if self.tests.states is not None and self.tests.null is None:
-            raise ConfigError("states are tested beside a null. Add --null shift:20.")
 
     def to_json(self) -> dict[str, Any]:
         """Plain values of the parts that identify a fit; fields at their default are left out.

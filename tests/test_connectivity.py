@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nwbdyn.connectivity import forms
+from nwbdyn.connectivity import edge_table, forms
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.errors import ResultsError
 from nwbdyn.recording import Neurons
@@ -172,12 +172,13 @@ def test_cell_type_means_run_over_ordered_pairs_of_distinct_neurons(connectivity
 def test_edges_are_off_diagonal_strongest_first_with_ids_and_types(connectivity):
     mean = by_hand(connectivity).mean(axis=0)
     edges = connectivity.edges(7)
-    assert list(edges.columns) == [
-        "pre", "post", "pre_cell_type", "post_cell_type", "weight", "sign",
-    ]  # fmt: skip
+    more = ["pre_cell_type", "post_cell_type", "sign"]
+    assert list(edges.columns) == [*edge_table.COLUMNS, *more]
+    assert (set(edges.kind), set(edges.lag), set(edges.state)) == ({"directed"}, {-1}, {""})
+    assert edges[["se", "p", "q"]].isna().all(axis=None)
     row_of = {neuron: row for row, neuron in enumerate(connectivity.neurons.ids)}
     for edge in edges.itertuples():
-        i, j = row_of[edge.post], row_of[edge.pre]
+        i, j = row_of[edge.post_id], row_of[edge.pre_id]
         assert i != j
         assert edge.weight == pytest.approx(mean[i, j], rel=2e-4, abs=2e-4)
         assert edge.sign == np.sign(edge.weight)

@@ -8,6 +8,7 @@ import pytest
 from small import neurons
 from test_groups import session
 
+from nwbdyn.connectivity import edge_table
 from nwbdyn.errors import ConfigError
 from nwbdyn.recording import Neurons
 from nwbdyn.statistics import artefacts, groups, significance, surrogates
@@ -181,7 +182,8 @@ def test_why_q_is_withheld(coupling, num_surrogates, uncalibrated, withheld):
         hypothesis="made",
     )
     post, pre = np.nonzero(off)
-    edges = pd.DataFrame({"pre": pre, "post": post, "weight": weight[post, pre]})
+    neurons = Neurons(pd.DataFrame({"id": np.arange(4)}), "unit")
+    edges = edge_table.edge_table(neurons, post, pre, weight[post, pre])
     if coupling is not None:
         coupling = {"metric": "r2", "split": "test"} | coupling
     table, summary, notes = significance.edge_statistics(

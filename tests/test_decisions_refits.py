@@ -5,10 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from small import poisson_spikes, rois, trial_table, units
 from test_refits import EDGES, QUICK, traces
-from test_rollout import Linear, linear, windows
 
 from nwbdyn.errors import ConfigError, DataError
 from nwbdyn.evaluation import scoring
@@ -16,12 +14,11 @@ from nwbdyn.fitting import train_models
 from nwbdyn.fitting.assemble import task_of
 from nwbdyn.fitting.fit import fit
 from nwbdyn.fitting.stage import FitInputs
-from nwbdyn.fitting.stages import edge_tests, state_test, static_control, surrogate_data
+from nwbdyn.fitting.stages import edge_tests, static_control, surrogate_data
 from nwbdyn.fitting.stages.hypothesis_tests import HypothesisTests
 from nwbdyn.fitting.task import build_task
 from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.inference import readout
-from nwbdyn.models import base
 from nwbdyn.request import DataOptions, FitRequest
 from nwbdyn.statistics import states
 from nwbdyn.statistics.significance import NullSamples
@@ -56,23 +53,6 @@ FROZEN = {
 def test_a_change_beats_the_constant_refit_and_the_baseline(interval, beats, supported):
     assert static_control.supported({"interval": interval}, beats) is supported
     assert static_control.supported(None, beats) is None
-
-
-@pytest.mark.parametrize(
-    ("p", "supported", "first"),
-    [
-        (0.05, True, ""),  # 1 / 20, the smallest p of 19 simulations
-        (0.06, True, "19 simulations with a constant coupling differ as much (p = 0.06)"),
-        (0.06, False, "19 simulations with a constant coupling differ as much (p = 0.06), and A(t"),
-        (0.05, False, "they exceed those of 19 simulations with a constant coupling (p = 0.05), b"),
-    ],
-)
-def test_states_differ_where_p_reaches_the_level_and_a_change_is_supported(p, supported, first):
-    static = {"metric": "r2", "split": "test", "adds": 0.0, "interval": AROUND}
-    dynamics = {"supported": supported, "static": static, "baseline": None, "beats_baseline": None}
-    found = state_test.why_not_supported(p, dynamics, number=19)
-    assert found.startswith(first)
-    assert (found == "") is (first == "")
 
 
 @pytest.mark.parametrize(("more", "trained"), [({}, True), ({"static": True}, False),
@@ -124,30 +104,6 @@ def planned(recording, model, options, **tests):
     return HypothesisTests.plan(request, task, FitInputs(recording, refit=fit))
 
 
-@pytest.mark.parametrize(
-    ("null", "named", "record"),
-    [
-        (None, None, None),
-        ("shift:20", None, {"null": "shift:20"}),
-        ("shift:20", "sleep:stage", {"null": "shift:20", "states": "sleep:stage"}),
-    ],
-)
-def test_states_are_tested_beside_a_null(null, named, record):
-    recording = with_states(stage=["rem", "nrem"])
-    found = planned(recording, "netformer", FROZEN, null=null, states=named)
-    if record is None:
-        assert found is None
-        return
-    assert found.record == record
-    assert (found.intervals is not None) is (named is not None)
-
-
-def test_states_without_a_null_are_refused():
-    with pytest.raises(ConfigError, match="Add --null shift:20"):
-        FitRequest.from_keywords("netformer", states="sleep:stage").check()
-    FitRequest.from_keywords("netformer", states="sleep:stage", null="shift:20").check()
-
-
 def test_what_has_no_answer_is_refused_before_training():
     spikes = units(poisson_spikes(12, 30.0))
     assert planned(spikes, "stndt", {}) is None
@@ -155,8 +111,6 @@ def test_what_has_no_answer_is_refused_before_training():
         planned(spikes, "stndt", {}, null="shift:20")
     asleep = with_states(stage=["rem", "nrem"])
     assert planned(asleep, "synapsnet", QUICK, null="shift:20") is not None
-    with pytest.raises(ConfigError, match="has no A"):
-        planned(asleep, "synapsnet", QUICK, null="shift:20", states="sleep:stage")
 
 
 @pytest.mark.parametrize(("most", "refused"), [(6, False), (5, True)])
@@ -168,11 +122,6 @@ def test_a_null_of_too_many_neurons_is_refused(most, refused, monkeypatch):
             edge_tests.check(problem, Null("shift", 2))
     else:
         edge_tests.check(problem, Null("shift", 2))
-
-
-@pytest.mark.parametrize(("states_too", "number"), [(False, 20 + 10), (True, 20 + 10 + 20)])
-def test_how_many_trainings_a_null_takes(states_too, number):
-    assert edge_tests.count(Null("shift", 20), states=states_too) == number
 
 
 @pytest.mark.parametrize(
@@ -375,78 +324,3 @@ def test_which_column_holds_states(columns, asked, found):
 def test_an_interval_holds_its_start_and_not_its_end(time, state):
     table = pd.DataFrame({"start_time": [0.0, 2.0], "stop_time": [2.0, 3.0], "state": ["b", "a"]})
     assert states.at(table, np.array([time])).tolist() == [state]
-
-
-@pytest.mark.parametrize(
-    ("number", "start", "stop", "more", "message"),
-    [
-        (19, 0.0, 20.0, {}, ""),
-        (18, 0.0, 20.0, {}, "smallest p is 1/19"),
-        (19, 5.0, 5.25, {}, "no window of 5 bins lies inside"),
-        (19, 5.0, 5.7, {}, ""),
-        (19, 0.0, 20.0, {"static": True}, "has no A"),
-        (19, 0.0, 20.0, {"coupling": False}, "has no A"),
-    ],
-)
-def test_which_question_of_states_has_an_answer(number, start, stop, more, message):
-    options = FROZEN | more
-    problem = build_task(traces(EDGES, num_frames=200), "netformer", seed=0, options=options)
-    table = pd.DataFrame({"start_time": [start], "stop_time": [stop], "state": ["a"]})
-    if message:
-        with pytest.raises(ConfigError, match=message):
-            state_test.check(problem, table, number)
-    else:
-        state_test.check(problem, table, number)
-
-
-@pytest.mark.parametrize(("first", "p"), [(9.0, 1 / 4), (2.0, 3 / 4), (3.0, 2 / 4), (0.0, 1.0)])
-def test_p_of_states_counts_simulations_that_differ_as_much(first, p):
-    def apart(size):
-        made = np.zeros((2, 2, 2))
-        made[0, 0, 1] = size
-        made[:, 0, 0] = 99 * size, -99 * size  # the diagonal does not count
-        return made
-
-    null = np.stack([apart(size) for size in (1.0, 2.0, 3.0)])
-    null[:, 0, 0, 0] = 1e3
-    assert state_test.difference_p(apart(first), null) == p
-
-
-def test_simulations_have_random_numbers_of_their_own():
-    one, other, again = state_test.draws_of(0, [0, 1, 0])
-    assert one.random() == again.random() != other.random()
-    assert state_test.draws_of(1, [0])[0].random() != state_test.draws_of(0, [0])[0].random()
-
-
-def test_states_of_counts_are_not_simulated():
-    problem = build_task(units(poisson_spikes(6, 60.0)), "netformer", seed=0, options=FROZEN)
-    table = pd.DataFrame({"start_time": [0.0], "stop_time": [60.0], "state": ["a"]})
-    with pytest.raises(ConfigError, match="simulates traces from residuals"):
-        state_test.check(problem, table, 19)
-
-
-class Growing(Linear):
-    """x(t + 1) = 3 x(t)."""
-
-    def forward(self, batch: base.Batch) -> base.Output:
-        return base.Output(prediction=3 * batch.activity[:, -1:])
-
-
-def test_a_simulation_stays_in_the_range_of_the_recording():
-    cut = windows()
-    model = Growing(linear(cut).config, linear(cut).layout)
-    values = cut.binned.values
-    nothing = np.zeros_like(values)
-    made = state_test.simulate(model, cut, nothing, np.zeros((1, 100), int))[0]
-    low, high = values.min(axis=0) - 1e-4, values.max(axis=0) + 1e-4
-    assert ((made >= low) & (made <= high)).all()
-    assert torch.is_tensor(model(next(iter(cut.batches("train", 1)))).prediction)
-
-
-@pytest.mark.parametrize("memory_of", [1, 3])
-def test_residuals_go_on_within_their_state_only(memory_of):
-    draw = np.random.default_rng(0)
-    residual = np.repeat(draw.normal(size=(400, 2)), memory_of, axis=0)[:400]
-    state = np.arange(400) // 40 % 3 - 1  # -1, 0 and 1
-    sources = state_test.draw_residuals(residual, state, draw)
-    assert (state[sources] == state).all()

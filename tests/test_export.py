@@ -142,8 +142,6 @@ def test_edges_of_both_kinds_with_lags_and_states_are_written_as_they_are(source
         state=["", "", "running - rest"],
         se=[0.1, 0.2, 0.3],
     )
-    edges = edges.rename(columns={"pre": "pre_id", "post": "post_id"})
-    edges = edges.assign(pre=["a", "b", "c"], post=["d", "e", "f"])  # names, as a fit may have them
     edges.attrs = {"num_pairs": 20, "kept_share": 0.5}
     path = export(replace(fit, edges=edges), tmp_path / "out.nwb")
     with NWBHDF5IO(path, "r") as io:
@@ -301,7 +299,7 @@ def test_time_courses_average_as_many_windows_as_their_bytes_demand(source, tmp_
         module = io.read().processing["population_dynamics"]
         series, edges = module[f"{name_of(fit)}_edge_weights"], fit.edges[:19]
         assert (series.num_averaged, series.data.shape) == (3, (19, 19))  # 57 windows by threes
-        exact = fit.connectivity.over_time(pre=edges["pre"], post=edges["post"]).to_numpy()
+        exact = fit.connectivity.over_time(pre=edges["pre_id"], post=edges["post_id"]).to_numpy()
         np.testing.assert_allclose(series.data[:], exact.reshape(19, 3, 19).mean(1), atol=1e-6)
         assert series.starting_time == fit.connectivity.time[1]
         start, stop = fit.connectivity.window

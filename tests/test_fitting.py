@@ -8,6 +8,7 @@ import pytest
 from small_fits import LINEAR, SMALL_STNDT, SOURCE, assert_same_fit, imaging, network, units
 
 import nwbdyn
+from nwbdyn.connectivity import edge_table
 from nwbdyn.fitting.fit import fit
 from nwbdyn.results import fit_results
 
@@ -54,7 +55,7 @@ def test_a_planted_network_is_found_again():
     assert agreement > max(0.8, *shuffled)
     assert np.corrcoef(found.T[off], weight[off])[0, 1] < agreement  # row = receiver
     strongest = made.edges.iloc[0]
-    assert found[strongest["post"] - 100, strongest["pre"] - 100] == pytest.approx(
+    assert found[strongest["post_id"] - 100, strongest["pre_id"] - 100] == pytest.approx(
         strongest["weight"]
     )
 
@@ -74,8 +75,8 @@ def test_a_fit_without_coupling_shows_what_coupling_adds():
 def test_influence_of_a_linear_network_is_its_weights():
     made = fit(imaging(8, 1500), "netformer", epochs=15, options=LINEAR)
     weight = network(8)
-    edges = made.edges
-    planted = weight[edges["post"] - 100, edges["pre"] - 100]
+    edges = edge_table.directed(made.edges)
+    planted = weight[edges["post_id"] - 100, edges["pre_id"] - 100]
     assert np.corrcoef(edges["influence"], planted)[0, 1] > 0.8
 
 
@@ -139,10 +140,10 @@ def test_several_seeds_are_averaged_and_each_is_kept():
         off = ~np.eye(len(matrix), dtype=bool)
         scaled.append(matrix / np.sqrt(np.square(matrix[off]).mean()))
     edge = both.edges.iloc[3]
-    entries = [matrix[edge["post"] - 100, edge["pre"] - 100] for matrix in scaled]
+    entries = [matrix[edge["post_id"] - 100, edge["pre_id"] - 100] for matrix in scaled]
     assert edge["weight"] == pytest.approx(np.mean(entries), abs=1e-5)
     assert edge["seed_sd"] == pytest.approx(np.std(entries, ddof=1), abs=1e-5)
-    assert both.edges["sign_agreement"].between(0.5, 1).all()
+    assert edge_table.directed(both.edges)["sign_agreement"].between(0.5, 1).all()
 
 
 def test_folds_add_mean_and_spread_over_interleaved_blocks():

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from nwbdyn.connectivity import edge_table
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.errors import ResultsError
 from nwbdyn.recording import Neurons, Source
@@ -37,7 +38,7 @@ def session(
         arrays={"weight": weight.astype(np.float32)},
     )
     post, pre = np.nonzero(~np.eye(len(types), dtype=bool))
-    edges = pd.DataFrame({"pre": pre, "post": post, "weight": weight[post, pre], "flags": ""})
+    edges = edge_table.edge_table(coupling.neurons, post, pre, weight[post, pre])
     values = np.zeros((2, len(types)), dtype=np.float32)
     return Fit(
         model="made",
@@ -130,7 +131,7 @@ def test_an_animal_counts_once_however_many_sessions_it_has():
 
 def test_flagged_edges_can_be_left_out():
     made = session(COUPLED, TYPES)
-    made.edges.loc[made.edges["post"].lt(6) & made.edges["pre"].eq(6), "flags"] = "close ROIs"
+    made.edges.loc[made.edges["post_id"].lt(6) & made.edges["pre_id"].eq(6), "flags"] = "close ROIs"
     weight = made.connectivity.mean().to_numpy()
     table = groups.cell_type_contrast(made, with_flagged=False)
     assert row(table, "E", "I")["weight"] == pytest.approx(weight[:6, 7:].mean())
@@ -158,7 +159,7 @@ def test_pairs_in_states_are_one_family_of_tests():
     expected = stats.false_discovery_control(p)
     assert found["q_within_animal"].to_numpy() == pytest.approx(expected)
     assert found["p_states"].isna().all()
-    assert set(found["why_not"]) == {"not asked (fit --null --states)"}
+    assert set(found["why_not"]) == {"not asked (fit --states)"}
 
 
 def test_a_table_of_states_says_what_the_fits_say_of_them():
@@ -193,7 +194,7 @@ def test_every_session_needs_its_states():
 
 def test_means_are_kept_with_and_without_flagged_edges():
     made = session(COUPLED, TYPES)
-    flagged = (made.edges["post"] == 0) & (made.edges["pre"] == 6)
+    flagged = (made.edges["post_id"] == 0) & (made.edges["pre_id"] == 6)
     made = replace(made, edges=made.edges.assign(flags=np.where(flagged, "close ROIs", "")))
     table = groups.with_groups(made).groups
     weight = made.connectivity.mean().to_numpy()[:6, 6:]

@@ -26,7 +26,7 @@ def dense(weight: np.ndarray) -> Connectivity:
     )
 
 
-ALL = pd.DataFrame({"pre": [1, 0], "post": [0, 1]})
+ALL = pd.DataFrame({"pre_id": [1, 0], "post_id": [0, 1]})
 
 
 def test_a_constant_coupling_is_all_static():

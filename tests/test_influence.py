@@ -86,7 +86,9 @@ def test_a_fit_holds_it_beside_the_models_own_form_and_so_does_its_run(model, op
     assert "predictive influence" in made.influence.measure
     mean = made.influence.mean()
     edges = made.edges
-    expected = [mean.sel(post=i, pre=j) for i, j in zip(edges["post"], edges["pre"], strict=True)]
+    expected = [
+        mean.sel(post=i, pre=j) for i, j in zip(edges["post_id"], edges["pre_id"], strict=True)
+    ]
     np.testing.assert_allclose(edges["influence"], expected, **SINGLE)
     loaded = fit_results.load(tmp_path / "run")
     np.testing.assert_array_equal(loaded.influence.to_xarray(), made.influence.to_xarray())

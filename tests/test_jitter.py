@@ -2,14 +2,11 @@
 
 import numpy as np
 import pytest
-from small import neurons
 
-from nwbdyn.data.binning import Binned
-from nwbdyn.data.splits import GAP, TRAIN, VAL, Split
 from nwbdyn.errors import ConfigError
 from nwbdyn.recording import SpikeTimes
 from nwbdyn.statistics.jitter import hypothesis, jitter
-from nwbdyn.statistics.surrogates import Null, check_jitter, jitter_counts
+from nwbdyn.statistics.surrogates import Null
 
 WINDOW = 0.02
 
@@ -97,67 +94,6 @@ def test_the_hypothesis_names_the_window_in_milliseconds():
 def test_a_window_that_is_no_width_is_refused(window):
     with pytest.raises(ConfigError, match="positive number of seconds"):
         jitter(random_spikes(), random=np.random.default_rng(0), window=window)
-
-
-def binned(labels: np.ndarray, *, valid=None, start: float = 0.0) -> tuple[Binned, Split]:
-    """Counts of three neurons in bins of 5 ms."""
-    counts = np.random.default_rng(0).poisson(0.6, (len(labels), 3))
-    made = Binned(
-        session_id="made",
-        values=counts.astype(np.float32),
-        time=start + 0.005 * (np.arange(len(labels)) + 0.5),
-        bin_width=0.005,
-        valid=np.ones(len(labels), bool) if valid is None else valid,
-        segment=np.zeros(len(labels), int),
-        neurons=neurons(3),
-        quantity="counts",
-        covariates=np.zeros((len(labels), 0), np.float32),
-    )
-    return made, Split(labels.astype(np.int8), np.ones(3, bool), 0, "made")
-
-
-def test_counts_move_within_windows_of_one_split_only():
-    labels = np.repeat([TRAIN, GAP, VAL], [203, 9, 88])
-    valid = np.ones(300, bool)
-    valid[50:53] = False
-    before, split = binned(labels, valid=valid, start=0.01)
-    after = jitter_counts(before, split, random=np.random.default_rng(1))
-    window = ((before.time + 1e-9) / 0.02).astype(int)
-    stretch = np.cumsum(np.diff(labels, prepend=labels[0]) != 0) + 2 * np.cumsum(
-        np.diff(valid, prepend=True)
-    )
-    for cell in np.unique(10 * window + stretch):
-        rows = 10 * window + stretch == cell
-        assert np.array_equal(after.values[rows].sum(axis=0), before.values[rows].sum(axis=0))
-    fixed = ~valid | (labels == GAP)
-    assert np.array_equal(after.values[fixed], before.values[fixed])
-    assert (after.values != before.values).mean() > 0.3
-
-
-def test_a_count_goes_to_every_bin_of_its_window_alike():
-    before, split = binned(np.full(40_000, TRAIN))
-    after = jitter_counts(before, split, random=np.random.default_rng(1))
-    phase = after.values.reshape(-1, 4, 3).sum(axis=(0, 2))
-    # 18,000 spikes in each of four bins, with a standard error of 116
-    assert np.abs(phase - phase.mean()).max() < 500
-
-
-@pytest.mark.parametrize(
-    ("quantity", "bin_width", "refused"),
-    [
-        ("counts", 0.005, ""),
-        ("counts", 0.01, ""),
-        ("counts", 0.02, "bins of 20 ms"),
-        ("counts", 0.05, "bins of 50 ms"),
-        ("dff", 0.005, "the recording has dff"),
-    ],
-)
-def test_jitter_is_for_spikes_in_fine_bins(quantity, bin_width, refused):
-    if refused:
-        with pytest.raises(ConfigError, match=refused):
-            check_jitter(quantity, bin_width)
-    else:
-        check_jitter(quantity, bin_width)
 
 
 def test_jitter_is_a_null_on_the_command_line():

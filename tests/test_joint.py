@@ -11,6 +11,7 @@ from small_fits import LINEAR, assert_same_fit, imaging, interrupt_after, units
 
 import nwbdyn
 from nwbdyn.cli import main, scoreboard
+from nwbdyn.connectivity import edge_table
 from nwbdyn.errors import ConfigError, DataError, FitError, ResultsError
 from nwbdyn.evaluation import scoring
 from nwbdyn.fitting.fit import fit
@@ -347,7 +348,7 @@ def test_a_folder_is_fitted_jointly_from_the_command_line(tmp_path):
     assert "mouse1" in done.stdout
     assert "over 2 recordings" in done.stdout
     assert done.stdout.splitlines()[-1] == str(run)
-    assert nwbdyn.load(run / "mouse0").edges["p"].notna().all()
+    assert edge_table.directed(nwbdyn.load(run / "mouse0").edges)["p"].notna().all()
     page = CliRunner().invoke(main, ["report", str(run / "mouse0")])
     assert page.exit_code == 0, page.output
     refused = CliRunner().invoke(main, [*call, "--states", "sleep"])
@@ -367,7 +368,7 @@ def test_several_seeds_of_a_joint_fit_are_averaged_session_by_session(tmp_path):
         mean = (one[name].predictions.values + two[name].predictions.values) / 2
         np.testing.assert_allclose(fitted.predictions.values, mean, atol=1e-4)
         assert set(fitted.metrics["seeds"]) == {"0", "1"}
-        assert fitted.edges["seed_sd"].notna().all()
+        assert edge_table.directed(fitted.edges)["seed_sd"].notna().all()
         apart = ~np.eye(len(fitted.neurons), dtype=bool)
         each = [alone[name].connectivity.mean().to_numpy()[apart] for alone in (one, two)]
         agree = np.corrcoef(each)[0, 1]
@@ -435,7 +436,7 @@ def test_a_null_is_drawn_in_all_sessions_at_once_and_tested_in_each(tmp_path):
     assert len(kept) == 2 + 2 * edge_tests.HALF_PAIRS
     assert len(np.load(kept[0])) == 4 * 4 + 3 * 3  # of both days
     for name, size in (("monday", 4), ("tuesday", 3)):
-        edges = fits[name].edges
+        edges = edge_table.directed(fits[name].edges)
         assert len(edges) == size * (size - 1)
         assert edges[["p", "se", "half_split_agreement"]].notna().all(axis=None)
         assert edges["p"].min() >= edges.attrs["smallest_p"] == 1 / (1 + 2 * size * (size - 1))

@@ -11,6 +11,7 @@ import pytest
 
 import nwbdyn
 from nwbdyn import disclosure, optional
+from nwbdyn.connectivity import edge_table
 from nwbdyn.errors import ResultsError
 from nwbdyn.nwb.results import open_results
 from nwbdyn.nwb.results.model_run import name_of
@@ -71,8 +72,8 @@ def test_everything_else_of_the_fit_comes_back(source, tmp_path, enrich):
             back.neurons.table, fit.neurons.table, check_like=True, check_dtype=False
         )
         assert back.neurons.table_object_id == fit.neurons.table_object_id
-        columns = ["pre", "post", "weight", "sign"]
-        pd.testing.assert_frame_equal(back.edges[columns], fit.edges[columns])
+        columns = [*edge_table.COLUMNS, "pre_cell_type", "post_cell_type", "sign"]
+        pd.testing.assert_frame_equal(back.edges[columns], fit.edges[columns], check_dtype=False)
         assert back.edges.attrs == {"num_pairs": 20, "kept_share": pytest.approx(1.0)}
         np.testing.assert_array_equal(back.embeddings, fit.embeddings)
         assert back.session["subject"]["species"] == "Mus musculus"

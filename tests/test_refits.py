@@ -9,6 +9,7 @@ import torch
 from small import poisson_spikes, rois, trial_table, units
 
 import nwbdyn
+from nwbdyn.connectivity import edge_table
 from nwbdyn.errors import ConfigError, ResultsError
 from nwbdyn.evaluation import verdict
 from nwbdyn.fitting import train_models
@@ -66,15 +67,15 @@ def fitted(run):
 
 def test_planted_edges_are_called_and_little_else(fitted):
     called = fitted.connectivity.edges(q=0.05)
-    pairs = set(zip(called["post"], called["pre"], strict=True))
+    pairs = set(zip(called["post_id"], called["pre_id"], strict=True))
     assert set(EDGES) <= pairs
     assert len(pairs) <= 4
-    signs = {(row.post, row.pre): row.sign for row in called.itertuples()}
+    signs = {(row.post_id, row.pre_id): row.sign for row in called.itertuples()}
     assert all(signs[edge] == np.sign(value) for edge, value in EDGES.items())
 
 
 def test_every_edge_carries_its_statistics(fitted):
-    edges = fitted.edges
+    edges = edge_table.directed(fitted.edges)
     assert len(edges) == NUM_NEURONS * (NUM_NEURONS - 1)
     for column in ("se", "half_split_agreement", "p", "q"):
         assert edges[column].notna().all()
@@ -133,8 +134,8 @@ def test_an_interrupted_null_goes_on_where_it_was(run, fitted):
 @pytest.mark.slow
 def test_independent_neurons_have_no_edge(tmp_path):
     alone = fit(traces({}), "synapsnet", null="shift:20", options=QUICK)
-    assert alone.edges["q"].isna().all()
-    assert alone.edges["p"].notna().all()
+    assert edge_table.directed(alone.edges)["q"].isna().all()
+    assert edge_table.directed(alone.edges)["p"].notna().all()
     said = verdict.sentences(alone.metrics, "synapsnet")
     assert any(line.startswith("No edge can be called significant") for line in said)
     with pytest.raises(ResultsError, match="No edge can be called significant: coupling adds"):
@@ -149,7 +150,7 @@ def test_independent_neurons_have_no_edge(tmp_path):
 
 def test_without_a_null_edges_are_not_to_be_read():
     plain = fit(traces(EDGES), "synapsnet", options=QUICK)
-    assert "p" not in plain.edges
+    assert plain.edges["p"].isna().all()
     said = verdict.sentences(plain.metrics, "synapsnet")
     assert "No null was run; add --null shift:20 before reading edges." in said
     with pytest.raises(ResultsError, match="No null was run"):

@@ -16,6 +16,7 @@ from matplotlib.colors import to_rgb
 
 import nwbdyn
 from nwbdyn.cli import main
+from nwbdyn.connectivity import edge_table, strongest_edges
 from nwbdyn.errors import ResultsError
 from nwbdyn.report import figures, page, sections, slider, style, words
 
@@ -112,6 +113,7 @@ def test_a_recording_without_positions_or_cell_types_leaves_their_sections_out(f
         "Scores",
         "Activity",
         "Connectivity",
+        "Simultaneous coupling",
     }
     assert "Neurons in space" not in page.render(plain)
 
@@ -135,7 +137,7 @@ def test_only_edges_with_a_small_q_carry_a_dot(fit):
     ids = fit.connectivity.neurons.ids[order]
     (dot,) = axes.collections[0].get_offsets()
     assert to_rgb(axes.collections[0].get_edgecolor()[0]) == (1, 1, 1)  # seen on dark cells, too
-    assert (ids[int(dot[0])], ids[int(dot[1])]) == (edges["pre"][2], edges["post"][2])
+    assert (ids[int(dot[0])], ids[int(dot[1])]) == (edges["pre_id"][2], edges["post_id"][2])
 
 
 def test_the_scores_figure_shows_every_method(fit):
@@ -186,6 +188,37 @@ def test_the_cross_correlogram_shows_the_median_over_neurons(currents):
     median = lagged(currents).median()
     np.testing.assert_array_equal(axes.lines[0].get_xdata(), median.index)
     np.testing.assert_allclose(axes.lines[0].get_ydata(), median)
+
+
+def test_simultaneous_couplings_are_symmetric_and_apart_from_directed_ones(fit):
+    pairs = edge_table.simultaneous(fit.edges)
+    shown = np.ma.filled(figures.simultaneous(fit).images[0].get_array(), np.nan)
+    np.testing.assert_array_equal(shown, shown.T)
+    assert np.isfinite(shown).sum() == 2 * len(pairs)
+    assert np.nanmax(np.abs(shown)) == pytest.approx(pairs["weight"].abs().max())
+
+
+def test_couplings_of_spikes_have_a_heat_map_of_their_own(fit):
+    assert "Couplings of spikes" not in titles(fit)
+    edges = edge_table.directed(fit.edges).assign(q=1.0, weight=0.25)
+    edges.loc[edges.index[3], "q"] = 0.01
+    edges.attrs |= {"measure": "spikes per spike"}
+    spiking = replace(fit, edges=edges)
+    assert "Couplings of spikes" in titles(spiking)
+    axes = figures.spike_couplings(spiking)
+    shown = np.ma.filled(axes.images[0].get_array(), np.nan)
+    assert np.isfinite(shown).sum() == len(edges)
+    assert np.nanmin(shown) == np.nanmax(shown) == 0.25
+    assert len(axes.collections[0].get_offsets()) == 1
+    assert not figures.connectivity(spiking).collections  # the dots are not the model's
+
+
+def test_the_page_names_the_strongest_edges(fit, rendered):
+    text = rendered("fit")
+    assert text.count('<table class="edges">') == 1
+    first = strongest_edges.rows(fit.edges)[0]
+    row = "".join(f"<td>{value}</td>" for value in first[:3])
+    assert f"<tr>{row}" in text
 
 
 def test_every_figure_is_tested_here():
@@ -456,11 +489,12 @@ def test_neurons_without_a_place_are_left_out_of_the_map(fit):
 
 def test_a_tested_fit_shows_its_p_and_what_the_null_is(fit):
     assert "Against the null" not in titles(fit)
-    p = np.linspace(0.001, 1, len(fit.edges))
+    edges = edge_table.directed(fit.edges)
+    p = np.linspace(0.001, 1, len(edges))
     summary = {"hypothesis": "neurons are independent", "num_surrogates": 20, "smallest_p": 0.001}
     tested = replace(
         fit,
-        edges=fit.edges.assign(p=p),
+        edges=edges.assign(p=p),
         metrics=fit.metrics | {"edges": summary},
     )
     assert "Against the null" in titles(tested)
@@ -518,7 +552,7 @@ def test_what_neurons_send_and_receive_adds_up(fit):
 
 def test_every_edge_is_in_the_histogram_of_weights(fit):
     axes = figures.weights(fit)
-    assert sum(bar.get_height() for bar in axes.patches) == len(fit.edges)
+    assert sum(bar.get_height() for bar in axes.patches) == len(edge_table.directed(fit.edges))
 
 
 def test_principal_components_are_those_of_the_recorded_training_activity(fit):
@@ -545,7 +579,8 @@ def test_a_distance_is_the_one_between_the_two_neurons(fit):
     apart = axes.lines[0].get_xdata()
     table = fit.neurons.table.set_index("id")[["x", "y"]]
     every = [
-        np.hypot(*(table.loc[edge.pre] - table.loc[edge.post])) for edge in fit.edges.itertuples()
+        np.hypot(*(table.loc[edge.pre_id] - table.loc[edge.post_id]))
+        for edge in edge_table.directed(fit.edges).itertuples()
     ]
     assert min(every) <= apart.min() <= apart.max() <= max(every)
     assert (np.diff(apart) > 0).all()

@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nwbdyn.connectivity import edge_table
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.data.splits import TEST, TRAIN, VAL
 from nwbdyn.errors import FitError, ResultsError
 from nwbdyn.recording import Neurons, Note, Source
 from nwbdyn.request import FitRequest
-from nwbdyn.results import fit_results, run_directory
+from nwbdyn.results import fit_results, hdf5, run_directory
 from nwbdyn.results.fit_results import Fit, Predictions
 
 
@@ -33,7 +34,9 @@ def fit() -> Fit:
         }
     )
     neurons = Neurons(table, "roi", "/processing/ophys/PlaneSegmentation", "object-1")
-    edges = pd.DataFrame({"pre": [0, 1], "post": [1, 2], "weight": [0.5, -0.25]})
+    edges = edge_table.edge_table(
+        neurons, np.array([1, 2]), np.array([0, 1]), np.array([0.5, -0.25])
+    )
     edges.attrs = {"num_pairs": 6, "kept_share": 0.75}
     time = np.arange(5) * 0.5
     values = np.arange(15, dtype=np.float32).reshape(5, 3)
@@ -107,6 +110,31 @@ def test_a_fit_comes_back_as_it_was_saved(fit, tmp_path):
     np.testing.assert_array_equal(
         back.connectivity.arrays["weight"], fit.connectivity.arrays["weight"]
     )
+
+
+def test_a_run_holds_its_edges_and_scores_for_a_spreadsheet(fit, tmp_path):
+    run = fit.save(tmp_path / "run")
+    edges = pd.read_csv(run / "edges.csv")
+    assert list(edges.columns[:5]) == ["pre", "post", "pre_id", "post_id", "kind"]
+    assert edges["weight"].tolist() == [0.5, -0.25]
+    assert edges["q"].isna().all()
+    scores = pd.read_csv(run / "scores.csv")
+    assert scores[["method", "split", "metric"]].to_numpy().tolist() == [
+        ["netformer", "test", "r2"],
+        ["netformer", "test", "pearson"],
+        ["persistence", "test", "r2"],
+    ]
+    np.testing.assert_array_equal(scores["value"], [0.5, np.nan, 0.25])
+    fit.save(run, overwrite=True)  # both are replaced with the run
+
+
+def test_a_run_of_an_earlier_version_names_its_neurons(fit, tmp_path):
+    old = pd.DataFrame({"pre": [7, 9], "post": [9, 11], "weight": [0.5, -0.25]})
+    run = fit.save(tmp_path / "run")
+    hdf5.write(run / "results.h5", fit_results._arrays(replace(fit, edges=old)))
+    edges = fit_results.load(run).edges
+    assert edges["post_id"].tolist() == [9, 11]
+    assert edges["kind"].tolist() == ["directed", "directed"]
 
 
 def test_what_was_recorded_stays_in_the_run_when_nobody_needs_it(fit, tmp_path):

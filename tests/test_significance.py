@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from nwbdyn.connectivity import edge_table
 from nwbdyn.recording import Neurons
 from nwbdyn.simulate import sample
 from nwbdyn.statistics import artefacts, significance
@@ -25,9 +26,9 @@ def noise(*shape: int, seed: int = 0) -> np.ndarray:
 def table(weight: np.ndarray) -> pd.DataFrame:
     post, pre = np.nonzero(OTHERS)
     order = np.argsort(-np.abs(weight[post, pre]))
-    return pd.DataFrame(
-        {"pre": 10 + pre[order], "post": 10 + post[order], "weight": weight[post, pre][order]}
-    )
+    neurons = Neurons(pd.DataFrame({"id": 10 + np.arange(NUM_NEURONS)}), "unit")
+    post, pre = post[order], pre[order]
+    return edge_table.edge_table(neurons, post, pre, weight[post, pre])
 
 
 def judged(weight, *, num_surrogates=20, coupling=ADDS, uncalibrated="", flags=None):
@@ -125,7 +126,7 @@ def test_the_standard_error_is_that_of_a_mean():
 def test_strong_edges_are_called_and_chance_is_not():
     edges, summary, notes = judged(strong((0, 1), (5, 2)))
     called = edges[edges["q"] <= 0.05]
-    assert sorted(zip(called["post"], called["pre"], strict=True)) == [(10, 11), (15, 12)]
+    assert sorted(zip(called["post_id"], called["pre_id"], strict=True)) == [(10, 11), (15, 12)]
     assert summary["num_significant"] == 2
     assert summary["withheld"] == ""
     assert not notes

@@ -191,6 +191,25 @@ def test_coinciding_events_are_found_with_and_without_bursts_of_all():
         assert found.chosen.agreement == max(one.agreement for one in found.compared)
 
 
+def test_the_signal_can_be_chosen():
+    traces = calcium(3000)
+    assert fitted(traces, thresholded=False).chosen.threshold is None
+    assert fitted(gaussian(), thresholded=True).chosen.threshold is not None
+
+
+def test_couplings_without_surrogates_are_the_same_and_have_no_q():
+    tested, plain = (
+        fitted(gaussian()),
+        simultaneous.simultaneous_couplings(
+            gaussian(), np.zeros(3000, dtype=int), num_surrogates=0
+        ),
+    )
+    assert np.array_equal(plain.weight, tested.weight, equal_nan=True)
+    assert np.array_equal(plain.se, tested.se, equal_nan=True)
+    for values in (plain.p, plain.q, plain.surrogate_weight):
+        assert np.isnan(values).all()
+
+
 def test_neurons_with_nothing_in_common_have_no_coupling():
     traces = gaussian(2000, seed=3)
     assert called(fitted(traces[:, 1:])) == []

@@ -75,7 +75,7 @@ def test_a_fit_of_several_tables_is_exported_and_enriched(tmp_path):
     for enrich in (False, True):
         out = export(made, tmp_path / f"{enrich}.nwb", enrich=enrich)
         with nwbdyn.open_results(out) as results:
-            assert set(results.edges["pre"]) <= set(made.neurons.ids)
+            assert set(results.edges["pre_id"]) <= set(made.neurons.ids)
             assert len(results.neurons) == 9
 
 

@@ -3,6 +3,7 @@
 import pytest
 from small_fits import imaging
 
+from nwbdyn.connectivity import edge_table
 from nwbdyn.evaluation import verdict
 from nwbdyn.fitting.fit import fit
 
@@ -100,7 +101,7 @@ def test_a_fit_knows_whether_its_edge_matrix_is_empty(l1, empty):
     options = {"updates": 20, "hidden": 4, "embedding": 2, "context": 3, "l1": l1}
     made = fit(imaging(), "synapsnet", options=options)
     assert made.metrics["coupling"]["all_zero"] is empty
-    assert (made.edges["weight"] == 0).all() == empty
+    assert (edge_table.directed(made.edges)["weight"] == 0).all() == empty
     found = verdict.sentences(made.metrics, "synapsnet")
     assert any(line.startswith("No coupling was kept") for line in found) == empty
     assert any("add --null" in line for line in found) is (

@@ -84,7 +84,7 @@ _ = figures.seeds(fits["synapsnet"])
 tested = fits["synapsnet"].edges
 called = tested[tested["q"] < 0.05]
 row = {identity: place for place, identity in enumerate(fits["synapsnet"].neurons.ids)}
-real = [planted[row[edge.post], row[edge.pre]] != 0 for edge in called.itertuples()]
+real = [planted[row[edge.post_id], row[edge.pre_id]] != 0 for edge in called.itertuples()]
 num_planted = int((planted != 0).sum() - (np.diag(planted) != 0).sum())
 print(f"{len(called)} edges at q < .05, {sum(real)} of them planted; {num_planted} were planted")
 called[["pre", "post", "weight", "se", "p", "q", "sign_agreement"]].head(10)

@@ -86,12 +86,13 @@ SECTIONS = {  # of the help: heading -> names of options
 @click.option(
     "--null",
     metavar="KIND:K",
-    help="Test edges against K surrogates: shift:20, trials:20; spikes in fine bins: jitter:20.",
+    help="Test edges against K surrogates: shift:20, trials:20; spike times at 1 ms: jitter:20.",
 )
 @click.option(
     "--states",
-    metavar="TABLE[:COLUMN]",
-    help="With --null: test whether coupling differs between the states in this interval table.",
+    metavar="STATES",
+    help="Test whether coupling differs between states: an interval table TABLE[:COLUMN], a CSV "
+    "file (start_time, stop_time, label), or stimulus=0-3600,rest=3600-7200.",
 )
 @click.option(
     "--device",
@@ -218,8 +219,14 @@ def _call_of(address: str, choices: dict[str, Any]) -> _FitCall:
     FitRequest.from_keywords(name, **{key: choices[key] for key in CHECKED}).check()
     from nwbdyn import archive  # after the checks that need no torch
     from nwbdyn.fitting import model_options, sweep_space
+    from nwbdyn.models.base import CO_SMOOTHING
 
     model_class = models.load(name)
+    if choices["states"] is not None and model_class.target == CO_SMOOTHING:
+        raise click.UsageError(
+            f"--states tests couplings to the next bin, and {name} has none. Fit netformer or "
+            "synapsnet."
+        )
     executor = scale.executor_from_options(choices)
     _rename_old_options(choices)
     if choices["sweep"] is not None:

@@ -33,8 +33,8 @@ Examples:
 )
 @click.option(
     "--states",
-    metavar="TABLE[:COLUMN]",
-    help="Coupling between cell types in each state of this interval table, too.",
+    metavar="STATES",
+    help="Coupling between cell types in each state, too; states as for `nwbdyn fit`.",
 )
 @click.option(
     "--by",

@@ -152,7 +152,7 @@ def print_cost_estimate(
         recordings=len(sessions),
         points=1 if model.sweep is None else len(sweep_space.points(model.sweep)),
         repeats=validation.seeds * estimate.draws + (validation.folds or 0),
-        refits=0 if null is None else edge_tests.count(null, states=bool(request.tests.states)),
+        refits=0 if null is None else edge_tests.count(null),
     )
     for line in lines:
         terminal.echo(line, err=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nwbdyn.cli import terminal
+from nwbdyn.connectivity import strongest_edges
 from nwbdyn.evaluation import verdict
 from nwbdyn.printable import printable
 from nwbdyn.results.fit_results import Fit
@@ -16,6 +17,7 @@ _MOST_SESSIONS = 20  # of a joint fit, whose edges are told on a terminal
 _FEWEST_FLIPPED = 6  # recordings; with five p is at least 2 / 2**5 = .0625
 _MOST_NOTES = 6  # of several recordings, on a terminal
 _MOST_HORIZONS = 2  # of them; the others are in metrics.json and in the report
+_SHRINKING = {6: 8, 2: 12, 0: 8, 1: 8}  # columns of an edge that are cut, and their least widths
 _MOST_SECONDARY = 4  # columns beside the primary metric that fit on a terminal
 
 
@@ -44,11 +46,23 @@ def of_fit(fit: Fit) -> str:
     ]
     sentences = verdict.sentences(metrics, fit.model)
     sentences += verdict.of_training(fit.history, fit.config)
+    sentences += verdict.of_bins(fit.binning, metrics)
     wrapped = [textwrap.fill(sentence, terminal.WIDTH) for sentence in sentences]
     table = terminal.table(header, rows)
-    lines = [*terminal.attention(fit.notes), *of_sweep(fit), table, "", *wrapped]
+    lines = [*terminal.attention(fit.notes), *of_sweep(fit), table, "", *wrapped, *of_edges(fit)]
     lines += of_benchmark(metrics, fit.model)
     return "\n".join(lines)
+
+
+def of_edges(fit: Fit) -> list[str]:
+    """The strongest edges as a table; none where the edge matrix is empty."""
+    rows = strongest_edges.rows(fit.edges)
+    if not rows:
+        return []
+    shown = len(strongest_edges.HEADER) - (not any(row[-1] for row in rows))  # without empty flags
+    header, rows = strongest_edges.HEADER[:shown], [row[:shown] for row in rows]
+    above = f"The {len(rows)} strongest of {len(fit.edges):,} edges (all in edges.csv):"
+    return ["", above, terminal.table(header, terminal.narrowed(header, rows, _SHRINKING))]
 
 
 def of_sweep(fit: Fit) -> list[str]:

@@ -12,7 +12,7 @@ import textwrap
 import time
 import traceback
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
@@ -111,6 +111,24 @@ def command(words: Sequence[str]) -> str:
             line = "   "
         line += f" {word}"
     return "\n".join([*lines, line])
+
+
+def narrowed(
+    header: Sequence[str], rows: Iterable[Sequence[str]], least: Mapping[int, int]
+) -> list[list[str]]:
+    """The rows with long texts cut in their middle, so that a table of them fits the terminal.
+
+    Args:
+        least: position of a column that may be cut -> its least width, the first to be cut first.
+    """
+    cells = [[printable(text) for text in row] for row in rows]
+    widths = [max(len(row[i]) for row in (header, *cells)) for i in range(len(header))]
+    excess = sum(widths) + 2 * (len(widths) - 1) - WIDTH
+    for column, width in least.items():
+        if column < len(widths) and excess > 0:
+            cut = min(excess, max(0, widths[column] - width))
+            widths[column], excess = widths[column] - cut, excess - cut
+    return [[_cut(text, width) for text, width in zip(row, widths, strict=True)] for row in cells]
 
 
 def _cut(text: str, width: int) -> str:

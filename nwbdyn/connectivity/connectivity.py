@@ -15,6 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from nwbdyn import optional
+from nwbdyn.connectivity import edge_table
 from nwbdyn.connectivity.contributions import CONTRIBUTIONS, FACTOR_DESCRIPTION, REQUIRED_ARRAYS
 from nwbdyn.connectivity.forms import FORMS, Form
 from nwbdyn.errors import ResultsError
@@ -131,8 +132,8 @@ class Connectivity:
             mask: as for `mean`.
 
         Returns:
-            One row per edge: pre, post (neuron ids), pre_cell_type, post_cell_type ("" where the
-            recording has none), weight and sign (-1, 0, 1).
+            One row per directed edge, see `connectivity.edge_table`; statistics are NaN unless `q`
+            is given.
 
         Raises:
             ResultsError: `q` where no edge was tested, or where q was withheld (it says why).
@@ -143,14 +144,15 @@ class Connectivity:
             raise ResultsError(
                 "q belongs to the mean over every window, not to those of a mask. Leave one out."
             )
-        if self.tested is None or "p" not in self.tested or self.tested["p"].isna().all():
+        tested = None if self.tested is None else edge_table.directed(self.tested)
+        if tested is None or tested["p"].isna().all():
             raise ResultsError(
                 "No null was run, so no edge has a q. Fit again with --null shift:20."
             )
-        withheld = self.tested.attrs.get("withheld")
+        withheld = tested.attrs.get("withheld")
         if withheld:
             raise ResultsError(f"No edge can be called significant: {withheld}.")
-        called = self.tested[self.tested["q"] <= q]
+        called = tested[tested["q"] <= q]
         order = np.argsort(-called["weight"].abs().to_numpy(), kind="stable")[:k]
         return called.iloc[order].reset_index(drop=True)
 
@@ -328,9 +330,7 @@ class Connectivity:
             known = {name: self._label(name)[row] for name in LABELS if name in self.neurons.table}
             graph.add_node(neuron, **known)
         graph.add_weighted_edges_from(
-            zip(
-                edges["pre"].tolist(), edges["post"].tolist(), edges["weight"].tolist(), strict=True
-            )
+            zip(*(edges[name].tolist() for name in ("pre_id", "post_id", "weight")), strict=True)
         )
         return graph
 
@@ -372,21 +372,8 @@ class Connectivity:
         return known[self.form](self.arrays, self.attributes)
 
     def _table(self, matrix: np.ndarray, k: int | None) -> pd.DataFrame:
-        post, pre = np.nonzero(~np.eye(len(matrix), dtype=bool))
-        weight = matrix[post, pre]
-        order = np.argsort(-np.abs(weight), kind="stable")[:k]
-        post, pre, weight = post[order], pre[order], weight[order]
-        ids, types = self.neurons.ids, self._label("cell_type")
-        return pd.DataFrame(
-            {
-                "pre": ids[pre],
-                "post": ids[post],
-                "pre_cell_type": types[pre],
-                "post_cell_type": types[post],
-                "weight": weight,
-                "sign": np.sign(weight).astype(np.int8),
-            }
-        )
+        post, pre = edge_table.strongest(np.abs(matrix), k)
+        return edge_table.edge_table(self.neurons, post, pre, matrix[post, pre])
 
     def _windows(self, mask: np.ndarray | pd.DataFrame | None) -> np.ndarray:
         """Positions of the windows that a mask or a table of intervals keeps."""

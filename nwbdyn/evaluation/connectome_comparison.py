@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from nwbdyn import baselines, metrics
+from nwbdyn.connectivity import edge_table
 from nwbdyn.data.binning import Binned
 from nwbdyn.data.splits import Split
 from nwbdyn.errors import ConfigError, DataError
@@ -22,6 +23,7 @@ from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.results.fit_results import Fit
 
 SHUFFLES = 1000
+SPIKES = "spike couplings"  # of a fit with a jitter null, beside the model's own weights
 LEAST_NEURONS = 3  # named in the wiring; with two there is one pair in each direction
 ORDER = 5  # bins of history that the autoregressions have beside a co-smoothing model
 
@@ -200,7 +202,9 @@ def _estimates(fit: Fit) -> Mapping[str, np.ndarray]:
     ids = fit.connectivity.neurons.ids
     kept = pd.Index(fit.neurons.ids).get_indexer(pd.Index(ids))
     found = {fit.model: _from_edges(fit, "weight")}
-    if fit.edges["influence"].notna().any():
+    if "model_weight" in fit.edges:
+        found = {fit.model: _from_edges(fit, "model_weight"), SPIKES: found[fit.model]}
+    if edge_table.directed(fit.edges)["influence"].notna().any():
         found["influence"] = _from_edges(fit, "influence")
     binned, split = _activity(fit)
     train = binned.values[split.bins("train") & binned.valid]
@@ -222,8 +226,9 @@ def _from_edges(fit: Fit, column: str) -> np.ndarray:
     """A column of the edge table as a matrix: there seeds are averaged. Edges left out are 0."""
     row = pd.Index(fit.connectivity.neurons.ids)
     matrix = np.zeros((len(row), len(row)))
-    post, pre = (row.get_indexer(pd.Index(fit.edges[end])) for end in ("post", "pre"))
-    matrix[post, pre] = fit.edges[column].fillna(0.0)
+    edges = edge_table.directed(fit.edges)
+    post, pre = (row.get_indexer(pd.Index(edges[end])) for end in ("post_id", "pre_id"))
+    matrix[post, pre] = edges[column].fillna(0.0)
     return matrix
 
 

@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nwbdyn.evaluation import nested
+from nwbdyn.recording import COUNTS
+
+COARSE = 0.01  # seconds; a wider bin mixes synaptic delays with slower influence
 
 
 def sentences(metrics: dict[str, Any], model: str) -> list[str]:
@@ -21,6 +24,7 @@ def sentences(metrics: dict[str, Any], model: str) -> list[str]:
         *nested.sentences(metrics.get("nested")),
         *_agreement(metrics.get("agreement")),
         *_edges(metrics),
+        *_simultaneous(metrics.get("simultaneous")),
         *_dynamics(metrics.get("dynamics")),
         *([of_states(metrics["states"])] if metrics.get("states") else []),
         *_held_out(metrics.get("held_out"), metrics.get("draws")),
@@ -126,13 +130,38 @@ def _of_its_end(
 _END, _MUCH = 0.1, 0.05  # of a course; of what was gained in it
 
 
+def of_bins(binning: Mapping[str, object], metrics: Mapping[str, Any]) -> list[str]:
+    """A sentence where bins of spikes are coarser than synaptic delays, and no jitter was run.
+
+    Args:
+        binning: of the fit, with "quantity" and "bin_width".
+        metrics: as metrics.json holds them.
+    """
+    width: Any = binning.get("bin_width")
+    fine = (metrics.get("edges") or {}).get("filters")
+    if binning.get("quantity") != COUNTS or width is None or width <= COARSE or fine:
+        return []
+    return [
+        f"Bins of {1000 * width:g} ms are coarser than synaptic delays (1 to 5 ms): directed edges "
+        "show slower influence, common input included. --null jitter:20 tests couplings of the "
+        "spike times themselves, on a grid of 1 ms."
+    ]
+
+
 def of_states(found: dict[str, Any]) -> str:
     """Sentence on a difference of coupling between states.
 
     Args:
-        found: metrics["states"].
+        found: metrics["states"], also of a fit of version 0.1.
     """
     between = f"between {', '.join(found['names'])}"
+    if found["supported"] and "pattern_p" in found:
+        changed = [name for name in ("pattern", "gain") if found[name]]
+        p = ", ".join(f"{name} p = {found[f'{name}_p']:.2g}" for name in ("pattern", "gain"))
+        return (
+            f"Coupling differs {between} in its {' and '.join(changed)} ({p}); "
+            f"{found['num_significant']} edges change at q < {found['level']:g}."
+        )
     if found["supported"]:
         return (
             f"Coupling differs {between} by more than in {found['num_simulations']} simulations "
@@ -288,7 +317,8 @@ def _edges(metrics: dict[str, Any]) -> list[str]:
         return ["No null was run; add --null shift:20 before reading edges."]
     if tested["withheld"]:
         return [f"No edge can be called significant: {tested['withheld']}."]
-    kind = "shifted" if tested["null"].startswith("shift") else "trial-shuffled"
+    kinds = {"shift": "shifted", "trials": "trial-shuffled", "jitter": "jittered"}
+    kind = kinds[tested["null"]]
     sentence = (
         f"{tested['num_significant']} of {tested['num_edges']} edges at q < {tested['level']:g} "
         f"against {tested['num_surrogates']} {kind} recordings"
@@ -296,10 +326,23 @@ def _edges(metrics: dict[str, Any]) -> list[str]:
     flagged = tested["num_significant"] - tested["num_significant_unflagged"]
     if flagged:
         sentence += f", {flagged} of them flagged as possible artefacts"
+    if tested.get("filters"):
+        sentence += f" (filters: {tested['filters']}, chosen by their coupling gain on validation)"
     halves = tested["half_split_correlation"]
     if halves is not None and halves == halves:
         sentence += f"; halves of the data agree at r = {halves:.2f}"
     return [f"{sentence}."]
+
+
+def _simultaneous(found: dict[str, Any] | None) -> list[str]:
+    """Sentence on pairs that act within the same bin; none where nothing was tested."""
+    if found is None or found["num_significant"] is None:
+        return []
+    return [
+        f"{found['num_significant']} of {found['num_pairs']} pairs act together within one bin "
+        f"(simultaneous, undirected) at q < {found['level']:g}, beyond the activity of the whole "
+        "population; common input to a few neurons passes this null."
+    ]
 
 
 def _dynamics(found: dict[str, Any] | None) -> list[str]:

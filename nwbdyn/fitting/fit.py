@@ -80,15 +80,18 @@ def fit(
             the benchmark, or with a model that predicts the next bin, it is left out, with a note.
         targets: file of the benchmark's targets, to score these rates here; without a test file
             those for the val trials.
-        null: "shift:K" or "trials:K": also fit K surrogate recordings in which neurons are
-            independent, or coupled by their trials' condition alone, and ten halves of the training
-            blocks. Edges then carry p, q, a standard error, the agreement of halves and flags; 20
+        null: "jitter:K": couplings of spike times on a grid of 1 ms, against K recordings whose
+            spikes are drawn again within 20 ms. "shift:K" or "trials:K": also fit K surrogate
+            recordings in which neurons are independent, or coupled by their trials' condition
+            alone, and ten halves of the training blocks. Edges then carry p, q, a standard error,
+            the agreement of halves and flags; 20
             surrogates are enough for q = .05. It is also told whether coupling that changes over
             time predicts better than a refit with a constant one, and mean weights between cell
             types. Of a co-smoothing model the predictive influence is tested, not its maps.
-        states: with `null`, also test whether coupling differs between the states in an interval
-            table, "TABLE:COLUMN" or "TABLE", by as many simulations with a constant coupling (see
-            `state_null`). NetFormer of traces only.
+        states: also test whether coupling differs between states, its pattern and its gain apart
+            (see `statistics.state_change`): an interval table, "TABLE:COLUMN" or "TABLE"; a CSV
+            file with the columns start_time, stop_time and label; or times in seconds,
+            "stimulus=0-3600,rest=3600-7200". Any next-bin model.
         init_from: run directory of an earlier fit of this model, of one recording or of several.
             What sessions share (SynapsNet's decoder, NetFormer's query and key maps) is taken from
             it and not trained; its options and bin width hold where none are given here.

@@ -29,6 +29,7 @@ from nwbdyn.recording import Recording
 from nwbdyn.request import FitRequest, option_of
 from nwbdyn.results import fit_results, run_directory, run_lock
 from nwbdyn.results.fit_results import Fit
+from nwbdyn.statistics import states
 from nwbdyn.training import distributed, pretrained
 from nwbdyn.training.trainer import Trained
 
@@ -121,8 +122,8 @@ def start(
     """Check the request, resolve what it reads from files, and join the processes that train.
 
     Returns:
-        The request with its sweep as a list of candidates, and with the options and the bin width
-        of the run that it starts from; and the context of this process.
+        The request with its sweep as a list of candidates, states of a CSV file as times, and the
+        options and the bin width of the run that it starts from; and the context of this process.
     """
     request.check()
     compute, output = request.compute, request.output
@@ -132,6 +133,8 @@ def start(
     if request.model_options.sweep is not None:
         points = sweep_space.points(request.model_options.sweep)
         request = request.with_keywords(sweep={"list": list(points)})
+    if request.tests.states is not None:
+        request = request.with_keywords(states=states.resolved(request.tests.states))
     ctx = RunContext(run, resume=output.resume, report=report, engine=executor, team=group)
     return request.with_keywords(run=run), ctx
 

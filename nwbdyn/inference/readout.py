@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from nwbdyn.connectivity import edge_table
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.data.splits import GAP, SPLITS
 from nwbdyn.data.windows import Windows
@@ -20,7 +21,6 @@ from nwbdyn.recording import Neurons
 
 SPLITS_WITH_WINDOWS = SPLITS[:GAP]
 MOST_NEURONS = 5000  # above, no N x N matrix is made
-MOST_EDGES = 100_000  # rows of an edge table
 MOST_MAP_BYTES = 256 * 2**20  # above, only the first layer's attention maps are kept
 
 MEASURES = {
@@ -127,48 +127,33 @@ def currents(connectivity: Connectivity, windows: Windows) -> np.ndarray | None:
 def edges(
     matrices: Sequence[np.ndarray], neurons: Neurons, influences: Sequence[np.ndarray] = ()
 ) -> pd.DataFrame:
-    """The off-diagonal entries of the mean matrix, strongest first, at most MOST_EDGES.
+    """The off-diagonal entries of the mean matrix as a table, see `connectivity.edge_table`.
 
     Args:
         matrices: (N, N) [post, pre], one per seed. A single one keeps its scale.
         influences: likewise, see `learning.influence`; none where the model has none.
 
     Returns:
-        pre, post (ids), pre_cell_type, post_cell_type, weight, sign; seed_sd (of the scaled
-        weights; optimisation noise, not an error bar) and sign_agreement (share of seeds with the
-        sign of the mean), NaN for one seed; influence, the mean over seeds in the same way, NaN
-        without. `attrs`: num_pairs, and kept_share of the summed |weight|.
+        The columns of every edge table, and seed_sd (of the scaled weights; optimisation noise, not
+        an error bar) and sign_agreement (share of seeds with the sign of the mean), NaN for one
+        seed; influence, the mean over seeds in the same way, NaN without. `attrs`: num_pairs, and
+        kept_share of the summed |weight|.
     """
     off_diagonal = ~np.eye(len(neurons), dtype=bool)
     stack = _unit_rms(matrices, off_diagonal)
     mean = stack.mean(axis=0)
-    post, pre = np.nonzero(off_diagonal)
-    strongest = np.argsort(-np.abs(mean[post, pre]), kind="stable")[:MOST_EDGES]
-    post, pre = post[strongest], pre[strongest]
+    post, pre = edge_table.strongest(np.abs(mean))
     entries, weight = stack[:, post, pre], mean[post, pre]  # (num_seeds, E), (E,)
     unknown = np.full(len(weight), np.nan)
     several = len(stack) > 1
-    types = np.full(len(neurons), "", dtype=object)
-    if "cell_type" in neurons.table:
-        types = neurons.table["cell_type"].fillna("").astype(str).to_numpy(dtype=object)
-    table = pd.DataFrame(
-        {
-            "pre": neurons.ids[pre],
-            "post": neurons.ids[post],
-            "pre_cell_type": types[pre],
-            "post_cell_type": types[post],
-            "weight": weight.astype(np.float32),
-            "sign": np.sign(weight).astype(np.int8),
-            "seed_sd": entries.std(axis=0, ddof=1) if several else unknown,
-            "sign_agreement": (
-                (np.sign(entries) == np.sign(weight)).mean(axis=0) if several else unknown
-            ),
-            "influence": (
-                _unit_rms(influences, off_diagonal).mean(axis=0)[post, pre].astype(np.float32)
-                if len(influences)
-                else unknown
-            ),
-        }
+    table = edge_table.edge_table(neurons, post, pre, weight.astype(np.float32)).assign(
+        seed_sd=entries.std(axis=0, ddof=1) if several else unknown,
+        sign_agreement=(np.sign(entries) == np.sign(weight)).mean(axis=0) if several else unknown,
+        influence=(
+            _unit_rms(influences, off_diagonal).mean(axis=0)[post, pre].astype(np.float32)
+            if len(influences)
+            else unknown
+        ),
     )
     total = np.abs(mean[off_diagonal]).sum()
     table.attrs = {

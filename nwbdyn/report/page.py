@@ -97,6 +97,7 @@ def render(
         colours=words.colours(fit),
         sections=_drawn(planned, fit, report, movie=movie is not None),
         scoreboard=words.scoreboard(fit),
+        strongest=words.strongest(fit),
         benchmark=words.benchmark(fit),
         slider=movie,
         change=sections.change_caption(fit),

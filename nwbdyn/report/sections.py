@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from nwbdyn.connectivity import edge_table
 from nwbdyn.evaluation import verdict
 from nwbdyn.recording import COUNTS
 from nwbdyn.report import figures, words
@@ -56,6 +57,7 @@ def of_fit(
         Section("Scores", tuple(_scores(fit))),
         Section("Activity", tuple(_activity(fit, by))),
         Section("Connectivity", tuple(_connectivity(fit))),
+        Section("Simultaneous coupling", tuple(_simultaneous(fit))),
         Section("Cell types", tuple(_cell_types(fit, states))),
         Section("Neurons in space", tuple(_space(fit))),
         Section("How far to trust it", tuple(_trust(fit))),
@@ -78,7 +80,7 @@ def of_states(fit: Fit, table: pd.DataFrame) -> str:
     tested: dict[str, Any] = fit.metrics.get("states") or {}  # type: ignore[assignment]
     if tested.get("names") == sorted(table["state"].unique()):
         return verdict.of_states(tested)
-    untested = "Not tested against simulations with a constant coupling (fit --null --states)."
+    untested = "Not tested against a constant coupling (fit --states)."
     return f"{untested} {change_caption(fit)}"
 
 
@@ -179,9 +181,20 @@ def _connectivity(fit: Fit) -> list[Picture]:
     connectivity = fit.connectivity
     if not len(fit.edges):
         return []
-    marked = "q" in fit.edges and bool((fit.edges["q"] < 0.05).any())
+    marked = bool((edge_table.directed(fit.edges)["q"] < 0.05).any())
     dots = " Dots: q < .05 against the null." if marked else ""
-    found = [
+    found = []
+    if "measure" in fit.edges.attrs:
+        found.append(
+            Picture(
+                "Couplings of spikes",
+                f"{fit.edges.attrs['measure'].capitalize()}, from spike times on a grid of 1 ms. "
+                f"Rows receive, columns send; red positive, blue negative.{dots}",
+                figures.spike_couplings,
+            )
+        )
+        dots = ""
+    found += [
         Picture(
             MATRIX,
             f"Mean over time of: {connectivity.measure}. Rows receive, columns send, sorted by "
@@ -227,6 +240,22 @@ def _connectivity(fit: Fit) -> list[Picture]:
             ),
         ]
     return found
+
+
+def _simultaneous(fit: Fit) -> list[Picture]:
+    edges = edge_table.simultaneous(fit.edges)
+    if not len(edges):
+        return []
+    dots = " Dots: q < .05 against the null." if (edges["q"] < 0.05).any() else ""
+    return [
+        Picture(
+            "Within one bin",
+            "Partial correlation of what each neuron's past leaves over, in the same bin and given "
+            "all other neurons. Undirected, and apart from the directed matrix above; red "
+            f"positive, blue negative.{dots}",
+            figures.simultaneous,
+        )
+    ]
 
 
 def _cell_types(fit: Fit, states: pd.DataFrame | None) -> list[Picture]:
@@ -298,7 +327,8 @@ def _space(fit: Fit) -> list[Picture]:
 
 def _trust(fit: Fit) -> list[Picture]:
     found = []
-    if len(fit.edges) and np.isfinite(fit.edges["sign_agreement"].to_numpy(dtype=float)).any():
+    edges = edge_table.directed(fit.edges)
+    if "sign_agreement" in edges and edges["sign_agreement"].notna().any():
         found.append(
             Picture(
                 "Do seeds agree?",
@@ -308,13 +338,13 @@ def _trust(fit: Fit) -> list[Picture]:
                 figures.seeds,
             )
         )
-    if "p" in fit.edges and fit.edges["p"].notna().any():
+    if edges["p"].notna().any():
         tested: dict[str, Any] = fit.metrics["edges"]  # type: ignore[assignment]
         found.append(
             Picture(
                 "Against the null",
                 f"p of every edge. The null: {tested['hypothesis']} ({tested['num_surrogates']} "
-                f"surrogates; the smallest p that they can give is {tested['smallest_p']:.2g}). "
+                f"surrogates{_smallest(tested['smallest_p'])}). "
                 "The dashed line is where all bars would end if it were true.",
                 figures.null,
             )
@@ -339,6 +369,10 @@ def _trust(fit: Fit) -> list[Picture]:
             )
         )
     return found
+
+
+def _smallest(p: float) -> str:
+    return f"; the smallest p that they can give is {p:.2g}" if p > 0 else ""
 
 
 def _of_importance(fit: Fit) -> str:

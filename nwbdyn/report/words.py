@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from nwbdyn import models
+from nwbdyn.connectivity import edge_table, strongest_edges
 from nwbdyn.evaluation import verdict
 from nwbdyn.recording import COUNTS
 from nwbdyn.results.fit_results import Fit
@@ -35,6 +36,7 @@ def trust(fit: Fit) -> list[str]:
     metrics: dict[str, Any] = fit.metrics
     said = verdict.sentences(metrics, fit.model)[1:]
     said += verdict.of_training(fit.history, fit.config)
+    said += verdict.of_bins(fit.binning, metrics)
     needed = metrics.get("necessity")
     if needed is not None and needed["loss"]:
         losses = ", ".join(f"{loss:+.3f} ({maps})" for maps, loss in needed["loss"].items())
@@ -74,7 +76,8 @@ def meaning(fit: Fit) -> str:
 
 def colours(fit: Fit) -> str:
     """Legend for the colours of a matrix of weights."""
-    signed = not len(fit.edges) or bool((fit.edges["weight"] < 0).any())
+    edges = edge_table.directed(fit.edges)
+    signed = not len(edges) or bool((edges["weight"] < 0).any())
     return "red positive, blue negative" if signed else "the darker, the stronger; none is negative"
 
 
@@ -101,6 +104,18 @@ def scoreboard(fit: Fit) -> list[dict[str, Any]]:
         for metric in metrics["model"].get(split, {})
         if not metric.startswith("mse")
     ]
+
+
+def strongest(fit: Fit) -> dict[str, Any] | None:
+    """The table of the strongest edges; None where the edge matrix is empty."""
+    rows = strongest_edges.rows(fit.edges)
+    if not rows:
+        return None
+    return {
+        "header": strongest_edges.HEADER,
+        "rows": rows,
+        "number": f"{len(fit.edges):,}",
+    }
 
 
 def benchmark(fit: Fit) -> dict[str, Any] | None:

@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 
 from nwbdyn import disclosure, optional
+from nwbdyn.connectivity import edge_table
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.data.splits import SPLITS
 from nwbdyn.errors import ResultsError
 from nwbdyn.recording import Neurons, Note, Source
 from nwbdyn.request import FitRequest
-from nwbdyn.results import methods_text, request_0_1, run_directory, run_lock, views
+from nwbdyn.results import methods_text, request_0_1, run_directory, run_lock, scores, views
 from nwbdyn.results.text import fit_text, predictions_text
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class Fit:
     metrics: dict[str, object]  # as metrics.json
     predictions: Predictions
     connectivity: Connectivity
-    edges: pd.DataFrame  # pre, post, weight, seed_sd, q …; off-diagonal, strongest first
+    edges: pd.DataFrame  # every kind of coupling, see `nwbdyn.connectivity.edge_table`
     neurons: Neurons
     source: Source
     session: dict[str, object]  # session_id, identifier, session_start_time, description, subject
@@ -192,6 +193,12 @@ def write(fit: Fit, path: Path) -> None:
             partial.write_bytes(save(fit.weights))
     with run_directory.atomic_write(path / run_directory.RESULTS) as partial:
         hdf5.write(partial, _arrays(fit))
+    for name, table in (
+        (run_directory.EDGES_CSV, edge_table.with_values(fit.edges)),
+        (run_directory.SCORES_CSV, scores.score_table(fit.metrics, fit.model)),
+    ):
+        with run_directory.atomic_write(path / name) as partial:
+            table.to_csv(partial, index=False, float_format="%.7g")
     run_directory.write_json(path, run_directory.PROVENANCE, _provenance(fit))
     run_directory.write_text(path, run_directory.METHODS, methods_text.markdown(fit))
     run_directory.write_json(path, run_directory.METRICS, fit.metrics)
@@ -375,11 +382,12 @@ def _read_arrays(path: Path, without: Collection[str]) -> dict[str, Any]:
     except (OSError, SafetensorError) as error:
         raise ResultsError(f"Run {path} is damaged ({error}). Fit again.") from error
     neurons = Neurons(**tree["neurons"])
+    edges = edge_table.named(tree["edges"], neurons)
     return {
         "neurons": neurons,
-        "edges": tree["edges"],
+        "edges": edges,
         "predictions": Predictions(neurons=neurons, **tree["predictions"]),
-        "connectivity": _coupling(tree["connectivity"], tree["edges"]),
+        "connectivity": _coupling(tree["connectivity"], edges),
         "influence": _coupling(tree["influence"]) if "influence" in tree else None,
         "groups": tree.get("groups"),
         "embeddings": tree.get("embeddings"),

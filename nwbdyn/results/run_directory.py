@@ -6,6 +6,8 @@
       checkpoint.pt        where training stands (tensors and plain values; weights_only=True)
       weights.safetensors  the best weights
       results.h5           predictions, connectivity, edges, neurons; needs no torch
+      edges.csv            the edge table for a spreadsheet (see `connectivity.edge_table`)
+      scores.csv           scores of model and baselines, likewise
       provenance.json      source, digest, versions, seed, device, git state
       methods.md           the methods of a paper with every number, and BibTeX
       submission.h5        rates for a Neural Latents data set, where these were asked for
@@ -48,6 +50,7 @@ WEIGHTS, RESULTS = "weights.safetensors", "results.h5"
 PROVENANCE, METRICS = "provenance.json", "metrics.json"
 LOCAL = "local.json"
 METHODS = "methods.md"
+EDGES_CSV, SCORES_CSV = "edges.csv", "scores.csv"  # copies for people; nothing reads them
 SUBMISSION = "submission.h5"
 SUMS = "sums.npz"  # of a draw of held-out neurons
 REFITS = "refits"  # folder
@@ -60,7 +63,7 @@ MEMBERS = (  # folders of further trainings and runs
 )
 FILES = (
     *(CONFIG, HISTORY, CHECKPOINT, WEIGHTS, RESULTS, PROVENANCE, LOCAL, METHODS, SUBMISSION, SUMS),
-    METRICS,
+    *(EDGES_CSV, SCORES_CSV, METRICS),
 )
 _FULL, _REFUSED = (errno.ENOSPC, errno.EDQUOT), (errno.EFBIG, errno.EROFS, errno.EIO)
 _PARTIAL = ".partial"

@@ -3,7 +3,7 @@
 Edges are no sample: N neurons give N^2 edges and no more than N independent things. The bootstrap
 draws what was sampled, animals, then sessions within them, then neurons within those, never edges.
 With one animal nothing can be said beyond it, and the columns' names say so. A difference between
-states is one only where `state_null` supports it, and columns say whether it does and why not.
+states is one only where `state_change` supports it, and columns say whether it does and why not.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from nwbdyn.connectivity import edge_table
 from nwbdyn.errors import ResultsError
 from nwbdyn.results.fit_results import Fit
 from nwbdyn.statistics.significance import benjamini_hochberg
@@ -72,7 +73,7 @@ def cell_type_contrast(
         q (Benjamini and Hochberg over all rows). With one animal low, high, p and q end in
         "_within_animal". NaN where no session has enough neurons. With states one row per pair and
         state, and four columns more: state; supported, True where every fit says that differences
-        over state are (see `state_null`); p_states, the largest p of these fits that any coupling
+        over state are (see `state_change`); p_states, the largest p of these fits that any coupling
         differs between states, NaN where one was not asked; why_not, what they say against it.
 
     Raises:
@@ -115,7 +116,7 @@ def cell_type_contrast(
 def _tested(fits: Sequence[Fit]) -> dict[str, object]:
     """Combined result of the fits' state tests, for columns of `cell_type_contrast`."""
     told: list[Any] = [fit.metrics.get("states") for fit in fits]
-    reasons = ["not asked (fit --null --states)" if one is None else one["why_not"] for one in told]
+    reasons = ["not asked (fit --states)" if one is None else one["why_not"] for one in told]
     return {
         "supported": not any(reasons),
         "p_states": float(np.max([np.nan if one is None else one["p"] for one in told])),
@@ -163,10 +164,11 @@ def _sampled(
 ) -> SessionCoupling:
     neurons = fit.connectivity.neurons
     flagged = np.zeros((len(neurons),) * 2, dtype=bool)
-    if not with_flagged and "flags" in fit.edges:
+    if not with_flagged:
         row = pd.Index(neurons.ids)
-        found = fit.edges[fit.edges["flags"] != ""]
-        flagged[row.get_indexer(found["post"]), row.get_indexer(found["pre"])] = True
+        edges = edge_table.directed(fit.edges)
+        found = edges[edges["flags"] != ""]
+        flagged[row.get_indexer(found["post_id"]), row.get_indexer(found["pre_id"])] = True
     weight = fit.connectivity.mean(mask).to_numpy().astype(np.float64)
     return SessionCoupling(weight, _labels(fit, column), _animal(fit), flagged)
 

@@ -130,7 +130,7 @@ def edge_statistics(
     edges out; "withheld" says why there is no q, "" where there is one.
 
     Args:
-        edges: pre and post ids, weight; other columns are kept.
+        edges: directed, see `connectivity.edge_table`; other columns are kept.
         ids: (N,) of the neurons, in the order of the matrices.
         evidence: in the model's own units; `se` is given in those of the column.
         coupling: what coupling adds on test, as `evaluation.compare` says; None where unknown.
@@ -148,7 +148,7 @@ def edge_statistics(
     if withheld:
         q = np.full_like(q, np.nan)
     row = pd.Index(ids)
-    post, pre = row.get_indexer(edges["post"]), row.get_indexer(edges["pre"])
+    post, pre = row.get_indexer(edges["post_id"]), row.get_indexer(edges["pre_id"])
     unit = _unit(edges[evidence.tested].to_numpy(float), weight[post, pre])
     hypothesis = evidence.hypothesis
     if evidence.tested != WEIGHT:

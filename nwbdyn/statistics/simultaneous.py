@@ -37,6 +37,7 @@ THRESHOLDS = (1.0, 1.5, 2.0, 2.5, 3.0)  # robust standard deviations
 PENALTIES = (0.001, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 0.9)  # share of the identity
 NUM_BLOCKS = 20
 FEWEST_FRAMES = 200
+FEWEST_SURROGATES = 10
 NEIGHBOURS = 10  # frames of nearly the same global activity among which an order is drawn
 EVENT_ORDER, TRACE_ORDER = 0, 3  # of the innovations, with and without events
 HYPOTHESIS = (
@@ -80,6 +81,7 @@ def simultaneous_couplings(
     segment: np.ndarray,
     *,
     num_surrogates: int = 20,
+    thresholded: bool | None = None,
     seed: int = 0,
 ) -> SimultaneousCouplings:
     """Choose the signal, then estimate and test every pair.
@@ -87,14 +89,18 @@ def simultaneous_couplings(
     Args:
         values: (T, N) traces, NaN in frames that are not to be used.
         segment: (T,) int, the same number = no gap in between.
-        num_surrogates: 10 or more.
+        num_surrogates: 10 or more; 0 for couplings without a test, whose p and q are NaN.
+        thresholded: the signal is events (traces) or innovations as they are (counts). Default:
+            events where innovations have them.
 
     Raises:
         ConfigError: too few surrogates.
         DataError: fewer than two neurons, or too few frames.
     """
-    if num_surrogates < 10:
-        raise ConfigError(f"{num_surrogates} surrogates are too few; 10 are needed.")
+    if 0 < num_surrogates < FEWEST_SURROGATES:
+        raise ConfigError(
+            f"{num_surrogates} surrogates are too few; {FEWEST_SURROGATES} are needed."
+        )
     if values.shape[1] < 2:
         raise DataError("One neuron has no coupling. Choose two or more with --where.")
     plain = innovations(values, segment, order=EVENT_ORDER)
@@ -103,30 +109,22 @@ def simultaneous_couplings(
             f"{len(plain.values)} frames with a past are too few for simultaneous couplings; "
             f"{FEWEST_FRAMES} are needed."
         )
-    if has_events(plain):
+    if has_events(plain) if thresholded is None else thresholded:
         compared, signal = _best_events(unmixed(plain))
     else:
         signal = innovations(values, segment, order=TRACE_ORDER).values
         compared = [_judged(signal, 1, None)]
     chosen = max(compared, key=lambda one: one.agreement)
     weight, se = _jackknife(signal, chosen.penalty, chosen.num_frames)
-    random = np.random.default_rng([seed, 0])
-    null = np.stack(
-        [
-            partial_correlation(
-                correlation(exchange(signal[k % chosen.num_frames :: chosen.num_frames], random)),
-                chosen.penalty,
-            )
-            for k in range(num_surrogates)
-        ]
-    )
-    p = pair_p(weight, se, null)
-    q = np.full(p.shape, np.nan)
-    upper = np.triu_indices(len(p), 1)
-    q[upper] = benjamini_hochberg(p[upper])
+    p, q, centre = np.full((3, *weight.shape), np.nan)
+    if num_surrogates:
+        null = _surrogates(signal, chosen, num_surrogates, seed)
+        centre, p = null.mean(axis=0), pair_p(weight, se, null)
+        upper = np.triu_indices(len(p), 1)
+        q[upper] = benjamini_hochberg(p[upper])
     return SimultaneousCouplings(
         weight=weight,
-        surrogate_weight=null.mean(axis=0),
+        surrogate_weight=centre,
         se=se,
         p=p,
         q=np.fmin(q, q.T),
@@ -184,6 +182,19 @@ def exchange(signal: np.ndarray, random: np.random.Generator) -> np.ndarray:
         rest = random.permutation(values[: len(values) - whole])
         exchanged[order, neuron] = np.r_[rest, random.permuted(groups, axis=1).ravel()]
     return exchanged
+
+
+def _surrogates(signal: np.ndarray, chosen: Signal, number: int, seed: int) -> np.ndarray:
+    """(number, N, N) partial correlations of exchanged frames."""
+    random, step = np.random.default_rng([seed, 0]), chosen.num_frames
+    return np.stack(
+        [
+            partial_correlation(
+                correlation(exchange(signal[k % step :: step], random)), chosen.penalty
+            )
+            for k in range(number)
+        ]
+    )
 
 
 def _best_events(found: Innovations) -> tuple[list[Signal], np.ndarray]:

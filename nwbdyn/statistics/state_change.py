@@ -39,7 +39,8 @@ class StateChange:
     gain_p: float  # that a factor on a receiver's input changes
     change: np.ndarray  # (S, N, N) [state, post, pre] weight in a state less that outside of it
     se: np.ndarray  # (S, N, N)
-    q: np.ndarray  # (S, N, N) of a change of any kind, NaN on the diagonal
+    p: np.ndarray  # (S, N, N) of a change of any kind, NaN on the diagonal
+    q: np.ndarray  # (S, N, N) over all edges; two states are one comparison
     colour_p: np.ndarray  # (S,) that residuals of a state are white
     num_blocks: tuple[int, ...]  # dwell blocks of each state
     not_tested: str  # why there is no p, "" where there is one
@@ -73,10 +74,7 @@ def state_change(
     Raises:
         DataError: fewer than two states, or one with too few dwell blocks or bins.
     """
-    rows = _rows(values, segment, state)
-    block = _dwell_blocks(rows, state)
-    of_block = state[rows[np.r_[True, np.diff(block) > 0]]]
-    _check(of_block, state[rows], names)
+    rows, block, of_block = dwell_blocks(values, segment, state, names)
     inputs = values[rows - 1]
     scale = np.where(inputs.std(axis=0) > 0, inputs.std(axis=0), 1.0)
     inputs = np.column_stack([np.ones(len(rows)), (inputs - inputs.mean(axis=0)) / scale])
@@ -106,18 +104,36 @@ def state_change(
             "which can pass for a change of coupling"
         )
     unit = scale[None, None, :]
-    q = _edge_q([one.change_z for one in contrasts], np.concatenate(pool), sums.others)
+    p = _edge_p([one.change_z for one in contrasts], np.concatenate(pool), sums.others)
+    p = np.full_like(p, np.nan) if not_tested else p
     return StateChange(
         names=names,
         pattern_p=np.nan if not_tested else _p(pattern, above[:, 0]),
         gain_p=np.nan if not_tested else _p(gain, above[:, 1]),
         change=np.stack([one.change for one in contrasts]) / unit,
         se=np.stack([one.se for one in contrasts]) / unit,
-        q=np.full_like(q, np.nan) if not_tested else q,
+        p=p,
+        q=np.stack([benjamini_hochberg(one) for one in p])
+        if len(names) == 2
+        else benjamini_hochberg(p),
         colour_p=colour,
         num_blocks=tuple(int((of_block == k).sum()) for k in range(len(names))),
         not_tested=not_tested,
     )
+
+
+def dwell_blocks(
+    values: np.ndarray, segment: np.ndarray, state: np.ndarray, names: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bins that are tested, the dwell block of each, and the state of each block.
+
+    Arguments and errors as for `state_change`.
+    """
+    rows = _rows(values, segment, state)
+    block = _dwell_blocks(rows, state)
+    of_block = state[rows[np.r_[True, np.diff(block) > 0]]] if len(rows) else state[:0]
+    _check(of_block, state[rows], names)
+    return rows, block, of_block
 
 
 @dataclass(frozen=True)
@@ -166,15 +182,16 @@ def _contrast(sums: _Sums, indicator: np.ndarray) -> _Contrast:
     information = squared - tilted @ projection
     inverse = np.linalg.pinv(information, hermitian=True)
     # scores of product terms freed of the inputs, per block: (B, M, N)
-    score = indicator[:, None, None] * sums.score - np.einsum("mk,bmn->bkn", projection, sums.score)
-    parts = np.einsum("km,bmn->bkn", inverse, score)  # influence of each block on each coefficient
+    score = indicator[:, None, None] * sums.score - projection.T @ sums.score
+    parts = inverse @ score  # influence of each block on each coefficient
     change = parts.sum(axis=0)  # (M, N)
     variance = _spread(parts)
     pattern_z = np.zeros((len(sums.weights),) * 2)
     gain_z = np.zeros(len(sums.weights))
+    information = np.linalg.pinv(inverse[1:, 1:], hermitian=True)  # without the constant
     for post, weight in enumerate(sums.weights):
         other = np.flatnonzero(sums.others[post])
-        metric = np.linalg.pinv(inverse[1:, 1:][np.ix_(other, other)], hermitian=True)
+        metric = _without(information, post)[np.ix_(other, other)]
         direction = weight[1:][other]
         along = metric @ direction
         size = float(direction @ along)
@@ -188,6 +205,14 @@ def _contrast(sums: _Sums, indicator: np.ndarray) -> _Contrast:
             gain_z[post] = gain.sum() / np.sqrt(_spread(gain))
     by_post, se = change[1:].T, np.sqrt(variance[1:].T)
     return _Contrast(by_post, se, by_post / se, pattern_z, gain_z)
+
+
+def _without(information: np.ndarray, row: int) -> np.ndarray:
+    """(N, N) the inverse of a covariance without one row, from that with it; 0 in that row."""
+    size = information[row, row]
+    if size <= 0:
+        return information
+    return information - np.outer(information[:, row], information[row]) / size
 
 
 def _spread(parts: np.ndarray) -> np.ndarray:
@@ -206,16 +231,14 @@ def _p(observed: float, drawn: np.ndarray) -> float:
     return float((1 + (drawn >= observed).sum()) / (1 + len(drawn)))
 
 
-def _edge_q(z: list[np.ndarray], pool: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """(S, N, N) from the permutations of all edges; two states are one comparison."""
+def _edge_p(z: list[np.ndarray], pool: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(S, N, N) from the permutations of all edges."""
     pool = np.sort(pool)
     p = np.full((len(z), *others.shape), np.nan)
     for k, one in enumerate(z):
         above = len(pool) - np.searchsorted(pool, np.abs(one[others]), side="left")
         p[k][others] = (1 + above) / (1 + len(pool))
-    if len(z) == 2:
-        return np.stack([benjamini_hochberg(one) for one in p])
-    return benjamini_hochberg(p)
+    return p
 
 
 def _left_over(

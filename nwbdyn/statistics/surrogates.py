@@ -3,10 +3,10 @@
 `shift`: each neuron keeps its own course in time, and what it shares with others is destroyed:
 neurons are independent, each with its own autocorrelation. `trials`: each neuron keeps its trials
 of a condition, in another order: nothing couples neurons beyond what the condition and slow drift
-do to all of them. `jitter`: each spike is drawn again among the bins of its window of 20 ms: all
-that is slower remains, common input included. Rejecting one says that a coupling helps to predict
-beyond this. It does not say that there is a synapse: unrecorded common input passes the first two,
-and fast common input the third.
+do to all of them. `jitter`: each spike is drawn again within its window of 20 ms (see
+`statistics.jitter`): all that is slower remains, common input included. Rejecting one says that a
+coupling helps to predict beyond this. It does not say that there is a synapse: unrecorded common
+input passes the first two, and fast common input the third.
 
 A value never leaves its split, its gap-free segment or, for `trials`, its neighbouring trials.
 Covariates stay where they are. Bins that cannot be moved are marked unusable, so that no coupling
@@ -24,8 +24,6 @@ import pandas as pd
 from nwbdyn.data.binning import Binned
 from nwbdyn.data.splits import GAP, SPLITS, Split
 from nwbdyn.errors import ConfigError, DataError
-from nwbdyn.recording import COUNTS
-from nwbdyn.statistics.jitter import WINDOW
 
 SHIFT, TRIALS, JITTER = "shift", "trials", "jitter"
 NEIGHBOURS = 20  # trials among which an order is drawn; slower drift than that stays
@@ -53,7 +51,7 @@ class Null:
         if match is None or int(match[2]) < 2:
             raise ConfigError(
                 f"No null {text!r}. Give {SHIFT}:K or {TRIALS}:K with K surrogates, 20 or more for "
-                f"q values, or {JITTER}:K for spikes in fine bins."
+                f"q values, or {JITTER}:K for spikes."
             )
         return cls(match[1], int(match[2]))
 
@@ -147,50 +145,6 @@ def trials_hypothesis(condition: str | None) -> str:
         f"shuffled within condition, {within}, among at most {NEIGHBOURS} neighbours); says "
         "nothing of common input that varies from trial to trial, or of synapses"
     )
-
-
-def jitter_counts(
-    binned: Binned, split: Split, *, random: np.random.Generator, window: float = WINDOW
-) -> Binned:
-    """Every spike in a bin drawn evenly among those of its window, within a stretch of one split.
-
-    A neuron has as many spikes in each window as before. Windows start at 0 s; bins outside of
-    splits and unusable ones stay as they are.
-
-    Args:
-        window: seconds, at least two bins (see `check_jitter`).
-    """
-    number = np.floor(np.round(binned.time / window, 9)).astype(np.int64)
-    values = np.array(binned.values)
-    for start, stop in _stretches(binned, split):
-        cell = number[start:stop]
-        first = np.searchsorted(cell, cell, side="left")
-        length = np.searchsorted(cell, cell, side="right") - first
-        rows, neurons = np.nonzero(binned.values[start:stop])
-        counts = binned.values[start + rows, neurons].astype(np.int64)
-        rows, neurons = np.repeat(rows, counts), np.repeat(neurons, counts)
-        drawn = first[rows] + random.integers(0, length[rows])
-        values[start:stop] = 0
-        np.add.at(values, (start + drawn, neurons), 1)
-    return replace(binned, values=values)
-
-
-def check_jitter(quantity: str, bin_width: float, window: float = WINDOW) -> None:
-    """Refuse jitter where it changes nothing or means nothing.
-
-    Raises:
-        ConfigError: traces, or bins of more than half a window.
-    """
-    if quantity != COUNTS:
-        raise ConfigError(
-            f"--null {JITTER}:K moves spikes, and the recording has {quantity}. Use {SHIFT}:K."
-        )
-    if bin_width > window / 2 + 1e-9:
-        raise ConfigError(
-            f"--null {JITTER}:K moves spikes within {1000 * window:g} ms, and bins of "
-            f"{1000 * bin_width:g} ms cannot show that. Pass --bin-width {window / 4:g}, or use "
-            f"{SHIFT}:K."
-        )
 
 
 def condition_column(trials: pd.DataFrame) -> str | None:

@@ -9,6 +9,9 @@ from nwbdyn.fitting.stages.few_shot import FewShot
 from nwbdyn.fitting.stages.folds import Folds
 from nwbdyn.fitting.stages.heldout_resamples import HeldoutResamples
 from nwbdyn.fitting.stages.hypothesis_tests import HypothesisTests
+from nwbdyn.fitting.stages.simultaneous_coupling import SimultaneousCoupling
+from nwbdyn.fitting.stages.spike_coupling import SpikeCoupling
+from nwbdyn.fitting.stages.state_change_test import StateChangeTest
 
 STAGES: tuple[type[Stage], ...] = (
     CouplingAblation,
@@ -16,6 +19,9 @@ STAGES: tuple[type[Stage], ...] = (
     BenchmarkScores,
     AttentionMaps,
     HypothesisTests,
+    SpikeCoupling,
+    SimultaneousCoupling,
+    StateChangeTest,
     BenchmarkSubmission,
     Folds,
     HeldoutResamples,

@@ -28,7 +28,7 @@ from nwbdyn.results import run_directory
 from nwbdyn.results.fit_results import Fit
 from nwbdyn.statistics import artefacts, significance
 from nwbdyn.statistics.significance import INFLUENCE, WEIGHT, NullSamples
-from nwbdyn.statistics.surrogates import JITTER, SHIFT, TRIALS, Null, check_jitter
+from nwbdyn.statistics.surrogates import JITTER, SHIFT, TRIALS, Null
 from nwbdyn.training.batched import BatchedModel, train_batched
 from nwbdyn.training.trainer import Trained, train
 
@@ -44,7 +44,7 @@ def check(problem: FitTask, null: Null) -> None:
 
     Raises:
         ConfigError: a model whose influence says nothing, trials without a table or that overlap,
-            jitter of traces or of coarse bins, or too many neurons.
+            or too many neurons.
     """
     if problem.co_smoothing:
         with torch.random.fork_rng([]):
@@ -55,8 +55,6 @@ def check(problem: FitTask, null: Null) -> None:
                 "predictive influence, and that has a meaning where it was trained with all inputs "
                 "on one side of a bin hidden: add --set causal_mask_ratio=0.2."
             )
-    if null.kind == JITTER:
-        check_jitter(problem.binned.quantity, problem.binned.bin_width)
     if null.kind == TRIALS:
         if surrogate_data.trials(problem) is None:
             raise ConfigError(
@@ -79,13 +77,11 @@ def check(problem: FitTask, null: Null) -> None:
         )
 
 
-def count(null: Null, *, states: bool = False) -> int:
-    """Number of trainings of a null beside the fit itself.
-
-    Args:
-        states: with the simulations for differences between states.
-    """
-    return null.number + 2 * HALF_PAIRS + (null.number if states else 0)
+def count(null: Null) -> int:
+    """Number of trainings of a null beside the fit itself; none for jitter."""
+    if null.kind == JITTER:
+        return 0
+    return null.number + 2 * HALF_PAIRS
 
 
 def with_evidence(fitted: Fit, problem: FitTask, evidence: NullSamples) -> Fit:

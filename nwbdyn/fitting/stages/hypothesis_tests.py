@@ -1,64 +1,54 @@
-"""Tests of hypotheses about the connectivity of a fit: `--null` and `--states`.
+"""Tests of hypotheses about the connectivity of a fit: `--null`.
 
 Of the recording, whether coupling and a change of gain help to predict at all (`nested_tests`). Of
 every edge, whether it is stronger than in recordings without coupling (`edge_tests`); of A(t),
-whether it predicts better than a constant (`static_control`); of behavioural states, whether
-coupling differs between them (`state_test`); and means between cell types (`statistics.groups`).
+whether it predicts better than a constant (`static_control`); and means between cell types
+(`statistics.groups`).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
-
-import pandas as pd
+from typing import Any, Self
 
 from nwbdyn.fitting.stage import FitInputs, FitState, Stage
-from nwbdyn.fitting.stages import edge_tests, nested_tests, state_test, static_control
+from nwbdyn.fitting.stages import edge_tests, nested_tests, static_control
 from nwbdyn.fitting.task import FitTask
 from nwbdyn.fitting.train_models import RunContext, TrainingTask
 from nwbdyn.request import FitRequest
 from nwbdyn.results.fit_results import Fit
 from nwbdyn.statistics import groups
-from nwbdyn.statistics import states as behaviour
 from nwbdyn.statistics.significance import NullSamples
-from nwbdyn.statistics.surrogates import Null
+from nwbdyn.statistics.surrogates import JITTER, Null
 from nwbdyn.training.trainer import Trained
 
 
 @dataclass(frozen=True)
 class HypothesisTests(Stage):
-    """Sections "edges", "dynamics" and "states", and the table of cell types."""
+    """Sections "edges" and "dynamics", and the table of cell types."""
 
     null: Null
-    states: str | None = None  # "TABLE:COLUMN" or "TABLE"
-    intervals: pd.DataFrame | None = None  # of the states, see `states.of_recording`
     samples: Mapping[str, NullSamples] = field(default_factory=dict)  # session -> its refits
     constant: Trained | None = None  # refit with a constant A, where the model has another
 
-    refused_jointly: ClassVar[Mapping[str, str]] = {
-        "states": "each recording has its own; fit each recording alone with it"
-    }
-
     @property
     def record(self) -> Mapping[str, Any]:
-        """The null and the states, as they were requested."""
-        return {"null": str(self.null)} | ({} if self.states is None else {"states": self.states})
+        """The null, as it was requested."""
+        return {"null": str(self.null)}
 
     @classmethod
     def plan(cls, request: FitRequest, task: FitTask, inputs: FitInputs) -> Self | None:
-        """None without a null.
+        """None without a null, and for jitter (see `spike_coupling`).
 
         Raises:
-            ConfigError: a null or a table of states that this recording or model cannot have.
+            ConfigError: a null that this recording or model cannot have.
         """
         if request.tests.null is None:
             return None
-        null, states = Null.parse(request.tests.null), request.tests.states
-        intervals = None if states is None else behaviour.of_recording(inputs.recording, states)
+        null = Null.parse(request.tests.null)
+        if null.kind == JITTER:
+            return None
         edge_tests.check(task, null)
-        if intervals is not None:
-            state_test.check(task, intervals, null.number)
-        return cls(null, states, intervals)
+        return cls(null)
 
     def train(
         self,
@@ -80,14 +70,10 @@ class HypothesisTests(Stage):
         return replace(self, samples=samples, constant=constant)
 
     def run(self, state: FitState, ctx: RunContext) -> Fit:
-        """Test the edges, the change of coupling and its states."""
+        """Test the edges and the change of coupling."""
         task, first, constant = state.task, state.trained[0], self.constant
         fit = edge_tests.with_evidence(state.fit, task, self.samples[task.windows.session])
         if not task.co_smoothing:
             fit = nested_tests.with_answers(fit, task, self.null.number, ctx.report)
         fit = static_control.with_dynamics(fit, task, first, constant)
-        if self.intervals is not None and constant is not None:
-            fit = state_test.with_states(
-                fit, task, first, constant, self.intervals, ctx, number=self.null.number
-            )
         return groups.with_groups(fit)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from nwbdyn.connectivity import edge_table
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.evaluation import scoring, verdict
 from nwbdyn.fitting.assemble import task_of
@@ -43,7 +44,8 @@ def with_dynamics(fitted: Fit, problem: FitTask, own: Trained, refit: Trained | 
         own: the model of the first seed.
         refit: the same with a constant A, as `train_static` gives it.
     """
-    share = static_share(fitted.connectivity, fitted.edges)
+    edges = edge_table.directed(fitted.edges)
+    share = static_share(fitted.connectivity, edges)
     static = None if refit is None else against_static(problem, own, refit)
     beats = fitted.metrics["beats_baseline"]
     found: dict[str, Any] = {
@@ -54,8 +56,8 @@ def with_dynamics(fitted: Fit, problem: FitTask, own: Trained, refit: Trained | 
         "against_baseline": against_baseline(fitted.metrics),
         "beats_baseline": beats,
         "supported": supported(static, beats),
-        "stable_over_seeds": _stable(fitted.edges, "sign_agreement"),
-        "stable_over_halves": _stable(fitted.edges, "half_split_agreement"),
+        "stable_over_seeds": _stable(edges, "sign_agreement"),
+        "stable_over_halves": _stable(edges, "half_split_agreement"),
     }
     notes = fitted.notes
     if found["supported"] is False:
@@ -90,7 +92,7 @@ def static_share(connectivity: Connectivity, edges: pd.DataFrame) -> float | Non
     """Sum over edges of mean(A)^2 over that of mean(A^2), over windows; None without a weight.
 
     Args:
-        edges: pre and post ids of those that count.
+        edges: those that count, see `connectivity.edge_table`.
     """
     windows = np.linspace(0, connectivity.num_windows - 1, MOST_WINDOWS).astype(int)
     mask = np.isin(np.arange(connectivity.num_windows), windows)
@@ -98,7 +100,7 @@ def static_share(connectivity: Connectivity, edges: pd.DataFrame) -> float | Non
     constant = whole = 0.0
     for first in range(0, len(edges), step):
         part = edges.iloc[first : first + step]
-        weights = connectivity.over_time(part["pre"], part["post"], mask=mask).to_numpy()
+        weights = connectivity.over_time(part["pre_id"], part["post_id"], mask=mask).to_numpy()
         weights = weights.astype(np.float64)  # (windows, edges)
         constant += float(np.square(weights.mean(axis=0)).sum())
         whole += float(np.square(weights).mean(axis=0).sum())

@@ -18,8 +18,8 @@ from nwbdyn.evaluation import blocks
 from nwbdyn.fitting.task import FitTask
 from nwbdyn.nlb.alignment import first_bins
 from nwbdyn.recording import COUNTS
-from nwbdyn.statistics import jitter, surrogates
-from nwbdyn.statistics.surrogates import JITTER, SHIFT, Null
+from nwbdyn.statistics import surrogates
+from nwbdyn.statistics.surrogates import SHIFT, Null
 
 
 def recipe(problem: FitTask, null: Null) -> tuple[Callable[[np.random.Generator], Binned], str]:
@@ -30,11 +30,6 @@ def recipe(problem: FitTask, null: Null) -> tuple[Callable[[np.random.Generator]
     if null.kind == SHIFT:
         words = surrogates.shift_hypothesis(least, binned.bin_width)
         return lambda random: surrogates.shift(binned, split, least=least, random=random), words
-    if null.kind == JITTER:
-        return (
-            lambda random: surrogates.jitter_counts(binned, split, random=random),
-            jitter.hypothesis(jitter.WINDOW),
-        )
     found = trials(problem)
     assert found is not None  # check
     table, starts, stops = found

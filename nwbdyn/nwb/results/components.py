@@ -12,6 +12,7 @@ import ndx_population_dynamics as ndx
 import numpy as np
 from ndx_population_dynamics import ConnectivityComponent
 
+from nwbdyn.connectivity import edge_table
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.errors import ResultsError
 from nwbdyn.nwb.results import storage
@@ -75,7 +76,6 @@ STORED = {
 }
 OF_TYPE = {stored.type_name: form for form, stored in STORED.items()}
 ROUNDED = "rounded"  # precision: single, without the noise that costs half of a file
-ALL_LAGS = -1  # lag of a matrix over all lags of the model
 
 
 def component(
@@ -116,7 +116,7 @@ def component(
             fields[theirs] = tidy(value) if isinstance(value, float) else value
     if form == "static":
         matrix = np.asarray(connectivity.arrays["weight"])
-        fields |= {"weight": storage.compressed(matrix[None]), "lags": [ALL_LAGS]}
+        fields |= {"weight": storage.compressed(matrix[None]), "lags": [edge_table.ALL_LAGS]}
     if observed is not None and "activity" in fields and not observed.all():
         fields["is_observed"] = observed
     words = f"{stored.description}{_rounding(rounded_to)}"

@@ -22,9 +22,9 @@ from ndx_population_dynamics import (
 from pynwb.core import NWBContainer
 from pynwb.image import ImageSeries
 
+from nwbdyn.connectivity import edge_table
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.nwb.results import storage
-from nwbdyn.nwb.results.components import ALL_LAGS
 from nwbdyn.nwb.results.details import tidy
 from nwbdyn.nwb.results.heat_map import heat_map
 from nwbdyn.progress import Progress, Report, silent
@@ -50,7 +50,6 @@ STATISTICS = (  # columns of an edge table beside the weight, written where ther
     "q_constant",
 )
 BLOCK_VALUES = 2**24  # of courses evaluated at once
-DIRECTED = "directed"  # kind of an edge of a next-bin model
 LEVEL = 0.05  # of q, at which an edge is written however weak it is
 TESTED = ("null_hypothesis", "smallest_p")  # of the whole table, where a null was run
 
@@ -153,39 +152,36 @@ def connectivity_edges(
     fit: Fit, couplings: Couplings, name: str, run: ModelRun, neurons: NeuronsTable
 ) -> ConnectivityEdgesTable:
     edges = couplings.edges
-    num_neurons, num_edges = len(fit.connectivity.neurons), len(edges)
+    num_neurons = len(fit.connectivity.neurons)
+    num_directed = len(edge_table.directed(edges))
     names, ids = neuron_names(fit.neurons), fit.neurons.ids
     columns: dict[str, storage.Column] = {}
     rows = {
-        side: storage.rows_of(edges[id_column(edges, side)].to_numpy(), fit.neurons)
+        side: storage.rows_of(edges[f"{side}_id"].to_numpy(), fit.neurons)
         for side in ("pre", "post")
     }
     columns |= {side: names[of_side] for side, of_side in rows.items()}
     for side, of_side in rows.items():
         columns[f"{side}_id"] = storage.identifiers(ids[of_side])
     columns |= {f"{side}_row": of_side.astype(np.int32) for side, of_side in rows.items()}
-    columns["kind"] = (
-        storage.texts(edges["kind"]) if "kind" in edges else np.full(num_edges, DIRECTED, object)
-    )
-    columns["lag"] = (
-        edges["lag"].to_numpy(np.int32) if "lag" in edges else np.full(num_edges, ALL_LAGS, "i4")
-    )
-    if "state" in edges and (storage.texts(edges["state"]) != "").any():
+    columns["kind"] = storage.texts(edges["kind"])
+    columns["lag"] = edges["lag"].to_numpy(np.int32)
+    if (storage.texts(edges["state"]) != "").any():
         columns["state"] = storage.texts(edges["state"])
     columns["weight"] = edges["weight"].to_numpy(dtype=np.float32)
     for column in STATISTICS:
         if column in edges and edges[column].notna().any():
             columns[column] = edges[column].to_numpy(dtype=np.float32)
-    if "flags" in edges and (storage.texts(edges["flags"]) != "").any():
+    if (storage.texts(edges["flags"]) != "").any():
         columns["flags"] = storage.texts(edges["flags"])
     return storage.table(
         ConnectivityEdgesTable,
         columns,
         name=name,
         description=(
-            f"{len(edges)} of {num_neurons * (num_neurons - 1)} couplings between different "
-            "neurons, averaged over time: the strongest, and all with q up to "
-            f"{LEVEL}, strongest first."
+            f"{num_directed} of {num_neurons * (num_neurons - 1)} directed couplings between "
+            "different neurons, averaged over time: the strongest, and all with q up to "
+            f"{LEVEL}, strongest first.{_of_other_edges(edges)}"
         ),
         average=_average(fit),
         num_possible=num_neurons * (num_neurons - 1),
@@ -193,7 +189,10 @@ def connectivity_edges(
         run=run,
         neurons=neurons,
         **{name: edges.attrs[name] for name in TESTED if name in edges.attrs},
-        **storage.measure(fit.connectivity),
+        **(
+            storage.measure(fit.connectivity)
+            | {name: edges.attrs[name] for name in ("measure",) if name in edges.attrs}
+        ),
     )
 
 
@@ -208,7 +207,8 @@ def edge_weight_series(
     is_exact: bool,  # whether the file holds components that give every window
 ) -> EdgeWeightSeries:
     num_edges = courses.values.shape[1]
-    kept = _share(couplings.edges["weight"][:num_edges], couplings.edges["weight"])
+    written = edge_table.directed(couplings.edges)["weight"]
+    kept = _share(written[:num_edges], written)
     samples = "window by window"
     if courses.num_averaged > 1:
         samples = f"means over {courses.num_averaged} windows each"
@@ -264,7 +264,7 @@ def cell_type_table(fit: Fit, name: str, run: ModelRun) -> CellTypeConnectivityT
         "post_type": storage.texts(groups["post"]),
         "kind": storage.texts(groups["kind"])
         if "kind" in groups
-        else np.full(len(groups), DIRECTED, object),
+        else np.full(len(groups), edge_table.DIRECTED, object),
     }
     if "state" in groups:
         columns["state"] = storage.texts(groups["state"])
@@ -295,11 +295,6 @@ def neuron_names(neurons: Neurons) -> np.ndarray:
     return np.array(names, dtype=object)
 
 
-def id_column(edges: pd.DataFrame, side: str) -> str:
-    """Column of neuron ids on a side of an edge table: `pre_id`, or `pre` where there is none."""
-    return f"{side}_id" if f"{side}_id" in edges else side
-
-
 def movie_series(fit: Fit, matrices: xr.DataArray, name: str) -> ImageSeries:
     """One matrix per window as a movie, for small networks and for viewers."""
     return ImageSeries(
@@ -322,7 +317,10 @@ def _mean_matrix(fit: Fit) -> tuple[np.ndarray, str]:
     costs 2 T N^2 P operations.
     """
     num_neurons, num_windows = len(fit.connectivity.neurons), fit.connectivity.num_windows
-    if len(fit.edges) < num_neurons * (num_neurons - 1):
+    edges = edge_table.directed(fit.edges)
+    weight = "model_weight" if "model_weight" in edges else "weight"  # of couplings of spikes
+    is_other = "measure" in edges.attrs and weight == "weight"
+    if is_other or len(edges) < num_neurons * (num_neurons - 1):
         chosen = np.linspace(0, num_windows - 1, min(num_windows, PICTURE_WINDOWS)).astype(int)
         mask = np.zeros(num_windows, bool)
         mask[chosen] = True
@@ -330,19 +328,32 @@ def _mean_matrix(fit: Fit) -> tuple[np.ndarray, str]:
         return fit.connectivity.mean(mask).to_numpy(), words
     matrix = np.full((num_neurons, num_neurons), np.nan)
     post, pre = (
-        storage.rows_of(fit.edges[id_column(fit.edges, side)].to_numpy(), fit.connectivity.neurons)
+        storage.rows_of(edges[f"{side}_id"].to_numpy(), fit.connectivity.neurons)
         for side in ("post", "pre")
     )
-    matrix[post, pre] = fit.edges["weight"].to_numpy()
+    matrix[post, pre] = edges[weight].to_numpy()
     return matrix, _average(fit)
 
 
 def _strongest(fit: Fit) -> pd.DataFrame:
-    order = np.argsort(-fit.edges["weight"].abs().to_numpy(), kind="stable")
-    kept = np.arange(len(order)) < EDGES_PER_NEURON * len(fit.connectivity.neurons)
-    if "q" in fit.edges:
-        kept |= fit.edges["q"].to_numpy()[order] <= LEVEL
-    return fit.edges.iloc[order[kept]].reset_index(drop=True)
+    """The strongest edges of each kind and those with a small q, directed ones first."""
+    return edge_table.combined(
+        [
+            _first(part, EDGES_PER_NEURON * len(fit.connectivity.neurons))
+            for part in (
+                edge_table.directed(fit.edges),
+                edge_table.simultaneous(fit.edges),
+                edge_table.changes(fit.edges),
+            )
+        ]
+    )
+
+
+def _first(edges: pd.DataFrame, number: int) -> pd.DataFrame:
+    order = np.argsort(-edges["weight"].abs().to_numpy(), kind="stable")
+    kept = np.arange(len(order)) < number
+    kept |= edges["q"].to_numpy()[order] <= LEVEL
+    return edges.iloc[order[kept]].reset_index(drop=True)
 
 
 def _average(fit: Fit) -> str:
@@ -354,12 +365,24 @@ def _average(fit: Fit) -> str:
 
 
 def _kept_share(edges: pd.DataFrame, fit: Fit, matrix: np.ndarray | None) -> float:
-    """Share of the summed |weight| that the table keeps."""
+    """Share of the summed |weight| of directed edges that the table keeps."""
     if matrix is None:
         return 0.0
+    kept = edge_table.directed(edges)["weight"]
     if "kept_share" in fit.edges.attrs:
-        return float(fit.edges.attrs["kept_share"]) * _share(edges["weight"], fit.edges["weight"])
-    return _share(edges["weight"], matrix[~np.eye(len(matrix), dtype=bool)])
+        whole = edge_table.directed(fit.edges)["weight"]
+        return float(fit.edges.attrs["kept_share"]) * _share(kept, whole)
+    return _share(kept, matrix[~np.eye(len(matrix), dtype=bool)])
+
+
+def _of_other_edges(edges: pd.DataFrame) -> str:
+    """Sentences on edges that are no directed ones of the whole session."""
+    said = ""
+    if number := len(edge_table.simultaneous(edges)):
+        said += f" Then {number} simultaneous couplings (partial correlations within one bin)."
+    if number := len(edge_table.changes(edges)):
+        said += f" Then {number} changes of directed couplings between states."
+    return said
 
 
 def _share(part: np.ndarray | pd.Series, whole: np.ndarray | pd.Series) -> float:
@@ -376,6 +399,7 @@ def budget(fit: Fit) -> int:
 def _weights_over_time(
     connectivity: Connectivity, edges: pd.DataFrame, budget: int, notes: list[Note]
 ) -> Courses | None:
+    edges = edge_table.directed(edges)
     num_windows = connectivity.num_windows
     if connectivity.form == "static" or num_windows < 2:
         return None
@@ -388,7 +412,7 @@ def _weights_over_time(
         notes.append(Note("left-out", "edge_weights", reason))
     if not kept:
         return None
-    pre, post = (edges[id_column(edges, side)][:kept].to_numpy() for side in ("pre", "post"))
+    pre, post = (edges[f"{side}_id"][:kept].to_numpy() for side in ("pre", "post"))
 
     def evaluate(mask: np.ndarray) -> np.ndarray:
         return connectivity.over_time(pre=pre, post=post, mask=mask).to_numpy()

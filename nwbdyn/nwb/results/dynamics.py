@@ -17,6 +17,7 @@ from ndx_population_dynamics import (
 from pynwb.base import TimeSeries
 from pynwb.core import NWBContainer
 
+from nwbdyn.connectivity import edge_table
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.data.splits import SPLITS
 from nwbdyn.errors import ConfigError
@@ -94,8 +95,7 @@ def results(
 def most_bytes(fit: Fit, detail: Detail) -> int:
     """Bytes that the results of a fit take in a file at most, before compression."""
     rows = couplings.EDGES_PER_NEURON * len(fit.neurons)
-    if "q" in fit.edges:
-        rows += int((fit.edges["q"] <= couplings.LEVEL).sum())
+    rows += int((fit.edges["q"] <= couplings.LEVEL).sum())
     courses = 4 * 3 * couplings.budget(fit)
     matrices = 3 * 8 * len(fit.neurons) ** 2
     arrays = fit.predictions.values.nbytes + fit.connectivity.stored_bytes + courses + matrices
@@ -250,7 +250,7 @@ def _time_resolved(
     return TimeResolvedConnectivity(
         name=name,
         description=f"{description} Rows of a matrix receive, columns send.",
-        kind=couplings.DIRECTED,
+        kind=edge_table.DIRECTED,
         timestamps=storage.compressed(np.asarray(connectivity.time, dtype=np.float64)),
         neurons=storage.region(
             "neurons", neurons, storage.rows_of(connectivity.neurons.ids, fit.neurons)

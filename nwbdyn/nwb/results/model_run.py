@@ -14,10 +14,10 @@ from nwbdyn import disclosure
 from nwbdyn.data.splits import SPLITS
 from nwbdyn.nwb.results import run_tables
 from nwbdyn.nwb.results.details import tidy
-from nwbdyn.nwb.results.scores import score_of
 from nwbdyn.recording import Note, Source
 from nwbdyn.results import fit_results
 from nwbdyn.results.fit_results import Fit, Predictions
+from nwbdyn.results.scores import score_of
 
 
 def name_of(fit: Fit) -> str:

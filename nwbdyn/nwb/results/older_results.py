@@ -11,8 +11,6 @@ from typing import Any
 import h5py
 import numpy as np
 
-from nwbdyn.recording import Neurons
-
 ARRAYS = (  # of ConnectivityFactors, as `Connectivity.arrays` calls them
     "activity",
     "last",
@@ -61,9 +59,9 @@ def factors(group: h5py.Group, lazily: Any) -> tuple[str, dict[str, Any], dict[s
     return group.attrs["form"], arrays, attributes
 
 
-def edge_ids(table: h5py.Group, neurons: Neurons) -> dict[str, np.ndarray]:
-    """Ids of the senders and receivers, from rows of the neuron table."""
-    return {side: neurons.ids[table[side][()]] for side in ("pre", "post")}
+def edge_rows(table: h5py.Group) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the neuron table: of receivers, and of senders."""
+    return table["post"][()], table["pre"][()]
 
 
 def _json(group: h5py.Group, name: str) -> Any:

@@ -16,13 +16,14 @@ import numpy as np
 import pandas as pd
 
 from nwbdyn import inside
+from nwbdyn.connectivity import edge_table
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.errors import ResultsError
 from nwbdyn.nwb.results import components, older_results
 from nwbdyn.nwb.results.details import Detail, nested
-from nwbdyn.nwb.results.scores import Score, with_scores
 from nwbdyn.recording import LazyArray, Neurons, Note, Source
 from nwbdyn.results.fit_results import Fit, Predictions
+from nwbdyn.results.scores import Score, with_scores
 
 MODULE = "processing/population_dynamics"
 READ = (MODULE, "general", "identifier", "session_start_time", "session_description")
@@ -301,40 +302,33 @@ def _currents(
     return LazyArray(read, activity.shape, np.dtype(np.float32))
 
 
+_ENDS = tuple(f"{side}{what}" for side in ("pre", "post") for what in ("", "_id", "_row"))
+
+
 def _edges(table: h5py.Group | None, neurons: Neurons, tests: Any) -> pd.DataFrame:
     """The edge table; `tests` is what the fit's metrics say of its edges, None without a null."""
+    nothing = np.zeros(0, int)
     if table is None:  # of a network too large for an edge table
-        return pd.DataFrame({"pre": [], "post": [], "weight": [], "sign": []})
+        return edge_table.edge_table(neurons, nothing, nothing, np.zeros(0))
     names = _column_names(table)
     if "pre_row" in names:
-        ids = {side: neurons.ids[table[f"{side}_row"][()]] for side in ("pre", "post")}
+        post, pre = (table[f"{side}_row"][()] for side in ("post", "pre"))
     else:
-        ids = older_results.edge_ids(table, neurons)
-    columns: dict[str, np.ndarray] = dict(ids)
-    if "cell_type" in neurons.table:
-        types = pd.Series(neurons.table["cell_type"].fillna("").to_numpy(), index=neurons.ids)
-        columns |= {f"{side}_cell_type": types[ids[side]].to_numpy() for side in ids}
-    else:
-        columns |= {f"{side}_cell_type": np.full(len(ids[side]), "", object) for side in ids}
-    for name in names:
-        if name not in ("pre", "post", "pre_id", "post_id", "pre_row", "post_row"):
-            columns[name] = _column(table[name])
-    for name, usual in (("kind", "directed"), ("lag", components.ALL_LAGS)):
-        if name in columns and (columns[name] == usual).all():
-            del columns[name]  # says nothing that a fit without the column does not
-    edges = pd.DataFrame(columns)
-    edges["sign"] = np.sign(edges["weight"]).astype(np.int8)
+        post, pre = older_results.edge_rows(table)
+    columns = {name: _column(table[name]) for name in names if name not in _ENDS}
+    edges = edge_table.edge_table(neurons, post, pre, columns["weight"]).assign(**columns)
     edges.attrs = {
         "num_pairs": int(table.attrs["num_possible"]),
         "kept_share": float(table.attrs["kept_share"]),
     }
     if tests is not None:
-        edges["flags"] = edges.get("flags", "")
         edges.attrs |= {
             "null_hypothesis": table.attrs["null_hypothesis"],
             "smallest_p": float(table.attrs["smallest_p"]),
             "withheld": tests["withheld"],
         }
+        if "measure" in tests:
+            edges.attrs["measure"] = tests["measure"]
     return edges
 
 

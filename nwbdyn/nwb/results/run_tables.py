@@ -16,9 +16,9 @@ from ndx_population_dynamics import (
 
 from nwbdyn.nwb.results import components, storage
 from nwbdyn.nwb.results.details import rows
-from nwbdyn.nwb.results.scores import scores, scores_beside
 from nwbdyn.recording import Note
 from nwbdyn.results.fit_results import Fit
+from nwbdyn.results.scores import scores, scores_beside
 
 
 def metrics(fit: Fit) -> RunMetricsTable | None:

@@ -13,6 +13,8 @@ from nwbdyn.report.figures.coupling import (
     cell_types_over_time,
     connectivity,
     neuron_importance,
+    simultaneous,
+    spike_couplings,
     weights,
 )
 from nwbdyn.report.figures.currents import cross_correlogram, currents
@@ -50,6 +52,8 @@ __all__ = [
     "rasters",
     "scores",
     "seeds",
+    "simultaneous",
+    "spike_couplings",
     "strongest_edges",
     "weights",
 ]

@@ -8,6 +8,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogFormatter
 
+from nwbdyn.connectivity import edge_table
 from nwbdyn.report import style
 from nwbdyn.report.figures.activity import session_clock
 from nwbdyn.results.fit_results import Fit
@@ -25,9 +26,44 @@ def connectivity(fit: Fit, axes: Axes | None = None) -> Axes:
 
     Edges whose `q` in the edge table is below .05 carry a dot.
     """
-    weight = fit.connectivity.mean().to_numpy()
-    order = strongest_rows(weight, fit.connectivity.sorted_rows(), MOST_NEURONS)
-    matrix = weight[np.ix_(order, order)].astype(float)
+    weight = fit.connectivity.mean().to_numpy().astype(float)
+    edges = edge_table.directed(fit.edges)
+    return _heat_map(fit, weight, edges[:0] if "measure" in edges.attrs else edges, axes)
+
+
+def spike_couplings(fit: Fit, axes: Axes | None = None) -> Axes:
+    """The matrix of couplings of spike times, rows receive; edges with a small q carry a dot."""
+    edges = edge_table.directed(fit.edges)
+    return _heat_map(fit, _matrix(fit, edges), edges, axes)
+
+
+def simultaneous(fit: Fit, axes: Axes | None = None) -> Axes:
+    """The matrix of simultaneous couplings, symmetric; pairs with a small q carry a dot.
+
+    Of a large network, pairs that the edge table leaves out are blank.
+    """
+    pairs = edge_table.simultaneous(fit.edges)
+    turned = pairs.assign(pre_id=pairs["post_id"], post_id=pairs["pre_id"])
+    both = pd.concat([pairs, turned], ignore_index=True)
+    axes = _heat_map(fit, _matrix(fit, both), both, axes)
+    axes.set_xlabel("neuron")
+    axes.set_ylabel("neuron")
+    return axes
+
+
+def _matrix(fit: Fit, edges: pd.DataFrame) -> np.ndarray:
+    """(N, N) weights of edges, NaN where there is none."""
+    row = pd.Index(fit.connectivity.neurons.ids)
+    weight = np.full((len(row), len(row)), np.nan)
+    weight[row.get_indexer(edges["post_id"]), row.get_indexer(edges["pre_id"])] = edges["weight"]
+    return weight
+
+
+def _heat_map(fit: Fit, weight: np.ndarray, edges: pd.DataFrame, axes: Axes | None) -> Axes:
+    """A matrix of weights with a dot on every edge whose q is below LEVEL."""
+    size = np.nan_to_num(weight)
+    order = strongest_rows(size, fit.connectivity.sorted_rows(), MOST_NEURONS)
+    matrix = weight[np.ix_(order, order)]
     np.fill_diagonal(matrix, np.nan)
     axes = style.axes_or(axes, size=(style.HALF, 4.2))
     high = style.limit(matrix)
@@ -39,7 +75,7 @@ def connectivity(fit: Fit, axes: Axes | None = None) -> Axes:
         assert figure is not None
         bar = figure.colorbar(image, ax=axes, label="weight", location="top", shrink=0.8, aspect=35)
         bar.formatter.set_powerlimits((-3, 3))  # type: ignore[attr-defined]
-        pre, post = significant(fit, order)
+        pre, post = significant(edges, fit.connectivity.neurons.ids[order])
         if len(pre):
             size = max(0.5, min(16, 4000 / len(order) ** 2))
             axes.scatter(
@@ -59,15 +95,11 @@ def connectivity(fit: Fit, axes: Axes | None = None) -> Axes:
     return axes
 
 
-def significant(fit: Fit, order: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Places (pre, post) in a matrix of the rows `order` of the edges with q below .05."""
-    nothing = np.zeros(0, int)
-    if "q" not in fit.edges:
-        return nothing, nothing
-    edges = fit.edges[fit.edges["q"] < LEVEL]
-    place = {fit.connectivity.neurons.ids[row]: i for i, row in enumerate(order)}
-    ends = edges[["pre", "post"]].map(place.get).dropna().astype(int)
-    return ends["pre"].to_numpy(), ends["post"].to_numpy()
+def significant(edges: pd.DataFrame, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (pre, post) of the edges with q below .05 in a matrix of the neurons `ids`."""
+    place = {neuron: i for i, neuron in enumerate(ids)}
+    ends = edges.loc[edges["q"] < LEVEL, ["pre_id", "post_id"]].map(place.get).dropna().astype(int)
+    return ends["pre_id"].to_numpy(), ends["post_id"].to_numpy()
 
 
 def cell_types(fit: Fit, axes: Axes | None = None, *, column: str = "cell_type") -> Axes:
@@ -153,7 +185,7 @@ def weights(fit: Fit, axes: Axes | None = None) -> Axes:
     """The distribution of edge weights; the number of edges is on a log axis."""
     axes = style.axes_or(axes)
     with style.house():
-        axes.hist(fit.edges["weight"], bins=80, color=style.MODEL, log=True)
+        axes.hist(edge_table.directed(fit.edges)["weight"], bins=80, color=style.MODEL, log=True)
         axes.yaxis.set_major_formatter(LogFormatter())  # in plain letters, no mathematics
         axes.yaxis.set_minor_formatter(LogFormatter())
         axes.axvline(0, color=style.INK, linewidth=0.5)

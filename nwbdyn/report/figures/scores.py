@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from nwbdyn.connectivity import edge_table
 from nwbdyn.report import style
 from nwbdyn.results.fit_results import Fit
 
@@ -133,7 +134,7 @@ def dropping(fit: Fit, axes: Axes | None = None) -> Axes:
 
 def seeds(fit: Fit, axes: Axes | None = None) -> Axes:
     """Share of seeds that agree on an edge's sign, by the edge's rank; edges strongest first."""
-    agreement = fit.edges["sign_agreement"].to_numpy(dtype=float)
+    agreement = edge_table.directed(fit.edges)["sign_agreement"].to_numpy(dtype=float)
     ranks = np.arange(1, len(agreement) + 1)
     width = max(1, len(agreement) // 50)
     smooth = pd.Series(agreement).rolling(width, min_periods=1, center=True).mean()
@@ -149,7 +150,7 @@ def seeds(fit: Fit, axes: Axes | None = None) -> Axes:
 
 def null(fit: Fit, axes: Axes | None = None) -> Axes:
     """Distribution of the edges' p; without coupling every bar would reach the line."""
-    p = fit.edges["p"].dropna().to_numpy(dtype=float)
+    p = edge_table.directed(fit.edges)["p"].dropna().to_numpy(dtype=float)
     axes = style.axes_or(axes)
     with style.house():
         axes.hist(p, bins=20, range=(0, 1), color=style.MODEL)

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from nwbdyn.connectivity import edge_table
 from nwbdyn.report import style
 from nwbdyn.report.figures.coupling import labels_of, scale_of_edges
 from nwbdyn.results.fit_results import Fit
@@ -23,7 +24,7 @@ def distance(fit: Fit, axes: Axes | None = None) -> Axes:
     """Size of the weights against the distance between the two neurons: median and quartiles."""
     position, edges = _placed(fit)
     apart = np.linalg.norm(
-        position.loc[edges["pre"]].to_numpy() - position.loc[edges["post"]].to_numpy(), axis=1
+        position.loc[edges["pre_id"]].to_numpy() - position.loc[edges["post_id"]].to_numpy(), axis=1
     )
     magnitude = edges["weight"].abs().to_numpy()
     bins = pd.qcut(pd.Series(apart), min(20, len(apart)), duplicates="drop")
@@ -83,7 +84,7 @@ def strongest_edges(fit: Fit, *, num_edges: int = 60) -> Axes:
         axes = figure.add_subplot(projection="3d" if solid else None)
         axes.plot(*shown.to_numpy().T, "o", markersize=3, color=style.INK, alpha=0.6, linewidth=0)
         for edge in edges.head(num_edges).itertuples():
-            start, end = shown.loc[edge.pre].to_numpy(), shown.loc[edge.post].to_numpy()
+            start, end = shown.loc[edge.pre_id].to_numpy(), shown.loc[edge.post_id].to_numpy()
             middle = (start + end) / 2
             colour = style.POSITIVE if edge.weight > 0 else style.NEGATIVE
             axes.plot(*np.array([start, middle]).T, color=colour, linewidth=0.6, alpha=0.6)
@@ -102,5 +103,6 @@ def _placed(fit: Fit) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Positions by neuron id of the neurons that have one, and the edges between these."""
     table = fit.connectivity.neurons.table.set_index("id")
     known = table[[column for column in ("x", "y", "z") if column in table]].astype(float).dropna()
-    ends = fit.edges["pre"].isin(known.index) & fit.edges["post"].isin(known.index)
-    return known, fit.edges[ends]
+    edges = edge_table.directed(fit.edges)
+    ends = edges["pre_id"].isin(known.index) & edges["post_id"].isin(known.index)
+    return known, edges[ends]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,16 @@ def scores(metrics: Mapping[str, object]) -> Iterator[Score]:
                     float(value),  # type: ignore[arg-type]
                     interval,
                 )
+
+
+def score_table(metrics: Mapping[str, object], model: str) -> pd.DataFrame:
+    """One row per score: method, split, metric, value, low and high (95 %, NaN where unknown)."""
+    rows = [
+        (score.method or model, score.split, score.metric, score.value)
+        + (score.interval or (np.nan, np.nan))
+        for score in scores(metrics)
+    ]
+    return pd.DataFrame(rows, columns=["method", "split", "metric", "value", "low", "high"])
 
 
 def scores_beside(metrics: Mapping[str, object]) -> dict[str, object]:

@@ -1,0 +1,217 @@
+"""Directed couplings of spikes at the time scale of synapses: `--null jitter:K`.
+
+A model's bins are often coarser than synaptic delays. These couplings are fitted to the spike times
+themselves, on a grid of 1 ms, whatever the model's bins are. The width of their filters is chosen
+by the coupling gain on the fit's validation time. In the edge table they take the place of the
+model's weights, which stay in the column `model_weight` and in the connectivity.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from nwbdyn.connectivity import edge_table
+from nwbdyn.data.binning import Binned
+from nwbdyn.errors import ConfigError
+from nwbdyn.fitting.stage import FitInputs, FitState, Stage
+from nwbdyn.fitting.task import FitTask
+from nwbdyn.fitting.train_models import RunContext
+from nwbdyn.progress import Progress, Report, silent
+from nwbdyn.recording import Neurons, SpikeTimes
+from nwbdyn.request import FitRequest
+from nwbdyn.results.fit_results import Fit
+from nwbdyn.statistics import artefacts
+from nwbdyn.statistics.significance import LEVEL, WEIGHT
+from nwbdyn.statistics.spike_couplings import (
+    FEWEST_SURROGATES,
+    SpikeCouplings,
+    spike_couplings,
+)
+from nwbdyn.statistics.surrogates import JITTER, SHIFT, Null
+
+MOST_UNITS = 400  # above, correlograms of all pairs take gigabytes
+MEASURE = "spikes of the receiver per spike of the sender beyond chance, summed over the filter"
+
+
+@dataclass(frozen=True)
+class SpikeCoupling(Stage):
+    """Directed edges from spike times, and section "edges" of the metrics."""
+
+    number: int  # of surrogates
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """The null, as it was requested."""
+        return {"null": str(Null(JITTER, self.number))}
+
+    @classmethod
+    def plan(cls, request: FitRequest, task: FitTask, inputs: FitInputs) -> Self | None:
+        """None without a jitter null.
+
+        Raises:
+            ConfigError: a jitter null that this recording cannot have.
+        """
+        if request.tests.null is None or request.data.fold is not None:
+            return None
+        null = Null.parse(request.tests.null)
+        if null.kind != JITTER:
+            return None
+        check(task, null)
+        return cls(null.number)
+
+    def run(self, state: FitState, ctx: RunContext) -> Fit:
+        """Choose the time scale, fit every pair of units, and test it against jittered spikes."""
+        return with_spike_couplings(state.fit, state.task, self.number, ctx.report)
+
+
+def check(task: FitTask, null: Null) -> None:
+    """Refuse a jitter null that has no answer.
+
+    Raises:
+        ConfigError: traces, too few surrogates or too many units.
+    """
+    if not isinstance(task.recording.activity, SpikeTimes):
+        raise ConfigError(
+            f"--null {JITTER}:K moves spikes, and the recording has {task.binned.quantity}. Use "
+            f"--null {SHIFT}:{null.number}."
+        )
+    if null.number < FEWEST_SURROGATES:
+        raise ConfigError(
+            f"--null {null}: {FEWEST_SURROGATES} jittered recordings are needed at least. Use "
+            f"--null {JITTER}:20."
+        )
+    if task.binned.num_neurons > MOST_UNITS:
+        raise ConfigError(
+            f"--null {null}: {task.binned.num_neurons} units; couplings of spikes are computed for "
+            f"up to {MOST_UNITS}. Choose units with --where."
+        )
+
+
+def with_spike_couplings(fit: Fit, task: FitTask, number: int, report: Report = silent) -> Fit:
+    """The fit with the couplings of its spikes as directed edges.
+
+    Args:
+        number: of jittered recordings.
+    """
+    report(Progress("spike couplings", 0, 1, "fits"))
+    neurons = fit.connectivity.neurons
+    found = spike_couplings(
+        spikes_of(task, neurons),
+        train=intervals_of(task.binned, task.split.bins("train")),
+        val=intervals_of(task.binned, task.split.bins("val")),
+        num_surrogates=number,
+        seed=fit.seed,
+    )
+    flags, _ = artefacts.flags(neurons, None)  # bins of the model say nothing of coincidence
+    edges = table_of(found, fit.edges, neurons, flags)
+    report(Progress("spike couplings", 1, 1, "fits"))
+    return replace(
+        fit,
+        edges=edges,
+        connectivity=replace(fit.connectivity, tested=edges),
+        metrics=fit.metrics | {"edges": summary_of(found, flags)},
+    )
+
+
+def spikes_of(task: FitTask, neurons: Neurons) -> SpikeTimes:
+    """The spike times of some neurons of a task, in their order."""
+    spikes = task.recording.activity
+    assert isinstance(spikes, SpikeTimes)  # check
+    rows = pd.Index(task.recording.neurons.ids).get_indexer(pd.Index(neurons.ids))
+    units = [np.asarray(spikes.of(int(row))) for row in rows]
+    index = np.cumsum([len(unit) for unit in units])
+    return SpikeTimes(np.concatenate(units), index, intervals=spikes.intervals)
+
+
+def intervals_of(binned: Binned, kept: np.ndarray) -> np.ndarray:
+    """(m, 2) seconds of the runs of bins that follow one another.
+
+    Args:
+        kept: (num_bins,) bool.
+    """
+    bins = np.flatnonzero(kept & binned.valid)
+    apart = (np.diff(bins) > 1) | (np.diff(binned.segment[bins]) != 0)
+    first = bins[np.r_[True, apart]] if len(bins) else bins
+    last = bins[np.r_[apart, True]] if len(bins) else bins
+    half = binned.bin_width / 2
+    return np.column_stack([binned.time[first] - half, binned.time[last] + half])
+
+
+def table_of(
+    found: SpikeCouplings, modelled: pd.DataFrame, neurons: Neurons, flags: np.ndarray
+) -> pd.DataFrame:
+    """Directed edges, those of the largest statistic first.
+
+    Args:
+        modelled: the edge table of the model, whose weights and influence are kept.
+    """
+    post, pre = edge_table.strongest(np.nan_to_num(found.statistic, nan=-1.0))
+    weight = found.weight[post, pre]
+    table = edge_table.edge_table(
+        neurons,
+        post,
+        pre,
+        weight.astype(np.float32),
+        se=found.se[post, pre].astype(np.float32),
+        p=found.p[post, pre],
+        q=found.q[post, pre],
+        flags=flags[post, pre],
+    )
+    peak = 1 + np.abs(found.filters[post, pre]).argmax(axis=1)
+    own = edge_table.directed(modelled).set_index(["pre_id", "post_id"])
+    pairs = pd.MultiIndex.from_frame(table[["pre_id", "post_id"]])
+    table = table.assign(
+        peak_ms=1000 * found.bin_width * peak,
+        model_weight=own["weight"].reindex(pairs).to_numpy(),
+        influence=own["influence"].reindex(pairs).to_numpy(),
+    )
+    others = ~np.eye(len(neurons), dtype=bool)
+    total = np.abs(found.weight[others]).sum()
+    table.attrs = {
+        "num_pairs": int(others.sum()),
+        "kept_share": float(np.abs(weight).sum() / total) if total else 1.0,
+        "null_hypothesis": found.hypothesis,
+        "tested": WEIGHT,
+        "smallest_p": 0.0,
+        "withheld": "",
+        "measure": MEASURE,
+    }
+    return table
+
+
+def summary_of(found: SpikeCouplings, flags: np.ndarray) -> dict[str, Any]:
+    """Section "edges" of the metrics: the null, the time scale and how many edges pass."""
+    called, plain = found.q <= LEVEL, flags == ""
+    tested = np.isfinite(found.p)
+    others = ~np.eye(len(flags), dtype=bool)
+    return {
+        "null": JITTER,
+        "tested": WEIGHT,
+        "hypothesis": found.hypothesis,
+        "measure": MEASURE,
+        "num_surrogates": found.num_surrogates,
+        "num_half_samples": 0,
+        "smallest_p": 0.0,
+        "level": LEVEL,
+        "num_edges": int(others.sum()),
+        "num_untested": int((others & ~tested).sum()),
+        "num_significant": int(called.sum()),
+        "num_flagged": int((others & ~plain).sum()),
+        "num_significant_unflagged": int((called & plain).sum()),
+        "withheld": "",
+        "half_split_correlation": None,
+        "mean_weight": float(found.weight[others].mean()),
+        "filters": found.chosen.filters.name,
+        "window": found.window,
+        "time_scales": [
+            {
+                "filters": one.filters.name,
+                "gain": one.gain,
+                "surrogate_gain": one.surrogate_gain,
+            }
+            for one in found.compared
+        ],
+    }
