@@ -15,7 +15,7 @@ from nwbdyn.nwb.read.summary import _column
 
 MISTAKES = [  # arguments after `fit sample:cortex`, what stderr has
     (["--model", "netfromer"], "did you mean netformer?"),
-    (["--model", "netformer", "--states", "running"], "Add --null shift:20."),
+    (["--model", "netformer", "--seeds", "0"], "0 is not in the range"),
 ]
 
 

@@ -109,6 +109,13 @@ def test_edges_come_with_their_null_and_their_number(fit):
     assert "3 of 30 edges had q < 0.05." in text
 
 
+def test_couplings_of_spikes_come_with_their_filters(fit):
+    spikes = EDGES | {"filters": "box to 10 ms", "smallest_p": 0.0}
+    text = methods_text.markdown(replace(fit, metrics=fit.metrics | {"edges": spikes}))
+    assert "filters chosen by their coupling gain on validation (box to 10 ms)" in text
+    assert "pooled over edges" not in text
+
+
 def test_withheld_edges_come_with_the_reason(fit):
     withheld = EDGES | {"withheld": "coupling adds nothing on test"}
     text = methods_text.markdown(replace(fit, metrics=fit.metrics | {"edges": withheld}))

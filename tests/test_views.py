@@ -10,12 +10,12 @@ from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from small_fits import LINEAR, imaging, units
 
 import nwbdyn
+from nwbdyn.connectivity import edge_table
 from nwbdyn.progress import Progress, silent
 from nwbdyn.progress_bars import notebook_bars, progress_bars
 from nwbdyn.report import card
@@ -78,7 +78,8 @@ def test_the_card_leaves_no_figure_open(fit):
 
 
 def test_the_small_matrix_has_the_receiver_in_its_row(fit):
-    edges = pd.DataFrame({"pre": [100, 102], "post": [101, 100], "weight": [2.0, -1.0]})
+    rows = np.array([1, 0]), np.array([0, 2])  # post, pre
+    edges = edge_table.edge_table(fit.neurons, *rows, np.array([2.0, -1.0]))
     matrix = card.strongest(replace(fit, edges=edges))
     assert matrix[1, 0] == 2.0
     assert matrix[0, 2] == -1.0
@@ -87,7 +88,8 @@ def test_the_small_matrix_has_the_receiver_in_its_row(fit):
 
 def test_the_small_matrix_keeps_the_strongest_neurons(fit, monkeypatch):
     monkeypatch.setattr(card, "MOST_NEURONS", 2)
-    edges = pd.DataFrame({"pre": [100, 105], "post": [101, 103], "weight": [0.1, 3.0]})
+    rows = np.array([1, 3]), np.array([0, 5])  # post, pre
+    edges = edge_table.edge_table(fit.neurons, *rows, np.array([0.1, 3.0]))
     matrix = card.strongest(replace(fit, edges=edges))
     assert matrix.shape == (2, 2)
     assert matrix[0, 1] == 3.0  # from 105 to 103

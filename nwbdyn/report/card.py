@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from nwbdyn.connectivity import edge_table
 from nwbdyn.evaluation import verdict
 from nwbdyn.printable import printable
 from nwbdyn.report import figures, style, words
@@ -70,9 +71,9 @@ def _draw_edges(fit: Fit, axes: plt.Axes) -> None:
 
 def strongest(fit: Fit) -> np.ndarray:
     """(n, n) weights [post, pre] among the neurons with the strongest edges, in recording order."""
-    edges = fit.edges[["pre", "post", "weight"]]
+    edges = edge_table.directed(fit.edges)
     row_of = {neuron: row for row, neuron in enumerate(fit.neurons.ids)}
-    pre, post = (edges[end].map(row_of).to_numpy(int) for end in ("pre", "post"))
+    pre, post = (edges[end].map(row_of).to_numpy(int) for end in ("pre_id", "post_id"))
     size = np.zeros(len(row_of))
     np.add.at(size, pre, edges["weight"].abs())
     np.add.at(size, post, edges["weight"].abs())

@@ -202,9 +202,8 @@ def _edges(metrics: Mapping[str, Any]) -> str:
         return ""
     text = (
         f"Edges: {tested['num_surrogates']} surrogate recordings ({tested['null']}). Null "
-        f"hypothesis: {tested['hypothesis']}. p is two-sided and pooled over edges (smallest "
-        f"possible p {tested['smallest_p']:.2g}); q is corrected for the false discovery rate "
-        "(Benjamini and Hochberg). "
+        f"hypothesis: {tested['hypothesis']}. {_how_tested(tested)}; q is corrected for the false "
+        "discovery rate (Benjamini and Hochberg). "
     )
     if tested.get("withheld"):
         return f"{text}No q is given: {tested['withheld']}."
@@ -212,6 +211,17 @@ def _edges(metrics: Mapping[str, Any]) -> str:
         f"{text}{tested['num_significant']} of {tested['num_edges']} edges had q < "
         f"{tested['level']:g}."
     )
+
+
+def _how_tested(tested: Mapping[str, Any]) -> str:
+    """Source of the p of edges: couplings of spike times, or the null pooled over edges."""
+    if tested.get("filters"):
+        return (
+            "Couplings were fitted to spike times on a grid of 1 ms with filters chosen by their "
+            f"coupling gain on validation ({tested['filters']}); p is the larger of a Wald test "
+            "against 0 and a test against the surrogates"
+        )
+    return f"p is two-sided and pooled over edges (smallest possible p {tested['smallest_p']:.2g})"
 
 
 def _known(interval: Sequence[float | None] | None) -> bool:
