@@ -26,8 +26,8 @@ def rows(edges: pd.DataFrame, number: int = NUMBER) -> list[tuple[str, ...]]:
         if part["weight"].any()
     ]
     shown = []
-    for place, part in enumerate(kinds):
-        share = number // len(kinds) + (number % len(kinds) if place == 0 else 0)
+    for index, part in enumerate(kinds):
+        share = number // len(kinds) + (number % len(kinds) if index == 0 else 0)
         shown += [_texts(edge) for edge in ranked(part)[:share].to_dict("records")]
     return shown
 

@@ -89,13 +89,13 @@ def names(table: pd.DataFrame) -> list[str]:
 def _of_times(choice: str) -> pd.DataFrame:
     rows = []
     for part in choice.split(","):
-        found = _INTERVAL.fullmatch(part.strip())
-        if found is None:
+        match = _INTERVAL.fullmatch(part.strip())
+        if match is None:
             raise ConfigError(
                 f"--states: {part.strip()!r} is no NAME=START-STOP in seconds. Write for example "
                 "--states stimulus=0-3600,rest=3600-7200, or name a table or a CSV file."
             )
-        rows.append((float(found[2]), float(found[3]), found[1].strip()))
+        rows.append((float(match[2]), float(match[3]), match[1].strip()))
     table = pd.DataFrame(rows, columns=["start_time", "stop_time", "state"])
     empty = table[table["stop_time"] <= table["start_time"]]
     if len(empty):

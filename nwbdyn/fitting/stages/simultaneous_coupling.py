@@ -70,7 +70,7 @@ def with_simultaneous(fit: Fit, task: FitTask, num_surrogates: int) -> Fit:
         )
     values = np.where(binned.valid[:, None], binned.values, np.nan).astype(np.float64)
     try:
-        found = simultaneous_couplings(
+        fitted = simultaneous_couplings(
             values,
             binned.segment,
             num_surrogates=num_surrogates,
@@ -79,46 +79,46 @@ def with_simultaneous(fit: Fit, task: FitTask, num_surrogates: int) -> Fit:
         )
     except DataError as error:
         return _without(fit, f"no simultaneous couplings: {error}")
-    edges = edge_table.combined([fit.edges, table_of(found, binned.neurons)])
+    edges = edge_table.combined([fit.edges, table_of(fitted, binned.neurons)])
     return replace(
         fit,
         edges=edges,
         connectivity=replace(fit.connectivity, tested=edges),
-        metrics=fit.metrics | {"simultaneous": summary_of(found)},
+        metrics=fit.metrics | {"simultaneous": summary_of(fitted)},
     )
 
 
-def table_of(found: SimultaneousCouplings, neurons: Neurons) -> pd.DataFrame:
+def table_of(fitted: SimultaneousCouplings, neurons: Neurons) -> pd.DataFrame:
     """One row per pair, the neuron that comes first in the recording as `pre`."""
-    upper = np.triu(np.ones(found.weight.shape, dtype=bool), 1)
-    pre, post = edge_table.strongest(np.where(upper, np.abs(found.weight), -1.0), upper.sum())
+    upper = np.triu(np.ones(fitted.weight.shape, dtype=bool), 1)
+    pre, post = edge_table.strongest(np.where(upper, np.abs(fitted.weight), -1.0), upper.sum())
     pre, post = pre[: edge_table.MOST_EDGES], post[: edge_table.MOST_EDGES]
     flags, _ = artefacts.flags(neurons, None)  # coincidence is the signal here
     return edge_table.edge_table(
         neurons,
         post,
         pre,
-        found.weight[post, pre].astype(np.float32),
+        fitted.weight[post, pre].astype(np.float32),
         kind=edge_table.SIMULTANEOUS,
         lag=edge_table.WITHIN_BIN,
         **{
-            name: getattr(found, name)[post, pre].astype(np.float32 if name == "se" else float)
+            name: getattr(fitted, name)[post, pre].astype(np.float32 if name == "se" else float)
             for name in ("se", "p", "q")
         },
         flags=flags[post, pre],
     )
 
 
-def summary_of(found: SimultaneousCouplings) -> dict[str, Any]:
+def summary_of(fitted: SimultaneousCouplings) -> dict[str, Any]:
     """Section "simultaneous": the signal that was chosen, the null and how many pairs pass it."""
-    q, tested = found.q[np.triu_indices(len(found.q), 1)], bool(found.num_surrogates)
+    q, tested = fitted.q[np.triu_indices(len(fitted.q), 1)], bool(fitted.num_surrogates)
     return {
         "num_pairs": len(q),
         "num_significant": int((q <= LEVEL).sum()) if tested else None,
         "level": LEVEL,
-        "num_surrogates": found.num_surrogates,
-        "hypothesis": found.hypothesis if tested else "",
-        "signal": asdict(found.chosen),
+        "num_surrogates": fitted.num_surrogates,
+        "hypothesis": fitted.hypothesis if tested else "",
+        "signal": asdict(fitted.chosen),
     }
 
 

@@ -98,7 +98,7 @@ def with_spike_couplings(fit: Fit, task: FitTask, number: int, report: Report = 
     """
     report(Progress("spike couplings", 0, 1, "fits"))
     neurons = fit.connectivity.neurons
-    found = spike_couplings(
+    fitted = spike_couplings(
         spikes_of(task, neurons),
         train=intervals_of(task.binned, task.split.bins("train")),
         val=intervals_of(task.binned, task.split.bins("val")),
@@ -106,13 +106,13 @@ def with_spike_couplings(fit: Fit, task: FitTask, number: int, report: Report = 
         seed=fit.seed,
     )
     flags, _ = artefacts.flags(neurons, None)  # bins of the model say nothing of coincidence
-    edges = table_of(found, fit.edges, neurons, flags)
+    edges = table_of(fitted, fit.edges, neurons, flags)
     report(Progress("spike couplings", 1, 1, "fits"))
     return replace(
         fit,
         edges=edges,
         connectivity=replace(fit.connectivity, tested=edges),
-        metrics=fit.metrics | {"edges": summary_of(found, flags)},
+        metrics=fit.metrics | {"edges": summary_of(fitted, flags)},
     )
 
 
@@ -141,39 +141,39 @@ def intervals_of(binned: Binned, kept: np.ndarray) -> np.ndarray:
 
 
 def table_of(
-    found: SpikeCouplings, modelled: pd.DataFrame, neurons: Neurons, flags: np.ndarray
+    fitted: SpikeCouplings, modelled: pd.DataFrame, neurons: Neurons, flags: np.ndarray
 ) -> pd.DataFrame:
     """Directed edges, those of the largest statistic first.
 
     Args:
         modelled: the edge table of the model, whose weights and influence are kept.
     """
-    post, pre = edge_table.strongest(np.nan_to_num(found.statistic, nan=-1.0))
-    weight = found.weight[post, pre]
+    post, pre = edge_table.strongest(np.nan_to_num(fitted.statistic, nan=-1.0))
+    weight = fitted.weight[post, pre]
     table = edge_table.edge_table(
         neurons,
         post,
         pre,
         weight.astype(np.float32),
-        se=found.se[post, pre].astype(np.float32),
-        p=found.p[post, pre],
-        q=found.q[post, pre],
+        se=fitted.se[post, pre].astype(np.float32),
+        p=fitted.p[post, pre],
+        q=fitted.q[post, pre],
         flags=flags[post, pre],
     )
-    peak = 1 + np.abs(found.filters[post, pre]).argmax(axis=1)
+    peak = 1 + np.abs(fitted.filters[post, pre]).argmax(axis=1)
     own = edge_table.directed(modelled).set_index(["pre_id", "post_id"])
     pairs = pd.MultiIndex.from_frame(table[["pre_id", "post_id"]])
     table = table.assign(
-        peak_ms=1000 * found.bin_width * peak,
+        peak_ms=1000 * fitted.bin_width * peak,
         model_weight=own["weight"].reindex(pairs).to_numpy(),
         influence=own["influence"].reindex(pairs).to_numpy(),
     )
     others = ~np.eye(len(neurons), dtype=bool)
-    total = np.abs(found.weight[others]).sum()
+    total = np.abs(fitted.weight[others]).sum()
     table.attrs = {
         "num_pairs": int(others.sum()),
         "kept_share": float(np.abs(weight).sum() / total) if total else 1.0,
-        "null_hypothesis": found.hypothesis,
+        "null_hypothesis": fitted.hypothesis,
         "tested": WEIGHT,
         "smallest_p": 0.0,
         "withheld": "",
@@ -182,17 +182,17 @@ def table_of(
     return table
 
 
-def summary_of(found: SpikeCouplings, flags: np.ndarray) -> dict[str, Any]:
+def summary_of(fitted: SpikeCouplings, flags: np.ndarray) -> dict[str, Any]:
     """Section "edges" of the metrics: the null, the time scale and how many edges pass."""
-    called, plain = found.q <= LEVEL, flags == ""
-    tested = np.isfinite(found.p)
+    called, plain = fitted.q <= LEVEL, flags == ""
+    tested = np.isfinite(fitted.p)
     others = ~np.eye(len(flags), dtype=bool)
     return {
         "null": JITTER,
         "tested": WEIGHT,
-        "hypothesis": found.hypothesis,
+        "hypothesis": fitted.hypothesis,
         "measure": MEASURE,
-        "num_surrogates": found.num_surrogates,
+        "num_surrogates": fitted.num_surrogates,
         "num_half_samples": 0,
         "smallest_p": 0.0,
         "level": LEVEL,
@@ -203,15 +203,15 @@ def summary_of(found: SpikeCouplings, flags: np.ndarray) -> dict[str, Any]:
         "num_significant_unflagged": int((called & plain).sum()),
         "withheld": "",
         "half_split_correlation": None,
-        "mean_weight": float(found.weight[others].mean()),
-        "filters": found.chosen.filters.name,
-        "window": found.window,
+        "mean_weight": float(fitted.weight[others].mean()),
+        "filters": fitted.chosen.filters.name,
+        "window": fitted.window,
         "time_scales": [
             {
                 "filters": one.filters.name,
                 "gain": one.gain,
                 "surrogate_gain": one.surrogate_gain,
             }
-            for one in found.compared
+            for one in fitted.compared
         ],
     }

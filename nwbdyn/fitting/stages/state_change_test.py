@@ -94,9 +94,9 @@ def with_states(fit: Fit, task: FitTask, table: pd.DataFrame) -> Fit:
         table: of states, see `states.of_recording`.
     """
     values, segment, state, names = _inputs(task, table)
-    found = state_change(values, segment, state, names, seed=fit.seed)
-    edges = edge_table.combined([fit.edges, *tables_of(found, task.binned.neurons)])
-    summary = summary_of(found, counts=task.binned.quantity == COUNTS)
+    change = state_change(values, segment, state, names, seed=fit.seed)
+    edges = edge_table.combined([fit.edges, *tables_of(change, task.binned.neurons)])
+    summary = summary_of(change, counts=task.binned.quantity == COUNTS)
     notes = list(parts_without(state, task.split.labels, names))
     if summary["why_not"]:
         reason = f"differences between states are not supported: {summary['why_not']}"
@@ -110,53 +110,53 @@ def with_states(fit: Fit, task: FitTask, table: pd.DataFrame) -> Fit:
     )
 
 
-def tables_of(found: StateChange, neurons: Neurons) -> list[pd.DataFrame]:
+def tables_of(change: StateChange, neurons: Neurons) -> list[pd.DataFrame]:
     """One table of edges per contrast of states; none where nothing was tested.
 
     Of two states one contrast, the second less the first; of more, each less all others.
     """
-    if found.not_tested:
+    if change.not_tested:
         return []
-    names = found.names
+    names = change.names
     contrasts = {k: f"{name} - others" for k, name in enumerate(names)}
     if len(names) == 2:
         contrasts = {1: f"{names[1]} - {names[0]}"}
     tables = []
     for k, words in contrasts.items():
-        size = np.abs(found.change[k]) / found.se[k]
+        size = np.abs(change.change[k]) / change.se[k]
         post, pre = edge_table.strongest(size, edge_table.MOST_EDGES // len(contrasts))
-        statistics = {name: getattr(found, name)[k][post, pre] for name in ("se", "p", "q")}
-        weight = found.change[k][post, pre].astype(np.float32)
+        statistics = {name: getattr(change, name)[k][post, pre] for name in ("se", "p", "q")}
+        weight = change.change[k][post, pre].astype(np.float32)
         tables.append(
             edge_table.edge_table(neurons, post, pre, weight, lag=1, state=words, **statistics)
         )
     return tables
 
 
-def summary_of(found: StateChange, *, counts: bool) -> dict[str, Any]:
+def summary_of(change: StateChange, *, counts: bool) -> dict[str, Any]:
     """Section "states": p of pattern and gain, what is supported, and why not.
 
     "p" is twice the smaller of both, at most 1. Of counts a gain is not supported: a change of the
     rates changes it, too.
     """
-    p = np.nan if found.not_tested else min(1.0, 2 * min(found.pattern_p, found.gain_p))
-    gain = found.gain_changes and not counts
-    edges = found.q[1] if len(found.names) == 2 else found.q
+    p = np.nan if change.not_tested else min(1.0, 2 * min(change.pattern_p, change.gain_p))
+    gain = change.gain_changes and not counts
+    edges = change.q[1] if len(change.names) == 2 else change.q
     return {
-        "names": list(found.names),
+        "names": list(change.names),
         "p": p,
-        "pattern_p": found.pattern_p,
-        "gain_p": found.gain_p,
-        "pattern": found.pattern_changes,
+        "pattern_p": change.pattern_p,
+        "gain_p": change.gain_p,
+        "pattern": change.pattern_changes,
         "gain": gain,
-        "supported": found.pattern_changes or gain,
-        "why_not": _why_not(found, counts=counts),
+        "supported": change.pattern_changes or gain,
+        "why_not": _why_not(change, counts=counts),
         "level": LEVEL,
         "num_permutations": NUM_PERMUTATIONS,
-        "num_blocks": list(found.num_blocks),
-        "colour_p": found.colour_p.tolist(),
-        "num_edges": int(np.isfinite(found.change[0]).sum() - len(found.change[0])),
-        "num_significant": None if found.not_tested else int((edges <= LEVEL).sum()),
+        "num_blocks": list(change.num_blocks),
+        "colour_p": change.colour_p.tolist(),
+        "num_edges": int(np.isfinite(change.change[0]).sum() - len(change.change[0])),
+        "num_significant": None if change.not_tested else int((edges <= LEVEL).sum()),
         "hypothesis": HYPOTHESIS.format(number=NUM_PERMUTATIONS),
     }
 
@@ -181,14 +181,14 @@ def parts_without(state: np.ndarray, labels: np.ndarray, names: tuple[str, ...])
     return notes
 
 
-def _why_not(found: StateChange, *, counts: bool) -> str:
+def _why_not(change: StateChange, *, counts: bool) -> str:
     """Why no difference is supported; "" where one is."""
-    if found.not_tested:
-        return found.not_tested
-    if found.pattern_changes or (found.gain_changes and not counts):
+    if change.not_tested:
+        return change.not_tested
+    if change.pattern_changes or (change.gain_changes and not counts):
         return ""
-    both = f"pattern p = {found.pattern_p:.2g}, gain p = {found.gain_p:.2g}"
-    if found.gain_changes:
+    both = f"pattern p = {change.pattern_p:.2g}, gain p = {change.gain_p:.2g}"
+    if change.gain_changes:
         return f"{both}; of spike counts a gain changes with the rate, too"
     return both
 

@@ -377,12 +377,12 @@ def _kept_share(edges: pd.DataFrame, fit: Fit, matrix: np.ndarray | None) -> flo
 
 def _of_other_edges(edges: pd.DataFrame) -> str:
     """Sentences on edges that are no directed ones of the whole session."""
-    said = ""
+    text = ""
     if number := len(edge_table.simultaneous(edges)):
-        said += f" Then {number} simultaneous couplings (partial correlations within one bin)."
+        text += f" Then {number} simultaneous couplings (partial correlations within one bin)."
     if number := len(edge_table.changes(edges)):
-        said += f" Then {number} changes of directed couplings between states."
-    return said
+        text += f" Then {number} changes of directed couplings between states."
+    return text
 
 
 def _share(part: np.ndarray | pd.Series, whole: np.ndarray | pd.Series) -> float:
