@@ -181,20 +181,10 @@ def _connectivity(fit: Fit) -> list[Picture]:
     connectivity = fit.connectivity
     if not len(fit.edges):
         return []
-    marked = bool((edge_table.directed(fit.edges)["q"] < 0.05).any())
-    dots = " Dots: q < .05 against the null." if marked else ""
-    found = []
-    if "measure" in fit.edges.attrs:
-        found.append(
-            Picture(
-                "Couplings of spikes",
-                f"{fit.edges.attrs['measure'].capitalize()}, from spike times on a grid of 1 ms. "
-                f"Rows receive, columns send; red positive, blue negative.{dots}",
-                figures.spike_couplings,
-            )
-        )
-        dots = ""
-    found += [
+    spikes = _spike_couplings(fit)
+    dots = "" if spikes else _dots(edge_table.directed(fit.edges))
+    found = [
+        *spikes,
         Picture(
             MATRIX,
             f"Mean over time of: {connectivity.measure}. Rows receive, columns send, sorted by "
@@ -242,17 +232,35 @@ def _connectivity(fit: Fit) -> list[Picture]:
     return found
 
 
+def _dots(edges: pd.DataFrame) -> str:
+    """Legend for the dots of a heat map; "" where no edge has a small q."""
+    return " Dots: q < .05 against the null." if (edges["q"] < 0.05).any() else ""
+
+
+def _spike_couplings(fit: Fit) -> list[Picture]:
+    if "measure" not in fit.edges.attrs:
+        return []
+    return [
+        Picture(
+            "Couplings of spikes",
+            f"{fit.edges.attrs['measure'].capitalize()}, from spike times on a grid of 1 ms. Rows "
+            "receive, columns send; red positive, blue negative."
+            f"{_dots(edge_table.directed(fit.edges))}",
+            figures.spike_couplings,
+        )
+    ]
+
+
 def _simultaneous(fit: Fit) -> list[Picture]:
     edges = edge_table.simultaneous(fit.edges)
     if not len(edges):
         return []
-    dots = " Dots: q < .05 against the null." if (edges["q"] < 0.05).any() else ""
     return [
         Picture(
             "Within one bin",
             "Partial correlation of what each neuron's past leaves over, in the same bin and given "
             "all other neurons. Undirected, and apart from the directed matrix above; red "
-            f"positive, blue negative.{dots}",
+            f"positive, blue negative.{_dots(edges)}",
             figures.simultaneous,
         )
     ]
