@@ -25,6 +25,7 @@ PAPER = {
 def make(layout: Layout = TRACES, seed: int = 0, **options) -> NetFormer:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
+        options = {"preset": "paper"} | options
         model = NetFormer(NetFormer.configure(layout, **options), layout)
         for parameter in model.parameters():  # no gain, bias or constant at a special value
             parameter.data += 0.1 * torch.randn_like(parameter)
@@ -345,14 +346,14 @@ def of_size(num_neurons):
 )
 def test_long_recordings_get_an_embedding_that_q_was_calibrated_for(num_neurons, embedding, has_q):
     layout = of_size(num_neurons)
-    for one in NetFormer.candidates(NetFormer.configure(layout), layout, 1001):
+    for one in NetFormer.candidates(NetFormer.configure(layout, preset="paper"), layout, 1001):
         assert one.embedding == embedding
         assert (NetFormer.q_withheld_reason(one, layout) == "") == has_q
 
 
 def test_long_recordings_get_a_coupling_of_full_rank():
     layout = of_size(100)
-    config = NetFormer.configure(layout)
+    config = NetFormer.configure(layout, preset="paper")
     short = NetFormer.candidates(config, layout, 1000)
     assert {(one.embedding, one.retention) for one in short} == {(30, False)}
     long = NetFormer.candidates(config, layout, 1001)
@@ -360,21 +361,27 @@ def test_long_recordings_get_a_coupling_of_full_rank():
         (150, True, 0.0),
         (150, True, 3e3),
     ]
-    given = NetFormer.configure(layout, embedding=12, retention=False, ridge=1.0)
+    given = NetFormer.configure(layout, preset="paper", embedding=12, retention=False, ridge=1.0)
     assert NetFormer.candidates(given, layout, 1001) == (given,)
 
 
 @pytest.mark.parametrize(
     ("layout", "options", "words"),
     [
-        (TRACES, {"history": 1, "layer_norm": True, "raw_values": False}, "predicts a constant"),
+        (
+            TRACES,
+            {"history": 1, "layer_norm": True, "raw_values": False, "core": False},
+            "predicts a constant",
+        ),
         (TRACES, {"link": "cube"}, "no link 'cube'"),
-        (TRACES, {"loss": "poisson"}, "needs link='log'"),
-        (COUNTS, {"link": "identity", "loss": "mse"}, "counts need it"),
-        (TRACES, {"type_weight": 1.0}, "this recording has none"),
-        (TRACES, {"queries": (7,)}, "outside 0"),
+        (TRACES, {"loss": "poisson", "core": False}, "needs link='log'"),
+        (COUNTS, {"link": "identity", "loss": "mse", "core": False}, "counts need it"),
+        (TRACES, {"type_weight": 1.0, "core": False}, "this recording has none"),
+        (TRACES, {"queries": (7,), "core": False}, "outside 0"),
         (TRACES, {"preset": "mouse"}, "mouse_v1"),
         (TRACES, {"history": 0}, "at least 1"),
+        (TRACES, {"link": "tanh"}, "add preset=paper"),
+        (TRACES, {"own_part": False, "core": False}, "leaves nothing"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(layout, options, words):

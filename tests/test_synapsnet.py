@@ -26,7 +26,8 @@ BEHAVIOUR = replace(TRACES, num_covariates=2)
 def make(layout: Layout = TRACES, seed: int = 0, **options) -> SynapsNet:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = SynapsNet(SynapsNet.configure(layout, hidden=16, **options), layout)
+        options = {"preset": "paper", "hidden": 16} | options
+        model = SynapsNet(SynapsNet.configure(layout, **options), layout)
         for weight in model.A.values():
             weight.data.normal_()
     return model.double()
@@ -292,7 +293,7 @@ def test_a_planted_wiring_is_found_with_its_sign_and_direction(seed):
         bin_width=0.25,
         quantity="dff",
     )
-    config = SynapsNet.configure(layout, updates=200)
+    config = SynapsNet.configure(layout, preset="paper", updates=200)
     assert isinstance(config, SynapsNetConfig)
     split = splits.make(binned, seed=0, hold_out=False, gap=config.context)
     windows = Windows(binned, split, SynapsNet.windows(config, layout))

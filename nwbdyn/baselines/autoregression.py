@@ -17,6 +17,7 @@ class Autoregression:
     order: int
     predicted: np.ndarray  # (num_bins, N) float32, in training sd, 0 where there is no prediction
     slopes: np.ndarray  # (N,) of the last bin seen
+    weights: np.ndarray  # (N, order + K) of the lags, then of the covariates
 
 
 def first_order(problem: LaggedDesign) -> Autoregression:
@@ -24,9 +25,13 @@ def first_order(problem: LaggedDesign) -> Autoregression:
     return _fit(problem, (1,), covariates=False)
 
 
-def best(problem: LaggedDesign) -> Autoregression:
-    """From the last bins and the last covariates; the order, one for all neurons, by validation."""
-    orders = tuple(order for order in ORDERS if order <= problem.context)
+def best(problem: LaggedDesign, order: int | None = None) -> Autoregression:
+    """From the last bins and the last covariates; the order, one for all neurons, by validation.
+
+    Args:
+        order: leaves validation no choice.
+    """
+    orders = tuple(one for one in ORDERS if one <= problem.context) if order is None else (order,)
     return _fit(problem, orders, covariates=True)
 
 
@@ -55,5 +60,5 @@ def _fit(problem: LaggedDesign, orders: tuple[int, ...], *, covariates: bool) ->
     for neuron, weights in enumerate(solution[chosen] for solution in solutions):
         inputs = np.hstack([problem.lagged(problem.rows, orders[chosen], neuron), applied])
         predicted[problem.rows, neuron] = inputs @ weights.astype(np.float32)
-    slopes = np.array([solution[chosen][0] for solution in solutions])
-    return Autoregression(orders[chosen], predicted, slopes)
+    kept = np.array([solution[chosen] for solution in solutions])
+    return Autoregression(orders[chosen], predicted, kept[:, 0], kept)

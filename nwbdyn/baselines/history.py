@@ -48,6 +48,7 @@ def next_bin(
     horizon: int = 1,
     link: str = "identity",
     raw: bool = False,
+    ladder: Ladder | None = None,
     report: Report = silent,
 ) -> dict[str, Baseline]:
     """Predict each bin from the bins before it.
@@ -63,6 +64,7 @@ def next_bin(
         link: of the model; least squares through it stand beside it. Through the identity they
             are the vector autoregression; counts have the logarithm whatever the model's.
         raw: the model sees traces as they are, and its link is in their units.
+        ladder: fitted to the same bins already, at this horizon.
 
     Returns:
         "persistence", "AR(1)", "AR", "NLinear", "VAR ridge", "VAR lasso" (up to 500 inputs),
@@ -83,7 +85,7 @@ def next_bin(
     report(Progress("baselines", 4, steps, "fits"))
     lasso = vector.lasso(binned, problem, alone, choice)
     found += [lasso] if lasso is not None else []
-    rungs = climb(binned, problem, alone, to="M2")
+    rungs = ladder or climb(binned, problem, alone, to="M2")
     found += [
         Baseline(name, prediction(binned, problem, rungs, rungs[rung]), *_chosen(rungs[rung]))
         for name, rung in (("nonlinear AR", "M1"), ("nonlinear VAR", "M2"))

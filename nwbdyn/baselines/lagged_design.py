@@ -1,6 +1,6 @@
 """Design matrices of next-bin baselines: scaled signals, and the bins that fit and select."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -25,6 +25,8 @@ class LaggedDesign:
     horizon: int  # bins from the last bin that is seen to the one that is predicted
     mean: np.ndarray  # (N,) of the training bins, source units
     sd: np.ndarray  # (N,)
+    covariate_mean: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (K,)
+    covariate_sd: np.ndarray = field(default_factory=lambda: np.zeros(0))  # (K,)
 
     def lagged(self, rows: np.ndarray, order: int, signals: slice | int) -> np.ndarray:
         """(n, order * signals) the last `order` bins that are seen before each row."""
@@ -66,7 +68,8 @@ def build_lagged_design(binned: Binned, split: Split, context: int, horizon: int
     mean, sd = _mean_and_sd(signals[binned.valid & training])
     scaled = np.nan_to_num((signals - mean) / sd).astype(np.float32)  # missing: the mean
     n = binned.num_neurons
-    return LaggedDesign(scaled, n, train, val, rows, context, horizon, mean[:n], sd[:n])
+    scales = (mean[:n], sd[:n], mean[n:], sd[n:])
+    return LaggedDesign(scaled, n, train, val, rows, context, horizon, *scales)
 
 
 def _mean_and_sd(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

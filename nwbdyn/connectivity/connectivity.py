@@ -35,14 +35,17 @@ class Connectivity:
     - "netformer": activity (num_bins, N) as the model saw it, last (num_windows,) the row of
       `activity` each window ends at, embedding (N, E), query (P, H + E), key (P, H + E) and, with
       layer norm, norm_gain (H + E,) and norm_bias (H + E,); attributes: context H, scale,
-      raw_values. The matrix at any window is computed on demand;
+      raw_values. The matrix at any window is computed on demand. With `weight` (N, N), and
+      query_offset (N, P), it is the sum of this constant and of a dynamic part without diagonal;
     - "gain": A (N, N), g (num_windows, N): J(t) = g(t)[:, None] * A; and the activity x (num_bins,
-      N) that A is multiplied with, last (num_windows,) the row of it each window ends at;
+      N) that A is multiplied with, last (num_windows,) the row of it each window ends at. With
+      `weight` (N, N), J(t) is the sum of this constant and of g(t) A;
     - "attention": maps (num_windows, num_layers, N_in, N_in), row-stochastic, acausal; the first
       layer answers, deeper columns are mixtures of neurons. y (num_bins, N_in), what the first map
       is multiplied with, in the bins that lie in a window; owner (num_bins, 2) that window and the
       bin's place in it; attribute: bin_width;
-    - "static": weight (N, N); "dense": weights (num_windows, N, N).
+    - "static": weight (N, N), and activity and last as above, where they are known;
+    - "dense": weights (num_windows, N, N).
 
     `contributions` has the forms of `nwbdyn.connectivity.contributions` over the same arrays.
     """
@@ -236,7 +239,8 @@ class Connectivity:
         Raises:
             ResultsError: a form without contributions, or a fit that did not keep what they need.
         """
-        if self.form not in REQUIRED_ARRAYS:
+        constant = self.form == "static" and "activity" not in self.arrays
+        if self.form not in REQUIRED_ARRAYS or constant:
             raise ResultsError(
                 f"Connectivity of the form {self.form!r} has no contributions; these have: "
                 f"{', '.join(REQUIRED_ARRAYS)}."

@@ -8,11 +8,20 @@ went from j to i at one moment, where A says how much would. It is evaluated fro
 never stored; each class here answers for M what its namesake in `forms` answers for A.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from nwbdyn.connectivity.forms import Form, GainForm, NetFormerForm, columns, without_diagonal
+from nwbdyn.connectivity.forms import (
+    BLOCK_BYTES,
+    CORE,
+    Form,
+    GainForm,
+    NetFormerForm,
+    SumForm,
+    columns,
+    without_diagonal,
+)
 from nwbdyn.recording import Array
 
 
@@ -110,19 +119,89 @@ class AttentionContributions:
             yield rows, map, _rows(self._sent, bins[rows], None).astype(np.float32)
 
 
-CONTRIBUTIONS: dict[str, type[Form]] = {
-    "netformer contributions": NetFormerContributions,
-    "gain contributions": GainContributions,
+class GainedContributions:
+    """g_i(t) A_ij x_j(t), beside the contributions of a constant. Arrays as for `GainForm`, and
+    `activity` and `last` as for `GainContributions`.
+    """
+
+    def __init__(self, arrays: Mapping[str, Array], attributes: Mapping[str, object]) -> None:
+        self._weight = np.asarray(arrays["A"])
+        self._gain, self._activity = arrays["g"], arrays["activity"]
+        self._last = np.asarray(arrays["last"], dtype=np.int64)
+        self.num_neurons = len(self._weight)
+
+    def matrices(self, windows: np.ndarray) -> np.ndarray:
+        made = np.empty((len(windows), self.num_neurons, self.num_neurons), np.float32)
+        for block, gains, sent in self._blocks(windows):
+            made[block] = gains[:, :, None] * self._weight * sent[:, None, :]
+        return made
+
+    def total(self, windows: np.ndarray) -> np.ndarray:
+        total = np.zeros((self.num_neurons, self.num_neurons))
+        for _, gains, sent in self._blocks(windows):
+            total += gains.T @ sent
+        return total * self._weight
+
+    def entries(self, windows: np.ndarray, post: np.ndarray, pre: np.ndarray) -> np.ndarray:
+        series = np.empty((len(windows), len(post)), np.float32)
+        for block, gains, sent in self._blocks(windows):
+            series[block] = gains[:, post] * self._weight[post, pre] * sent[:, pre]
+        return series
+
+    def groups(self, windows: np.ndarray, member: np.ndarray) -> np.ndarray:
+        weight = without_diagonal(self._weight)
+        sums = np.empty((len(windows), member.shape[1], member.shape[1]), np.float32)
+        for block, gains, sent in self._blocks(windows):
+            received = weight @ (sent[:, :, None] * member)  # (B, N, K)
+            sums[block] = member.T @ (gains[:, :, None] * received)
+        return sums
+
+    def _blocks(self, windows: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+        """Gains and activity (B, N) of some windows, block after block."""
+        size = max(1, BLOCK_BYTES // (4 * self.num_neurons**2))
+        for start in range(0, len(windows), size):
+            part = windows[start : start + size]
+            gains = _rows(self._gain, part, None).astype(np.float64)
+            yield slice(start, start + size), gains, _rows(self._activity, self._last[part], None)
+
+
+def netformer(arrays: Mapping[str, Array], attributes: Mapping[str, object]) -> Form:
+    """A_ij(t) v_j(t), with that of a constant coupling where there is one."""
+    dynamic = NetFormerContributions(arrays, attributes)
+    if CORE not in arrays:
+        return dynamic
+    dynamic.without_diagonal = True
+    return SumForm([static(arrays, attributes), dynamic])
+
+
+def gain(arrays: Mapping[str, Array], attributes: Mapping[str, object]) -> Form:
+    """A_ij x_j(t); beside a constant coupling (W_ij + g_i(t) A_ij) x_j(t)."""
+    if CORE not in arrays:
+        return GainContributions(arrays, attributes)
+    return SumForm([static(arrays, attributes), GainedContributions(arrays, attributes)])
+
+
+def static(arrays: Mapping[str, Array], attributes: Mapping[str, object]) -> Form:
+    """W_ij x_j(t)."""
+    return GainContributions({**arrays, "A": arrays["weight"]}, attributes)
+
+
+CONTRIBUTIONS: dict[str, Callable[[Mapping[str, Array], Mapping[str, object]], Form]] = {
+    "netformer contributions": netformer,
+    "gain contributions": gain,
+    "static contributions": static,
     "attention contributions": AttentionContributions,
 }
 REQUIRED_ARRAYS = {  # form of a coupling -> arrays and attributes its contributions also need
     "netformer": ("raw_values",),
     "gain": ("activity", "last"),
+    "static": ("activity", "last"),
     "attention": ("y", "owner", "bin_width"),
 }
 FACTOR_DESCRIPTION = {  # form of a coupling -> what it is multiplied with, in words
     "netformer": "newest value of the sender, as the model saw it",
     "gain": "activity of the sender, as the model saw it",
+    "static": "activity of the sender, as the model saw it",
     "attention": "normalised stream of the sender in the first layer",
 }
 

@@ -6,7 +6,7 @@ over pairs of groups. `Connectivity` labels what comes out. Arrays may be lazy (
 h5py dataset): only the rows and columns that a question needs are read.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -45,8 +45,11 @@ class NetFormerForm:
 
     Arrays: `activity` (num_bins, N) as the model saw it, `last` (num_windows,) the row of it that
     each window ends at, `embedding` (N, E), `query` and `key` (P, H + E), and with layer norm
-    `norm_gain` and `norm_bias` (H + E,). Attributes: `context` H and `scale`.
+    `norm_gain` and `norm_bias` (H + E,); `query_offset` (N, P), taken from the queries.
+    Attributes: `context` H and `scale`. With `without_diagonal` the diagonal is 0.
     """
+
+    without_diagonal = False
 
     def __init__(self, arrays: Mapping[str, Array], attributes: Mapping[str, object]) -> None:
         self._activity = arrays["activity"]
@@ -59,6 +62,8 @@ class NetFormerForm:
             if "norm_gain" in arrays
             else None
         )
+        offset = arrays.get("query_offset")
+        self._offset = None if offset is None else np.asarray(offset, dtype=np.float32)
         self._context = int(attributes["context"])  # type: ignore[call-overload]
         self._scale = np.float32(attributes["scale"])  # type: ignore[arg-type]
         self.num_neurons = len(self._embedding)
@@ -68,7 +73,8 @@ class NetFormerForm:
             self._scale * (queries @ keys.swapaxes(1, 2))  # (B, N, N)
             for _, queries, keys in self._projections(windows)
         ]
-        return np.concatenate(blocks)
+        matrices = np.concatenate(blocks)
+        return without_diagonal(matrices) if self.without_diagonal else matrices
 
     def total(self, windows: np.ndarray) -> np.ndarray:
         total = np.zeros((self.num_neurons, self.num_neurons))
@@ -77,7 +83,8 @@ class NetFormerForm:
             flat = (x.swapaxes(0, 1).reshape(self.num_neurons, -1) for x in (queries, keys))
             left, right = flat
             total += left @ right.T
-        return float(self._scale) * total
+        total *= float(self._scale)
+        return without_diagonal(total) if self.without_diagonal else total
 
     def entries(self, windows: np.ndarray, post: np.ndarray, pre: np.ndarray) -> np.ndarray:
         neurons, position = np.unique(np.concatenate([post, pre]), return_inverse=True)
@@ -89,6 +96,8 @@ class NetFormerForm:
                 part = slice(start, start + step)
                 products = np.einsum("bep,bep->be", queries[part][:, row], keys[part][:, column])
                 series[block][part] = self._scale * products
+        if self.without_diagonal:
+            series[:, post == pre] = 0
         return series
 
     def groups(self, windows: np.ndarray, member: np.ndarray) -> np.ndarray:
@@ -115,7 +124,10 @@ class NetFormerForm:
             stop = min(start + size, int(np.searchsorted(last, last[start] + 2 * size)))
             block = slice(start, max(stop, start + 1))
             tokens = self._tokens(last[block], embedding, neurons)
-            yield block, tokens @ self._query.T, self._keys(tokens, windows[block], neurons)
+            queries = tokens @ self._query.T
+            if self._offset is not None:
+                queries -= self._offset if neurons is None else self._offset[neurons]
+            yield block, queries, self._keys(tokens, windows[block], neurons)
             start = block.stop
 
     def _keys(
@@ -248,9 +260,45 @@ class DenseForm:
         return np.asarray(stored, dtype=np.float32)
 
 
-FORMS: dict[str, type[Form]] = {
-    "netformer": NetFormerForm,
-    "gain": GainForm,
+class SumForm:
+    """The sum of forms over the same windows."""
+
+    def __init__(self, parts: Sequence[Form]) -> None:
+        self._parts = tuple(parts)
+        self.num_neurons = parts[0].num_neurons
+
+    def matrices(self, windows: np.ndarray) -> np.ndarray:
+        return np.sum([part.matrices(windows) for part in self._parts], axis=0)
+
+    def total(self, windows: np.ndarray) -> np.ndarray:
+        return np.sum([part.total(windows) for part in self._parts], axis=0)
+
+    def entries(self, windows: np.ndarray, post: np.ndarray, pre: np.ndarray) -> np.ndarray:
+        return np.sum([part.entries(windows, post, pre) for part in self._parts], axis=0)
+
+    def groups(self, windows: np.ndarray, member: np.ndarray) -> np.ndarray:
+        return np.sum([part.groups(windows, member) for part in self._parts], axis=0)
+
+
+def netformer(arrays: Mapping[str, Array], attributes: Mapping[str, object]) -> Form:
+    """A(t), or with `weight` (N, N) the sum of this constant and of A(t) without its diagonal."""
+    dynamic = NetFormerForm(arrays, attributes)
+    if CORE not in arrays:
+        return dynamic
+    dynamic.without_diagonal = True
+    return SumForm([StaticForm(arrays, attributes), dynamic])
+
+
+def gain(arrays: Mapping[str, Array], attributes: Mapping[str, object]) -> Form:
+    """g(t) A, or with `weight` (N, N) the sum of this constant and of g(t) A."""
+    own = GainForm(arrays, attributes)
+    return SumForm([StaticForm(arrays, attributes), own]) if CORE in arrays else own
+
+
+CORE = "weight"  # array of a form with a changing part: the constant coupling of a closed-form core
+FORMS: dict[str, Callable[[Mapping[str, Array], Mapping[str, object]], Form]] = {
+    "netformer": netformer,
+    "gain": gain,
     "attention": DenseForm,
     "static": StaticForm,
     "dense": DenseForm,
@@ -267,4 +315,5 @@ def columns(array: Array, rows: slice, chosen: np.ndarray | None) -> np.ndarray:
 
 
 def without_diagonal(matrix: np.ndarray) -> np.ndarray:
-    return matrix * (1 - np.eye(len(matrix), dtype=matrix.dtype))
+    """(…, N, N) with zeros on the diagonal."""
+    return matrix * (1 - np.eye(matrix.shape[-1], dtype=matrix.dtype))

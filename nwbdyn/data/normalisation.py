@@ -19,6 +19,6 @@ def mean_and_sd(values: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.nd
     for block in blocks:
         square += np.nansum((values[block] - mean) ** 2, axis=0)
     sd = np.sqrt(square / np.maximum(number, 1))
-    varies = sd > 1e-6 * max(float(sd.max()), 1e-30)
+    varies = sd > 1e-6 * max(float(sd.max(initial=0.0)), 1e-30)
     sd[~varies] = np.median(sd[varies]) if varies.any() else 1.0
     return mean.astype(np.float32), sd.astype(np.float32)

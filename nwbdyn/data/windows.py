@@ -5,8 +5,10 @@ the data (means, deviations, the largest count) comes from training bins alone, 
 crosses a gap, an unobserved bin, or a bin of another split.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,6 +50,10 @@ class Windows:
         ConfigError: unknown inputs, or counts asked of traces.
         DataError: no training bin.
     """
+
+    core: Mapping[str, Tensor] = MappingProxyType({})  # state of a closed-form core: `with_core`
+    lower: Tensor | None = None  # (num_bins, N) its prediction of each bin
+    ladder: Any = None  # `baselines.ladder.Ladder` of the core, or the one that it will be like
 
     def __init__(
         self,
@@ -93,7 +99,8 @@ class Windows:
             self._inputs = torch.as_tensor(smooth, device=self.device)
         self._mean = torch.as_tensor(self.mean, device=self.device)
         self._sd = torch.as_tensor(self.sd, device=self.device)
-        covariates = _standardised(binned.covariates, self._train)
+        self.covariate_scaling = mean_and_sd(binned.covariates, self._train)
+        covariates = _standardised(binned.covariates, self.covariate_scaling)
         self._covariates = torch.as_tensor(covariates, device=self.device)
         self._labels = torch.as_tensor(split.labels, device=self.device)
         self._valid = torch.as_tensor(binned.valid, device=self.device)
@@ -112,6 +119,23 @@ class Windows:
             if isinstance(value, Tensor):
                 setattr(moved, name, value.to(device))
         return moved
+
+    def with_core(self, lower: Tensor, state: Mapping[str, Tensor], ladder: object) -> "Windows":
+        """The same windows with the state of a closed-form core and its prediction of every bin.
+
+        Args:
+            lower: (num_bins, N) in target units, or log rates; what a model is trained on top of.
+            ladder: that the core is made of.
+        """
+        other = copy(self)
+        other.core, other.lower, other.ladder = dict(state), lower.to(self.device), ladder
+        return other
+
+    def with_penalties(self, ladder: object) -> "Windows":
+        """The same windows; the core that will be fitted takes the penalties of a ladder."""
+        other = copy(self)
+        other.core, other.lower, other.ladder = {}, None, ladder
+        return other
 
     @property
     def length(self) -> int:
@@ -247,6 +271,7 @@ class Windows:
             start_bin=starts,
             session=self.session,
             generator=generator,
+            lower=None if self.lower is None else self.lower[aimed],
         )
 
     def _scaled(self, values: Tensor) -> Tensor:
@@ -376,11 +401,11 @@ def _unbroken(good: np.ndarray, segment: np.ndarray, length: int) -> np.ndarray:
     return begins
 
 
-def _standardised(covariates: np.ndarray, train: np.ndarray) -> np.ndarray:
+def _standardised(covariates: np.ndarray, scaling: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """(num_bins, K) float32, z-scored with training bins; a bin without a sample is 0, the mean."""
     if not covariates.shape[1]:
         return covariates
-    mean, sd = mean_and_sd(covariates, train)
+    mean, sd = scaling
     return np.nan_to_num((covariates - mean) / sd)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nwbdyn.evaluation import nested
+from nwbdyn.evaluation import kept_rung, nested
 from nwbdyn.recording import COUNTS
 
 COARSE = 0.01  # seconds; a wider bin mixes synaptic delays with slower influence
@@ -19,6 +19,7 @@ def sentences(metrics: dict[str, Any], model: str) -> list[str]:
     return [
         winner(metrics, model),
         *_on_baseline(metrics.get("on_baseline"), metrics.get("draws")),
+        *kept_rung.sentences(metrics.get("ladder"), model),
         *_ensemble(metrics.get("ensemble")),
         *_coupling(metrics),
         *nested.sentences(metrics.get("nested")),

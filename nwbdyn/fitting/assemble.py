@@ -15,6 +15,7 @@ import torch
 from nwbdyn import baselines
 from nwbdyn.baselines import Baseline
 from nwbdyn.connectivity.connectivity import Connectivity
+from nwbdyn.data.splits import SPLITS
 from nwbdyn.data.windows import Windows
 from nwbdyn.evaluation import (
     averaging,
@@ -37,6 +38,8 @@ from nwbdyn.results import provenance
 from nwbdyn.results.fit_results import Fit, Predictions
 from nwbdyn.training.baseline_start import shared
 from nwbdyn.training.trainer import Trained
+
+HIGHEST_RUNG = "nonlinear VAR"  # M2, among the baselines
 
 
 @dataclass(frozen=True)
@@ -297,6 +300,7 @@ def _baselines(problem: FitTask, report: Report) -> dict[str, Baseline]:
         context=context,
         link=link,
         raw=problem.spec.inputs == "raw",
+        ladder=problem.windows.ladder,
         report=report,
     )
 
@@ -305,19 +309,11 @@ def _further(problem: FitTask, trained: Sequence[Trained], report: Report) -> li
     """Predictions beyond the next bin, where the model can make them."""
     if not rollout.applies(problem.model_class, problem.windows):
         return []
-    rolled = []
-    for number, member in enumerate(trained):
-        report(Progress("roll-out", number, len(trained), "models"))
-        rolled.append(
-            rollout.roll_out(
-                member.model, problem.windows, horizons=HORIZONS, splits=("val", "test")
-            )
-        )
+    direct_only = not getattr(problem.config, "own_part", True)  # nothing but the ladder
+    rolled = [] if direct_only else _rolled_out(problem, trained, report)
     contests = []
     for horizon in HORIZONS:
-        prediction = np.mean([values[horizon] for values in rolled], axis=0)
-        reached = np.isfinite(prediction).any(axis=1)
-        if not all((reached & problem.split.bins(split)).any() for split in ("val", "test")):
+        if not _reachable(problem, horizon):
             continue  # the stretches of these splits are shorter than the way there
         rivals = baselines.next_bin(
             problem.binned,
@@ -326,8 +322,44 @@ def _further(problem: FitTask, trained: Sequence[Trained], report: Report) -> li
             horizon=horizon,
             report=report,
         )
-        contests.append(Comparison(horizon, prediction, rivals))
+        predictions = {}
+        if rolled:
+            predictions["rolled out"] = np.mean([values[horizon] for values in rolled], axis=0)
+        if problem.windows.ladder is not None:
+            predictions["direct"] = rivals[HIGHEST_RUNG].prediction
+        chosen = scoring.better(task_of(problem), predictions) or next(iter(predictions))
+        contests.append(Comparison(horizon, predictions[chosen], rivals))
     return contests
+
+
+def _rolled_out(
+    problem: FitTask, trained: Sequence[Trained], report: Report
+) -> list[dict[int, np.ndarray]]:
+    """Horizon -> prediction of each model that goes on from its own."""
+    rolled = []
+    for number, member in enumerate(trained):
+        report(Progress("roll-out", number, len(trained), "models"))
+        rolled.append(
+            rollout.roll_out(
+                member.model, problem.windows, horizons=HORIZONS, splits=("val", "test")
+            )
+        )
+    return rolled
+
+
+def _reachable(problem: FitTask, horizon: int) -> bool:
+    """True where some window of validation and of test has such a bin in its stretch and split."""
+    windows, labels = problem.windows, problem.split.labels
+    for split in ("val", "test"):
+        first = windows.starts(split) + windows.spec.context
+        bins = first + horizon - 1
+        inside = bins < windows.binned.num_bins
+        first, bins = first[inside], bins[inside]
+        same = windows.binned.segment[bins] == windows.binned.segment[first]
+        same &= (labels[bins] == SPLITS.index(split)) & windows.binned.valid[bins]
+        if not same.any():
+            return False
+    return True
 
 
 def _session(recording: Recording) -> dict[str, object]:

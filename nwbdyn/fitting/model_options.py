@@ -8,7 +8,8 @@ from typing import get_args, get_type_hints
 from nwbdyn.errors import ConfigError, not_among
 from nwbdyn.models.base import BaseConfig, Layout, Model
 
-_AT_LEAST_ONE = ("epochs", "updates", "batch_size", "patience", "validate_every")
+_AT_LEAST_ONE = ("epochs", "updates", "batch_size", "validate_every")
+_POSITIVE = ("patience",)
 _NOT_NEGATIVE = ("learning_rate", "weight_decay", "clip_norm")
 _SHARES = ("validate_from", "stop_after")
 
@@ -60,6 +61,8 @@ def _check_value(name: str, model_class: type[Model], option: str, value: object
         raise ConfigError(f"{name}: {option} is {value!r}; it takes {expected}.")
     if option in _AT_LEAST_ONE and isinstance(value, int) and value < 1:
         raise ConfigError(f"{name}: {option} is {value}; it is at least 1.")
+    if option in _POSITIVE and isinstance(value, int | float) and value <= 0:
+        raise ConfigError(f"{name}: {option} is {value}; it is above 0.")
     if option in _NOT_NEGATIVE and isinstance(value, int | float) and value < 0:
         raise ConfigError(f"{name}: {option} is {value}; it is not negative.")
     if option in _SHARES and isinstance(value, int | float) and not 0 <= value <= 1:

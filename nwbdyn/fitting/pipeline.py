@@ -15,8 +15,9 @@ from typing import Any
 import torch
 
 from nwbdyn import opening, streaming
+from nwbdyn.baselines.ladder import Gain
 from nwbdyn.errors import ConfigError
-from nwbdyn.fitting import joint_run, memory_check, sweep_space, train_models
+from nwbdyn.fitting import joint_run, memory_check, own_part, sweep_space, train_models
 from nwbdyn.fitting.assemble import assemble_fit, score_fit
 from nwbdyn.fitting.model_options import training_length
 from nwbdyn.fitting.stage import FitInputs, FitState, Stage
@@ -52,6 +53,7 @@ class TrainedTask:
     stages: tuple[Stage, ...]
     decisions: dict[str, Any]  # the content of config.json
     candidates: tuple[dict[str, Any], ...]  # see `train_models.select_candidate`
+    gain: Gain | None  # of an own part on top of a core, see `own_part`
 
 
 def task_of_one(
@@ -227,8 +229,11 @@ def described(
         decisions["sweep"] = sweep["list"]
     if task.adopted is not None:
         decisions["adopted"] = task.adopted.record
-    if len(configs) > 1:
-        decisions["by_validation"] = train_models.open_options(task, configs)
+    by_validation = train_models.open_options(task, configs) if len(configs) > 1 else []
+    if any(own_part.is_open(config) for config in configs):
+        by_validation = [*by_validation, own_part.OPTION]
+    if by_validation:
+        decisions["by_validation"] = by_validation
     return decisions
 
 
@@ -261,11 +266,14 @@ def _train(
     decisions: dict[str, Any],
 ) -> TrainedTask:
     """Select the Config, train one model per seed, and the control models of every stage."""
+    task = own_part.with_core(task)
     selected = train_models.select_candidate(task, configs, request.validation.seed, ctx)
-    task = selected.problem
+    task = own_part.with_core(selected.problem)
     trained = train_models.train_seeds(task, request.seeds, ctx, first=selected.trained)
-    ready = tuple(stage.train(request, task, trained, ctx) for stage in stages)
-    return TrainedTask(request, task, tuple(trained), ready, decisions, selected.table)
+    decision = own_part.decide(task, trained, num_candidates=len(configs))
+    task, members = decision.task, decision.trained
+    ready = tuple(stage.train(request, task, members, ctx) for stage in stages)
+    return TrainedTask(request, task, members, ready, decisions, selected.table, decision.gain)
 
 
 def _fit_sessions(made: TrainedTask, ctx: RunContext) -> dict[str, Fit]:
@@ -295,6 +303,7 @@ def _fit_session(made: TrainedTask, session: str, ctx: RunContext) -> Fit:
     scored = score_fit(task, made.trained, report=ctx.report)
     fit = assemble_fit(task, made.trained, scored, request, report=ctx.report)
     fit = _with_decisions(fit, made)
+    fit = replace(fit, metrics=fit.metrics | own_part.summary(task.windows, made.gain))
     state = FitState(request, task, made.trained, scored, fit)
     for stage in made.stages:
         state = replace(state, fit=stage.run(state, ctx))

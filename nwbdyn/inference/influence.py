@@ -149,4 +149,5 @@ def _only(batch: Batch, chosen: np.ndarray) -> Batch:
         valid=batch.valid[flags],
         covariates=batch.covariates[flags],
         start_bin=batch.start_bin[flags],
+        lower=None if batch.lower is None else batch.lower[flags],
     )

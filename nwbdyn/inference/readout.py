@@ -27,7 +27,7 @@ MEASURES = {
     "netformer": "attention coefficient: newest value of the sender -> next value of the receiver",
     "gain": "change of the receiver's next value per unit of the sender's (input units)",
     "attention": "attention weight of the first layer (no unit, acausal)",
-    "static": "model weight",
+    "static": "mean change of the receiver's next value per unit of the sender's (input units)",
     "dense": "model weight",
 }
 
@@ -85,25 +85,28 @@ def connectivity(model: Model, windows: Windows) -> Connectivity:
             sent = _on_session_clock(windows, first, arrays.pop("y")[..., held_in])
             attributes["bin_width"] = binned.bin_width
         return Connectivity(
-            form=model.form,
+            form=model.fitted_form,
             time=binned.time[first] - binned.bin_width / 2 + half,
             window=(-half, half),
             neurons=binned.neurons.take(held_in),
-            measure=MEASURES[model.form],
+            measure=MEASURES[model.fitted_form],
             causal=False,
             arrays={name: values[..., held_in, :][..., held_in] for name, values in arrays.items()}
             | sent,
             attributes=attributes,
         )
     last = first + spec.context - 1
-    if model.form in ("netformer", "gain"):
-        arrays |= {"activity": windows.inputs, "last": last}
+    if model.fitted_form in ("netformer", "gain", "static"):
+        activity, seen = windows.inputs, arrays.pop("seen", None)
+        if seen is not None:  # the range that a dynamic part sees
+            activity = np.clip(activity, seen[:, 0], seen[:, 1])
+        arrays |= {"activity": activity, "last": last}
     return Connectivity(
-        form=model.form,
+        form=model.fitted_form,
         time=binned.time[last],
         window=(-(spec.context - 0.5) * binned.bin_width, 0.5 * binned.bin_width),
         neurons=binned.neurons,
-        measure=MEASURES[model.form],
+        measure=MEASURES[model.fitted_form],
         causal=True,
         arrays=arrays,
         attributes=attributes,
@@ -113,13 +116,14 @@ def connectivity(model: Model, windows: Windows) -> Connectivity:
 def currents(connectivity: Connectivity, windows: Windows) -> np.ndarray | None:
     """(num_bins, N) input currents I(t) = A x(t), NaN in bins that were not observed.
 
-    x is the activity as the model saw it. None for a form that has no adjacency.
+    x is the activity as the model saw it. None for a form without an adjacency.
     """
-    if connectivity.form != "gain":
+    adjacency = {"gain": "A", "static": "weight"}.get(connectivity.form)
+    if adjacency is None or "activity" not in connectivity.arrays:
         return None
     inputs = windows.inputs
     values = np.empty_like(inputs)
-    np.matmul(inputs, connectivity.arrays["A"].T, out=values)
+    np.matmul(inputs, connectivity.arrays[adjacency].T, out=values)
     values[~windows.binned.valid] = np.nan
     return values
 
@@ -176,7 +180,7 @@ def _zero_inputs(batch: Batch, columns: torch.Tensor | None) -> Batch:
     """The batch without the input of some neurons."""
     if columns is None or not len(columns):
         return batch
-    return replace(batch, activity=batch.activity.index_fill(2, columns, 0.0))
+    return replace(batch, activity=batch.activity.index_fill(2, columns, 0.0), lower=None)
 
 
 def _parameters(
@@ -198,7 +202,9 @@ def _time_resolved_parts(model: Model, windows: Windows, num_windows: int) -> di
 
     `y` is kept wherever a model tells it: its contributions need it.
     """
-    wanted = {"gain": ("g",), "attention": ("maps",), "dense": ("weights",)}.get(model.form, ())
+    wanted = {"gain": ("g",), "attention": ("maps",), "dense": ("weights",)}.get(
+        model.fitted_form, ()
+    )
     parts: dict[str, list[np.ndarray]] = {}
     for split in SPLITS_WITH_WINDOWS:
         for batch in windows.batches(split, model.config.batch_size):

@@ -79,6 +79,7 @@ def _steps(
                 activity=torch.cat([batch.activity[:, 1:], predicted], dim=1),
                 covariates=torch.cat([batch.covariates[:, 1:], held], dim=1),
                 start_bin=batch.start_bin + 1,
+                lower=None,
             )
     return predictions
 

@@ -4,8 +4,12 @@ import math
 from dataclasses import dataclass, replace
 
 from nwbdyn.models import base
+from nwbdyn.models._core import LADDER, PAPER
+from nwbdyn.models._core_terms import CORE_MEMORY
 
 PRESETS: dict[str, dict[str, object]] = {
+    LADDER: {},  # see `on_core`
+    PAPER: {},  # see `defaults`
     "toy": {
         **{"history": 1, "embedding": 5, "projection": 5, "layer_norm": False, "scale": 1.0},
         **{"learning_rate": 0.01, "epochs": 1100, "batch_size": 80, "schedule": "step"},
@@ -70,13 +74,40 @@ class NetFormerConfig(base.Config):
     schedule: str = "plateau"  # of the learning rate: "constant", "plateau", "step" or "cyclic"
     static: bool = False  # comparison model: queries and keys see the embedding only
     coupling: bool = True  # False, comparison model: neurons do not hear each other
+    core: bool = False  # start at the closed-form core; preset "ladder"
+    own_part: bool = True  # False: the core alone, with nothing to train
 
 
 LINK_NAMES = ("identity", "tanh", "log")
 
 
+OF_THE_PAPER = (  # options that a fit on a core does not have
+    *("layer_norm", "raw_values", "scale", "link", "loss", "baseline", "retention", "start"),
+    *("dropout", "queries", "type_weight", "inputs", "static", "coupling"),
+)
+CORE_RIDGES = (1e2, 1e4)  # of the dynamic part
+COUNTED = (10, 50)  # bins of history of counts, at least and at most
+
+
+def on_core(layout: base.Layout) -> dict[str, object]:
+    """Options of the preset "ladder": a centred dynamic part on top of the closed-form core.
+
+    Counts are seen over a second, as far as the core's exponentials reach.
+    """
+    options: dict[str, object] = {
+        **{"core": True, "history": 16, "embedding": 30, "projection": 16, "start": 0.0},
+        **{"raw_values": True, "ridge": None, "updates": 400, "batch_size": 64},
+        **{"patience": 0.1, "learning_rate": 3e-3, "schedule": "constant"},
+    }
+    if layout.counts:
+        least, most = COUNTED
+        history = min(most, max(least, math.ceil(CORE_MEMORY / layout.bin_width)))
+        options |= {"history": history, "loss": "poisson", "link": "log"}
+    return options
+
+
 def defaults(layout: base.Layout) -> dict[str, object]:
-    """Defaults that differ from the paper's, by kind of data.
+    """Options of the preset "paper" that differ from the paper's, by kind of data.
 
     Traces: LN2 puts every window of a neuron at the same mean and size, so that the paper's form
     cannot copy the last frame, let alone improve on it: on two worms of 800 frames and a zebrafish
@@ -117,6 +148,10 @@ def candidates(
     back. On simulated recordings that no benchmark reports, validation chose `retention`, a full
     embedding and more, and either of two ridges (benchmarks/README.md).
     """
+    if config.core:
+        if config.ridge is not None or not config.own_part:
+            return (replace(config, ridge=config.ridge or 0.0),)
+        return tuple(replace(config, ridge=size) for size in CORE_RIDGES)
     long = num_windows > SHORT
     embedding = full_embedding(layout) if long else NetFormerConfig.embedding
     if config.embedding is None:
@@ -151,6 +186,10 @@ def check(config: NetFormerConfig, layout: base.Layout) -> None:
     for name, known in choices.items():
         if getattr(config, name) not in known:
             raise ValueError(f"no {name} {getattr(config, name)!r}; there are: {', '.join(known)}")
+    if config.core:
+        _check_core(config, layout)
+    elif not config.own_part:
+        raise ValueError("own_part=False leaves the core alone, and core=False leaves nothing")
     if config.history < 1:
         raise ValueError(f"history is {config.history}; a window has at least 1 bin")
     for name in ("embedding", "projection"):
@@ -177,3 +216,19 @@ def check(config: NetFormerConfig, layout: base.Layout) -> None:
         raise ValueError("type_weight needs cell types; this recording has none")
     if config.queries is not None and not set(config.queries) <= set(range(layout.num_global)):
         raise ValueError(f"queries name neurons outside 0 … {layout.num_global - 1}")
+
+
+def _check_core(config: NetFormerConfig, layout: base.Layout) -> None:
+    """Raises ValueError for options of the paper's form that a core has no use for."""
+    linked = "log" if layout.counts else "identity"
+    expected = {
+        **{"link": linked, "loss": "poisson" if layout.counts else "mse", "raw_values": True},
+        **{"baseline": False, "retention": False, "static": False, "coupling": True},
+        **{"type_weight": 0.0, "queries": None, "dropout": 0.0, "inputs": "zscore"},
+    }
+    for name, value in expected.items():
+        if getattr(config, name) != value:
+            raise ValueError(
+                f"{name}={getattr(config, name)!r} belongs to the paper's form, without a "
+                "closed-form core; add preset=paper or core=False"
+            )

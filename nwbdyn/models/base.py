@@ -86,6 +86,8 @@ class Batch:
     start_bin: Tensor  # (B,) long, first bin of each window on the session clock
     session: str = "0"
     generator: torch.Generator | None = None  # masks and dropout draw from it in training
+    lower: Tensor | None = None  # (B, S, N) prediction of a closed-form core (a log rate of counts)
+    # from these windows; None where it is not known, or the activity is another
 
     @property
     def num_windows(self) -> int:
@@ -117,7 +119,8 @@ class Config:
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     clip_norm: float | None = None  # gradient norm limit
-    patience: int = 20  # validations without improvement before stopping
+    patience: float = 20  # validations without improvement before stopping; below 1: that share of
+    # all validations that there may be
     validate_every: int | None = 1  # epochs between validations; none: 40 of them in the course
     validate_from: float = 0.0  # share of the course before the first validation
     stop_after: float = 1.0  # share of the course after which training ends
@@ -245,6 +248,17 @@ class Model(nn.Module):
     def on_train_end(self, train: Iterable[Batch]) -> None:
         """Called once with the best weights restored (fix signs, cache means)."""
 
+    def load_core(self, session: str, state: Mapping[str, Tensor]) -> None:
+        """Take over the closed-form core of one session; called before `initialise`.
+
+        Raises:
+            ValueError: this model has no core.
+        """
+        raise ValueError("this model has no closed-form core")
+
+    def before_validation(self) -> None:
+        """Update what `forward` takes from the batch while training; called before a validation."""
+
     def load_shared(self, state: Mapping[str, Tensor]) -> None:
         """Take over what sessions share from the state of a fitted model, and freeze it.
 
@@ -256,6 +270,11 @@ class Model(nn.Module):
     def session_state(self, session: str) -> dict[str, Tensor]:
         """The part of the state that belongs to one session; all of it in most models."""
         return dict(self.state_dict())
+
+    @property
+    def fitted_form(self) -> str:
+        """The connectivity form of this very model: `form`, or "static" without a changing part."""
+        return self.form
 
     def connectivity(self, session: str | None = None) -> dict[str, Tensor]:
         """The parameters that the native connectivity form needs, detached.
@@ -284,7 +303,7 @@ class Model(nn.Module):
         """
         with torch.enable_grad():
             activity = batch.activity.detach().requires_grad_()
-            output = self(replace(batch, activity=activity))
+            output = self(replace(batch, activity=activity, lower=None))
             said = output.prediction if output.log_rate is None else output.log_rate
             rows = [
                 torch.autograd.grad(said[:, -1, post].sum(), activity, retain_graph=True)[0][:, -1]

@@ -16,6 +16,10 @@ A v = s Z (Wq^T (Wk (Z^T V))), memory O(B N d).
 Beyond the paper: covariates as tokens that are heard and not predicted, link functions with a
 constant per neuron, raw values, a factor per neuron on what it keeps of its own v_i (`retention`),
 a ridge on A, dropout of whole tokens, and two comparison models (`static`, `coupling`).
+
+With the preset "ladder" the prediction starts at the closed-form core (`_core`: own dynamics and
+additive coupling W), and attention is trained on what that leaves over, centred and from exactly 0
+(`_netformer_centred`): A(t) = W + D(t). The preset "paper" is the form above.
 """
 
 import math
@@ -27,19 +31,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import lr_scheduler
 
+from nwbdyn.models import _netformer_centred as centred
 from nwbdyn.models import base
+from nwbdyn.models._core import PAPER, Core, cores, key, starts_at_core
 from nwbdyn.models._netformer_config import (
+    OF_THE_PAPER,
     PRESETS,
     NetFormerConfig,
     candidates,
     check,
     defaults,
     full_embedding,
+    on_core,
 )
 from nwbdyn.models._netformer_norms import back_through, through
 from nwbdyn.models._netformer_parts import parts, rows
 from nwbdyn.models._netformer_penalties import size_of_attention, size_through_tokens, type_penalty
 
+MEAN_BATCHES = 16  # from which the means of a dynamic part are taken before a validation
 CALIBRATED = 1.5  # width of queries and keys per neuron, from which on edges may have a q
 
 LINKS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -65,10 +74,17 @@ class NetFormer(base.Model):
     config: NetFormerConfig
     queried: Tensor  # (num_global,) bool
     cell_type: Tensor  # (num_global,) long
+    query_mean: Tensor  # (num_global, p) see `_netformer_centred.Means`
+    sent_mean: Tensor  # (num_global, p)
+    seen: Tensor  # (num_global, 2) least and largest input in training
 
     def __init__(self, config: NetFormerConfig, layout: base.Layout) -> None:
         super().__init__(config, layout)
         check(config, layout)
+        if config.core:
+            self.core = cores(layout, context=config.history)
+        if not config.own_part:
+            return
         embedding = config.embedding or full_embedding(layout)
         history, width = config.history, config.history + embedding
         projection = config.projection or width
@@ -85,6 +101,11 @@ class NetFormer(base.Model):
         self.norm_out = (
             nn.LayerNorm(history) if config.layer_norm and not config.raw_values else None
         )
+        if config.core:
+            self.covariate_embedding.requires_grad_(False)  # covariates enter the core
+            sizes = {"query_mean": projection, "sent_mean": projection, "seen": 2}
+            for name, size in sizes.items():
+                self.register_buffer(name, torch.zeros(layout.num_global, size))
         self.baseline = nn.Parameter(torch.zeros(layout.num_global)) if config.baseline else None
         self.retention = nn.Parameter(torch.ones(layout.num_global)) if config.retention else None
         if config.loss == "gaussian":
@@ -111,7 +132,10 @@ class NetFormer(base.Model):
         preset = options.pop("preset", None)
         if preset is not None and preset not in PRESETS:
             raise ValueError(f"no preset {preset!r}; there are: {', '.join(PRESETS)}")
-        chosen = PRESETS[str(preset)] if preset else defaults(layout)
+        if starts_at_core(preset, options, OF_THE_PAPER):
+            chosen = on_core(layout)
+        else:
+            chosen = defaults(layout) if preset in (None, PAPER) else PRESETS[str(preset)]
         config = NetFormerConfig(**{**chosen, **options})  # type: ignore[arg-type]
         check(config, layout)
         return config
@@ -147,6 +171,8 @@ class NetFormer(base.Model):
         return base.WindowSpec(context=config.history, inputs=config.inputs)
 
     def forward(self, batch: base.Batch) -> base.Output:
+        if self.config.core:
+            return self._on_core(batch)
         if self._forms_attention(batch):
             received, values, hidden = self._through_attention(batch)
         else:
@@ -191,6 +217,9 @@ class NetFormer(base.Model):
 
         What a neuron keeps of itself starts at its first-order autoregression.
         """
+        if self.config.core:
+            self._take_range(train)
+            return
         num_windows = 0
         total = torch.zeros_like(self.embedding.data[:, 0])
         count, product, square = (torch.zeros_like(total) for _ in range(3))
@@ -234,7 +263,14 @@ class NetFormer(base.Model):
 
     @torch.no_grad()
     def on_train_end(self, train: Iterable[base.Batch]) -> None:
-        """Add a note if the layer norms change signs: then A_ij > 0 lowers the prediction."""
+        """Add a note if the layer norms change signs: then A_ij > 0 lowers the prediction.
+
+        On a core: means of queries and of what is sent, over every training window.
+        """
+        if self.config.core:
+            if self.config.own_part:
+                self._take_means(train)
+            return
         if self.norm_out is None or self.norm_in is None:
             return
         newest = self.config.history - 1
@@ -247,7 +283,10 @@ class NetFormer(base.Model):
 
     def connectivity(self, session: str | None = None) -> dict[str, Tensor]:
         """Arrays from which A is evaluated at any window (form "netformer")."""
-        ids = self.layout.neuron_ids[session or next(iter(self.layout.neuron_ids))]
+        session = session or next(iter(self.layout.neuron_ids))
+        ids = self.layout.neuron_ids[session]
+        if not self.config.own_part:
+            return {"weight": self._core(session).coupling.detach()}
         embedding, query, key = self.embedding[list(ids)], self.query.data, self.key.data
         parameters: dict[str, Tensor] = {}
         if self.config.static:
@@ -265,17 +304,43 @@ class NetFormer(base.Model):
             # Without a layer norm on the values, the newest value is the activity itself.
             "raw_values": torch.tensor(self.norm_out is None),
         }
+        if self.config.core:
+            parameters["weight"] = self._core(session).coupling
+            parameters["query_offset"] = self.query_mean[list(ids)]
+            parameters["seen"] = self.seen[list(ids)]
         return {name: value.detach() for name, value in parameters.items()}
 
     @torch.no_grad()
     def time_resolved(self, batch: base.Batch) -> dict[str, Tensor]:
         """The newest values y (B, N), where a static A keeps no tokens that would give them."""
-        if self.norm_out is None or not self.config.static:
+        if not self.config.own_part or self.norm_out is None or not self.config.static:
             return {}
         return {"y": self._tokens(batch)[1][:, : batch.activity.shape[2], -1]}
 
-    def embeddings(self) -> Tensor:
-        return self.embedding.detach()
+    def embeddings(self) -> Tensor | None:
+        return self.embedding.detach() if self.config.own_part else None
+
+    @property
+    def fitted_form(self) -> str:
+        return self.form if self.config.own_part else "static"
+
+    def load_core(self, session: str, state: Mapping[str, Tensor]) -> None:
+        self.core[key(session)].load_state_dict(state)
+
+    def session_state(self, session: str) -> dict[str, Tensor]:
+        """Everything but the cores of other sessions."""
+        own = f"core.{key(session)}."
+        return {
+            name: value
+            for name, value in self.state_dict().items()
+            if not name.startswith("core.") or name.startswith(own)
+        }
+
+    @torch.no_grad()
+    def before_validation(self) -> None:
+        """On a core: means over some training windows."""
+        if self.config.core and self.config.own_part:
+            self._take_means(self._some)
 
     def load_shared(self, state: Mapping[str, Tensor]) -> None:
         """Take queries, keys, norms and covariate tokens: what is per neuron is left to fit.
@@ -283,6 +348,8 @@ class NetFormer(base.Model):
         Raises:
             ValueError: they are of other sizes.
         """
+        if not self.config.own_part:
+            return  # closed-form cores share nothing
         per_neuron = ("embedding", "baseline", "retention", "log_variance")
         shared = {k: v for k, v in self.named_parameters() if k not in per_neuron}
         for name, parameter in shared.items():
@@ -307,6 +374,8 @@ class NetFormer(base.Model):
         in u_i: s [(q_i . k_j)(g_i . t_j[:H]) + (q_i . Wk t_j)(g_i . v_j)], plus on the diagonal
         what passes through a neuron's own residual and query.
         """
+        if self.config.core:
+            return self._influence_on_core(batch)
         num_neurons, newest = batch.activity.shape[2], self.config.history - 1
         seen, values = self._tokens(batch)
         unit = torch.zeros_like(seen[:, :num_neurons])
@@ -339,6 +408,95 @@ class NetFormer(base.Model):
         kept = gradient * self._kept(value_step, batch)
         diagonal = kept.sum(-1) + self.scale * through_query
         return self.scale * jacobian + torch.diag_embed(diagonal)
+
+    # --- on a core ---
+
+    def _core(self, session: str) -> Core:
+        core = self.core[key(session)]
+        assert isinstance(core, Core)
+        return core
+
+    def _on_core(self, batch: base.Batch) -> base.Output:
+        core = self._core(batch.session)
+        linear = core(batch) if batch.lower is None else batch.lower[:, 0]
+        hidden = {}
+        if self.config.own_part:
+            queries, keys, values = self._projected(batch)
+            means = self._means(batch)
+            if self.training:
+                means = centred.of_batch(queries, keys, values)
+            linear = linear + self.scale * centred.received(queries, keys, values, means)
+            if self.config.ridge:
+                hidden["size"] = self.scale**2 * centred.size(queries, keys, means)
+            if self.config.link == "log":
+                linear = torch.minimum(linear, core.ceiling)
+        linear = linear[:, None]  # (B, 1, N)
+        return base.Output(
+            prediction=LINKS[self.config.link](linear),
+            log_rate=linear if self.config.link == "log" else None,
+            hidden=hidden,
+        )
+
+    def _means(self, batch: base.Batch) -> centred.Means:
+        ids = batch.neuron_ids
+        return centred.Means(self.query_mean[ids], self.sent_mean[ids])
+
+    def _bounded(self, batch: base.Batch) -> Tensor:
+        """(B, H, N) inputs inside the training range."""
+        low, high = self.seen[batch.neuron_ids].T
+        return batch.activity.clamp(low, high)
+
+    def _projected(self, batch: base.Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries and keys (B, N, p), and the newest values (B, N)."""
+        activity = self._bounded(batch)
+        embedding = self.embedding[batch.neuron_ids].expand(len(activity), -1, -1)
+        tokens = self._normed(torch.cat([activity.mT, embedding], dim=2))
+        return rows(tokens, self.query), rows(tokens, self.key), activity[:, -1]
+
+    def _take_range(self, train: Iterable[base.Batch]) -> None:
+        """Least and largest inputs, and batches from which means are taken before validation."""
+        if not self.config.own_part:
+            return
+        self._some: list[base.Batch] = []
+        num_windows = 0
+        self.seen[:, 0], self.seen[:, 1] = math.inf, -math.inf
+        for batch in train:
+            ids = batch.neuron_ids
+            self.seen[ids, 0] = torch.minimum(self.seen[ids, 0], batch.activity.amin((0, 1)))
+            self.seen[ids, 1] = torch.maximum(self.seen[ids, 1], batch.activity.amax((0, 1)))
+            num_windows += batch.num_windows
+            self._some.append(batch)
+            if len(self._some) > 2 * MEAN_BATCHES:
+                self._some = self._some[::2]
+        self.ridge = (self.config.ridge or 0.0) / max(1, num_windows)
+
+    def _take_means(self, batches: Iterable[base.Batch]) -> None:
+        query, sent, count = (torch.zeros_like(self.query_mean) for _ in range(3))
+        for batch in batches:
+            queries, keys, values = self._projected(batch)
+            query.index_add_(0, batch.neuron_ids, queries.sum(0))
+            sent.index_add_(0, batch.neuron_ids, (keys * values[..., None]).sum(0))
+            count.index_add_(
+                0, batch.neuron_ids, torch.full_like(queries[0], float(batch.num_windows))
+            )
+        self.query_mean.copy_(query / count.clamp(min=1))
+        self.sent_mean.copy_(sent / count.clamp(min=1))
+
+    def _influence_on_core(self, batch: base.Batch) -> Tensor:
+        influence = self._core(batch.session).influence(batch)
+        if not self.config.own_part:
+            return influence
+        queries, keys, values = self._projected(batch)
+        inside = (self._bounded(batch)[:, -1] == batch.activity[:, -1]).to(values)  # (B, N)
+        embedding = self.embedding[batch.neuron_ids].expand(len(values), -1, -1)
+        raw = torch.cat([self._bounded(batch).mT, embedding], dim=2)
+        unit = torch.zeros_like(raw)
+        unit[..., self.config.history - 1] = inside
+        step = unit if self.norm_in is None else through(self.norm_in, raw, unit)
+        steps = (rows(step, self.query), rows(step, self.key), inside)
+        return influence + self.scale * centred.jacobian(
+            queries, keys, values, self._means(batch), steps
+        )
 
     # --- parts ---
 

@@ -13,6 +13,13 @@ bins, its current, the behaviour b and its embedding E_i one shared decoder f pr
 A is the only path between neurons, so the coupling at time t is exactly J_ij(t) = g_i(t) A_ij with
 the gain g_i(t) = d prediction_i / d I_i(t). (A, f(I)) and (cA, f(I / c)) are the same model: A's
 scale means nothing, and its sign is fixed at the end so that gains are positive.
+
+With the preset "ladder" the prediction starts at the closed-form core c (`_core`: own dynamics and
+additive coupling), and the decoder, which begins at exactly 0, is trained on what that leaves over:
+
+    xhat_i(t+1) = c_i(t) + f(x_i, I_i, b, E_i)            traces; of counts the log rate
+
+A starts at the core's coupling W, and J_ij(t) = W_ij + g_i(t) A_ij.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +32,7 @@ from torch.nn import functional as F
 from torch.optim import lr_scheduler
 
 from nwbdyn.models import base
+from nwbdyn.models._core import LADDER, PAPER, Core, cores, key, starts_at_core
 
 DECODERS = ("mlp", "gru")
 PENALTIES = (0.0, 1.0, 5.0, 20.0)  # L1 to choose from
@@ -42,12 +50,19 @@ class SynapsNetConfig(base.Config):
     loss: str = "mse"  # "mse" for traces, "poisson" for counts
     l1: float | None = 0.0  # proximal: A shrinks by l1 * learning rate a step; None: by validation
     coupling: bool = True  # False, comparison model: A is 0
+    core: bool = False  # start at the closed-form core; preset "ladder"
+    own_part: bool = True  # False: the core alone, with nothing to train
     updates: int | None = 2000
     batch_size: int = 64
     learning_rate: float = 3e-3  # the peak of one cycle
     weight_decay: float = 0.01
     clip_norm: float | None = 1.0
-    patience: int = 50
+    patience: float = 50
+
+
+PRESETS: dict[str, dict[str, object]] = {LADDER: {}, PAPER: {}}
+OF_THE_PAPER = ("l1", "coupling")  # options that a fit on a core does not have
+ON_CORE: dict[str, object] = {"core": True, "updates": 400, "patience": 0.15}
 
 
 class SynapsNet(base.Model):
@@ -61,6 +76,7 @@ class SynapsNet(base.Model):
     Config: ClassVar[type[base.Config]] = SynapsNetConfig
     paper: ClassVar[str] = "Delavari, Oruç & Murphy, SynapsNet, arXiv 2411.08221"
     edges_calibrated: ClassVar[bool] = True  # benchmarks/calibration.py
+    presets: ClassVar[Mapping[str, Mapping[str, object]]] = PRESETS
     spike_bin_width: ClassVar[float] = 0.050
     vmap_ignored_options: ClassVar[tuple[str, ...]] = ("l1",)
     config: SynapsNetConfig
@@ -71,14 +87,19 @@ class SynapsNet(base.Model):
     def __init__(self, config: SynapsNetConfig, layout: base.Layout) -> None:
         super().__init__(config, layout)
         _check(config, layout)
-        self.A = nn.ParameterDict(
-            {
-                _key(session): nn.Parameter(0.01 * torch.randn(len(ids), len(ids)))
-                for session, ids in layout.neuron_ids.items()
-            }
-        )
-        self.E = nn.Parameter(torch.randn(layout.num_global, config.embedding))
-        self.decoder = _DECODERS[config.decoder](config, layout.num_covariates)
+        if config.core:
+            self.core = cores(layout, context=config.context)
+        if config.own_part:
+            self.A = nn.ParameterDict(
+                {
+                    key(session): nn.Parameter(0.01 * torch.randn(len(ids), len(ids)))
+                    for session, ids in layout.neuron_ids.items()
+                }
+            )
+            self.E = nn.Parameter(torch.randn(layout.num_global, config.embedding))
+            self.decoder = _DECODERS[config.decoder](config, layout.num_covariates)
+            if config.core:
+                self.decoder.start_at_zero()
         for name in ("log_mean", "mean_gain", "sign_agreement"):
             self.register_buffer(name, torch.zeros(layout.num_global))
         self._schedule: lr_scheduler.LRScheduler | None = None
@@ -90,11 +111,18 @@ class SynapsNet(base.Model):
         A hippocampal recording gained .1 bits per spike on validation from 20 bins of 50 ms over 8;
         simulated spikes without slow changes lose little by them.
 
+        The preset "paper" is the published form, without a core.
+
         Raises:
             TypeError: an unknown option.
-            ValueError: options that contradict the data.
+            ValueError: an unknown preset, or options that contradict the data.
         """
+        preset = options.pop("preset", None)
+        if preset is not None and preset not in PRESETS:
+            raise ValueError(f"no preset {preset!r}; there are: {', '.join(PRESETS)}")
         defaults: dict[str, object] = {"loss": "poisson", "context": 20} if layout.counts else {}
+        if starts_at_core(preset, options, OF_THE_PAPER):
+            defaults |= ON_CORE
         config = SynapsNetConfig(**{**defaults, **options})  # type: ignore[arg-type]
         _check(config, layout)
         return config
@@ -125,6 +153,8 @@ class SynapsNet(base.Model):
         return base.WindowSpec(context=config.context, inputs="zscore")
 
     def forward(self, batch: base.Batch) -> base.Output:
+        if not self.config.own_part:
+            return self._as_output(self._lower(batch))
         return self._output(batch, self.currents(batch))
 
     def loss(self, batch: base.Batch, output: base.Output) -> Tensor:
@@ -138,6 +168,8 @@ class SynapsNet(base.Model):
 
     def initialise(self, train: Iterable[base.Batch]) -> None:
         """A of every session from a ridge VAR(1), its penalty by generalised cross-validation."""
+        if not self.config.own_part:
+            return
         sums: dict[str, _Moments] = {}
         ids: dict[str, Tensor] = {}
         for batch in train:
@@ -147,8 +179,10 @@ class SynapsNet(base.Model):
             moments.add(batch.activity[seen, -1].double(), batch.target[seen, 0].double())
         total, count = torch.zeros_like(self.log_mean), torch.zeros_like(self.log_mean)
         for session, moments in sums.items():
-            weight = moments.ridge().to(self.A[_key(session)])
-            self.A[_key(session)].data.copy_(_without_diagonal(weight))
+            weight = moments.ridge().to(self.A[key(session)])
+            if self.config.core and self._coupling(session).any():
+                weight = self._coupling(session)
+            self.A[key(session)].data.copy_(_without_diagonal(weight))
             mean = moments.mean_target.to(total)
             total.index_add_(0, ids[session], moments.count * mean)
             count.index_add_(0, ids[session], torch.full_like(mean, moments.count))
@@ -179,6 +213,8 @@ class SynapsNet(base.Model):
 
         An adopted decoder has its sign already and stays as it is.
         """
+        if not self.config.own_part:
+            return
         gains, positive, count = (torch.zeros_like(self.log_mean) for _ in range(3))
         for batch in train:
             gain = self._gains(batch)[0]  # (B, N)
@@ -194,12 +230,21 @@ class SynapsNet(base.Model):
             self.mean_gain.neg_()
             self.sign_agreement.copy_(1 - self.sign_agreement)
 
+    def load_core(self, session: str, state: Mapping[str, Tensor]) -> None:
+        self.core[key(session)].load_state_dict(state)
+
+    @property
+    def fitted_form(self) -> str:
+        return self.form if self.config.own_part else "static"
+
     def load_shared(self, state: Mapping[str, Tensor]) -> None:
         """Take the decoder of a fitted model and freeze it: A and E are all that is left to fit.
 
         Raises:
             ValueError: the decoder is of other sizes.
         """
+        if not self.config.own_part:
+            return  # closed-form cores share nothing
         prefix = "decoder."
         decoder = {
             name.removeprefix(prefix): value
@@ -214,13 +259,15 @@ class SynapsNet(base.Model):
         self.decoder.requires_grad_(False)
 
     def session_state(self, session: str) -> dict[str, Tensor]:
-        """Everything but the A of other sessions."""
-        others = {f"A.{key}" for key in self.A if key != _key(session)}
+        """Everything but the A and the core of other sessions."""
+        own = key(session)
+        parts = {name: name.split(".") for name in self.state_dict()}
+        others = {n for n, part in parts.items() if part[0] in ("A", "core") and part[1] != own}
         return {name: value for name, value in self.state_dict().items() if name not in others}
 
     def adjacency(self, session: str) -> Tensor:
         """(N, N) A of a session, its diagonal 0."""
-        weight = self.A[_key(session)]
+        weight = self.A[key(session)]
         return _without_diagonal(weight) if self.config.coupling else torch.zeros_like(weight)
 
     def currents(self, batch: base.Batch) -> Tensor:
@@ -235,27 +282,42 @@ class SynapsNet(base.Model):
 
     def lesion(self, batch: base.Batch, neurons: Sequence[int]) -> base.Output:
         """The prediction with some neurons unheard; `neurons` are columns of the batch."""
+        if not self.config.own_part:
+            return self._as_output(self._core(batch.session)(batch, silent=neurons))
+        if self.config.core:
+            lower = self._core(batch.session)(batch, silent=neurons)
+            batch = replace(batch, lower=lower[:, None])
         weight = self.adjacency(batch.session).clone()
         weight[:, list(neurons)] = 0.0
         return self._output(batch, batch.activity @ weight.T)
 
     def connectivity(self, session: str | None = None) -> dict[str, Tensor]:
         session = session or next(iter(self.layout.neuron_ids))
-        return {"A": self.adjacency(session).detach()}
+        if not self.config.own_part:
+            return {"weight": self._coupling(session)}
+        arrays = {"A": self.adjacency(session).detach()}
+        return arrays | ({"weight": self._coupling(session)} if self.config.core else {})
 
     @torch.no_grad()
     def time_resolved(self, batch: base.Batch) -> dict[str, Tensor]:
         """Gains g (B, N) and input currents (B, N) of the newest bin; J(t) = g[:, None] * A."""
+        if not self.config.own_part:
+            return {}
         return {"g": self._gains(batch)[0], "current": self.currents(batch)[:, -1]}
 
     @torch.no_grad()
     def influence(self, batch: base.Batch) -> Tensor:
         """J(t) = g(t) A off the diagonal; on it the gain of a neuron's own newest bin."""
+        lower: Tensor | float = 0.0
+        if self.config.core:
+            lower = self._core(batch.session).influence(batch)
+        if isinstance(lower, Tensor) and not self.config.own_part:
+            return lower
         gain, own = self._gains(batch)
-        return gain[:, :, None] * self.adjacency(batch.session) + torch.diag_embed(own)
+        return gain[:, :, None] * self.adjacency(batch.session) + torch.diag_embed(own) + lower
 
-    def embeddings(self) -> Tensor:
-        return self.E.detach()
+    def embeddings(self) -> Tensor | None:
+        return self.E.detach() if self.config.own_part else None
 
     # --- parts ---
 
@@ -264,7 +326,11 @@ class SynapsNet(base.Model):
         return not any(parameter.requires_grad for parameter in self.decoder.parameters())
 
     def _output(self, batch: base.Batch, currents: Tensor) -> base.Output:
-        linear = self._linear(batch, batch.activity, currents)[:, None]  # (B, 1, N)
+        return self._as_output(self._linear(batch, batch.activity, currents))
+
+    def _as_output(self, linear: Tensor) -> base.Output:
+        """The output of a prediction (B, N), or of a log rate."""
+        linear = linear[:, None]  # (B, 1, N)
         if self.config.loss == "poisson":
             return base.Output(prediction=linear.exp(), log_rate=linear)
         return base.Output(prediction=linear)
@@ -273,9 +339,32 @@ class SynapsNet(base.Model):
         """(B, N) the prediction, or its log for counts."""
         identity = self.E[batch.neuron_ids]
         change = self.decoder(activity, currents, batch.covariates, identity)
+        if self.config.core:
+            return self._bounded(self._lower(batch) + change, batch.session)
         if self.config.loss == "poisson":
             return self.log_mean[batch.neuron_ids] + change
         return activity[:, -1] + change
+
+    def _lower(self, batch: base.Batch) -> Tensor:
+        """(B, N) the prediction of the core, or its log rate."""
+        if batch.lower is not None:
+            return batch.lower[:, 0]
+        return self._core(batch.session)(batch)
+
+    def _core(self, session: str) -> Core:
+        core = self.core[key(session)]
+        assert isinstance(core, Core)
+        return core
+
+    def _coupling(self, session: str) -> Tensor:
+        """(N, N) W, the mean derivative of the core in the senders' newest inputs."""
+        return self._core(session).coupling.detach()
+
+    def _bounded(self, linear: Tensor, session: str) -> Tensor:
+        """Log rates below the core's ceiling."""
+        if self.config.loss != "poisson":
+            return linear
+        return torch.minimum(linear, self._core(session).ceiling)
 
     def _gains(self, batch: base.Batch) -> tuple[Tensor, Tensor]:
         """Gains (B, N) of the newest current and of a neuron's own newest bin.
@@ -333,6 +422,15 @@ class _MLP(nn.Module):
         """Make f(I) what f(-I) was."""
         self.current.weight.neg_()
 
+    @torch.no_grad()
+    def start_at_zero(self) -> None:
+        """Make f exactly 0."""
+        last = self.rest[-1]
+        assert isinstance(last, nn.Linear)
+        assert last.bias is not None
+        last.weight.zero_()
+        last.bias.zero_()
+
 
 class _GRU(nn.Module):
     """Decoder that goes through the window bin by bin."""
@@ -356,6 +454,12 @@ class _GRU(nn.Module):
     def turn_current(self) -> None:
         """Make f(I) what f(-I) was."""
         self.cell.get_parameter("weight_ih_l0")[:, 1].neg_()
+
+    @torch.no_grad()
+    def start_at_zero(self) -> None:
+        """Make f exactly 0."""
+        self.out.weight.zero_()
+        self.out.bias.zero_()
 
 
 _DECODERS: dict[str, type[_MLP] | type[_GRU]] = {"mlp": _MLP, "gru": _GRU}
@@ -409,6 +513,10 @@ def _check(config: SynapsNetConfig, layout: base.Layout) -> None:
     expected = "poisson" if layout.counts else "mse"
     if config.loss != expected:
         raise ValueError(f"{layout.quantity} need loss={expected!r}; it is {config.loss!r}")
+    if config.core and (config.l1 or not config.coupling):
+        raise ValueError("l1 and coupling=False belong to the paper's form; add preset=paper")
+    if not (config.core or config.own_part):
+        raise ValueError("own_part=False leaves the core alone, and core=False leaves nothing")
     if config.context < 1:
         raise ValueError(f"context is {config.context}; a window has at least 1 bin")
     for name in ("embedding", "hidden"):
@@ -416,11 +524,6 @@ def _check(config: SynapsNetConfig, layout: base.Layout) -> None:
             raise ValueError(f"{name} is {getattr(config, name)}; it has to be 1 or more")
     if config.l1 is not None and config.l1 < 0:
         raise ValueError(f"l1 is {config.l1}; a penalty is not negative")
-
-
-def _key(session: str) -> str:
-    """A session's name as the key of a parameter, which may hold no dot."""
-    return session.replace(".", "%2E")
 
 
 def _without_diagonal(weight: Tensor) -> Tensor:

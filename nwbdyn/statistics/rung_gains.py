@@ -126,10 +126,20 @@ def _residuals(binned: Binned, problem: LaggedDesign, ladder: Ladder) -> np.ndar
 
 
 def climbed(
-    binned: Binned, split: Split, context: int, horizon: int, to: str
+    binned: Binned,
+    split: Split,
+    context: int,
+    horizon: int,
+    to: str,
+    *,
+    like: Ladder | None = None,
+    windowed: bool = False,
 ) -> tuple[LaggedDesign, Ladder]:
+    """The design of a recording and its ladder up to `to`; options as for `climb`."""
     problem = build_lagged_design(binned, split, context, horizon)
-    return problem, climb(binned, problem, autoregression.best(problem), to=to)
+    order = None if like is None or like.counts else int(like["M0"].chosen["order"])
+    alone = autoregression.best(problem, order)
+    return problem, climb(binned, problem, alone, to=to, like=like, windowed=windowed)
 
 
 def losses(

@@ -23,7 +23,7 @@ from nwbdyn.errors import FitError
 from nwbdyn.models.base import Config, Layout, Model
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.results import run_directory
-from nwbdyn.training import out_of_memory
+from nwbdyn.training import lower_rungs, out_of_memory
 from nwbdyn.training.baseline_start import BaselineVerdict, judge, start_on_baseline
 from nwbdyn.training.checkpoint import owned, read_checkpoint, write_checkpoint
 from nwbdyn.training.distributed import SINGLE_PROCESS, ProcessGroup
@@ -127,6 +127,7 @@ class Trainer:
         adopted: Mapping[str, Tensor] | None = None,
         team: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
+        windows = lower_rungs.with_core(windows, config)
         self.config, self.windows, self.seed, self.folder = config, windows, seed, folder
         self.device = device
         _raise_malloc_mmap_threshold()
@@ -142,12 +143,12 @@ class Trainer:
         self.last_update = max(1, round(share * self.num_updates))
         self.validate_every = config.validate_every or max(1, self.num_epochs // NUM_VALIDATIONS)
         self.model = model_class(config, layout).to(device)
+        for part in lower_rungs.sessions(windows) if lower_rungs.has_core(config) else ():
+            self.model.load_core(part.session, part.core)
         if adopted is not None:
             self._adopt(adopted)
         self.model.initialise(windows.batches("train", config.batch_size))
-        self.optimiser, self.scheduler = self.model.optimiser(
-            self.num_updates, self.updates_per_epoch
-        )
+        self.optimiser, self.scheduler = self._optimiser()
         self.team, self._loss = team, team.losses(self.model)
         self.epoch = self.step = self.epochs_without_improvement = self.best_epoch = 0
         self.best = math.inf
@@ -156,6 +157,13 @@ class Trainer:
         self.seconds = 0.0
         self.last_epoch: dict[str, Any] | None = None  # newer than the checkpoint on disk
         self.random: Tensor | None = None  # torch's state, where it is not the global one
+
+    def _optimiser(
+        self,
+    ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler | None]:
+        if not self.trains:  # an optimiser wants a parameter
+            return torch.optim.SGD([torch.zeros(1, requires_grad=True)]), None
+        return self.model.optimiser(self.num_updates, self.updates_per_epoch)
 
     def _adopt(self, state: Mapping[str, Tensor]) -> None:
         try:
@@ -168,8 +176,23 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        patient = self.epochs_without_improvement < self.config.patience
+        if not self.trains:
+            return True
+        patient = self.epochs_without_improvement < self.patience
         return self.epoch >= self.num_epochs or self.updated or not patient
+
+    @property
+    def trains(self) -> bool:
+        """True for a model with something left to train beside a closed-form core."""
+        return any(parameter.requires_grad for parameter in self.model.parameters())
+
+    @property
+    def patience(self) -> float:
+        """Validations without improvement before stopping."""
+        patience = self.config.patience
+        if patience >= 1:
+            return patience
+        return max(1.0, patience * math.ceil(self.num_epochs / self.validate_every))
 
     @property
     def updated(self) -> bool:
@@ -192,8 +215,21 @@ class Trainer:
             self.restore(state)
             return
         start_on_baseline(self.model, self.windows)
+        if lower_rungs.has_core(self.config):
+            self._validate_core()
         if self.folder is not None:
             self.save()
+
+    def _validate_core(self) -> None:
+        """Make the core alone, where the training starts, the weights to improve on."""
+        if self.validates:
+            self.best = self.team.broadcast_from_rank0(self._validation_loss)
+        if self.trains:
+            return
+        record = {"epoch": 0, "updates": 0, "loss": self.best, "validation": self.best}
+        self.history.append(record | {"learning_rate": 0.0, "seconds": 0.0})
+        if self.folder is not None:
+            run_directory.append_history(self.folder, self.history[-1])
 
     def _kept(self) -> dict[str, Any] | None:
         """The checkpoint in the folder, if there is one."""
@@ -211,6 +247,7 @@ class Trainer:
         self.end_epoch(loss, validation, time.monotonic() - begun)
 
     def _validation_loss(self) -> float:
+        self.model.before_validation()
         return validation_loss(self.model, self.windows, self.config.batch_size)
 
     def end_epoch(self, loss: float, validation: float | None, seconds: float) -> None:
@@ -261,7 +298,9 @@ class Trainer:
             best_epoch=best_epoch,
             best=self.best,
             seed=self.seed,
-            best_fraction=self.history[best_epoch - 1]["updates"] / self.num_updates,
+            best_fraction=(
+                self.history[best_epoch - 1]["updates"] / self.num_updates if best_epoch else 0.0
+            ),
             on_baseline=judge(self.model, self.windows) if self.validates else None,
         )
 

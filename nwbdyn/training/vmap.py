@@ -23,7 +23,7 @@ from nwbdyn.training.trainer import Trainer
 from nwbdyn.training.validation_loss import batch_loss
 
 _SHARED = ("held_in", "neuron_ids")  # tensors of a batch that have no axis of windows
-_OWN = ("activity", "target", "valid", "covariates", "start_bin")
+_OWN = ("activity", "target", "valid", "covariates", "start_bin", "lower")
 
 
 class VmapTrainer:
@@ -196,6 +196,8 @@ class VmapTrainer:
             return torch.stack(batch_loss(model, batch, model(batch), context))
 
         self._model.eval()
+        for loop in self.loops:
+            loop.model.before_validation()
         total = torch.zeros(len(self.loops), 2, dtype=torch.float64)
         for batch in self._batches("val", None):
             total += self._call(sums, batch).cpu()
@@ -259,7 +261,10 @@ class VmapTrainer:
         )
         for starts in orders.split(size, dim=1):
             each = [one.gather(starts[k], name) for k, one in enumerate(windows)]
-            own = {part: torch.stack([getattr(one, part) for one in each]) for part in _OWN}
+            own = {
+                part: torch.stack([getattr(one, part) for one in each])
+                for part in _present(each[0])
+            }
             yield _Batches(own, _shared(each[0]), each[0].session, generators or ())
 
     # --- rows ---
@@ -311,7 +316,7 @@ class _Batches:
 
     @classmethod
     def of(cls, batch: Batch, *, stacked: bool = True, generators: Any = ()) -> "_Batches":
-        own = {name: getattr(batch, name) for name in _OWN}
+        own = {name: getattr(batch, name) for name in _present(batch)}
         return cls(own, _shared(batch), batch.session, generators, stacked)
 
     @property
@@ -350,6 +355,10 @@ class _MemberRandom(Random):
 def _of_one_session(loop: Trainer) -> Windows:
     assert isinstance(loop.windows, Windows)  # ensembles
     return loop.windows
+
+
+def _present(batch: Batch) -> list[str]:
+    return [name for name in _OWN if getattr(batch, name) is not None]
 
 
 def _shared(batch: Batch) -> dict[str, Any]:

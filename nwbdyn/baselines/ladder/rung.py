@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nwbdyn.baselines.ladder.selection import Gain
+from nwbdyn.baselines.ladder.selection import Choice, Gain
+from nwbdyn.baselines.ladder.terms import Past
 
 RUNGS = {
     "M0": "autoregression",
@@ -13,6 +14,15 @@ RUNGS = {
     "M3": "own dynamics gated by the population",
     "M4": "gain of the whole input",
 }
+
+
+@dataclass(frozen=True)
+class Part:
+    """Coefficients of one set of terms in a rung."""
+
+    terms: str  # "lags", "filters", "one-sided", "two-sided", "finer", or a block of senders
+    coefficients: np.ndarray  # (N, F) of the terms as they are, in the order in which they are made
+    constant: np.ndarray  # (N,)
 
 
 @dataclass(frozen=True)
@@ -26,6 +36,9 @@ class Rung:
     gain: Gain | None  # over the rung below on validation; None for M0
     chosen: dict[str, float | int | str]  # order, penalties
     coupling: np.ndarray | None = None  # (N, N) [post, pre] linear weight of the last bin, in sd
+    parts: tuple[Part, ...] = field(default=(), repr=False)  # what it adds to the rung below
+    choices: dict[str, tuple[Choice, int]] = field(default_factory=dict, repr=False)  # step -> its
+    # penalties, and the number of the set of terms
 
     @property
     def used(self) -> bool:
@@ -40,6 +53,7 @@ class Ladder:
     rungs: tuple[Rung, ...]
     counts: bool  # `linear` is a log rate
     ceiling: np.ndarray = field(repr=False)  # (N,) largest log rate that is predicted; inf: traces
+    past: Past | None = field(default=None, repr=False)  # the signals that the terms are made of
 
     def __getitem__(self, name: str) -> Rung:
         for rung in self.rungs:

@@ -1,21 +1,33 @@
 """Counts through causal exponentials: log rates as terms see them."""
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from scipy.signal import lfilter
 
 from nwbdyn.baselines.lagged_design import LaggedDesign
-from nwbdyn.baselines.regression import log_scaled
+from nwbdyn.baselines.regression import LogScale
 from nwbdyn.data.binning import Binned
+from nwbdyn.models._core_terms import TIME_CONSTANTS
 
-TIME_CONSTANTS = (0.0, 0.05, 0.25)  # seconds; 0 is the bin itself
+
+@dataclass(frozen=True)
+class LogRates:
+    """Counts through each exponential, on a log scale."""
+
+    values: np.ndarray  # (K, num_bins, N) zero mean, unit variance in training
+    scaling: np.ndarray  # (K, 3, N) added to a rate; mean and sd of its log in training
 
 
-def log_rates(binned: Binned, problem: LaggedDesign) -> np.ndarray:
-    """(K, num_bins, N) scaled log rates up to and including each bin.
+def log_rates(binned: Binned, problem: LaggedDesign, *, window: int | None = None) -> LogRates:
+    """Scaled log rates up to and including each bin.
 
     After a gap or at a new segment a filter starts from the training mean.
+
+    Args:
+        window: bins; an exponential is cut off there, and the training mean stands for the rest.
+            By default it reaches back to the last gap.
     """
     counts = np.nan_to_num(binned.values).astype(np.float32)
     breaks = (np.diff(binned.segment) != 0) | np.diff(binned.valid)
@@ -25,8 +37,12 @@ def log_rates(binned: Binned, problem: LaggedDesign) -> np.ndarray:
         keep = np.exp(-binned.bin_width / constant) if constant else 0.0
         for start, stop in pairwise(edges):
             state = keep * problem.mean[None]
-            rates[start:stop] = lfilter(
-                [1 - keep], [1, -keep], counts[start:stop], axis=0, zi=state
-            )[0]
-        rates[:] = log_scaled(rates, problem.train)
-    return filtered
+            run = lfilter([1 - keep], [1, -keep], counts[start:stop], axis=0, zi=state)[0]
+            if window is not None and keep:
+                run[window:] -= keep**window * (run[:-window] - problem.mean)
+            rates[start:stop] = run
+    scales = [LogScale.of(rates[problem.train]) for rates in filtered]
+    for rates, scale in zip(filtered, scales, strict=True):
+        rates[:] = scale.apply(rates)
+    scaling = np.stack([np.stack([one.offset, one.mean, one.sd]) for one in scales])
+    return LogRates(filtered, scaling)

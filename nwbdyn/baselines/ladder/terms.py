@@ -6,22 +6,25 @@ make a product explode.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
+from nwbdyn.baselines.ladder.smoothing import LogRates
 from nwbdyn.baselines.lagged_design import LaggedDesign
+from nwbdyn.models._core_terms import (
+    CURVED,
+    LAGS,
+    SENDER_LAGS,
+    curved_terms,
+    finer_terms,
+    sender_blocks,
+    sender_functions,
+    two_sided_terms,
+)
 
-LAGS, CURVED = 10, 5  # own lags; those that enter nonlinear functions too
-HINGES = (1.0, 3.0)  # sd above the mean
-HINGED = 3  # lags with hinges
-LOW_HINGES, FINER_HINGES, SLOPES = (0.5, 1.0), (0.0, 0.5, 2.0), (0.5, 2.0)
-PRODUCTS = ((0, 0), (0, 1), (0, 2), (1, 2))  # of own lags, 0 is the last bin seen
-SENDER_LAGS = 3
 COMPONENTS = 3  # principal components that gate
 MOST_GATES = 8
 GATE_LIMIT = 3.0  # sd
-MAX_INPUTS = 2000  # sender terms of one block: keeps its eigendecomposition short
 
 Terms = Callable[[np.ndarray, slice], np.ndarray]  # rows, neurons -> (neurons, rows, F)
 
@@ -37,20 +40,29 @@ class Past:
     gates: np.ndarray  # (num_bins, G) population mean, components, covariates
     horizon: int  # bins
     context: int  # bins
+    low: np.ndarray  # (N,) training range of the signals
+    high: np.ndarray  # (N,)
+    scaling: np.ndarray | None = None  # of counts: see `LogRates`
 
     @classmethod
-    def of(cls, problem: LaggedDesign, smooth: np.ndarray | None = None) -> "Past":
+    def of(cls, problem: LaggedDesign, rates: LogRates | None = None) -> "Past":
         """Take ranges and components from the training bins.
 
         Args:
-            smooth: of counts, see `smoothing.log_rates`; the first one is that of single bins.
+            rates: of counts; the first ones are those of single bins.
         """
-        signals = problem.signals[:, : problem.num_neurons] if smooth is None else smooth[0]
+        signals = problem.signals[:, : problem.num_neurons] if rates is None else rates.values[0]
         train = signals[problem.train]
+        low, high = train.min(axis=0), train.max(axis=0)
         return cls(
             signals=signals,
-            bounded=np.clip(signals, train.min(axis=0), train.max(axis=0)),
-            smooth=np.zeros((0, *signals.shape), np.float32) if smooth is None else smooth[1:],
+            bounded=np.clip(signals, low, high),
+            smooth=(
+                np.zeros((0, *signals.shape), np.float32) if rates is None else rates.values[1:]
+            ),
+            low=low,
+            high=high,
+            scaling=None if rates is None else rates.scaling,
             covariates=problem.signals[:, problem.covariates],
             gates=_gates(problem),
             horizon=problem.horizon,
@@ -73,33 +85,21 @@ class Past:
 
     def intrinsic(self, rows: np.ndarray, neurons: slice) -> np.ndarray:
         """Lags, tanh, hinges, positive differences, products and smoothed counts of a neuron."""
-        curved = self._curved(rows, neurons)
         terms = [
             self._lag(self.signals, rows, neurons, lag) for lag in range(min(LAGS, self.context))
         ]
-        terms += [np.tanh(one) for one in curved]
-        terms += [np.maximum(one - hinge, 0) for one in curved[:HINGED] for hinge in HINGES]
-        terms += [np.maximum(new - old, 0) for new, old in pairwise(curved)]
-        terms += [curved[a] * curved[b] for a, b in PRODUCTS if max(a, b) < len(curved)]
+        terms += curved_terms(self._curved(rows, neurons), np.tanh)
         terms += [self._lag(one, rows, neurons, 0) for one in self.smooth]
         return np.stack(terms, axis=2)
 
     def intrinsic_two_sided(self, rows: np.ndarray, neurons: slice) -> np.ndarray:
         """The same, hinges below the mean, and differences of more than 1 sd."""
-        curved = self._curved(rows, neurons)
-        terms = [np.maximum(-one - hinge, 0) for one in curved[:HINGED] for hinge in LOW_HINGES]
-        terms += [np.maximum(new - old - 1, 0) for new, old in pairwise(curved)]
-        return np.concatenate([self.intrinsic(rows, neurons), np.stack(terms, axis=2)], axis=2)
+        terms = np.stack(two_sided_terms(self._curved(rows, neurons)), axis=2)
+        return np.concatenate([self.intrinsic(rows, neurons), terms], axis=2)
 
     def intrinsic_finer(self, rows: np.ndarray, neurons: slice) -> np.ndarray:
         """Hinges between those of `own`, on more lags; steep and flat tanh; large differences."""
-        curved = self._curved(rows, neurons)
-        terms = [np.maximum(one - hinge, 0) for one in curved for hinge in FINER_HINGES]
-        terms += [np.maximum(-one - hinge, 0) for one in curved for hinge in LOW_HINGES]
-        terms += [np.maximum(new - old - 1, 0) for new, old in pairwise(curved)]
-        terms += [np.maximum(old - new - 1, 0) for new, old in pairwise(curved)]
-        terms += [np.tanh(slope * one) for one in curved for slope in SLOPES]
-        return np.stack(terms, axis=2)
+        return np.stack(finer_terms(self._curved(rows, neurons), np.tanh), axis=2)
 
     def gated(self, rows: np.ndarray, neurons: slice) -> np.ndarray:
         """Own terms times each gate."""
@@ -117,20 +117,14 @@ class Past:
 
     def senders(self) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
         """name -> function from rows to (n, kinds * N) terms of all senders, kind by kind."""
-        if len(self.smooth):
-            every = range(len(self.smooth))
-            blocks = {"rates": self._filtered(every), "last bin": self._lagged(0, 1)}
-        else:
-            blocks = {"last bin": self._lagged(0, 1)}
-            if self.context > 1:
-                blocks["earlier bins"] = self._lagged(1, min(SENDER_LAGS, self.context))
-            blocks["functions"] = self._functions
-        row = np.array([self.horizon + self.context])
-        return {
-            name: block
-            for name, block in blocks.items()
-            if self.signals.shape[1] > 1 and block(row).shape[1] <= MAX_INPUTS
+        blocks = {
+            "rates": self._filtered(range(len(self.smooth))),
+            "last bin": self._lagged(0, 1),
+            "earlier bins": self._lagged(1, min(SENDER_LAGS, self.context)),
+            "functions": self._functions,
         }
+        kinds = sender_blocks(self.signals.shape[1], self.context, counts=len(self.smooth) > 0)
+        return {name: blocks[name] for name in kinds}
 
     def _curved(self, rows: np.ndarray, neurons: slice) -> list[np.ndarray]:
         """(neurons, n) lags inside the training range, the last bin seen first."""
@@ -160,10 +154,8 @@ class Past:
 
     def _functions(self, rows: np.ndarray) -> np.ndarray:
         last = self.bounded[rows - self.horizon].astype(np.float64)
-        terms = [np.tanh(last), np.maximum(last - HINGES[0], 0)]
-        if self.context > 1:
-            terms.append(np.maximum(last - self.bounded[rows - self.horizon - 1], 0))
-        return np.concatenate(terms, axis=1)
+        before = self.bounded[rows - self.horizon - 1] if self.context > 1 else None
+        return np.concatenate(sender_functions(last, before, np.tanh), axis=1)
 
 
 def _gates(problem: LaggedDesign) -> np.ndarray:

@@ -15,6 +15,7 @@ from nwbdyn.fitting.train_models import RunContext, TrainingTask
 from nwbdyn.inference import readout
 from nwbdyn.request import FitRequest
 from nwbdyn.results.fit_results import Fit
+from nwbdyn.training import lower_rungs
 from nwbdyn.training.trainer import Trained
 
 
@@ -26,7 +27,9 @@ class CouplingAblation(Stage):
 
     @classmethod
     def plan(cls, request: FitRequest, task: FitTask, inputs: FitInputs) -> Self | None:
-        """None for a model without the option `coupling`, or where it is switched off."""
+        """None for a model without the option `coupling`, where it is off, or on a core."""
+        if lower_rungs.has_core(task.config):
+            return None
         return cls() if getattr(task.config, "coupling", False) else None
 
     def train(

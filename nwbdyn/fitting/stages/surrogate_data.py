@@ -100,7 +100,7 @@ def windows_over(problem: FitTask, binned: Binned, *, targets: np.ndarray | None
         kept = kept[targets[kept if problem.co_smoothing else kept + problem.spec.context]]
         others = [problem.windows.starts(name) for name in ("val", "test")]
         starts = np.concatenate([kept, *others])
-    return Windows(
+    windows = Windows(
         binned,
         problem.split,
         problem.spec,
@@ -111,3 +111,5 @@ def windows_over(problem: FitTask, binned: Binned, *, targets: np.ndarray | None
         target=problem.model_class.target,
         reach=None if starts is None else problem.windows.reach,
     )
+    ladder = problem.windows.ladder
+    return windows if ladder is None else windows.with_penalties(ladder)

@@ -14,6 +14,7 @@ from ndx_population_dynamics import ConnectivityComponent
 
 from nwbdyn.connectivity import edge_table
 from nwbdyn.connectivity.connectivity import Connectivity
+from nwbdyn.connectivity.forms import CORE
 from nwbdyn.errors import ResultsError
 from nwbdyn.nwb.results import storage
 from nwbdyn.nwb.results.details import tidy
@@ -44,6 +45,7 @@ STORED = {
             "key": "key",
             "norm_gain": "norm_gain",
             "norm_bias": "norm_bias",
+            "query_offset": "query_offset",
             "y": "sent_value",
         },
         attributes={"context": "context", "scale": "scale", "raw_values": "is_raw_value"},
@@ -74,18 +76,20 @@ STORED = {
         narrowed=("weights",),
     ),
 }
+CHANGING = ("netformer", "gain")  # forms that may stand beside a constant
+CONSTANT = "constant"  # name of that component
 OF_TYPE = {stored.type_name: form for form, stored in STORED.items()}
 ROUNDED = "rounded"  # precision: single, without the noise that costs half of a file
 
 
-def component(
+def components(
     connectivity: Connectivity,
     *,
     precision: str,
     every_layer: bool,
     observed: np.ndarray | None = None,
-) -> ConnectivityComponent:
-    """The one component that a form of `Connectivity` is.
+) -> list[ConnectivityComponent]:
+    """The components whose sum a `Connectivity` is: one, or a constant and a changing part.
 
     Args:
         precision: of arrays that grow with time, see `dynamics.PRECISIONS`.
@@ -102,7 +106,11 @@ def component(
     stored = STORED[form]
     fields: dict[str, Any] = {}
     rounded_to: dict[str, int] = {}  # the extension's name -> bits
-    for name, whole in connectivity.arrays.items():
+    arrays = dict(connectivity.arrays)
+    core = arrays.pop(CORE, None) if form in CHANGING else None
+    for name, whole in arrays.items():
+        if form == "static" and name not in stored.arrays:
+            continue  # a constant needs no activity
         array: Any = whole[:, :1] if name == "maps" and not every_layer else whole
         if name in stored.narrowed:
             array = storage.narrowed(array, precision)
@@ -119,8 +127,11 @@ def component(
         fields |= {"weight": storage.compressed(matrix[None]), "lags": [edge_table.ALL_LAGS]}
     if observed is not None and "activity" in fields and not observed.all():
         fields["is_observed"] = observed
+    if core is not None:
+        fields["zero_diagonal"] = True
     words = f"{stored.description}{_rounding(rounded_to)}"
-    return getattr(ndx, stored.type_name)(name=form, description=words, **fields)
+    made = getattr(ndx, stored.type_name)(name=form, description=words, **fields)
+    return [made] if core is None else [_constant(np.asarray(core)), made]
 
 
 def _rounding(bits: dict[str, int]) -> str:
@@ -131,6 +142,16 @@ def _rounding(bits: dict[str, int]) -> str:
     return (
         f" Rounded, in standard deviations of a column: {steps}; every other array is as it was "
         "computed."
+    )
+
+
+def _constant(weight: np.ndarray) -> ConnectivityComponent:
+    """The coupling of a closed-form core."""
+    return ndx.ConstantConnectivity(
+        name=CONSTANT,
+        description="Mean additive coupling, to which the other component is added.",
+        weight=storage.compressed(weight[None]),
+        lags=[edge_table.ALL_LAGS],
     )
 
 
@@ -161,7 +182,14 @@ def read(group: h5py.Group, lazily: Any) -> tuple[str, dict[str, Array], dict[st
         and str(item.attrs.get("neurodata_type")).endswith("Connectivity")
         and name not in kinds
     ]
-    if len(kinds) != 1 or others:
+    core = group[CONSTANT]["weight"][()].sum(axis=0) if CONSTANT in kinds else None
+    if core is not None:
+        del kinds[CONSTANT]
+    if (
+        len(kinds) != 1
+        or others
+        or (core is not None and OF_TYPE[next(iter(kinds.values()))] not in CHANGING)
+    ):
         present = ", ".join(sorted([*map(str, kinds.values()), *map(str, others)])) or "none"
         raise ResultsError(
             f"{group.name} in {group.file.filename} has the components {present}; this version "
@@ -174,6 +202,8 @@ def read(group: h5py.Group, lazily: Any) -> tuple[str, dict[str, Array], dict[st
     arrays = {ours: lazily(item[their]) for ours, their in stored.arrays.items() if their in item}
     if form == "static":
         arrays = {"weight": item["weight"][()].sum(axis=0)}
+    if core is not None:
+        arrays[CORE] = core
     attributes = {
         ours: _attribute(item.attrs[their])
         for ours, their in stored.attributes.items()

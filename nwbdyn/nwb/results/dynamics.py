@@ -243,7 +243,7 @@ def _time_resolved(
     detail: Detail,
     observed: np.ndarray | None = None,
 ) -> TimeResolvedConnectivity:
-    component = components.component(
+    parts = components.components(
         connectivity, precision=detail.precision, every_layer=detail.dense, observed=observed
     )
     summary = {} if mean is None else {"mean": storage.compressed(mean.astype(np.float32))}
@@ -255,7 +255,7 @@ def _time_resolved(
         neurons=storage.region(
             "neurons", neurons, storage.rows_of(connectivity.neurons.ids, fit.neurons)
         ),
-        connectivity_components=[component],
+        connectivity_components=parts,
         run=run,
         **summary,
         **storage.measure(connectivity),

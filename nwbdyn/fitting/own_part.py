@@ -1,0 +1,150 @@
+"""A model's own part on top of its closed-form core: kept where validation supports it.
+
+The mean prediction of all seeds is compared with that of the core, bin by bin, over blocks of
+validation bins. Where the gain does not exceed one standard error, more where several settings were
+tried, the fit is the core: all seeds lose their own part, none alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Generic
+
+import numpy as np
+
+from nwbdyn.baselines.ladder import Gain, Ladder, is_above
+from nwbdyn.baselines.ladder.rung import RUNGS
+from nwbdyn.baselines.ladder.selection import blocks, by_block
+from nwbdyn.data.pooling import PooledWindows
+from nwbdyn.data.windows import Windows
+from nwbdyn.fitting.train_models import TaskT, TrainingTask
+from nwbdyn.inference import readout
+from nwbdyn.models.base import BaseConfig
+from nwbdyn.recording import COUNTS
+from nwbdyn.training import lower_rungs
+from nwbdyn.training.trainer import Trained
+
+OPTION = "own_part"  # of the Config
+SMALLEST_RATE = 1e-9  # expected counts per bin
+
+
+@dataclass(frozen=True)
+class Decision(Generic[TaskT]):
+    """The rung that a fit ends on."""
+
+    task: TaskT  # without the own part where it was dropped
+    trained: tuple[Trained, ...]
+    gain: Gain | None  # of the own part on validation; None without a core, or without such a part
+
+
+def is_open(config: BaseConfig) -> bool:
+    """True where validation decides whether the own part is kept."""
+    return lower_rungs.has_core(config) and bool(getattr(config, OPTION, False))
+
+
+def with_core(task: TaskT) -> TaskT:
+    """The task with a core fitted to the windows of each session, where the model wants one."""
+    if not lower_rungs.has_core(task.config):
+        return task
+    if not task.is_joint:
+        return replace(task, windows=lower_rungs.with_core(task.windows, task.config))
+    sessions = {name: with_core(one) for name, one in task.sessions.items()}
+    windows = PooledWindows([one.windows for one in sessions.values()])
+    return replace(task, sessions=sessions, windows=windows)
+
+
+def decide(task: TaskT, trained: Sequence[Trained], *, num_candidates: int) -> Decision[TaskT]:
+    """Keep the own part, or drop it from every seed.
+
+    Args:
+        task: with a core, where the model has one.
+        trained: one model per seed.
+        num_candidates: settings among which validation chose.
+    """
+    if not is_open(task.config):
+        return Decision(task, tuple(trained), None)
+    gain = validation_gain(task, trained, num_candidates=num_candidates)
+    if gain.above:
+        return Decision(task, tuple(trained), gain)
+    config = replace(task.config, own_part=False)  # type: ignore[call-arg]
+    alone = [_core_alone(task, member, config) for member in trained]
+    return Decision(task.with_config(config), tuple(alone), gain)
+
+
+def validation_gain(task: TrainingTask, trained: Sequence[Trained], *, num_candidates: int) -> Gain:
+    """Decrease of the loss on validation by the own part, paired over blocks of every session."""
+    gains: list[np.ndarray] = []
+    scale = 0.0
+    for one in task.sessions.values():
+        windows = one.windows
+        rows = windows.starts("val") + windows.spec.context
+        predictions = [readout.predict(m.model, windows, splits=("val",)) for m in trained]
+        mean = np.mean(predictions, axis=0)[rows]
+        lower = losses(windows, lower_prediction(windows)[rows], rows)
+        upper = losses(windows, mean, rows)
+        gains.append(by_block(lower - upper, blocks(rows, 1)).sum(axis=1))
+        spikes = windows.binned.quantity == COUNTS
+        scale += _bits(windows, rows) if spikes else float(lower.sum())
+    every = np.concatenate(gains)
+    if not np.isfinite(every).all():  # it exploded
+        return Gain(float("nan"), float("nan"), len(every), False)
+    return is_above(every, scale=scale, num_candidates=num_candidates)
+
+
+def _bits(windows: Windows, rows: np.ndarray) -> float:
+    """Spikes in these bins, times the nats of a bit."""
+    return float(np.nan_to_num(windows.binned.values[rows]).sum() * np.log(2))
+
+
+def lower_prediction(windows: Windows) -> np.ndarray:
+    """(num_bins, N) what the core predicts, in source units; bins without a window are not set."""
+    assert windows.lower is not None
+    lower = windows.lower.cpu().numpy().astype(np.float64)
+    if windows.binned.quantity == COUNTS:
+        return np.exp(lower)
+    return lower * windows.sd + windows.mean
+
+
+def losses(windows: Windows, prediction: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """(n, N) squared error in training sd, or negative log likelihood of counts.
+
+    Args:
+        prediction: (n, N) in source units.
+    """
+    observed = windows.binned.values[rows].astype(np.float64)
+    if windows.binned.quantity == COUNTS:
+        rates = np.maximum(prediction.astype(np.float64), SMALLEST_RATE)
+        return rates - np.nan_to_num(observed) * np.log(rates)
+    return np.nan_to_num(((observed - prediction) / windows.sd) ** 2)
+
+
+def summary(windows: Windows, gain: Gain | None) -> dict[str, Any]:
+    """Section "ladder" of the metrics; empty without a core."""
+    return {} if windows.ladder is None else {"ladder": described(windows.ladder, gain)}
+
+
+def described(ladder: Ladder, gain: Gain | None) -> dict[str, Any]:
+    """The rungs, what validation decided about each, and the one that the fit ends on."""
+    kept = "M5" if gain is not None and gain.above else ladder.best.name
+    rungs = {
+        rung.name: {
+            "is": RUNGS[rung.name],
+            "used": rung.used,
+            "gain": None if rung.gain is None else asdict(rung.gain),
+            "chosen": rung.chosen,
+        }
+        for rung in ladder.rungs
+    }
+    return {
+        "kept": kept,
+        "rungs": rungs,
+        "own_part": None if gain is None else asdict(gain),
+        "unit": "bits per spike" if ladder.counts else "of the squared error",
+    }
+
+
+def _core_alone(task: TrainingTask, member: Trained, config: Any) -> Trained:
+    """The trained model without its own part."""
+    model = task.model_class(config, task.layout).to(task.windows.device)
+    own = member.model.state_dict()
+    model.load_state_dict({name: own[name] for name in model.state_dict()})
+    return replace(member, model=model.eval())
