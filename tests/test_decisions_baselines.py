@@ -245,7 +245,7 @@ def test_of_overlapping_windows_a_bin_belongs_to_the_one_where_it_is_deepest():
     values = np.random.default_rng(0).poisson(1.0, (16, 2))
     labels = np.repeat([TRAIN, VAL], [8, 8]).astype(np.int8)
     posed = held_out._problem(
-        binned_of(values, "counts"), split_of(2, 1, labels), np.array([0, 6]), 10
+        binned_of(values, "counts"), split_of(2, 1, labels), np.array([0, 6]), 10, None
     )
     # bin 7 lies 2 from the end of the first and 1 from the start of the second; 8: 1 and 2
     assert posed.owner[:, 0].tolist() == [0] * 8 + [1] * 8
