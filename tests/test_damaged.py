@@ -58,7 +58,7 @@ def test_files_that_ended_in_a_traceback_do_so_no_more(data, tmp_path):
 # One kind of damage each
 
 
-@pytest.mark.parametrize("time", [1e18, -1e18, 1e300, -1e300])
+@pytest.mark.parametrize("time", [1e18, -1e18, 1e300, -1e300, 1e307, -1.7e308])
 def test_a_time_that_no_integer_holds_stays_in_order(time):
     moments = clock.milliseconds(np.array([0.0, 1.0, time]))
     assert moments.tolist()[:2] == [0, 1000]

@@ -144,7 +144,7 @@ def test_spikes_before_the_start_of_the_session_are_spikes(tmp_path):
     assert counts_of(path) == [len(unit) for unit in spikes]
 
 
-@pytest.mark.parametrize("stray", [9e4, 3e6, -1e5, 1e18, 1e300])
+@pytest.mark.parametrize("stray", [9e4, 3e6, -1e5, 1e18, 1e300, 1e307])
 def test_one_stray_time_is_named_and_stretches_nothing(stray, tmp_path):
     spikes = six()
     expected = [len(unit) for unit in spikes]

@@ -43,7 +43,6 @@ class Train:
         number = len(times)
         sample = times[np.linspace(0, number - 1, min(number, SAMPLE)).astype(int)]
         steps = np.diff(kept)
-        in_ms = sample * 1000
         begins = np.flatnonzero(np.diff(times, prepend=np.nan) != 0)
         lengths = np.diff(begins, append=number)
         longest = int(lengths.argmax())
@@ -58,7 +57,7 @@ class Train:
             ),
             is_unsorted=bool(np.any(steps < 0)),
             repeated=number - len(begins),
-            is_rounded=bool(np.all(np.abs(in_ms - np.round(in_ms)) < 1e-6)),
+            is_rounded=_is_rounded(sample),
             padding=(float(padding), int(lengths[longest])),
         )
 
@@ -83,6 +82,13 @@ class Train:
         inside = np.r_[self.edges, self.sample]
         inside = inside[(inside >= low) & (inside <= high)]
         return (float(inside.min()), float(inside.max())) if len(inside) else (low, high)
+
+
+def _is_rounded(times: np.ndarray) -> bool:
+    """True where all times (seconds) are whole milliseconds."""
+    with np.errstate(over="ignore", invalid="ignore"):  # a damaged file holds times near 1e308
+        in_ms = times * 1000
+        return bool(np.all(np.abs(in_ms - np.round(in_ms)) < 1e-6))
 
 
 def _restarts(stored: np.ndarray, sample: np.ndarray) -> int:
