@@ -125,7 +125,7 @@ def fit_of(path: Path, *, form: str = "netformer", seed: int = 0) -> Fit:
             "model": {"test": {"r2@1": 0.5, "pearson": float("nan")}},
             "baselines": {"persistence": {"test": {"r2@1": 0.25}}},
             "intervals": {"model": {"test": {"r2@1": [0.4, 0.6]}}},
-            "primary": {"metric": "r2@1", "split": "test"},
+            "primary": {"metric": "r2@1", "split": "test", "horizon": 1, "baseline": None},
             "beats_baseline": None,
         },
         predictions=Predictions(
