@@ -201,3 +201,18 @@ def test_options_of_the_paper_are_refused_on_a_core():
 
 def _no_ridge(task):
     return {"ridge": 0.0} if hasattr(task.config, "ridge") else {}
+
+
+def test_a_part_that_never_improved_is_dropped_whatever_the_rounding():
+    task = task_of("traces", "synapsnet")
+    member = trained_on(task)
+    for best, form in ((0, "static"), (member.best_epoch or 1, None)):
+        decision = own_part.decide(task, [replace(member, best_epoch=best)], num_candidates=1)
+        assert best or not decision.gain.above
+        assert form is None or decision.trained[0].model.fitted_form == form
+
+
+@pytest.mark.parametrize("model", ["netformer", "synapsnet"])
+def test_edges_on_a_core_have_no_q_before_they_are_calibrated(model):
+    task = task_of("traces", model)
+    assert "closed-form core" in task.model_class.q_withheld_reason(task.config, task.layout)

@@ -63,6 +63,8 @@ def decide(task: TaskT, trained: Sequence[Trained], *, num_candidates: int) -> D
     if not is_open(task.config):
         return Decision(task, tuple(trained), None)
     gain = validation_gain(task, trained, num_candidates=num_candidates)
+    if all(member.best_epoch == 0 for member in trained):  # exactly 0; the gain is rounding
+        gain = replace(gain, mean=0.0, error=0.0, above=False)
     if gain.above:
         return Decision(task, tuple(trained), gain)
     config = replace(task.config, own_part=False)  # type: ignore[call-arg]

@@ -26,6 +26,10 @@ from nwbdyn.models._core_terms import (
 
 PAPER, LADDER = "paper", "ladder"  # presets: the published form; a closed-form core
 BY_DEFAULT = False  # whether a fit without a preset starts at a core
+NOT_CALIBRATED = (  # why edges of a fit on a core have no q
+    "on networks with known wiring it has not been shown that few of the edges that a fit on a "
+    "closed-form core would call are false; p stays. Use --set preset=paper"
+)
 LONGEST = 20  # lags of the autoregression
 
 

@@ -33,7 +33,7 @@ from torch.optim import lr_scheduler
 
 from nwbdyn.models import _netformer_centred as centred
 from nwbdyn.models import base
-from nwbdyn.models._core import PAPER, Core, cores, key, starts_at_core
+from nwbdyn.models._core import NOT_CALIBRATED, PAPER, Core, cores, key, starts_at_core
 from nwbdyn.models._netformer_config import (
     OF_THE_PAPER,
     PRESETS,
@@ -151,6 +151,8 @@ class NetFormer(base.Model):
     def q_withheld_reason(cls, config: base.Config, layout: base.Layout) -> str:
         """A product of thin maps blurs every edge into others; wide ones were calibrated."""
         assert isinstance(config, NetFormerConfig)
+        if config.core:
+            return NOT_CALIBRATED
         assert config.embedding is not None  # candidates
         width = min(config.embedding, config.projection or config.embedding)
         least = math.ceil(CALIBRATED * layout.num_global)

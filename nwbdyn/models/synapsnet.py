@@ -32,7 +32,7 @@ from torch.nn import functional as F
 from torch.optim import lr_scheduler
 
 from nwbdyn.models import base
-from nwbdyn.models._core import LADDER, PAPER, Core, cores, key, starts_at_core
+from nwbdyn.models._core import LADDER, NOT_CALIBRATED, PAPER, Core, cores, key, starts_at_core
 
 DECODERS = ("mlp", "gru")
 PENALTIES = (0.0, 1.0, 5.0, 20.0)  # L1 to choose from
@@ -141,6 +141,11 @@ class SynapsNet(base.Model):
             return (config,)
         penalties = PENALTIES if num_windows <= SHORT and config.coupling else PENALTIES[:1]
         return tuple(replace(config, l1=size) for size in penalties)
+
+    @classmethod
+    def q_withheld_reason(cls, config: base.Config, layout: base.Layout) -> str:
+        assert isinstance(config, SynapsNetConfig)
+        return NOT_CALIBRATED if config.core else super().q_withheld_reason(config, layout)
 
     @classmethod
     def supports_vmap(cls, config: base.Config) -> bool:
