@@ -266,7 +266,7 @@ def _activity(activity: dict[str, Any]) -> str:
             text += f", observed in {stretches} interval{'s' if stretches > 1 else ''}"
         if empty := activity["empty_units"]:
             text += f", {empty} unit{'s' if empty > 1 else ''} without spikes"
-        return text
+        return f"{text}; couplings faster than 10 ms: fit with --null jitter:20"
     frames, rois = activity["shape"]
     series = activity["series"] or "one series per neuron"
     return f"{activity['quantity']}, {frames:,} frames x {rois} ROIs in {series}"

@@ -161,7 +161,9 @@ def of_states(found: dict[str, Any]) -> str:
         p = ", ".join(f"{name} p = {found[f'{name}_p']:.2g}" for name in ("pattern", "gain"))
         return (
             f"Coupling differs {between} in its {' and '.join(changed)} ({p}); "
-            f"{found['num_significant']} edges change at q < {found['level']:g}."
+            f"{found['num_significant']} edges change at q < {found['level']:g}. A response that "
+            "bends can pass for a gain, and noise of measurement that differs with the state for "
+            "either."
         )
     if found["supported"]:
         return (
