@@ -380,7 +380,7 @@ def test_long_recordings_get_a_coupling_of_full_rank():
         (TRACES, {"queries": (7,), "core": False}, "outside 0"),
         (TRACES, {"preset": "mouse"}, "mouse_v1"),
         (TRACES, {"history": 0}, "at least 1"),
-        (TRACES, {"link": "tanh"}, "add preset=paper"),
+        (TRACES, {"link": "tanh", "preset": "ladder"}, "add preset=paper"),
         (TRACES, {"own_part": False, "core": False}, "leaves nothing"),
     ],
 )
