@@ -415,7 +415,6 @@ FIELD_OUTSIDE = {"a": (np.dtype("O"), 1 << 20)}  # of values of 8 bytes
             "cannot reshape",
         ),
     ],
-    ids=str,
 )
 def test_a_pickle_cannot_have_memory_read_that_is_none_of_its_values(value, reason):
     with pytest.raises(ValueError, match=reason):
