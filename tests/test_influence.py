@@ -9,6 +9,7 @@ from test_contributions import netformer, stndt, synapsnet
 
 import nwbdyn
 from nwbdyn import fit, simulate
+from nwbdyn.connectivity import edge_table
 from nwbdyn.errors import ConfigError
 from nwbdyn.inference import influence, readout
 from nwbdyn.results import fit_results
@@ -85,7 +86,7 @@ def test_a_fit_holds_it_beside_the_models_own_form_and_so_does_its_run(model, op
     assert made.influence.num_windows == 20
     assert "predictive influence" in made.influence.measure
     mean = made.influence.mean()
-    edges = made.edges
+    edges = edge_table.directed(made.edges)
     expected = [
         mean.sel(post=i, pre=j) for i, j in zip(edges["post_id"], edges["pre_id"], strict=True)
     ]
