@@ -274,11 +274,12 @@ def fits(folder: Path) -> None:
             ]
         )
         print(rows[-1], flush=True)
-    header = ["recording", "kind", "null", "links", "AUROC / AP of |weight|"]
+    header = ["recording", "kind", "null", "links", "AUROC / AP"]
     publish(
         "couplings_fits",
-        "`fit.edges` of `nwbdyn fit --model synapsnet` as it ships, one thread. Seconds of CPU are "
-        "of the whole fit.\n\n" + table([*header, "called", "true", "MCC", "CPU s"], rows),
+        "`fit.edges` of `nwbdyn fit --model synapsnet` as it ships, ranked by the size of their "
+        "weight; one thread. Seconds of CPU are of the whole fit.\n\n"
+        + table([*header, "called", "true", "MCC", "CPU s"], rows),
     )
 
 
