@@ -164,8 +164,8 @@ def test_a_fit_larger_than_its_address_space_is_refused_before_training(request)
     (*_, last) = done.stderr.strip().splitlines()
     assert "DataError: A fit of " in last
     assert "the address space left by ulimit -v is 0." in last
-    assert "--where" in last
-    assert "--bin-width" in last
+    assert "(where)" in last
+    assert "bin_width" in last
 
 
 @LINUX
