@@ -93,10 +93,10 @@ def test_an_unknown_option_is_named_with_the_nearest_and_those_there_are(tmp_pat
 
 def test_a_preset_that_is_not_there_is_a_wrong_command_line(cortex):
     def with_preset(model):
-        return run("fit", cortex, "--model", model, "--set", "preset=paper")
+        return run("fit", cortex, "--model", model, "--set", "preset=banana")
 
-    refused(with_preset("synapsnet"), "no option 'preset'", code=2)
-    refused(with_preset("netformer"), "no preset 'paper'", "Choose from: ", code=2)
+    refused(with_preset("synapsnet"), "no preset 'banana'", "Choose from: ", code=2)
+    refused(with_preset("netformer"), "no preset 'banana'", "Choose from: ", code=2)
 
 
 def test_a_misspelt_verb_is_guessed():

@@ -486,8 +486,8 @@ def test_the_learning_rate_warms_up_then_falls_to_zero_epoch_by_epoch():
         schedule.step()
     epochs = [rates[4 * e : 4 * e + 4] for e in range(100)]
     assert all(len(set(epoch)) == 1 for epoch in epochs)
-    assert max(rates) == rates[4 * 9] == pytest.approx(1e-3)
-    assert rates[0] == pytest.approx(1e-4)
+    assert max(rates) == rates[4 * 9] == pytest.approx(3e-3)
+    assert rates[0] == pytest.approx(3e-4)
     assert rates[-1] < 1e-6
 
 
