@@ -1,5 +1,6 @@
 """The mean coupling matrix as a picture that every NWB viewer shows."""
 
+import warnings
 from dataclasses import dataclass
 from textwrap import wrap
 
@@ -10,6 +11,7 @@ from pynwb.base import Images
 from pynwb.image import RGBImage
 
 from nwbdyn.connectivity.connectivity import Connectivity
+from nwbdyn.printable import printable
 
 SMALLEST, LARGEST = 400, 1000  # pixels of a side
 SIZE, DPI = (6.4, 5.6), 90  # of the picture, inches
@@ -141,7 +143,9 @@ def figure(
     colours = ScalarMappable(Normalize(scale.low, scale.high), scale.colours)
     bar = canvas.figure.colorbar(colours, ax=axes, shrink=0.8)
     bar.set_label("\n".join(wrap(measure, LINE)), fontsize=8)
-    canvas.draw()
+    with warnings.catch_warnings():  # a letter that the fonts of this machine lack is a box
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .*missing from")
+        canvas.draw()
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
@@ -164,7 +168,7 @@ def _groups(connectivity: Connectivity, labels: list[str], order: np.ndarray) ->
     if not labels:
         return []
     values = connectivity.neurons.table[labels[0]]
-    return [value if isinstance(value, str) else "" for value in values.iloc[order]]
+    return [printable(value) if isinstance(value, str) else "" for value in values.iloc[order]]
 
 
 def scale_of(matrix: np.ndarray) -> Scale:
