@@ -168,7 +168,8 @@ def _groups(connectivity: Connectivity, labels: list[str], order: np.ndarray) ->
     if not labels:
         return []
     values = connectivity.neurons.table[labels[0]]
-    return [printable(value) if isinstance(value, str) else "" for value in values.iloc[order]]
+    texts = [value if isinstance(value, str) else "" for value in values.iloc[order]]
+    return [printable(text).replace("$", r"\$") for text in texts]  # no formula starts
 
 
 def scale_of(matrix: np.ndarray) -> Scale:
