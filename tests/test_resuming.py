@@ -257,7 +257,7 @@ def test_a_pickle_in_place_of_any_file_of_a_run_is_refused_and_does_not_run(tmp_
     run = tmp_path / "run"
     asked = {"epochs": 1, "options": LINEAR, "run": run, "resume": True}
     fit(imaging(), "netformer", **asked | {"resume": False})
-    unread = {"checkpoint.pt", "methods.md"}
+    unread = {"checkpoint.pt", "methods.md", "edges.csv", "scores.csv"}
     for name in sorted({path.name for path in run.iterdir() if path.is_file()} - unread):
         before = (run / name).read_bytes()
         (run / name).write_bytes(pickle.dumps(_Trap(tmp_path / "ran")))

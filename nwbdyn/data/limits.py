@@ -7,8 +7,12 @@ using them: there, what is left counts.
 
 import os
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+if sys.platform != "win32":  # now: where memory has run out, it cannot be imported any more
+    import resource
 
 ROOT = Path("/")
 NO_LIMIT = 1 << 60  # bytes; version 1 writes a number near 2**63 for none
@@ -65,9 +69,7 @@ def container(root: Path = ROOT) -> Memory | None:
 
 def address_space() -> Memory | None:
     """The limit on this process's address space (`ulimit -v`); None without one."""
-    try:
-        import resource
-    except ImportError:  # Windows
+    if sys.platform == "win32":
         return None
     size, _ = resource.getrlimit(resource.RLIMIT_AS)
     if size == resource.RLIM_INFINITY:
