@@ -245,7 +245,7 @@ def states(networks: int, kinds: Sequence[str]) -> None:
 
 
 def fits(folder: Path) -> None:
-    """What a fit says of spycon and of ChaLearn, by the path that users take."""
+    """Scores of a fit of spycon and of ChaLearn, by the path that users take."""
     rows: list[list[object]] = []
     for name, file, null in (
         ("spycon", "spycon/spycon_ren20", "jitter:20"),

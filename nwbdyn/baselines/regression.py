@@ -243,7 +243,7 @@ def _poisson_loss(rates: np.ndarray, counts: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class LogScale:
-    """What turns rates into inputs: (log(rate + offset) - mean) / sd, each (F,)."""
+    """Standardised log rates as inputs: (log(rate + offset) - mean) / sd, each (F,)."""
 
     offset: np.ndarray
     mean: np.ndarray
