@@ -70,7 +70,7 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(source, tmp_path, enrich
     path = tmp_path / "out.nwb"
     path.write_text("mine")
     fit = lab_files.fit_of(source)
-    broken = replace(fit, edges=fit.edges.assign(pre=999))
+    broken = replace(fit, edges=fit.edges.assign(pre_id=999))
     with pytest.raises(ResultsError, match="Neuron 999 is not among the 5 fitted ones"):
         export(broken, path, enrich=enrich, overwrite=True)
     assert path.read_text() == "mine"
