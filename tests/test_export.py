@@ -1,6 +1,7 @@
 """What an exported file holds, and that it is what the fit holds."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import h5py
 import lab_files
@@ -8,11 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from exported_files import FORMS, messages
-from pynwb import NWBHDF5IO, validate
+from ndx_population_dynamics import RunNotesTable
+from pynwb import NWBHDF5IO, NWBFile, validate
 
 import nwbdyn
+from nwbdyn.connectivity import edge_table
 from nwbdyn.errors import ConfigError, ResultsError
-from nwbdyn.nwb.results import couplings
+from nwbdyn.nwb.results import couplings, storage
 from nwbdyn.nwb.results.model_run import name_of
 from nwbdyn.workflows.export import export
 
@@ -155,6 +158,41 @@ def test_edges_of_both_kinds_with_lags_and_states_are_written_as_they_are(source
     with nwbdyn.open_results(path) as back:
         assert set(back.edges["kind"]) == {"directed", "simultaneous"}
         assert set(back.edges["lag"]) == {0, 1, 2}
+
+
+def test_half_as_many_pairs_within_a_bin_are_written_as_directed_edges(
+    source, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(couplings, "EDGES_PER_NEURON", 2)
+    fit = lab_files.fit_of(source)  # 5 neurons, 20 directed edges
+    pairs = fit.edges.assign(kind="simultaneous", lag=0)
+    weak = pairs.iloc[-1:].assign(weight=0.0, q=0.05)  # significant, so it is written
+    fit = replace(fit, edges=edge_table.combined([fit.edges, pairs.iloc[:-1], weak]))
+    path = export(fit, tmp_path / "out.nwb")
+    with nwbdyn.open_results(path) as back:
+        assert back.edges["kind"].value_counts().to_dict() == {"directed": 10, "simultaneous": 6}
+        assert back.edges["q"].notna().sum() == 1
+    assert couplings.most_edges(fit) == 26
+
+
+def test_a_long_column_of_texts_is_compressed_and_reads_back(tmp_path):
+    texts = np.array([f"neuron {number}" for number in range(1500)], dtype=object)
+    columns = dict.fromkeys(("code", "location", "reason"), texts)
+    table = storage.table(RunNotesTable, columns, name="notes", description="Notes.")
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    nwbfile = NWBFile(session_description="s", identifier="i", session_start_time=moment)
+    nwbfile.add_scratch(table)
+    with NWBHDF5IO(tmp_path / "out.nwb", "w") as io:
+        io.write(nwbfile)
+    with h5py.File(tmp_path / "out.nwb") as file:
+        column = file["scratch/notes/reason"]
+        assert column.compression == "gzip"
+        assert column.id.get_storage_size() < 16 * 1500 / 3  # 16 bytes find a text
+        assert column.asstr()[()].tolist() == texts.tolist()
+    with NWBHDF5IO(tmp_path / "out.nwb", "r") as io:
+        frame = io.read().scratch["notes"].to_dataframe()
+    assert frame["reason"].tolist() == texts.tolist()
+    assert frame.index.tolist() == list(range(1500))
 
 
 @pytest.mark.parametrize("form", FORMS)

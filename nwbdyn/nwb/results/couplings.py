@@ -31,7 +31,7 @@ from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Neurons, Note
 from nwbdyn.results.fit_results import Fit
 
-EDGES_PER_NEURON = 10  # rows of the edge table, per neuron
+EDGES_PER_NEURON = 10  # directed rows of the edge table, per neuron; a pair within a bin has one
 MOST_COURSES = 256  # strongest edges whose weights are written over time
 COURSE_SHARE = 0.06  # of the activity's bytes, that a series of courses may take
 LEAST_COURSE_BYTES = 2**17  # that it may take in any case
@@ -337,16 +337,19 @@ def _mean_matrix(fit: Fit) -> tuple[np.ndarray, str]:
 
 def _strongest(fit: Fit) -> pd.DataFrame:
     """The strongest edges of each kind and those with a small q, directed ones first."""
+    number = EDGES_PER_NEURON * len(fit.connectivity.neurons)
     return edge_table.combined(
         [
-            _first(part, EDGES_PER_NEURON * len(fit.connectivity.neurons))
-            for part in (
-                edge_table.directed(fit.edges),
-                edge_table.simultaneous(fit.edges),
-                edge_table.changes(fit.edges),
-            )
+            _first(edge_table.directed(fit.edges), number),
+            _first(edge_table.simultaneous(fit.edges), number // 2),
+            _first(edge_table.changes(fit.edges), number),
         ]
     )
+
+
+def most_edges(fit: Fit) -> int:
+    """Rows that the edge table has at most."""
+    return EDGES_PER_NEURON * len(fit.neurons) * 5 // 2 + int((fit.edges["q"] <= LEVEL).sum())
 
 
 def _first(edges: pd.DataFrame, number: int) -> pd.DataFrame:

@@ -94,15 +94,13 @@ def results(
 
 def most_bytes(fit: Fit, detail: Detail) -> int:
     """Bytes that the results of a fit take in a file at most, before compression."""
-    rows = couplings.EDGES_PER_NEURON * len(fit.neurons)
-    rows += int((fit.edges["q"] <= couplings.LEVEL).sum())
     courses = 4 * 3 * couplings.budget(fit)
     matrices = 3 * 8 * len(fit.neurons) ** 2
     arrays = fit.predictions.values.nbytes + fit.connectivity.stored_bytes + courses + matrices
     if detail.dense:
         arrays += fit.connectivity.dense_bytes
         arrays += 0 if fit.influence is None else fit.influence.stored_bytes
-    return arrays + 400 * rows + 16 * len(fit.predictions.time) + OVERHEAD
+    return arrays + 400 * couplings.most_edges(fit) + 16 * len(fit.predictions.time) + OVERHEAD
 
 
 def neuron_table(fit: Fit, name: str, in_file: InFile) -> NeuronsTable:

@@ -20,6 +20,7 @@ from nwbdyn.recording import Array, Neurons
 CHUNK = (2048, 32)  # times, columns: 256 kB, for one time and for one column alike
 ROUNDED_FROM = 2**17  # bytes from which an array that grows with time is rounded
 LEVEL = 6  # of gzip
+SMALLEST_COMPRESSED = 1024  # values; a filter of fewer costs more bytes than it saves
 REGULAR = 1e-9  # seconds that a regular clock may be off
 
 Column: TypeAlias = np.ndarray | DynamicTableRegion
@@ -96,7 +97,7 @@ def compressed(array: Array | Rounded) -> np.ndarray | H5DataIO:
     """gzip and shuffle; a small array as it is, a large one in blocks (see `tell`)."""
     if not isinstance(array, Rounded):
         array = np.asarray(array)
-    if array.size < 1024:  # a filter would cost more bytes than it saves
+    if array.size < SMALLEST_COMPRESSED:
         return array
     if array.ndim <= 2:
         chunks = tuple(min(n, c) for n, c in zip(array.shape, CHUNK, strict=False))
@@ -148,12 +149,22 @@ def table(type_of: type[DynamicTable], columns: dict[str, Column], **rest: Any) 
         else VectorData(
             name=name,
             description=words.get(name, f"{name}, as in the recording."),
-            data=data.tolist() if data.dtype.kind == "O" else compressed(data),
+            data=_listed(data) if data.dtype.kind == "O" else compressed(data),
         )
         for name, data in columns.items()
     ]
     num_rows = len(next(iter(columns.values())))
-    return type_of(columns=made, colnames=list(columns), id=list(range(num_rows)), **rest)
+    return type_of(columns=made, colnames=list(columns), id=compressed(np.arange(num_rows)), **rest)
+
+
+def _listed(texts: np.ndarray) -> list[str] | H5DataIO:
+    """A column of texts; of a long one the 16 bytes by which HDF5 finds a text are compressed."""
+    if len(texts) < SMALLEST_COMPRESSED:
+        return texts.tolist()
+    chunks = (min(len(texts), CHUNK[0]),)
+    return H5DataIO(
+        texts.tolist(), compression="gzip", compression_opts=LEVEL, shuffle=True, chunks=chunks
+    )
 
 
 def region(name: str, of: DynamicTable, rows: np.ndarray) -> DynamicTableRegion:
