@@ -235,7 +235,7 @@ def test_no_network_says_so():
 def test_inspect_speaks_json(cortex):
     result = run("inspect", cortex, "--json")
     assert result.exit_code == 0, result.output
-    assert json.loads(result.stdout)["neurons"]["count"] == 8
+    assert json.loads(result.stdout)["recordings"][0]["neurons"]["count"] == 8
 
 
 def test_a_table_keeps_to_the_width_of_a_terminal():

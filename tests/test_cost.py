@@ -107,7 +107,7 @@ def file(tmp_path):
 def inspected(*arguments: object) -> dict:
     result = CliRunner().invoke(main, ["inspect", *map(str, arguments), "--json"])
     assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
+    return json.loads(result.stdout)["recordings"][0]
 
 
 def test_columns_say_what_a_condition_could(file):

@@ -107,7 +107,7 @@ def test_inspect_s_command_repeats_what_was_chosen(tmp_path):
     chosen += ["--frame-start", "2", "--time-axis", "0", "--frame-time-unit", "s"]
     done = CliRunner().invoke(main, ["inspect", str(tmp_path / "a.nwb"), *chosen, "--json"])
     assert done.exit_code == 0, done.output
-    summary = json.loads(done.stdout)
+    summary = json.loads(done.stdout)["recordings"][0]
     assert summary["clock"]["start"] == 2
     assert summary["clock"]["median_rate"] == pytest.approx(5)
     for option, value in zip(chosen[::2], chosen[1::2], strict=True):

@@ -42,7 +42,7 @@ def test_a_file_that_cannot_be_read_is_listed_and_the_others_are_shown(folder):
     assert "a-broken.nwb cannot be read as an HDF5 file" in " ".join(text.split())
     for name in ("b-units", "c-traces", "d-alone", "e-few"):
         assert f"{name}.nwb" in text
-    listed = json.loads(run("inspect", folder, "--json").stdout)
+    listed = json.loads(run("inspect", folder, "--json").stdout)["recordings"]
     assert ["error" in summary for summary in listed] == [True, False, False, False, False]
 
 
@@ -68,7 +68,7 @@ def test_a_recording_of_no_neurons_is_told_from_a_file_that_cannot_be_read(tmp_p
     done = run("inspect", tmp_path)
     assert done.exit_code == 0
     assert "1 of 2 can be fitted, nothing to fit in 1." in done.stdout
-    listed = json.loads(run("inspect", tmp_path, "--json").stdout)
+    listed = json.loads(run("inspect", tmp_path, "--json").stdout)["recordings"]
     assert "neither units" in listed[1]["skipped"]
     (tmp_path / "traces.nwb").unlink()
     with nwb(tmp_path / "images.nwb"):
@@ -92,7 +92,7 @@ def test_the_cost_is_that_of_the_options_which_are_repeated_in_the_command():
     assert shorter.exit_code == 0, shorter.output
     assert shorter.output.rstrip().endswith("--model netformer --set epochs=1 --set history=2")
     cost = {
-        name: json.loads(run(*page, "--json", *more).stdout)["cost"]["updates"]
+        name: json.loads(run(*page, "--json", *more).stdout)["recordings"][0]["cost"]["updates"]
         for name, more in {"default": (), "one": ("--set", "epochs=1")}.items()
     }
     assert cost["default"] >= 10 * cost["one"]
@@ -119,7 +119,8 @@ def test_a_condition_that_makes_no_sense_stops_at_once(folder):
     [("b-units", "stndt"), ("c-traces", "netformer"), ("e-few", "netformer"), ("d-alone", None)],
 )
 def test_only_a_fit_that_can_be_done_is_recommended(folder, name, model):
-    command = json.loads(run("inspect", folder / f"{name}.nwb", "--json").stdout)["fit"]
+    result = run("inspect", folder / f"{name}.nwb", "--json")
+    command = json.loads(result.stdout)["recordings"][0]["fit"]
     page = run("inspect", folder / f"{name}.nwb").stdout
     if model is None:
         assert command is None

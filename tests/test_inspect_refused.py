@@ -29,7 +29,8 @@ def test_no_command_is_printed_for_a_recording_that_is_too_short_to_fit(tmp_path
     assert page.exit_code == 0
     assert "Fit it" not in page.stdout
     assert "Nothing to fit: No window of " in page.stdout
-    assert json.loads(inspect(tmp_path / "short.nwb", "--json").stdout)["fit"] is None
+    document = json.loads(inspect(tmp_path / "short.nwb", "--json").stdout)
+    assert document["recordings"][0]["fit"] is None
     arguments = ["fit", str(tmp_path / "short.nwb"), "--model", "netformer", "-o"]
     fitted = CliRunner().invoke(main, [*arguments, str(tmp_path / "run")])
     assert fitted.exit_code == 1

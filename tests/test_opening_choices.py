@@ -122,7 +122,8 @@ def test_inspect_shows_what_is_kept_and_repeats_the_choice(spikes):
     assert "L5 3" in shown.output
     command = shown.output.splitlines()[-1]
     assert command.endswith("--cell-type-column layer --where 'layer == '\"'\"'L5'\"'\"''")
-    listed = json.loads(run("inspect", spikes, "--where", "layer == 'L5'", "--json").stdout)
+    result = run("inspect", spikes, "--where", "layer == 'L5'", "--json")
+    (listed,) = json.loads(result.stdout)["recordings"]
     assert listed["neurons"]["count"] == 3
     assert listed["chosen"] == {"where": "layer == 'L5'"}
 

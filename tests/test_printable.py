@@ -114,7 +114,7 @@ def test_inspect_prints_no_control_character(hostile):
     assert LETTERS in shown.stdout
     as_json = run("inspect", hostile, "--json")
     assert not commands_in(as_json.stdout)
-    assert json.loads(as_json.stdout)["session_id"] == HOSTILE
+    assert json.loads(as_json.stdout)["recordings"][0]["session_id"] == HOSTILE
 
 
 def test_the_proposed_command_stays_on_one_line(hostile):

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from nwbdyn import spelling
-from nwbdyn.cli import exhausted, terminal
+from nwbdyn.cli import documents, exhausted, terminal
 from nwbdyn.errors import ConfigError, NwbdynError, not_among
 from nwbdyn.printable import printable
 from nwbdyn.version import __version__
@@ -35,6 +35,10 @@ class Verbs(click.Group):
             ctx.fail(f"No command {args[0]!r}{not_among(args[0], verbs)}")
         return super().resolve_command(ctx, args)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        documents.notice(ctx, args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> object:
         """Run a verb; our own errors become one line on stderr and exit code 1, Ctrl-C 130.
 
@@ -48,19 +52,25 @@ class Verbs(click.Group):
             return super().invoke(ctx)
         except click.ClickException as error:
             error.message = printable(error.message, lines=True)  # type: ignore[misc]
+            kind = "UsageError" if isinstance(error, click.UsageError) else type(error).__name__
+            documents.write_error(ctx, kind, error.format_message(), error.exit_code)
             raise
         except NwbdynError as error:
+            code = 2 if isinstance(error, ConfigError) else 1
             terminal.line(f"nwbdyn: {error}", err=True)
-            ctx.exit(2 if isinstance(error, ConfigError) else 1)
+            documents.write_error(ctx, type(error).__name__, str(error), code)
+            ctx.exit(code)
         except KeyboardInterrupt:
-            again = "the same command starts again"
-            terminal.echo(f"\nStopped. No file was left half written; {again}.", err=True)
+            stopped = "Stopped. No file was left half written; the same command starts again."
+            terminal.echo(f"\n{stopped}", err=True)
+            documents.write_error(ctx, "Interrupted", stopped, 130)
             ctx.exit(130)
         except Exception as error:
             line = exhausted.line(error)
             if line is None:
                 raise
             terminal.echo(f"nwbdyn: {line}", err=True)
+            documents.write_error(ctx, "MemoryError", line, 1)
             ctx.exit(1)
 
 

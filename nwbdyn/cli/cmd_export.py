@@ -2,15 +2,16 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from nwbdyn.cli import options, terminal
+from nwbdyn.cli import documents, options, terminal
 
 if TYPE_CHECKING:
     from nwbdyn.results.fit_results import Fit
+    from nwbdyn.workflows.archive_upload import UploadResult, ValidatedFile
 
 PRECISIONS = ("rounded", "float32", "float16")
 
@@ -57,6 +58,7 @@ Examples:
     is_flag=True,
     help="With --upload: likewise where no archive says who may see the data.",
 )
+@documents.option
 @options.instance
 @options.quiet
 @click.pass_context
@@ -75,6 +77,7 @@ def command(
     replace: bool,
     allow_embargoed: bool,
     allow_unknown_access: bool,
+    as_json: bool,
     instance: str | None,
     quiet: bool,
 ) -> None:
@@ -111,7 +114,9 @@ def command(
         )
     plain = not (overwrite or dense) and precision == PRECISIONS[0]
     if upload is not None and plain and is_exported(fit, path, given):
-        terminal.say(f"{path} holds these results already; it is taken as it is.", quiet=quiet)
+        terminal.say(
+            f"{path} holds these results already; it is taken as it is.", quiet=quiet or as_json
+        )
     else:
         with terminal.progress_display(quiet=quiet) as report:
             path = export(
@@ -125,9 +130,20 @@ def command(
                 overwrite=overwrite,
                 report=report,
             )
-    terminal.line(path)
+    content: dict[str, Any] = {"run": str(run), "file": str(path), "upload": None}
+    if not as_json:
+        terminal.line(path)
     if upload is not None:
-        _upload(fit, path, upload, instance=instance, dry_run=dry_run, replace=replace, quiet=quiet)
+        parcel, receipt = _upload(
+            fit, path, upload, instance=instance, dry_run=dry_run, replace=replace, quiet=quiet
+        )
+        content["upload"] = _upload_fields(parcel, receipt)
+        if not as_json:
+            _print_upload(parcel, receipt)
+    if as_json:
+        documents.write("export", content)
+    if content["upload"] and content["upload"]["rejections"]:
+        sys.exit(1)
 
 
 def _upload(
@@ -139,26 +155,33 @@ def _upload(
     dry_run: bool,
     replace: bool,
     quiet: bool,
-) -> None:
+) -> "tuple[ValidatedFile, UploadResult | None]":
+    """Check the file, and send it unless this is a dry run."""
     from nwbdyn.workflows import archive_upload
 
     try:
         with terminal.progress_display(quiet=quiet) as report:
             parcel = archive_upload.validate_for_upload(path, upload, report=report)
-            destination = f"{parcel.dandiset}/{parcel.asset_path} ({terminal.size(parcel.size)})"
             if dry_run:
-                terminal.echo(
-                    f"Would send {destination}. The checks found no problem; add --send to send it."
-                )
-                return
+                return parcel, None
             receipt = archive_upload.send(
                 parcel, fit.source, instance=instance, replace=replace, report=report
             )
+            return parcel, receipt
     except KeyboardInterrupt:
-        terminal.echo(
-            f"\nStopped. {path} stays; run the same command again to go on with it.", err=True
-        )
+        stopped = f"Stopped. {path} stays; run the same command again to go on with it."
+        terminal.echo(f"\n{stopped}", err=True)
+        documents.write_error(click.get_current_context(), "Interrupted", stopped, 130)
         sys.exit(130)
+
+
+def _print_upload(parcel: "ValidatedFile", receipt: "UploadResult | None") -> None:
+    if receipt is None:
+        destination = f"{parcel.dandiset}/{parcel.asset_path} ({terminal.size(parcel.size)})"
+        terminal.echo(
+            f"Would send {destination}. The checks found no problem; add --send to send it."
+        )
+        return
     terminal.echo(f"Sent {receipt.asset.uri}")
     if receipt.relation:
         terminal.echo(receipt.relation)
@@ -169,6 +192,18 @@ def _upload(
             "Correct this and send it again with --overwrite --replace.",
             err=True,
         )
-        sys.exit(1)
-    if receipt.pending:
+    elif receipt.pending:
         click.echo("The archive's validation is pending: its page of the dandiset shows the end.")
+
+
+def _upload_fields(parcel: "ValidatedFile", receipt: "UploadResult | None") -> dict[str, Any]:
+    return {
+        "dandiset": parcel.dandiset,
+        "asset_path": parcel.asset_path,
+        "size": parcel.size,
+        "sent": receipt is not None,
+        "asset": None if receipt is None else receipt.asset.uri,
+        "relation": "" if receipt is None else receipt.relation,
+        "rejections": [] if receipt is None else list(receipt.rejections),
+        "pending": receipt is not None and receipt.pending,
+    }

@@ -1,20 +1,24 @@
 """`nwbdyn fetch`: from an address to files on disk."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from nwbdyn.cli import options, terminal
+from nwbdyn.cli import documents, options, terminal
 from nwbdyn.cli.plan import ask_above_limit, print_plan
+from nwbdyn.printable import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nwbdyn.recording import Source
     from nwbdyn.workflows.fetch import FetchResult
 
 
 EXAMPLES = """\b
 Examples:
-  nwbdyn fetch dandi:000140 --list
+  nwbdyn fetch dandi:000140 --list --json
   nwbdyn fetch "dandi:000140/sub-Jenkins/*train*" -o data
 """
 
@@ -34,6 +38,7 @@ Examples:
 @click.option("--full", is_flag=True, help="Every byte, raw recordings and movies included.")
 @click.option("--list", "list_only", is_flag=True, help="Show what would be fetched, and stop.")
 @click.option("--all", "take_all", is_flag=True, help="Do not ask above 5 files or 5 GB.")
+@documents.option
 @options.instance
 @options.quiet
 def command(
@@ -42,6 +47,7 @@ def command(
     full: bool,
     list_only: bool,
     take_all: bool,
+    as_json: bool,
     instance: str | None,
     quiet: bool,
 ) -> None:
@@ -55,17 +61,43 @@ def command(
     from nwbdyn.workflows import fetch
 
     sources = archive.resolve(address, instance=instance)
+    print_plan(sources, quiet=as_json or (quiet and not list_only))
     if list_only:
-        print_plan(sources)
+        if as_json:
+            documents.write("fetch", _document(address, sources, ()))
         return
-    print_plan(sources, quiet=quiet)
     ask_above_limit(sources, take_all=take_all)
+    fetched: list[FetchResult] = []
     with terminal.progress_display(quiet=quiet) as report:
         for source in sources:
-            fetched = fetch.fetch(source, output, full=full, report=report)
-            if fetched.left_out:
-                terminal.say(_what_was_left_out(fetched), quiet=quiet)
-            terminal.line(fetched.path)
+            result = fetch.fetch(source, output, full=full, report=report)
+            fetched.append(result)
+            if result.left_out:
+                terminal.say(_what_was_left_out(result), quiet=quiet or as_json)
+            terminal.say(printable(str(result.path)), quiet=as_json)
+    if as_json:
+        documents.write("fetch", _document(address, sources, fetched))
+
+
+def _document(
+    address: str, sources: "Sequence[Source]", fetched: "Sequence[FetchResult]"
+) -> dict[str, Any]:
+    """Fields of the document; with --list nothing was fetched, and `path` is null."""
+    from dataclasses import asdict
+
+    files = []
+    for index, source in enumerate(sources):
+        result = fetched[index] if fetched else None
+        files.append(
+            {
+                "source": source.uri,
+                "source_size": source.size if result is None else result.source_size,
+                "path": None if result is None else str(result.path),
+                "size": None if result is None else result.size,
+                "left_out": [] if result is None else [asdict(one) for one in result.left_out],
+            }
+        )
+    return {"address": address, "files": files}
 
 
 def _what_was_left_out(fetched: "FetchResult") -> str:

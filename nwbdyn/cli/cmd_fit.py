@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nwbdyn.cli import options, scale, terminal
+from nwbdyn.cli import documents, options, scale, terminal
 from nwbdyn.cli.grouped import Grouped
 from nwbdyn.cli.plan import ask_above_limit, print_plan
 from nwbdyn.errors import ConfigError, NwbdynError
@@ -47,7 +47,7 @@ SECTIONS = {  # of the help: heading -> names of options
     ),
     "Many fits": ("sweep", "joint", "neuron_id", "engine", "asha", "cluster"),
     "Where it runs": ("device", "devices", "nodes", "cpus_per_fit", "gpus_per_fit"),
-    "Output": ("run", "resume", "overwrite", "quiet", "log_format"),
+    "Output": ("run", "resume", "overwrite", "as_json", "quiet", "log_format"),
 }
 
 
@@ -159,6 +159,7 @@ SECTIONS = {  # of the help: heading -> names of options
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     hidden=True,
 )
+@documents.option
 @options.instance
 @options.quiet
 def command(address: str, **choices: Any) -> None:
@@ -168,18 +169,28 @@ def command(address: str, **choices: Any) -> None:
     and 3 when some of several recordings were fitted and some failed.
     """
     quiet, take_all = choices.pop("quiet"), choices.pop("take_all")
+    as_json = choices.pop("as_json")
     call = _call_of(address, choices)
     many = call.several and not call.joint
     is_rank_zero = scale.join(call.request, engine=call.executor, many=many)
     quiet = quiet or not is_rank_zero
     if call.several or (call.sources[0].dandiset_id and not quiet):
-        print_plan(call.sources, quiet=quiet)
+        print_plan(call.sources, quiet=quiet or as_json)
     ask_above_limit(call.sources, take_all=take_all)
     if not quiet and not call.request.output.resume:
         scale.print_cost_estimate(call.sessions, call.request, call.opened)
     outcomes = _fit_or_exit(call, quiet=quiet, is_rank_zero=is_rank_zero)
     if is_rank_zero:
-        _print_results(call, outcomes, quiet=quiet)
+        if as_json:
+            from nwbdyn.cli import fit_document
+
+            content = fit_document.of_run(
+                call.run, call.request.model, joint=call.joint, outcomes=outcomes
+            )
+            documents.write("fit", {"address": address, **content})
+        else:
+            _print_results(call, outcomes, quiet=quiet)
+        _exit_with_failures(outcomes)
 
 
 @dataclass(frozen=True)
@@ -268,9 +279,9 @@ def _fit_or_exit(call: _FitCall, *, quiet: bool, is_rank_zero: bool) -> "Sequenc
             raise
         if is_rank_zero:
             again = terminal.command(_command_line(resume=True))
-            terminal.echo(
-                f"\nStopped. What was done is in:\n  {call.run}\ngo on with:\n{again}", err=True
-            )
+            stopped = f"Stopped. What was done is in:\n  {call.run}\ngo on with:\n{again}"
+            terminal.echo(f"\n{stopped}", err=True)
+            documents.write_error(click.get_current_context(), "Interrupted", stopped, 130)
         sys.exit(130)
 
 
@@ -301,11 +312,10 @@ def _fit(call: _FitCall, report: Report) -> "Sequence[SessionResult]":
 
 
 def _print_results(call: _FitCall, outcomes: "Sequence[SessionResult]", *, quiet: bool) -> None:
-    """Print the scores and the run directory; exit with 1 or 3 if recordings failed."""
+    """Print the scores and the run directory."""
     from nwbdyn.cli import scoreboard
     from nwbdyn.results import run_directory
     from nwbdyn.results.fit_results import load
-    from nwbdyn.workflows import batch
 
     run, request = call.run, call.request
     if call.joint:
@@ -322,6 +332,12 @@ def _print_results(call: _FitCall, outcomes: "Sequence[SessionResult]", *, quiet
         text = scoreboard.of_fit(load(run))
     terminal.say(text, quiet=quiet)
     terminal.line(run)
+
+
+def _exit_with_failures(outcomes: "Sequence[SessionResult]") -> None:
+    """Exit with 1 if no recording of several was fitted, with 3 if some failed."""
+    from nwbdyn.workflows import batch
+
     statuses = {outcome.status for outcome in outcomes}
     if outcomes and batch.FITTED not in statuses:
         sys.exit(1)

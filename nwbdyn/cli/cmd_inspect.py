@@ -1,6 +1,5 @@
 """`nwbdyn inspect`: what is in a recording, what a fit would use, and the command to run next."""
 
-import json
 import shlex
 import sys
 import textwrap
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nwbdyn.cli import options, terminal
+from nwbdyn.cli import documents, options, terminal
 from nwbdyn.errors import ConfigError, DataError, NoActivityError, NwbdynError
 from nwbdyn.printable import printable
 
@@ -40,7 +39,7 @@ Examples:
     short_help="What a recording holds, and what a fit of it would take.",
 )
 @options.address
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+@documents.option
 @options.model(help="Also say what fitting this model would take")
 @click.option(
     "--set", "settings", multiple=True, metavar="KEY=VALUE", help="With --model: a model option."
@@ -73,7 +72,7 @@ def command(
     sources = archive.resolve(address, instance=instance)
     summaries: list[dict[str, Any]] = []
     fitted_with: list[str | None] = []
-    with terminal.progress_display(quiet=quiet or as_json) as report:
+    with terminal.progress_display(quiet=quiet) as report:
         for source in sources:
             try:
                 with open_source(source, report=report, **opened) as recording:
@@ -94,7 +93,7 @@ def command(
             summaries.append(summary)
             fitted_with.append(able)
     if as_json:
-        terminal.echo(json.dumps(summaries[0] if len(summaries) == 1 else summaries, indent=2))
+        documents.write("inspect", {"address": address, "recordings": summaries})
     else:
         pages = [page(summary) for summary in summaries]
         pages += [overview.table(summaries, fitted_with)] if len(sources) > 1 else []

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from nwbdyn.cli import options, terminal
+from nwbdyn.cli import documents, options, terminal
 from nwbdyn.progress import Report
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ Examples:
     help="Columns of the trials that make a condition.  [default: those that are known]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing page.")
+@documents.option
 @options.quiet
 def command(
     run: Path,
@@ -49,6 +50,7 @@ def command(
     states: str | None,
     by: str | None,
     overwrite: bool,
+    as_json: bool,
     quiet: bool,
 ) -> None:
     """Write one self-contained page about the fit in RUN: scores, figures, provenance.
@@ -68,7 +70,10 @@ def command(
         table = None if states is None else _states(fit, states, report)
         columns = None if by is None else [name.strip() for name in by.split(",")]
         page.write(fit, path, states=table, by=columns, overwrite=overwrite, report=report)
-    terminal.line(path)
+    if as_json:
+        documents.write("report", {"run": str(run), "page": str(path)})
+    else:
+        terminal.line(path)
 
 
 def _states(fit: "Fit", name: str, report: Report) -> "pd.DataFrame":

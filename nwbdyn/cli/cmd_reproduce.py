@@ -1,11 +1,11 @@
 """`nwbdyn reproduce`: fit again what an exported file holds, and compare."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from nwbdyn.cli import options, terminal
+from nwbdyn.cli import documents, options, terminal
 
 if TYPE_CHECKING:
     from nwbdyn.workflows.reproduce import Reproduction
@@ -31,6 +31,7 @@ Examples:
     type=click.Path(path_type=Path),
     help="Run directory for the second fit.  [default: not kept]",
 )
+@documents.option
 @options.instance
 @options.quiet
 @click.pass_context
@@ -40,6 +41,7 @@ def command(
     run: str | None,
     source: str | None,
     folder: Path | None,
+    as_json: bool,
     instance: str | None,
     quiet: bool,
 ) -> None:
@@ -55,8 +57,33 @@ def command(
         outcome = reproduce(
             file, run, source=source, instance=instance, folder=folder, report=report
         )
-    terminal.echo("\n".join(_lines(outcome)))
+    if as_json:
+        documents.write("reproduce", _document(file, outcome))
+    else:
+        terminal.echo("\n".join(_lines(outcome)))
     context.exit(0 if outcome.reproduced else 1)
+
+
+def _document(file: Path, outcome: "Reproduction") -> dict[str, Any]:
+    from nwbdyn.workflows.reproduce import METRICS, PREDICTIONS
+
+    changed = {name: {"then": a, "now": b} for name, (a, b) in outcome.changed.items()}
+    return {
+        "file": str(file),
+        "reproduced": outcome.reproduced,
+        "model": outcome.fit.model,
+        "source": outcome.fit.source.uri,
+        "run": None if outcome.fit.run is None else str(outcome.fit.run),
+        "predictions": {"difference": outcome.predictions, "limit": PREDICTIONS},
+        "scores": {
+            "difference": outcome.metrics,
+            "limit": METRICS,
+            "largest_in": outcome.metric if outcome.metrics else None,
+        },
+        "unmatched_scores": list(outcome.unmatched),
+        "source_digest": dict(zip(("then", "now"), outcome.digests, strict=True)),
+        "changed": changed,
+    }
 
 
 def _lines(outcome: "Reproduction") -> list[str]:

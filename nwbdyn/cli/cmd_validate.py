@@ -2,11 +2,11 @@
 
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from nwbdyn.cli import options, terminal
+from nwbdyn.cli import documents, options, terminal
 
 if TYPE_CHECKING:
     from nwbdyn.evaluation.connectome_comparison import Validation
@@ -42,16 +42,15 @@ Examples:
     help="Shuffles of the names, for the null.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the shuffles.")
+@documents.option
 @options.quiet
 def command(
     run: Path,
     edges: Path | None,
-    name_column: str,
     undirected: bool,
-    within: str | None,
-    shuffles: int,
-    seed: int,
+    as_json: bool,
     quiet: bool,
+    **choices: Any,
 ) -> None:
     """Score the couplings of RUN against a known wiring, beside simple methods and a null."""
     from nwbdyn.evaluation.connectome_comparison import validate
@@ -59,18 +58,31 @@ def command(
 
     fit = load(run)
     with terminal.progress_display(quiet=quiet) as report:
-        validation = validate(
-            fit,
-            edges,
-            name_column=name_column,
-            directed=not undirected,
-            within=within,
-            shuffles=shuffles,
-            seed=seed,
-            report=report,
-        )
+        validation = validate(fit, edges, directed=not undirected, report=report, **choices)
+    if as_json:
+        documents.write("validate", _document(run, validation, choices["shuffles"]))
+        return
     terminal.echo(_table(validation))
-    terminal.say(_sentences(validation, shuffles), quiet=quiet)
+    terminal.say(_sentences(validation, choices["shuffles"]), quiet=quiet)
+
+
+def _document(run: Path, validation: "Validation", shuffles: int) -> dict[str, Any]:
+    null = validation.null
+    return {
+        "run": str(run),
+        "measure": validation.measure,
+        "num_neurons": validation.num_neurons,
+        "num_pairs": validation.num_pairs,
+        "num_edges": validation.num_edges,
+        "directed": validation.directed,
+        "signed": validation.signed,
+        "scores": {str(name): row.to_dict() for name, row in validation.table.iterrows()},
+        "null": {"shuffles": shuffles} | {str(name): null[name].to_dict() for name in null},
+        "held_out": list(validation.held_out),
+        "unmapped": list(validation.unmapped),
+        "ambiguous": list(validation.ambiguous),
+        "unnamed": list(validation.unnamed),
+    }
 
 
 def _table(validation: "Validation") -> str:

@@ -38,7 +38,7 @@ def ask_above_limit(sources: Sequence["Source"], *, take_all: bool) -> None:
             f"{what}: more than {LIMIT_FILES} files or {terminal.size(LIMIT_BYTES)}. "
             "Pass --all, or narrow the address with a path or a glob."
         )
-    click.confirm(f"{what}: go on?", abort=True)
+    click.confirm(f"{what}: go on?", abort=True, err=True)
 
 
 def _total(sources: Sequence["Source"]) -> float:

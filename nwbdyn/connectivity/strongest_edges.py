@@ -10,7 +10,12 @@ NUMBER = 10  # rows
 
 
 def rows(edges: pd.DataFrame, number: int = NUMBER) -> list[tuple[str, ...]]:
-    """The strongest edges, one row of texts per edge in the order of HEADER.
+    """The strongest edges, one row of texts per edge in the order of HEADER."""
+    return [_texts(edge) for edge in strongest(edges, number).to_dict("records")]
+
+
+def strongest(edges: pd.DataFrame, number: int = NUMBER) -> pd.DataFrame:
+    """The strongest edges of a fit.
 
     Every kind that the table has (directed, simultaneous, changes between states) takes as many
     rows as the others; what is left over goes to the first. Within a kind the smallest q come
@@ -25,11 +30,11 @@ def rows(edges: pd.DataFrame, number: int = NUMBER) -> list[tuple[str, ...]]:
         )
         if part["weight"].any()
     ]
-    shown = []
+    shown = [edges.iloc[:0]]
     for index, part in enumerate(kinds):
         share = number // len(kinds) + (number % len(kinds) if index == 0 else 0)
-        shown += [_texts(edge) for edge in ranked(part)[:share].to_dict("records")]
-    return shown
+        shown.append(ranked(part)[:share])
+    return pd.concat(shown[1:] or shown)
 
 
 def ranked(edges: pd.DataFrame) -> pd.DataFrame:
