@@ -11,7 +11,7 @@ from small import poisson_spikes, rois, units
 
 from nwbdyn import fit, models
 from nwbdyn.cli import main
-from nwbdyn.connectivity.forms import FORMS
+from nwbdyn.connectivity.sums import FORMS
 from nwbdyn.data import binning, splits
 from nwbdyn.data.windows import Windows
 from nwbdyn.errors import ConfigError

@@ -54,6 +54,22 @@ def test_connectivity_answers_from_the_file_as_it_did_in_memory(
         )
 
 
+@pytest.mark.parametrize("form", ["netformer", "gain"])
+def test_a_constant_beside_a_changing_part_comes_back_exactly(source, tmp_path, form):
+    fit = lab_files.fit_of(source, form=form)
+    core = np.random.default_rng(5).normal(size=(5, 5)).astype(np.float32)  # with a diagonal
+    on_core = replace(fit.connectivity, arrays=fit.connectivity.arrays | {"weight": core})
+    path = export(replace(fit, connectivity=on_core), tmp_path / "out.nwb")
+    with nwbdyn.open_results(path) as back:
+        assert back.connectivity.form == form
+        assert back.connectivity.attributes == on_core.attributes
+        np.testing.assert_array_equal(back.connectivity.to_xarray(), on_core.to_xarray())
+        changing = on_core.at(15.2) - core
+        assert (np.diag(changing) == 0).all() is np.bool_(form == "netformer")
+        sent, wanted = back.connectivity.contributions(), on_core.contributions()
+        np.testing.assert_array_equal(sent.at(15.2), wanted.at(15.2))
+
+
 @pytest.mark.parametrize("enrich", [False, True])
 def test_everything_else_of_the_fit_comes_back(source, tmp_path, enrich):
     fit = lab_files.fit_of(source)

@@ -17,7 +17,8 @@ import xarray as xr
 from nwbdyn import optional
 from nwbdyn.connectivity import edge_table
 from nwbdyn.connectivity.contributions import CONTRIBUTIONS, FACTOR_DESCRIPTION, REQUIRED_ARRAYS
-from nwbdyn.connectivity.forms import FORMS, Form
+from nwbdyn.connectivity.forms import Form
+from nwbdyn.connectivity.sums import FORMS
 from nwbdyn.errors import ResultsError
 from nwbdyn.printable import printable
 from nwbdyn.recording import Neurons
@@ -45,7 +46,9 @@ class Connectivity:
       is multiplied with, in the bins that lie in a window; owner (num_bins, 2) that window and the
       bin's place in it; attribute: bin_width;
     - "static": weight (N, N), and activity and last as above, where they are known;
-    - "dense": weights (num_windows, N, N).
+    - "dense": weights (num_windows, N, N);
+    - "basis": basis (num_windows, K), weight (K, N, N);
+    - "sum": any components, of a file: see `nwbdyn.connectivity.sums`.
 
     `contributions` has the forms of `nwbdyn.connectivity.contributions` over the same arrays.
     """

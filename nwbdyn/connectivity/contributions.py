@@ -14,14 +14,13 @@ import numpy as np
 
 from nwbdyn.connectivity.forms import (
     BLOCK_BYTES,
-    CORE,
     Form,
     GainForm,
     NetFormerForm,
-    SumForm,
     columns,
     without_diagonal,
 )
+from nwbdyn.connectivity.sums import CORE, SumForm, ZeroDiagonalForm
 from nwbdyn.recording import Array
 
 
@@ -170,8 +169,7 @@ def netformer(arrays: Mapping[str, Array], attributes: Mapping[str, object]) -> 
     dynamic = NetFormerContributions(arrays, attributes)
     if CORE not in arrays:
         return dynamic
-    dynamic.without_diagonal = True
-    return SumForm([static(arrays, attributes), dynamic])
+    return SumForm([static(arrays, attributes), ZeroDiagonalForm(dynamic)])
 
 
 def gain(arrays: Mapping[str, Array], attributes: Mapping[str, object]) -> Form:

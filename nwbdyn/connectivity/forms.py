@@ -6,7 +6,7 @@ over pairs of groups. `Connectivity` labels what comes out. Arrays may be lazy (
 h5py dataset): only the rows and columns that a question needs are read.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -45,11 +45,9 @@ class NetFormerForm:
 
     Arrays: `activity` (num_bins, N) as the model saw it, `last` (num_windows,) the row of it that
     each window ends at, `embedding` (N, E), `query` and `key` (P, H + E), and with layer norm
-    `norm_gain` and `norm_bias` (H + E,); `query_offset` (N, P), taken from the queries.
-    Attributes: `context` H and `scale`. With `without_diagonal` the diagonal is 0.
+    `norm_gain` and `norm_bias` (H + E,); `query_offset` and `key_offset` (N, P), taken from queries
+    and keys. Attributes: `context` H and `scale`.
     """
-
-    without_diagonal = False
 
     def __init__(self, arrays: Mapping[str, Array], attributes: Mapping[str, object]) -> None:
         self._activity = arrays["activity"]
@@ -62,8 +60,10 @@ class NetFormerForm:
             if "norm_gain" in arrays
             else None
         )
-        offset = arrays.get("query_offset")
-        self._offset = None if offset is None else np.asarray(offset, dtype=np.float32)
+        self._query_offset, self._key_offset = (
+            np.asarray(arrays[name], dtype=np.float32) if name in arrays else None
+            for name in ("query_offset", "key_offset")
+        )
         self._context = int(attributes["context"])  # type: ignore[call-overload]
         self._scale = np.float32(attributes["scale"])  # type: ignore[arg-type]
         self.num_neurons = len(self._embedding)
@@ -73,8 +73,7 @@ class NetFormerForm:
             self._scale * (queries @ keys.swapaxes(1, 2))  # (B, N, N)
             for _, queries, keys in self._projections(windows)
         ]
-        matrices = np.concatenate(blocks)
-        return without_diagonal(matrices) if self.without_diagonal else matrices
+        return np.concatenate(blocks)
 
     def total(self, windows: np.ndarray) -> np.ndarray:
         total = np.zeros((self.num_neurons, self.num_neurons))
@@ -83,8 +82,7 @@ class NetFormerForm:
             flat = (x.swapaxes(0, 1).reshape(self.num_neurons, -1) for x in (queries, keys))
             left, right = flat
             total += left @ right.T
-        total *= float(self._scale)
-        return without_diagonal(total) if self.without_diagonal else total
+        return total * float(self._scale)
 
     def entries(self, windows: np.ndarray, post: np.ndarray, pre: np.ndarray) -> np.ndarray:
         neurons, position = np.unique(np.concatenate([post, pre]), return_inverse=True)
@@ -96,8 +94,6 @@ class NetFormerForm:
                 part = slice(start, start + step)
                 products = np.einsum("bep,bep->be", queries[part][:, row], keys[part][:, column])
                 series[block][part] = self._scale * products
-        if self.without_diagonal:
-            series[:, post == pre] = 0
         return series
 
     def groups(self, windows: np.ndarray, member: np.ndarray) -> np.ndarray:
@@ -124,9 +120,7 @@ class NetFormerForm:
             stop = min(start + size, int(np.searchsorted(last, last[start] + 2 * size)))
             block = slice(start, max(stop, start + 1))
             tokens = self._tokens(last[block], embedding, neurons)
-            queries = tokens @ self._query.T
-            if self._offset is not None:
-                queries -= self._offset if neurons is None else self._offset[neurons]
+            queries = _less(tokens @ self._query.T, self._query_offset, neurons)
             yield block, queries, self._keys(tokens, windows[block], neurons)
             start = block.stop
 
@@ -134,7 +128,7 @@ class NetFormerForm:
         self, tokens: np.ndarray, windows: np.ndarray, neurons: np.ndarray | None
     ) -> np.ndarray:
         """(B, n, P) keys of the senders."""
-        return tokens @ self._key.T
+        return _less(tokens @ self._key.T, self._key_offset, neurons)
 
     def _tokens(
         self, last: np.ndarray, embedding: np.ndarray, neurons: np.ndarray | None
@@ -260,49 +254,32 @@ class DenseForm:
         return np.asarray(stored, dtype=np.float32)
 
 
-class SumForm:
-    """The sum of forms over the same windows."""
+class BasisForm:
+    """A(t)_ij = sum over k of basis[t, k] weight[k, i, j]: states, or slow change with time.
 
-    def __init__(self, parts: Sequence[Form]) -> None:
-        self._parts = tuple(parts)
-        self.num_neurons = parts[0].num_neurons
+    Arrays: `basis` (num_windows, K), `weight` (K, N, N).
+    """
+
+    def __init__(self, arrays: Mapping[str, Array], attributes: Mapping[str, object]) -> None:
+        self._weight = np.asarray(arrays["weight"])
+        self._basis = arrays["basis"]
+        self.num_neurons = self._weight.shape[-1]
 
     def matrices(self, windows: np.ndarray) -> np.ndarray:
-        return np.sum([part.matrices(windows) for part in self._parts], axis=0)
+        return np.tensordot(self._functions(windows), self._weight, axes=1).astype(np.float32)
 
     def total(self, windows: np.ndarray) -> np.ndarray:
-        return np.sum([part.total(windows) for part in self._parts], axis=0)
+        return np.tensordot(self._functions(windows).sum(axis=0), self._weight, axes=1)
 
     def entries(self, windows: np.ndarray, post: np.ndarray, pre: np.ndarray) -> np.ndarray:
-        return np.sum([part.entries(windows, post, pre) for part in self._parts], axis=0)
+        return (self._functions(windows) @ self._weight[:, post, pre]).astype(np.float32)
 
     def groups(self, windows: np.ndarray, member: np.ndarray) -> np.ndarray:
-        return np.sum([part.groups(windows, member) for part in self._parts], axis=0)
+        sums = member.T @ without_diagonal(self._weight) @ member  # (K, groups, groups)
+        return np.tensordot(self._functions(windows), sums, axes=1).astype(np.float32)
 
-
-def netformer(arrays: Mapping[str, Array], attributes: Mapping[str, object]) -> Form:
-    """A(t), or with `weight` (N, N) the sum of this constant and of A(t) without its diagonal."""
-    dynamic = NetFormerForm(arrays, attributes)
-    if CORE not in arrays:
-        return dynamic
-    dynamic.without_diagonal = True
-    return SumForm([StaticForm(arrays, attributes), dynamic])
-
-
-def gain(arrays: Mapping[str, Array], attributes: Mapping[str, object]) -> Form:
-    """g(t) A, or with `weight` (N, N) the sum of this constant and of g(t) A."""
-    own = GainForm(arrays, attributes)
-    return SumForm([StaticForm(arrays, attributes), own]) if CORE in arrays else own
-
-
-CORE = "weight"  # array of a form with a changing part: the constant coupling of a closed-form core
-FORMS: dict[str, Callable[[Mapping[str, Array], Mapping[str, object]], Form]] = {
-    "netformer": netformer,
-    "gain": gain,
-    "attention": DenseForm,
-    "static": StaticForm,
-    "dense": DenseForm,
-}
+    def _functions(self, windows: np.ndarray) -> np.ndarray:
+        return np.asarray(self._basis)[windows].astype(np.float64)
 
 
 def columns(array: Array, rows: slice, chosen: np.ndarray | None) -> np.ndarray:
@@ -312,6 +289,13 @@ def columns(array: Array, rows: slice, chosen: np.ndarray | None) -> np.ndarray:
     if isinstance(array, np.ndarray) or len(chosen) > 16:
         return np.asarray(array[rows])[:, chosen]
     return np.stack([array[rows, int(column)] for column in chosen], axis=1)
+
+
+def _less(values: np.ndarray, offset: np.ndarray | None, neurons: np.ndarray | None) -> np.ndarray:
+    """`values` (B, n, P) less the `offset` (N, P) of `neurons`, where there is one."""
+    if offset is None:
+        return values
+    return values - (offset if neurons is None else offset[neurons])
 
 
 def without_diagonal(matrix: np.ndarray) -> np.ndarray:

@@ -139,7 +139,7 @@ class Model(nn.Module):
 
     quantities: ClassVar[frozenset[str]]  # what it can be fitted to
     target: ClassVar[str]  # NEXT or CO_SMOOTHING
-    form: ClassVar[str]  # native connectivity, a name in `nwbdyn.connectivity.forms.FORMS`
+    form: ClassVar[str]  # native connectivity, a name in `nwbdyn.connectivity.sums.FORMS`
     Config: ClassVar[type[BaseConfig]]
     paper: ClassVar[str]  # one-line citation
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {}  # name -> options; for `configure`

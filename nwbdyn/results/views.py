@@ -5,9 +5,11 @@ imported by name when a view is wanted, so that reading a run stays light. `fit`
 `nwbdyn.results.fit_results.Fit` throughout.
 """
 
+from html import escape
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from nwbdyn.errors import ResultsError
 from nwbdyn.spelling import in_python
 
 if TYPE_CHECKING:
@@ -18,13 +20,28 @@ FIGURES, TERMINAL, NOTEBOOK = "nwbdyn.report.figures", "nwbdyn.cli.scoreboard", 
 
 
 def summary(fit: Any) -> str:
-    """The verdict and the scores beside the baselines, as text."""
+    """The verdict and the scores beside the baselines, as text.
+
+    Raises:
+        ResultsError: results of other software, which names no primary metric.
+    """
+    if not _has_verdict(fit):
+        raise ResultsError(
+            f"There is no verdict on {fit.model}: the file names no primary metric, as other "
+            "software writes it. Use fit.edges, fit.connectivity and fit.predictions."
+        )
     return in_python(import_module(TERMINAL).of_fit(fit))
 
 
 def card(fit: Any) -> str:
-    """The fit as a notebook shows it: HTML with a small picture."""
+    """The fit as a notebook shows it: HTML with a small picture, where there is a verdict."""
+    if not _has_verdict(fit):
+        return escape(repr(fit))
     return import_module(NOTEBOOK).card(fit)
+
+
+def _has_verdict(fit: Any) -> bool:
+    return "primary" in fit.metrics
 
 
 class Plots:

@@ -12,9 +12,9 @@ import ndx_population_dynamics as ndx
 import numpy as np
 from ndx_population_dynamics import ConnectivityComponent
 
-from nwbdyn.connectivity import edge_table
+from nwbdyn.connectivity import edge_table, sums
 from nwbdyn.connectivity.connectivity import Connectivity
-from nwbdyn.connectivity.forms import CORE
+from nwbdyn.connectivity.sums import CORE
 from nwbdyn.errors import ResultsError
 from nwbdyn.nwb.results import storage
 from nwbdyn.nwb.results.details import tidy
@@ -46,6 +46,7 @@ STORED = {
             "norm_gain": "norm_gain",
             "norm_bias": "norm_bias",
             "query_offset": "query_offset",
+            "key_offset": "key_offset",
             "y": "sent_value",
         },
         attributes={"context": "context", "scale": "scale", "raw_values": "is_raw_value"},
@@ -76,7 +77,8 @@ STORED = {
         narrowed=("weights",),
     ),
 }
-CHANGING = ("netformer", "gain")  # forms that may stand beside a constant
+HAS_ZERO_DIAGONAL = {"netformer": True, "gain": False}  # of forms beside a constant
+CHANGING = tuple(HAS_ZERO_DIAGONAL)
 CONSTANT = "constant"  # name of that component
 OF_TYPE = {stored.type_name: form for form, stored in STORED.items()}
 ROUNDED = "rounded"  # precision: single, without the noise that costs half of a file
@@ -127,7 +129,7 @@ def components(
         fields |= {"weight": storage.compressed(matrix[None]), "lags": [edge_table.ALL_LAGS]}
     if observed is not None and "activity" in fields and not observed.all():
         fields["is_observed"] = observed
-    if core is not None:
+    if core is not None and HAS_ZERO_DIAGONAL[form]:
         fields["zero_diagonal"] = True
     words = f"{stored.description}{_rounding(rounded_to)}"
     made = getattr(ndx, stored.type_name)(name=form, description=words, **fields)
@@ -164,52 +166,92 @@ def remaining(connectivity: Connectivity) -> dict[str, object]:
 def read(group: h5py.Group, lazily: Any) -> tuple[str, dict[str, Array], dict[str, Any]]:
     """Form, arrays and attributes of a TimeResolvedConnectivity in a file.
 
+    What `components` writes comes back as it was; every other sum as the form "sum".
+
     Args:
         lazily: function of a dataset that returns its array, in memory or not.
 
     Raises:
-        ResultsError: no component, or several: such a sum is evaluated by a later version.
+        ResultsError: no component, or one of a type that this version does not know.
     """
-    kinds = {
-        name: item.attrs.get("neurodata_type")
-        for name, item in group.items()
-        if isinstance(item, h5py.Group) and item.attrs.get("neurodata_type") in OF_TYPE
-    }
-    others = [
-        item.attrs["neurodata_type"]
+    parts = {
+        name: _read_component(item, lazily)
         for name, item in group.items()
         if isinstance(item, h5py.Group)
         and str(item.attrs.get("neurodata_type")).endswith("Connectivity")
-        and name not in kinds
-    ]
-    core = group[CONSTANT]["weight"][()].sum(axis=0) if CONSTANT in kinds else None
-    if core is not None:
-        del kinds[CONSTANT]
-    if (
-        len(kinds) != 1
-        or others
-        or (core is not None and OF_TYPE[next(iter(kinds.values()))] not in CHANGING)
-    ):
-        present = ", ".join(sorted([*map(str, kinds.values()), *map(str, others)])) or "none"
-        raise ResultsError(
-            f"{group.name} in {group.file.filename} has the components {present}; this version "
-            f"evaluates one of {', '.join(OF_TYPE)}. Read it with pynwb and the formulas of the "
-            "extension's README, or with a later version."
+    }
+    if not parts:
+        raise ResultsError(f"{group.name} in {group.file.filename} has no component.")
+    core = parts.get(CONSTANT)
+    if len(parts) == 1:
+        (part,) = parts.values()
+        if not part.zero_diagonal:
+            return part.form, part.arrays, part.attributes
+    elif core is not None and core.form == "static" and not core.zero_diagonal and len(parts) == 2:
+        (part,) = (part for part in parts.values() if part is not core)
+        if part.form in CHANGING and part.zero_diagonal == HAS_ZERO_DIAGONAL[part.form]:
+            return part.form, part.arrays | {CORE: core.arrays["weight"]}, part.attributes
+    arrays = {f"{name}/{own}": a for name, part in parts.items() for own, a in part.arrays.items()}
+    attributes = {
+        f"{name}/{own}": value
+        for name, part in parts.items()
+        for own, value in (
+            *part.attributes.items(),
+            (sums.FORM, part.form),
+            (sums.ZERO_DIAGONAL, part.zero_diagonal),
         )
-    (name,) = kinds
-    item, form = group[name], OF_TYPE[kinds[name]]
+    }
+    return sums.SUM, arrays, attributes
+
+
+@dataclass(frozen=True)
+class Component:
+    """One component of a file, in the names of `Connectivity`."""
+
+    form: str
+    arrays: dict[str, Array]
+    attributes: dict[str, Any]
+    zero_diagonal: bool  # whether the diagonal counts as 0, whatever the arrays give
+
+
+def _read_component(item: h5py.Group, lazily: Any) -> Component:
+    kind = str(item.attrs["neurodata_type"])
+    if kind not in OF_TYPE and kind not in SUMMED_UP:
+        known = ", ".join((*OF_TYPE, *SUMMED_UP))
+        raise ResultsError(
+            f"{item.name} in {item.file.filename} is a {kind}; this version evaluates {known}. "
+            "Read it with pynwb and the formulas of the extension's README, or with a later "
+            "version."
+        )
+    zero_diagonal = bool(item.attrs.get("zero_diagonal", False))
+    if kind in SUMMED_UP:
+        return Component("basis", SUMMED_UP[kind](item), {}, zero_diagonal)
+    form = OF_TYPE[kind]
     stored = STORED[form]
     arrays = {ours: lazily(item[their]) for ours, their in stored.arrays.items() if their in item}
     if form == "static":
-        arrays = {"weight": item["weight"][()].sum(axis=0)}
-    if core is not None:
-        arrays[CORE] = core
+        arrays = {"weight": item["weight"][()].sum(axis=0)}  # one matrix per lag
     attributes = {
         ours: _attribute(item.attrs[their])
         for ours, their in stored.attributes.items()
         if their in item.attrs
     }
-    return form, arrays, attributes
+    return Component(form, arrays, attributes, zero_diagonal)
+
+
+def _states(item: h5py.Group) -> dict[str, Array]:
+    weight, state = item["weight"][()], item["state_index"][()]
+    return {"weight": weight, "basis": (state[:, None] == np.arange(len(weight))).astype(float)}
+
+
+def _following(item: h5py.Group) -> dict[str, Array]:
+    return {"weight": item["weight"][()], "basis": item["basis"][()]}
+
+
+SUMMED_UP = {  # types that no model of ours writes, read as sums over basis functions of time
+    "StateDependentConnectivity": _states,
+    "TimeFollowingConnectivity": _following,
+}
 
 
 def observed(group: h5py.Group) -> np.ndarray | None:

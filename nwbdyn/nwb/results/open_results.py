@@ -234,7 +234,11 @@ def _predictions(series: h5py.Group, neurons: Neurons, table: h5py.Group) -> Pre
         values=_array(series["data"]),  # type: ignore[arg-type]  # lazy where they are large
         time=_clock(series),
         bin_width=float(series.attrs["bin_width"]),
-        held_out=table["held_out"][()].astype(bool),
+        held_out=(
+            table["held_out"][()].astype(bool)
+            if "held_out" in table
+            else np.zeros(len(neurons), bool)
+        ),
         labels=series["control"][()].astype(np.int8),
         quantity=series.attrs["quantity"],
         horizon=int(series.attrs["horizon"]),
