@@ -2,12 +2,12 @@
 
     python tests/make_exported_files.py
 
-writes `VERSION_FORM.nwb` and `VERSION_expected.npz`, the numbers that the same fits give in memory,
-for `test_older_files.py`. Run it before the version of the extension is raised. Files of earlier
-versions are never rewritten.
+adds `VERSION_FORM.nwb` and `VERSION_expected.npz`, the numbers that the same fits give in memory,
+for `test_older_files.py`. Run it before the version of the extension is raised.
 """
 
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +21,6 @@ from nwbdyn.workflows.export import export
 
 ROOT = Path(__file__).resolve().parents[1]
 EXTENSION = ROOT / "extensions/ndx-population-dynamics"
-ARCHIVE = EXTENSION / "src/pynwb/tests/files"
 FORMS = ("netformer", "gain", "attention", "static", "dense")
 
 
@@ -51,16 +50,21 @@ def expected(fit: Fit) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
+    sys.path.append(str(EXTENSION / "src/pynwb/tests"))
+    import older_files
+
     namespace = EXTENSION / "spec/ndx-population-dynamics.namespace.yaml"
     version = yaml.safe_load(namespace.read_text("utf-8"))["namespaces"][0]["version"]
     numbers = {}
     with TemporaryDirectory() as folder:
         os.chdir(folder)
-        for form in FORMS:
+        paths = [Path(f"{version}_{form}.nwb") for form in FORMS]
+        for form, path in zip(FORMS, paths, strict=True):
             fit = fit_of(form)
-            export(fit, ARCHIVE / f"{version}_{form}.nwb")
+            export(fit, path)
             numbers |= {f"{form}_{name}": array for name, array in expected(fit).items()}
-    np.savez_compressed(ARCHIVE / f"{version}_expected.npz", **numbers)
+        np.savez_compressed(f"{version}_expected.npz", **numbers)
+        older_files.add([*paths, Path(f"{version}_expected.npz")])
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ The files lie in the extension's archive, `VERSION_FORM.nwb`, as the package of 
 the fits of `lab_files`; `VERSION_expected.npz` holds what those fits answered in memory.
 """
 
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -12,26 +13,38 @@ import pytest
 import nwbdyn
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = ROOT / "extensions/ndx-population-dynamics/src/pynwb/tests/files"
-OLDER = sorted(FILES.glob("*_*.nwb"))
-NAMES = [path.stem for path in OLDER]
+ARCHIVE = ROOT / "extensions/ndx-population-dynamics/src/pynwb/tests/files.tar.xz"
+VERSIONS = ("0.1.0", "0.2.0", "0.3.0")
+FORMS = ("netformer", "gain", "attention", "static", "dense")
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the files of the archive."""
+    folder = tmp_path_factory.mktemp("older")
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+@pytest.fixture(params=[f"{version}_{form}" for version in VERSIONS for form in FORMS])
+def path(request: pytest.FixtureRequest, folder: Path) -> Path:
+    return folder / f"{request.param}.nwb"
 
 
 def expected(path: Path) -> dict[str, np.ndarray]:
     version, form = path.stem.split("_")
-    with np.load(FILES / f"{version}_expected.npz") as stored:
+    with np.load(path.parent / f"{version}_expected.npz") as stored:
         names = [name for name in stored.files if name.startswith(f"{form}_")]
         return {name.removeprefix(f"{form}_"): stored[name] for name in names}
 
 
-def test_the_archive_holds_every_form_of_every_version():
-    forms = {"netformer", "gain", "attention", "static", "dense"}
-    assert set(NAMES) == {
-        f"{version}_{form}" for version in ("0.1.0", "0.2.0", "0.3.0") for form in forms
+def test_the_archive_holds_every_form_of_every_version(folder):
+    assert {path.stem for path in folder.glob("*_*.nwb")} == {
+        f"{version}_{form}" for version in VERSIONS for form in FORMS
     }
 
 
-@pytest.mark.parametrize("path", OLDER, ids=NAMES)
 def test_an_older_file_gives_the_numbers_that_were_exported(path):
     wanted = expected(path)
     with nwbdyn.open_results(path) as fit:
@@ -49,7 +62,6 @@ def test_an_older_file_gives_the_numbers_that_were_exported(path):
             np.testing.assert_allclose(sent, wanted["contributions"], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("path", OLDER, ids=NAMES)
 def test_an_older_file_states_how_it_was_fitted(path):
     with nwbdyn.open_results(path) as fit:
         assert fit.config == {"epochs": 3, "history": 4, "updates": None}

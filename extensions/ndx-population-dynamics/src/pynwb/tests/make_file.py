@@ -1,20 +1,19 @@
-"""Write `files/VERSION.nwb`: one object of every type, as this version of the extension writes it.
+"""Leave `VERSION.nwb` in the archive: one object of every type, as this version writes it.
 
-Run it once per released version and commit the file. Files of earlier versions are never rewritten:
-they are the promise that what was written stays readable. `VERSION_FORM.nwb` beside them are
-exports of whole fits by the package of that time; `VERSION_expected.npz` has these fits' numbers.
+Run it once per released version and commit the archive; see `older_files.py`.
 """
 
 from datetime import datetime, timezone
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import older_files
 import yaml
 from ndx_population_dynamics.testing import mock
 from pynwb import NWBHDF5IO, NWBFile
 
-TESTS = Path(__file__).resolve().parent
-FILES = TESTS / "files"
-NAMESPACE = TESTS.parents[2] / "spec" / "ndx-population-dynamics.namespace.yaml"
+EXTENSION = Path(__file__).resolve().parents[3]
+NAMESPACE = EXTENSION / "spec" / "ndx-population-dynamics.namespace.yaml"
 
 
 def add_results(nwbfile: NWBFile, prefix: str = "") -> None:
@@ -56,5 +55,7 @@ def version() -> str:
 
 
 if __name__ == "__main__":
-    FILES.mkdir(exist_ok=True)
-    write_file(FILES / f"{version()}.nwb")
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"{version()}.nwb"
+        write_file(path)
+        older_files.add([path])

@@ -1,6 +1,6 @@
 """Open files of this extension with their types in an old pynwb, without the extension.
 
-    python old_pynwb.py FILE.nwb …        (by default every file in `files/`)
+    python old_pynwb.py FILE.nwb …        (by default every file of `older_files.py`)
 
 It makes a fresh environment in a temporary folder, installs pynwb 2.8.3 with the hdmf of its time
 there, and reads the files in it. That takes a minute and the network, so it is not among the tests.
@@ -11,6 +11,8 @@ import sys
 import tempfile
 import venv
 from pathlib import Path
+
+import older_files
 
 REQUIREMENTS = ["pynwb==2.8.3", "hdmf==3.14.6"]
 READ = """
@@ -35,9 +37,11 @@ for path in sys.argv[1:]:
 """
 
 if __name__ == "__main__":
-    files = sys.argv[1:] or sorted(map(str, (Path(__file__).parent / "files").glob("*.nwb")))
     with tempfile.TemporaryDirectory() as folder:
-        venv.create(folder, with_pip=True)
-        python = Path(folder) / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+        unpacked = older_files.unpack(Path(folder) / "files")
+        files = sys.argv[1:] or sorted(map(str, unpacked.glob("*.nwb")))
+        environment = Path(folder) / "environment"
+        venv.create(environment, with_pip=True)
+        python = environment / ("Scripts" if sys.platform == "win32" else "bin") / "python"
         subprocess.run([python, "-m", "pip", "install", "-q", *REQUIREMENTS], check=True)
         subprocess.run([python, "-I", "-c", READ, *files], check=True)
