@@ -11,7 +11,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMAS = ROOT / "nwbdyn" / "cli" / "schemas"
-ORDER = ("inspect", "find", "fetch", "fit", "report", "validate", "export", "reproduce", "notebook")
+ORDER = ("find", "inspect", "fetch", "fit", "report", "validate", "export", "reproduce", "notebook")
 HEAD = """# JSON from every command
 
 Every command takes `--json`. It then prints one JSON document on stdout and nothing else there.

@@ -172,28 +172,26 @@ def _rows(
     """The archive's rows of the assets at `address.path`: an exact path, a folder or a glob."""
     path = address.path
     if not path:
-        return _list(connection, dandiset)
+        return rows_of(connection, dandiset.version_api_path)
     if address.is_glob:
         # The archive knows only `*`, which there also crosses slashes, and ignores case.
         wide = re.sub(r"\*+", "*", re.sub(r"\?|\[[^\]]*\]", "*", path))
         pattern = re.compile(fnmatch.translate(re.sub(r"\*+", "*", path)), re.IGNORECASE)
-        rows = _list(connection, dandiset, glob=wide)
+        rows = rows_of(connection, dandiset.version_api_path, glob=wide)
         named = [row for row in rows if row["path"] == path]  # brackets of its own
         if matching := named or [row for row in rows if pattern.match(row["path"])]:
             return matching
-    rows = _list(connection, dandiset, path=path)
+    rows = rows_of(connection, dandiset.version_api_path, path=path)
     exact = [row for row in rows if row["path"] == path]
     return exact or [row for row in rows if row["path"].startswith(path.rstrip("/") + "/")]
 
 
-def _list(
-    connection: Connection, dandiset: "RemoteDandiset", **filters: str
-) -> list[dict[str, Any]]:
-    """Every row of the listing, page after page: a server may cap the size of a page."""
+def rows_of(connection: Connection, version_path: str, **filters: str) -> list[dict[str, Any]]:
+    """Every row of a version's listing, page after page: a server may cap the size of a page."""
     client = connection.client
     rows: list[dict[str, Any]] = []
     parameters: dict[str, Any] | None = {"metadata": "true", "order": "path", **filters}
-    address: str | None = f"{dandiset.version_api_path}assets/"
+    address: str | None = f"{version_path}assets/"
     while address:
         request = partial(client.get, address, params=parameters and parameters | _PAGE)
         page = connection.ask(request)

@@ -169,6 +169,27 @@ class StandIn:
             ],
         }
 
+    def name_of(self, dandiset: str) -> str:
+        return self.dandisets.get(dandiset, {}).get("name", f"Stand-in {dandiset}")
+
+    def summary_of(self, dandiset: str) -> dict[str, Any]:
+        """What the metadata of the assets says together, as the archive sums it up."""
+        rows = [self.row(path) for path in self.paths(dandiset)]
+        stated = [self.metadata.get(row["asset_id"], {}) for row in rows]
+        people = [one for metadata in stated for one in metadata.get("wasAttributedTo", ())]
+        species = {one["species"]["name"]: one["species"] for one in people if "species" in one}
+        variables = {
+            one["value"] for metadata in stated for one in metadata.get("variableMeasured", ())
+        }
+        return {
+            "schemaKey": "AssetsSummary",
+            "numberOfBytes": sum(row["size"] for row in rows),
+            "numberOfFiles": len(rows),
+            "numberOfSubjects": len({one["identifier"] for one in people}),
+            "species": list(species.values()),
+            "variableMeasured": sorted(variables),
+        }
+
 
 def etag_of(path: Path) -> str:
     """The archive's digest of a file."""
@@ -295,7 +316,7 @@ class _Handler(BaseHTTPRequestHandler):
         paths = self.standin.paths(dandiset)
         return {
             "version": name,
-            "name": f"Stand-in {dandiset}",
+            "name": self.standin.name_of(dandiset),
             "asset_count": len(paths),
             "size": sum(path.stat().st_size for path in paths),
             "created": _MOMENT,
@@ -325,24 +346,54 @@ class _Handler(BaseHTTPRequestHandler):
         ]
         return errors
 
+    @route("GET", r"/api/dandisets/")
+    def dandiset_list(self) -> None:
+        """Open dandisets, and with a key embargoed ones; parameters as the archive takes them."""
+        wanted = {name: self.query.get(name) for name in ("draft", "empty", "embargoed")}
+        if wanted["embargoed"] == "true" and not self.keyed():
+            return self.answer(401, {"detail": "Authentication credentials were not provided."})
+        rows = []
+        for folder in sorted(self.standin.folder.iterdir()):
+            name = folder.name
+            if not re.fullmatch(r"\d{6}", name):
+                continue
+            if name in self.standin.embargoed and wanted["embargoed"] != "true":
+                continue
+            row = self.dandiset_row(name)
+            if wanted["draft"] == "false" and row["most_recent_published_version"] is None:
+                continue
+            if wanted["empty"] == "false" and not row["draft_version"]["asset_count"]:
+                continue
+            text = json.dumps(self.version_document(name, "draft")).lower()
+            if all(word in text for word in self.query.get("search", "").lower().split()):
+                rows.append(row)
+        ordering = self.query.get("ordering", "id")
+        key = {"id": "identifier", "name": "name", "modified": "modified", "size": "size"}
+        field = key[ordering.removeprefix("-")]
+        rows.sort(
+            key=lambda row: row[field] if field in row else row["draft_version"][field],
+            reverse=ordering.startswith("-"),
+        )
+        return self.page(rows)
+
     @route("GET", r"/api/dandisets/(?P<dandiset>\d{6})/")
     def dandiset(self, dandiset: str) -> None:
         if self.allowed(dandiset):
-            published = self.standin.published.get(dandiset, ())
-            embargoed = dandiset in self.standin.embargoed
-            newest = self.version(dandiset, published[-1]) if published else None
-            self.answer(
-                200,
-                {
-                    "identifier": dandiset,
-                    "created": _MOMENT,
-                    "modified": _MOMENT,
-                    "contact_person": "Nobody",
-                    "embargo_status": "EMBARGOED" if embargoed else "OPEN",
-                    "most_recent_published_version": newest,
-                    "draft_version": self.version(dandiset, "draft"),
-                },
-            )
+            self.answer(200, self.dandiset_row(dandiset))
+
+    def dandiset_row(self, dandiset: str) -> dict[str, Any]:
+        published = self.standin.published.get(dandiset, ())
+        embargoed = dandiset in self.standin.embargoed
+        newest = self.version(dandiset, published[-1]) if published else None
+        return {
+            "identifier": dandiset,
+            "created": _MOMENT,
+            "modified": _MOMENT,
+            "contact_person": "Nobody",
+            "embargo_status": "EMBARGOED" if embargoed else "OPEN",
+            "most_recent_published_version": newest,
+            "draft_version": self.version(dandiset, "draft"),
+        }
 
     @route("GET", r"/api/dandisets/(?P<dandiset>\d{6})/versions/")
     def versions(self, dandiset: str) -> None:
@@ -365,16 +416,17 @@ class _Handler(BaseHTTPRequestHandler):
     @route("GET", r"/api/dandisets/(?P<dandiset>\d{6})/versions/(?P<version>[^/]+)/")
     def version_metadata(self, dandiset: str, version: str) -> None:
         if self.known(dandiset, version):
-            self.answer(
-                200,
-                {
-                    "schemaKey": "Dandiset",
-                    "identifier": f"DANDI:{dandiset}",
-                    "name": f"Stand-in {dandiset}",
-                    "version": version,
-                    **self.standin.dandisets.get(dandiset, {}),
-                },
-            )
+            self.answer(200, self.version_document(dandiset, version))
+
+    def version_document(self, dandiset: str, version: str) -> dict[str, Any]:
+        return {
+            "schemaKey": "Dandiset",
+            "identifier": f"DANDI:{dandiset}",
+            "name": self.standin.name_of(dandiset),
+            "version": version,
+            **self.standin.dandisets.get(dandiset, {}),
+            "assetsSummary": self.standin.summary_of(dandiset),
+        }
 
     @route("PUT", r"/api/dandisets/(?P<dandiset>\d{6})/versions/draft/")
     def change_metadata(self, dandiset: str) -> None:
@@ -390,7 +442,7 @@ class _Handler(BaseHTTPRequestHandler):
         rows = []
         for path in self.standin.paths(dandiset):
             row = self.standin.row(path)
-            if not row["path"].startswith(self.query.get("path", "")):
+            if not row["path"].lower().startswith(self.query.get("path", "").lower()):
                 continue
             if not fnmatch(row["path"].lower(), self.query.get("glob", "*").lower()):
                 continue

@@ -1,0 +1,296 @@
+"""`nwbdyn find`: metadata first, files where wanted, and an account of what was removed."""
+
+import json
+import re
+
+import pytest
+from click.testing import CliRunner, Result
+from lab_files import write_imaging, write_units
+from standin import KEY, StandIn
+from test_json import checked
+
+from nwbdyn import archive
+from nwbdyn.archive.catalogue import Asset, Summary
+from nwbdyn.cli import main
+from nwbdyn.cli.terminal import WIDTH
+from nwbdyn.recording import Source
+from nwbdyn.workflows import find_conditions
+from nwbdyn.workflows.find_conditions import Conditions
+
+MOUSE, RAT = "Mus musculus - House mouse", "Rattus norvegicus - Norway rat"
+
+
+def run(standin: StandIn, *arguments: object) -> Result:
+    words = ["find", *map(str, arguments), "--instance", standin.api]
+    return CliRunner().invoke(main, words)
+
+
+def found(standin: StandIn, *arguments: object) -> dict:
+    return checked(run(standin, *arguments, "--json").stdout, "find")
+
+
+def removed(document: dict) -> dict[str, int]:
+    return {one["condition"]: one["num_files"] for one in document["removed"]}
+
+
+def stated(species: str | None = None, *variables: str, anatomy: str | None = None) -> dict:
+    """Metadata of an asset, in the archive's schema."""
+    metadata: dict = {"variableMeasured": [{"value": name} for name in variables]}
+    if species:
+        metadata["wasAttributedTo"] = [{"identifier": "a", "species": {"name": species}}]
+    if anatomy:
+        metadata["wasDerivedFrom"] = [{"identifier": "s", "anatomy": [{"name": anatomy}]}]
+    return metadata
+
+
+@pytest.fixture
+def thousand(tmp_path):
+    """1,000 assets: 700 of mice with units, 100 tables, and 200 of rats with ROIs."""
+    with StandIn(tmp_path) as standin:
+        groups = (
+            ("000001", 700, ".nwb", stated(MOUSE, "Units", "ElectrodeGroup")),
+            ("000001", 100, ".csv", {}),
+            ("000002", 200, ".nwb", stated(RAT, "PlaneSegmentation")),
+        )
+        for dandiset, number, suffix, metadata in groups:
+            for index in range(number):
+                path = tmp_path / dandiset / f"sub-{index:03}" / f"sub-{index:03}{suffix}"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(b"x")
+                standin.metadata[standin.asset_id(path)] = metadata
+        standin.dandisets["000002"] = {"name": "Whiskers", "description": "Barrel cortex (S1)."}
+        yield standin
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """Two real files with the metadata that the archive's own client makes of them."""
+    from dandi.metadata.nwb import nwb2asset
+    from dandi.misctypes import DUMMY_DANDI_ETAG
+
+    folder = tmp_path_factory.mktemp("lab")
+    with StandIn(folder) as standin:
+        for dandiset, name, write in (
+            ("000011", "sub-m1/sub-m1_ecephys.nwb", write_units),
+            ("000012", "sub-m1/sub-m1_ophys.nwb", write_imaging),
+        ):
+            path = folder / dandiset / name
+            path.parent.mkdir(parents=True)
+            write(path)
+            metadata = nwb2asset(path, digest=DUMMY_DANDI_ETAG).model_dump(mode="json")
+            computed = ("path", "digest", "contentSize", "blobDateModified")
+            standin.metadata[standin.asset_id(path)] = {
+                name: value for name, value in metadata.items() if name not in computed
+            }
+        yield standin
+
+
+# --- from metadata ---
+
+
+def test_a_thousand_assets_take_at_most_five_requests(thousand):
+    document = found(thousand, "--units", "--species", "mouse", "--limit", 500,
+                     "--per-dandiset", 500)  # fmt: skip
+    assert len(thousand.asked) <= 5
+    assert len(document["hits"]) == 500
+    assert document["hits"][0]["num_matching"] == 700
+
+
+def test_every_address_is_one_that_fit_takes(thousand):
+    document = found(thousand, "--rois")
+    addresses = [hit["address"] for hit in document["hits"]]
+    assert len(set(addresses)) == 3  # of one dandiset
+    for address in addresses:
+        (source,) = archive.resolve(address, instance=thousand.api)
+        assert source.uri == address
+
+
+def test_a_condition_is_counted_with_the_files_it_removed(thousand):
+    result = run(thousand, "--units", "--species", "rat")
+    assert result.exit_code == 1
+    document = found(thousand, "--units", "--species", "rat")
+    assert document["num_files"] == 1000
+    assert removed(document) == {"species": 800, "activity": 200}
+    page = result.stdout
+    assert page.startswith("Nothing found. Searched 2 of 2 dandisets")
+    assert re.search(r"--species +800 ", page)
+    assert re.search(r"--units, --rois +200 ", page)
+    assert "Leave out a condition." in page
+
+
+def test_counts_of_files_that_are_listed_add_up(thousand):
+    document = found(thousand, "dandi:000001", "--region", "VISp")
+    assert document["num_files"] == 800
+    assert removed(document) == {"no NWB file": 100, "region": 700}
+    (region,) = (one for one in document["removed"] if one["condition"] == "region")
+    assert region["num_unstated"] == 700
+    assert "--inspect looks into the files" in run(thousand, "--region", "VISp").stdout
+
+
+def test_text_and_region_are_looked_for_in_the_dandiset(thousand):
+    assert found(thousand, "--text", "barrel CORTEX")["num_listed"] == 1
+    nothing = run(thousand, "--text", "cerebellum")
+    assert nothing.exit_code == 1
+    assert "no dandiset with these words" in nothing.stdout
+    (name,) = {hit["dandiset_name"] for hit in found(thousand, "--region", "S1")["hits"]}
+    assert name == "Whiskers"
+
+
+def test_pages_keep_to_80_columns_but_for_addresses(thousand):
+    lines = run(thousand, "--units").stdout.splitlines()
+    assert all(len(line) <= WIDTH for line in lines if "dandi:" not in line)
+    assert sum("dandi:000001@draft/sub-00" in line for line in lines) == 4  # with the command
+    quiet = run(thousand, "--units", "-q").stdout.splitlines()
+    assert [line.partition("@")[0] for line in quiet] == ["dandi:000001"] * 3
+
+
+def test_a_search_stops_at_its_limit_and_says_how_far_it_came(thousand):
+    document = found(thousand, "--most-dandisets", "1", "--species", "nobody")
+    assert (document["num_dandisets"], document["num_listed"]) == (1, 2)
+    page = run(thousand, "--most-dandisets", "1", "--species", "nobody").stdout
+    assert "--most-dandisets 2" in page
+
+
+def test_embargoed_dandisets_are_not_listed(thousand, monkeypatch):
+    thousand.embargoed.add("000002")
+    assert found(thousand, "--species", "rat")["num_listed"] == 1
+    monkeypatch.setenv("DANDI_API_KEY", KEY)
+    assert len(found(thousand, "dandi:000002", "--species", "rat", "--limit", 1)["hits"]) == 1
+
+
+def test_results_are_found_again_and_are_no_recordings(tmp_path):
+    path = tmp_path / "000001" / "sub-a" / "sub-a_desc-netformer.nwb"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"x")
+    with StandIn(tmp_path) as standin:
+        standin.metadata[standin.asset_id(path)] = stated(MOUSE, "Units") | {
+            "wasGeneratedBy": [{"schemaKey": "Activity", "name": "nwbdyn fit"}]
+        }
+        assert found(standin, "--units")["hits"] == []
+        assert len(found(standin, "--results")["hits"]) == 1
+
+
+# --- from files ---
+
+
+def test_the_archives_own_metadata_states_units_and_rois(lab):
+    (units,) = found(lab, "--units", "--species", "Mus musculus")["hits"]
+    assert units["dandiset"] == "000011"
+    (rois,) = found(lab, "--rois")["hits"]
+    assert rois["dandiset"] == "000012"
+    assert rois["contents"] is None
+
+
+def test_inspect_opens_files_and_counts_what_they_hold(lab):
+    (hit,) = found(lab, "--rois", "--inspect", "--min-neurons", 5, "--cell-types")["hits"]
+    assert hit["contents"]["num_neurons"] == 5
+    assert hit["contents"]["cell_types"] == {"Pvalb": 2, "Sst": 2, "": 1}
+    assert "5 ROIs" in run(lab, "--rois", "--inspect").stdout
+    document = found(lab, "--inspect", "--min-neurons", 6)
+    assert document["hits"] == []
+    assert removed(document) == {"min_neurons": 2}
+    assert removed(found(lab, "--inspect", "--cell-types")) == {"cell_types": 1}
+    assert removed(found(lab, "--inspect", "--trials")) == {"trials": 2}
+
+
+def test_a_region_that_no_metadata_states_is_read_from_the_file(lab):
+    assert removed(found(lab, "--region", "VISp")) == {"region": 2}
+    document = found(lab, "--region", "VISp", "--inspect")
+    assert [hit["dandiset"] for hit in document["hits"]] == ["000012"]
+
+
+def test_a_file_that_cannot_be_read_is_listed_with_the_reason(thousand):
+    document = found(thousand, "dandi:000002", "--inspect", "--limit", 1)
+    assert document["hits"] == []
+    assert len(document["unread"]) == 200
+    assert "HDF5" in document["unread"][0]["reason"]
+    result = run(thousand, "--species", "rat", "--inspect")  # of each dandiset the first files
+    assert "190 files stayed closed" in result.stdout
+    assert "The first that could not be read: sub-000.nwb" in result.stdout
+
+
+# --- wrong command lines ---
+
+
+def test_what_only_files_tell_needs_inspect(thousand):
+    result = run(thousand, "--min-neurons", 5, "--trials")
+    assert result.exit_code == 2
+    assert "--min-neurons and --trials. Pass --inspect" in result.stderr
+    assert thousand.asked == []
+
+
+def test_an_address_that_names_no_dandiset_is_refused(thousand):
+    result = run(thousand, "dandi:000001/sub-000")
+    assert result.exit_code == 2
+    assert "Pass dandi:ID" in result.stderr
+    assert run(thousand, "dandi:000009").exit_code == 1
+    assert run(thousand, "dandi:000001", "--text", "x").exit_code == 2
+
+
+# --- single answers ---
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "answer"),
+    [
+        ("VISp2/3", "visp", True),  # a layer
+        ("VISpm", "VISp", False),  # another area
+        ("Primary visual area (VISp)", "VISp", True),
+        ("CA1", "CA", True),
+        ("Mus musculus - House mouse", "mouse", True),
+        ("Mus musculus - House mouse", "mus", True),
+        ("Mus musculus", "musc", False),
+    ],
+)
+def test_names_are_whole_words(text, wanted, answer):
+    assert find_conditions.names(text, wanted) is answer
+
+
+@pytest.mark.parametrize(
+    ("anatomy", "description", "answer"),
+    [
+        (("CA1",), "", True),
+        (("CA3",), "of CA1", False),  # the asset wins over its dandiset
+        ((), "of CA1", True),
+        ((), "of CA3", None),  # says nothing about this file
+    ],
+)
+def test_a_region_is_judged_by_the_asset_then_by_its_dandiset(anatomy, description, answer):
+    asset = Asset(Source("", ""), frozenset(), frozenset(), anatomy, None, False)
+    summary = Summary(frozenset(), frozenset(), (), (description,))
+    answers = find_conditions.of_asset(Conditions(region="CA1"), asset, summary)
+    assert answers["region"] is answer
+
+
+@pytest.mark.parametrize(
+    ("metadata", "file", "answer"),
+    [(None, "Mus musculus", True), (None, "Rattus", False), (True, "", True), (None, "", None)],
+)
+def test_a_species_of_a_file_is_known_by_its_common_name(metadata, file, answer):
+    contents = {
+        "neurons": {},
+        "activity": {},
+        "trials": None,
+        "subject": {"species": file} if file else {},
+    }
+    answers = find_conditions.of_file(Conditions(species="mouse"), contents, {"species": metadata})
+    assert answers["species"] is answer
+
+
+def test_the_stand_in_lists_as_the_archive_does(thousand, tmp_path):
+    """Parameters and paging of /dandisets/, as the archive's API has them."""
+    import requests
+
+    def listed(**parameters: str) -> list[str]:
+        answer = requests.get(f"{thousand.api}/dandisets/", params=parameters, timeout=10)
+        return [row["identifier"] for row in answer.json()["results"]]
+
+    (tmp_path / "000003").mkdir()
+    assert listed() == ["000001", "000002", "000003"]
+    assert listed(empty="false", ordering="-id") == ["000002", "000001"]
+    assert listed(draft="false") == []
+    assert listed(search="whiskers S1") == ["000002"]
+    assert listed(page="2", page_size="2") == ["000003"]
+    answer = requests.get(f"{thousand.api}/dandisets/?embargoed=true", timeout=10)
+    assert answer.status_code == 401
+    assert json.loads(answer.text)["detail"].startswith("Authentication")
