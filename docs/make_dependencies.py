@@ -102,7 +102,7 @@ before.
 
 Together {total:.0f} MB, with PyTorch for CPUs. Start-up, in seconds of CPU: {times}.
 
-Not a dependency, and used where it is installed: pynapple, IPython, Ray and
+Not a dependency, and used where it is installed: pynapple, IPython, nbclient, Ray and
 Lightning.
 """
 

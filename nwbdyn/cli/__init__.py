@@ -75,7 +75,17 @@ class Verbs(click.Group):
 
 
 # the order in which people need them
-_ORDER = ["find", "inspect", "fetch", "fit", "report", "validate", "export", "reproduce"]
+_ORDER = [
+    "find",
+    "inspect",
+    "fetch",
+    "fit",
+    "report",
+    "validate",
+    "export",
+    "reproduce",
+    "notebook",
+]
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
