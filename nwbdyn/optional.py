@@ -22,14 +22,14 @@ def load(name: str) -> ModuleType:
         raise ResultsError(f"{name} is not installed here. Run `pip install {name}`.") from error
 
 
-def engine(name: str, extra: str) -> ModuleType:
-    """The package called `name`, which comes with the extra `nwbdyn[extra]`.
+def engine(name: str, extra: str, *, module: str | None = None) -> ModuleType:
+    """The package called `name`, which comes with the extra `nwbdyn[extra]`, or a module of it.
 
     Raises:
         ConfigError: it is not installed.
     """
     try:
-        return import_module(name)
+        return import_module(module or name)
     except ImportError as error:
         raise ConfigError(
             f"{name} is not installed here. Run `pip install 'nwbdyn[{extra}]'`."

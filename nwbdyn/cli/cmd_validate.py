@@ -18,6 +18,7 @@ _MOST_NAMES = 20  # that are listed
 EXAMPLES = """\b
 Examples:
   nwbdyn validate runs/worm --edges connectome.csv --name-column label
+  nwbdyn validate runs/worm --edges worm:White_whole --name-column label
   nwbdyn validate runs/cortex
 """
 
@@ -26,8 +27,9 @@ Examples:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--edges",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="CSV file with pre, post and weight.  [default: what was planted in a sample]",
+    metavar="FILE|worm:NAME",
+    help="CSV file with pre, post and weight, or a published wiring of C. elegans.  [default: what "
+    "was planted in a sample]",
 )
 @click.option(
     "--name-column", default="id", show_default=True, help="Column of the neurons with the names."
@@ -46,13 +48,15 @@ Examples:
 @options.quiet
 def command(
     run: Path,
-    edges: Path | None,
+    edges: str | None,
     undirected: bool,
     as_json: bool,
     quiet: bool,
     **choices: Any,
 ) -> None:
     """Score the couplings of RUN against a known wiring, beside simple methods and a null."""
+    if edges is not None and not edges.startswith("worm:") and not Path(edges).is_file():
+        raise click.UsageError(f"--edges: there is no file '{edges}'.")
     from nwbdyn.evaluation.connectome_comparison import validate
     from nwbdyn.results.fit_results import load
 

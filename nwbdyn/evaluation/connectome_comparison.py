@@ -19,6 +19,7 @@ from nwbdyn.connectivity import edge_table
 from nwbdyn.data.binning import Binned
 from nwbdyn.data.splits import Split
 from nwbdyn.errors import ConfigError, DataError
+from nwbdyn.evaluation import worm_wirings
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.results.fit_results import Fit
 
@@ -62,7 +63,8 @@ def validate(
     Args:
         fit: of any model.
         edges: a table, or a CSV file, with columns pre and post (names) and, where they are known,
-            weight; several rows of one pair add up. None takes what was planted in a sample.
+            weight; several rows of one pair add up. `worm:NAME` is a published wiring of C. elegans
+            (see `worm_wirings`). None takes what was planted in a sample.
         name_column: column of the fit's neurons that holds the names.
         directed: False where the wiring does not say who sends: then both matrices are made
             symmetric, and there is no direction score.
@@ -136,6 +138,8 @@ def _edge_table(fit: Fit, edges: pd.DataFrame | Path | str | None) -> pd.DataFra
         return _planted(fit)
     if isinstance(edges, pd.DataFrame):
         return _checked(edges, "the table of edges")
+    if isinstance(edges, str) and worm_wirings.is_wiring(edges):
+        return worm_wirings.edges(edges)
     try:
         table = pd.read_csv(edges, dtype={"pre": str, "post": str}, keep_default_na=False)
     except (OSError, ValueError) as error:
