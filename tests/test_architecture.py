@@ -177,7 +177,16 @@ def test_a_model_knows_nothing_but_tensors():
         }
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["fit", "--help"], ["export", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["fit", "--help"],
+        ["export", "--help"],
+        ["find", "--help"],
+        ["notebook", "--help"],
+    ],
+)
 def test_start_up_is_light(arguments):
     program = (
         "import sys\n"

@@ -167,7 +167,9 @@ def test_results_are_found_again_and_are_no_recordings(tmp_path):
             "wasGeneratedBy": [{"schemaKey": "Activity", "name": "nwbdyn fit"}]
         }
         assert found(standin, "--units")["hits"] == []
-        assert len(found(standin, "--results")["hits"]) == 1
+        (hit,) = found(standin, "--results")["hits"]
+        assert hit["next"].startswith(f"nwbdyn fetch {hit['address']}")
+        assert run(standin, "--results", "--inspect").exit_code == 2
 
 
 # --- from files ---

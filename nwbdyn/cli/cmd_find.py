@@ -95,7 +95,8 @@ def _page(findings: "Findings", scope: "Scope", *, quiet: bool) -> str:
     lines = [terminal.table(header, rows, wide=2), ""]
     lines += [f"{number:>2}  {printable(hit.source.uri)}" for number, hit in enumerate(hits, 1)]
     lines += ["", *textwrap.wrap(_account(findings), terminal.WIDTH)]
-    lines += ["", "Look at the first:", terminal.command(_command(hits[0], scope))]
+    look = "Fetch the first:" if hits[0].asset.is_result else "Look at the first:"
+    lines += ["", look, terminal.command(_command(hits[0], scope))]
     return "\n".join(lines)
 
 
@@ -108,13 +109,14 @@ def _cells(hit: "Hit") -> list[str]:
         neurons, trials = hit.contents["neurons"], hit.contents["trials"]
         holds = f"{neurons['count']} {'units' if neurons['kind'] == 'unit' else 'ROIs'}"
         holds += f", {trials['rows']} trials" if trials else ""
-    species = ", ".join(sorted(name.partition(" - ")[0] for name in asset.species))
+    names = sorted(asset.species) or [(hit.contents or {}).get("subject", {}).get("species", "")]
+    species = ", ".join(name.partition(" - ")[0] for name in names)
     name = (source.asset_path or "").rsplit("/", 1)[-1]
     return [source.dandiset_id or "", name, holds, species, terminal.size(source.size)]
 
 
 def _command(hit: "Hit", scope: "Scope") -> list[str]:
-    words = ["nwbdyn", "inspect", hit.source.uri]
+    words = ["nwbdyn", "fetch" if hit.asset.is_result else "inspect", hit.source.uri]
     words += [word for name, value in (hit.chosen or {}).items() for word in (f"--{name}", value)]
     return words + (["--instance", scope.instance] if scope.instance else [])
 
@@ -233,5 +235,5 @@ def _hit(hit: "Hit", scope: "Scope") -> dict[str, Any]:
         "variables": sorted(asset.variables),
         "num_matching": hit.num_matching,
         "contents": opened,
-        "inspect": shlex.join(_command(hit, scope)),
+        "next": shlex.join(_command(hit, scope)),
     }

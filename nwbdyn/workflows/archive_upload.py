@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nwbdyn import archive, disclosure
+from nwbdyn.archive.catalogue import RESULTS
 from nwbdyn.errors import AddressError, ArchiveError, ResultsError
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Source
@@ -178,7 +179,7 @@ def _activity(source: Source) -> dict[str, Any]:
     digest = f", {source.digest}" if source.digest else ""
     return {
         "schemaKey": "Activity",
-        "name": "nwbdyn fit",
+        "name": RESULTS,  # by which `nwbdyn find --results` knows them
         "description": f"Fitted to {disclosure.of_uri(source.uri)}{digest} with nwbdyn "
         f"{__version__}.",
         "wasAssociatedWith": [

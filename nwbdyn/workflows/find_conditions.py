@@ -40,8 +40,11 @@ class Conditions:
         """Refuse conditions that cannot be answered.
 
         Raises:
-            ConfigError: only the files have the answer, and none will be opened.
+            ConfigError: only the files have the answer, and none will be opened; or results would
+                be opened as recordings.
         """
+        if self.results and inspect:
+            raise ConfigError("--inspect opens recordings, and --results are none. Leave one out.")
         needed = [name for name in IN_FILES if name in self.given()]
         if needed and not inspect:
             options = " and ".join(f"--{name.replace('_', '-')}" for name in needed)
