@@ -26,6 +26,9 @@ COUNTS = "counts"  # the quantity of binned spikes
 TRACE_QUANTITIES = ("events", "dff", "deconvolved", "fluorescence")  # in order of preference
 
 
+UNKNOWN_ARCHIVE = "unknown"  # the instance of a copy whose record cannot be read
+
+
 @dataclass(frozen=True)
 class Source:
     """Origin of a recording, precise enough to fetch the same bytes again."""
@@ -253,6 +256,7 @@ class Recording:
     intervals: dict[str, pd.DataFrame] = field(default_factory=dict)  # every other interval table
     notes: tuple[Note, ...] = ()
     chosen: dict[str, Any] = field(default_factory=dict)  # where, plane …, as asked
+    copied_from: tuple[Source, ...] = ()  # other sources of these bytes, see `nwb.read.copied_from`
     files: ExitStack = field(default_factory=ExitStack, repr=False, compare=False)
     file: object = field(
         default=None, repr=False, compare=False

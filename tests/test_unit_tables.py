@@ -77,6 +77,8 @@ def test_a_fit_of_several_tables_is_exported_and_enriched(tmp_path):
         with nwbdyn.open_results(out) as results:
             assert set(results.edges["pre_id"]) <= set(made.neurons.ids)
             assert len(results.neurons) == 9
+            table = results.neurons.table["table"]
+            assert table.tolist() == [name for name in PROBES for _ in range(3)]
 
 
 def test_repeated_ids_in_one_table_carry_their_row_through_fit_export_and_enriching(tmp_path):
@@ -262,3 +264,15 @@ def test_a_column_named_like_an_attribute_of_the_exported_table_is_written(tmp_p
     out = export(fitted(path), tmp_path / "out.nwb")
     with nwbdyn.open_results(out) as results:
         assert results.neurons.table["source_kind"].tolist() == [1.0, 2.0, 3.0]
+
+
+def test_texts_of_units_are_exported_without_the_folders_in_them(tmp_path):
+    path = lab_file(tmp_path / "a.nwb", {"units": trains(3)})
+    with h5py.File(path, "a") as file:
+        texts = ["good", "", "sorted in /home/alice/lab/phy.log"]
+        add_column(file["units"], "remark", texts)
+        file["units"].attrs["colnames"] = [*file["units"].attrs["colnames"], "remark"]
+    out = export(fitted(path), tmp_path / "out.nwb")
+    with nwbdyn.open_results(out) as results:
+        remarks = results.neurons.table["remark"]
+    assert remarks.fillna("").tolist() == ["good", "", "sorted in phy.log"]

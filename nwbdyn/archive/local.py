@@ -8,15 +8,14 @@ from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 from urllib.request import url2pathname
 
+from nwbdyn.archive import origin
 from nwbdyn.archive.addresses import FORMS, file_name
 from nwbdyn.archive.assets import closest
 from nwbdyn.disclosure import SECRET
-from nwbdyn.errors import AddressError, ResultsError
+from nwbdyn.errors import AddressError
 from nwbdyn.recording import Source
 
 _log = logging.getLogger(__name__)
-_RECORD = "dandiset.yaml"
-_INSTANCE = "nwbdyn_instance"  # line of it with the archive's name or the address of its API
 _signed: dict[str, str] = {}  # address without its signature -> with it; this process only
 
 
@@ -133,52 +132,14 @@ def sha256(path: Path) -> str:
 
 def _file(path: Path) -> Source:
     where = path.resolve()
-    dandiset_id, version, asset_path, instance = _origin(where)
+    known = origin.of_file(where)
     return Source(
         uri=str(path),
         url=where.as_uri(),
-        dandiset_id=dandiset_id,
-        version=version,
-        asset_path=asset_path,
+        dandiset_id=known.dandiset_id,
+        version=known.version,
+        asset_path=known.asset_path,
+        asset_id=known.asset_id,
         size=where.stat().st_size if where.is_file() else None,
-        instance=instance,
+        instance=known.instance,
     )
-
-
-def keep_origin(source: Source, folder: Path) -> None:
-    """Write a dandiset.yaml with the origin of the files in a folder, if there is none.
-
-    Raises:
-        ResultsError: the folder cannot be made or written to.
-    """
-    lines = [f"identifier: DANDI:{source.dandiset_id}", f"version: {source.version or 'draft'}"]
-    if source.instance is not None:
-        lines.append(f"{_INSTANCE}: {source.instance}")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / _RECORD).open("x", encoding="utf-8") as file:
-            file.write("\n".join([*lines, ""]))
-    except FileExistsError:
-        return
-    except OSError as error:
-        raise ResultsError(f"Cannot write '{folder / _RECORD}': {error}.") from error
-
-
-def _origin(path: Path) -> tuple[str | None, str | None, str | None, str | None]:
-    """Dandiset, version, asset path and archive, where a folder above has a dandiset.yaml."""
-    for folder in path.parents:
-        record = folder / _RECORD
-        if record.is_file():
-            text = record.read_text(encoding="utf-8", errors="replace")
-            identifier = re.search(r"(?m)^identifier:\s*['\"]?(?:DANDI:)?(\d{6})\b", text)
-            version = re.search(r"(?m)^version:\s*['\"]?([\w.]+)", text)
-            instance = re.search(rf"(?m)^{_INSTANCE}:\s*(\S+)\s*$", text)
-            if identifier:
-                asset_path = path.relative_to(folder).as_posix()
-                return (
-                    identifier[1],
-                    version[1] if version else None,
-                    asset_path,
-                    instance[1] if instance else None,
-                )
-    return None, None, None, None

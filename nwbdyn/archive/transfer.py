@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from nwbdyn.archive import local
+from nwbdyn.archive import origin
 from nwbdyn.archive.addresses import file_name
 from nwbdyn.archive.connection import Connection, connect
 from nwbdyn.archive.local import sha256, signed_url
@@ -33,7 +33,8 @@ def download(source: Source, folder: Path, *, report: Report = silent) -> Path:
 
     An archive's asset lands in `<folder>/<dandiset>/<asset path>`, as `dandi download` would put
     it, any other file in `<folder>/<file name>`. A file already there is kept when it is the same.
-    A `dandiset.yaml` keeps where an asset comes from, and so that it is embargoed.
+    A record keeps where it comes from, and so that it is embargoed (`archive.origin`). It is there
+    before the bytes are.
 
     Raises:
         ResultsError: another file of that name is there.
@@ -41,9 +42,14 @@ def download(source: Source, folder: Path, *, report: Report = silent) -> Path:
             arrived stays in the `.part` file, unless it was wrong, and the next call resumes.
         StreamError: the same for a file at an https URL.
     """
-    path = _download(source, target_of(source, Path(folder)), report)
-    if source.path is None and source.dandiset_id is not None:
-        local.keep_origin(source, Path(folder) / source.dandiset_id)
+    folder = Path(folder)
+    target = target_of(source, folder)
+    is_itself = source.path is not None and target.exists() and target.samefile(source.path)
+    if not target.exists():
+        origin.keep(source, target, folder)
+    path = _download(source, target, report)
+    if not is_itself:
+        origin.keep(source, target, folder)
     return path
 
 

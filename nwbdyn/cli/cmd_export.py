@@ -94,7 +94,7 @@ def command(
                     "--dry-run, --send, --replace, --allow-embargoed and --allow-unknown-access go "
                     "with --upload dandi:ID."
                 )
-    from nwbdyn.results.fit_results import load
+    from nwbdyn.results.fit_results import derived_from, load
     from nwbdyn.workflows.export import default_path, export, is_exported
 
     fit = load(run, recorded=False)
@@ -107,7 +107,7 @@ def command(
         archive.default_asset_path(path)  # raises where the name has no place in an archive
         archive_upload.check_draft(
             upload,
-            fit.source,
+            *derived_from(fit),
             instance=instance,
             allow_embargoed=allow_embargoed,
             allow_unknown_access=allow_unknown_access,

@@ -7,14 +7,14 @@ which there are is listed in `fitting.stages`.
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from nwbdyn import opening, streaming
+from nwbdyn import disclosure, opening, streaming
 from nwbdyn.baselines.ladder import Gain
 from nwbdyn.errors import ConfigError
 from nwbdyn.fitting import joint_run, memory_check, own_part, sweep_space, train_models
@@ -303,6 +303,7 @@ def _fit_session(made: TrainedTask, session: str, ctx: RunContext) -> Fit:
     scored = score_fit(task, made.trained, report=ctx.report)
     fit = assemble_fit(task, made.trained, scored, request, report=ctx.report)
     fit = _with_decisions(fit, made)
+    fit = _with_sources(fit, made, session)
     fit = replace(fit, metrics=fit.metrics | own_part.summary(task.windows, made.gain))
     state = FitState(request, task, made.trained, scored, fit)
     for stage in made.stages:
@@ -323,6 +324,22 @@ def _with_decisions(fit: Fit, made: TrainedTask) -> Fit:
     if made.candidates:
         fit = replace(fit, metrics=fit.metrics | {"candidates": list(made.candidates)})
     return fit
+
+
+def _with_sources(fit: Fit, made: TrainedTask, session: str) -> Fit:
+    """The fit with every other recording whose data are in it, if there is any."""
+    tasks = made.task.sessions
+    recording = tasks[session].recording
+    sources = list(recording.copied_from)
+    for name, other in tasks.items():
+        if name != session:
+            sources += [other.recording.source, *other.recording.copied_from]
+    if made.task.adopted is not None:
+        sources += made.task.adopted.sources
+    if not sources:
+        return fit
+    shown = [asdict(disclosure.of_source(source)) for source in dict.fromkeys(sources)]
+    return replace(fit, environment=fit.environment | {fit_results.DERIVED_FROM: shown})
 
 
 def _loaded(task: TrainingTask, run: Path) -> dict[str, Fit]:

@@ -19,13 +19,15 @@ from nwbdyn.connectivity import edge_table
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.data.splits import SPLITS
 from nwbdyn.errors import ResultsError
-from nwbdyn.recording import Neurons, Note, Source
+from nwbdyn.recording import UNKNOWN_ARCHIVE, Neurons, Note, Source
 from nwbdyn.request import FitRequest
 from nwbdyn.results import methods_text, request_0_1, run_directory, run_lock, scores, views
 from nwbdyn.results.text import fit_text, predictions_text
 
 if TYPE_CHECKING:
     import xarray
+
+DERIVED_FROM = "derived_from"  # in a fit's environment: its other recordings, see `derived_from`
 
 
 @dataclass(frozen=True)
@@ -270,6 +272,18 @@ def load(path: Path | str, *, recorded: bool = True) -> Fit:
         raise ResultsError(
             f"Run {path} is damaged ({type(error).__name__}: {error}). Fit again with --overwrite."
         ) from error
+
+
+def derived_from(fit: Fit) -> tuple[Source, ...]:
+    """Every recording whose data are in a fit: its own, those that it is a copy of or was trained
+    with, and those of the run that its weights come from.
+    """
+    stated: Any = fit.environment.get(DERIVED_FROM)
+    asked: Any = fit.environment.get("asked") or {}
+    if stated is None and ("joint" in asked or "adopted" in asked):  # an earlier version wrote it
+        other = Source(uri="the other recordings of this fit", url="", instance=UNKNOWN_ARCHIVE)
+        return (fit.source, other)
+    return (fit.source, *(Source(**one) for one in stated or ()))
 
 
 _SCORES = ("model", "baselines", "intervals")

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nwbdyn import disclosure
 from nwbdyn.errors import ConfigError, ResultsError
-from nwbdyn.results import run_directory
+from nwbdyn.recording import Source
+from nwbdyn.results import fit_results, run_directory
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Pretrained:
     options: Mapping[str, object]  # its Config
     bin_width: float | None  # seconds; None where it kept the frames of traces
     state: Mapping[str, Tensor] = field(repr=False)  # its weights by name
+    sources: tuple[Source, ...] = ()  # recordings that it was trained on
 
     @property
     def record(self) -> dict[str, str]:
@@ -59,4 +62,13 @@ def read(run: Path | str, model: str) -> Pretrained:
         options=config["config"],
         bin_width=binning["bin_width"] if binning["quantity"] == "counts" else None,
         state={name: value.to(torch.float32) for name, value in state.items()},
+        sources=_sources(run),
     )
+
+
+def _sources(run: Path) -> tuple[Source, ...]:
+    """Every recording that a run was trained on."""
+    folders = [run / name for name in run_directory.sessions_in(run)] or [run]
+    fits = [fit_results.load(folder, recorded=False) for folder in folders]
+    sources = [source for fit in fits for source in fit_results.derived_from(fit)]
+    return tuple(dict.fromkeys(map(disclosure.of_source, sources)))

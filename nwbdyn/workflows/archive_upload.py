@@ -9,7 +9,7 @@ from typing import Any
 
 from nwbdyn import archive, disclosure
 from nwbdyn.archive.catalogue import RESULTS
-from nwbdyn.errors import AddressError, ArchiveError, ResultsError
+from nwbdyn.errors import AddressError, ArchiveError, ConfigError, ResultsError
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Source
 
@@ -36,17 +36,16 @@ class UploadResult:
 
 def check_draft(
     dandiset: str,
-    source: Source,
-    *,
+    *sources: Source,
     instance: str | None = None,
     allow_embargoed: bool = False,
     allow_unknown_access: bool = False,
 ) -> None:
-    """Make sure, before any work is done, that results of `source` may go to a dandiset.
+    """Make sure, before any work is done, that results of `sources` may go to a dandiset.
 
     Args:
         dandiset: `dandi:ID`.
-        source: the recording that was fitted.
+        sources: the recording that was fitted, and every other one whose data are in the fit.
         instance: archive of `dandiset`.
         allow_embargoed: let results of an embargoed recording go to an open dandiset.
         allow_unknown_access: let results go there although no archive says who may see the
@@ -55,31 +54,32 @@ def check_draft(
     Raises:
         AddressError: no such dandiset.
         ArchiveError: the archive of the dandiset cannot be reached.
-        ResultsError: the dandiset is open, and the recording is embargoed, or nobody can tell.
+        ResultsError: the dandiset is open, and a recording is embargoed, or nobody can tell.
     """
     draft = archive.draft(dandiset, instance=instance)
     if draft.embargoed:
         return
-    access, reason = _access(source)
     open_to_all = f"dandi:{draft.dandiset_id} is open to everybody"
-    if access == "embargoed" and not allow_embargoed:
-        raise ResultsError(
-            f"{source.uri} is embargoed, and {open_to_all}. Send the results to an embargoed "
-            "dandiset, or pass --allow-embargoed if its owners agree."
-        )
-    if access == "unknown" and not allow_unknown_access:
-        raise ResultsError(
-            f"Who may see {source.uri} is unknown ({reason}), and {open_to_all}. Send the results "
-            "to an embargoed dandiset, or pass --allow-unknown-access if you know that the "
-            "recording is open."
-        )
+    for source in sources:
+        access, reason = _access(source)
+        if access == "embargoed" and not allow_embargoed:
+            raise ResultsError(
+                f"{source.uri} is embargoed, and {open_to_all}. Send the results to an embargoed "
+                "dandiset, or pass --allow-embargoed if its owners agree."
+            )
+        if access == "unknown" and not allow_unknown_access:
+            raise ResultsError(
+                f"Who may see {source.uri} is unknown ({reason}), and {open_to_all}. Send the "
+                "results to an embargoed dandiset, or pass --allow-unknown-access if you know that "
+                "the recording is open."
+            )
 
 
 def _access(source: Source) -> tuple[archive.Access, str]:
     """Access to a recording, and the reason if it is unknown."""
     try:
         return archive.access(source), "its archive does not state the access, or it needs a key"
-    except (AddressError, ArchiveError) as error:
+    except (AddressError, ArchiveError, ConfigError) as error:
         return "unknown", str(error).rstrip(".")
 
 

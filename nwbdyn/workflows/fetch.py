@@ -128,8 +128,18 @@ def _record(
     made_by = f"nwbdyn {__version__}"
     if before is None:
         return SlimRecord(disclosure.of_source(source), identity, left_out, made_by)
-    first = disclosure.of_source(before.source)
+    first = disclosure.of_source(_in_dandiset_of(source, before.source))
     return SlimRecord(first, before.identity, (*before.left_out, *left_out), made_by)
+
+
+def _in_dandiset_of(opened: Source, first: Source) -> Source:
+    """The first source, in the dandiset where its copy lies: that one may be embargoed."""
+    names = ("dandiset_id", "version", "asset_path", "asset_id", "instance")
+    is_known = (opened.dandiset_id, opened.instance) in (
+        (None, None),
+        (first.dandiset_id, first.instance),
+    )
+    return first if is_known else replace(first, **{name: getattr(opened, name) for name in names})
 
 
 def _raw(contents: NwbIndex) -> Iterator[NwbObject]:

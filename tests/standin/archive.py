@@ -454,10 +454,12 @@ class _Handler(BaseHTTPRequestHandler):
     def asset_path(self, asset: str) -> Path | None:
         """The file of an asset, or the refusal is already sent."""
         path = self.standin.find(asset)
-        if path is None:
+        dandiset = None if path is None else path.relative_to(self.standin.folder).parts[0]
+        below = re.match(r"/api/dandisets/(\d{6})/", self.path)  # whose asset it has to be
+        if path is None or dandiset is None or (below and below[1] != dandiset):
             self.answer(404, {"detail": "Not found."})
             return None
-        return path if self.allowed(path.relative_to(self.standin.folder).parts[0]) else None
+        return path if self.allowed(dandiset) else None
 
     @route("GET", r"(/api/dandisets/\d{6}/versions/[^/]+|/api)/assets/(?P<asset>[0-9a-f-]{36})/")
     def asset(self, asset: str) -> None:

@@ -1,13 +1,14 @@
 """An NWB file -> Recording, object by object: one bad object costs itself, never the file."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import pandas as pd
 
 from nwbdyn.errors import NoActivityError, ReadError
-from nwbdyn.nwb.read import behavior, cell_types, intervals, slim_record, walk
+from nwbdyn.nwb.read import behavior, cell_types, copied_from, intervals, slim_record, walk
 from nwbdyn.nwb.read.imaging import frame_checks, one_series_per_neuron, ophys, roles
 from nwbdyn.nwb.read.objects import NwbIndex, has, is_damage
 from nwbdyn.nwb.read.options import ReadOptions
@@ -49,16 +50,17 @@ def read(file: "BinaryIO | Store", source: Source, options: ReadOptions = _DEFAU
     with ExitStack() as stack:
         contents = walk.open_contents(file, source)
         stack.callback(contents.file.close)
-        source = _resolve_slim_source(contents, source)
+        opened, source = source, _resolve_slim_source(contents, source)
         try:
             recording = _session(contents, source, options, stack)
+            also = copied_from.sources(contents, opened, source)
         except Exception as error:
             contents.check_stream()
             if not is_damage(error):
                 raise
             raise ReadError(walk.damaged(contents.file_name, error)) from error
         contents.check_stream()
-        return recording
+        return replace(recording, copied_from=also)
 
 
 def _resolve_slim_source(contents: NwbIndex, source: Source) -> Source:

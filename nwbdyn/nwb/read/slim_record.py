@@ -63,19 +63,30 @@ def read(file: h5py.File) -> SlimRecord | None:
         if not isinstance(dataset, h5py.Dataset):
             return None
         stored = json.loads(text(whole(dataset)))
-        if stored.pop("format") != FORMAT:
+        if not isinstance(stored, dict) or stored.get("format") != FORMAT:
             return None
         left_out = (
             LeftOut(**{**item, "shape": tuple(item["shape"])}) for item in stored["left_out"]
         )
         return SlimRecord(
-            source=Source(**stored["source"]),
+            source=_source(stored["source"]),
             identity=stored["identity"],
             left_out=tuple(left_out),
             made_by=stored["made_by"],
         )
     except HDF5_ERRORS:
         return None
+
+
+def _source(stored: object) -> Source:
+    """The stored source; raises TypeError for values that are not of its types."""
+    if not isinstance(stored, dict):
+        raise TypeError(f"the source is {stored!r}")
+    for name, value in stored.items():
+        expected = int if name == "size" else str
+        if not isinstance(value, expected) and (value is not None or name in ("uri", "url")):
+            raise TypeError(f"{name} is {value!r}")
+    return Source(**stored)
 
 
 def of_file(path: Path) -> SlimRecord | None:

@@ -17,6 +17,7 @@ from ndx_population_dynamics import (
 from pynwb.base import TimeSeries
 from pynwb.core import NWBContainer
 
+from nwbdyn import disclosure
 from nwbdyn.connectivity import edge_table
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.data.splits import SPLITS
@@ -123,10 +124,12 @@ def neuron_table(fit: Fit, name: str, in_file: InFile) -> NeuronsTable:
     predefined = {column["name"] for column in NeuronsTable.__columns__}
     for column in known:
         values = known[column]
-        if column in predefined or column in ("id", *axes) or values.dtype.kind not in "biuf":
+        if column in predefined or column in ("id", *axes) or values.isna().all():
             continue
-        if not values.isna().all():
+        if values.dtype.kind in "biuf":
             columns[_column_name(str(column))] = values.to_numpy()
+        elif all(isinstance(value, str) for value in values.dropna()):
+            columns[_column_name(str(column))] = storage.texts(values.map(_shareable))
     source = {"cell_type_source": fit.neurons.cell_type_source}
     return storage.table(
         NeuronsTable,
@@ -136,6 +139,11 @@ def neuron_table(fit: Fit, name: str, in_file: InFile) -> NeuronsTable:
         kind=fit.neurons.kind,
         **{key: value for key, value in source.items() if value},
     )
+
+
+def _shareable(text: object) -> object:
+    """A text without the folders in it; what is missing stays so."""
+    return disclosure.of_text(text) if isinstance(text, str) else text
 
 
 def _column_name(name: str) -> str:

@@ -45,7 +45,9 @@ def moment(text: str, what: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
     except ValueError as error:
-        raise ResultsError(f"The source's {what} is {text!r}, expected ISO 8601.") from error
+        raise ResultsError(
+            f"The source's {what} is {text!r}, expected ISO 8601. Correct the source and fit again."
+        ) from error
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
@@ -54,7 +56,8 @@ def check_age_reference(subject: Mapping[str, object]) -> None:
     stated = subject.get("age__reference")
     if stated and stated not in AGE_REFERENCES:
         raise ResultsError(
-            f"The source's age__reference is {stated!r}, expected {' or '.join(AGE_REFERENCES)}."
+            f"The source's age__reference is {stated!r}, expected {' or '.join(AGE_REFERENCES)}. "
+            "Correct the source and fit again."
         )
 
 

@@ -216,8 +216,8 @@ def _neurons(table: h5py.Group, record: h5py.Group) -> Neurons:
         elif name not in ("neuron_name", "source_id", "source_row", "held_out", "embedding"):
             columns[name] = _column(table[name])
     frame = pd.DataFrame(columns)
-    for label in ("cell_type", "location"):
-        if label in frame:
+    for label in frame.columns.difference(["id"]):
+        if all(isinstance(value, str) for value in frame[label]):
             frame[label] = [value or None for value in frame[label]]
     attributes = record["source"].attrs
     return Neurons(
