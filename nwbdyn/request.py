@@ -5,10 +5,12 @@ and `reproduce` all hold the same FitRequest. To add an option, add one field to
 below and one click option of the same name.
 """
 
+from collections import abc
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from nwbdyn.errors import ConfigError
 
@@ -85,6 +87,11 @@ _PART_OF = {item.name: part for part, kind in _PARTS.items() for item in fields(
 _STORED = ("data", "model_options", "validation", "tests")  # what identifies a fit
 _RENAMED = {"draws": "heldout_resamples", "adopt": "init_from"}  # names of version 0.1
 _PATHS = ("init_from", "targets")  # of which a file that leaves the machine holds the name alone
+_KINDS: dict[Any, str] = {  # of values in a stored request, in words
+    **{str: "a text", Path: "a text", int: "a whole number", float: "a number"},
+    **{abc.Mapping: "a table", tuple: "a list"},
+}
+_UNIONS = (UnionType, Union)
 _OPTION = {  # of the command line, where it is not called like its field
     "covariates": "--covariate",
     "options": "--set",
@@ -176,20 +183,26 @@ class FitRequest:
         """The request that `to_json` wrote. Fields that this version does not know are refused.
 
         Raises:
-            ConfigError: a part or a field that this version does not know.
+            ConfigError: a part or a field that this version does not know, or a value that is not
+                of the field's type.
         """
+        _check_stored("model", stored.get("model") if isinstance(stored, Mapping) else None, str)
         request = cls(stored["model"])
         for part, given in stored.items():
             if part == "model":
                 continue
-            known = {item.name for item in fields(_PARTS[part])} if part in _STORED else set()
-            unknown = sorted(set(given) - known)
+            _check_stored(part, given, abc.Mapping)
+            hints = get_type_hints(_PARTS[part]) if part in _STORED else {}
+            unknown = sorted(set(given) - set(hints))
             if unknown:
                 raise ConfigError(
                     f"The stored request has {part}.{unknown[0]}, which this version of nwbdyn "
                     "does not know. Update nwbdyn."
                 )
-            request = request.with_keywords(**{name: _read(v) for name, v in given.items()})
+            values = {name: _read(value) for name, value in given.items()}
+            for name, value in values.items():
+                _check_stored(f"{part}.{name}", value, hints[name])
+            request = request.with_keywords(**values)
         return request
 
     def diff(self, other: "FitRequest") -> dict[str, tuple[Any, Any]]:
@@ -221,6 +234,34 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     return value
+
+
+def _check_stored(name: str, value: Any, hint: Any) -> None:
+    """Refuse a stored value that is not of a field's type; a path is stored as a text."""
+    if not _is_of(value, hint):
+        kinds = get_args(hint) if get_origin(hint) in _UNIONS else (hint,)
+        origins = (get_origin(one) or one for one in kinds if one is not type(None))
+        expected = " or ".join(dict.fromkeys(_KINDS[one] for one in origins))
+        raise ConfigError(
+            f"The stored request has {name} = {repr(value)[:60]}; expected {expected}. Fit the "
+            "recording again."
+        )
+
+
+def _is_of(value: Any, hint: Any) -> bool:
+    origin, arguments = get_origin(hint) or hint, get_args(hint)
+    if origin in _UNIONS:
+        return any(_is_of(value, one) for one in arguments)
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        kinds = arguments[:1] * len(value) if arguments[-1] is Ellipsis else arguments
+        return len(kinds) == len(value) and all(map(_is_of, value, kinds))
+    if origin is Path:
+        return isinstance(value, str)
+    if origin in (int, float) and isinstance(value, bool):
+        return False
+    return isinstance(value, int | float if origin is float else origin)
 
 
 def _read(value: Any) -> Any:

@@ -24,6 +24,7 @@ from nwbdyn.nwb.results.open_results import MODULE, run_names
 from nwbdyn.nwb.zarr.array import array_v2
 from nwbdyn.printable import folder_name
 from nwbdyn.recording import Source
+from nwbdyn.request import FitRequest
 from nwbdyn.results import run_directory
 from nwbdyn.training import checkpoint
 from nwbdyn.workflows import batch, load_model, reproduce
@@ -226,6 +227,56 @@ def test_a_resumed_fit_names_what_was_taken_from_the_recording(tmp_path, before,
     with pytest.raises(FitError, match="Resume with") as refused:
         run_directory.open_run(tmp_path, {"binning": {"chosen": now}}, resume=True)
     assert option in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("stored", "named"),
+    [
+        ([], "model = None; expected a text"),
+        ("netformer", "model = None"),
+        ({"model": 7}, "model = 7; expected a text"),
+        ({"model": "m", "data": 7}, "data = 7; expected a table"),
+        ({"model": "m", "validation": {"seeds": "2"}}, "seeds = '2'; expected a whole number"),
+        ({"model": "m", "validation": {"seeds": True}}, "seeds = True"),
+        ({"model": "m", "validation": {"folds": {"a": 1}}}, "folds = {'a': 1}"),
+        ({"model": "m", "data": {"bin_width": "x"}}, "bin_width = 'x'; expected a number"),
+        ({"model": "m", "data": {"covariates": "x"}}, "covariates = 'x'; expected a list"),
+        ({"model": "m", "data": {"fold": [1, 2, 3]}}, r"fold = \(1, 2, 3\); expected a list"),
+        ({"model": "m", "model_options": {"options": [1]}}, r"options = \(1,\); expected a table"),
+        ({"model": "m", "tests": {"null": 5}}, "null = 5; expected a text"),
+        ({"model": "m", "tests": {"no_such": 5}}, "does not know"),
+        ({"model": "m", "output": {"overwrite": True}}, "does not know"),
+        ({"model": "m", "compute": {"devices": 64}}, "does not know"),
+    ],
+)
+def test_a_stored_request_of_other_types_is_refused(stored, named):
+    with pytest.raises(ConfigError, match=named):
+        FitRequest.from_json(stored)
+
+
+def test_a_request_is_read_as_it_was_stored():
+    asked = {"bin_width": 1, "covariates": ("speed",), "fold": (0, 5), "options": {"history": 4}}
+    request = FitRequest.from_keywords("netformer", sweep={"list": [{"a": 1}]}, **asked)
+    assert FitRequest.from_json(json.loads(json.dumps(request.to_json()))) == request
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [
+        ("tests", "states"),
+        ("tests", "targets"),
+        ("model_options", "sweep"),
+        ("model_options", "init_from"),
+    ],
+)
+def test_a_file_that_a_stored_request_names_is_not_opened(fit, tmp_path, part, name):
+    opened = tmp_path / "file.csv"
+    os.mkfifo(opened)  # who opens it waits for ever
+    request = {"model": "netformer", part: {name: str(opened)}}
+    stated = replace(fit, environment=fit.environment | {"request": request})
+    path = nwbdyn.export(stated, tmp_path / "results.nwb")
+    with pytest.raises(ResultsError, match=r"also needed a file \(--.*not looked for"):
+        reproduce.reproduce(path)
 
 
 # Values that lie in another file

@@ -16,6 +16,11 @@ _NUMBER = r"[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?"
 _INTERVAL = re.compile(rf"([^=,]+)=({_NUMBER})-({_NUMBER})")
 
 
+def is_file(choice: str | None) -> bool:
+    """True if a choice of states is the path of a CSV file."""
+    return choice is not None and choice.lower().endswith(CSV)
+
+
 def resolved(choice: str) -> str:
     """The states of a CSV file as times, "rest=0-10,run=10-25"; anything else as it is.
 
@@ -24,7 +29,7 @@ def resolved(choice: str) -> str:
     Raises:
         ConfigError: no such file, or not the columns start_time, stop_time and label.
     """
-    if not choice.lower().endswith(CSV):
+    if not is_file(choice):
         return choice
     try:
         table = pd.read_csv(Path(choice), skipinitialspace=True)

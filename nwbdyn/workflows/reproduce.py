@@ -20,6 +20,7 @@ from nwbdyn import opening, scratch
 from nwbdyn.data import conditions
 from nwbdyn.data.conditions import ConditionError
 from nwbdyn.errors import AddressError, DataError, ResultsError
+from nwbdyn.fitting import sweep_space
 from nwbdyn.fitting.fit import fit_request
 from nwbdyn.fitting.pipeline import task_keywords
 from nwbdyn.fitting.task import build_task
@@ -27,8 +28,9 @@ from nwbdyn.nwb.results.open_results import open_results
 from nwbdyn.progress import Report
 from nwbdyn.progress_bars import progress_bars
 from nwbdyn.recording import COUNTS, Recording
-from nwbdyn.request import FitRequest
+from nwbdyn.request import FitRequest, option_of
 from nwbdyn.results.fit_results import Fit
+from nwbdyn.statistics import states
 from nwbdyn.workflows import locate_source
 
 PREDICTIONS, METRICS = 1e-5, 1e-6  # largest differences on the same CPU with as many threads
@@ -199,6 +201,21 @@ def _check_alone(fit: Fit) -> None:
                 f"This fit also needed {needed} ({decisions[name]}), which are not in its file. "
                 "Repeat it with `nwbdyn fit` and the choices that the file states."
             )
+    for option, needed in _files_of(fit.request).items():
+        raise ResultsError(
+            f"This fit also needed a file ({option} {needed}), which is not in its results and is "
+            "not looked for. Repeat it with `nwbdyn fit` and the choices that the file states."
+        )
+
+
+def _files_of(request: FitRequest) -> dict[str, str]:
+    """Option -> file, of what a request would read besides the recording."""
+    model, tests = request.model_options, request.tests
+    intervals = tests.states if states.is_file(tests.states) else None
+    sweep = None if isinstance(model.sweep, Mapping | None) else model.sweep
+    files = {"states": intervals, "sweep": sweep, "init_from": model.init_from}
+    files["targets"] = tests.targets
+    return {option_of(name): str(file) for name, file in files.items() if file is not None}
 
 
 def checked_request(fit: Fit, recording: Recording) -> FitRequest:
@@ -211,6 +228,9 @@ def checked_request(fit: Fit, recording: Recording) -> FitRequest:
         ResultsError: the recording does not give these tensors.
     """
     request, stated = fit.request, fit.binning.get("bin_width")
+    if request.model_options.sweep is not None:
+        candidates = sweep_space.points(request.model_options.sweep)
+        request = request.with_keywords(sweep={"list": list(candidates)})
     widths: list[Any] = [request.data.bin_width]
     if "request" not in fit.environment:
         widths = [stated] if fit.binning.get("quantity") == COUNTS else [None, stated]
