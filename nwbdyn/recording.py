@@ -65,6 +65,17 @@ class Source:
         return self.asset_path or unquote(urlsplit(self.url).path) or self.uri
 
 
+def source_of(stored: object) -> Source:
+    """The Source in stored values; raises TypeError for values that are not of its types."""
+    if not isinstance(stored, dict):
+        raise TypeError(f"the source is {repr(stored)[:60]}")
+    for name, value in stored.items():
+        expected = int if name == "size" else str
+        if not isinstance(value, expected) and (value is not None or name in ("uri", "url")):
+            raise TypeError(f"{name} of the source is {repr(value)[:60]}")
+    return Source(**stored)
+
+
 class LazyArray:
     """An array that stays in its file until it is indexed or turned into NumPy.
 

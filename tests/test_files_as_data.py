@@ -132,6 +132,48 @@ def test_a_model_whose_name_is_no_text_is_damage(saved, name):
         nwbdyn.load(saved)
 
 
+OF_ANOTHER_TYPE = [
+    (run_directory.CONFIG, ("config",), []),
+    (run_directory.CONFIG, ("binning",), 7),
+    (run_directory.CONFIG, ("split",), -1.5),
+    (run_directory.CONFIG, ("seed",), True),
+    (run_directory.PROVENANCE, ("versions",), "1"),
+    (run_directory.PROVENANCE, ("versions", "torch"), 7),
+    (run_directory.PROVENANCE, ("environment",), []),
+    (run_directory.PROVENANCE, ("device",), None),
+    (run_directory.PROVENANCE, ("source",), "lab.nwb"),
+    (run_directory.PROVENANCE, ("source", "uri"), 7),
+    (run_directory.PROVENANCE, ("source", "digest"), []),
+    (run_directory.PROVENANCE, ("source", "size"), "large"),
+    (run_directory.PROVENANCE, ("notes",), [7]),
+    (run_directory.METRICS, ("model",), {"test": {"r2": "\x1b]0;title\x07"}}),
+    (run_directory.METRICS, ("model",), {"test": {"r2": True}}),
+    (run_directory.METRICS, ("baselines",), {"AR": {"test": {"r2": {"a": 1}}}}),
+    (run_directory.METRICS, ("coupling",), {"adds": 0.1, "interval": [0.1]}),
+    (run_directory.METRICS, ("coupling",), {"adds": 0.1, "interval": [0.1, []]}),
+]
+
+
+@pytest.mark.parametrize(("name", "keys", "value"), OF_ANOTHER_TYPE)
+def test_a_value_of_another_type_in_a_run_is_damage(saved, name, keys, value):
+    content = json.loads((saved / name).read_text())
+    part = content
+    for key in keys[:-1]:
+        part = part[key]
+    part[keys[-1]] = value
+    (saved / name).write_text(json.dumps(content))
+    with pytest.raises(ResultsError, match=r"is damaged .*Fit again") as refused:
+        nwbdyn.load(saved)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("line", ["[1]", "7", '{"loss": "low"}', '{"loss": []}'])
+def test_a_history_of_anything_but_numbers_is_damage(saved, line):
+    (saved / run_directory.HISTORY).write_text(f'{{"epoch": 1, "loss": null}}\n{line}\n')
+    with pytest.raises(ResultsError, match=r"history\.jsonl is damaged"):
+        nwbdyn.load(saved)
+
+
 def change(folder: Path, name: str, **values: object) -> None:
     content = json.loads((folder / name).read_text())
     (folder / name).write_text(json.dumps(content | values))

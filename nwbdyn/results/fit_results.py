@@ -19,7 +19,7 @@ from nwbdyn.connectivity import edge_table
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.data.splits import SPLITS
 from nwbdyn.errors import ResultsError
-from nwbdyn.recording import UNKNOWN_ARCHIVE, Neurons, Note, Source
+from nwbdyn.recording import UNKNOWN_ARCHIVE, Neurons, Note, Source, source_of
 from nwbdyn.request import FitRequest
 from nwbdyn.results import methods_text, request_0_1, run_directory, run_lock, scores, views
 from nwbdyn.results.text import fit_text, predictions_text
@@ -249,23 +249,25 @@ def load(path: Path | str, *, recorded: bool = True) -> Fit:
     try:
         arrays = _read_arrays(path, () if recorded else ("/predictions/recorded",))
         return Fit(
-            model=_model(asked["model"]),
-            config=asked["config"],
-            binning=_binning(asked["binning"], local),
-            split=asked["split"],
-            seed=asked["seed"],
+            model=_of_type(asked, "model", str),
+            config=_of_type(asked, "config", dict),
+            binning=_binning(_of_type(asked, "binning", dict), local),
+            split=_of_type(asked, "split", dict),
+            seed=_of_type(asked, "seed", int),
             history=run_directory.read_history(path),
             metrics={
-                key: _nan_for_null(value) if key in _SCORES else value
+                key: _numbers(key, value, _SCORES[key])
+                if key in _SCORES
+                else _with_intervals(key, value)
                 for key, value in metrics.items()
             },
             **arrays,
             source=_source(provenance["source"], local),
             notes=tuple(Note(**note) for note in provenance["notes"]),
-            session=provenance["session"],
-            versions=provenance["versions"],
-            device=provenance["device"],
-            environment=provenance["environment"],
+            session=_of_type(provenance, "session", dict),
+            versions=_versions(_of_type(provenance, "versions", dict)),
+            device=_of_type(provenance, "device", str),
+            environment=_of_type(provenance, "environment", dict),
             run=path,
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -283,16 +285,52 @@ def derived_from(fit: Fit) -> tuple[Source, ...]:
     if stated is None and ("joint" in asked or "adopted" in asked):  # an earlier version wrote it
         other = Source(uri="the other recordings of this fit", url="", instance=UNKNOWN_ARCHIVE)
         return (fit.source, other)
-    return (fit.source, *(Source(**one) for one in stated or ()))
+    return (fit.source, *map(source_of, stated or ()))
 
 
-_SCORES = ("model", "baselines", "intervals")
+_SCORES = {  # sections of metrics.json -> depth of their tables
+    **{"model": 2, "baselines": 3},  # split and metric
+    "intervals": 5,  # and both ends
+}
 
 
-def _model(name: object) -> str:
-    if not isinstance(name, str):
-        raise TypeError(f"the model's name is {name!r}")
-    return name
+def _of_type(stored: Mapping[str, Any], name: str, kind: type) -> Any:
+    """A part of a JSON file; raises TypeError where it is of another type."""
+    value = stored[name]
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{name} is {repr(value)[:60]}")
+    return value
+
+
+def _versions(stored: dict[str, Any]) -> dict[str, str]:
+    for name in stored:
+        if name != "environment":  # of earlier versions
+            _of_type(stored, name, str)
+    return stored
+
+
+def _numbers(name: str, value: object, depth: int) -> Any:
+    """Tables of numbers, nested at most so deep, NaN for null; raises TypeError for the rest."""
+    if isinstance(value, dict) and depth:
+        return {key: _numbers(key, item, depth - 1) for key, item in value.items()}
+    if isinstance(value, list) and depth:
+        return [_numbers(name, item, depth - 1) for item in value]
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise TypeError(f"{name} is {repr(value)[:60]}")
+    return math.nan if value is None else value
+
+
+def _with_intervals(name: str, value: Any) -> Any:
+    """A section of metrics.json; raises TypeError where an interval is not two numbers."""
+    if isinstance(value, dict):
+        return {key: _with_intervals(key, item) for key, item in value.items()}
+    if name == "interval" and value is not None:
+        if not isinstance(value, list) or len(value) != 2:
+            raise TypeError(f"interval is {repr(value)[:60]}")
+        for bound in value:
+            if bound is not None and not isinstance(bound, int | float):
+                raise TypeError(f"interval is {repr(value)[:60]}")
+    return value
 
 
 def _local(fit: Fit) -> dict[str, Any]:
@@ -308,7 +346,7 @@ def _local(fit: Fit) -> dict[str, Any]:
 
 def _source(stated: dict[str, Any], local: dict[str, Any]) -> Source:
     """The source as provenance.json has it, and where it lies on this disk, where that is known."""
-    source = Source(**stated)
+    source = source_of(stated)
     if source.url or "source" not in local:
         return source
     uri, url = (str(local["source"][name]) for name in ("uri", "url"))
@@ -415,11 +453,3 @@ def _present(record: Predictions | Connectivity | Neurons) -> dict[str, Any]:
     """The fields of a dataclass that are set."""
     values = {item.name: getattr(record, item.name) for item in fields(record)}
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _nan_for_null(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: _nan_for_null(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_nan_for_null(item) for item in value]
-    return math.nan if value is None else value

@@ -295,7 +295,11 @@ def write_history(path: Path, records: Iterable[Mapping[str, float]]) -> None:
 
 
 def read_history(path: Path) -> tuple[dict[str, float], ...]:
-    """One record per epoch; a last line cut off by a crash is left out."""
+    """One record per epoch; a last line cut off by a crash is left out.
+
+    Raises:
+        ResultsError: a line holds anything but numbers by name.
+    """
     if not (path / HISTORY).exists():
         return ()
     records = []
@@ -304,8 +308,17 @@ def read_history(path: Path) -> tuple[dict[str, float], ...]:
             record = json.loads(line)
         except json.JSONDecodeError:
             break
+        if not isinstance(record, dict) or not all(map(_is_number, record.values())):
+            raise ResultsError(
+                f"{path / HISTORY} is damaged: expected numbers by name, found {line[:60]!r}. Fit "
+                "again with --overwrite."
+            )
         records.append({key: math.nan if v is None else v for key, v in record.items()})
     return tuple(records)
+
+
+def _is_number(value: object) -> bool:
+    return value is None or isinstance(value, int | float)
 
 
 def plain(value: object) -> object:

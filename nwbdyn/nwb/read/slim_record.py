@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 
 from nwbdyn.nwb.read.objects import HDF5_ERRORS, text, whole
-from nwbdyn.recording import Source
+from nwbdyn.recording import Source, source_of
 
 RECORD_PATH = "scratch/slim_copy"
 FORMAT = 1
@@ -69,24 +69,13 @@ def read(file: h5py.File) -> SlimRecord | None:
             LeftOut(**{**item, "shape": tuple(item["shape"])}) for item in stored["left_out"]
         )
         return SlimRecord(
-            source=_source(stored["source"]),
+            source=source_of(stored["source"]),
             identity=stored["identity"],
             left_out=tuple(left_out),
             made_by=stored["made_by"],
         )
     except HDF5_ERRORS:
         return None
-
-
-def _source(stored: object) -> Source:
-    """The stored source; raises TypeError for values that are not of its types."""
-    if not isinstance(stored, dict):
-        raise TypeError(f"the source is {stored!r}")
-    for name, value in stored.items():
-        expected = int if name == "size" else str
-        if not isinstance(value, expected) and (value is not None or name in ("uri", "url")):
-            raise TypeError(f"{name} is {value!r}")
-    return Source(**stored)
 
 
 def of_file(path: Path) -> SlimRecord | None:
