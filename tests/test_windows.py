@@ -173,6 +173,11 @@ def test_the_exponential_is_causal_starts_anew_and_sums_to_one():
     decay = np.exp(-0.2)
     assert filtered[10:15].tolist() == pytest.approx((1 - decay) * decay ** np.arange(5))
     assert float(filtered.sum()) == pytest.approx(1, abs=1e-6)
+    binned.segment[12:] = 1  # a gap before this bin
+    windows = Windows(binned, split, WindowSpec(1, inputs="exponential", time_constant=0.1))
+    smooth = windows.inputs[:, 0]
+    assert smooth[10:12].tolist() == pytest.approx((1 - decay) * decay ** np.arange(2))
+    assert not smooth[12:].any()
 
 
 def test_continuous_recordings_are_tiled_for_evaluation_and_the_last_window_aligned_right():
@@ -218,6 +223,8 @@ def test_counts_of_test_bins_are_clipped_to_the_training_maximum_in_the_input_on
     windows = Windows(binned, windows.split, windows.spec)
     batch = next(windows.batches("test", 1))
     held_in = torch.as_tensor(windows.split.held_in)
+    in_training = binned.values[windows.split.bins("train")]
+    assert windows.largest == in_training.max() < 99
     assert (batch.activity[0, 0, held_in] == windows.largest).all()
     assert (batch.target[0, 0] == 99).all()
 
@@ -241,6 +248,8 @@ def test_forward_bins_that_belong_to_another_split_do_not_count_and_are_not_show
     assert valid[:-1, :10].all()
     assert not valid[:-1, 10:].any()
     assert not target[:-1, 10:].any()
+    owned = windows.window_of_bin(windows.starts("test"))[:, 0] >= 0
+    assert set(windows.split.labels[owned]) == {SPLITS.index("test")}
 
 
 def test_trials_that_reach_into_two_splits_are_left_out_with_a_note():
