@@ -23,7 +23,7 @@ _MAIN = "dandi"  # name of the archive on them
 
 @dataclass(frozen=True)
 class Origin:
-    """What is known of the origin of a file; nothing of a file of the user's own."""
+    """Origin of a file; every field is None for a file of the user."""
 
     dandiset_id: str | None = None
     version: str | None = None
@@ -43,8 +43,8 @@ def of_file(path: Path) -> Origin:
     return Origin()
 
 
-def keep(source: Source, target: Path, folder: Path) -> None:
-    """Write down where a copy of `source` comes from, unless it is the user's own.
+def record(source: Source, target: Path, folder: Path) -> None:
+    """Write the origin of a copy of `source` to disk, unless it is a file of the user.
 
     Args:
         target: the copy.
@@ -55,9 +55,9 @@ def keep(source: Source, target: Path, folder: Path) -> None:
     """
     try:
         if source.dandiset_id is not None:
-            _keep_dandiset(source, folder / source.dandiset_id)
+            _record_dandiset(source, folder / source.dandiset_id)
         elif source.asset_id is not None or source.instance is not None or source.path is None:
-            _keep_beside(source, target)
+            _record_beside(source, target)
     except OSError as error:
         raise ResultsError(
             f"Cannot write the origin of '{target}': {error}. Choose a folder that can be written "
@@ -65,14 +65,14 @@ def keep(source: Source, target: Path, folder: Path) -> None:
         ) from error
 
 
-def _keep_dandiset(source: Source, folder: Path) -> None:
-    record = folder / _YAML
-    if record.exists():
-        there = _of_yaml(record, "")
+def _record_dandiset(source: Source, folder: Path) -> None:
+    path = folder / _YAML
+    if path.exists():
+        there = _of_yaml(path, "")
         same = there.dandiset_id == source.dandiset_id
         if not same or _archive(there.instance) != _archive(source.instance):
             raise ResultsError(
-                f"'{record}' names dandiset {there.dandiset_id} of the archive "
+                f"'{path}' names dandiset {there.dandiset_id} of the archive "
                 f"'{_archive(there.instance)}', and {source.uri} is of "
                 f"'{_archive(source.instance)}': choose another folder."
             )
@@ -81,22 +81,22 @@ def _keep_dandiset(source: Source, folder: Path) -> None:
     if source.instance is not None:
         lines.append(f"{_INSTANCE}: {source.instance}")
     folder.mkdir(parents=True, exist_ok=True)
-    record.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
 
 
-def _keep_beside(source: Source, target: Path) -> None:
+def _record_beside(source: Source, target: Path) -> None:
     parts = urlsplit(source.url)
     instance = source.instance or f"{parts.scheme}://{parts.hostname}"
-    record = {"asset_id": source.asset_id, "instance": instance, "digest": source.digest}
+    known = {"asset_id": source.asset_id, "instance": instance, "digest": source.digest}
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(f"{target.name}{_BESIDE}")
-    beside.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    beside.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
 
 
 def _of_record(path: Path) -> Origin:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        asset_id, instance = record["asset_id"], record["instance"]
+        known = json.loads(path.read_text(encoding="utf-8"))
+        asset_id, instance = known["asset_id"], known["instance"]
         if isinstance(instance, str) and isinstance(asset_id, str | None):
             return Origin(asset_id=asset_id, instance=instance)
     except (OSError, ValueError, KeyError, TypeError):
@@ -120,7 +120,7 @@ def _of_yaml(path: Path, asset_path: str) -> Origin:
 
 
 def _instance_of_yaml(text: str, prefix: str) -> str | None:
-    """The archive: as `keep` wrote it, else by the dandiset's address, else by its identifier."""
+    """The archive: as `record` wrote it, else by the dandiset's address, else by its identifier."""
     if stated := re.search(rf"(?m)^{_INSTANCE}:\s*(\S+)\s*$", text):
         return stated[1]
     if address := re.search(r"(?m)^url:\s*['\"]?(https?)://([^/\s'\"]+)", text):

@@ -46,10 +46,10 @@ def download(source: Source, folder: Path, *, report: Report = silent) -> Path:
     target = target_of(source, folder)
     is_itself = source.path is not None and target.exists() and target.samefile(source.path)
     if not target.exists():
-        origin.keep(source, target, folder)
+        origin.record(source, target, folder)
     path = _download(source, target, report)
     if not is_itself:
-        origin.keep(source, target, folder)
+        origin.record(source, target, folder)
     return path
 
 

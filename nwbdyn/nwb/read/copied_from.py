@@ -22,9 +22,9 @@ def sources(contents: NwbIndex, opened: Source, taken: Source) -> tuple[Source, 
         opened: the file that was opened.
         taken: the recording's Source.
     """
-    found = [opened, *_of_results(contents), *_of_a_slim_copy(contents)]
-    found = [source for source in found if not _is_own(source) and source != taken]
-    return tuple(dict.fromkeys(found))
+    named = [opened, *_of_results(contents), *_of_a_slim_copy(contents)]
+    others = [source for source in named if not _is_own(source) and source != taken]
+    return tuple(dict.fromkeys(others))
 
 
 def _of_results(contents: NwbIndex) -> Iterator[Source]:
