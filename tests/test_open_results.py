@@ -225,6 +225,27 @@ def test_columns_in_pynapple_carry_the_names_of_neurons(source):
     np.testing.assert_array_equal(frame["AVAR (11)"].values, fit.predictions.values[:, 1])
 
 
+def test_names_of_neurons_come_back_from_the_file(source, tmp_path):
+    pytest.importorskip("pynapple", reason="pynapple is not installed")
+    fit = lab_files.fit_of(source)
+    named = fit.neurons.table.assign(neuron_label=["AVAL", "AVAR", "AVBL", "", "roi 14"])
+    neurons = replace(fit.neurons, table=named)
+    predictions = replace(fit.predictions, neurons=neurons)
+    connectivity = replace(fit.connectivity, neurons=neurons)
+    fit = replace(
+        fit, neurons=neurons, predictions=predictions, connectivity=connectivity,
+        edges=connectivity.edges(),
+    )  # fmt: skip
+    with nwbdyn.open_results(export(fit, tmp_path / "out.nwb")) as back:
+        names = ["AVAL (10)", "AVAR (11)", "AVBL (12)", "13", "roi 14 (14)"]
+        assert back.neurons.names == fit.neurons.names == names
+        assert list(back.predictions.to_pynapple().columns) == names
+        assert back.edges["pre"].tolist() == fit.edges["pre"].tolist()
+        export(back, tmp_path / "again.nwb")
+    with nwbdyn.open_results(tmp_path / "again.nwb") as again:
+        assert again.neurons.names == names
+
+
 def test_pynapple_gets_the_clock_the_ids_and_what_is_known_of_each_neuron(source):
     nap = pytest.importorskip("pynapple", reason="pynapple is not installed")
     fit = lab_files.fit_of(source)

@@ -208,7 +208,11 @@ def _source(record: h5py.Group) -> Source:
 
 
 def _neurons(table: h5py.Group, record: h5py.Group) -> Neurons:
-    columns: dict[str, np.ndarray | list[str]] = {"id": _column(table["source_id"])}
+    ids, kind = _column(table["source_id"]), table.attrs["kind"]
+    columns: dict[str, np.ndarray | list[str]] = {"id": ids}
+    labels = _labels(table, ids, kind)
+    if any(labels):
+        columns["neuron_name"] = labels
     for name in _column_names(table):
         if name == "position":
             axes = table[name][()].T
@@ -222,11 +226,22 @@ def _neurons(table: h5py.Group, record: h5py.Group) -> Neurons:
     attributes = record["source"].attrs
     return Neurons(
         frame,
-        table.attrs["kind"],
+        kind,
         attributes.get("neurons_path"),
         attributes.get("neurons_object_id"),
         table.attrs.get("cell_type_source"),
     )
+
+
+def _labels(table: h5py.Group, ids: np.ndarray, kind: str) -> list[str]:
+    """Name of each neuron without its id, as the recording had it; "" where it had none."""
+    if "neuron_name" not in table:  # of another version
+        return []
+    names = [str(name) for name in _column(table["neuron_name"])]
+    return [
+        "" if name in (str(one), f"{kind} {one}") else name.removesuffix(f" ({one})")
+        for name, one in zip(names, ids, strict=True)
+    ]
 
 
 def _predictions(series: h5py.Group, neurons: Neurons, table: h5py.Group) -> Predictions:
