@@ -328,6 +328,24 @@ def test_the_edge_table_and_its_time_courses_are_bounded_and_say_what_they_keep(
         assert any("3 strongest of 10 edges" in value for value in details)
 
 
+def test_a_series_of_influence_says_the_share_of_the_influence_that_it_keeps(
+    source, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(couplings, "MOST_COURSES", 3)
+    fit = lab_files.fit_of(source, form="gain")
+    mean = fit.influence.mean()
+    strongest = fit.edges[:3]  # by weight
+    kept = sum(
+        abs(float(mean.sel(post=edge.post_id, pre=edge.pre_id))) for edge in strongest.itertuples()
+    )
+    whole = abs(mean.to_numpy()[~np.eye(5, dtype=bool)]).sum()
+    with NWBHDF5IO(export(fit, tmp_path / "out.nwb"), "r") as io:
+        module = io.read().processing["population_dynamics"]
+        assert module[f"{name_of(fit)}_influence_weights"].kept_share == pytest.approx(
+            kept / whole, rel=1e-5
+        )
+
+
 def test_time_courses_average_as_many_windows_as_their_bytes_demand(source, tmp_path, monkeypatch):
     monkeypatch.setattr(couplings, "LEAST_COURSE_BYTES", 2 * 20 * 20)  # 20 samples of 20 edges
     monkeypatch.setattr(couplings, "COURSE_SHARE", 0)

@@ -127,7 +127,7 @@ def objects(
                 made.append(
                     edge_weight_series(
                         courses,
-                        couplings,
+                        _share_of_courses(couplings, courses, connectivity),
                         connectivity,
                         f"{name}_{suffix}",
                         run,
@@ -198,7 +198,7 @@ def connectivity_edges(
 
 def edge_weight_series(
     courses: Courses,
-    couplings: Couplings,
+    kept_share: float,  # of the summed absolute mean weight
     connectivity: Connectivity,
     name: str,
     run: ModelRun,
@@ -207,8 +207,6 @@ def edge_weight_series(
     is_exact: bool,  # whether the file holds components that give every window
 ) -> EdgeWeightSeries:
     num_edges = courses.values.shape[1]
-    written = edge_table.directed(couplings.edges)["weight"]
-    kept = _share(written[:num_edges], written)
     samples = "window by window"
     if courses.num_averaged > 1:
         samples = f"means over {courses.num_averaged} windows each"
@@ -224,7 +222,7 @@ def edge_weight_series(
         data=storage.compressed(storage.rounded(courses.values, COURSE_BITS)),
         unit="n.a.",
         **storage.clock(courses.time),
-        kept_share=couplings.kept_share * kept,
+        kept_share=kept_share,
         num_averaged=courses.num_averaged,
         edges=storage.region("edges", edges, np.arange(num_edges)),
         run=run,
@@ -376,6 +374,19 @@ def _kept_share(edges: pd.DataFrame, fit: Fit, matrix: np.ndarray | None) -> flo
         whole = edge_table.directed(fit.edges)["weight"]
         return float(fit.edges.attrs["kept_share"]) * _share(kept, whole)
     return _share(kept, matrix[~np.eye(len(matrix), dtype=bool)])
+
+
+def _share_of_courses(couplings: Couplings, courses: Courses, connectivity: Connectivity) -> float:
+    """Share of the summed |mean weight| of a connectivity that the edges of its courses hold."""
+    edges, number = edge_table.directed(couplings.edges), courses.values.shape[1]
+    if courses is couplings.weights:
+        return couplings.kept_share * _share(edges["weight"][:number], edges["weight"])
+    mean = connectivity.mean().to_numpy()
+    post, pre = (
+        storage.rows_of(edges[f"{side}_id"][:number].to_numpy(), connectivity.neurons)
+        for side in ("post", "pre")
+    )
+    return _share(mean[post, pre], mean[~np.eye(len(mean), dtype=bool)])
 
 
 def _of_other_edges(edges: pd.DataFrame) -> str:

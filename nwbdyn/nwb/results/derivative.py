@@ -26,6 +26,7 @@ FIELDS = (
     "strain",
     "weight",
 )
+KEYWORDS = ("population dynamics", "functional connectivity")  # of the file, beside the model
 UNKNOWN = {"u", "unknown", "n/a", "na", "none"}  # a Subject's field with one of these is missing
 MODALITY = {"unit": "ecephys", "roi": "ophys"}
 LONGEST_LABEL = 50  # letters; a file name has three labels, and 255 bytes at most
@@ -58,8 +59,12 @@ def new_file(fit: Fit, subject: Mapping[str, str]) -> tuple[NWBFile, tuple[Note,
         subject=Subject(**fields) if fields else None,
         was_generated_by=[["nwbdyn", fit.versions.get("nwbdyn", "unknown")]],
         source_script=None,
-        notes=f"Results of {fit.model} fitted to {disclosure.of_uri(fit.source.uri)}. "
-        "The recording is not in here.",
+        experiment_description=(
+            f"Activity that {fit.model} predicts and the coupling between neurons that it fits. "
+            "The recording is not in here."
+        ),
+        keywords=[*KEYWORDS, fit.model],
+        notes=f"Results of {fit.model} fitted to {disclosure.of_uri(fit.source.uri)}.",
     )
     return nwbfile, notes
 

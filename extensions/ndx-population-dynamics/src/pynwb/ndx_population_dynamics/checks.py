@@ -87,6 +87,8 @@ def constant(component: Any) -> Iterator[str]:
     for name in ("lags", "sender_function"):
         if getattr(component, name) is not None:
             yield from _width(component, name, 0, num_lags, "matrices in weight")
+    if component.lag is not None:
+        yield "lag is given beside lags, which has one lag per matrix"
 
 
 def query_key(component: Any) -> Iterator[str]:

@@ -29,6 +29,7 @@ def neurons():
     [
         (mock.mock_ConstantConnectivity, {"lags": [1]}, "lags has the shape .1,., but there are 2"),
         (mock.mock_ConstantConnectivity, {"weight": np.ones((2, 3, 4))}, "must be equal"),
+        (mock.mock_ConstantConnectivity, {"lag": 1}, "lag is given beside lags"),
         (mock.mock_QueryKeyConnectivity, {"query": np.ones((4, 6))}, "query has 6 columns"),
         (mock.mock_QueryKeyConnectivity, {"key": np.ones((3, 7))}, "key has the shape"),
         (mock.mock_QueryKeyConnectivity, {"norm_bias": None}, "must be given together"),
