@@ -34,9 +34,10 @@ MODULE_DESCRIPTION = "Models fitted to this recording: predicted activity and co
 OVERHEAD = 8 * 10**6  # bytes of the cached schema, the picture, texts and tables
 PRECISIONS = (components.ROUNDED, "float32", "float16")
 PREDICTION_BITS = 16  # per standard deviation of a neuron, see `storage.rounded`
-RESERVED = (  # attributes of a table of neurons, after which no column can be called
+RESERVED = (  # attributes of a table of neurons, after which no column is called
     *("", "name", "description", "colnames", "columns", "object_id", "namespace"),
     *("neurodata_type", "kind", "cell_type_source"),
+    "heldout",  # none of these attributes, but too close to the column held_out
 )
 UNITS = {"counts": "count"}  # of predictions; every other quantity has none
 
@@ -147,7 +148,7 @@ def _shareable(text: object) -> object:
 
 
 def _column_name(name: str) -> str:
-    """A name that an NWB table can give to a column: none of its own attributes, no separators."""
+    """A name that a column can have beside what the table has itself, without separators."""
     plain = name.replace("/", "_").replace(":", "_")
     return f"source_{plain}" if plain in RESERVED else plain
 
