@@ -3,8 +3,9 @@
     python benchmarks/nwbwidgets.py FILE.nwb …
 
 It makes a fresh environment in a temporary folder and installs nwbwidgets beside pynwb 2.8.3 there,
-which takes a few minutes and the network. Widgets are made without a browser: accordions and tabs are
-opened, so that what they show is computed. Whether a picture is right, a person sees in a notebook.
+which takes a few minutes and the network. Widgets are made without a browser: accordions and tabs
+are opened, so that what they show is computed. Whether a picture is right, a person sees in a
+notebook.
 """
 
 import subprocess
