@@ -1,4 +1,4 @@
-"""What is wrong with a file by the specification inside it, in every supported pynwb."""
+"""Validation of a file by the specification inside it, in every supported pynwb."""
 
 from pathlib import Path
 from typing import Any
