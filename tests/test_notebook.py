@@ -1,8 +1,12 @@
 """`nwbdyn notebook`: an executed notebook, made from a recording in an archive."""
 
 import json
+import os
 import shutil
+import signal
 import sys
+import threading
+import time
 
 import pytest
 from click.testing import CliRunner, Result
@@ -119,6 +123,33 @@ def test_a_cell_that_fails_leaves_no_notebook(kernel, tmp_path, monkeypatch):
     assert document["error"] == "FitError"
     assert "ValueError: no" in document["message"]
     assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_ends_the_kernel_and_leaves_no_notebook(kernel, tmp_path, monkeypatch):
+    mark = tmp_path / "kernel"
+    text = f"""import os, time
+open({str(mark)!r} + ".new", "w").write(str(os.getpid()))
+os.rename({str(mark)!r} + ".new", {str(mark)!r})
+time.sleep(60)"""
+    monkeypatch.setattr("nwbdyn.workflows.notebook.cells", lambda _: iter([(CODE, text)]))
+
+    def press() -> None:
+        for _ in range(600):
+            if mark.exists():
+                break
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    presser = threading.Thread(target=press)
+    presser.start()
+    path = tmp_path / "a.ipynb"
+    words = ["--updates", "2", "--json"]
+    result = run("sample:cortex?neurons=4&duration=60", "-o", path, *words)
+    presser.join()
+    assert error_of(result, code=130)["error"] == "Interrupted"
+    assert not path.exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(mark.read_text()), 0)
 
 
 def test_a_notebook_that_is_there_stays(kernel, tmp_path):

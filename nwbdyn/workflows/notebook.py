@@ -4,7 +4,9 @@ The recording is opened once to decide what the notebook shows, and how long its
 Then a kernel of this Python runs the notebook, in the folder where it will be.
 """
 
+import asyncio
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -23,6 +25,7 @@ from nwbdyn.workflows.notebook_cells import CODE, Cell, Plan, cells
 EXTRA = "tutorials"  # of the package, with what runs a notebook
 SECONDS = 60  # that the trainings of the fit may take here
 MOST_UPDATES, FEWEST_UPDATES = 300, 20
+_TEMPORARY = ("TMPDIR", "TEMP", "TMP")  # where the notebook's own files go, and go with it
 _PAGES = {"dandi": "https://dandiarchive.org"}
 
 
@@ -174,13 +177,15 @@ def _executed(planned: list[Cell], folder: Path, report: Report) -> Any:
         new = nbformat.v4.new_code_cell if kind == CODE else nbformat.v4.new_markdown_cell
         made.append(new(text, id=f"cell-{number}"))
     notebook = nbformat.v4.new_notebook(cells=made)
-    environment = os.environ | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
-    with scratch.folder() as sockets:
+    inline = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    with scratch.folder() as temporary:
+        environment = {**os.environ, **inline, **dict.fromkeys(_TEMPORARY, str(temporary))}
         client = NotebookClient(
             notebook,
-            config=Config({"KernelManager": _transport(sockets)}),
+            config=Config({"KernelManager": _transport(temporary)}),
             timeout=None,
             record_timing=False,
+            shutdown_kernel="immediate",
             kernel_name="python3",
             resources={"metadata": {"path": str(folder)}},
             on_cell_start=lambda cell, cell_index: report(
@@ -188,7 +193,7 @@ def _executed(planned: list[Cell], folder: Path, report: Report) -> Any:
             ),
         )
         try:
-            client.execute(env=environment)
+            _run(client, environment)
         except CellExecutionError as error:
             message = f"A cell of the notebook failed: {error.ename}: {error.evalue}"
             raise FitError(message) from error
@@ -196,6 +201,30 @@ def _executed(planned: list[Cell], folder: Path, report: Report) -> Any:
             raise FitError("The notebook's kernel died, as it does without memory.") from error
     report(Progress("notebook", len(made), len(made), "cells"))
     return notebook
+
+
+def _run(client: Any, environment: dict[str, str]) -> None:
+    """Execute a notebook; Ctrl-C ends its kernel.
+
+    It runs in a thread of its own, because nbclient takes Ctrl-C of the main thread for itself and
+    ends with another error.
+    """
+    running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[None]]] = []
+
+    async def execute() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        running.append((asyncio.get_running_loop(), task))
+        await client.async_execute(env=environment)
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(lambda: asyncio.run(execute()))
+        try:
+            future.result()
+        except KeyboardInterrupt:
+            for loop, task in running:
+                loop.call_soon_threadsafe(task.cancel)
+            raise
 
 
 def _transport(folder: Path) -> dict[str, str]:
