@@ -2,6 +2,9 @@
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -43,22 +46,36 @@ def stated(species: str | None = None, *variables: str, anatomy: str | None = No
     return metadata
 
 
-@pytest.fixture
-def thousand(tmp_path):
-    """1,000 assets: 700 of mice with units, 100 tables, and 200 of rats with ROIs."""
-    with StandIn(tmp_path) as standin:
+@contextmanager
+def stand_in(folder: Path, scale: int) -> Iterator[StandIn]:
+    """Of ten assets: seven of mice with units, a table, and two of rats with ROIs."""
+    with StandIn(folder) as standin:
         groups = (
-            ("000001", 700, ".nwb", stated(MOUSE, "Units", "ElectrodeGroup")),
-            ("000001", 100, ".csv", {}),
-            ("000002", 200, ".nwb", stated(RAT, "PlaneSegmentation")),
+            ("000001", 7, ".nwb", stated(MOUSE, "Units", "ElectrodeGroup")),
+            ("000001", 1, ".csv", {}),
+            ("000002", 2, ".nwb", stated(RAT, "PlaneSegmentation")),
         )
         for dandiset, number, suffix, metadata in groups:
-            for index in range(number):
-                path = tmp_path / dandiset / f"sub-{index:03}" / f"sub-{index:03}{suffix}"
+            for index in range(number * scale):
+                path = folder / dandiset / f"sub-{index:03}" / f"sub-{index:03}{suffix}"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(b"x")
                 standin.metadata[standin.asset_id(path)] = metadata
         standin.dandisets["000002"] = {"name": "Whiskers", "description": "Barrel cortex (S1)."}
+        yield standin
+
+
+@pytest.fixture
+def thousand(tmp_path):
+    """An archive with 1,000 assets."""
+    with stand_in(tmp_path, 100) as standin:
+        yield standin
+
+
+@pytest.fixture
+def sixty(tmp_path):
+    """An archive with 60 assets."""
+    with stand_in(tmp_path, 6) as standin:
         yield standin
 
 
@@ -96,12 +113,12 @@ def test_a_thousand_assets_take_at_most_five_requests(thousand):
     assert document["hits"][0]["num_matching"] == 700
 
 
-def test_every_address_is_one_that_fit_takes(thousand):
-    document = found(thousand, "--rois")
+def test_every_address_is_one_that_fit_takes(sixty):
+    document = found(sixty, "--rois")
     addresses = [hit["address"] for hit in document["hits"]]
     assert len(set(addresses)) == 3  # of one dandiset
     for address in addresses:
-        (source,) = archive.resolve(address, instance=thousand.api)
+        (source,) = archive.resolve(address, instance=sixty.api)
         assert source.uri == address
 
 
@@ -118,44 +135,44 @@ def test_a_condition_is_counted_with_the_files_it_removed(thousand):
     assert "Leave out a condition." in page
 
 
-def test_counts_of_files_that_are_listed_add_up(thousand):
-    document = found(thousand, "dandi:000001", "--region", "VISp")
-    assert document["num_files"] == 800
-    assert removed(document) == {"no NWB file": 100, "region": 700}
+def test_counts_of_files_that_are_listed_add_up(sixty):
+    document = found(sixty, "dandi:000001", "--region", "VISp")
+    assert document["num_files"] == 48
+    assert removed(document) == {"no NWB file": 6, "region": 42}
     (region,) = (one for one in document["removed"] if one["condition"] == "region")
-    assert region["num_unstated"] == 700
-    assert "--inspect looks into the files" in run(thousand, "--region", "VISp").stdout
+    assert region["num_unstated"] == 42
+    assert "--inspect looks into the files" in run(sixty, "--region", "VISp").stdout
 
 
-def test_text_and_region_are_looked_for_in_the_dandiset(thousand):
-    assert found(thousand, "--text", "barrel CORTEX")["num_listed"] == 1
-    nothing = run(thousand, "--text", "cerebellum")
+def test_text_and_region_are_looked_for_in_the_dandiset(sixty):
+    assert found(sixty, "--text", "barrel CORTEX")["num_listed"] == 1
+    nothing = run(sixty, "--text", "cerebellum")
     assert nothing.exit_code == 1
     assert "no dandiset with these words" in nothing.stdout
-    (name,) = {hit["dandiset_name"] for hit in found(thousand, "--region", "S1")["hits"]}
+    (name,) = {hit["dandiset_name"] for hit in found(sixty, "--region", "S1")["hits"]}
     assert name == "Whiskers"
 
 
-def test_pages_keep_to_80_columns_but_for_addresses(thousand):
-    lines = run(thousand, "--units").stdout.splitlines()
+def test_pages_keep_to_80_columns_but_for_addresses(sixty):
+    lines = run(sixty, "--units").stdout.splitlines()
     assert all(len(line) <= WIDTH for line in lines if "dandi:" not in line)
     assert sum("dandi:000001@draft/sub-00" in line for line in lines) == 4  # with the command
-    quiet = run(thousand, "--units", "-q").stdout.splitlines()
+    quiet = run(sixty, "--units", "-q").stdout.splitlines()
     assert [line.partition("@")[0] for line in quiet] == ["dandi:000001"] * 3
 
 
-def test_a_search_stops_at_its_limit_and_says_how_far_it_came(thousand):
-    document = found(thousand, "--most-dandisets", "1", "--species", "nobody")
+def test_a_search_stops_at_its_limit_and_says_how_far_it_came(sixty):
+    document = found(sixty, "--most-dandisets", "1", "--species", "nobody")
     assert (document["num_dandisets"], document["num_listed"]) == (1, 2)
-    page = run(thousand, "--most-dandisets", "1", "--species", "nobody").stdout
+    page = run(sixty, "--most-dandisets", "1", "--species", "nobody").stdout
     assert "--most-dandisets 2" in page
 
 
-def test_embargoed_dandisets_are_not_listed(thousand, monkeypatch):
-    thousand.embargoed.add("000002")
-    assert found(thousand, "--species", "rat")["num_listed"] == 1
+def test_embargoed_dandisets_are_not_listed(sixty, monkeypatch):
+    sixty.embargoed.add("000002")
+    assert found(sixty, "--species", "rat")["num_listed"] == 1
     monkeypatch.setenv("DANDI_API_KEY", KEY)
-    assert len(found(thousand, "dandi:000002", "--species", "rat", "--limit", 1)["hits"]) == 1
+    assert len(found(sixty, "dandi:000002", "--species", "rat", "--limit", 1)["hits"]) == 1
 
 
 def test_results_are_found_again_and_are_no_recordings(tmp_path):
@@ -201,32 +218,32 @@ def test_a_region_that_no_metadata_states_is_read_from_the_file(lab):
     assert [hit["dandiset"] for hit in document["hits"]] == ["000012"]
 
 
-def test_a_file_that_cannot_be_read_is_listed_with_the_reason(thousand):
-    document = found(thousand, "dandi:000002", "--inspect", "--limit", 1)
+def test_a_file_that_cannot_be_read_is_listed_with_the_reason(sixty):
+    document = found(sixty, "dandi:000002", "--inspect", "--limit", 1)
     assert document["hits"] == []
-    assert len(document["unread"]) == 200
+    assert len(document["unread"]) == 12
     assert "HDF5" in document["unread"][0]["reason"]
-    result = run(thousand, "--species", "rat", "--inspect")  # of each dandiset the first files
-    assert "190 files stayed closed" in result.stdout
+    result = run(sixty, "--species", "rat", "--inspect")  # of each dandiset the first files
+    assert "2 files stayed closed" in result.stdout
     assert "The first that could not be read: sub-000.nwb" in result.stdout
 
 
 # --- wrong command lines ---
 
 
-def test_what_only_files_tell_needs_inspect(thousand):
-    result = run(thousand, "--min-neurons", 5, "--trials")
+def test_what_only_files_tell_needs_inspect(sixty):
+    result = run(sixty, "--min-neurons", 5, "--trials")
     assert result.exit_code == 2
     assert "--min-neurons and --trials. Pass --inspect" in result.stderr
-    assert thousand.asked == []
+    assert sixty.asked == []
 
 
-def test_an_address_that_names_no_dandiset_is_refused(thousand):
-    result = run(thousand, "dandi:000001/sub-000")
+def test_an_address_that_names_no_dandiset_is_refused(sixty):
+    result = run(sixty, "dandi:000001/sub-000")
     assert result.exit_code == 2
     assert "Pass dandi:ID" in result.stderr
-    assert run(thousand, "dandi:000009").exit_code == 1
-    assert run(thousand, "dandi:000001", "--text", "x").exit_code == 2
+    assert run(sixty, "dandi:000009").exit_code == 1
+    assert run(sixty, "dandi:000001", "--text", "x").exit_code == 2
 
 
 # --- single answers ---
@@ -279,12 +296,12 @@ def test_a_species_of_a_file_is_known_by_its_common_name(metadata, file, answer)
     assert answers["species"] is answer
 
 
-def test_the_stand_in_lists_as_the_archive_does(thousand, tmp_path):
+def test_the_stand_in_lists_as_the_archive_does(sixty, tmp_path):
     """Parameters and paging of /dandisets/, as the archive's API has them."""
     import requests
 
     def listed(**parameters: str) -> list[str]:
-        answer = requests.get(f"{thousand.api}/dandisets/", params=parameters, timeout=10)
+        answer = requests.get(f"{sixty.api}/dandisets/", params=parameters, timeout=10)
         return [row["identifier"] for row in answer.json()["results"]]
 
     (tmp_path / "000003").mkdir()
@@ -293,6 +310,6 @@ def test_the_stand_in_lists_as_the_archive_does(thousand, tmp_path):
     assert listed(draft="false") == []
     assert listed(search="whiskers S1") == ["000002"]
     assert listed(page="2", page_size="2") == ["000003"]
-    answer = requests.get(f"{thousand.api}/dandisets/?embargoed=true", timeout=10)
+    answer = requests.get(f"{sixty.api}/dandisets/?embargoed=true", timeout=10)
     assert answer.status_code == 401
     assert json.loads(answer.text)["detail"].startswith("Authentication")

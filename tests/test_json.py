@@ -14,9 +14,11 @@ from lab_files import write_imaging, write_units
 from nwb_files import nwb
 from standin import StandIn
 
-from nwbdyn.cli import documents, main
+from nwbdyn.cli import cmd_export, documents, main
 from nwbdyn.cli.cmd_reproduce import _document as reproduction_document
+from nwbdyn.recording import Source
 from nwbdyn.results.fit_results import load
+from nwbdyn.workflows.archive_upload import UploadResult, ValidatedFile
 from nwbdyn.workflows.reproduce import Reproduction
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -109,10 +111,10 @@ def test_inspect_lists_files_that_cannot_be_read_or_hold_nothing(tmp_path):
     write_units(tmp_path / "a.nwb")
     nwb(tmp_path / "b.nwb").close()
     (tmp_path / "c.nwb").write_text("no recording")
-    result = run("inspect", tmp_path, "--json", "--model", "netformer")
+    result = run("inspect", tmp_path, "--json")
     assert result.exit_code == 3
     readable, empty, damaged = checked(result.stdout, "inspect")["recordings"]
-    assert "cost" in readable
+    assert readable["neurons"]["count"] == 5
     assert "skipped" in empty
     assert "error" in damaged
 
@@ -166,7 +168,7 @@ def test_validate(fitted):
     assert set(document["null"]["p"]) == set(next(iter(document["scores"].values())))
 
 
-def test_export_and_report(fitted, tmp_path):
+def test_export(fitted, tmp_path):
     folder, _ = fitted
     path = tmp_path / "out.nwb"
     document = checked(run("export", folder, "-o", path, "--json").stdout, "export")
@@ -177,12 +179,34 @@ def test_export_and_report(fitted, tmp_path):
         "upload": None,
     }
     assert path.is_file()
+    result = run("reproduce", path, "--json")
+    assert result.exit_code == 0, result.output
+    assert checked(result.stdout, "reproduce")["reproduced"] is True
+
+
+@pytest.mark.parametrize("sent", [False, True])
+def test_an_upload_that_was_rejected_says_why(sent):
+    parcel = ValidatedFile(Path("a.nwb"), "dandi:000200", "sub-a/a.nwb", 8)
+    asset = Source("dandi:000200@draft/sub-a/a.nwb", "")
+    receipt = UploadResult(asset, "", ("No species.",), pending=True) if sent else None
+    upload = cmd_export._upload_fields(parcel, receipt)
+    content = {"schema": "nwbdyn/export/1", "run": "r", "file": "a.nwb", "upload": upload}
+    checked(json.dumps(content), "export")
+    assert upload["sent"] is sent
+    assert upload["asset"] == (asset.uri if sent else None)
+    assert upload["rejections"] == (["No species."] if sent else [])
+
+
+@pytest.mark.slow
+def test_report(fitted, tmp_path):
+    folder, _ = fitted
     page = tmp_path / "page.html"
     document = checked(run("report", folder, "-o", page, "--json").stdout, "report")
     assert document["page"] == str(page)
     assert page.is_file()
 
 
+@pytest.mark.slow
 def test_export_says_what_would_be_sent(fitted, tmp_path):
     folder, _ = fitted
     (tmp_path / "000200").mkdir()
@@ -237,14 +261,6 @@ def test_reproduce_names_what_is_different(fitted, tmp_path):
     assert document["reproduced"] is False
     assert document["changed"] == {"threads": {"then": 1, "now": 4}}
     assert document["scores"]["largest_in"] is None
-
-
-def test_reproduce(fitted, tmp_path):
-    folder, _ = fitted
-    assert run("export", folder, "-o", tmp_path / "out.nwb").exit_code == 0
-    result = run("reproduce", tmp_path / "out.nwb", "--json")
-    assert result.exit_code == 0, result.output
-    assert checked(result.stdout, "reproduce")["reproduced"] is True
 
 
 # --- errors ---
