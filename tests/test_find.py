@@ -17,7 +17,7 @@ from nwbdyn.archive.catalogue import Asset, Summary
 from nwbdyn.cli import main
 from nwbdyn.cli.terminal import WIDTH
 from nwbdyn.recording import Source
-from nwbdyn.workflows import find_conditions
+from nwbdyn.workflows import find, find_conditions
 from nwbdyn.workflows.find_conditions import Conditions
 
 MOUSE, RAT = "Mus musculus - House mouse", "Rattus norvegicus - Norway rat"
@@ -168,6 +168,17 @@ def test_a_search_stops_at_its_limit_and_says_how_far_it_came(sixty):
     assert "--most-dandisets 2" in page
 
 
+def test_a_large_dandiset_is_listed_in_part_and_as_a_whole_by_its_address(sixty, monkeypatch):
+    sixty.page_size = 10
+    monkeypatch.setattr(find, "MOST_LISTED", 20)
+    document = found(sixty, "--species", "nobody")
+    assert document["num_skipped"] == 48 - 20
+    assert removed(document) == {"species": 20 + 12}
+    document = found(sixty, "dandi:000001", "--species", "nobody")
+    assert document["num_skipped"] == 0
+    assert removed(document) == {"no NWB file": 6, "species": 42}
+
+
 def test_embargoed_dandisets_are_not_listed(sixty, monkeypatch):
     sixty.embargoed.add("000002")
     assert found(sixty, "--species", "rat")["num_listed"] == 1
@@ -224,7 +235,7 @@ def test_a_file_that_cannot_be_read_is_listed_with_the_reason(sixty):
     assert len(document["unread"]) == 12
     assert "HDF5" in document["unread"][0]["reason"]
     result = run(sixty, "--species", "rat", "--inspect")  # of each dandiset the first files
-    assert "2 files stayed closed" in result.stdout
+    assert "2 files of large dandisets were left out" in result.stdout
     assert "The first that could not be read: sub-000.nwb" in result.stdout
 
 

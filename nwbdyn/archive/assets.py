@@ -8,7 +8,7 @@ Source points at the storage itself, an embargoed one's at the archive's downloa
 import difflib
 import fnmatch
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -187,17 +187,25 @@ def _rows(
 
 
 def rows_of(connection: Connection, version_path: str, **filters: str) -> list[dict[str, Any]]:
-    """Every row of a version's listing, page after page: a server may cap the size of a page."""
+    """Every row of a version's listing."""
+    return [row for rows, _ in pages_of(connection, version_path, **filters) for row in rows]
+
+
+def pages_of(
+    connection: Connection, version_path: str, **filters: str
+) -> Iterator[tuple[list[dict[str, Any]], bool]]:
+    """Rows of a version's listing, page after page, and True with the last page.
+
+    A server may cap the size of a page.
+    """
     client = connection.client
-    rows: list[dict[str, Any]] = []
     parameters: dict[str, Any] | None = {"metadata": "true", "order": "path", **filters}
     address: str | None = f"{version_path}assets/"
     while address:
         request = partial(client.get, address, params=parameters and parameters | _PAGE)
         page = connection.ask(request)
-        rows += page["results"]
         address, parameters = page.get("next"), None
-    return rows
+        yield page["results"], address is None
 
 
 def _nothing_matches(

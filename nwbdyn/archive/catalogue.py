@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from nwbdyn.archive.addresses import DandiAddress
-from nwbdyn.archive.assets import dandiset_at, rows_of, source_of_row
+from nwbdyn.archive.assets import dandiset_at, pages_of, source_of_row
 from nwbdyn.archive.connection import Connection, connect
 from nwbdyn.recording import Source
 
@@ -115,21 +115,32 @@ class Catalogue:
             texts=texts,
         )
 
-    def files(self, dandiset: Dandiset) -> list[Asset]:
-        """NWB files of a dandiset, sorted by path."""
-        rows = rows_of(self._connection, _path(dandiset), glob="*.nwb*")
+    def files(self, dandiset: Dandiset, most: int | None = None) -> tuple[list[Asset], bool]:
+        """NWB files of a dandiset, sorted by path, and True if these are all.
+
+        Args:
+            most: after so many no further page is requested; None for every page.
+        """
+        rows: list[dict[str, Any]] = []
+        complete = True
+        for page, is_last in pages_of(self._connection, _path(dandiset), glob="*.nwb*"):
+            rows, complete = rows + page, is_last
+            if most is not None and len(rows) >= most:
+                break
         rows = [row for row in rows if row["path"].lower().endswith((".nwb", ".nwb.zarr"))]
-        return [
+        files = [
             self._asset(dandiset, row)
             for row in sorted(rows, key=lambda row: row["path"])
             if row.get("blob") or row.get("zarr")
         ]
+        return files, complete
 
     def _asset(self, dandiset: Dandiset, row: dict[str, Any]) -> Asset:
         metadata = row.get("metadata") or {}
         participants = _list(metadata, "wasAttributedTo")
         samples = _list(metadata, "wasDerivedFrom")
         variables = [one.get("value") for one in _list(metadata, "variableMeasured")]
+        variables += [one for one in metadata.get("variableMeasured") or () if isinstance(one, str)]
         subjects = [one["identifier"] for one in participants if one.get("identifier")]
         return Asset(
             source=source_of_row(self._connection, dandiset.dandiset_id, dandiset.version, row),

@@ -175,10 +175,10 @@ def _next_step(findings: "Findings", scope: "Scope") -> str:
         return "The archive lists no dandiset with these words: use fewer, or others."
     if any(one.num_unstated for one in findings.removed) and not scope.inspect:
         return "Where the metadata states nothing, --inspect looks into the files."
-    if findings.num_unopened:
+    if findings.num_skipped:
         return (
-            f"{_number(findings.num_unopened, 'file')} stayed closed. ADDRESS opens every file of "
-            "one dandiset: nwbdyn find dandi:ID --inspect."
+            f"{_number(findings.num_skipped, 'file')} of large dandisets were left out. ADDRESS "
+            "takes every file of one dandiset: nwbdyn find dandi:ID."
         )
     if findings.num_dandisets < findings.num_listed:
         return f"Search more with --most-dandisets {findings.num_listed}, or narrow with --text."
@@ -202,7 +202,7 @@ def _document(conditions: "Conditions", scope: "Scope", findings: "Findings") ->
         "num_dandisets": findings.num_dandisets,
         "num_files": findings.num_files,
         "removed": removed,
-        "num_unopened": findings.num_unopened,
+        "num_skipped": findings.num_skipped,
         "hits": [_hit(hit, scope) for hit in findings.hits],
         "unread": [{"address": uri, "reason": reason} for uri, reason in findings.unread],
     }

@@ -22,6 +22,7 @@ from nwbdyn.workflows.find_conditions import TRACES, Answer, Conditions
 
 MOST_DANDISETS = 100
 MOST_OPENED = 10  # files of one dandiset; all of them where the address names it
+MOST_LISTED = 3000  # likewise, files of which the metadata is requested
 LISTED = 100  # files; a smaller dandiset is listed at once, where its summary would cost as much
 NO_NWB = "no NWB file"  # in the counts of what was removed
 UNREADABLE = "cannot be read, or nothing to fit"
@@ -74,7 +75,7 @@ class Findings:
     num_files: int  # files of those
     removed: tuple[Removed, ...]  # in the order in which conditions are judged
     unread: tuple[tuple[str, str], ...]  # address and reason
-    num_unopened: int  # files without an answer: MOST_OPENED of their dandiset were opened
+    num_skipped: int  # files without an answer, beyond MOST_LISTED or MOST_OPENED of their dandiset
 
 
 class _Counts:
@@ -144,7 +145,7 @@ def find(conditions: Conditions, scope: Scope, *, report: Report = silent) -> Fi
             num_files=search.counts.files,
             removed=search.counts.removed(),
             unread=tuple(search.unread),
-            num_unopened=search.num_unopened,
+            num_skipped=search.num_skipped,
         )
 
 
@@ -156,7 +157,7 @@ class _Search:
     ) -> None:
         self.counts = _Counts()
         self.unread: list[tuple[str, str]] = []
-        self.num_unopened = 0
+        self.num_skipped = 0
         self._catalogue, self._conditions, self._scope = catalogue, conditions, scope
         self._report = report
 
@@ -173,8 +174,13 @@ class _Search:
             if ruled_out.get(name) is False:
                 counts.false[name] += dandiset.num_assets
                 return []
-        assets = self._catalogue.files(dandiset)
-        counts.false[NO_NWB] += max(0, dandiset.num_assets - len(assets))
+        most_listed = MOST_LISTED if self._scope.address is None else None
+        assets, complete = self._catalogue.files(dandiset, most_listed)
+        others = max(0, dandiset.num_assets - len(assets))
+        if complete:
+            counts.false[NO_NWB] += others
+        else:
+            self.num_skipped += others
         candidates = []
         for asset in assets:
             answers = find_conditions.of_asset(conditions, asset, summary)
@@ -197,7 +203,7 @@ class _Search:
             if len(hits) == most:
                 break
             if everywhere and number == MOST_OPENED:
-                self.num_unopened += len(candidates) - number
+                self.num_skipped += len(candidates) - number
                 break
             hit = self._opened(asset, answers)
             if hit is not None:
