@@ -54,6 +54,8 @@ def test_a_dandiset_becomes_an_executed_notebook(kernel, tmp_path):
     with nwbdyn.open("sample:cortex?neurons=8&duration=90") as recording:
         shutil.copy(recording.source.path, folder / "sub-m1_ophys.nwb")
     path = tmp_path / "m1.ipynb"
+    beside = tmp_path / "matplotlib.py"  # a kernel imports no module of the folder that it is in
+    beside.write_text("raise SystemExit('a file beside the data was run')")
     with StandIn(tmp_path / "archive") as standin:
         words = ["--updates", "2", "--instance", standin.api, "--json"]
         result = run("dandi:000011", "-o", path, *words)
@@ -68,7 +70,7 @@ def test_a_dandiset_becomes_an_executed_notebook(kernel, tmp_path):
     assert not [o for c in code for o in c["outputs"] if o["output_type"] == "error"]
     assert len(outputs(notebook, "image/png")) == 5
     assert any("8 ROIs, dff, 900 frames" in text for text in outputs(notebook, "text/plain"))
-    assert sorted(item.name for item in tmp_path.iterdir()) == ["archive", "m1.ipynb"]
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["archive", "m1.ipynb", "matplotlib.py"]
 
 
 @pytest.mark.slow

@@ -187,6 +187,7 @@ def _executed(planned: list[Cell], folder: Path, report: Report) -> Any:
             record_timing=False,
             shutdown_kernel="immediate",
             kernel_name="python3",
+            extra_arguments=["--InteractiveShellApp.ignore_cwd=True"],  # no module beside the data
             resources={"metadata": {"path": str(folder)}},
             on_cell_start=lambda cell, cell_index: report(
                 Progress("notebook", cell_index, len(made), "cells")
