@@ -13,6 +13,7 @@ from standin import KEY, StandIn
 
 import nwbdyn
 from nwbdyn import archive
+from nwbdyn.archive import connection
 from nwbdyn.cli import main
 from nwbdyn.errors import ResultsError
 from nwbdyn.recording import Source
@@ -133,6 +134,36 @@ def test_without_a_key_an_embargoed_asset_is_unknown(standin, monkeypatch):
     monkeypatch.delenv("DANDI_API_KEY")
     with pytest.raises(ResultsError, match=r"is unknown .*asks for a key"):
         check(standin, source)
+
+
+ASSET, DANDISET = r"GET /api/assets/[^/]+/info/", r"GET /api/dandisets/000001/?"
+
+
+@pytest.mark.parametrize("asked", [ASSET, DANDISET])
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (401, "HTTP 401"),
+        (403, "HTTP 403"),
+        (404, "has no (asset|dandiset)"),
+        (200, "cannot be read"),
+        (302, "cannot be read"),
+        (None, "stopped answering .*no answer in"),
+    ],
+)
+def test_an_answer_that_states_no_access_is_unknown(standin, monkeypatch, asked, status, reason):
+    source = by_link(standin)
+    if asked == DANDISET:
+        (source,) = archive.resolve("dandi:000001", instance=standin.api)
+    if status is None:
+        monkeypatch.setattr(connection, "_SILENCE", 0.2)
+        standin.silent.add(asked)
+    else:
+        standin.refused[asked] = (status, "other words")
+    with pytest.raises(ResultsError, match=rf"is unknown .*{reason}") as refused:
+        check(standin, source)
+    assert "\n" not in str(refused.value)
+    assert KEY not in str(refused.value)
 
 
 def test_a_file_on_the_web_is_open_where_everybody_can_read_it(standin):

@@ -70,7 +70,11 @@ def test_a_dandiset_becomes_an_executed_notebook(kernel, tmp_path):
     assert not [o for c in code for o in c["outputs"] if o["output_type"] == "error"]
     assert len(outputs(notebook, "image/png")) == 5
     assert any("8 ROIs, dff, 900 frames" in text for text in outputs(notebook, "text/plain"))
-    assert sorted(item.name for item in tmp_path.iterdir()) == ["archive", "m1.ipynb", "matplotlib.py"]
+    assert sorted(item.name for item in tmp_path.iterdir()) == [
+        "archive",
+        "m1.ipynb",
+        "matplotlib.py",
+    ]
 
 
 @pytest.mark.slow

@@ -64,7 +64,7 @@ def _of_asset(asset_id: str, instance: str | None) -> Access:
                 f"The archive '{connection.name}' has no asset '{asset_id}'."
             ) from None
         metadata = connection.ask(asset.get_raw_metadata)
-    stated = metadata.get("access")
+    stated = metadata.get("access") if isinstance(metadata, dict) else None
     fields = {
         _STATUS.get(str(one.get("status")), "unknown") if isinstance(one, dict) else "unknown"
         for one in (stated if isinstance(stated, list) else [])

@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from nwbdyn import cache
@@ -18,10 +18,13 @@ from nwbdyn.errors import ArchiveError, ConfigError
 if TYPE_CHECKING:
     from dandi.consts import DandiInstance
     from dandi.dandiapi import DandiAPIClient
+    from requests import Session
 
 T = TypeVar("T")
 DEFAULT_INSTANCE = "dandi"
 _PATIENCE = 10  # seconds for the first answer of an archive
+_SILENCE = 60  # seconds without a byte of a later answer
+_UNREADABLE = (KeyError, TypeError, ValueError)  # what the client raises for other JSON
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -143,7 +146,7 @@ class Connection:
             raise ArchiveError(
                 f"{where} stopped answering ({_short(error)}): check the network and try again."
             ) from None
-        except (requests.RequestException, pydantic.ValidationError) as error:
+        except (requests.RequestException, pydantic.ValidationError, *_UNREADABLE) as error:
             raise ArchiveError(
                 f"{where} gave an answer that cannot be read ({type(error).__name__}): "
                 "try again later."
@@ -169,7 +172,23 @@ def connect(instance: str | None = None) -> Iterator[Connection]:
             instance or os.environ.get("DANDI_INSTANCE") or DEFAULT_INSTANCE
         )
         with DandiAPIClient(dandi_instance=instance_url) as client:
+            _limit(client.session)
             yield Connection(client, known=known)
+
+
+def _limit(session: "Session") -> None:
+    """Let requests end where the server stops answering; the client sets no limit of its own."""
+    import requests
+    from requests.adapters import HTTPAdapter
+
+    limits = (_PATIENCE, _SILENCE)
+
+    class Limited(HTTPAdapter):
+        def send(self, *args: Any, **more: Any) -> requests.Response:
+            return super().send(*args, **{**more, "timeout": more.get("timeout") or limits})
+
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, Limited())
 
 
 def _instance(text: str) -> "tuple[DandiInstance, bool]":
@@ -250,7 +269,9 @@ def _short(error: Exception) -> str:
     if isinstance(error, requests.exceptions.SSLError):
         return "its certificate is not trusted"
     if isinstance(error, requests.Timeout):
-        return f"no answer in {_PATIENCE} seconds"
+        return (
+            f"no answer in {_SILENCE if isinstance(error, requests.ReadTimeout) else _PATIENCE} s"
+        )
     text = str(error)
     if "NameResolution" in text or "resolve" in text:
         return "its name does not resolve; no network?"

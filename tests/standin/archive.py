@@ -71,6 +71,7 @@ class StandIn:
         self.uploads: dict[str, dict[str, Any]] = {}
         self.blobs: dict[str, Path] = {}  # received, not yet part of a dandiset; by etag
         self.refused: dict[str, tuple[int, str]] = {}  # "POST .*/assets/" -> status and detail
+        self.silent: set[str] = set()  # requests that get no answer, in the same form
         self.dandisets: dict[str, dict[str, Any]] = {}  # metadata that somebody changed
         self.invalid: dict[str, str] = {}  # asset path -> what the archive's validation says
         self.validation_takes = 0  # looks at a draft until its new assets are validated
@@ -239,6 +240,10 @@ class _Handler(BaseHTTPRequestHandler):
         if key := self.headers.get("Authorization"):
             self.standin.keys.append(f"{key} {parts.path}")
         time.sleep(self.standin.latency)
+        if any(re.fullmatch(asked, f"{method} {parts.path}") for asked in self.standin.silent):
+            self.standin.over.wait(30)
+            self.close_connection = True
+            return None
         for asked, (status, detail) in self.standin.refused.items():
             if re.fullmatch(asked, f"{method} {parts.path}"):
                 return self.answer(status, {"detail": detail})
