@@ -14,8 +14,11 @@ from nwbdyn import nlb, simulate
 from nwbdyn.cli import main
 from nwbdyn.errors import ConfigError, FitError, ResultsError
 from nwbdyn.fitting.fit import fit
+from nwbdyn.fitting.stages.benchmark import layout_of
+from nwbdyn.fitting.task import build_task
 from nwbdyn.nlb import scores, submission
 from nwbdyn.recording import Covariate, SpikeTimes
+from nwbdyn.request import DataOptions
 from nwbdyn.results import run_directory
 from nwbdyn.simulate import nwb_file
 
@@ -83,6 +86,12 @@ def test_velocity_is_decoded_from_the_rates_that_the_fit_predicts(reach, fitted)
     assert fitted.metrics["benchmark"]["model"]["val"]["vel_r2"] == pytest.approx(
         expected, abs=0.03
     )
+    # decoders of the test learn from train and val trials: their score is the nearer one
+    alone = search.score(*parts["test"])
+    search.fit(*(np.concatenate([parts[split][k] for split in ("train", "val")]) for k in (0, 1)))
+    both = search.score(*parts["test"])
+    of_test = fitted.metrics["benchmark"]["model"]["test"]["vel_r2"]
+    assert abs(of_test - both) < abs(both - alone) / 2
 
 
 def test_true_rates_score_far_above_smoothing(reach, fitted):
@@ -114,6 +123,21 @@ def test_a_recording_of_another_layout_has_no_such_scores(reach):
     options = SMALL | {"context": 10, "updates": 4}
     found = fit(other, "stndt", bin_width=0.05, options=options, heldout_resamples=1)
     assert "benchmark" not in found.metrics
+
+
+@pytest.mark.parametrize(
+    ("trials", "follow"),
+    [
+        (None, True),
+        ("none", False),
+        ("trials", False),
+        ("trials.move_onset_time[-0.25,0.45]", False),
+    ],
+)
+def test_windows_of_other_trials_do_not_follow_the_layout(reach, trials, follow):
+    data = DataOptions(bin_width=WIDTH, trials=trials)
+    task = build_task(reach[0], "stndt", seed=0, options=SMALL | {"context": 10}, data=data)
+    assert (layout_of(task) is not None) == follow
 
 
 def pair(recording):

@@ -110,7 +110,8 @@ def test_what_has_no_answer_is_refused_before_training():
     with pytest.raises(ConfigError, match="add --set causal_mask_ratio"):
         planned(spikes, "stndt", {}, null="shift:20")
     asleep = with_states(stage=["rem", "nrem"])
-    assert planned(asleep, "synapsnet", QUICK, null="shift:20") is not None
+    stage = planned(asleep, "synapsnet", QUICK, null="shift:20")
+    assert stage.record == {"null": "shift:20"}
 
 
 @pytest.mark.parametrize(("most", "refused"), [(6, False), (5, True)])

@@ -10,7 +10,7 @@ from test_refits import EDGES, traces
 
 from nwbdyn import simulate
 from nwbdyn.errors import ConfigError
-from nwbdyn.evaluation import gain, held_out_neurons
+from nwbdyn.evaluation import gain, held_out_neurons, scoring
 from nwbdyn.fitting import train_models
 from nwbdyn.fitting.assemble import assemble_fit, score_fit
 from nwbdyn.fitting.stage import FitInputs, FitState
@@ -24,6 +24,7 @@ from nwbdyn.fitting.stages.folds import Folds
 from nwbdyn.fitting.stages.heldout_resamples import HeldoutResamples
 from nwbdyn.fitting.task import build_task
 from nwbdyn.fitting.train_models import RunContext
+from nwbdyn.inference import readout
 from nwbdyn.progress import silent
 from nwbdyn.request import FitRequest
 
@@ -88,6 +89,19 @@ def test_maps_are_those_of_the_best_seed_on_validation(held_out):
     scored = held_out.scored.task
     assert found["necessity"] == attention_maps._loss_without_maps(held_out.task, best, scored)
     assert found["necessity"] != attention_maps._loss_without_maps(held_out.task, worse, scored)
+
+
+def test_maps_are_needed_as_far_as_the_score_falls_without_them(held_out):
+    task, scored = held_out.task, held_out.scored.task
+    (best, _) = sorted(held_out.trained, key=lambda member: member.best)
+    found = attention_maps._loss_without_maps(task, best, scored)
+
+    def score(maps):
+        prediction = readout.predict(best.model, task.windows, splits=["test"], maps=maps)
+        return scoring.scores(scored, prediction)["test"][found["metric"]]
+
+    assert found["loss"] == {maps: score(None) - score(maps) for maps in found["loss"]}
+    assert any(found["loss"].values())
 
 
 def test_a_few_shot_score_is_that_of_the_mean_prediction(held_out):
