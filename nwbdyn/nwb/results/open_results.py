@@ -21,7 +21,7 @@ from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.errors import ResultsError
 from nwbdyn.nwb.results import components, older_results
 from nwbdyn.nwb.results.details import Detail, nested
-from nwbdyn.recording import LazyArray, Neurons, Note, Source
+from nwbdyn.recording import LABELS, LazyArray, Neurons, Note, Source
 from nwbdyn.results.fit_results import Fit, Predictions
 from nwbdyn.results.scores import Score, with_scores
 
@@ -210,15 +210,15 @@ def _source(record: h5py.Group) -> Source:
 def _neurons(table: h5py.Group, record: h5py.Group) -> Neurons:
     ids, kind = _column(table["source_id"]), table.attrs["kind"]
     columns: dict[str, np.ndarray | list[str]] = {"id": ids}
-    labels = _labels(table, ids, kind)
-    if any(labels):
-        columns["neuron_name"] = labels
     for name in _column_names(table):
         if name == "position":
             axes = table[name][()].T
             columns |= dict(zip(("x", "y", "z"), axes, strict=False))
         elif name not in ("neuron_name", "source_id", "source_row", "held_out", "embedding"):
             columns[name] = _column(table[name])
+    labels = _labels(table, ids, kind)
+    if any(labels) and not any(name in columns for name in LABELS):
+        columns["neuron_name"] = labels  # of a file without the column that names come from
     frame = pd.DataFrame(columns)
     for label in frame.columns.difference(["id"]):
         if all(isinstance(value, str) for value in frame[label]):

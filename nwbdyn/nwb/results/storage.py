@@ -18,6 +18,7 @@ from nwbdyn.progress import Progress, Report
 from nwbdyn.recording import Array, Neurons
 
 CHUNK = (2048, 32)  # times, columns: 256 kB, for one time and for one column alike
+ONE_CHUNK = 2**19  # bytes of an array up to which it is one chunk, which compresses best
 ROUNDED_FROM = 2**17  # bytes from which an array that grows with time is rounded
 LEVEL = 6  # of gzip
 SMALLEST_COMPRESSED = 1024  # values; a filter of fewer costs more bytes than it saves
@@ -99,7 +100,9 @@ def compressed(array: Array | Rounded) -> np.ndarray | H5DataIO:
         array = np.asarray(array)
     if array.size < SMALLEST_COMPRESSED:
         return array
-    if array.ndim <= 2:
+    if array.ndim <= 2 and array.nbytes <= ONE_CHUNK:
+        chunks = array.shape
+    elif array.ndim <= 2:
         chunks = tuple(min(n, c) for n, c in zip(array.shape, CHUNK, strict=False))
     else:
         chunks = (1,) * (array.ndim - 2) + array.shape[-2:]  # one matrix
