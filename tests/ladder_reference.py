@@ -23,10 +23,9 @@ def intrinsic_terms(x, bounded, smooth, row, neuron, horizon, context):
 def sender_terms(block, x, bounded, smooth, row, sender, horizon, context):
     """The terms of one sender at one row."""
     x, bounded = x.astype(float), bounded.astype(float)
-    if block == "last bin":
-        return [x[row - horizon, sender]]
-    if block == "earlier bins":
-        return [x[row - horizon - k, sender] for k in range(1, min(3, context))]
+    bins = {"last bin": 1, "last 2 bins": 2, "last 3 bins": 3}
+    if block in bins:
+        return [x[row - horizon - k, sender] for k in range(bins[block])]
     if block == "rates":
         return [filtered[row - horizon, sender] for filtered in smooth.astype(float)]
     last = bounded[row - horizon, sender]

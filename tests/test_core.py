@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from small_fits import imaging, interrupt_after, units
+from test_ladder import second_order
 
 import nwbdyn
 from nwbdyn.baselines.ladder import is_above
@@ -16,12 +17,20 @@ from nwbdyn.models import load
 from nwbdyn.models._core import Core
 from nwbdyn.models._core_terms import curved_terms, finer_terms, num_terms, two_sided_terms
 from nwbdyn.models.base import Layout, Model
+from nwbdyn.recording import Traces
 from nwbdyn.training import lower_rungs
 from nwbdyn.training.trainer import train
 from nwbdyn.workflows.load_model import load_model
 
 ON_CORE = {"preset": "ladder", "updates": 60}
 MADE = {"traces": lambda: imaging(6, 900), "counts": lambda: units(8, 40)}
+
+
+def oscillating():
+    """Traces of a network whose senders act over two bins."""
+    activity = second_order().astype(np.float32)
+    traces = Traces(activity, np.arange(len(activity)) / 10, "dff")
+    return replace(imaging(activity.shape[1], len(activity)), activity=traces)
 
 
 def task_of(kind, model, **options):
@@ -45,9 +54,14 @@ def test_the_number_of_terms_is_that_of_the_functions(context):
     assert tuple(map(len, found)) == num_terms(context)
 
 
-@pytest.mark.parametrize("kind", MADE)
+@pytest.mark.parametrize("kind", [*MADE, "several bins"])
 def test_the_core_of_a_window_is_the_ladder_of_its_bin(kind):
-    windows = task_of(kind, "synapsnet").windows
+    if kind == "several bins":
+        task = own_part.with_core(build_task(oscillating(), "synapsnet", seed=0, options=ON_CORE))
+        assert task.windows.ladder["M2"].parts[0].terms == "last 2 bins"
+    else:
+        task = task_of(kind, "synapsnet")
+    windows = task.windows
     core = Core(
         windows.binned.num_neurons, 0, context=windows.spec.context, counts=kind == "counts"
     )

@@ -6,7 +6,7 @@ from ladder_reference import gated_terms, intrinsic_terms, poisson, ridge, sende
 from test_baselines import binned_of, linear_network, shared_latent_counts, split_of
 
 from nwbdyn import baselines
-from nwbdyn.baselines import autoregression
+from nwbdyn.baselines import autoregression, vector
 from nwbdyn.baselines.ladder import Gain, Ladder, Rung, climb, is_above
 from nwbdyn.baselines.ladder.poisson import IntrinsicPoisson, SenderPoisson
 from nwbdyn.baselines.ladder.ridge import IntrinsicRidge, SenderRidge
@@ -40,6 +40,22 @@ def climbed(binned, split, context=6, horizon=1, to="M4"):
     return climb(binned, problem, alone, to=to)
 
 
+def sets_of_senders(past):
+    """Every set of sender terms by name."""
+    return {name: senders for sets in past.senders().values() for name, senders in sets.items()}
+
+
+def second_order(num_bins=3000, num_neurons=6, seed=0):
+    """A network that oscillates: two lags of every sender, of opposite sign."""
+    random = np.random.default_rng(seed)
+    mixing = random.normal(size=(num_neurons, num_neurons)) / np.sqrt(num_neurons)
+    activity = np.zeros((num_bins, num_neurons))
+    for t in range(2, num_bins):
+        drive = mixing @ (0.9 * activity[t - 1] - 0.6 * activity[t - 2])
+        activity[t] = 0.4 * activity[t - 1] + drive + 0.1 * random.normal(size=num_neurons)
+    return activity
+
+
 def saturating(num_bins=3000, num_neurons=5, seed=0):
     """Independent neurons whose next bin is a steep tanh of the last one."""
     random = np.random.default_rng(seed)
@@ -65,7 +81,9 @@ def test_own_and_sender_terms_equal_their_definitions(context, horizon):
         ]
         found = past.intrinsic(row, slice(neuron, neuron + 1))[0]
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
-    for name, senders in past.senders().items():
+    sets = sets_of_senders(past)
+    assert ("last 3 bins" in sets) == (context >= 3)
+    for name, senders in sets.items():
         slow = [
             [
                 sender_terms(name, past.signals, past.bounded, past.smooth, r, j, horizon, context)
@@ -111,12 +129,12 @@ def test_own_ridge_equals_least_squares_of_each_neuron(penalty):
         np.testing.assert_allclose(found[:, neuron], slow(past.intrinsic(ROWS, one)[0]), atol=1e-8)
 
 
-@pytest.mark.parametrize("block_name", ["last bin", "earlier bins", "functions"])
-def test_coupling_equals_least_squares_on_all_other_neurons_and_own_lags(block_name):
+@pytest.mark.parametrize("terms", ["last bin", "last 3 bins", "functions"])
+def test_coupling_equals_least_squares_on_all_other_neurons_and_own_lags(terms):
     binned, split = recording()
     problem, alone = posed(binned, split)
     past, rows = Past.of(problem), problem.train
-    senders, lags = past.senders()[block_name], past.lags(5)
+    senders, lags = sets_of_senders(past)[terms], past.lags(5)
     target = problem.targets(rows) - alone.predicted[rows].astype(float)
     block = SenderRidge(senders, lags, rows, target)
     for penalty in (1e-3, 1.0):
@@ -140,7 +158,7 @@ def test_poisson_blocks_equal_a_plain_minimum_with_an_offset():
     offset = 0.2 * np.sin(np.arange(len(rows)))[:, None] + np.zeros(4)
     own = IntrinsicPoisson(past.intrinsic, rows, counts[rows].astype(float), offset)
     (by_itself,) = own.apply(ROWS, own.path(np.array([30.0])))
-    senders = past.senders()["rates"]
+    senders = sets_of_senders(past)["rates"]
     coupled = SenderPoisson(senders, rows, counts[rows].astype(float), offset)
     (by_others,) = coupled.apply(ROWS, coupled.path(np.array([30.0])))
     for neuron in range(4):
@@ -337,6 +355,20 @@ def test_planted_coupling_is_the_second_rung_and_its_weights_are_those_planted()
     apart = ~np.eye(8, dtype=bool)
     assert np.corrcoef(weights[apart], coupling[apart])[0, 1] > 0.95
     assert (np.diag(weights) == 0).all()
+
+
+def test_several_bins_of_the_senders_are_fitted_together_where_validation_prefers_that():
+    binned, split = binned_of(second_order()), split_of(3000, 6)
+    problem, alone = posed(binned, split)
+    ladder = climb(binned, problem, alone, to="M2")
+    assert ladder["M2"].parts[0].terms == "last 2 bins"
+    line, _ = vector.ridge(binned, problem, alone)
+    scaled = (line.prediction - problem.mean) / problem.sd
+    own, coupled, of_line = (
+        np.mean((problem.targets(problem.val) - one[problem.val]) ** 2)
+        for one in (ladder["M1"].linear, ladder["M2"].linear, scaled)
+    )
+    assert own - coupled >= 0.99 * (own - of_line)  # all of what a vector autoregression gains
 
 
 def test_a_gain_that_follows_the_population_is_found_above_coupling():

@@ -57,6 +57,13 @@ def num_terms(context: int) -> tuple[int, int, int]:
     return len(sets[0]) + products, len(sets[1]), len(sets[2])
 
 
+def sender_bins(num_neurons: int, context: int) -> dict[str, int]:
+    """Sets of a sender's last bins that compete in M2 of traces -> how many bins they hold."""
+    most = max(1, min(SENDER_LAGS, context, MAX_INPUTS // num_neurons))
+    names = ("last bin", *(f"last {number} bins" for number in range(2, most + 1)))
+    return {name: number for number, name in enumerate(names, start=1)}
+
+
 def sender_functions(newest: Any, before: Any | None, tanh: Tanh) -> list[Any]:
     """Functions of a sender's last bin; without `before` the increase is left out."""
     terms = [tanh(newest), _above(newest, HINGES[0])]
@@ -64,7 +71,7 @@ def sender_functions(newest: Any, before: Any | None, tanh: Tanh) -> list[Any]:
 
 
 def sender_blocks(num_neurons: int, context: int, *, counts: bool) -> dict[str, int]:
-    """Block of sender terms -> its number of kinds, in the order in which blocks are fitted."""
+    """Block of sender terms -> its number of kinds, in the order of a core's coefficients."""
     if counts:
         kinds = {"rates": len(TIME_CONSTANTS) - 1, "last bin": 1}
     else:

@@ -16,10 +16,10 @@ from nwbdyn.baselines.ladder.terms import Past, Terms
 from nwbdyn.baselines.lagged_design import LaggedDesign
 from nwbdyn.baselines.regression import CHOOSING_ROWS, PRECISIONS
 from nwbdyn.data.binning import Binned
-from nwbdyn.models._core_terms import CURVED
+from nwbdyn.models._core_terms import LAGS
 from nwbdyn.recording import COUNTS
 
-LINEAR = ("last bin", "rates")  # blocks whose first kind of term is a coupling
+LINEAR = ("last bin", "rates")  # steps whose first kind of term is a coupling
 Regression = IntrinsicRidge | SenderRidge | IntrinsicPoisson | SenderPoisson
 Fit = Callable[..., Regression]  # of rows and targets; of counts, of their offset too
 ORDERS = (1, 2, 3, 5, 8, 10)  # of the autoregression of counts
@@ -211,23 +211,25 @@ def _gated(data: _Data, below: Rung, name: str, terms: Terms) -> Rung:
 
 
 def _coupled(data: _Data, below: Rung) -> Rung:
-    """Additive terms of the senders, block after block; a block that does not help is left out."""
+    """Additive terms of the senders, step after step; a step that does not help is left out."""
     linear, gains, coupling = below.linear, [], None
     chosen: dict[str, float | int | str] = {}
     parts: list[Part] = []
     choices: dict[str, tuple[Choice, int]] = {}
-    lags = data.past.lags(min(CURVED, data.past.context))
+    lags = data.past.lags(min(LAGS, data.past.context))
     n = data.problem.num_neurons
-    for name, senders in data.past.senders().items():
-        fit = (
+    for name, sets in data.past.senders().items():
+        fits = [
             partial(SenderPoisson, senders) if data.counts else partial(SenderRidge, senders, lags)
-        )
-        step = _best_step(data, f"M2 {name}", linear, [fit])
+            for senders in sets.values()
+        ]
+        step = _best_step(data, f"M2 {name}", linear, fits)
+        terms = list(sets)[step.number]
         linear = step.linear
-        chosen |= {f"{name}, {key}": value for key, value in _words(step.choice).items()}
+        chosen |= {f"{terms}, {key}": value for key, value in _words(step.choice).items()}
         gains.append(step.choice.gain)
         choices[f"M2 {name}"] = (step.choice, step.number)
-        parts += _parts(name, step)
+        parts += _parts(terms, step)
         if step.coefficients is not None and coupling is None:  # the last bin comes first
             others = ~np.eye(n, dtype=bool)
             coupling = step.coefficients[:, :n] * others if name in LINEAR else None

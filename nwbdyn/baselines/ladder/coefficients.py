@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nwbdyn.baselines.ladder.rung import Ladder, Part
-from nwbdyn.models._core_terms import CURVED, LAGS, num_terms, sender_blocks
+from nwbdyn.models._core_terms import LAGS, num_terms, sender_bins, sender_blocks
 
 LINEAR_OWN = ("lags", "filters")
 INTRINSIC = ("one-sided", "two-sided")
@@ -80,12 +80,15 @@ def _add_curved(total: Coefficients, part: Part, context: int) -> None:
 def _add_senders(total: Coefficients, part: Part, blocks: dict[str, int], context: int) -> None:
     """Sender terms, kind by kind; of traces own lags and covariates behind them."""
     n = len(total.constant)
-    first = sum(number for name, number in blocks.items() if name in _before(part.terms, blocks))
-    number = blocks[part.terms]
+    if part.terms in blocks:
+        number = blocks[part.terms]
+        first = sum(blocks[name] for name in _before(part.terms, blocks))
+    else:
+        first, number = 0, sender_bins(n, context)[part.terms]
     sent, beside = np.split(part.coefficients, [number * n], axis=1)
     total.senders[first : first + number] += sent.reshape(n, number, n).transpose(1, 0, 2)
     if beside.shape[1]:
-        lags = min(CURVED, context)
+        lags = min(LAGS, context)
         total.lags[:, :lags] += beside[:, :lags]
         total.covariates[:] += beside[:, lags:]
 

@@ -14,9 +14,9 @@ from nwbdyn.baselines.lagged_design import LaggedDesign
 from nwbdyn.models._core_terms import (
     CURVED,
     LAGS,
-    SENDER_LAGS,
     curved_terms,
     finer_terms,
+    sender_bins,
     sender_blocks,
     sender_functions,
     two_sided_terms,
@@ -27,6 +27,7 @@ MOST_GATES = 8
 GATE_LIMIT = 3.0  # sd
 
 Terms = Callable[[np.ndarray, slice], np.ndarray]  # rows, neurons -> (neurons, rows, F)
+Senders = Callable[[np.ndarray], np.ndarray]  # rows -> (rows, kinds * N), kind by kind
 
 
 @dataclass(frozen=True)
@@ -115,16 +116,23 @@ class Past:
 
         return terms
 
-    def senders(self) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-        """name -> function from rows to (n, kinds * N) terms of all senders, kind by kind."""
-        blocks = {
-            "rates": self._filtered(range(len(self.smooth))),
-            "last bin": self._lagged(0, 1),
-            "earlier bins": self._lagged(1, min(SENDER_LAGS, self.context)),
-            "functions": self._functions,
-        }
-        kinds = sender_blocks(self.signals.shape[1], self.context, counts=len(self.smooth) > 0)
-        return {name: blocks[name] for name in kinds}
+    def senders(self) -> dict[str, dict[str, Senders]]:
+        """Step of M2 -> its sets of terms, which compete, by name."""
+        num_neurons = self.signals.shape[1]
+        counts = len(self.smooth) > 0
+        blocks = sender_blocks(num_neurons, self.context, counts=counts)
+        if counts:
+            steps = {
+                "rates": {"rates": self._filtered(range(len(self.smooth)))},
+                "last bin": {"last bin": self._lagged(1)},
+            }
+        else:
+            bins = sender_bins(num_neurons, self.context)
+            steps = {
+                "last bin": {name: self._lagged(number) for name, number in bins.items()},
+                "functions": {"functions": self._functions},
+            }
+        return {step: sets for step, sets in steps.items() if step in blocks}
 
     def _curved(self, rows: np.ndarray, neurons: slice) -> list[np.ndarray]:
         """(neurons, n) lags inside the training range, the last bin seen first."""
@@ -142,12 +150,12 @@ class Past:
         """(neurons, n) one lag, 0 is the last bin seen."""
         return of[rows - self.horizon - lag, neurons].T.astype(np.float64)
 
-    def _lagged(self, first: int, stop: int) -> Callable[[np.ndarray], np.ndarray]:
+    def _lagged(self, number: int) -> Senders:
         return lambda rows: np.concatenate(
-            [self.signals[rows - self.horizon - lag] for lag in range(first, stop)], axis=1
+            [self.signals[rows - self.horizon - lag] for lag in range(number)], axis=1
         ).astype(np.float64)
 
-    def _filtered(self, which: range) -> Callable[[np.ndarray], np.ndarray]:
+    def _filtered(self, which: range) -> Senders:
         return lambda rows: np.concatenate(
             [self.smooth[one][rows - self.horizon] for one in which], axis=1
         ).astype(np.float64)
