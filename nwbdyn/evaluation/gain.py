@@ -1,8 +1,9 @@
 """Gain from coupling in a next-bin model, on test.
 
-The model stands beside the same model refitted without coupling, and beside AR, which predicts
-every neuron by itself. A refit can be weaker than AR, and then what coupling adds to it is what the
-refit lacks. So the better of the two, by validation, is the one that coupling has to beat.
+The model stands beside one without coupling and beside AR, which predicts every neuron by itself.
+The former is the model's own dynamics (M1) where it contains them, else a refit with coupling off.
+It can be weaker than AR, and then what coupling adds to it is what it lacks. So the better of the
+two, by validation, is the one that coupling has to beat.
 """
 
 from collections.abc import Mapping
@@ -15,22 +16,23 @@ from nwbdyn.baselines import Baseline
 from nwbdyn.evaluation import scoring
 from nwbdyn.evaluation.scoring import Task
 
-REFIT, AR = "refit", "AR"
+REFIT, AR, OWN_DYNAMICS = "refit", "AR", "nonlinear AR"
 
 
 def of_coupling(
     task: Task, prediction: np.ndarray, without: np.ndarray, baselines: Mapping[str, Baseline]
 ) -> dict[str, Any]:
-    """Gain from coupling on test over a refit without it, and over AR.
+    """Gain from coupling on test over a model without it, and over AR.
 
     Args:
         prediction: (num_bins, N) of the model, source units.
-        without: (num_bins, N) of the refit without coupling.
+        without: (num_bins, N) of the model without coupling.
         baselines: those of the model.
 
     Returns:
-        What `evaluation.compare` returns for the refit; where there is an AR, "against_ar": the
-        same for AR, and "better": "refit" or "AR", whichever predicts validation better.
+        What `scoring.paired_difference` returns for `without`; where there is an AR, "against_ar":
+        the same for AR, and "better": "refit" (`without`) or "AR", whichever predicts validation
+        better.
     """
     compared = scoring.paired_difference(task, prediction, without)
     if AR not in baselines:

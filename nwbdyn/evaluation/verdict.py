@@ -197,7 +197,7 @@ def above_zero(compared: dict[str, Any]) -> bool:
 
 
 def against_the_better(coupling: dict[str, Any]) -> dict[str, Any]:
-    """The comparison that decides what coupling adds: with the refit without it, or with AR.
+    """The comparison that decides what coupling adds: with the model without it, or with AR.
 
     Args:
         coupling: metrics["coupling"]; of a run before AR was compared, the refit decides.
@@ -270,7 +270,7 @@ def _coupling(metrics: dict[str, Any]) -> list[str]:
     if adds is None:
         return []
     of = f"of {compared['metric']} on {compared['split']}"
-    other = "AR, each neuron by itself" if _ar_is_better(coupling) else "a refit without it"
+    other = _without_coupling(coupling)
     if not interval or None in interval:
         if adds > 0:
             first = f"Coupling adds {adds:+.3f} {of} here"
@@ -282,6 +282,12 @@ def _coupling(metrics: dict[str, Any]) -> list[str]:
         return [f"Coupling adds {gain} to {other}."]
     verb = "is not shown to help" if adds > 0 else "does not help"
     return [f"Coupling {verb}: {gain} against {other}."]
+
+
+def _without_coupling(coupling: dict[str, Any]) -> str:
+    """The model without coupling that decides, in words."""
+    alone = "AR" if _ar_is_better(coupling) else coupling.get("baseline")
+    return "a refit without it" if alone is None else f"{alone}, each neuron by itself"
 
 
 def _ar_is_better(coupling: dict[str, Any]) -> bool:

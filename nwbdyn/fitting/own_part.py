@@ -67,9 +67,8 @@ def decide(task: TaskT, trained: Sequence[Trained], *, num_candidates: int) -> D
         gain = replace(gain, mean=0.0, error=0.0, above=False)
     if gain.above:
         return Decision(task, tuple(trained), gain)
-    config = replace(task.config, own_part=False)  # type: ignore[call-arg]
-    alone = [_core_alone(task, member, config) for member in trained]
-    return Decision(task.with_config(config), tuple(alone), gain)
+    alone = tuple(core_alone(task, member) for member in trained)
+    return Decision(task.with_config(alone[0].model.config), alone, gain)
 
 
 def validation_gain(task: TrainingTask, trained: Sequence[Trained], *, num_candidates: int) -> Gain:
@@ -144,8 +143,9 @@ def described(ladder: Ladder, gain: Gain | None) -> dict[str, Any]:
     }
 
 
-def _core_alone(task: TrainingTask, member: Trained, config: Any) -> Trained:
+def core_alone(task: TrainingTask, member: Trained) -> Trained:
     """The trained model without its own part."""
+    config = replace(task.config, own_part=False)  # type: ignore[call-arg]
     model = task.model_class(config, task.layout).to(task.windows.device)
     own = member.model.state_dict()
     model.load_state_dict({name: own[name] for name in model.state_dict()})

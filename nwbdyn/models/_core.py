@@ -25,7 +25,6 @@ from nwbdyn.models._core_terms import (
 )
 
 PAPER, LADDER = "paper", "ladder"  # presets: the published form; a closed-form core
-BY_DEFAULT = False  # whether a fit without a preset starts at a core
 NOT_CALIBRATED = (  # why edges of a fit on a core have no q
     "on networks with known wiring it has not been shown that few of the edges that a fit on a "
     "closed-form core would call are false; p stays. Use --set preset=paper"
@@ -179,18 +178,18 @@ class Core(nn.Module):
 def starts_at_core(
     preset: object, options: Mapping[str, object], of_the_paper: Collection[str]
 ) -> bool:
-    """True for the preset "ladder", for core=True, and where that is the default.
+    """True for the preset "ladder" and without a preset, unless an option says otherwise.
 
     Args:
         preset: None where none is named.
         options: `core` decides where it is given.
-        of_the_paper: options that only the published form has; any of them asks for that form.
+        of_the_paper: options that only the published form has; any of them chooses that form.
     """
     if preset is not None:
         return preset == LADDER
     if "core" in options:
         return bool(options["core"])
-    return BY_DEFAULT and not set(options) & set(of_the_paper)
+    return not set(options) & set(of_the_paper)
 
 
 def sum_of(terms: list[Tensor] | tuple[Tensor, ...], weights: Tensor) -> Tensor | float:

@@ -8,7 +8,7 @@ batch; connectivity is [..., post, pre].
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -149,6 +149,7 @@ class Model(nn.Module):
     # Options, beside those of training, in which members of a stack may differ:
     numbers: ClassVar[tuple[str, ...]] = ()  # read as attributes of the model; 0 in all or in none
     vmap_ignored_options: ClassVar[tuple[str, ...]] = ()  # never read by forward and loss
+    absent_options: ClassVar[Mapping[str, object]] = {}  # of configs of earlier versions
     notes: tuple[str, ...] = ()  # what differs from what was asked, for the run's notes
     needs_autograd_only: bool = False  # torch.func looks inside: no gradient may be written by hand
 
@@ -176,6 +177,11 @@ class Model(nn.Module):
             ValueError: options that contradict each other or the data.
         """
         return cls.Config(**options)  # type: ignore[arg-type]
+
+    @classmethod
+    def options_of(cls, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Options that give a stored config again, whichever version stored it."""
+        return {**cls.absent_options, **config}
 
     @classmethod
     def candidates(

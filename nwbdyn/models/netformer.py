@@ -17,7 +17,7 @@ Beyond the paper: covariates as tokens that are heard and not predicted, link fu
 constant per neuron, raw values, a factor per neuron on what it keeps of its own v_i (`retention`),
 a ridge on A, dropout of whole tokens, and two comparison models (`static`, `coupling`).
 
-With the preset "ladder" the prediction starts at the closed-form core (`_core`: own dynamics and
+By default (the preset "ladder") the prediction starts at the closed-form core (`_core`: own dynamics and
 additive coupling W), and attention is trained on what that leaves over, centred and from exactly 0
 (`_netformer_centred`): A(t) = W + D(t). The preset "paper" is the form above.
 """
@@ -69,6 +69,7 @@ class NetFormer(base.Model):
     Config: ClassVar[type[base.Config]] = NetFormerConfig
     paper: ClassVar[str] = "Lu et al., NetFormer, ICLR 2025"
     presets: ClassVar[dict[str, dict[str, object]]] = PRESETS
+    absent_options: ClassVar[Mapping[str, object]] = {"core": False}
     numbers: ClassVar[tuple[str, ...]] = ("dropout", "ridge", "type_weight")
     vmap_ignored_options: ClassVar[tuple[str, ...]] = ("start", "schedule")
     config: NetFormerConfig

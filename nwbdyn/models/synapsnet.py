@@ -14,7 +14,7 @@ A is the only path between neurons, so the coupling at time t is exactly J_ij(t)
 the gain g_i(t) = d prediction_i / d I_i(t). (A, f(I)) and (cA, f(I / c)) are the same model: A's
 scale means nothing, and its sign is fixed at the end so that gains are positive.
 
-With the preset "ladder" the prediction starts at the closed-form core c (`_core`: own dynamics and
+By default (the preset "ladder") the prediction starts at the closed-form core c (`_core`: own dynamics and
 additive coupling), and the decoder, which begins at exactly 0, is trained on what that leaves over:
 
     xhat_i(t+1) = c_i(t) + f(x_i, I_i, b, E_i)            traces; of counts the log rate
@@ -77,6 +77,7 @@ class SynapsNet(base.Model):
     paper: ClassVar[str] = "Delavari, Oruç & Murphy, SynapsNet, arXiv 2411.08221"
     edges_calibrated: ClassVar[bool] = True  # benchmarks/calibration.py
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = PRESETS
+    absent_options: ClassVar[Mapping[str, object]] = {"core": False}
     spike_bin_width: ClassVar[float] = 0.050
     vmap_ignored_options: ClassVar[tuple[str, ...]] = ("l1",)
     config: SynapsNetConfig

@@ -185,8 +185,10 @@ def _coupling(metrics: Mapping[str, Any]) -> str:
     coupling = metrics.get("coupling")
     if not coupling or coupling.get("adds") is None:
         return ""
+    other = coupling.get("baseline")
+    alone = "A refit without coupling" if other is None else f"Without coupling ({other})"
     text = (
-        f"A refit without coupling: {coupling['metric']} {coupling['without']:.3f} against "
+        f"{alone}: {coupling['metric']} {coupling['without']:.3f} against "
         f"{coupling['with']:.3f} with coupling on {coupling['split']}, difference "
         f"{coupling['adds']:+.3f}"
     )

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nwbdyn import disclosure
+from nwbdyn import disclosure, models
 from nwbdyn.errors import ConfigError, ResultsError
 from nwbdyn.recording import Source
 from nwbdyn.results import fit_results, run_directory
@@ -59,7 +59,7 @@ def read(run: Path | str, model: str) -> Pretrained:
     return Pretrained(
         run=str(run),
         digest=f"sha256:{sha256(content).hexdigest()}",
-        options=config["config"],
+        options=models.load(model).options_of(config["config"]),
         bin_width=binning["bin_width"] if binning["quantity"] == "counts" else None,
         state={name: value.to(torch.float32) for name, value in state.items()},
         sources=_sources(run),

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from nwbdyn import metrics, scratch
+from nwbdyn import metrics, models, scratch
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.errors import ConfigError, ResultsError
 from nwbdyn.fitting.pipeline import task_keywords
@@ -64,7 +64,8 @@ def load_model(fit: Fit, recording: Recording | str | None = None) -> LoadedMode
                 )
             )
         request = reproduce.checked_request(fit, recording)
-        fitted = {"options": fit.config, "epochs": None, "sweep": None, "init_from": None}
+        options = models.load(fit.model).options_of(fit.config)
+        fitted = {"options": options, "epochs": None, "sweep": None, "init_from": None}
         keywords, _ = task_keywords(request.with_keywords(**fitted))
         problem = build_task(recording, fit.model, **keywords)
     model = problem.model_class(problem.config, problem.layout)

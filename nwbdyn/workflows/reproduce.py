@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from nwbdyn import opening, scratch
+from nwbdyn import models, opening, scratch
 from nwbdyn.data import conditions
 from nwbdyn.data.conditions import ConditionError
 from nwbdyn.errors import AddressError, DataError, ResultsError
@@ -227,7 +227,7 @@ def checked_request(fit: Fit, recording: Recording) -> FitRequest:
     Raises:
         ResultsError: the recording does not give these tensors.
     """
-    request, stated = fit.request, fit.binning.get("bin_width")
+    request, stated = _request_of_then(fit), fit.binning.get("bin_width")
     if request.model_options.sweep is not None:
         candidates = sweep_space.points(request.model_options.sweep)
         request = request.with_keywords(sweep={"list": list(candidates)})
@@ -251,6 +251,19 @@ def checked_request(fit: Fit, recording: Recording) -> FitRequest:
         f"{fit.source.digest}, and is {recording.source.digest}. Give the file that was fitted "
         "with --source."
     )
+
+
+def _request_of_then(fit: Fit) -> FitRequest:
+    """The request of a fit, with the options that its version had no choice about."""
+    request = fit.request
+    options = request.model_options.options
+    if options.get("preset") is not None:
+        return request
+    added = {
+        name: fit.config.get(name, value)
+        for name, value in models.load(fit.model).absent_options.items()
+    }
+    return request.with_keywords(options={**added, **options})
 
 
 def _changed(first: Fit, second: Fit) -> dict[str, tuple[object, object]]:

@@ -1,4 +1,8 @@
-"""Ablation of the coupling: the same model and data, fitted without coupling, on the same bins."""
+"""Gain from coupling: the fit beside a model of the same bins in which neurons are alone.
+
+On a closed-form core that is M1, a neuron's own dynamics, which the core contains. In a published
+form it is the same model, trained again without coupling.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,13 +27,11 @@ from nwbdyn.training.trainer import Trained
 class CouplingAblation(Stage):
     """Section "coupling": what coupling adds to the score on test."""
 
-    ablated: Trained | None = None  # the first seed's model fitted without coupling
+    ablated: Trained | None = None  # the first seed's model fitted without coupling; core: None
 
     @classmethod
     def plan(cls, request: FitRequest, task: FitTask, inputs: FitInputs) -> Self | None:
-        """None for a model without the option `coupling`, where it is off, or on a core."""
-        if lower_rungs.has_core(task.config):
-            return None
+        """None for a model without the option `coupling`, or where it is off."""
         return cls() if getattr(task.config, "coupling", False) else None
 
     def train(
@@ -39,26 +41,34 @@ class CouplingAblation(Stage):
         trained: Sequence[Trained],
         ctx: RunContext,
     ) -> Self:
-        """Train the ablated model with the first seed."""
+        """Train the ablated model with the first seed; a core needs none."""
+        if lower_rungs.has_core(task.config):
+            return self
         return replace(
             self, ablated=train_models.train_without_coupling(task, request.seeds[0], ctx)
         )
 
     def run(self, state: FitState, ctx: RunContext) -> Fit:
-        """Compare the first seed's prediction with that of the ablated model."""
+        """Compare the first seed's prediction with that of neurons which are alone."""
+        if lower_rungs.has_core(state.task.config):
+            ablated = state.scored.baselines[gain.OWN_DYNAMICS].prediction
+            return with_ablation(state.fit, state.scored, ablated, name=gain.OWN_DYNAMICS)
         if self.ablated is None:
             return state.fit
         ablated = readout.predict(self.ablated.model, state.task.windows)
         return with_ablation(state.fit, state.scored, ablated)
 
 
-def with_ablation(fit: Fit, scored: Scored, ablated: np.ndarray) -> Fit:
+def with_ablation(fit: Fit, scored: Scored, ablated: np.ndarray, *, name: str = "") -> Fit:
     """The fit with metrics["coupling"].
 
     Args:
-        ablated: (num_bins, N) predictions of the first seed's model fitted without coupling.
+        ablated: (num_bins, N) predictions without coupling.
+        name: of the baseline whose predictions they are; "" for a refit.
     """
     compared = gain.of_coupling(scored.task, scored.predictions[0], ablated, scored.baselines)
+    if name:
+        compared["baseline"] = name
     if len(fit.edges):
         compared["all_zero"] = gain.all_zero(fit.edges)
     return replace(fit, metrics=fit.metrics | {"coupling": compared})

@@ -17,6 +17,7 @@ import pandas as pd
 from nwbdyn.connectivity import edge_table
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.evaluation import scoring, verdict
+from nwbdyn.fitting import own_part
 from nwbdyn.fitting.assemble import task_of
 from nwbdyn.fitting.task import FitTask
 from nwbdyn.fitting.train_models import RunContext, TrainingTask
@@ -24,6 +25,7 @@ from nwbdyn.inference import readout
 from nwbdyn.progress import Progress
 from nwbdyn.recording import Note
 from nwbdyn.results.fit_results import Fit
+from nwbdyn.training import lower_rungs
 from nwbdyn.training.trainer import Trained, train
 
 MOST_WINDOWS = 500  # evenly spaced, over which the variance of edges is taken
@@ -108,13 +110,17 @@ def static_share(connectivity: Connectivity, edges: pd.DataFrame) -> float | Non
 
 
 def train_static(problem: TrainingTask, own: Trained, place: RunContext) -> Trained | None:
-    """The same model, seed and data, with a constant A.
+    """The same model, seed and data, with a constant A; on a core, the core alone.
 
     None for a model whose A is constant anyway, or that was fitted without coupling.
     """
     config = problem.config
+    if not getattr(config, "own_part", True):
+        return None
     if getattr(config, "static", True) or not getattr(config, "coupling", True):
         return None
+    if lower_rungs.has_core(config):
+        return own_part.core_alone(problem, own)
     place.report(Progress("constant coupling", 0, 1, "fits"))
     refit = train(
         problem.model_class,
