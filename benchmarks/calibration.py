@@ -46,14 +46,24 @@ from nwbdyn.statistics.surrogates import Null
 
 NULL = Null("shift", 20)
 PICKED = ("rate", range(3))  # the kind of network and the seeds that RULE was chosen on
-SHORT = {"validate_every": 4, "context": 3, "embedding": 4}  # many fits, so short ones
+SHORT = {
+    "preset": "paper",
+    "validate_every": 4,
+    "context": 3,
+    "embedding": 4,
+}  # many fits, so short ones
 SMALL = {**SHORT, "updates": 60, "hidden": 8, "learning_rate": 0.02}
 LARGE = {**SHORT, "updates": 120, "hidden": 16, "learning_rate": 0.01}
 LINEAR = {
     **{"history": 1, "layer_norm": False, "raw_values": False, "ridge": 300.0},
     **{"epochs": 30, "batch_size": 128, "learning_rate": 0.01, "embedding": 10},
 }  # NetFormer without layer norm: x + A(x) x
-DEFAULTS = {"epochs": 30, "batch_size": 128, "learning_rate": 0.005}  # NetFormer's own, but short
+DEFAULTS = {
+    "preset": "paper",
+    "epochs": 30,
+    "batch_size": 128,
+    "learning_rate": 0.005,
+}  # NetFormer's own, but short
 SHORTER = {**LINEAR, "ridge": 0.0, "epochs": 20, "batch_size": 64, "learning_rate": 0.02}
 OPTIONS = {  # by model and part; NetFormer with 14 neurons, up to which many fits are one program
     ("synapsnet", "independent"): SMALL,
@@ -100,7 +110,7 @@ def judged(problem: FitTask, seed: int) -> tuple[NullSamples, np.ndarray, str]:
         ids,
         evidence,
         coupling=coupling,
-        uncalibrated=problem.model_class.q_withheld_reason(problem.config, problem.layout),
+        withheld=problem.model_class.q_withheld_reason(problem.config, problem.layout),
     )
     hits = table[table["q"] <= LEVEL]
     reported = np.zeros(evidence.weight.shape, dtype=bool)
@@ -315,8 +325,8 @@ if __name__ == "__main__":
             words = " All other options but the length of training are the package's own."
             page_name += "_defaults"
         if chosen.unset:
-            options = {}
-            words = f" No option is set: this is `nwbdyn fit --model {chosen.model}`."
+            options = {"preset": "paper"}
+            words = f" This is `nwbdyn fit --model {chosen.model} --set preset=paper`."
             page_name += "_unset"
         page_name += "" if first <= PICKED[1].stop else f"_from_{first}"
         planted(chosen.model, chosen.system, seeds, neurons, options, words, page_name)

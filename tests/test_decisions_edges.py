@@ -187,7 +187,7 @@ def test_why_q_is_withheld(coupling, num_surrogates, uncalibrated, withheld):
     if coupling is not None:
         coupling = {"metric": "r2", "split": "test"} | coupling
     table, summary, notes = significance.edge_statistics(
-        edges, np.arange(4), evidence, coupling=coupling, uncalibrated=uncalibrated
+        edges, np.arange(4), evidence, coupling=coupling, withheld=uncalibrated
     )
     assert summary["withheld"].startswith(withheld)
     assert (summary["withheld"] == "") is (withheld == "")

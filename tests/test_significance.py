@@ -31,7 +31,7 @@ def table(weight: np.ndarray) -> pd.DataFrame:
     return edge_table.edge_table(neurons, post, pre, weight[post, pre])
 
 
-def judged(weight, *, num_surrogates=20, coupling=ADDS, uncalibrated="", flags=None):
+def judged(weight, *, num_surrogates=20, coupling=ADDS, withheld="", flags=None):
     evidence = NullSamples(
         weight=weight,
         null=noise(num_surrogates, seed=1),
@@ -41,7 +41,7 @@ def judged(weight, *, num_surrogates=20, coupling=ADDS, uncalibrated="", flags=N
     )
     ids = 10 + np.arange(NUM_NEURONS)
     return significance.edge_statistics(
-        table(weight), ids, evidence, coupling=coupling, uncalibrated=uncalibrated, flags=flags
+        table(weight), ids, evidence, coupling=coupling, withheld=withheld, flags=flags
     )
 
 
@@ -170,7 +170,7 @@ def test_no_edge_is_called_where_coupling_adds_nothing(coupling):
 
 
 def test_no_edge_is_called_of_a_model_that_calls_false_ones():
-    edges, summary, _ = judged(strong((0, 1)), uncalibrated="never tried")
+    edges, summary, _ = judged(strong((0, 1)), withheld="never tried")
     assert edges["p"].notna().all()
     assert edges["q"].isna().all()
     assert summary["withheld"] == "never tried"

@@ -25,9 +25,9 @@ from nwbdyn.models._core_terms import (
 )
 
 PAPER, LADDER = "paper", "ladder"  # presets: the published form; a closed-form core
-NOT_CALIBRATED = (  # why edges of a fit on a core have no q
-    "on networks with known wiring it has not been shown that few of the edges that a fit on a "
-    "closed-form core would call are false; p stays. Use --set preset=paper"
+COUNTS_NOT_CALIBRATED = (  # why edges of counts have no q on a core
+    "for counts it has not been shown on networks with known wiring that few of the edges that a "
+    "fit on a closed-form core would call are false; p stays. Use --null jitter:20"
 )
 LONGEST = 20  # lags of the autoregression
 

@@ -17,9 +17,9 @@ Beyond the paper: covariates as tokens that are heard and not predicted, link fu
 constant per neuron, raw values, a factor per neuron on what it keeps of its own v_i (`retention`),
 a ridge on A, dropout of whole tokens, and two comparison models (`static`, `coupling`).
 
-By default (the preset "ladder") the prediction starts at the closed-form core (`_core`: own dynamics and
-additive coupling W), and attention is trained on what that leaves over, centred and from exactly 0
-(`_netformer_centred`): A(t) = W + D(t). The preset "paper" is the form above.
+By default (the preset "ladder") the prediction starts at the closed-form core (`_core`: own
+dynamics and additive coupling W), and attention is trained on what that leaves over, centred and
+from exactly 0 (`_netformer_centred`): A(t) = W + D(t). The preset "paper" is the form above.
 """
 
 import math
@@ -33,7 +33,7 @@ from torch.optim import lr_scheduler
 
 from nwbdyn.models import _netformer_centred as centred
 from nwbdyn.models import base
-from nwbdyn.models._core import NOT_CALIBRATED, PAPER, Core, cores, key, starts_at_core
+from nwbdyn.models._core import COUNTS_NOT_CALIBRATED, PAPER, Core, cores, key, starts_at_core
 from nwbdyn.models._netformer_config import (
     OF_THE_PAPER,
     PRESETS,
@@ -153,7 +153,7 @@ class NetFormer(base.Model):
         """A product of thin maps blurs every edge into others; wide ones were calibrated."""
         assert isinstance(config, NetFormerConfig)
         if config.core:
-            return NOT_CALIBRATED
+            return COUNTS_NOT_CALIBRATED if layout.counts else ""
         assert config.embedding is not None  # candidates
         width = min(config.embedding, config.projection or config.embedding)
         least = math.ceil(CALIBRATED * layout.num_global)

@@ -14,8 +14,9 @@ A is the only path between neurons, so the coupling at time t is exactly J_ij(t)
 the gain g_i(t) = d prediction_i / d I_i(t). (A, f(I)) and (cA, f(I / c)) are the same model: A's
 scale means nothing, and its sign is fixed at the end so that gains are positive.
 
-By default (the preset "ladder") the prediction starts at the closed-form core c (`_core`: own dynamics and
-additive coupling), and the decoder, which begins at exactly 0, is trained on what that leaves over:
+By default (the preset "ladder") the prediction starts at the closed-form core c (`_core`: own
+dynamics and additive coupling), and the decoder, which begins at exactly 0, is trained on what that
+leaves over:
 
     xhat_i(t+1) = c_i(t) + f(x_i, I_i, b, E_i)            traces; of counts the log rate
 
@@ -32,7 +33,15 @@ from torch.nn import functional as F
 from torch.optim import lr_scheduler
 
 from nwbdyn.models import base
-from nwbdyn.models._core import LADDER, NOT_CALIBRATED, PAPER, Core, cores, key, starts_at_core
+from nwbdyn.models._core import (
+    COUNTS_NOT_CALIBRATED,
+    LADDER,
+    PAPER,
+    Core,
+    cores,
+    key,
+    starts_at_core,
+)
 
 DECODERS = ("mlp", "gru")
 PENALTIES = (0.0, 1.0, 5.0, 20.0)  # L1 to choose from
@@ -146,7 +155,9 @@ class SynapsNet(base.Model):
     @classmethod
     def q_withheld_reason(cls, config: base.Config, layout: base.Layout) -> str:
         assert isinstance(config, SynapsNetConfig)
-        return NOT_CALIBRATED if config.core else super().q_withheld_reason(config, layout)
+        if config.core and layout.counts:
+            return COUNTS_NOT_CALIBRATED
+        return super().q_withheld_reason(config, layout)
 
     @classmethod
     def supports_vmap(cls, config: base.Config) -> bool:

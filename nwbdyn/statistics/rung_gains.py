@@ -19,6 +19,7 @@ from nwbdyn.baselines.lagged_design import LaggedDesign, build_lagged_design
 from nwbdyn.data.binning import Binned
 from nwbdyn.data.splits import TEST, Split
 from nwbdyn.recording import COUNTS
+from nwbdyn.statistics.common_input import residuals_of
 
 REQUIRED_ERRORS = 2.0  # of the block test
 QUESTIONS = {"coupling": ("M2", "M1"), "gain": ("M4", "M3")}
@@ -82,7 +83,7 @@ def sensitivity(
         improved=float((by_neuron > 0).sum() / max(1, changed.sum())),
         population=None if gain is None else gain.mean,
         without_largest=float((lower - upper)[ordinary].sum() / scale) if scale > 0 else 0.0,
-        shared=shared_share(_residuals(binned, problem, ladder)),
+        shared=shared_share(residuals_of(binned, problem, ladder, "M1")),
     )
 
 
@@ -114,15 +115,6 @@ def shared_share(residuals: np.ndarray) -> float:
         return float("nan")
     correlations = centred.T @ centred / len(centred)
     return float(np.linalg.eigvalsh(correlations)[-1] / len(correlations))
-
-
-def _residuals(binned: Binned, problem: LaggedDesign, ladder: Ladder) -> np.ndarray:
-    """(num_train, N) of M1; of counts, over the square root of the rate."""
-    linear = ladder["M1"].linear[problem.train].astype(np.float64)
-    if not ladder.counts:
-        return problem.targets(problem.train) - linear
-    rates = np.exp(np.minimum(linear, ladder.ceiling))
-    return (np.nan_to_num(binned.values[problem.train]) - rates) / np.sqrt(rates)
 
 
 def climbed(

@@ -119,7 +119,7 @@ def edge_statistics(
     evidence: NullSamples,
     *,
     coupling: dict[str, Any] | None,
-    uncalibrated: str = "",
+    withheld: str = "",
     flags: np.ndarray | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any], tuple[Note, ...]]:
     """The edge table with se, half_split_agreement, p, q and flags; its summary; what to note.
@@ -134,7 +134,7 @@ def edge_statistics(
         ids: (N,) of the neurons, in the order of the matrices.
         evidence: in the model's own units; `se` is given in those of the column.
         coupling: what coupling adds on test, as `evaluation.compare` says; None where unknown.
-        uncalibrated: why edges of this model have no q, see `models.base`; "" where they may.
+        withheld: why these edges have no q; "" where they may.
         flags: (N, N) str, artefacts that an edge may be, "" for none.
     """
     weight, halves = evidence.weight, evidence.halves
@@ -143,8 +143,7 @@ def edge_statistics(
     p = pooled_p(weight, evidence.null, se=se)
     q = benjamini_hochberg(p)
     least = smallest_p(len(evidence.null), num_neurons)
-    withheld = _why_withheld(len(evidence.null), num_neurons, least, coupling)
-    withheld = withheld or uncalibrated
+    withheld = _why_withheld(len(evidence.null), num_neurons, least, coupling) or withheld
     if withheld:
         q = np.full_like(q, np.nan)
     row = pd.Index(ids)

@@ -4,6 +4,7 @@ from nwbdyn.fitting.stage import Stage
 from nwbdyn.fitting.stages.attention_maps import AttentionMaps
 from nwbdyn.fitting.stages.benchmark import BenchmarkScores
 from nwbdyn.fitting.stages.benchmark_submission import BenchmarkSubmission
+from nwbdyn.fitting.stages.common_input_warning import CommonInputWarning
 from nwbdyn.fitting.stages.coupling_ablation import CouplingAblation
 from nwbdyn.fitting.stages.few_shot import FewShot
 from nwbdyn.fitting.stages.folds import Folds
@@ -18,6 +19,7 @@ STAGES: tuple[type[Stage], ...] = (
     FewShot,
     BenchmarkScores,
     AttentionMaps,
+    CommonInputWarning,
     HypothesisTests,
     SpikeCoupling,
     SimultaneousCoupling,

@@ -17,7 +17,7 @@ import torch
 from nwbdyn.data.pooling import PooledWindows
 from nwbdyn.data.windows import Windows
 from nwbdyn.errors import ConfigError
-from nwbdyn.fitting.stages import surrogate_data
+from nwbdyn.fitting.stages import common_input_warning, surrogate_data
 from nwbdyn.fitting.task import FitTask
 from nwbdyn.fitting.train_models import RunContext, TrainingTask
 from nwbdyn.inference import influence, readout
@@ -89,12 +89,13 @@ def with_evidence(fitted: Fit, problem: FitTask, evidence: NullSamples) -> Fit:
     neurons = fitted.connectivity.neurons
     flags, notes = artefacts.flags(neurons, _unfinished(fitted, problem))
     coupling = fitted.metrics.get("coupling")
+    uncalibrated = problem.model_class.q_withheld_reason(problem.config, problem.layout)
     edges, summary, withheld = significance.edge_statistics(
         fitted.edges,
         neurons.ids,
         evidence,
         coupling=coupling if isinstance(coupling, dict) else None,
-        uncalibrated=problem.model_class.q_withheld_reason(problem.config, problem.layout),
+        withheld=uncalibrated or common_input_warning.q_withheld_reason(fitted.metrics),
         flags=flags,
     )
     return replace(

@@ -1,0 +1,116 @@
+"""Edges of fits as they ship: how many of those with a small q are false, and how many are found.
+
+    python benchmarks/edges.py [--model NAME] [--recordings K] [--first-seed S] [--systems NAME …]
+
+Every recording goes through `nwbdyn.fit(recording, model, null="shift:20")`, no option set. The
+networks are `sample:network` of several kinds, and networks with delays of 1 to 3 bins. In `hidden`
+half of the neurons are not recorded and three slow inputs drive all. "called" counts edges whose
+q, computed from the p of the fit, is at most .05, also where the fit withholds q; "given" counts the
+recordings in which it does not. The rule that pools the null was chosen on seeds 0 to 2 of `rate`,
+the limit of the common input on seeds 3 to 5 of `rate`, `hetero` and `hidden`.
+"""
+
+import argparse
+import time
+from collections.abc import Iterable
+
+import coupled_networks
+import numpy as np
+import torch
+from calibration import independent, traces
+from couplings import share
+from machine import publish, table
+
+import nwbdyn
+from nwbdyn.recording import Recording
+from nwbdyn.simulate import sample
+from nwbdyn.statistics.significance import LEVEL, benjamini_hochberg
+
+SYSTEMS = {
+    "independent": "8 independent neurons, 800 frames",
+    "rate 12": "12 neurons, 2,000 frames",
+    "rate": "30 neurons, 2,000 frames",
+    "hetero": "30 neurons of three kinds",
+    "ca": "30 neurons, calcium",
+    "delays": "24 neurons, delays of 1 to 3 bins",
+    "delays heavy": "the same, noise of Student's t, 4",
+    "hidden": "30 of 60 neurons, three slow inputs",
+}
+
+
+def made(system: str, seed: int) -> tuple[Recording, np.ndarray]:
+    """A recording, and its links [post, pre]."""
+    if system == "independent":
+        recording = independent(seed)
+        return recording, np.zeros((len(recording.neurons),) * 2, dtype=bool)
+    if system.startswith("delays"):
+        values, links = coupled_networks.lagged(seed, heavy=system.endswith("heavy"))
+        return traces(values, seed), links
+    kind, _, neurons = system.partition(" ")
+    recording, truth = sample(f"sample:network?kind={kind}&seed={seed}&neurons={neurons or 30}")
+    return recording, truth.coupling != 0
+
+
+def called(fit: nwbdyn.Fit, num_neurons: int) -> np.ndarray:
+    """(N, N) [post, pre] edges at q <= LEVEL, from the p of the fit."""
+    directed = fit.edges[fit.edges["kind"] == "directed"]
+    p = np.full((num_neurons, num_neurons), np.nan)
+    p[directed["post_id"].astype(int), directed["pre_id"].astype(int)] = directed["p"]
+    return benjamini_hochberg(p) <= LEVEL
+
+
+def row(system: str, model: str, seeds: Iterable[int]) -> list[object]:
+    """One line of the page."""
+    false = number = right = linked = given = reporting = recordings = 0
+    excess: list[float] = []
+    begun = time.process_time()
+    for seed in seeds:
+        recording, links = made(system, seed)
+        fit = nwbdyn.fit(recording, model, null="shift:20", seed=seed, report=False)
+        hits = called(fit, len(links))
+        false, number = false + int((hits & ~links).sum()), number + int(hits.sum())
+        right, linked = right + int((hits & links).sum()), linked + int(links.sum())
+        is_given = not fit.metrics["edges"]["withheld"]
+        given, recordings = given + is_given, recordings + 1
+        reporting += is_given and bool(hits.any())
+        if "common_input" in fit.metrics:
+            excess.append(fit.metrics["common_input"]["excess"])
+        print(system, seed, int((hits & ~links).sum()), int(hits.sum()), is_given, flush=True)
+    return [
+        SYSTEMS[system],
+        recordings,
+        given,
+        share(reporting, recordings) if system == "independent" else "",
+        share(false, number),
+        share(right, linked) if linked else "",
+        f"{min(excess):.3f} to {max(excess):.3f}" if excess else "",
+        round((time.process_time() - begun) / recordings),
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", choices=("synapsnet", "netformer"), default="netformer")
+    parser.add_argument("--recordings", type=int, default=8)
+    parser.add_argument("--first-seed", type=int, default=40)
+    parser.add_argument("--systems", nargs="*", choices=SYSTEMS, default=list(SYSTEMS))
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    seeds = range(chosen.first_seed, chosen.first_seed + chosen.recordings)
+    header = [
+        *("system", "recordings", "q given", "q given and any edge", "false of the called"),
+        *("found of the links", "common input", "CPU s"),
+    ]
+    rows = []
+    for system in chosen.systems:
+        rows.append(row(system, chosen.model, seeds))
+        publish(
+            f"edges_{chosen.model}",
+            f"Directed edges of `nwbdyn fit --model {chosen.model} --null shift:20`, no option "
+            f"set, seeds {seeds[0]} to {seeds[-1]}; edges at q <= {LEVEL}, shares with exact 95 % "
+            "intervals over edges. CPU seconds are per fit.\n\n" + table(header, rows),
+        )
+
+
+if __name__ == "__main__":
+    main()

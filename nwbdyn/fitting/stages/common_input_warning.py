@@ -1,0 +1,62 @@
+"""Warning of common input: what the neurons share beyond their couplings."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
+
+from nwbdyn.baselines.lagged_design import build_lagged_design
+from nwbdyn.fitting.stage import FitInputs, FitState, Stage
+from nwbdyn.fitting.task import FitTask
+from nwbdyn.fitting.train_models import RunContext
+from nwbdyn.recording import Note
+from nwbdyn.request import FitRequest
+from nwbdyn.results.fit_results import Fit
+from nwbdyn.statistics.common_input import MOST_NEURONS, common_input
+from nwbdyn.statistics.rung_gains import climbed
+
+
+@dataclass(frozen=True)
+class CommonInputWarning(Stage):
+    """Section "common_input" of the metrics, and a note above the limit."""
+
+    @classmethod
+    def plan(cls, request: FitRequest, task: FitTask, inputs: FitInputs) -> Self | None:
+        """None for co-smoothing models, whose bins see the other neurons."""
+        return None if task.co_smoothing else cls()
+
+    def run(self, state: FitState, ctx: RunContext) -> Fit:
+        """Compare the residuals of M2 with independent ones."""
+        task, fit = state.task, state.fit
+        if task.binned.num_neurons > MOST_NEURONS:
+            return fit
+        binned, split, context = task.binned, task.split, task.spec.context
+        if task.windows.ladder is None:
+            problem, ladder = climbed(binned, split, context, 1, "M2")
+        else:
+            problem = build_lagged_design(binned, split, context, 1)
+            ladder = task.windows.ladder
+        measured = common_input(binned, problem, ladder)
+        if measured is None:
+            return fit
+        metrics = fit.metrics | {"common_input": asdict(measured)}
+        notes = fit.notes
+        if measured.above:
+            notes = (*notes, Note("common-input", "edges", _reason(measured.excess)))
+        return replace(fit, metrics=metrics, notes=notes)
+
+
+def q_withheld_reason(metrics: Mapping[str, Any]) -> str:
+    """Why the edges of a fit have no q; "" without common input, or where it was not measured.
+
+    Args:
+        metrics: with the section "common_input".
+    """
+    measured = metrics.get("common_input")
+    return _reason(measured["excess"]) if measured and measured["above"] else ""
+
+
+def _reason(excess: float) -> str:
+    return (
+        f"the neurons share {excess:.3f} of their residual variance beyond chance, which points to "
+        "common input; it can make edges between neurons that are not connected"
+    )

@@ -1,0 +1,61 @@
+"""Common input: what the neurons still share once their own past and all others are known.
+
+Unrecorded neurons, arousal and movement drive many neurons at once. They leave correlations in the
+residuals of a model of the next bin, and edges between neurons that are not connected. Where every
+neuron of a network is recorded, the residuals are independent. Their first eigenvalue tells the two
+apart. Above chance, and over the number of neurons, it was .05 to .07 where half of the neurons and
+three slow inputs were not recorded, and at most .007 where all were (docs/trust.md).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nwbdyn.baselines.ladder import Ladder
+from nwbdyn.baselines.lagged_design import LaggedDesign
+from nwbdyn.data.binning import Binned
+
+LIMIT = 0.015  # twice the largest excess of a network that was recorded as a whole
+FEWEST_NEURONS = 3
+MOST_NEURONS = 2000  # above, the eigenvalue takes minutes
+
+
+@dataclass(frozen=True)
+class CommonInput:
+    """Excess of the first eigenvalue, and whether it warns of common input."""
+
+    excess: float  # share of the variance of all neurons, above chance
+    limit: float
+    above: bool
+
+
+def common_input(binned: Binned, problem: LaggedDesign, ladder: Ladder) -> CommonInput | None:
+    """The excess of the residuals of M2; None for fewer than 3 neurons that vary."""
+    residuals = residuals_of(binned, problem, ladder, "M2")
+    varies = residuals.std(axis=0) > 0
+    if int(varies.sum()) < FEWEST_NEURONS:
+        return None
+    excess = excess_eigenvalue(residuals[:, varies])
+    return CommonInput(excess, LIMIT, excess > LIMIT)
+
+
+def excess_eigenvalue(residuals: np.ndarray) -> float:
+    """First eigenvalue of the correlations, above chance, over the number of columns.
+
+    By chance it is at most (1 + sqrt(N / n))^2 (Marchenko and Pastur 1967).
+
+    Args:
+        residuals: (n, N), no column constant.
+    """
+    num_rows, num_neurons = residuals.shape
+    first = np.linalg.eigvalsh(np.corrcoef(residuals, rowvar=False))[-1]
+    return float((first - (1 + np.sqrt(num_neurons / num_rows)) ** 2) / num_neurons)
+
+
+def residuals_of(binned: Binned, problem: LaggedDesign, ladder: Ladder, rung: str) -> np.ndarray:
+    """(num_train, N) of a rung; of counts, over the square root of the rate."""
+    linear = ladder[rung].linear[problem.train].astype(np.float64)
+    if not ladder.counts:
+        return problem.targets(problem.train) - linear
+    rates = np.exp(np.minimum(linear, ladder.ceiling))
+    return (np.nan_to_num(binned.values[problem.train]) - rates) / np.sqrt(rates)

@@ -1,0 +1,72 @@
+"""The warning of common input: what residuals share above chance, and what follows from it."""
+
+import numpy as np
+import pytest
+
+import nwbdyn
+from nwbdyn.evaluation import verdict
+from nwbdyn.fitting.stages import common_input_warning
+from nwbdyn.simulate import sample
+from nwbdyn.statistics.common_input import LIMIT, excess_eigenvalue
+
+
+def columns(num_rows, num_neurons, shared, seed=0):
+    """Noise of each column, and a share of the variance that all have in common."""
+    draw = np.random.default_rng(seed)
+    own = draw.normal(size=(num_rows, num_neurons))
+    return np.sqrt(1 - shared) * own + np.sqrt(shared) * draw.normal(size=(num_rows, 1))
+
+
+@pytest.mark.parametrize("num_neurons", [3, 30, 100])
+def test_independent_residuals_have_no_excess(num_neurons):
+    assert excess_eigenvalue(columns(1500, num_neurons, 0.0)) < LIMIT / 3
+
+
+@pytest.mark.parametrize("shared", [0.1, 0.3])
+def test_the_excess_is_about_the_share_of_the_variance_that_is_common(shared):
+    # first eigenvalue of a matrix with correlation c everywhere: 1 + c (N - 1)
+    num_rows, num_neurons = 20_000, 40
+    chance = (1 + np.sqrt(num_neurons / num_rows)) ** 2
+    expected = (1 + shared * (num_neurons - 1) - chance) / num_neurons
+    found = excess_eigenvalue(columns(num_rows, num_neurons, shared))
+    assert found == pytest.approx(expected, abs=0.01)
+    assert found > LIMIT
+
+
+@pytest.mark.parametrize(
+    ("section", "withheld"),
+    [
+        (None, False),
+        ({"excess": 0.004, "limit": LIMIT, "above": False}, False),
+        ({"excess": 0.052, "limit": LIMIT, "above": True}, True),
+    ],
+)
+def test_common_input_is_a_reason_to_give_no_q(section, withheld):
+    metrics = {} if section is None else {"common_input": section}
+    reason = common_input_warning.q_withheld_reason(metrics)
+    assert bool(reason) is withheld
+    assert ("0.052" in reason) is withheld
+
+
+@pytest.mark.parametrize(("kind", "above"), [("rate", False), ("hidden", True)])
+def test_a_fit_warns_of_common_input(kind, above):
+    recording, _ = sample(f"sample:network?kind={kind}&seed=21&neurons=20")
+    fit = nwbdyn.fit(recording, "synapsnet", options={"own_part": False}, report=False)
+    assert fit.metrics["common_input"]["above"] is above
+    assert (fit.metrics["common_input"]["excess"] > LIMIT) is above
+    assert ("common-input" in {note.code for note in fit.notes}) is above
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "above"), [("rate", False), ("hidden", True)])
+def test_edges_have_no_q_where_common_input_is_likely(kind, above):
+    recording, _ = sample(f"sample:network?kind={kind}&seed=21&neurons=30")
+    fit = nwbdyn.fit(
+        recording, "synapsnet", null="shift:20", options={"own_part": False}, report=False
+    )
+    assert bool(fit.metrics["edges"]["withheld"]) is above
+    directed = fit.edges[fit.edges["kind"] == "directed"]
+    assert directed["q"].isna().all() == above
+    assert directed["p"].notna().all()
+    words = " ".join(verdict.sentences(fit.metrics, "synapsnet"))
+    assert ("common input; it can make edges" in words) is above
