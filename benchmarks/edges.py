@@ -4,7 +4,7 @@
 
 Every recording goes through `nwbdyn.fit(recording, model, null="shift:20")`, no option set. The
 networks are `sample:network` of several kinds, and networks with delays of 1 to 3 bins. In `hidden`
-half of the neurons are not recorded and three slow inputs drive all. "called" counts the edges whose
+half of the neurons are not recorded and three slow inputs drive all. "called" counts edges whose
 q, computed from the p of the fit, is at most .05, also where the fit withholds q; "q given" counts
 the recordings in which it does not. The rule that pools the null was chosen on seeds 0 to 2 of
 `rate`, the limit of the common input on seeds 3 to 5 of `rate`, `hetero` and `hidden`.
