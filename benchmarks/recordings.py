@@ -1,49 +1,97 @@
-"""The fits of real recordings that the README prints, and two that a check of the data asks for.
+"""One table of recordings: every recording, every model that takes it, no option set.
 
-    python benchmarks/recordings.py [FOLDER] [--only NAME …] [--options KEY=VALUE …]
+    python benchmarks/recordings.py [FOLDER] [--only TEXT …] [--models NAME …]
 
-FOLDER holds ophys/ and ecephys/. Every line is the command line as a user types it, with its output
-as it came, single runs. The human recording is fitted with fewer layers and updates than the
-default. The four units of the thalamus recording are too few to hold any out, and the fit has to
-say so.
+FOLDER holds ophys/ and ecephys/. Every row is one run of `nwbdyn fit FILE --model NAME -o run`. Rows
+that another run has made stay on the page when only some are run again.
 """
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from machine import finished, publish
+from machine import RESULTS, finished, publish, table
 
-COMMANDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "zebrafish": ("ophys/zebrafish_tectum_triplett2018_f1.nwb", "netformer", ()),
-    "worm": ("ophys/celegans_dag2023_2022-07-26-31.nwb", "netformer", ()),
-    "worm45": ("ophys/celegans_dag2023_2022-07-27-45.nwb", "netformer", ()),
-    "mouse": ("ophys/mouse_v1_2p_neuronsxnets_24617.nwb", "synapsnet", ("--set", "updates=500")),
-    "rat": (
-        "ecephys/rat_hippocampus_nelpy_linear-track.nwb",
-        "stndt",
-        ("--heldout-resamples", "1"),
-    ),
-    "human": (
-        "ecephys/human_mtl_dandi000207_sub-4_ses-4.nwb",
-        "stndt",
-        ("--set", "layers=2", "--set", "updates=500"),
-    ),
-    "thalamus": ("ecephys/mouse_thalamus_dandi000009_anm00239123.nwb", "stndt", ()),
-}
+import nwbdyn
+from nwbdyn.evaluation import verdict
+
+SAMPLES = ("sample:cortex", "sample:reach")
+MODELS = ("netformer", "synapsnet", "stndt")
+PAGE = "recordings"
+HEADER = (
+    *("recording", "model", "metric", "model's score", "rung", "M1", "M2"),
+    *("best baseline", "its score", "difference", "common input", "CPU s"),
+)
 PROGRAM = "from nwbdyn.cli import main; main(prog_name='nwbdyn')"
 
 
-def fit(file: Path, arguments: list[str]) -> dict[str, str | int]:
-    """What the command prints, or why it did not, and its exit code; no progress."""
+def fit(address: str, model: str) -> dict[str, str]:
+    """The cells of one row, or why the fit was refused."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", PROGRAM, "fit", str(file), *arguments, "-o", "run"]
-        found = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    printed = found.stderr if found.returncode else found.stdout
-    return {"printed": printed.strip("\n"), "code": found.returncode}
+        command = [sys.executable, "-c", PROGRAM, "fit", address, "--model", model, "-o", "run"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            return {"refused": done.stderr.strip().splitlines()[-1]}
+        cells = of_run(Path(folder) / "run")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return cells | {"seconds": f"{seconds:.0f}"}
+
+
+def of_run(run: Path) -> dict[str, str]:
+    """Scores of a fit on test, and of its best baseline on validation."""
+    metrics = nwbdyn.load(run).metrics
+    primary = metrics["primary"]
+    name, split, best = primary["metric"], primary["split"], primary["baseline"]
+    baselines = metrics["baselines"]
+    interval = metrics["intervals"]["difference"].get(split, {}).get(name)
+    own, other = metrics["model"][split][name], baselines[best][split][name]
+    difference = f"{own - other:+.3f}"
+    if verdict.span(interval):
+        difference += f" ({interval[0]:+.3f} to {interval[1]:+.3f})"
+    rungs = {
+        rung: f"{baselines[row][split][name]:.3f}" if row in baselines else ""
+        for rung, row in (("M1", "nonlinear AR"), ("M2", "nonlinear VAR"))
+    }
+    shared = metrics.get("common_input")
+    return rungs | {
+        "metric": name,
+        "score": f"{own:.3f}",
+        "rung": metrics.get("ladder", {}).get("kept", ""),
+        "best": best,
+        "other": f"{other:.3f}",
+        "difference": difference,
+        "shared": f"{shared['excess']:.3f}" if shared else "",
+    }
+
+
+def row(address: str, model: str) -> list[str]:
+    """One line of the page."""
+    name = Path(address).stem if address not in SAMPLES else address
+    part = f"{name}-{model}".replace(":", "_")
+    cells = finished(part, fit, address, model)
+    if "refused" in cells:
+        reason = cells["refused"].replace("|", "/").replace(str(Path(address).parent) + "/", "")
+        return [name, model, f"refused: {reason}", *[""] * (len(HEADER) - 3)]
+    keys = ("metric", "score", "rung", "M1", "M2", "best", "other", "difference", "shared")
+    return [name, model, *(cells[key] for key in keys), cells["seconds"]]
+
+
+def kept() -> dict[tuple[str, str], list[str]]:
+    """Rows that stand on the page, by recording and model."""
+    page = RESULTS / f"{PAGE}.md"
+    lines = page.read_text("utf-8").splitlines() if page.exists() else []
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    return {
+        (cells[0], cells[1]): cells
+        for cells in rows
+        if len(cells) == len(HEADER) and cells[1] in MODELS
+    }
 
 
 def main() -> None:
@@ -52,23 +100,24 @@ def main() -> None:
     )
     default = Path(os.environ.get("NWBDYN_DATA", "../shared/data"))
     parser.add_argument("folder", nargs="?", type=Path, default=default)
-    parser.add_argument("--only", nargs="+", default=list(COMMANDS), choices=list(COMMANDS))
-    parser.add_argument("--options", nargs="*", default=[], help="for every fit")
+    parser.add_argument("--only", nargs="+", default=[""], help="parts of addresses")
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
     chosen = parser.parse_args()
-    pages = []
-    for name in chosen.only:
-        path, model, more = COMMANDS[name]
-        file = (chosen.folder / path).resolve()
-        arguments = ["--model", model, *more]
-        for option in chosen.options:
-            arguments += ["--set", option]
-        part = "-".join([name, *more, *chosen.options]).replace("/", "_")
-        found = finished(part, fit, file, arguments)
-        shown = " ".join(["nwbdyn fit", file.name, *arguments, "-o run"])
-        pages.append(f"```\n$ {shown}\n{found['printed']}\n```")
-        if found["code"]:
-            pages[-1] += f"\n\nExit code {found['code']}."
-        publish("recordings", "\n\n".join(pages))
+    files = sorted(str(path.resolve()) for path in chosen.folder.glob("*phys/*.nwb"))
+    rows = kept()
+    for address in (*SAMPLES, *files):
+        if not any(text in address for text in chosen.only):
+            continue
+        for model in chosen.models:
+            cells = row(address, model)
+            rows[cells[0], cells[1]] = cells
+            publish(
+                PAGE,
+                '`nwbdyn fit RECORDING --model MODEL`, no option set, scores on test. "rung": what '
+                "validation kept (M5: with the model's own part). The best baseline is that on "
+                "validation; intervals need ten blocks of test bins.\n\n"
+                + table(HEADER, list(rows.values())),
+            )
 
 
 if __name__ == "__main__":
