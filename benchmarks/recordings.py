@@ -2,7 +2,7 @@
 
     python benchmarks/recordings.py [FOLDER] [--only TEXT …] [--models NAME …]
 
-FOLDER holds ophys/ and ecephys/. Every row is one run of `nwbdyn fit FILE --model NAME -o run`. Rows
+FOLDER holds ophys/ and ecephys/. Every row is one run of `nwbdyn fit FILE --model NAME`. Rows
 that another run has made stay on the page when only some are run again.
 """
 
