@@ -238,9 +238,9 @@ def test_lorenz(script, data):
 
 
 def test_a_fit_that_is_refused_says_why_on_the_page(script, data):
-    page = script("recordings").run(str(data), "--only", "thalamus")
+    page = script("recordings").run(str(data), "--only", "thalamus", "--models", "stndt")
     assert "co-smoothing needs 5 held-out and 5 held-in" in page
-    assert "Exit code 1." in page
+    assert "| stndt | refused: nwbdyn: " in page
 
 
 def test_without_a_gpu_there_is_nothing_to_measure(script):

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from test_baselines import binned_of, split_of
 
 import nwbdyn
 from nwbdyn.evaluation import verdict
 from nwbdyn.fitting.stages import common_input_warning
 from nwbdyn.simulate import sample
-from nwbdyn.statistics.common_input import LIMIT, excess_eigenvalue
+from nwbdyn.statistics.common_input import LIMIT, common_input, excess_eigenvalue, residuals_of
+from nwbdyn.statistics.rung_gains import climbed
 
 
 def columns(num_rows, num_neurons, shared, seed=0):
@@ -31,6 +33,21 @@ def test_the_excess_is_about_the_share_of_the_variance_that_is_common(shared):
     found = excess_eigenvalue(columns(num_rows, num_neurons, shared))
     assert found == pytest.approx(expected, abs=0.01)
     assert found > LIMIT
+
+
+@pytest.mark.parametrize(("num_neurons", "measured"), [(2, False), (3, True)])
+def test_at_least_three_neurons_are_measured(num_neurons, measured):
+    binned, split = binned_of(columns(600, num_neurons, 0.0)), split_of(600, num_neurons)
+    problem, ladder = climbed(binned, split, 3, 1, "M2")
+    assert (common_input(binned, problem, ladder) is not None) is measured
+
+
+def test_residuals_of_counts_have_unit_variance():
+    counts = np.random.default_rng(0).poisson(3.0, (3000, 3)).astype(np.float32)
+    binned, split = binned_of(counts, "counts"), split_of(3000, 3)
+    problem, ladder = climbed(binned, split, 3, 1, "M2")
+    residuals = residuals_of(binned, problem, ladder, "M2")
+    np.testing.assert_allclose(residuals.std(axis=0), 1.0, atol=0.05)
 
 
 @pytest.mark.parametrize(

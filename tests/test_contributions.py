@@ -173,7 +173,7 @@ def test_a_fit_without_what_they_need_and_a_form_without_contributions_say_so():
     with pytest.raises(ResultsError, match=r"need activity, last, .* earlier version"):
         earlier.contributions()
     constant = replace(coupling, form="static", arrays={"weight": np.ones((6, 6), np.float32)})
-    with pytest.raises(ResultsError, match="'static' has no contributions"):
+    with pytest.raises(ResultsError, match="constant coupling has no activity"):
         constant.contributions()
     with pytest.raises(ResultsError, match="has no contributions"):
         coupling.contributions().contributions()

@@ -34,9 +34,11 @@ def traces_of_noise():
 def test_updates_are_those_of_the_longest_training(traces_of_noise):
     estimated = cost.estimate(traces_of_noise, "netformer")
     problem = build_task(traces_of_noise, "netformer", seed=0)
+    assert estimated.updates == problem.config.updates
+    epochs = cost.estimate(traces_of_noise, "netformer", options={"epochs": 3})
     num_windows = len(problem.windows.starts("train"))
-    exact = problem.config.epochs * math.ceil(num_windows / problem.config.batch_size)
-    assert estimated.updates == pytest.approx(exact, rel=0.05)
+    exact = 3 * math.ceil(num_windows / problem.config.batch_size)
+    assert epochs.updates == pytest.approx(exact, rel=0.05)
     assert (estimated.num_bins, estimated.num_neurons) == (8000, 12)
     assert estimated.bin_width == pytest.approx(0.1)
     assert estimated.seconds == estimated.updates * estimated.seconds_per_update > 0

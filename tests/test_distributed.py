@@ -159,7 +159,17 @@ def test_devices_train_one_model(arguments, said, tmp_path):
 def test_a_fit_by_two_processes_is_written_and_told_once(tmp_path):
     path = archive.resolve("sample:cortex?neurons=6&duration=60")[0].path
     asked = ["fit", str(path), "--model", "netformer", "--epochs", "3", "--device", "cpu"]
-    asked += ["--set", "history=4", "--set", "ridge=1e3", "--devices", "2", "-o"]
+    asked += [
+        "--set",
+        "preset=paper",
+        "--set",
+        "history=4",
+        "--set",
+        "ridge=1e3",
+        "--devices",
+        "2",
+        "-o",
+    ]
     command = [sys.executable, "-m", "nwbdyn", *asked, str(tmp_path / "run")]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)

@@ -19,8 +19,8 @@ from nwbdyn.training.trainer import Trained, train
 CPU = torch.device("cpu")
 NETFORMER = {"history": 4, "embedding": 8, "layer_norm": True, "raw_values": False}
 SMALL = {
-    "netformer": {"history": 4, "embedding": 8},
-    "synapsnet": {"hidden": 8, "embedding": 4},
+    "netformer": {"preset": "paper", "history": 4, "embedding": 8},
+    "synapsnet": {"preset": "paper", "hidden": 8, "embedding": 4},
     "stndt": {"context": 10, "layers": 1, "feedforward": 8, "batch_size": 8, "patience": 99},
 }
 TENSORS = ("_values", "_inputs", "_mean", "_sd", "_covariates")

@@ -29,7 +29,7 @@ def folder(tmp_path_factory):
     with nwb(where / "d-alone.nwb") as file:
         units(file, spikes=[[0.5, 1.5], []])
     with nwb(where / "e-few.nwb") as file:
-        units(file, spikes=[[0.5, 1.5], [0.7], [0.2]])
+        units(file, spikes=[[0.5, 19.5], [0.7], [0.2]])
     (where / "a-broken.nwb").write_bytes(b"not HDF5")
     return where
 
@@ -54,7 +54,7 @@ def test_many_recordings_end_with_a_table_of_all(folder):
         ["b-units.nwb", "12", "units", "spikes", "60", "s", "2", "stndt"],
         ["c-traces.nwb", "5", "ROIs", "dff", "40", "s", "netformer"],
         ["d-alone.nwb", "2", "units", "spikes", "1", "s", "1", "nothing", "to", "fit"],
-        ["e-few.nwb", "3", "units", "spikes", "1", "s", "netformer"],
+        ["e-few.nwb", "3", "units", "spikes", "19", "s", "netformer"],
         ["3", "of", "5", "can", "be", "fitted,", "1", "cannot", "be", "read."],
     ]
     assert all(len(line) <= 80 for line in last.splitlines())

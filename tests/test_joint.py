@@ -23,7 +23,7 @@ from nwbdyn.results import fit_results, run_directory
 from nwbdyn.workflows.joint import fit_joint, fit_joint_request
 from nwbdyn.workflows.joint_task import build_joint_task
 
-TINY = {"context": 4, "hidden": 8, "batch_size": 32}  # of SynapsNet
+TINY = {"preset": "paper", "context": 4, "hidden": 8, "batch_size": 32}  # of SynapsNet
 SMALL = TINY | {"updates": 30}
 
 

@@ -88,7 +88,7 @@ def test_only_what_failed_is_fitted_again(folder, tmp_path, recording):
 
     outcomes = fit_all(folder, run, resume=True, report=report)
     assert [outcome.status for outcome in outcomes] == [FITTED] * 3
-    assert len(trained) == 2  # one epoch with coupling and one without, of one session
+    assert len(trained) == 1  # one epoch of one session
 
 
 def test_a_recording_that_was_replaced_is_not_taken_for_the_one_that_was_fitted(

@@ -28,7 +28,7 @@ from nwbdyn.inference import readout
 from nwbdyn.progress import silent
 from nwbdyn.request import FitRequest
 
-QUICK = {"updates": 20, "hidden": 4, "embedding": 2, "context": 3}
+QUICK = {"preset": "paper", "updates": 20, "hidden": 4, "embedding": 2, "context": 3}
 TINY = SMALL_STNDT | {"updates": 10}
 
 

@@ -22,7 +22,7 @@ VERBS = sorted(
     path.stem.removeprefix("cmd_") for path in Path(terminal.__file__).parent.glob("cmd_*")
 )
 CORTEX = "sample:cortex?neurons=8&duration=90"
-QUICK = ["--model", "netformer", "--epochs", "2", "--set", "history=4", "--set", "batch_size=256"]
+QUICK = ["--model", "netformer", "--epochs", "2", "--set", "history=4", "--set", "patience=9"]
 
 
 def run(*arguments: object) -> Result:

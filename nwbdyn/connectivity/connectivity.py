@@ -242,8 +242,13 @@ class Connectivity:
         Raises:
             ResultsError: a form without contributions, or a fit that did not keep what they need.
         """
-        constant = self.form == "static" and "activity" not in self.arrays
-        if self.form not in REQUIRED_ARRAYS or constant:
+        if self.form == "static" and "activity" not in self.arrays:
+            raise ResultsError(
+                "This constant coupling has no activity beside it, as in an exported file: its "
+                "contributions are its weights times the activity of the recording. The run "
+                "directory has them."
+            )
+        if self.form not in REQUIRED_ARRAYS:
             raise ResultsError(
                 f"Connectivity of the form {self.form!r} has no contributions; these have: "
                 f"{', '.join(REQUIRED_ARRAYS)}."

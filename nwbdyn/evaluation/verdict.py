@@ -264,6 +264,8 @@ def _coupling(metrics: dict[str, Any]) -> list[str]:
     if coupling.get("all_zero"):
         chosen = len(metrics.get("candidates") or ()) > 1
         first = "Validation chose no coupling" if chosen else "No coupling was kept"
+        if _of_spike_times(metrics):
+            return [f"{first} in these bins; the edges are those of the spike times."]
         return [f"{first}: every weight is 0, so the edge matrix is empty."]
     compared = against_the_better(coupling)
     adds, interval = compared.get("adds"), compared.get("interval")
@@ -282,6 +284,11 @@ def _coupling(metrics: dict[str, Any]) -> list[str]:
         return [f"Coupling adds {gain} to {other}."]
     verb = "is not shown to help" if adds > 0 else "does not help"
     return [f"Coupling {verb}: {gain} against {other}."]
+
+
+def _of_spike_times(metrics: dict[str, Any]) -> bool:
+    """True where the edges were fitted to spike times, not to the bins of the model."""
+    return (metrics.get("edges") or {}).get("null") == "jitter"
 
 
 def _without_coupling(coupling: dict[str, Any]) -> str:
@@ -313,7 +320,7 @@ def _agreement(told: dict[str, Any] | None) -> list[str]:
 def _edges(metrics: dict[str, Any]) -> list[str]:
     """Which edges may be read; nothing of a model whose edges are no couplings."""
     tested, coupling = metrics.get("edges"), metrics.get("coupling")
-    if coupling is not None and coupling.get("all_zero"):
+    if coupling is not None and coupling.get("all_zero") and not _of_spike_times(metrics):
         return []  # `_coupling` has said so
     if tested is None:
         if coupling is None:

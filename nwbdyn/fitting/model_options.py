@@ -17,9 +17,14 @@ _SHARES = ("validate_from", "stop_after")
 def configure(
     name: str, model_class: type[Model], layout: Layout, options: Mapping[str, object]
 ) -> BaseConfig:
-    """The model's Config for these data, or a ConfigError that lists the options."""
+    """The model's Config for these data, or a ConfigError that lists the options.
+
+    A number of epochs takes the place of the updates that a model counts by default.
+    """
     check_options(name, model_class, options)
     chosen = {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}
+    if chosen.get("epochs") is not None:
+        chosen.setdefault("updates", None)
     try:
         return model_class.configure(layout, **chosen)
     except (TypeError, ValueError) as error:

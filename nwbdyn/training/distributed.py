@@ -190,6 +190,7 @@ def shard_batch(
         valid=batch.valid[mine],
         covariates=batch.covariates[mine],
         start_bin=batch.start_bin[mine],
+        lower=None if batch.lower is None else batch.lower[mine],
         generator=None if batch.generator is None else generator,
     )
     return cut, num_windows * size / batch.num_windows
