@@ -9,6 +9,7 @@ from small_fits import imaging, interrupt_after, units
 from test_ladder import second_order
 
 import nwbdyn
+from nwbdyn import metrics
 from nwbdyn.baselines.ladder import is_above
 from nwbdyn.evaluation import kept_rung
 from nwbdyn.fitting import own_part
@@ -205,6 +206,21 @@ def test_a_ladder_that_is_taken_over_keeps_its_penalties():
     np.testing.assert_allclose(again.ladder["M2"].linear, windows.ladder["M2"].linear, atol=1e-6)
 
 
+def test_the_gain_of_an_own_part_is_that_of_the_reported_score(monkeypatch):
+    task = task_of("traces", "synapsnet")
+    windows = task.windows
+    rows = windows.starts("val") + windows.spec.context
+    noise = np.random.default_rng(0).normal(0, 0.1, (len(windows.binned.values), 6))
+    upper = own_part.lower_prediction(windows) + noise
+    upper[:, 2] = windows.binned.values[:, 2]  # one neuron is predicted exactly
+    monkeypatch.setattr(own_part.readout, "predict", lambda *_, **__: upper)
+    gain = own_part.validation_gain(task, [trained_on(task, updates=1)], num_candidates=1)
+    observed = windows.binned.values[rows].astype(float)
+    lower = own_part.lower_prediction(windows)[rows]
+    scores = [metrics.r2.per_neuron(observed, one).mean() for one in (lower, upper[rows])]
+    assert gain.mean == pytest.approx((scores[1] - scores[0]) / (1 - scores[0]), rel=1e-4)
+
+
 def test_options_of_the_paper_are_refused_on_a_core():
     layout = Layout({"0": (0, 1)}, {"0": (True, True)}, 0.1, "dff")
     with pytest.raises(ValueError, match="preset=paper"):
@@ -224,9 +240,3 @@ def test_a_part_that_never_improved_is_dropped_whatever_the_rounding():
         decision = own_part.decide(task, [replace(member, best_epoch=best)], num_candidates=1)
         assert best or not decision.gain.above
         assert form is None or decision.trained[0].model.fitted_form == form
-
-
-@pytest.mark.parametrize("model", ["netformer", "synapsnet"])
-def test_edges_on_a_core_have_no_q_before_they_are_calibrated(model):
-    task = task_of("traces", model)
-    assert "closed-form core" in task.model_class.q_withheld_reason(task.config, task.layout)

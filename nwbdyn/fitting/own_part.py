@@ -72,7 +72,11 @@ def decide(task: TaskT, trained: Sequence[Trained], *, num_candidates: int) -> D
 
 
 def validation_gain(task: TrainingTask, trained: Sequence[Trained], *, num_candidates: int) -> Gain:
-    """Decrease of the loss on validation by the own part, paired over blocks of every session."""
+    """Decrease of the loss on validation by the own part, paired over blocks of every session.
+
+    Of traces the squared error of a neuron is taken over its variance in validation, as in the R2
+    that is reported: else a few neurons that vary more than in training would decide.
+    """
     gains: list[np.ndarray] = []
     scale = 0.0
     for one in task.sessions.values():
@@ -82,13 +86,27 @@ def validation_gain(task: TrainingTask, trained: Sequence[Trained], *, num_candi
         mean = np.mean(predictions, axis=0)[rows]
         lower = losses(windows, lower_prediction(windows)[rows], rows)
         upper = losses(windows, mean, rows)
-        gains.append(by_block(lower - upper, blocks(rows, 1)).sum(axis=1))
+        weight = _weights(windows, rows)
+        gains.append(by_block((lower - upper) * weight, blocks(rows, 1)).sum(axis=1))
         spikes = windows.binned.quantity == COUNTS
-        scale += _bits(windows, rows) if spikes else float(lower.sum())
+        scale += _bits(windows, rows) if spikes else float((lower * weight).sum())
     every = np.concatenate(gains)
     if not np.isfinite(every).all():  # it exploded
         return Gain(float("nan"), float("nan"), len(every), False)
     return is_above(every, scale=scale, num_candidates=num_candidates)
+
+
+def _weights(windows: Windows, rows: np.ndarray) -> np.ndarray:
+    """(N,) what the loss of each neuron weighs; 0 for one that is constant in validation."""
+    observed = windows.binned.values[rows].astype(np.float64)
+    if windows.binned.quantity == COUNTS:
+        return np.ones(observed.shape[1])
+    seen = np.isfinite(observed)
+    number = np.maximum(seen.sum(axis=0), 1)
+    mean = np.where(seen, observed, 0).sum(axis=0) / number
+    variance = np.square(np.where(seen, observed - mean, 0)).sum(axis=0) / windows.sd**2
+    varies = variance > 0
+    return np.where(varies, 1 / np.where(varies, variance, 1), 0)
 
 
 def _bits(windows: Windows, rows: np.ndarray) -> float:
