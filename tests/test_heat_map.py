@@ -76,6 +76,12 @@ def test_the_picture_has_names_separators_and_a_colour_bar():
     assert bar.min() > 0.75 * whole.shape[1]
 
 
+def test_no_name_in_the_picture_is_a_formula():
+    odd = ["$a_{b$", "$x^{$"]
+    assert (drawn(odd, ["a", "b"]) != drawn(["a", "x"], ["a", "b"])).any()
+    assert (drawn(["a", "b"], odd) != drawn(["a", "b"], ["a", "x"])).any()
+
+
 def test_a_large_network_has_names_of_groups_on_its_axes():
     names = [str(row) for row in range(100)]
     assert (drawn(names, ["a"] * 60 + ["b"] * 40) != drawn(names, ["a"] * 60 + ["c"] * 40)).any()

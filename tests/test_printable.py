@@ -295,3 +295,23 @@ def test_a_logarithmic_axis_has_numbers_and_no_mathematics(source):
     assert any(texts)
     assert not any("$" in text for text in texts)
     plt.close(axes.figure)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("=HYPERLINK(A1)", "'=HYPERLINK(A1)"),
+        ("+1", "'+1"),
+        ("-1", "'-1"),
+        ("@SUM", "'@SUM"),
+        (CLEAR, r"\x1b[2J"),
+        ("a=b", "a=b"),
+        ("a,b\nc", r"a,b\nc"),
+    ],
+)
+def test_a_name_in_a_table_for_spreadsheets_is_no_formula_and_no_command(tmp_path, name, shown):
+    fit = lab_files.fit_of(lab_files.write_imaging(tmp_path / "lab.nwb"))
+    fit = replace(fit, edges=fit.edges.assign(state=name))
+    table = pd.read_csv(fit.save(tmp_path / "run") / "edges.csv", dtype=str)
+    assert set(table["state"]) == {shown}
+    assert nwbdyn.load(tmp_path / "run").edges["state"].iloc[0] == name

@@ -58,6 +58,14 @@ def test_the_coupling_of_spikes_is_called_whatever_the_bins(fitted):
     assert fitted.connectivity.edges(q=0.05)["post_id"].tolist() == [11]
 
 
+def test_the_connectivity_answers_with_the_edges_of_spikes(fitted):
+    task = build_task(spiking(), "synapsnet", seed=0, options=QUICK)
+    edges = edge_table.directed(fitted.edges).drop(columns="model_weight")
+    untested = replace(fitted, edges=edges, connectivity=replace(fitted.connectivity, tested=None))
+    found = spike_coupling.with_spike_couplings(untested, task, 10).connectivity
+    assert found.edges(q=0.05)["post_id"].tolist() == [11]
+
+
 def test_the_models_own_weights_stay_beside_them(fitted, tmp_path):
     edges = edge_table.directed(fitted.edges)
     mean = fitted.connectivity.mean()

@@ -19,6 +19,7 @@ from nwbdyn.connectivity import edge_table
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.data.splits import SPLITS
 from nwbdyn.errors import ResultsError
+from nwbdyn.printable import printable
 from nwbdyn.recording import UNKNOWN_ARCHIVE, Neurons, Note, Source, source_of
 from nwbdyn.request import FitRequest
 from nwbdyn.results import methods_text, request_0_1, run_directory, run_lock, scores, views
@@ -200,10 +201,18 @@ def write(fit: Fit, path: Path) -> None:
         (run_directory.SCORES_CSV, scores.score_table(fit.metrics, fit.model)),
     ):
         with run_directory.atomic_write(path / name) as partial:
-            table.to_csv(partial, index=False, float_format="%.7g")
+            table.map(_cell).to_csv(partial, index=False, float_format="%.7g")
     run_directory.write_json(path, run_directory.PROVENANCE, _provenance(fit))
     run_directory.write_text(path, run_directory.METHODS, methods_text.markdown(fit))
     run_directory.write_json(path, run_directory.METRICS, fit.metrics)
+
+
+def _cell(value: object) -> object:
+    """A value of a CSV file: a name is no formula to a spreadsheet, and clears no terminal."""
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def shareable(fit: Fit) -> Fit:

@@ -3,6 +3,7 @@
 import warnings
 from dataclasses import dataclass
 from textwrap import wrap
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -12,6 +13,9 @@ from pynwb.image import RGBImage
 
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.printable import printable
+
+if TYPE_CHECKING:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 SMALLEST, LARGEST = 400, 1000  # pixels of a side
 SIZE, DPI = (6.4, 5.6), 90  # of the picture, inches
@@ -61,7 +65,7 @@ def heat_map(name: str, matrix: np.ndarray, connectivity: Connectivity, averaged
     data = figure(
         draw(matrix[np.ix_(order, order)], scale),
         scale,
-        names=[neurons.names[row] for row in order],
+        names=[printable(neurons.names[row]) for row in order],
         groups=_groups(connectivity, labels[:1], order),
         title=f"Mean coupling over {averaged}",
         measure=connectivity.measure,
@@ -111,6 +115,26 @@ def figure(
         title, measure: in words.
         kind: what a row is, "unit" or "roi".
     """
+    from matplotlib import rc_context
+
+    with rc_context({"text.parse_math": False}):  # a "$" in a name is a dollar
+        canvas = _canvas(pixels, scale, names, groups, title, measure, kind)
+        with warnings.catch_warnings():  # a letter that the fonts of this machine lack is a box
+            warnings.filterwarnings("ignore", message=r"Glyph \d+ .*missing from")
+            canvas.draw()
+    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+
+
+def _canvas(
+    pixels: np.ndarray,
+    scale: Scale,
+    names: list[str],
+    groups: list[str],
+    title: str,
+    measure: str,
+    kind: str,
+) -> "FigureCanvasAgg":
+    """The picture, not yet drawn; arguments as for `figure`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -143,10 +167,7 @@ def figure(
     colours = ScalarMappable(Normalize(scale.low, scale.high), scale.colours)
     bar = canvas.figure.colorbar(colours, ax=axes, shrink=0.8)
     bar.set_label("\n".join(wrap(measure, LINE)), fontsize=8)
-    with warnings.catch_warnings():  # a letter that the fonts of this machine lack is a box
-        warnings.filterwarnings("ignore", message=r"Glyph \d+ .*missing from")
-        canvas.draw()
-    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
+    return canvas
 
 
 def _labels(firsts: list[int], groups: list[str]) -> tuple[list[int], list[str]]:
@@ -169,7 +190,7 @@ def _groups(connectivity: Connectivity, labels: list[str], order: np.ndarray) ->
         return []
     values = connectivity.neurons.table[labels[0]]
     texts = [value if isinstance(value, str) else "" for value in values.iloc[order]]
-    return [printable(text).replace("$", r"\$") for text in texts]  # no formula starts
+    return [printable(text) for text in texts]
 
 
 def scale_of(matrix: np.ndarray) -> Scale:
