@@ -59,14 +59,14 @@ def test_progress_of_a_large_array_is_reported_in_whole_chunks_and_it_arrives_wh
     fit, steps = replace(fit, predictions=long), []
     path = export(fit, tmp_path / "out.nwb", report=steps.append)
     written = [(step.done, step.total) for step in steps if step.stage == "writing"]
-    block = 409 * 2048 * values[:1].nbytes  # the most whole chunks of 2,048 bins in 16 MiB
-    assert block <= 16 * 2**20 < block + 2048 * values[:1].nbytes
+    block = 204 * 4096 * values[:1].nbytes  # the most whole chunks of 4,096 bins in 16 MiB
+    assert block <= 16 * 2**20 < block + 4096 * values[:1].nbytes
     assert [done for done, _ in written] == [0, block, values.nbytes]
     assert {total for _, total in written} == {values.nbytes}
     assert [step.done for step in steps if step.stage == "evaluating"] == [0, 1, 2, 3]
     with h5py.File(path) as file:
         data = file[f"processing/population_dynamics/{name_of(fit)}_predictions/data"]
-        assert (data.chunks, data.compression, data.shuffle) == ((2048, 5), "gzip", True)
+        assert (data.chunks, data.compression, data.shuffle) == ((4096, 5), "gzip", True)
         assert data.maxshape == data.shape
         np.testing.assert_array_equal(data[:], values)
 

@@ -1,5 +1,7 @@
 """A stand-alone file is at most twice the recording that was fitted, whatever the model."""
 
+from dataclasses import replace
+
 import h5py
 import pytest
 
@@ -20,9 +22,13 @@ FISH = "ophys/zebrafish_tectum_triplett2018_f1.nwb"  # 114 neurons, 4,245 frames
 )
 def test_an_exported_file_is_at_most_twice_its_recording(data, tmp_path, recording, model):
     source = data / recording
-    fit = nwbdyn.fit(str(source), model, epochs=1)
+    fit = nwbdyn.fit(str(source), model, epochs=1, options={"preset": "paper"})
     path = nwbdyn.export(fit, tmp_path / "out.nwb")
     assert path.stat().st_size <= 2 * source.stat().st_size
+    core = {"weight": fit.connectivity.mean().to_numpy()}  # of a fit whose own part is kept
+    on_core = replace(fit.connectivity, arrays=fit.connectivity.arrays | core)
+    larger = nwbdyn.export(replace(fit, connectivity=on_core), tmp_path / "core.nwb")
+    assert path.stat().st_size < larger.stat().st_size <= 2 * source.stat().st_size
     whole = nwbdyn.export(fit, tmp_path / "whole.nwb", precision="float32")
     with nwbdyn.open_results(path) as small, nwbdyn.open_results(whole) as exact:
         t = float(fit.connectivity.time[len(fit.connectivity.time) // 2])

@@ -17,7 +17,8 @@ from nwbdyn.nwb.results.details import tidy
 from nwbdyn.progress import Progress, Report
 from nwbdyn.recording import Array, Neurons
 
-CHUNK = (2048, 32)  # times, columns: 256 kB, for one time and for one column alike
+CHUNK = (4096, 32)  # times, columns: 512 kB, for one time and for one column alike
+TEXTS_TOGETHER = 2048  # rows of a column of texts in one chunk
 ONE_CHUNK = 2**19  # bytes of an array up to which it is one chunk, which compresses best
 ROUNDED_FROM = 2**17  # bytes from which an array that grows with time is rounded
 LEVEL = 6  # of gzip
@@ -164,7 +165,7 @@ def _listed(texts: np.ndarray) -> list[str] | H5DataIO:
     """A column of texts; of a long one the 16 bytes by which HDF5 finds a text are compressed."""
     if len(texts) < SMALLEST_COMPRESSED:
         return texts.tolist()
-    chunks = (min(len(texts), CHUNK[0]),)
+    chunks = (min(len(texts), TEXTS_TOGETHER),)
     return H5DataIO(
         texts.tolist(), compression="gzip", compression_opts=LEVEL, shuffle=True, chunks=chunks
     )
