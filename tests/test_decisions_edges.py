@@ -209,6 +209,14 @@ def test_p_counts_draws_that_are_as_large_in_size(weight, p):
     assert found[1, 0] == pytest.approx(1.0)
 
 
+def test_the_scale_of_a_surrogate_comes_from_the_others():
+    others = 1 - np.eye(2)
+    null = np.stack([4 * others, others])  # over the other's scale: 4 and 1/4 on both edges
+    # the recording's scale is sqrt((16 + 1) / 2) = 2.9: its 6 is 2.1, and two draws are larger
+    found = significance.pooled_p(6 * others, null, rule="edge")
+    assert found[0, 1] == found[1, 0] == pytest.approx(3 / 5)
+
+
 @pytest.mark.parametrize(
     ("num_surrogates", "num_neurons", "p"), [(1, 2, 1 / 3), (20, 3, 1 / 121), (2, 4, 1 / 25)]
 )
