@@ -209,6 +209,17 @@ def test_p_counts_draws_that_are_as_large_in_size(weight, p):
     assert found[1, 0] == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(("rule", "receives"), [("receiver", True), ("sender", False)])
+def test_a_row_is_a_receiver_and_a_column_a_sender(rule, receives):
+    noisy = np.ones((3, 3))
+    noisy[0] = 10  # neuron 0 receives ten times as much
+    size = (noisy if receives else noisy.T) * (1 - np.eye(3))
+    found = significance.pooled_p(size, np.stack([size, size]), rule=rule)
+    assert found[~np.eye(3, dtype=bool)].tolist() == [1.0] * 6  # over their scales all are 1
+    other = significance.pooled_p(size.T, np.stack([size.T, size.T]), rule=rule)
+    assert np.nanmin(other) < 1
+
+
 def test_the_scale_of_a_surrogate_comes_from_the_others():
     others = 1 - np.eye(2)
     null = np.stack([4 * others, others])  # over the other's scale: 4 and 1/4 on both edges
