@@ -52,6 +52,16 @@ def test_a_shift_never_crosses_a_split():
         assert not used[LABELS == GAP].any()
 
 
+def test_a_gap_between_splits_stays_however_long_it_is():
+    labels = np.repeat([TRAIN, GAP, VAL, TEST], [40, 40, 40, 40])
+    shifted = surrogates.shift(
+        recorded(labels), split(labels), least=4, random=np.random.default_rng(0)
+    )
+    gap = np.flatnonzero(labels == GAP)
+    assert np.array_equal(came_from(shifted)[gap], np.tile(gap[:, None], 3))
+    assert not shifted.valid[gap].any()
+
+
 def test_a_shift_never_crosses_a_gap_in_the_recording():
     segment = (np.arange(len(LABELS)) >= 50).astype(int)
     shifted = surrogates.shift(

@@ -7,14 +7,19 @@ import sys
 import time
 from pathlib import Path
 
+import h5py
 import lab_files
+import numpy as np
 import pytest
+from pynwb import NWBHDF5IO, TimeSeries
+from pynwb.image import ImageSeries
 
 from nwbdyn import archive, cache, scratch
 from nwbdyn.data import large
 from nwbdyn.errors import ResultsError
 from nwbdyn.streaming import disk
 from nwbdyn.streaming.disk import BLOCK, DiskBlocks
+from nwbdyn.workflows.fetch import fetch
 
 NOWHERE = "/dev/null/nobody"  # no folder can be made below a device, not even by root
 UNSET = ("XDG_CACHE_HOME", "NWBDYN_CACHE", "MPLCONFIGDIR", "XDG_CONFIG_HOME")
@@ -136,6 +141,48 @@ def test_what_a_killed_process_left_goes_with_the_next_run_and_only_that(tmp_pat
         alive.wait()
         for process in started:
             process.stdout.close()
+
+
+FETCH = """
+import os, signal, sys
+from pathlib import Path
+from nwbdyn import archive
+from nwbdyn.workflows.fetch import fetch
+
+def kill(progress):
+    if progress.done > 0.5 * (progress.total or 1):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+(source,) = archive.resolve(sys.argv[1])
+fetch(source, Path(sys.argv[2]), full=sys.argv[3] == "full", report=kill)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills a process as POSIX does")
+@pytest.mark.parametrize("form", ["full", "slim"])
+def test_a_fetch_that_was_killed_ends_as_one_that_was_not(tmp_path, form):
+    path = lab_files.write_imaging(tmp_path / "lab.nwb")
+    with NWBHDF5IO(path, "a") as io:
+        file = io.read()
+        movie = np.random.default_rng(0).integers(0, 255, (300, 100, 100), np.uint8)
+        file.add_acquisition(ImageSeries(name="movie", data=movie, unit="n.a.", rate=10.0))
+        for k in range(4):
+            speed = np.random.default_rng(k).normal(size=100_000)
+            file.add_acquisition(TimeSeries(name=f"speed {k}", data=speed, unit="m/s", rate=10.0))
+        io.write(file)
+    here = tmp_path / "here"
+    words = [sys.executable, "-c", FETCH, str(path), str(here), form]
+    assert subprocess.run(words).returncode == -signal.SIGKILL
+    assert not (here / "lab.nwb").exists()
+    assert len(list(here.iterdir())) == 1  # what had arrived
+    (source,) = archive.resolve(str(path))
+    fetched = fetch(source, here, full=form == "full")
+    assert [one.name for one in here.iterdir()] == ["lab.nwb"]
+    assert bool(fetched.left_out) == (form == "slim")
+    unbroken = fetch(source, tmp_path / "unbroken", full=form == "full").path
+    with h5py.File(fetched.path) as one, h5py.File(unbroken) as other:
+        names = ["acquisition/movie/data", *(f"acquisition/speed {k}/data" for k in range(4))]
+        assert all(np.array_equal(one[name], other[name]) for name in names)
 
 
 # A small cache
