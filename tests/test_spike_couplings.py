@@ -194,6 +194,7 @@ def test_a_negative_gain_of_surrogates_earns_nothing():
     [
         (8.0, 0.0, True),  # differs from 0 and from its surrogates
         (8.0, 8.0, False),  # its surrogates have it, too: common input
+        (8.0, 7.0, False),  # above 0, and hardly above its surrogates
         (0.0, 8.0, False),  # the reverse of a strong edge: below its surrogates, but not below 0
         (-8.0, 0.0, True),  # inhibition
         (8.0, 16.0, False),  # 0 and the surrogates lie on different sides
