@@ -44,6 +44,15 @@ def publish(name: str, text: str) -> None:
     (RESULTS / f"{name}.md").write_text(page, encoding="utf-8")
 
 
+def kept(name: str, header: Sequence[str]) -> list[list[str]]:
+    """Rows of the table that stands in `benchmarks/results/<name>.md`; none without a page."""
+    page = RESULTS / f"{name}.md"
+    lines = page.read_text("utf-8").splitlines() if page.exists() else []
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    rows = [cells for cells in rows if len(cells) == len(header)]
+    return rows[2:]  # without the header and its line
+
+
 def finished(
     part: str, compute: Callable[..., Mapping[str, Any]], *arguments: Any
 ) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from machine import RESULTS, finished, publish, table
+from machine import finished, kept, publish, table
 
 import nwbdyn
 from nwbdyn.evaluation import verdict
@@ -82,18 +82,6 @@ def row(address: str, model: str) -> list[str]:
     return [name, model, *(cells[key] for key in keys), cells["seconds"]]
 
 
-def kept() -> dict[tuple[str, str], list[str]]:
-    """Rows that stand on the page, by recording and model."""
-    page = RESULTS / f"{PAGE}.md"
-    lines = page.read_text("utf-8").splitlines() if page.exists() else []
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
-    return {
-        (cells[0], cells[1]): cells
-        for cells in rows
-        if len(cells) == len(HEADER) and cells[1] in MODELS
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -104,7 +92,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
     chosen = parser.parse_args()
     files = sorted(str(path.resolve()) for path in chosen.folder.glob("*phys/*.nwb"))
-    rows = kept()
+    rows = {(cells[0], cells[1]): cells for cells in kept(PAGE, HEADER)}
     for address in (*SAMPLES, *files):
         if not any(text in address for text in chosen.only):
             continue
