@@ -74,6 +74,17 @@ def test_a_fit_warns_of_common_input(kind, above):
     assert ("common-input" in {note.code for note in fit.notes}) is above
 
 
+@pytest.mark.parametrize(
+    ("above", "withheld", "warned"),
+    [(True, None, True), (True, "", True), (False, None, False), (True, "common input", False)],
+)
+def test_the_verdict_warns_once(above, withheld, warned):
+    tested = {} if withheld is None else {"edges": {"withheld": withheld}}
+    measured = {"excess": 0.052, "limit": LIMIT, "above": above}
+    words = verdict._common_input({"common_input": measured} | tested)
+    assert bool(words) is warned
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "above"), [("rate", False), ("hidden", True)])
 def test_edges_have_no_q_where_common_input_is_likely(kind, above):

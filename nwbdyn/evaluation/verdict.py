@@ -25,6 +25,7 @@ def sentences(metrics: dict[str, Any], model: str) -> list[str]:
         *nested.sentences(metrics.get("nested")),
         *_agreement(metrics.get("agreement")),
         *_edges(metrics),
+        *_common_input(metrics),
         *_simultaneous(metrics.get("simultaneous")),
         *_dynamics(metrics.get("dynamics")),
         *([of_states(metrics["states"])] if metrics.get("states") else []),
@@ -348,6 +349,19 @@ def _edges(metrics: dict[str, Any]) -> list[str]:
     if halves is not None and halves == halves:
         sentence += f"; halves of the data agree at r = {halves:.2f}"
     return [f"{sentence}."]
+
+
+def _common_input(metrics: dict[str, Any]) -> list[str]:
+    """Warning of common input, unless it has been given as the reason why edges have no q."""
+    measured, tested = metrics.get("common_input"), metrics.get("edges")
+    if measured is None or not measured["above"]:
+        return []
+    if tested is not None and "common input" in (tested["withheld"] or ""):
+        return []
+    return [
+        f"Common input is likely: the neurons share {measured['excess']:.3f} of their residual "
+        f"variance beyond chance, more than {measured['limit']:g}. Edges can come from it."
+    ]
 
 
 def _simultaneous(found: dict[str, Any] | None) -> list[str]:
