@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nwbdyn.errors import DataError
-from nwbdyn.statistics.state_change import StateChange, state_change
+from nwbdyn.statistics.state_change import StateChange, _without, state_change
 
 NAMES = ("rest", "run")
 STATE = np.arange(2000) // 50 % 2
@@ -116,6 +116,17 @@ def test_the_same_seed_gives_the_same_p():
 def test_a_state_that_is_seen_too_rarely_is_refused(state, words):
     with pytest.raises(DataError, match=words):
         judged(recorded("constant"), state)
+
+
+def test_information_without_a_row_is_the_inverse_of_the_covariance_without_it():
+    draw = np.random.default_rng(0).normal(size=(50, 4))
+    covariance = draw.T @ draw / 50
+    left = _without(np.linalg.inv(covariance), 2)
+    rest = [0, 1, 3]
+    np.testing.assert_allclose(
+        left[np.ix_(rest, rest)], np.linalg.inv(covariance[np.ix_(rest, rest)]), rtol=1e-9
+    )
+    np.testing.assert_allclose(left[2], 0, atol=1e-12)
 
 
 def test_one_state_is_refused():
