@@ -1,20 +1,12 @@
 """Shared fixtures: the real recordings, a cache that is nobody's own, a lab's files."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from shared_files import shared_data
 
 from nwbdyn import spelling
-
-REPOSITORY = Path(__file__).resolve().parents[1]
-
-
-def shared_data() -> Path | None:
-    """The folder of real recordings: NWBDYN_DATA, or ../shared/data beside the project."""
-    folder = Path(os.environ.get("NWBDYN_DATA", REPOSITORY.parent / "shared" / "data"))
-    return folder if (folder / "MANIFEST.md").exists() else None
 
 
 @pytest.fixture(scope="session")

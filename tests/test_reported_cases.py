@@ -12,8 +12,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import shared_data
 from pynwb import NWBHDF5IO
+from shared_files import shared_data
 from zarr_files import write_store
 
 import nwbdyn

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import shared_data
+from shared_files import shared_data
 
 import nwbdyn
 from nwbdyn.data.binning import Binned, bin_recording

@@ -269,7 +269,7 @@ def test_a_passing_fault_is_survived(kind, source, standin, data):
     [
         ("drop", "broke"),
         ("truncate", "other bytes|broke off|said"),
-        ("stall", "fell silent"),
+        ("stall", "fell silent|too slow"),  # whichever limit a loaded machine reaches first
         ("forbid", "access refused"),
         ("busy", "HTTP 429"),
         ("unavailable", "HTTP 503"),
