@@ -65,7 +65,7 @@ def activity(fit: Fit, axes: plt.Axes) -> None:
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("time (s)")
-        axes.set_title("activity, test data")
+        axes.set_title("activity")
         axes.legend(loc="lower right", bbox_to_anchor=(1.02, 0.98), ncols=2, fontsize=8)
 
 
