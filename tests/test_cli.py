@@ -366,6 +366,7 @@ def test_a_fit_that_learned_nothing_after_its_first_epoch_says_so():
     (said,) = verdict.of_training(worse, config)
     assert "2 of 4" in said
     assert "now 0.01" in said
+    assert verdict.of_training(worse, config | {"own_part": False}) == []  # it is left out
 
 
 def course(*validation: float) -> list[dict[str, float]]:

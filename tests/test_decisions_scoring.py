@@ -150,12 +150,14 @@ def test_a_difference_over_sessions_is_the_model_minus_its_baseline():
         ([3.0, 1.0, -1.0], 6 / 8, 2),  # |mean| >= 1: all but -3 +1 +1 and +3 -1 -1
         ([0.0, 2.0], 1.0, 1),
         ([2.0], 1.0, 1),
+        ([0.001, 0.003], 2 / 4, 1),  # the first is level
     ],
 )
 def test_the_sign_flip_test_by_hand(differences, p, num_above):
     found = scoring.sign_flip_test(differences)
     assert found["p"] == p
     assert found["num_above"] == num_above
+    assert found["num_level"] == sum(abs(one) <= 0.002 for one in differences)
     assert (found["sd"] is None) is (len(differences) == 1)
 
 

@@ -151,10 +151,11 @@ def of_joint(
     sentences = [f"{model} shares its weights over {number} recordings, with {neurons} in common."]
     paired = metrics["difference"]
     if paired is not None:
+        level = f" and level with it in {paired['num_level']}" if paired.get("num_level") else ""
         sentences.append(
             f"It scores above the best baseline in {paired['num_above']} of "
-            f"{paired['num_sessions']} recordings, by {paired['mean']:+.3f} on average"
-            f"{_sign_flip(paired)}."
+            f"{paired['num_sessions']} recordings{level}; the mean difference is "
+            f"{paired['mean']:+.3f}{_sign_flip(paired)}."
         )
     agreeing = [r for r in metrics.get("seeds_agree", {}).values() if r is not None]
     if agreeing:

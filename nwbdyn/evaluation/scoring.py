@@ -24,6 +24,7 @@ from nwbdyn.recording import COUNTS
 SCORED = ("train", "val", "test")
 FEWEST_BLOCKS = 10  # fewer independent stretches of test data decide nothing
 MOST_SIGNS, SIGN_DRAWS = 12, 10_000  # of a sign-flip test: sessions with all 2^n, draws beyond
+SAME = 0.002  # two scores that differ by no more are level
 PERSISTENCE = "persistence"  # the baseline that skill is measured against
 
 
@@ -185,7 +186,8 @@ def sign_flip_test(differences: Sequence[float]) -> dict[str, Any]:
     """Sign-flip test of the differences of two scores, one per session.
 
     Returns:
-        "mean", "sd" (None with one session), "num_sessions", "num_above" (0), and "p": the share of
+        "mean", "sd" (None with one session), "num_sessions", "num_above" (the model scores higher,
+        by more than SAME), "num_level" (the two differ by no more than that), and "p": the share of
         all assignments of signs (of SIGN_DRAWS random ones beyond MOST_SIGNS sessions) whose mean
         is at least as far from 0. With n sessions it is at least 2 / 2^n.
     """
@@ -201,7 +203,8 @@ def sign_flip_test(differences: Sequence[float]) -> dict[str, Any]:
         "mean": float(values.mean()),
         "sd": float(values.std(ddof=1)) if number > 1 else None,
         "num_sessions": number,
-        "num_above": int((values > 0).sum()),
+        "num_above": int((values > SAME).sum()),
+        "num_level": int((np.abs(values) <= SAME).sum()),
         "p": float((means >= abs(values.mean()) - 1e-12).mean()),
     }
 

@@ -93,8 +93,10 @@ def of_training(history: Sequence[Mapping[str, float]], config: Mapping[str, obj
 
     Too fast: nothing was learned after the first validation. Too short: it ended at its limit, and
     the last tenth of it brought more than a twentieth of what was gained since the first
-    validation.
+    validation. None where what was trained is left out.
     """
+    if config.get("own_part") is False:
+        return []
     validated = [row for row in history if row.get("validation") is not None]
     if len(validated) < 2:
         return []
