@@ -1,12 +1,12 @@
-"""Edges of fits as they ship: how many of those with a small q are false, and how many are found.
+"""Edges of default fits: share of false edges at a small q, and share of the links recovered.
 
     python benchmarks/edges.py [--model NAME] [--recordings K] [--first-seed S] [--systems NAME …]
 
-Every recording goes through `nwbdyn.fit(recording, model, null="shift:20")`, no option set. The
+Every recording is fitted by `nwbdyn.fit(recording, model, null="shift:20")`, no option set. The
 networks are `sample:network` of several kinds, and networks with delays of 1 to 3 bins. In `hidden`
-half of the neurons are not recorded and three slow inputs drive all. "called" counts edges whose
-q, computed from the p of the fit, is at most .05, also where the fit withholds q; "q given" counts
-the recordings in which it does not. The rule that pools the null was chosen on seeds 0 to 2 of
+half of the neurons are not recorded and three slow inputs drive all. "called" counts edges with
+q at most .05. This q is computed from the p of the fit, also where the fit itself gives no q. "q
+given" counts the recordings in which the fit gives a q. The rule that pools the null was chosen on seeds 0 to 2 of
 `rate`, the limit of the common input on seeds 3 to 5 of `rate`, `hetero` and `hidden`.
 """
 
@@ -41,7 +41,7 @@ SYSTEMS = {
 
 
 def made(system: str, seed: int) -> tuple[Recording, np.ndarray]:
-    """A recording, and its links [post, pre]."""
+    """Recording of a system, and its links [post, pre]."""
     if system == "independent":
         recording = independent(seed)
         return recording, np.zeros((len(recording.neurons),) * 2, dtype=bool)

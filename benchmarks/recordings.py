@@ -1,9 +1,9 @@
-"""One table of recordings: every recording, every model that takes it, no option set.
+"""One table: every recording with every model that can fit it, no option set.
 
     python benchmarks/recordings.py [FOLDER] [--only TEXT …] [--models NAME …]
 
-FOLDER holds ophys/ and ecephys/. Every row is one run of `nwbdyn fit FILE --model NAME`. Rows
-that another run has made stay on the page when only some are run again.
+FOLDER holds ophys/ and ecephys/. Every row is one run of `nwbdyn fit FILE --model NAME`. If only
+some rows are run again, the other rows of the page stay.
 """
 
 import argparse
@@ -30,7 +30,7 @@ PROGRAM = "from nwbdyn.cli import main; main(prog_name='nwbdyn')"
 
 
 def fit(address: str, model: str) -> dict[str, str]:
-    """The cells of one row, or why the fit was refused."""
+    """Cells of one row, or the error of a fit that was refused."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", PROGRAM, "fit", address, "--model", model, "-o", "run"]

@@ -144,7 +144,7 @@ def _number(count: int, what: str) -> str:
 
 
 def _nothing(findings: "Findings", scope: "Scope") -> str:
-    """The account of an empty search: where, and which condition removed how many files."""
+    """Text for an empty search: what was searched, and how many files each condition removed."""
     where = f" whose metadata holds '{scope.text}'" if scope.text else ""
     lines = textwrap.wrap(
         f"Nothing found. Searched {_searched(findings)}{where}, "

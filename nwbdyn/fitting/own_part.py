@@ -1,8 +1,9 @@
-"""A model's own part on top of its closed-form core: kept where validation supports it.
+"""Decision whether a model keeps its own part on top of its closed-form core.
 
 The mean prediction of all seeds is compared with that of the core, bin by bin, over blocks of
-validation bins. Where the gain does not exceed one standard error, more where several settings were
-tried, the fit is the core: all seeds lose their own part, none alone.
+validation bins. The own part is kept where the gain exceeds one standard error, and more than that
+where several settings were tried. Otherwise the fit is the core. The decision is the same for all
+seeds.
 """
 
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ SMALLEST_RATE = 1e-9  # expected counts per bin
 
 @dataclass(frozen=True)
 class Decision(Generic[TaskT]):
-    """The rung that a fit ends on."""
+    """Rung of the final fit."""
 
     task: TaskT  # without the own part where it was dropped
     trained: tuple[Trained, ...]
@@ -42,7 +43,7 @@ def is_open(config: BaseConfig) -> bool:
 
 
 def with_core(task: TaskT) -> TaskT:
-    """The task with a core fitted to the windows of each session, where the model wants one."""
+    """Task with a core fitted to the windows of each session, where the model uses one."""
     if not lower_rungs.has_core(task.config):
         return task
     if not task.is_joint:
@@ -56,9 +57,9 @@ def decide(task: TaskT, trained: Sequence[Trained], *, num_candidates: int) -> D
     """Keep the own part, or drop it from every seed.
 
     Args:
-        task: with a core, where the model has one.
+        task: holds a core, where the model has one.
         trained: one model per seed.
-        num_candidates: settings among which validation chose.
+        num_candidates: number of settings among which validation chose.
     """
     if not is_open(task.config):
         return Decision(task, tuple(trained), None)
@@ -74,8 +75,8 @@ def decide(task: TaskT, trained: Sequence[Trained], *, num_candidates: int) -> D
 def validation_gain(task: TrainingTask, trained: Sequence[Trained], *, num_candidates: int) -> Gain:
     """Decrease of the loss on validation by the own part, paired over blocks of every session.
 
-    Of traces the squared error of a neuron is taken over its variance in validation, as in the R2
-    that is reported: else a few neurons that vary more than in training would decide.
+    For traces the squared error of a neuron is divided by its variance in validation, as in the
+    reported R2. Otherwise a few neurons that vary more than in training would decide.
     """
     gains: list[np.ndarray] = []
     scale = 0.0
@@ -97,7 +98,7 @@ def validation_gain(task: TrainingTask, trained: Sequence[Trained], *, num_candi
 
 
 def _weights(windows: Windows, rows: np.ndarray) -> np.ndarray:
-    """(N,) what the loss of each neuron weighs; 0 for one that is constant in validation."""
+    """Weight of each neuron's loss, (N,); 0 for a neuron that is constant in validation."""
     observed = windows.binned.values[rows].astype(np.float64)
     if windows.binned.quantity == COUNTS:
         return np.ones(observed.shape[1])
@@ -110,12 +111,12 @@ def _weights(windows: Windows, rows: np.ndarray) -> np.ndarray:
 
 
 def _bits(windows: Windows, rows: np.ndarray) -> float:
-    """Spikes in these bins, times the nats of a bit."""
+    """Number of spikes in these bins, times the nats of one bit."""
     return float(np.nan_to_num(windows.binned.values[rows]).sum() * np.log(2))
 
 
 def lower_prediction(windows: Windows) -> np.ndarray:
-    """(num_bins, N) what the core predicts, in source units; bins without a window are not set."""
+    """Prediction of the core, (num_bins, N), in source units; bins without a window are not set."""
     assert windows.lower is not None
     lower = windows.lower.cpu().numpy().astype(np.float64)
     if windows.binned.quantity == COUNTS:
@@ -124,7 +125,7 @@ def lower_prediction(windows: Windows) -> np.ndarray:
 
 
 def losses(windows: Windows, prediction: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """(n, N) squared error in training sd, or negative log likelihood of counts.
+    """Squared error in training sd, or negative log likelihood of counts, (n, N).
 
     Args:
         prediction: (n, N) in source units.
@@ -142,7 +143,7 @@ def summary(windows: Windows, gain: Gain | None) -> dict[str, Any]:
 
 
 def described(ladder: Ladder, gain: Gain | None) -> dict[str, Any]:
-    """The rungs, what validation decided about each, and the one that the fit ends on."""
+    """Rungs, the decision of validation about each, and the rung of the final fit."""
     kept = "M5" if gain is not None and gain.above else ladder.best.name
     rungs = {
         rung.name: {
@@ -162,7 +163,7 @@ def described(ladder: Ladder, gain: Gain | None) -> dict[str, Any]:
 
 
 def core_alone(task: TrainingTask, member: Trained) -> Trained:
-    """The trained model without its own part."""
+    """Trained model without its own part."""
     config = replace(task.config, own_part=False)  # type: ignore[call-arg]
     model = task.model_class(config, task.layout).to(task.windows.device)
     own = member.model.state_dict()

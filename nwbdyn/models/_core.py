@@ -3,8 +3,8 @@
     core_i(t) = own_i(last bins of i, covariates) + sum over j != i, k of W^k_ij f_k(last bins of j)
 
 `baselines.ladder` fits the coefficients on training bins and selects the rungs on validation bins;
-here they are buffers of a model, so that a checkpoint holds them and a roll-out and an influence go
-through them. What a model trains comes on top and starts at exactly 0.
+here they are buffers of a model, so that checkpoints, roll-outs and influences include them. The
+model's own part, which is trained, is added on top and starts at exactly 0.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -80,7 +80,7 @@ class Core(nn.Module):
         self.ceiling.fill_(torch.finfo(torch.float32).max)
 
     def forward(self, batch: base.Batch, *, silent: Sequence[int] = ()) -> Tensor:
-        """(B, N) the prediction in the units of the target; of counts, the log rate.
+        """Prediction (B, N) in the units of the target; for counts the log rate.
 
         Args:
             silent: columns whose output reaches no other neuron.
@@ -99,12 +99,12 @@ class Core(nn.Module):
 
     @torch.no_grad()
     def jacobian(self, batch: base.Batch) -> tuple[Tensor, Tensor]:
-        """Derivatives of the prediction in the newest inputs.
+        """Derivatives of the prediction with respect to the newest inputs.
 
         Returns:
-            (B, N) in a neuron's own input, and (K, B, N) of each kind of sender term in the
-            sender's; times `senders` (and over the receiver's unit of traces) the latter are those
-            of the prediction.
+            (B, N): with respect to a neuron's own input. (K, B, N): of each kind of sender term,
+            with respect to the sender's input. The latter times `senders` (for traces also divided
+            by the receiver's unit) are the derivatives of the prediction.
         """
         with torch.enable_grad():
             activity = batch.activity.detach().requires_grad_()
@@ -118,7 +118,7 @@ class Core(nn.Module):
 
     @torch.no_grad()
     def influence(self, batch: base.Batch) -> Tensor:
-        """(B, post, pre) derivatives of the prediction in the newest inputs."""
+        """Derivatives of the prediction with respect to the newest inputs, (B, post, pre)."""
         own, kinds = self.jacobian(batch)
         between = torch.zeros(*own.shape, own.shape[1], dtype=own.dtype, device=own.device)
         for kind, weight in zip(kinds, self.senders, strict=True):
@@ -178,12 +178,12 @@ class Core(nn.Module):
 def starts_at_core(
     preset: object, options: Mapping[str, object], of_the_paper: Collection[str]
 ) -> bool:
-    """True for the preset "ladder" and without a preset, unless an option says otherwise.
+    """True for the preset "ladder", and without a preset unless an option says otherwise.
 
     Args:
-        preset: None where none is named.
+        preset: None where no preset is named.
         options: `core` decides where it is given.
-        of_the_paper: options that only the published form has; any of them chooses that form.
+        of_the_paper: options that only the published form has; any of these chooses that form.
     """
     if preset is not None:
         return preset == LADDER
@@ -193,7 +193,7 @@ def starts_at_core(
 
 
 def sum_of(terms: list[Tensor] | tuple[Tensor, ...], weights: Tensor) -> Tensor | float:
-    """(B, N) sum of terms (B, N) times the columns of weights (N, F); terms may be more."""
+    """Sum over columns f of weights (N, F) times terms[f] (B, N); extra terms are ignored."""
     pairs = list(zip(terms, weights.T, strict=False))
     if not pairs:
         return 0.0

@@ -2,9 +2,10 @@
 
 Unrecorded neurons, arousal and movement drive many neurons at once. They leave correlations in the
 residuals of a model of the next bin, and edges between neurons that are not connected. Where every
-neuron of a network is recorded, the residuals are independent. Their first eigenvalue tells the two
-apart. Above chance, and over the number of neurons, it was .05 to .07 where half of the neurons and
-three slow inputs were not recorded, and at most .007 where all were (docs/trust.md).
+neuron of a network is recorded, the residuals are independent. The measure is the first eigenvalue
+of their correlations, minus its value by chance, divided by the number of neurons. In the networks
+that the limit was chosen on, it was .05 to .07 where half of the neurons and three slow inputs were
+not recorded, and at most .007 where all were. Small networks can exceed that (docs/trust.md).
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ MOST_NEURONS = 2000  # above, the eigenvalue takes minutes
 
 @dataclass(frozen=True)
 class CommonInput:
-    """Excess of the first eigenvalue, and whether it warns of common input."""
+    """Excess of the first eigenvalue, the limit, and whether the excess is above it."""
 
     excess: float  # share of the variance of all neurons, above chance
     limit: float
@@ -30,7 +31,7 @@ class CommonInput:
 
 
 def common_input(binned: Binned, problem: LaggedDesign, ladder: Ladder) -> CommonInput | None:
-    """The excess of the residuals of M2; None for fewer than 3 neurons that vary."""
+    """Excess of the residuals of M2; None where fewer than 3 neurons vary."""
     residuals = residuals_of(binned, problem, ladder, "M2")
     varies = residuals.std(axis=0) > 0
     if int(varies.sum()) < FEWEST_NEURONS:
@@ -40,7 +41,7 @@ def common_input(binned: Binned, problem: LaggedDesign, ladder: Ladder) -> Commo
 
 
 def excess_eigenvalue(residuals: np.ndarray) -> float:
-    """First eigenvalue of the correlations, above chance, over the number of columns.
+    """First eigenvalue of the correlations minus chance, divided by the number of columns.
 
     By chance it is at most (1 + sqrt(N / n))^2 (Marchenko and Pastur 1967).
 
@@ -53,7 +54,7 @@ def excess_eigenvalue(residuals: np.ndarray) -> float:
 
 
 def residuals_of(binned: Binned, problem: LaggedDesign, ladder: Ladder, rung: str) -> np.ndarray:
-    """(num_train, N) of a rung; of counts, over the square root of the rate."""
+    """Residuals of a rung, (num_train, N); for counts divided by the square root of the rate."""
     linear = ladder[rung].linear[problem.train].astype(np.float64)
     if not ladder.counts:
         return problem.targets(problem.train) - linear

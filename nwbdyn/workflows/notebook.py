@@ -1,7 +1,7 @@
 """An executed notebook about one recording, with a small fit.
 
-The recording is opened once to decide what the notebook shows, and how long its fit may be here.
-Then a kernel of this Python runs the notebook, in the folder where it will be.
+The recording is opened once to decide what the notebook shows and how many updates its fit has.
+Then a kernel of this Python runs the notebook, in the folder of the notebook.
 """
 
 import asyncio
@@ -55,10 +55,11 @@ def write(
         address: as `nwbdyn.open` takes it, naming one file.
         path: of the notebook.
         model: what is fitted.
-        updates: of the fit; by default as many as take a minute here, at most MOST_UPDATES.
+        updates: number of updates of the fit; by default those of about a minute, at most
+            MOST_UPDATES.
         opened: further arguments of `nwbdyn.open`.
         overwrite: replace a notebook that is there.
-        report: told how many cells are done.
+        report: called with the number of cells that are done.
 
     Raises:
         ConfigError: no such model, or what runs notebooks is not installed.

@@ -21,11 +21,11 @@ class CommonInputWarning(Stage):
 
     @classmethod
     def plan(cls, request: FitRequest, task: FitTask, inputs: FitInputs) -> Self | None:
-        """None for co-smoothing models, whose bins see the other neurons."""
+        """None for co-smoothing models, which use the other neurons of the same bin."""
         return None if task.co_smoothing else cls()
 
     def run(self, state: FitState, ctx: RunContext) -> Fit:
-        """Compare the residuals of M2 with independent ones."""
+        """Compare the residuals of M2 with independent residuals."""
         task, fit = state.task, state.fit
         if task.binned.num_neurons > MOST_NEURONS:
             return fit

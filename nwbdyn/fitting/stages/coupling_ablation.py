@@ -1,7 +1,7 @@
-"""Gain from coupling: the fit beside a model of the same bins in which neurons are alone.
+"""Gain from coupling: the fit compared with a model of the same bins without coupling.
 
-On a closed-form core that is M1, a neuron's own dynamics, which the core contains. In a published
-form it is the same model, trained again without coupling.
+For a model with a closed-form core (the default) that model is M1, a neuron's own dynamics, which
+the core contains. For a published form it is the same model, trained again without coupling.
 """
 
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ class CouplingAblation(Stage):
         trained: Sequence[Trained],
         ctx: RunContext,
     ) -> Self:
-        """Train the ablated model with the first seed; a core needs none."""
+        """Train the ablated model with the first seed; a model with a core needs no training."""
         if lower_rungs.has_core(task.config):
             return self
         return replace(
@@ -49,7 +49,7 @@ class CouplingAblation(Stage):
         )
 
     def run(self, state: FitState, ctx: RunContext) -> Fit:
-        """Compare the first seed's prediction with that of neurons which are alone."""
+        """Compare the first seed's prediction with the prediction without coupling."""
         if lower_rungs.has_core(state.task.config):
             ablated = state.scored.baselines[gain.OWN_DYNAMICS].prediction
             return with_ablation(state.fit, state.scored, ablated, name=gain.OWN_DYNAMICS)
@@ -60,11 +60,11 @@ class CouplingAblation(Stage):
 
 
 def with_ablation(fit: Fit, scored: Scored, ablated: np.ndarray, *, name: str = "") -> Fit:
-    """The fit with metrics["coupling"].
+    """Fit with the section "coupling" in its metrics.
 
     Args:
         ablated: (num_bins, N) predictions without coupling.
-        name: of the baseline whose predictions they are; "" for a refit.
+        name: the baseline that made these predictions; "" for a refit.
     """
     compared = gain.of_coupling(scored.task, scored.predictions[0], ablated, scored.baselines)
     if name:
