@@ -5,9 +5,10 @@
 Every recording is fitted by `nwbdyn.fit(recording, model, null="shift:20")`, no option set. The
 networks are `sample:network` of several kinds, and networks with delays of 1 to 3 bins. In `hidden`
 half of the neurons are not recorded and three slow inputs drive all. "called" counts edges with
-q at most .05. This q is computed from the p of the fit, also where the fit itself gives no q. "q
-given" counts the recordings in which the fit gives a q. The rule that pools the null was chosen on seeds 0 to 2 of
-`rate`, the limit of the common input on seeds 3 to 5 of `rate`, `hetero` and `hidden`.
+q at most .05. This q is computed from the p of the fit, also where the fit itself gives no q.
+"q given" counts the recordings in which the fit gives a q. The rule that pools the null was chosen
+on seeds 0 to 2 of `rate`, the limit of the common input on seeds 3 to 5 of `rate`, `hetero` and
+`hidden`.
 """
 
 import argparse
