@@ -16,7 +16,7 @@ from nwbdyn.baselines.ladder import Ladder
 from nwbdyn.baselines.lagged_design import LaggedDesign
 from nwbdyn.data.binning import Binned
 
-LIMIT = 0.015  # twice the largest excess of a network that was recorded as a whole
+LIMIT = 0.015  # twice the largest excess of the networks on which it was chosen
 FEWEST_NEURONS = 3
 MOST_NEURONS = 2000  # above, the eigenvalue takes minutes
 
