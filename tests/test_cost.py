@@ -160,6 +160,15 @@ def test_what_is_said_before_a_fit_counts_every_training():
     assert "70 x" in two[0]
 
 
+@pytest.mark.parametrize(("preset", "without_coupling"), [("ladder", 0), ("paper", 1)])
+def test_only_a_published_form_is_trained_again_without_coupling(
+    traces_of_noise, preset, without_coupling
+):
+    options = {"preset": preset, "updates": 7, "ridge": 1.0}
+    estimated = cost.estimate(traces_of_noise, "netformer", options=options)
+    assert estimated.trainings == 1 + without_coupling
+
+
 def test_options_that_were_given_are_what_is_timed(traces_of_noise):
     asked = {"updates": 7, "ridge": 1.0, "coupling": False}
     estimated = cost.estimate(traces_of_noise, "netformer", options=asked, bin_width=0.2)

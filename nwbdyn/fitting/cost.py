@@ -16,9 +16,10 @@ from nwbdyn import models
 from nwbdyn.data import limits, spike_trains
 from nwbdyn.errors import DataError
 from nwbdyn.fitting.task import FitTask, build_task, num_draws
-from nwbdyn.models.base import CO_SMOOTHING
+from nwbdyn.models.base import CO_SMOOTHING, BaseConfig
 from nwbdyn.recording import Recording, SpikeTimes, Traces
 from nwbdyn.request import DataOptions
+from nwbdyn.training import lower_rungs
 from nwbdyn.training.trainer import train
 
 # Peak memory of fits with their baselines, measured on a CPU for 60 and 120 neurons and 10,000 to
@@ -43,7 +44,7 @@ class Cost:
     updates: int  # of the longest training
     seconds_per_update: float  # on this machine, now
     device: str
-    trainings: int = 1  # of one draw: candidates of a choice, and one without coupling
+    trainings: int = 1  # of one draw: candidates; a published form once more without coupling
     draws: int = 1  # of held-out neurons
 
     @property
@@ -91,9 +92,14 @@ def estimate(
         updates=_updates(problem, num_bins),
         seconds_per_update=_seconds_per_update(problem, device),
         device=device.type,
-        trainings=len(candidates) + bool(getattr(problem.config, "coupling", False)),
+        trainings=len(candidates) + _is_ablated(problem.config),
         draws=num_draws(draws, co_smoothing=co_smoothing, stated=problem.held_out_stated),
     )
+
+
+def _is_ablated(config: BaseConfig) -> bool:
+    """True for a model that is trained again without coupling; a core needs no such training."""
+    return bool(getattr(config, "coupling", False)) and not lower_rungs.has_core(config)
 
 
 def refusal(recording: Recording, model: str) -> str | None:
@@ -141,7 +147,7 @@ def advice(
         recordings: how many there are.
         points: of a sweep.
         repeats: how many fits a recording takes: seeds of every draw, and folds.
-        refits: trainings that a null takes beside these (`trust.refits.count`).
+        refits: trainings that a null takes beside these (`edge_tests.count`).
 
     Returns:
         Nothing for a fit of less than WORTH_SAYING seconds.
