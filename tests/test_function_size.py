@@ -18,11 +18,9 @@ PUBLIC = {
     "workflows/export.py:export",
 }
 LONG = {
-    "cli/cmd_export.py:command": "62 lines: one per option",
     "statistics/significance.py:edge_statistics": "63 lines: one per column of the table",
 }
 MANY_PARAMETERS = {
-    "cli/cmd_export.py:command": "options of the command line",
     "data/windows.py:__init__": "what windows are cut from",
     "models/_stndt_lean.py:forward": "arguments of a torch.autograd.Function",
     "nwb/results/dynamics.py:_time_resolved": "columns of one type of the extension",

@@ -1,6 +1,7 @@
 """`nwbdyn export`: from a run directory to an NWB file, and on request to the archive."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,14 @@ if TYPE_CHECKING:
     from nwbdyn.workflows.archive_upload import UploadResult, ValidatedFile
 
 PRECISIONS = ("rounded", "float32", "float16")
+UPLOAD = ("dry_run", "replace", "allow_embargoed", "allow_unknown_access")  # go with --upload
+EXIT_SOME_FAILED = 3
 
 
 EXAMPLES = """\b
 Examples:
   nwbdyn export runs/reach-stndt-s0
+  nwbdyn export runs/worms -o results
   nwbdyn export runs/reach-stndt-s0 --upload dandi:000123 --send
 """
 
@@ -27,7 +31,12 @@ Examples:
     "export", epilog=EXAMPLES, short_help="Write results as an NWB file that any NWB tool can open."
 )
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="NWB file to write.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="NWB file to write; of a folder of runs the folder for their files.",
+)
 @click.option("--enrich", is_flag=True, help="Write a copy of the source with the results added.")
 @click.option("--full", is_flag=True, help="Enrich every byte of a remote source, raw data too.")
 @click.option("--subject", multiple=True, metavar="KEY=VALUE", help="Fill a missing Subject field.")
@@ -66,84 +75,148 @@ def command(
     context: click.Context,
     run: Path,
     output: Path | None,
-    enrich: bool,
-    full: bool,
     subject: tuple[str, ...],
-    dense: bool,
-    precision: str,
-    overwrite: bool,
     upload: str | None,
-    dry_run: bool,
-    replace: bool,
-    allow_embargoed: bool,
-    allow_unknown_access: bool,
     as_json: bool,
-    instance: str | None,
     quiet: bool,
+    **choices: Any,
 ) -> None:
     """Write the results in RUN as an NWB file that any NWB tool can open.
 
     Without --enrich the file stands alone: subject, neurons, connectivity and predictions, with
-    where they came from. The source file is never touched. An upload that was interrupted goes on
-    with the file that is there.
+    where they came from. The source file is never touched. RUN may be a folder of several runs:
+    each becomes a file. An upload that was interrupted goes on with the file that is there.
     """
     if upload is None:
-        for name in ("dry_run", "replace", "allow_embargoed", "allow_unknown_access"):
+        for name in UPLOAD:
             if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
                 raise click.UsageError(
                     "--dry-run, --send, --replace, --allow-embargoed and --allow-unknown-access go "
                     "with --upload dandi:ID."
                 )
-    from nwbdyn.results.fit_results import derived_from, load
+    from nwbdyn.results import run_folder
+
+    given = {key: str(value) for key, value in options.pairs(subject, "--subject").items()}
+    sending = {name: choices.pop(name) for name in (*UPLOAD, "instance")}
+    runs = run_folder.runs_in(run)
+    if runs:
+        if upload is not None:
+            raise click.UsageError(
+                f"--upload sends the file of one run, and {run} holds {len(runs)} runs. Name one."
+            )
+        content = _export_folder(runs, output, given, choices, quiet=quiet, as_json=as_json)
+    else:
+        content = _export_run(
+            run, output, given, choices, upload, sending, quiet=quiet, as_json=as_json
+        )
+    if as_json:
+        documents.write("export", {"run": str(run), **content})
+    if content["upload"] and content["upload"]["rejections"]:
+        sys.exit(1)
+    _exit_with_failures(content.get("files", ()))
+
+
+def _export_folder(
+    runs: Sequence[Path],
+    output: Path | None,
+    subject: Mapping[str, str],
+    choices: Mapping[str, Any],
+    *,
+    quiet: bool,
+    as_json: bool,
+) -> dict[str, Any]:
+    """Export every run of a folder and print its file; return the fields of the document."""
+    from nwbdyn.workflows.export_folder import export_each
+
+    with terminal.progress_display(quiet=quiet) as report:
+        exported = export_each(runs, output, subject=subject, report=report, **choices)
+    for one in exported:
+        if one.reason:
+            terminal.echo(f"nwbdyn: {one.run}: {one.reason}", err=True)
+        elif not as_json:
+            terminal.line(one.path)
+    kept = sum(not one.written and not one.reason for one in exported)
+    if kept:
+        terminal.say(f"{kept} of them held these results already.", quiet=quiet or as_json)
+    files = [
+        {
+            "run": str(one.run),
+            "file": None if one.reason else str(one.path),
+            "reason": one.reason or None,
+        }
+        for one in exported
+    ]
+    return {"file": None, "files": files, "upload": None}
+
+
+def _exit_with_failures(files: Sequence[Mapping[str, Any]]) -> None:
+    """Exit with 1 if no run of several was exported, with 3 if some were not."""
+    failed = sum(one["reason"] is not None for one in files)
+    if failed:
+        sys.exit(1 if failed == len(files) else EXIT_SOME_FAILED)
+
+
+def _export_run(
+    run: Path,
+    output: Path | None,
+    subject: Mapping[str, str],
+    choices: Mapping[str, Any],
+    upload: str | None,
+    sending: Mapping[str, Any],
+    *,
+    quiet: bool,
+    as_json: bool,
+) -> dict[str, Any]:
+    """Export one run, send it on request; return the fields of the document."""
+    from nwbdyn.results.fit_results import load
     from nwbdyn.workflows.export import default_path, export, is_exported
 
     fit = load(run, recorded=False)
-    given = {key: str(value) for key, value in options.pairs(subject, "--subject").items()}
-    path = output or default_path(fit, enrich=enrich, subject=given)
+    path = output or default_path(fit, enrich=choices["enrich"], subject=subject)
     if upload is not None:
-        from nwbdyn import archive
-        from nwbdyn.workflows import archive_upload
-
-        archive.default_asset_path(path)  # raises where the name has no place in an archive
-        archive_upload.check_draft(
-            upload,
-            *derived_from(fit),
-            instance=instance,
-            allow_embargoed=allow_embargoed,
-            allow_unknown_access=allow_unknown_access,
-        )
-    plain = not (overwrite or dense) and precision == PRECISIONS[0]
-    if upload is not None and plain and is_exported(fit, path, given):
+        _check_draft(fit, path, upload, sending)
+    plain = not (choices["overwrite"] or choices["dense"])
+    plain = plain and choices["precision"] == PRECISIONS[0]
+    if upload is not None and plain and is_exported(fit, path, subject):
         terminal.say(
             f"{path} holds these results already; it is taken as it is.", quiet=quiet or as_json
         )
     else:
         with terminal.progress_display(quiet=quiet) as report:
-            path = export(
-                fit,
-                path,
-                enrich=enrich,
-                full=full,
-                subject=given,
-                dense=dense,
-                precision=precision,
-                overwrite=overwrite,
-                report=report,
-            )
-    content: dict[str, Any] = {"run": str(run), "file": str(path), "upload": None}
+            path = export(fit, path, subject=subject, report=report, **choices)
     if not as_json:
         terminal.line(path)
+    content: dict[str, Any] = {"file": str(path), "upload": None}
     if upload is not None:
         parcel, receipt = _upload(
-            fit, path, upload, instance=instance, dry_run=dry_run, replace=replace, quiet=quiet
+            fit,
+            path,
+            upload,
+            instance=sending["instance"],
+            dry_run=sending["dry_run"],
+            replace=sending["replace"],
+            quiet=quiet,
         )
         content["upload"] = _upload_fields(parcel, receipt)
         if not as_json:
             _print_upload(parcel, receipt)
-    if as_json:
-        documents.write("export", content)
-    if content["upload"] and content["upload"]["rejections"]:
-        sys.exit(1)
+    return content
+
+
+def _check_draft(fit: "Fit", path: Path, upload: str, sending: Mapping[str, Any]) -> None:
+    """Check, before anything is written, that this file may go to this draft."""
+    from nwbdyn import archive
+    from nwbdyn.results.fit_results import derived_from
+    from nwbdyn.workflows import archive_upload
+
+    archive.default_asset_path(path)  # raises where the name has no place in an archive
+    archive_upload.check_draft(
+        upload,
+        *derived_from(fit),
+        instance=sending["instance"],
+        allow_embargoed=sending["allow_embargoed"],
+        allow_unknown_access=sending["allow_unknown_access"],
+    )
 
 
 def _upload(
