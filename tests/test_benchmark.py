@@ -19,7 +19,7 @@ from nwbdyn.fitting.task import build_task
 from nwbdyn.nlb import scores, submission
 from nwbdyn.recording import Covariate, SpikeTimes
 from nwbdyn.request import DataOptions
-from nwbdyn.results import run_directory
+from nwbdyn.results import fit_results, run_directory
 from nwbdyn.simulate import nwb_file
 
 SMALL = {"layers": 1, "feedforward": 8, "updates": 40, "validate_every": 2, "batch_size": 16}
@@ -210,6 +210,7 @@ def test_rates_for_the_test_trials_are_written_and_scored_here(reach, tmp_path):
 
 def test_a_model_of_train_and_val_trials_stops_where_validation_chose(reach, tmp_path):
     train, test = pair(reach[0])
+    test = replace(test, source=replace(test.source, uri="test.nwb"))
     options = SMALL | {"updates": 12, "validate_every": 1}
     run = tmp_path / "run"
     found = fit(train, "stndt", bin_width=WIDTH, options=options, test_recording=test, run=run)
@@ -219,6 +220,11 @@ def test_a_model_of_train_and_val_trials_stops_where_validation_chose(reach, tmp
     history = run_directory.read_history(refitted)
     assert history[-1]["updates"] == best
     assert all("validation" not in record for record in history)
+    # whoever may not see the test file may not see its scores
+    assert [source.uri for source in fit_results.derived_from(found)] == [
+        train.source.uri,
+        "test.nwb",
+    ]
 
 
 def test_the_validation_phase_needs_no_test_file(reach, tmp_path):

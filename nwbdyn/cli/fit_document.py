@@ -7,8 +7,8 @@ from typing import Any
 
 from nwbdyn.connectivity import strongest_edges
 from nwbdyn.evaluation import verdict
-from nwbdyn.results import run_directory
-from nwbdyn.results.fit_results import load
+from nwbdyn.results import damage, run_directory
+from nwbdyn.results.fit_results import Fit, load
 from nwbdyn.workflows.batch import FITTED, SessionResult
 
 _EDGE = ("pre", "post", "kind", "lag", "state", "weight", "se", "p", "q", "flags")
@@ -38,8 +38,17 @@ def of_run(
 
 
 def of_fit(run: Path) -> dict[str, Any]:
-    """Entry of a recording that was fitted."""
+    """Entry of a recording that was fitted.
+
+    Raises:
+        ResultsError: a file of the run holds a value of the wrong kind.
+    """
     fit = load(run, recorded=False)
+    with damage.as_error(run):
+        return _fields(fit, run)
+
+
+def _fields(fit: Fit, run: Path) -> dict[str, Any]:
     metrics: dict[str, Any] = fit.metrics
     primary = metrics["primary"]
     metric, split, baseline = primary["metric"], primary["split"], primary["baseline"]

@@ -9,6 +9,7 @@ from nwbdyn.cli import terminal
 from nwbdyn.connectivity import strongest_edges
 from nwbdyn.evaluation import verdict
 from nwbdyn.printable import printable
+from nwbdyn.results import damage
 from nwbdyn.results.fit_results import Fit
 from nwbdyn.workflows.batch import FITTED, SessionResult
 
@@ -26,7 +27,15 @@ def of_fit(fit: Fit) -> str:
 
     Above them are the notes that change what the numbers mean. The model stands first, then its
     baselines; a baseline without a score leaves the cell empty.
+
+    Raises:
+        ResultsError: the fit was read from files with a value of the wrong kind.
     """
+    with damage.as_error(fit.name):
+        return "\n".join(_lines(fit))
+
+
+def _lines(fit: Fit) -> list[str]:
     metrics: dict[str, Any] = fit.metrics
     metric, split = metrics["primary"]["metric"], metrics["primary"]["split"]
     scores = {fit.model: metrics["model"], **verdict.parts(metrics), **metrics["baselines"]}
@@ -50,8 +59,7 @@ def of_fit(fit: Fit) -> str:
     wrapped = [textwrap.fill(sentence, terminal.WIDTH) for sentence in sentences]
     table = terminal.table(header, rows)
     lines = [*terminal.attention(fit.notes), *of_sweep(fit), table, "", *wrapped, *of_edges(fit)]
-    lines += of_benchmark(metrics, fit.model)
-    return "\n".join(lines)
+    return lines + of_benchmark(metrics, fit.model)
 
 
 def of_edges(fit: Fit) -> list[str]:

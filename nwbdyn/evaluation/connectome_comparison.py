@@ -21,6 +21,7 @@ from nwbdyn.data.splits import Split
 from nwbdyn.errors import ConfigError, DataError
 from nwbdyn.evaluation import worm_wirings
 from nwbdyn.progress import Progress, Report, silent
+from nwbdyn.results import damage
 from nwbdyn.results.fit_results import Fit
 
 SHUFFLES = 1000
@@ -99,7 +100,8 @@ def validate(
         )
     truth = _matrix(wiring, names[rows])
     signed = bool((truth < 0).any())
-    estimates = {name: matrix[np.ix_(rows, rows)] for name, matrix in _estimates(fit).items()}
+    with damage.as_error(fit.name):
+        estimates = {name: matrix[np.ix_(rows, rows)] for name, matrix in _estimates(fit).items()}
     pairs = ~np.eye(len(rows), dtype=bool)
     if not directed:
         truth, pairs = truth + truth.T, np.triu(pairs)

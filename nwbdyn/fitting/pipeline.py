@@ -7,14 +7,14 @@ which there are is listed in `fitting.stages`.
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from nwbdyn import disclosure, opening, streaming
+from nwbdyn import opening, streaming
 from nwbdyn.baselines.ladder import Gain
 from nwbdyn.errors import ConfigError
 from nwbdyn.fitting import joint_run, memory_check, own_part, sweep_space, train_models
@@ -336,10 +336,7 @@ def _with_sources(fit: Fit, made: TrainedTask, session: str) -> Fit:
             sources += [other.recording.source, *other.recording.copied_from]
     if made.task.adopted is not None:
         sources += made.task.adopted.sources
-    if not sources:
-        return fit
-    shown = [asdict(disclosure.of_source(source)) for source in dict.fromkeys(sources)]
-    return replace(fit, environment=fit.environment | {fit_results.DERIVED_FROM: shown})
+    return fit_results.with_sources(fit, sources)
 
 
 def _loaded(task: TrainingTask, run: Path) -> dict[str, Fit]:

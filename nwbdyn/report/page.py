@@ -20,7 +20,7 @@ from nwbdyn.printable import printable
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.report import sections, slider, style, words
 from nwbdyn.report.sections import Draw, Picture, Section
-from nwbdyn.results import fit_results, methods_text, run_directory
+from nwbdyn.results import damage, fit_results, methods_text, run_directory
 from nwbdyn.results.fit_results import Fit
 
 PAGE_COLOURS = {  # of the figures, by what the page calls them in light and in dark mode
@@ -48,15 +48,16 @@ def write(
         report: told how many figures are drawn.
 
     Raises:
-        ResultsError: `path` exists and `overwrite` is off, it cannot be written, or the trials have
-            no column of `by`.
+        ResultsError: `path` exists and `overwrite` is off, it cannot be written, the trials have
+            no column of `by`, or the fit was read from files with a value of the wrong kind.
     """
     if path.exists() and not overwrite:
         raise ResultsError(f"{path} exists. Pass --overwrite, or -o with another name.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with run_directory.atomic_write(path) as partial:
-            page = render(fit, states=states, by=by, report=report)
+            with damage.as_error(fit.name):
+                page = render(fit, states=states, by=by, report=report)
             partial.write_text(page, encoding="utf-8")
     except OSError as error:
         raise ResultsError(

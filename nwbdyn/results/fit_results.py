@@ -5,7 +5,7 @@ JSON, HDF5 and safetensors only.
 """
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -22,7 +22,15 @@ from nwbdyn.errors import ResultsError
 from nwbdyn.printable import printable
 from nwbdyn.recording import UNKNOWN_ARCHIVE, Neurons, Note, Source, source_of
 from nwbdyn.request import FitRequest
-from nwbdyn.results import methods_text, request_0_1, run_directory, run_lock, scores, views
+from nwbdyn.results import (
+    damage,
+    methods_text,
+    request_0_1,
+    run_directory,
+    run_lock,
+    scores,
+    views,
+)
 from nwbdyn.results.text import fit_text, predictions_text
 
 if TYPE_CHECKING:
@@ -124,10 +132,15 @@ class Fit:
     def __enter__(self) -> "Fit":
         return self
 
+    @property
+    def name(self) -> str:
+        """Model and recording, as in "netformer on sub-1_ophys.nwb"."""
+        return f"{self.model} on {self.source.name}"
+
     def __repr__(self) -> str:
         """One line: model, recording, and the primary score beside that of the best baseline."""
-        name = f"{self.model} on {self.source.name}"
-        return fit_text(name, len(self.neurons), self.metrics, self.run)
+        with damage.as_error(self.name):
+            return fit_text(self.name, len(self.neurons), self.metrics, self.run)
 
     def _repr_html_(self) -> str:
         """HTML of a notebook: the verdict and a small picture."""
@@ -295,6 +308,16 @@ def derived_from(fit: Fit) -> tuple[Source, ...]:
         other = Source(uri="the other recordings of this fit", url="", instance=UNKNOWN_ARCHIVE)
         return (fit.source, other)
     return (fit.source, *map(source_of, stated or ()))
+
+
+def with_sources(fit: Fit, sources: Iterable[Source]) -> Fit:
+    """The fit with further recordings whose data are in it, see `derived_from`."""
+    known: Any = fit.environment.get(DERIVED_FROM) or []
+    stated = [*known]
+    for source in sources:
+        shown = asdict(disclosure.of_source(source))
+        stated += [shown] * (shown not in stated)
+    return replace(fit, environment=fit.environment | {DERIVED_FROM: stated}) if stated else fit
 
 
 _SCORES = {  # sections of metrics.json -> depth of their tables

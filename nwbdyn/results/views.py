@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from nwbdyn.errors import ResultsError
+from nwbdyn.results import damage
 from nwbdyn.spelling import in_python
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def card(fit: Any) -> str:
     """The fit as a notebook shows it: HTML with a small picture, where there is a verdict."""
     if not _has_verdict(fit):
         return escape(repr(fit))
-    return import_module(NOTEBOOK).card(fit)
+    with damage.as_error(fit.name):
+        return import_module(NOTEBOOK).card(fit)
 
 
 def _has_verdict(fit: Any) -> bool:
@@ -102,4 +104,5 @@ class Plots:
         return self._draw("null", axes=axes)
 
     def _draw(self, name: str, **arguments: Any) -> Any:
-        return getattr(import_module(FIGURES), name)(self._fit, **arguments)
+        with damage.as_error(self._fit.name):
+            return getattr(import_module(FIGURES), name)(self._fit, **arguments)

@@ -20,7 +20,7 @@ from nwbdyn.nwb.results.dynamics import Detail
 from nwbdyn.nwb.results.model_run import name_of
 from nwbdyn.nwb.results.open_results import run_names
 from nwbdyn.progress import Report, silent
-from nwbdyn.results import fit_results, run_directory
+from nwbdyn.results import damage, fit_results, run_directory
 from nwbdyn.results.fit_results import Fit
 from nwbdyn.workflows.fetch import fetch
 
@@ -64,8 +64,8 @@ def export(
 
     Raises:
         ResultsError: `path` exists, is the source or does not end in .nwb, the run or the source
-            cannot be used, the file cannot be written, or `dense` is too much. Nothing is left
-            behind.
+            is damaged or cannot be used, the file cannot be written, or `dense` is too much.
+            Nothing is left behind.
         ConfigError: `subject` has an unknown field or contradicts the source, or an unknown
             precision.
     """
@@ -85,9 +85,11 @@ def export(
             path.parent.mkdir(parents=True, exist_ok=True)
             with scratch.folder(path.parent) as folder:
                 source = _source_of(fit, given, folder, full=full, report=report)
-                _write_enriched(fit, path, source, detail, report)
+                with damage.as_error(fit.name):
+                    _write_enriched(fit, path, source, detail, report)
         else:
-            _write_derivative(fit, path, subject, detail, report)
+            with damage.as_error(fit.name):
+                _write_derivative(fit, path, subject, detail, report)
     except OSError as error:
         raise ResultsError(
             f"Cannot write {path}: {error}. Pass -o with a file in a folder that can be written to."

@@ -29,6 +29,7 @@ from nwbdyn.progress import Report
 from nwbdyn.progress_bars import progress_bars
 from nwbdyn.recording import COUNTS, Recording
 from nwbdyn.request import FitRequest, option_of
+from nwbdyn.results import damage
 from nwbdyn.results.fit_results import Fit
 from nwbdyn.statistics import states
 from nwbdyn.workflows import locate_source
@@ -85,8 +86,9 @@ def reproduce(
     with ExitStack() as files:
         shown = files.enter_context(progress_bars(report))
         first = files.enter_context(open_results(path, run))
-        _check_alone(first)
-        chosen_of(first)
+        with damage.as_error(path):
+            _check_alone(first)
+            chosen_of(first)
         temporary = files.enter_context(scratch.folder())
         address = source or locate_source.address_of(first, beside=Path(path).resolve().parent)
         recording = files.enter_context(reopened(first, address, instance, temporary, shown))
@@ -95,7 +97,8 @@ def reproduce(
             run=None if folder is None else Path(folder),
         )
         second = fit_request(request, recording, report=shown)
-        difference, metric, unmatched = compare_metrics(first.metrics, second.metrics)
+        with damage.as_error(path):
+            difference, metric, unmatched = compare_metrics(first.metrics, second.metrics)
         return Reproduction(
             fit=second,
             predictions=compare_predictions(
@@ -227,7 +230,8 @@ def checked_request(fit: Fit, recording: Recording) -> FitRequest:
     Raises:
         ResultsError: the recording does not give these tensors.
     """
-    request, stated = _request_of_then(fit), fit.binning.get("bin_width")
+    with damage.as_error(fit.name):
+        request, stated = _request_of_then(fit), fit.binning.get("bin_width")
     if request.model_options.sweep is not None:
         candidates = sweep_space.points(request.model_options.sweep)
         request = request.with_keywords(sweep={"list": list(candidates)})

@@ -25,7 +25,7 @@ from nwbdyn.nlb import submission
 from nwbdyn.progress import Progress
 from nwbdyn.recording import Note, Recording
 from nwbdyn.request import FitRequest
-from nwbdyn.results import run_directory
+from nwbdyn.results import fit_results, run_directory
 from nwbdyn.results.fit_results import Fit
 from nwbdyn.training.baseline_start import keep_share
 from nwbdyn.training.trainer import Trained, train
@@ -102,6 +102,7 @@ class BenchmarkSubmission(Stage):
         trained = [member for member in state.trained if member.seed in averaged["seeds"]]
         if self.test is not None:
             trained = [_refitted(task, member, ctx) for member in trained]
+            state = replace(state, fit=fit_results.with_sources(state.fit, [self.test.source]))
         ctx.report(Progress("submission", 0, 1, "files"))
         rates = benchmark.phase(task, [member.model for member in trained], self.test)
         name = submission.group_name(layout, task.binned.bin_width)
