@@ -100,8 +100,7 @@ def validate(
         )
     truth = _matrix(wiring, names[rows])
     signed = bool((truth < 0).any())
-    with damage.as_error(fit.name):
-        estimates = {name: matrix[np.ix_(rows, rows)] for name, matrix in _estimates(fit).items()}
+    estimates = _between(fit, rows)
     pairs = ~np.eye(len(rows), dtype=bool)
     if not directed:
         truth, pairs = truth + truth.T, np.triu(pairs)
@@ -201,6 +200,12 @@ def _matrix(wiring: pd.DataFrame, names: np.ndarray) -> np.ndarray:
         inside["weight"].to_numpy(float),
     )
     return matrix
+
+
+def _between(fit: Fit, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """The estimates between some of the neurons of the fit's connectivity."""
+    with damage.as_error(fit.name):
+        return {name: matrix[np.ix_(rows, rows)] for name, matrix in _estimates(fit).items()}
 
 
 def _estimates(fit: Fit) -> Mapping[str, np.ndarray]:
