@@ -67,11 +67,11 @@ def test_several_recordings_begin_with_what_changes_the_numbers_of_each():
         "a/one.nwb", "runs/one", FITTED, "", "r2", 0.5, important=(str(IMPORTANT),)
     )
     other = SessionResult("a/two.nwb", "runs/two", FITTED, "", "r2", 0.5)
-    first, table = scoreboard.of_outcomes([done, other]).split("\n\n")
+    first, table = scoreboard.of_outcomes([done, other], "netformer").split("\n\n")
     assert " ".join(first.split()) == f"Attention: one.nwb: {IMPORTANT}"
     assert "two.nwb" in table
-    assert "Attention" not in scoreboard.of_outcomes([other])
-    many = scoreboard.of_outcomes([done] * 8).split("\n\n")[0]
+    assert "Attention" not in scoreboard.of_outcomes([other], "netformer")
+    many = scoreboard.of_outcomes([done] * 8, "netformer").split("\n\n")[0]
     assert many.endswith("and 2 more in summary.json")
 
 

@@ -10,6 +10,9 @@ from small_fits import imaging
 import nwbdyn
 from nwbdyn.cli import main
 from nwbdyn.errors import ResultsError
+from nwbdyn.evaluation import over_recordings
+from nwbdyn.evaluation.numbers import signed
+from nwbdyn.report import summary
 from nwbdyn.results import run_folder
 from nwbdyn.workflows.export_folder import export_each
 
@@ -92,3 +95,86 @@ def test_a_run_that_cannot_be_exported_does_not_stop_the_others(two_runs, tmp_pa
     document = json.loads(result.stdout)
     assert [one["reason"] is None for one in document["files"]] == [False, True]
     first.path.unlink()
+
+
+# --- report ---
+
+
+@pytest.fixture(scope="module")
+def page(two_runs) -> str:
+    """The summary page of two runs; only the first has a page of its own."""
+    (two_runs / "one" / "report.html").write_text("a page")
+    runs = run_folder.runs_in(two_runs)
+    return summary.write(two_runs, runs, two_runs / "report.html").read_text("utf-8")
+
+
+def test_a_summary_has_a_row_per_recording_that_links_to_its_page(page):
+    assert page.count('href="one/report.html"') == 1
+    assert "two/report.html" not in page  # it has no page
+    assert page.count("<tr>") == 3  # the header and two recordings
+
+
+def test_the_numbers_of_a_summary_are_those_of_the_metrics(page, two_runs):
+    for name in ("one", "two"):
+        metrics = json.loads((two_runs / name / "metrics.json").read_text())
+        best = metrics["primary"]["baseline"]
+        score = metrics["model"]["test"]["r2"]
+        assert f'<td class="number">{score:.3f}</td>' in page
+        other = metrics["baselines"][best]["test"]["r2"]
+        assert f'<td class="number">{signed(score - other)}</td>' in page
+
+
+def test_a_summary_says_in_how_many_recordings_the_model_is_above(page, two_runs):
+    found = [summary.of_run(run).standing for run in run_folder.runs_in(two_runs)]
+    assert over_recordings.sentence("netformer", found) in page
+
+
+def test_a_summary_lists_recordings_without_a_fit_and_no_markup_of_theirs(two_runs, tmp_path):
+    row = {"uri": "file:///x/c.nwb", "run": "c", "status": "skipped", "reason": "<b>no units</b>"}
+    (tmp_path / "summary.json").write_text(json.dumps([row]))
+    runs = [summary.of_run(run) for run in run_folder.runs_in(two_runs)]
+    page = summary.render(tmp_path, runs, tmp_path)
+    assert "c.nwb" in page
+    assert "&lt;b&gt;no units&lt;/b&gt;" in page
+
+
+@pytest.mark.slow
+def test_report_of_a_folder_keeps_the_pages_that_are_there(two_runs):
+    (two_runs / "one" / "report.html").write_text("a page")
+    (two_runs / "two" / "report.html").unlink(missing_ok=True)
+    result = run("report", two_runs, "--json")
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document["page"] == str(two_runs / "report.html")
+    assert document["pages"] == [str(two_runs / name / "report.html") for name in ("one", "two")]
+    assert (two_runs / "one" / "report.html").read_text() == "a page"
+    assert "<svg" in (two_runs / "two" / "report.html").read_text("utf-8")
+    elsewhere = run("report", two_runs, "-o", two_runs / "two" / "report.html")
+    assert elsewhere.exit_code == 1
+    assert "exists. Pass --overwrite" in elsewhere.stderr
+
+
+# --- validate ---
+
+
+def test_every_run_of_a_folder_is_compared_with_one_wiring(two_runs, tmp_path):
+    wiring = tmp_path / "wiring.csv"
+    wiring.write_text("pre,post,weight\n100,101,1\n101,102,-1\n103,104,1\n")
+    words = ["validate", two_runs, "--edges", wiring, "--shuffles", 5]
+    result = run(*words)
+    assert result.exit_code == 0, result.output
+    header, _, *rows = result.stdout.splitlines()
+    assert header.split()[:2] == ["run", "neurons"]
+    assert [row.split()[0] for row in rows[:2]] == ["one", "two"]
+    both = json.loads(run(*words, "--json").stdout)["runs"]
+    alone = json.loads(run("validate", two_runs / "one", *words[2:], "--json").stdout)
+    assert both[0]["scores"] == alone["scores"]
+    assert [one["reason"] for one in both] == [None, None]
+
+
+def test_runs_that_a_wiring_does_not_name_are_listed_with_the_reason(two_runs, tmp_path):
+    wiring = tmp_path / "wiring.csv"
+    wiring.write_text("pre,post\nAVAL,AVAR\n")
+    result = run("validate", two_runs, "--edges", wiring, "--shuffles", 5)
+    assert result.exit_code == 1
+    assert result.stderr.count("Pass --name-column.") == 2

@@ -327,7 +327,7 @@ def _print_results(call: _FitCall, outcomes: "Sequence[SessionResult]", *, quiet
         }
         text = scoreboard.of_joint(table, request.model, swept=swept, each=each)
     elif call.several:
-        text = scoreboard.of_outcomes(outcomes)
+        text = scoreboard.of_outcomes(outcomes, request.model)
     else:
         text = scoreboard.of_fit(load(run))
     terminal.say(text, quiet=quiet)

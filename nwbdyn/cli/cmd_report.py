@@ -1,11 +1,14 @@
-"""`nwbdyn report`: from a run directory to one HTML page."""
+"""`nwbdyn report`: one HTML page per run, and a summary page of a folder of runs."""
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from nwbdyn.cli import documents, options, terminal
+from nwbdyn.errors import NwbdynError, ResultsError
 from nwbdyn.progress import Report
 
 if TYPE_CHECKING:
@@ -13,11 +16,13 @@ if TYPE_CHECKING:
 
     from nwbdyn.results.fit_results import Fit
 
+EXIT_SOME_FAILED = 3
 EXAMPLES = """\b
 Examples:
   nwbdyn report runs/reach-stndt-s0
   nwbdyn report runs/reach-stndt-s0 -o reach.html
   nwbdyn report runs/cortex --states behavioral_state:state
+  nwbdyn report runs/000140
 """
 
 
@@ -55,25 +60,80 @@ def command(
 ) -> None:
     """Write one self-contained page about the fit in RUN: scores, figures, provenance.
 
-    It is made from RUN alone; --states opens the recording again.
+    It is made from RUN alone; --states opens the recording again. RUN may be a folder of several
+    runs: each gets its page, and RUN/report.html has one row per recording, with links. Pages that
+    are there already stay, without --overwrite.
     """
     import matplotlib
 
-    from nwbdyn.report import page
-    from nwbdyn.results import run_directory
-    from nwbdyn.results.fit_results import load
+    from nwbdyn.results import run_directory, run_folder
 
     matplotlib.use("agg")  # figures go into the page; no window opens
-    fit = load(run)
+    columns = None if by is None else [name.strip() for name in by.split(",")]
     path = output or run / run_directory.REPORT
+    runs = run_folder.runs_in(run)
+    failed: list[Path] = []
     with terminal.progress_display(quiet=quiet) as report:
-        table = None if states is None else _states(fit, states, report)
-        columns = None if by is None else [name.strip() for name in by.split(",")]
-        page.write(fit, path, states=table, by=columns, overwrite=overwrite, report=report)
+        if runs:
+            failed = _write_folder(run, runs, path, states, columns, overwrite, report)
+        else:
+            _write(run, path, states, columns, overwrite, report)
     if as_json:
-        documents.write("report", {"run": str(run), "page": str(path)})
+        content: dict[str, object] = {"run": str(run), "page": str(path)}
+        if runs:
+            pages = [str(one / run_directory.REPORT) for one in runs if one not in failed]
+            content["pages"] = pages
+        documents.write("report", content)
     else:
         terminal.line(path)
+    if failed:
+        sys.exit(EXIT_SOME_FAILED)
+
+
+def _write(
+    run: Path,
+    path: Path,
+    states: str | None,
+    by: Sequence[str] | None,
+    overwrite: bool,
+    report: Report,
+) -> None:
+    """Write the page of one run."""
+    from nwbdyn.report import page
+    from nwbdyn.results.fit_results import load
+
+    fit = load(run)
+    table = None if states is None else _states(fit, states, report)
+    page.write(fit, path, states=table, by=by, overwrite=overwrite, report=report)
+
+
+def _write_folder(
+    folder: Path,
+    runs: Sequence[Path],
+    path: Path,
+    states: str | None,
+    by: Sequence[str] | None,
+    overwrite: bool,
+    report: Report,
+) -> list[Path]:
+    """Write the pages of all runs and their summary; return the runs that got no page."""
+    from nwbdyn.report import summary
+    from nwbdyn.results import run_directory
+
+    if path != folder / run_directory.REPORT and path.exists() and not overwrite:
+        raise ResultsError(f"{path} exists. Pass --overwrite, or -o with another name.")
+    failed = []
+    for run in runs:
+        target = run / run_directory.REPORT
+        if target.exists() and not overwrite:
+            continue
+        try:
+            _write(run, target, states, by, overwrite, report)
+        except NwbdynError as error:
+            terminal.echo(f"nwbdyn: {run}: {error}", err=True)
+            failed.append(run)
+    summary.write(folder, runs, path)
+    return failed
 
 
 def _states(fit: "Fit", name: str, report: Report) -> "pd.DataFrame":

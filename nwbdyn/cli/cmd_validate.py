@@ -1,17 +1,21 @@
 """`nwbdyn validate`: the couplings of a run against a known wiring."""
 
+import sys
 import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nwbdyn.cli import documents, options, terminal
+from nwbdyn.errors import NwbdynError
 
 if TYPE_CHECKING:
     from nwbdyn.evaluation.connectome_comparison import Validation
 
 _SHORT = {"precision_at_k": "prec@k", "sign_accuracy": "sign", "direction": "direct."}
+EXIT_SOME_FAILED = 3
 _MOST_NAMES = 20  # that are listed
 
 
@@ -20,6 +24,7 @@ Examples:
   nwbdyn validate runs/worm --edges connectome.csv --name-column label
   nwbdyn validate runs/worm --edges worm:White_whole --name-column label
   nwbdyn validate runs/cortex
+  nwbdyn validate runs/worms --edges worm:White_whole --name-column label
 """
 
 
@@ -54,20 +59,79 @@ def command(
     quiet: bool,
     **choices: Any,
 ) -> None:
-    """Score the couplings of RUN against a known wiring, beside simple methods and a null."""
+    """Score the couplings of RUN against a known wiring, beside simple methods and a null.
+
+    RUN may be a folder of several runs, which are compared with the same wiring: the table then
+    has one row per recording.
+    """
     if edges is not None and not edges.startswith("worm:") and not Path(edges).is_file():
         raise click.UsageError(f"--edges: there is no file '{edges}'.")
     from nwbdyn.evaluation.connectome_comparison import validate
+    from nwbdyn.results import run_folder
     from nwbdyn.results.fit_results import load
 
-    fit = load(run)
+    runs = run_folder.runs_in(run)
+    found: dict[Path, Validation] = {}
+    failed: dict[Path, str] = {}
     with terminal.progress_display(quiet=quiet) as report:
-        validation = validate(fit, edges, directed=not undirected, report=report, **choices)
+        for one in runs or (run,):
+            try:
+                fit = load(one)
+                found[one] = validate(fit, edges, directed=not undirected, report=report, **choices)
+            except NwbdynError as error:
+                if not runs:
+                    raise
+                failed[one] = str(error)
     if as_json:
-        documents.write("validate", _document(run, validation, choices["shuffles"]))
-        return
-    terminal.echo(_table(validation))
-    terminal.say(_sentences(validation, choices["shuffles"]), quiet=quiet)
+        documents.write("validate", _content(run, found, failed, runs, choices["shuffles"]))
+    elif runs:
+        terminal.echo(_table_of_runs(found))
+        p = f"p: of the first score, against {choices['shuffles']} shuffles of the names."
+        terminal.say(f"\n{p}", quiet=quiet)
+        for one, reason in failed.items():
+            terminal.echo(f"nwbdyn: {one}: {reason}", err=True)
+    else:
+        terminal.echo(_table(found[run]))
+        terminal.say(_sentences(found[run], choices["shuffles"]), quiet=quiet)
+    if failed:
+        sys.exit(EXIT_SOME_FAILED if found else 1)
+
+
+def _content(
+    run: Path,
+    found: "Mapping[Path, Validation]",
+    failed: Mapping[Path, str],
+    runs: Sequence[Path],
+    shuffles: int,
+) -> dict[str, Any]:
+    """Fields of the document: of one run, or a list with an entry per run of a folder."""
+    if not runs:
+        return _document(run, found[run], shuffles)
+    entries = [
+        {**_document(one, found[one], shuffles), "reason": None}
+        if one in found
+        else {"run": str(one), "reason": failed[one]}
+        for one in runs
+    ]
+    return {"run": str(run), "runs": entries}
+
+
+def _table_of_runs(found: "Mapping[Path, Validation]") -> str:
+    """One row per run: the scores of its model, and the p of its first score."""
+    if not found:
+        return ""
+    names = list(next(iter(found.values())).table.columns)
+    rows = [
+        [
+            run.name,
+            str(one.num_neurons),
+            *(_number(one.table.iloc[0][name]) for name in names),
+            _number(one.null["p"][names[0]]),
+        ]
+        for run, one in found.items()
+    ]
+    header = ["run", "neurons", *(_SHORT.get(name, name) for name in names)]
+    return terminal.table([*header, "p"], rows)
 
 
 def _document(run: Path, validation: "Validation", shuffles: int) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import Any
 
 from nwbdyn.cli import terminal
 from nwbdyn.connectivity import strongest_edges
-from nwbdyn.evaluation import verdict
+from nwbdyn.evaluation import over_recordings, verdict
+from nwbdyn.evaluation.over_recordings import FEWEST_FLIPPED, Standing
 from nwbdyn.printable import printable
 from nwbdyn.results import damage
 from nwbdyn.results.fit_results import Fit
@@ -15,7 +16,6 @@ from nwbdyn.workflows.batch import FITTED, SessionResult
 
 _MOST_CANDIDATES = 20  # of a sweep, on a terminal
 _MOST_SESSIONS = 20  # of a joint fit, whose edges are told on a terminal
-_FEWEST_FLIPPED = 6  # recordings; with five p is at least 2 / 2**5 = .0625
 _MOST_NOTES = 6  # of several recordings, on a terminal
 _MOST_HORIZONS = 2  # of them; the others are in metrics.json and in the report
 _SHRINKING = {6: 8, 2: 12, 0: 8, 1: 8}  # columns of an edge that are cut, and their least widths
@@ -185,7 +185,7 @@ def of_joint(
 
 def _sign_flip(paired: Mapping[str, Any]) -> str:
     """The p of a sign-flip test, where it has enough recordings to fall below .05."""
-    if paired["num_sessions"] < _FEWEST_FLIPPED:
+    if paired["num_sessions"] < FEWEST_FLIPPED:
         return ""
     return f" (sign-flip test p = {paired['p']:.2g})"
 
@@ -218,8 +218,11 @@ def of_benchmark(metrics: dict[str, Any], model: str) -> list[str]:
     return lines
 
 
-def of_outcomes(outcomes: Sequence[SessionResult]) -> str:
-    """One row per session, with important notes, and the reasons for those that were not fitted."""
+def of_outcomes(outcomes: Sequence[SessionResult], model: str) -> str:
+    """One row per session, and in how many the model is above its best baseline.
+
+    Above are important notes, below the reasons for sessions that were not fitted.
+    """
     noted = [(one.uri.rsplit("/", 1)[-1], text) for one in outcomes for text in one.important]
     lines = ["Attention:"] if noted else []
     for name, text in noted[:_MOST_NOTES]:
@@ -241,12 +244,21 @@ def of_outcomes(outcomes: Sequence[SessionResult]) -> str:
     ]
     header = ("session", "status", "metric", "model", "best baseline", "its score")
     lines.append(terminal.table(header, rows))
+    sentence = over_recordings.sentence(model, [_standing(one) for one in outcomes])
+    if sentence:
+        lines += ["", textwrap.fill(sentence, terminal.WIDTH)]
     lines += [
         printable(f"{outcome.status}: {outcome.uri}: {outcome.reason}")
         for outcome in outcomes
         if outcome.status != FITTED
     ]
     return "\n".join(lines)
+
+
+def _standing(outcome: SessionResult) -> Standing:
+    """The scores of a session on test, which is what its summary lists."""
+    score, other = outcome.value, outcome.baseline_value
+    return Standing(outcome.metric, "test", score, outcome.baseline or None, other)
 
 
 def _secondary(scores: dict[str, float | None], primary: str) -> list[str]:

@@ -7,21 +7,26 @@ well. The slider's matrices travel inside the page as 8-bit numbers.
 import io
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 
 from nwbdyn.errors import ResultsError
 from nwbdyn.evaluation import verdict
 from nwbdyn.printable import printable
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.report import sections, slider, style, words
-from nwbdyn.report.sections import Draw, Picture, Section
+from nwbdyn.report.sections import Picture, Section
 from nwbdyn.results import damage, fit_results, methods_text, run_directory
 from nwbdyn.results.fit_results import Fit
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 PAGE_COLOURS = {  # of the figures, by what the page calls them in light and in dark mode
     style.INK: "currentColor",
@@ -53,17 +58,42 @@ def write(
     """
     if path.exists() and not overwrite:
         raise ResultsError(f"{path} exists. Pass --overwrite, or -o with another name.")
+    with written(path) as partial:
+        with damage.as_error(fit.name):
+            page = render(fit, states=states, by=by, report=report)
+        partial.write_text(page, encoding="utf-8")
+    return path
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """A path to write a page to, which takes the place of `path` at the end.
+
+    Raises:
+        ResultsError: `path` cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with run_directory.atomic_write(path) as partial:
-            with damage.as_error(fit.name):
-                page = render(fit, states=states, by=by, report=report)
-            partial.write_text(page, encoding="utf-8")
+            yield partial
     except OSError as error:
         raise ResultsError(
             f"Cannot write {path}: {error}. Pass -o with a file in a folder that can be written to."
         ) from error
-    return path
+
+
+def environment() -> "Environment":
+    """The templates of the pages."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("nwbdyn.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
 def render(
@@ -75,38 +105,32 @@ def render(
 ) -> str:
     """The page as a string."""
     fit = fit_results.shareable(fit)
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("nwbdyn.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     metrics: dict[str, Any] = fit.metrics
     movie = slider.frames(fit)
     planned = sections.of_fit(fit, states, by)
-    return environment.get_template("page.html.jinja").render(
-        title=f"{fit.model} on {fit.source.name}",
-        subtitle=words.subtitle(fit),
-        uri=fit.source.uri,
-        verdict=verdict.winner(metrics, fit.model),
-        trust=words.trust(fit),
-        meaning=words.meaning(fit),
-        colours=words.colours(fit),
-        sections=_drawn(planned, fit, report, movie=movie is not None),
-        scoreboard=words.scoreboard(fit),
-        strongest=words.strongest(fit),
-        benchmark=words.benchmark(fit),
-        slider=movie,
-        change=sections.change_caption(fit),
-        provenance=words.provenance(fit),
-        citations=words.citations(fit),
-        methods=[text.replace("`", "") for text in methods_text.paragraphs(fit)],
-        bibtex="\n\n".join(methods_text.bibtex(fit)),
-        notes=sorted(fit.notes, key=lambda note: not note.important),
+    return (
+        environment()
+        .get_template("page.html.jinja")
+        .render(
+            title=f"{fit.model} on {fit.source.name}",
+            subtitle=words.subtitle(fit),
+            uri=fit.source.uri,
+            verdict=verdict.winner(metrics, fit.model),
+            trust=words.trust(fit),
+            meaning=words.meaning(fit),
+            colours=words.colours(fit),
+            sections=_drawn(planned, fit, report, movie=movie is not None),
+            scoreboard=words.scoreboard(fit),
+            strongest=words.strongest(fit),
+            benchmark=words.benchmark(fit),
+            slider=movie,
+            change=sections.change_caption(fit),
+            provenance=words.provenance(fit),
+            citations=words.citations(fit),
+            methods=[text.replace("`", "") for text in methods_text.paragraphs(fit)],
+            bibtex="\n\n".join(methods_text.bibtex(fit)),
+            notes=sorted(fit.notes, key=lambda note: not note.important),
+        )
     )
 
 
@@ -127,13 +151,13 @@ def _drawn(
         layouts = layout(section.pictures, movie=movie)
         for picture, place in zip(section.pictures, layouts, strict=True):
             report(Progress("drawing", done, total, "figures"))
-            svg = _svg(picture.draw, fit)
+            figure = svg(picture.draw(fit), picture.draw.__name__)
             pictures.append(
                 {
                     "title": picture.title,
                     "caption": picture.caption,
                     "layout": place,
-                    "svg": svg,
+                    "svg": figure,
                 }
             )
             done += 1
@@ -158,8 +182,8 @@ def layout(pictures: Sequence[Picture], *, movie: bool) -> list[str]:
     return layouts
 
 
-def _svg(draw: Draw, fit: Fit) -> str:
-    axes = draw(fit)
+def svg(axes: Axes | tuple[Axes, ...], name: str) -> str:
+    """The figure of these axes as SVG in the page's colours, its ids starting with `name`."""
     figure = (axes[0] if isinstance(axes, tuple) else axes).get_figure()
     assert figure is not None
     buffer = io.StringIO()
@@ -168,11 +192,11 @@ def _svg(draw: Draw, fit: Fit) -> str:
         warnings.filterwarnings("ignore", message=r"Glyph \d+ .*missing from")
         figure.savefig(buffer, format="svg", metadata={"Date": None})  # type: ignore[union-attr]
     plt.close(figure)  # type: ignore[arg-type]
-    svg = printable(buffer.getvalue(), lines=True)
-    svg = svg[svg.index("<svg") :]
-    for colour, name in PAGE_COLOURS.items():
-        svg = svg.replace(colour, name)
-    return _unique_ids(svg, draw.__name__)
+    text = printable(buffer.getvalue(), lines=True)
+    text = text[text.index("<svg") :]
+    for colour, variable in PAGE_COLOURS.items():
+        text = text.replace(colour, variable)
+    return _unique_ids(text, name)
 
 
 def _unique_ids(svg: str, prefix: str) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from nwbdyn import disclosure
 from nwbdyn.errors import ConfigError, DataError, NoActivityError, NwbdynError
+from nwbdyn.evaluation import over_recordings
 from nwbdyn.printable import printable
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Note, Source
@@ -196,24 +197,17 @@ def run_names(sessions: Sequence[Session]) -> list[str]:
 
 def _fitted(session: Session, folder: Path) -> SessionResult:
     metrics = json.loads((folder / run_directory.METRICS).read_text(encoding="utf-8"))
-    primary = metrics["primary"]
-    metric, split, baseline = primary["metric"], primary["split"], primary["baseline"]
-    value = metrics["model"][split][metric]
-    other = metrics["baselines"][baseline][split][metric] if baseline else None
-    if "draws" in metrics:  # of held-out neurons: their mean
-        drawn = metrics["draws"]
-        value = drawn["model"][metric]["mean"]
-        other = drawn["baselines"][baseline][metric]["mean"] if baseline else None
+    found = over_recordings.standing(metrics)
     provenance = json.loads((folder / run_directory.PROVENANCE).read_text(encoding="utf-8"))
     notes = (Note(**note) for note in provenance["notes"])
     return SessionResult(
         session[0].uri,
         str(folder),
         FITTED,
-        metric=metric,
-        value=value,
-        baseline=baseline or "",
-        baseline_value=other,
+        metric=found.metric,
+        value=found.score,
+        baseline=found.baseline or "",
+        baseline_value=found.baseline_score,
         important=tuple(str(note) for note in notes if note.important),
     )
 

@@ -1,0 +1,165 @@
+"""One HTML page over a folder of runs: a row per recording, with links to their pages."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from matplotlib.axes import Axes
+
+from nwbdyn.evaluation import over_recordings, verdict
+from nwbdyn.evaluation.numbers import signed
+from nwbdyn.evaluation.over_recordings import Standing
+from nwbdyn.report import page, style
+from nwbdyn.results import fit_results, run_directory
+from nwbdyn.workflows import batch, batch_request
+
+_ROW = 0.28  # inches of the figure per recording
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What the page says of one run."""
+
+    run: Path
+    name: str  # of the recording
+    model: str
+    num_neurons: int
+    standing: Standing
+    interval: tuple[float, float] | None  # 95 %, of the difference from the best baseline
+    coupling: float | None  # gain from coupling on test, of the primary metric
+    num_significant: int | None  # edges with q below .05; None without a null
+    notes: tuple[str, ...]  # those that change what the numbers mean
+
+
+def of_run(run: Path) -> RunSummary:
+    """Summary of a complete run.
+
+    Raises:
+        ResultsError: the run is incomplete or damaged.
+    """
+    fit = fit_results.shareable(fit_results.load(run, recorded=False))
+    metrics: dict[str, Any] = fit.metrics
+    found = over_recordings.standing(metrics)
+    tested, coupling = metrics.get("edges"), metrics.get("coupling")
+    adds = None
+    if coupling is not None and not coupling.get("all_zero"):
+        adds = verdict.against_the_better(coupling).get("adds")
+    return RunSummary(
+        run=run,
+        name=fit.source.name,
+        model=fit.model,
+        num_neurons=len(fit.neurons),
+        standing=found,
+        interval=_interval(metrics, found),
+        coupling=adds,
+        num_significant=None if tested is None or tested["withheld"] else tested["num_significant"],
+        notes=tuple(str(note) for note in fit.notes if note.important),
+    )
+
+
+def sentences(summaries: Sequence[RunSummary]) -> list[str]:
+    """One sentence per model over its recordings."""
+    by_model: dict[str, list[Standing]] = {}
+    for one in summaries:
+        by_model.setdefault(one.model, []).append(one.standing)
+    said = (over_recordings.sentence(model, found) for model, found in by_model.items())
+    return [sentence for sentence in said if sentence]
+
+
+def write(folder: Path, runs: Sequence[Path], path: Path) -> Path:
+    """Write the page of a folder of runs; an earlier one is replaced.
+
+    Args:
+        folder: of the runs.
+        runs: its complete runs; where a run has a page, its row links to it.
+
+    Raises:
+        ResultsError: a run is damaged, or `path` cannot be written.
+    """
+    summaries = [of_run(run) for run in runs]
+    with page.written(path) as partial:
+        partial.write_text(render(folder, summaries, path.parent), encoding="utf-8")
+    return path
+
+
+def render(folder: Path, summaries: Sequence[RunSummary], base: Path) -> str:
+    """The page as a string; links are relative to `base`."""
+    metrics = sorted({f"{one.standing.metric} on {one.standing.split}" for one in summaries})
+    rows = batch_request.summary(folder)
+    left_out = [
+        {"name": row["uri"].rsplit("/", 1)[-1], **row}
+        for row in rows
+        if row["status"] != batch.FITTED
+    ]
+    drawn = [one for one in summaries if one.standing.difference is not None]
+    models = sorted({one.model for one in summaries})
+    return (
+        page.environment()
+        .get_template("summary.html.jinja")
+        .render(
+            title=f"{', '.join(models)} on {len(summaries)} recordings",
+            subtitle=f"{folder.name}: {len(summaries)} runs"
+            + (f", {len(left_out)} recordings without a fit" if left_out else ""),
+            sentences=sentences(summaries),
+            several_models=len(models) > 1,
+            metrics=", ".join(metrics),
+            rows=[_row(one, base) for one in summaries],
+            figure=page.svg(differences(drawn), "differences") if drawn else None,
+            left_out=left_out,
+            notes=[(one.name, note) for one in summaries for note in one.notes],
+        )
+    )
+
+
+def differences(summaries: Sequence[RunSummary]) -> Axes:
+    """Score minus that of the best baseline, one row per recording, with intervals."""
+    axes = style.axes_or(None, size=(style.WIDE, 0.9 + _ROW * len(summaries)))
+    several = len({one.model for one in summaries}) > 1
+    with style.house():
+        for place, one in enumerate(reversed(summaries)):
+            if one.interval is not None:
+                axes.plot(one.interval, [place, place], color=style.MODEL, alpha=0.5, linewidth=2)
+            axes.plot([one.standing.difference or 0.0], [place], "D", color=style.MODEL)
+        axes.axvline(0, color=style.INK, linewidth=0.5)
+        names = [f"{one.name}, {one.model}" if several else one.name for one in summaries]
+        axes.set_yticks(range(len(summaries)), names[::-1])
+        axes.set_ylim(-0.6, len(summaries) - 0.4)
+        axes.set_xlabel("model minus best baseline")
+        axes.grid(axis="x", alpha=0.3)
+    return axes
+
+
+def _interval(metrics: dict[str, Any], found: Standing) -> tuple[float, float] | None:
+    """Of the difference: over draws of held-out neurons where there are several."""
+    if "draws" in metrics:
+        ends = metrics["draws"].get("intervals", {}).get("difference")
+    else:
+        by_split = metrics.get("intervals", {}).get("difference", {})
+        ends = by_split.get(found.split, {}).get(found.metric)
+    return None if not ends or None in ends else (float(ends[0]), float(ends[1]))
+
+
+def _row(one: RunSummary, base: Path) -> dict[str, str]:
+    found, report = one.standing, one.run / run_directory.REPORT
+    link = os.path.relpath(report.resolve(), base.resolve()) if report.exists() else ""
+    return {
+        "name": one.name,
+        "page": quote(Path(link).as_posix()) if link else "",
+        "model": one.model,
+        "neurons": f"{one.num_neurons:,}",
+        "score": _number(found.score),
+        "baseline": found.baseline or "",
+        "baseline_score": _number(found.baseline_score),
+        "difference": "" if found.difference is None else signed(found.difference),
+        "interval": "" if one.interval is None else " to ".join(map(signed, one.interval)),
+        "word": found.word,
+        "coupling": "" if one.coupling is None else signed(one.coupling),
+        "edges": "" if one.num_significant is None else f"{one.num_significant:,}",
+    }
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None or value != value else f"{value:.3f}"
