@@ -631,7 +631,7 @@ def test_a_late_clock_begins_at_its_offset(fit):
 
 
 def test_no_two_baselines_share_a_colour_in_dark_mode():
-    template = (Path(page.__file__).parent / "page.html.jinja").read_text("utf-8")
+    template = (Path(page.__file__).parent / "style.css.jinja").read_text("utf-8")
     dark = to_rgb(re.findall(r"--baseline: (#\w{6})", template)[1])
     others = (to_rgb(colour) for colour in style.CATEGORIES[1:])
     assert min(np.abs(np.subtract(dark, other)).max() for other in others) > 0.15

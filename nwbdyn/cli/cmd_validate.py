@@ -71,56 +71,58 @@ def command(
     from nwbdyn.results.fit_results import load
 
     runs = run_folder.runs_in(run)
-    found: dict[Path, Validation] = {}
+    compared: dict[Path, Validation] = {}
     failed: dict[Path, str] = {}
     with terminal.progress_display(quiet=quiet) as report:
         for one in runs or (run,):
             try:
                 fit = load(one)
-                found[one] = validate(fit, edges, directed=not undirected, report=report, **choices)
+                compared[one] = validate(
+                    fit, edges, directed=not undirected, report=report, **choices
+                )
             except NwbdynError as error:
                 if not runs:
                     raise
                 failed[one] = str(error)
     if as_json:
-        documents.write("validate", _content(run, found, failed, runs, choices["shuffles"]))
+        documents.write("validate", _content(run, compared, failed, runs, choices["shuffles"]))
     elif runs:
-        terminal.echo(_table_of_runs(found))
+        terminal.echo(_table_of_runs(compared))
         p = f"p: of the first score, against {choices['shuffles']} shuffles of the names."
         terminal.say(f"\n{p}", quiet=quiet)
         for one, reason in failed.items():
             terminal.echo(f"nwbdyn: {one}: {reason}", err=True)
     else:
-        terminal.echo(_table(found[run]))
-        terminal.say(_sentences(found[run], choices["shuffles"]), quiet=quiet)
+        terminal.echo(_table(compared[run]))
+        terminal.say(_sentences(compared[run], choices["shuffles"]), quiet=quiet)
     if failed:
-        sys.exit(EXIT_SOME_FAILED if found else 1)
+        sys.exit(EXIT_SOME_FAILED if compared else 1)
 
 
 def _content(
     run: Path,
-    found: "Mapping[Path, Validation]",
+    compared: "Mapping[Path, Validation]",
     failed: Mapping[Path, str],
     runs: Sequence[Path],
     shuffles: int,
 ) -> dict[str, Any]:
     """Fields of the document: of one run, or a list with an entry per run of a folder."""
     if not runs:
-        return _document(run, found[run], shuffles)
+        return _document(run, compared[run], shuffles)
     entries = [
-        {**_document(one, found[one], shuffles), "reason": None}
-        if one in found
+        {**_document(one, compared[one], shuffles), "reason": None}
+        if one in compared
         else {"run": str(one), "reason": failed[one]}
         for one in runs
     ]
     return {"run": str(run), "runs": entries}
 
 
-def _table_of_runs(found: "Mapping[Path, Validation]") -> str:
+def _table_of_runs(compared: "Mapping[Path, Validation]") -> str:
     """One row per run: the scores of its model, and the p of its first score."""
-    if not found:
+    if not compared:
         return ""
-    names = list(next(iter(found.values())).table.columns)
+    names = list(next(iter(compared.values())).table.columns)
     rows = [
         [
             run.name,
@@ -128,7 +130,7 @@ def _table_of_runs(found: "Mapping[Path, Validation]") -> str:
             *(_number(one.table.iloc[0][name]) for name in names),
             _number(one.null["p"][names[0]]),
         ]
-        for run, one in found.items()
+        for run, one in compared.items()
     ]
     header = ["run", "neurons", *(_SHORT.get(name, name) for name in names)]
     return terminal.table([*header, "p"], rows)

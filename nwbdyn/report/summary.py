@@ -42,7 +42,7 @@ def of_run(run: Path) -> RunSummary:
     """
     fit = fit_results.shareable(fit_results.load(run, recorded=False))
     metrics: dict[str, Any] = fit.metrics
-    found = over_recordings.standing(metrics)
+    comparison = over_recordings.standing(metrics)
     tested, coupling = metrics.get("edges"), metrics.get("coupling")
     adds = None
     if coupling is not None and not coupling.get("all_zero"):
@@ -52,8 +52,8 @@ def of_run(run: Path) -> RunSummary:
         name=fit.source.name,
         model=fit.model,
         num_neurons=len(fit.neurons),
-        standing=found,
-        interval=_interval(metrics, found),
+        standing=comparison,
+        interval=_interval(metrics, comparison),
         coupling=adds,
         num_significant=None if tested is None or tested["withheld"] else tested["num_significant"],
         notes=tuple(str(note) for note in fit.notes if note.important),
@@ -65,7 +65,7 @@ def sentences(summaries: Sequence[RunSummary]) -> list[str]:
     by_model: dict[str, list[Standing]] = {}
     for one in summaries:
         by_model.setdefault(one.model, []).append(one.standing)
-    said = (over_recordings.sentence(model, found) for model, found in by_model.items())
+    said = (over_recordings.sentence(model, comparison) for model, comparison in by_model.items())
     return [sentence for sentence in said if sentence]
 
 
@@ -132,30 +132,30 @@ def differences(summaries: Sequence[RunSummary]) -> Axes:
     return axes
 
 
-def _interval(metrics: dict[str, Any], found: Standing) -> tuple[float, float] | None:
+def _interval(metrics: dict[str, Any], comparison: Standing) -> tuple[float, float] | None:
     """Of the difference: over draws of held-out neurons where there are several."""
     if "draws" in metrics:
         ends = metrics["draws"].get("intervals", {}).get("difference")
     else:
         by_split = metrics.get("intervals", {}).get("difference", {})
-        ends = by_split.get(found.split, {}).get(found.metric)
+        ends = by_split.get(comparison.split, {}).get(comparison.metric)
     return None if not ends or None in ends else (float(ends[0]), float(ends[1]))
 
 
 def _row(one: RunSummary, base: Path) -> dict[str, str]:
-    found, report = one.standing, one.run / run_directory.REPORT
+    comparison, report = one.standing, one.run / run_directory.REPORT
     link = os.path.relpath(report.resolve(), base.resolve()) if report.exists() else ""
     return {
         "name": one.name,
         "page": quote(Path(link).as_posix()) if link else "",
         "model": one.model,
         "neurons": f"{one.num_neurons:,}",
-        "score": _number(found.score),
-        "baseline": found.baseline or "",
-        "baseline_score": _number(found.baseline_score),
-        "difference": "" if found.difference is None else signed(found.difference),
+        "score": _number(comparison.score),
+        "baseline": comparison.baseline or "",
+        "baseline_score": _number(comparison.baseline_score),
+        "difference": "" if comparison.difference is None else signed(comparison.difference),
         "interval": "" if one.interval is None else " to ".join(map(signed, one.interval)),
-        "word": found.word,
+        "word": comparison.word,
         "coupling": "" if one.coupling is None else signed(one.coupling),
         "edges": "" if one.num_significant is None else f"{one.num_significant:,}",
     }
