@@ -21,7 +21,7 @@ _ROW = 0.28  # inches of the figure per recording
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What the page says of one run."""
+    """Scores and edges of one run, as its row shows them."""
 
     run: Path
     name: str  # of the recording
@@ -65,8 +65,8 @@ def sentences(summaries: Sequence[RunSummary]) -> list[str]:
     by_model: dict[str, list[Standing]] = {}
     for one in summaries:
         by_model.setdefault(one.model, []).append(one.standing)
-    said = (over_recordings.sentence(model, comparison) for model, comparison in by_model.items())
-    return [sentence for sentence in said if sentence]
+    texts = (over_recordings.sentence(model, comparison) for model, comparison in by_model.items())
+    return [sentence for sentence in texts if sentence]
 
 
 def write(folder: Path, runs: Sequence[Path], path: Path) -> Path:
@@ -119,10 +119,10 @@ def differences(summaries: Sequence[RunSummary]) -> Axes:
     axes = style.axes_or(None, size=(style.WIDE, 0.9 + _ROW * len(summaries)))
     several = len({one.model for one in summaries}) > 1
     with style.house():
-        for place, one in enumerate(reversed(summaries)):
+        for row, one in enumerate(reversed(summaries)):
             if one.interval is not None:
-                axes.plot(one.interval, [place, place], color=style.MODEL, alpha=0.5, linewidth=2)
-            axes.plot([one.standing.difference or 0.0], [place], "D", color=style.MODEL)
+                axes.plot(one.interval, [row, row], color=style.MODEL, alpha=0.5, linewidth=2)
+            axes.plot([one.standing.difference or 0.0], [row], "D", color=style.MODEL)
         axes.axvline(0, color=style.INK, linewidth=0.5)
         names = [f"{one.name}, {one.model}" if several else one.name for one in summaries]
         axes.set_yticks(range(len(summaries)), names[::-1])

@@ -197,17 +197,17 @@ def run_names(sessions: Sequence[Session]) -> list[str]:
 
 def _fitted(session: Session, folder: Path) -> SessionResult:
     metrics = json.loads((folder / run_directory.METRICS).read_text(encoding="utf-8"))
-    found = over_recordings.standing(metrics)
+    standing = over_recordings.standing(metrics)
     provenance = json.loads((folder / run_directory.PROVENANCE).read_text(encoding="utf-8"))
     notes = (Note(**note) for note in provenance["notes"])
     return SessionResult(
         session[0].uri,
         str(folder),
         FITTED,
-        metric=found.metric,
-        value=found.score,
-        baseline=found.baseline or "",
-        baseline_value=found.baseline_score,
+        metric=standing.metric,
+        value=standing.score,
+        baseline=standing.baseline or "",
+        baseline_value=standing.baseline_score,
         important=tuple(str(note) for note in notes if note.important),
     )
 
