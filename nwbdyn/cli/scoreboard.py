@@ -7,7 +7,7 @@ from typing import Any
 
 from nwbdyn.cli import terminal
 from nwbdyn.connectivity import strongest_edges
-from nwbdyn.evaluation import over_recordings, verdict
+from nwbdyn.evaluation import mean_prediction, over_recordings, verdict
 from nwbdyn.evaluation.over_recordings import FEWEST_FLIPPED, Standing
 from nwbdyn.printable import printable
 from nwbdyn.results import damage
@@ -41,7 +41,8 @@ def _lines(fit: Fit) -> list[str]:
     scores = {fit.model: metrics["model"], **verdict.parts(metrics), **metrics["baselines"]}
     intervals = metrics.get("intervals", {})
     by_interval = {fit.model: intervals.get("model", {}), **intervals.get("baselines", {})}
-    others = _secondary(metrics["model"].get(split, {}), metric)
+    known = mean_prediction.without_skill(metrics, list(metrics["model"].get(split, {})))
+    others = _secondary(known, metric)
     header = ["", f"{metric} val", f"{metric} {split}", "95 % interval", *others]
     rows = [
         [
@@ -55,10 +56,13 @@ def _lines(fit: Fit) -> list[str]:
     ]
     sentences = verdict.sentences(metrics, fit.model)
     sentences += verdict.of_training(fit.history, fit.config)
-    sentences += verdict.of_bins(fit.binning, metrics)
+    nothing = mean_prediction.sentence(metrics, fit.model)
+    sentences += [] if nothing else verdict.of_bins(fit.binning, metrics)
     wrapped = [textwrap.fill(sentence, terminal.WIDTH) for sentence in sentences]
     table = terminal.table(header, rows)
-    lines = [*terminal.attention(fit.notes), *of_sweep(fit), table, "", *wrapped, *of_edges(fit)]
+    lines = [*terminal.attention(fit.notes), *of_sweep(fit), table, "", *wrapped]
+    if not (nothing and "measure" not in fit.edges.attrs):  # edges of spike times stay
+        lines += of_edges(fit)
     return lines + of_benchmark(metrics, fit.model)
 
 
@@ -261,7 +265,7 @@ def _standing(outcome: SessionResult) -> Standing:
     return Standing(outcome.metric, "test", score, outcome.baseline or None, other)
 
 
-def _secondary(scores: dict[str, float | None], primary: str) -> list[str]:
+def _secondary(scores: Sequence[str], primary: str) -> list[str]:
     """The primary metric at other horizons first, then other kinds of score; errors last."""
     horizons = [name for name in scores if name.startswith(f"{primary}@")][:_MOST_HORIZONS]
     kinds = [name for name in scores if name not in (primary, "mse") and "@" not in name]

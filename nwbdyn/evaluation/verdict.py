@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nwbdyn.evaluation import kept_rung, nested
+from nwbdyn.evaluation import kept_rung, mean_prediction, nested, scoring
+from nwbdyn.evaluation.numbers import signed
 from nwbdyn.recording import COUNTS
 
 COARSE = 0.01  # seconds; a wider bin mixes synaptic delays with slower influence
@@ -16,8 +17,11 @@ def sentences(metrics: dict[str, Any], model: str) -> list[str]:
         metrics: as metrics.json holds them.
         model: the model's name.
     """
+    first = winner(metrics, model)
+    if mean_prediction.sentence(metrics, model):
+        return [first, *(_edges(metrics) if _of_spike_times(metrics) else [])]
     return [
-        winner(metrics, model),
+        first,
         *_on_baseline(metrics.get("on_baseline"), metrics.get("draws")),
         *kept_rung.sentences(metrics.get("ladder"), model),
         *_ensemble(metrics.get("ensemble")),
@@ -55,8 +59,12 @@ def parts(metrics: dict[str, Any]) -> dict[str, Any]:
 def winner(metrics: dict[str, Any], model: str) -> str:
     """One sentence: did the model beat its best baseline on the primary metric?
 
-    Over all draws of held-out neurons, where there are several.
+    Over all draws of held-out neurons, where there are several. Where nothing predicts better than
+    the mean, that is the sentence.
     """
+    nothing = mean_prediction.sentence(metrics, model)
+    if nothing:
+        return nothing
     if metrics.get("draws") is not None and metrics["draws"].get("intervals"):
         return _winner_over_draws(metrics["draws"], model)
     primary = metrics["primary"]
@@ -69,11 +77,13 @@ def winner(metrics: dict[str, Any], model: str) -> str:
     interval = metrics.get("intervals", {}).get("difference", {}).get(split, {}).get(metric)
     known = interval is not None and all(end is not None for end in interval)
     if known:
-        scores += f", difference {interval[0]:+.3f} to {interval[1]:+.3f}"
+        scores += f", difference {signed(interval[0])} to {signed(interval[1])}"
     every = {name: found[split].get(metric) for name, found in metrics["baselines"].items()}
     higher = _higher(every, own, split) if own > other else ""  # else its loss is said already
     if metrics.get("beats_baseline") is None:
         return f"{model}: {scores}{higher}."
+    if known and _level(own - other, interval):
+        return f"{model} is level with the best baseline: {scores}{higher}."
     if metrics["beats_baseline"]:
         return f"{_beats(model, higher)}: {scores}{higher}."
     if known and interval[1] < 0:
@@ -397,6 +407,14 @@ def _gain(compared: dict[str, Any]) -> str:
     return f"{compared['metric']} {compared['adds']:+.3f}, {span}"
 
 
+def _level(difference: float, interval: Sequence[float]) -> bool:
+    """True where two scores differ by no more than SAME, by the interval or, beyond 0, by value."""
+    if max(map(abs, interval)) <= scoring.SAME:
+        return True
+    decided = interval[0] > 0 or interval[1] < 0
+    return decided and abs(difference) <= scoring.SAME
+
+
 def _beats(model: str, higher: str) -> str:
     return f"{model} beats the {'baseline that validation chose' if higher else 'best baseline'}"
 
@@ -422,8 +440,10 @@ def _winner_over_draws(draws: dict[str, Any], model: str) -> str:
     other = own - draws["difference"][metric]["mean"]
     scores = (
         f"{metric} {own:.3f} against {other:.3f} on {draws['split']} {over}, difference "
-        f"{difference[0]:+.3f} to {difference[1]:+.3f}"
+        f"{signed(difference[0])} to {signed(difference[1])}"
     )
+    if _level(own - other, difference):
+        return f"{model} is level with the best baseline: {scores}."
     if draws["beats"]:
         every = {name: found[metric]["mean"] for name, found in draws["baselines"].items()}
         higher = _higher(every, own, draws["split"])

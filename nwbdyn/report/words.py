@@ -5,7 +5,7 @@ from typing import Any
 
 from nwbdyn import models
 from nwbdyn.connectivity import edge_table, strongest_edges
-from nwbdyn.evaluation import verdict
+from nwbdyn.evaluation import mean_prediction, verdict
 from nwbdyn.recording import COUNTS
 from nwbdyn.results.fit_results import Fit
 
@@ -35,6 +35,8 @@ def trust(fit: Fit) -> list[str]:
     """Sentences beside the verdict: coupling, held-out neurons, maps, seeds."""
     metrics: dict[str, Any] = fit.metrics
     said = verdict.sentences(metrics, fit.model)[1:]
+    if mean_prediction.sentence(metrics, fit.model):
+        return said + verdict.of_training(fit.history, fit.config)
     said += verdict.of_training(fit.history, fit.config)
     said += verdict.of_bins(fit.binning, metrics)
     needed = metrics.get("necessity")
@@ -101,7 +103,7 @@ def scoreboard(fit: Fit) -> list[dict[str, Any]]:
                 for name, splits in by_name.items()
             ],
         }
-        for metric in metrics["model"].get(split, {})
+        for metric in mean_prediction.without_skill(metrics, list(metrics["model"].get(split, {})))
         if not metric.startswith("mse")
     ]
 
