@@ -29,7 +29,7 @@ from nwbdyn.inference.readout import connectivity, predict
 from nwbdyn.models import load
 from nwbdyn.models.base import Layout
 from nwbdyn.simulate import sample
-from nwbdyn.training.batched import BatchedModel, train_batched
+from nwbdyn.training.trainer import train
 
 PENALTIES = np.logspace(-5, 2, 15)
 EXCITATORY = "EC"
@@ -110,8 +110,10 @@ class System:
         config = model_class.configure(layout, **options)
         windows = Windows(self.binned, self.split, model_class.windows(config, layout))
         candidates = model_class.candidates(config, layout, len(windows.starts("train")))
-        members = [BatchedModel(each, windows, seed=0) for each in candidates]
-        fits = train_batched(model_class, layout, members, device=torch.device("cpu"))
+        cpu = torch.device("cpu")
+        fits = [
+            train(model_class, each, layout, windows, seed=0, device=cpu) for each in candidates
+        ]
         fitted = min(fits, key=lambda each: each.best)
         answer = connectivity(fitted.model, windows)
         found = {"all": np.asarray(answer.mean())}

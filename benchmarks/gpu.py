@@ -1,12 +1,10 @@
-"""What one GPU makes of it: seeds as one program, STNDTs, bf16 and a compiler, 50,000 neurons.
+"""What one GPU makes of it: bf16 and a compiler, 50,000 neurons.
 
     python benchmarks/gpu.py [--parts NAME …] [--rounds R] [--dry-run]
 
 Without a CUDA device it says so and ends with status 1. `--dry-run` goes through every part on the
 CPU, at sizes that mean nothing, prints and publishes nothing: it shows that the script runs.
 
-seeds: 32 seeds of NetFormer and of SynapsNet as one stacked program, over one fit.
-ensemble: 16 small STNDTs as one stacked program, over one fit.
 precision: updates of STNDT in float32 over those with `compile`, `precision=bf16` and both; the
 validation co-bps of each after equal training on a simulated recording, `--seeds` seeds.
 large: an epoch of NetFormer over 50,000 neurons, with its peak memory.
@@ -36,11 +34,8 @@ from nwbdyn.models.stndt import STNDT
 from nwbdyn.recording import Neurons, Recording, Source, Traces
 from nwbdyn.request import DataOptions
 from nwbdyn.simulate import sample
-from nwbdyn.training.batched import BatchedModel, train_batched
 from nwbdyn.training.trainer import Trainer, train
 
-SEEDS, STNDTS = 32, 16
-NETFORMER = {"ridge": 3e3}
 PRECISIONS: dict[str, dict[str, object]] = {  # options of STNDT
     "float32": {},
     "compile": {"compile": True},
@@ -81,37 +76,6 @@ def in_turns(
     return [median(each[1:]) for each in spent]
 
 
-def many_over_one(problem: FitTask, number: int, rounds: int, device: torch.device) -> list[object]:
-    """Seconds of one fit and of `number` fits as one program, and their ratio."""
-    windows = problem.windows.to(device)
-
-    def alone() -> None:
-        train(problem.model_class, problem.config, problem.layout, windows, seed=0, device=device)
-
-    def together() -> None:
-        members = [BatchedModel(problem.config, windows, seed) for seed in range(number)]
-        train_batched(problem.model_class, problem.layout, members, device=device, stack=True)
-
-    one, many = in_turns((alone, together), rounds, device)
-    return [f"{one:.2f}", f"{many:.2f}", f"{many / one:.1f} x"]
-
-
-def seeds(device: torch.device, rounds: int, dry: bool) -> str:
-    rows = []
-    number = 3 if dry else SEEDS
-    for model, options in (("netformer", NETFORMER), ("synapsnet", {})):
-        for num_neurons in (5,) if dry else (14, 50, 100):
-            more = {"epochs": 1 if dry else 5, "updates": None, "patience": 1000}
-            recording = noise(num_neurons, 120 if dry else 2000)
-            problem = build_task(recording, model, seed=0, options={**options, **more})
-            found = many_over_one(problem, number, rounds, device)
-            rows.append([model, num_neurons, *found])
-            print(rows[-1], flush=True)
-    return "Seeds as one program.\n\n" + table(
-        ["model", "neurons", "one fit, s", f"{number} seeds, s", "ratio"], rows
-    )
-
-
 def spiking(dry: bool, **options: object) -> FitTask:
     recording, _ = sample("sample:reach?trials=20" if dry else "sample:reach")
     small = {"layers": 1, "updates": 3} if dry else {}
@@ -121,16 +85,6 @@ def spiking(dry: bool, **options: object) -> FitTask:
         seed=0,
         options={**options, **small},
         data=DataOptions(bin_width=0.02),
-    )
-
-
-def ensemble(device: torch.device, rounds: int, dry: bool) -> str:
-    problem = spiking(dry, updates=100)
-    number = 2 if dry else STNDTS
-    found = many_over_one(problem, number, rounds, device)
-    header = ["model", "one fit, s", f"{number} fits, s", "ratio"]
-    return "An ensemble of STNDTs as one program.\n\n" + table(
-        header, [["stndt, simulated reaches", *found]]
     )
 
 
@@ -221,8 +175,6 @@ def large(device: torch.device, dry: bool) -> str:
 
 def main() -> None:
     parts: dict[str, Callable[[], str]] = {
-        "seeds": lambda: seeds(device, chosen.rounds, chosen.dry_run),
-        "ensemble": lambda: ensemble(device, chosen.rounds, chosen.dry_run),
         "precision": lambda: precision(device, chosen.rounds, chosen.dry_run, chosen.seeds),
         "large": lambda: large(device, chosen.dry_run),
     }

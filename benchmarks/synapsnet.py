@@ -31,7 +31,7 @@ from nwbdyn.inference.readout import predict
 from nwbdyn.models.base import Layout
 from nwbdyn.models.synapsnet import SynapsNet
 from nwbdyn.simulate import sample
-from nwbdyn.training.batched import BatchedModel, train_batched
+from nwbdyn.training.trainer import train
 
 L1 = (0.03, 0.1, 0.3, 1.0)  # of SynapsNet
 # Lengths of training, likewise. On recordings that are not scored here (seed 100), 1,000 and 2,000
@@ -87,8 +87,8 @@ class Trial:
         settings = list(product(updates, L1))
         configs = [SynapsNet.configure(layout, updates=number, l1=l1) for number, l1 in settings]
         windows = Windows(self.binned, self.split, SynapsNet.windows(configs[0], layout))
-        members = [BatchedModel(config, windows, seed=0) for config in configs]
-        trained = train_batched(SynapsNet, layout, members, device=torch.device("cpu"))
+        cpu = torch.device("cpu")
+        trained = [train(SynapsNet, each, layout, windows, seed=0, device=cpu) for each in configs]
         fits = dict(zip(settings, trained, strict=True))
         seconds = (time.process_time() - begun) / len(fits)
         best = min(fits, key=lambda setting: fits[setting].best)

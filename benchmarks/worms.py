@@ -53,7 +53,7 @@ from nwbdyn.inference.readout import connectivity
 from nwbdyn.inference.rollout import roll_out
 from nwbdyn.models import load
 from nwbdyn.models.base import Layout
-from nwbdyn.training.batched import BatchedModel, train_batched
+from nwbdyn.training.trainer import train
 
 HORIZON, FOLDS = 5, 5
 GAP = 16  # frames between parts, and of history for the baselines; NetFormer sees as many
@@ -123,8 +123,8 @@ def fit(
     config = model_class.configure(layout, **options)
     windows = Windows(binned, split, model_class.windows(config, layout))
     candidates = model_class.candidates(config, layout, len(windows.starts("train")))
-    members = [BatchedModel(each, windows, seed=0) for each in candidates]
-    fits = train_batched(model_class, layout, members, device=torch.device("cpu"))
+    cpu = torch.device("cpu")
+    fits = [train(model_class, each, layout, windows, seed=0, device=cpu) for each in candidates]
     model = min(fits, key=lambda found: found.best).model
     forecast = roll_out(model, windows, horizons=[HORIZON], splits=["test"])[HORIZON]
     return forecast, np.asarray(connectivity(model, windows).mean())

@@ -7,8 +7,7 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch import Tensor
 
 from nwbdyn import models
 from nwbdyn.models.base import Batch, Layout, Model
@@ -79,27 +78,3 @@ def test_an_update_stays_on_its_device(name, quantity, options):
     model.after_update(1)
     assert model.influence(batch).device.type == "meta"
     assert all(value.device.type == "meta" for value in model.time_resolved(batch).values())
-
-
-class Loss(nn.Module):
-    def __init__(self, model: Model) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, batch: Batch) -> Tensor:
-        return self.model.loss(batch, self.model(batch))
-
-
-@pytest.mark.parametrize(
-    ("name", "quantity", "options"), [case for case in CASES if case[2].get("decoder") != "gru"]
-)
-def test_an_update_of_members_as_one_program_stays_on_its_device(name, quantity, options):
-    model, batch = on_meta(name, quantity, options)
-    program = Loss(model.train())
-    tensors = {**dict(program.named_parameters()), **dict(program.named_buffers())}
-    rows = {key: torch.stack([value.detach()] * 3) for key, value in tensors.items()}
-    trained = [rows[key].requires_grad_() for key, _ in program.named_parameters()]
-    losses = vmap(lambda own: functional_call(program, own, (batch,)), randomness="same")(rows)
-    assert losses.shape == (3,)
-    found = torch.autograd.grad(losses.sum(), trained, allow_unused=True)
-    assert all(gradient.device.type == "meta" for gradient in found if gradient is not None)

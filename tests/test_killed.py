@@ -14,8 +14,7 @@ from small_fits import imaging
 
 from nwbdyn.fitting.task import FitTask, build_task
 from nwbdyn.results.run_directory import read_history
-from nwbdyn.training.batched import BatchedModel, train_batched
-from nwbdyn.training.trainer import Trained
+from nwbdyn.training.trainer import Trained, train
 
 SEEDS = (0, 1)
 PROGRAM = """
@@ -23,8 +22,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import test_killed
-for stack in (False, True):
-    test_killed.kill_many(Path({root!r}) / str(stack), stack, {number})
+test_killed.kill_many(Path({root!r}), {number})
 """
 
 
@@ -34,34 +32,38 @@ def problem() -> FitTask:
     return build_task(imaging(4, 300), "netformer", seed=0, options=options)
 
 
-def trained_in(folder: Path, posed: FitTask, *, stack: bool, resume: bool = False) -> list[Trained]:
-    members = []
+def trained_in(folder: Path, task: FitTask, *, resume: bool = False) -> list[Trained]:
+    trained = []
     for seed in SEEDS:
         own = folder / f"seed-{seed}"
         own.mkdir(parents=True, exist_ok=True)
-        members.append(BatchedModel(posed.config, posed.windows, seed, own))
-    return train_batched(
-        posed.model_class,
-        posed.layout,
-        members,
-        device=torch.device("cpu"),
-        resume=resume,
-        stack=stack,
-    )
+        trained.append(
+            train(
+                task.model_class,
+                task.config,
+                task.layout,
+                task.windows,
+                seed=seed,
+                device=torch.device("cpu"),
+                folder=own,
+                resume=resume,
+            )
+        )
+    return trained
 
 
-def kill_many(root: Path, stack: bool, number: int) -> None:
+def kill_many(root: Path, number: int) -> None:
     """Train once, so that this process is warm; then fork it as often, to be killed in training."""
-    posed = problem()
-    trained_in(root / "warm", posed, stack=stack)
+    task = problem()
+    trained_in(root / "warm", task)
     begun = time.monotonic()
-    trained_in(root / "0", posed, stack=stack)
+    trained_in(root / "0", task)
     length = time.monotonic() - begun
     random = np.random.default_rng(0)
     for k in range(1, number + 1):
         child = os.fork()
         if child == 0:
-            trained_in(root / str(k), posed, stack=stack)
+            trained_in(root / str(k), task)
             os._exit(0)
         time.sleep(random.uniform(0, length))
         os.kill(child, signal.SIGKILL)
@@ -73,21 +75,20 @@ def test_a_training_killed_at_any_moment_resumes_to_the_same_weights(number, tmp
     program = PROGRAM.format(tests=str(Path(__file__).parent), root=str(tmp_path), number=number)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, "-c", program], check=True, env=environment)
-    for stack in (False, True):
-        assert_resumed(tmp_path / str(stack), stack, number)
+    assert_resumed(tmp_path, number)
 
 
-def assert_resumed(root: Path, stack: bool, number: int) -> None:
+def assert_resumed(root: Path, number: int) -> None:
     """Every training that `kill_many` left in `root` goes on to the weights of an unbroken one."""
-    posed = problem()
-    whole = trained_in(root / "0", posed, stack=stack, resume=True)
-    unbroken = trained_in(root / "unbroken", posed, stack=stack)
+    task = problem()
+    whole = trained_in(root / "0", task, resume=True)
+    unbroken = trained_in(root / "unbroken", task)
     epochs = set()
     for k in range(number + 1):
         folder = root / str(k)
         before = trained_epochs(folder)
         epochs |= before
-        resumed = whole if k == 0 else trained_in(folder, posed, stack=stack, resume=True)
+        resumed = whole if k == 0 else trained_in(folder, task, resume=True)
         for one, other in zip(resumed, unbroken, strict=True):
             for name, value in other.model.state_dict().items():
                 assert torch.equal(one.model.state_dict()[name], value), (k, name, before)

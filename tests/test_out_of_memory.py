@@ -43,9 +43,8 @@ def test_too_little_memory_is_said_with_a_batch_size_to_try(request):
     assert "Set batch_size to 1000 or less" in last
 
 
-def test_fits_that_train_at_once_are_named():
-    assert "8 fits trained at once" in out_of_memory.advice(32, together=8)
-    assert "Set batch_size to 16 or less" in out_of_memory.advice(32, together=8)
+def test_a_batch_of_one_window_cannot_be_halved():
+    assert "Set batch_size to 16 or less" in out_of_memory.advice(32)
     assert "batch_size to" not in out_of_memory.advice(1)
 
 

@@ -1,22 +1,19 @@
 """STNDT trained in bf16 and through a compiler: the same model, parameters and loss in float32."""
 
 import shutil
-from dataclasses import replace
 
 import pytest
 import torch
 from small_fits import interrupt_after
-from test_ensembles import SMALL, each_alone, in_folders, posed, together
 from test_stndt import batch_of, layout, model_of
+from test_training import CPU, SMALL, task_of, trained
 
 from nwbdyn import fit
 from nwbdyn.errors import ConfigError
 from nwbdyn.models.stndt import STNDT
 from nwbdyn.results import fit_results
-from nwbdyn.training.batched import BatchedModel, train_batched
-from nwbdyn.training.trainer import Trainer, train
+from nwbdyn.training.trainer import Trainer
 
-CPU = torch.device("cpu")
 UNDROPPED = {"dropout": 0.0, "dropout_embedding": 0.0, "dropout_rates": 0.0}
 FAST = ({"precision": "bf16"}, {"compile": True}, {"precision": "bf16", "compile": True})
 # 8 bits of a number: log rates here are below 1, and a few of their summands are rounded.
@@ -65,7 +62,7 @@ def test_evaluation_stays_float32():
 
 @pytest.mark.parametrize("options", FAST)
 def test_a_training_lowers_the_loss_and_keeps_its_state_in_float32(options, traced):
-    problem = posed("stndt", **SMALL["stndt"], **options, epochs=4, updates=None)
+    problem = task_of("stndt", **SMALL["stndt"], **options, epochs=4, updates=None)
     loop = Trainer(
         problem.model_class, problem.config, problem.layout, problem.windows, seed=0, device=CPU
     )
@@ -78,34 +75,13 @@ def test_a_training_lowers_the_loss_and_keeps_its_state_in_float32(options, trac
 
 @pytest.mark.parametrize("options", FAST)
 def test_a_resumed_training_ends_with_the_weights_of_a_whole_one(options, traced, tmp_path):
-    problem = posed("stndt", **SMALL["stndt"], **options, epochs=4, updates=None)
-    (whole,) = each_alone(problem, in_folders(problem, tmp_path / "whole", 1))
-    (member,) = in_folders(problem, tmp_path / "run", 1)
-    choices = {"seed": member.seed, "device": CPU, "folder": member.folder}
-    what = (problem.model_class, member.config, problem.layout, member.windows)
+    problem = task_of("stndt", **SMALL["stndt"], **options, epochs=4, updates=None)
+    whole = trained(problem, tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
-        train(*what, **choices, report=interrupt_after(2))
-    resumed = train(*what, **choices, resume=True)
+        trained(problem, tmp_path / "run", report=interrupt_after(2))
+    resumed = trained(problem, tmp_path / "run", resume=True)
     for name, value in whole.model.state_dict().items():
         assert torch.equal(resumed.model.state_dict()[name], value), name
-
-
-def test_members_of_a_program_train_in_bf16():
-    problem = posed("stndt", **SMALL["stndt"], precision="bf16", epochs=2, updates=None)
-    members = [BatchedModel(problem.config, problem.windows, seed) for seed in range(2)]
-    for one, other in zip(together(problem, members), each_alone(problem, members), strict=True):
-        losses = [record["loss"] for record in one.history]
-        # products of members are summed in another order before they are rounded
-        assert losses == pytest.approx([record["loss"] for record in other.history], rel=2**-7)
-
-
-def test_what_is_compiled_is_not_stacked(traced):
-    problem = posed("stndt", **SMALL["stndt"], compile=True, epochs=1, updates=None)
-    assert not STNDT.supports_vmap(problem.config)
-    assert STNDT.supports_vmap(replace(problem.config, compile=False))
-    members = [BatchedModel(problem.config, problem.windows, seed) for seed in range(2)]
-    found = train_batched(problem.model_class, problem.layout, members, device=CPU, stack=True)
-    assert [one.seed for one in found] == [0, 1]
 
 
 def test_the_run_says_what_it_was_trained_in(tmp_path):
@@ -123,16 +99,16 @@ def test_the_run_says_what_it_was_trained_in(tmp_path):
 def test_without_a_compiler_the_option_is_refused(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    problem = posed("stndt", **SMALL["stndt"], compile=True)
+    problem = task_of("stndt", **SMALL["stndt"], compile=True)
     with pytest.raises(ConfigError, match=r"none of g\+\+, .* is on the PATH"):
-        each_alone(problem, [BatchedModel(problem.config, problem.windows, 0)])
+        trained(problem)
 
 
 def test_a_precision_that_is_not_there_is_refused():
     with pytest.raises(ConfigError, match="precision is 'half'; choose from: float32, bf16"):
-        posed("stndt", precision="half")
+        task_of("stndt", precision="half")
     with pytest.raises(ConfigError, match="netformer has no option 'precision'"):
-        posed("netformer", precision="bf16")
+        task_of("netformer", precision="bf16")
 
 
 @pytest.mark.slow
@@ -143,7 +119,6 @@ def test_a_compiled_program_trains_as_a_traced_one_does(precision):
     options = {**SMALL["stndt"], **UNDROPPED, "precision": precision, "updates": 20}
     losses = []
     for compiled in (False, True):
-        problem = posed("stndt", **options, compile=compiled)
-        (found,) = each_alone(problem, [BatchedModel(problem.config, problem.windows, 0)])
-        losses.append([record["loss"] for record in found.history])
+        problem = task_of("stndt", **options, compile=compiled)
+        losses.append([record["loss"] for record in trained(problem).history])
     assert losses[1] == pytest.approx(losses[0], rel=ROUNDING[precision])

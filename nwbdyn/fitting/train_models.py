@@ -20,7 +20,6 @@ from nwbdyn.inference import readout
 from nwbdyn.models.base import BaseConfig, Layout, Model
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Note
-from nwbdyn.training.batched import BatchedModel, try_train_batched
 from nwbdyn.training.distributed import SINGLE_PROCESS, ProcessGroup
 from nwbdyn.training.pretrained import Pretrained
 from nwbdyn.training.trainer import Trained, train
@@ -180,11 +179,8 @@ def select_candidate(
     names = _differing(configs[0], configs)
     tasks = _task_of_each(problem, configs)
     ctx.report(Progress("choosing", 0, len(configs), "candidates"))
-    outcomes = _train_all(
-        problem,
-        [_member(one, seed, ctx.folder(f"choice-{number}")) for number, one in enumerate(tasks)],
-        ctx,
-    )
+    folders = [ctx.folder(f"choice-{number}") for number in range(len(tasks))]
+    outcomes = _train_all(tasks, [seed] * len(tasks), folders, ctx)
     ctx.report(Progress("choosing", len(configs), len(configs), "candidates"))
     trained = {number: one for number, one in enumerate(outcomes) if isinstance(one, Trained)}
     if not trained:
@@ -221,11 +217,8 @@ def train_seeds(
     others = [seed for seed in seeds if first is None or seed != first.seed]
     several = len(seeds) > 1
     ctx.report(Progress("seeds", 0, len(seeds), "fits"))
-    outcomes = _train_all(
-        problem,
-        [_member(problem, s, ctx.folder(f"seed-{s}") if several else ctx.run) for s in others],
-        ctx,
-    )
+    folders = [ctx.folder(f"seed-{seed}") if several else ctx.run for seed in others]
+    outcomes = _train_all([problem] * len(others), others, folders, ctx)
     ctx.report(Progress("seeds", len(seeds), len(seeds), "fits"))
     trained = {} if first is None else {first.seed: first}
     for seed, one in zip(others, outcomes, strict=True):
@@ -256,70 +249,41 @@ def train_without_coupling(problem: TrainingTask, seed: int, ctx: RunContext) ->
     return trained
 
 
-def _member(problem: TrainingTask, seed: int, folder: Path | None) -> BatchedModel:
-    adopted = None if problem.adopted is None else problem.adopted.state
-    return BatchedModel(problem.config, problem.windows, seed, folder, adopted)
-
-
 def _train_all(
-    problem: TrainingTask, members: Sequence[BatchedModel], ctx: RunContext
+    tasks: Sequence[TrainingTask],
+    seeds: Sequence[int],
+    folders: Sequence[Path | None],
+    ctx: RunContext,
 ) -> list[Trained | FailedTraining]:
-    """Every member trained, or why it was not: by the engine, by the team, or as one program."""
-    out: Mapping[int, FailedTraining] = {}
-    if ctx.engine is not None and len(members) > 1:
-        out = ctx.engine.train(_picklable(problem, members), ctx.run, ctx.report)
+    """A model of each task, or why it failed: by the engine, or here, one after the other."""
+    failed: Mapping[int, FailedTraining] = {}
+    each = list(zip(tasks, seeds, folders, strict=True))
+    if ctx.engine is not None and len(each) > 1:
+        failed = ctx.engine.train([_picklable(*one) for one in each], ctx.run, ctx.report)
         ctx = replace(ctx, resume=True)  # all is in the folders
-    kept = [number for number in range(len(members)) if number not in out]
-    outcomes = (_train_batched if ctx.team is SINGLE_PROCESS else _one_by_one)(
-        problem, [members[number] for number in kept], ctx
-    )
-    done = {
-        number: FailedTraining(None, None, str(one)) if isinstance(one, FitError) else one
-        for number, one in zip(kept, outcomes, strict=True)
-    }
-    return [out[number] if number in out else done[number] for number in range(len(members))]
-
-
-def _picklable(problem: TrainingTask, members: Sequence[BatchedModel]) -> list[Candidate]:
-    """The members in values that another process can take."""
-    return [
-        Candidate(
-            model_class=problem.model_class,
-            config=member.config,
-            layout=problem.layout,
-            windows=member.windows.to("cpu"),
-            seed=member.seed,
-            folder=None if member.folder is None else member.folder.absolute(),
-            adopted=member.adopted,
-        )
-        for member in members
-    ]
-
-
-def _train_batched(
-    problem: TrainingTask, members: Sequence[BatchedModel], ctx: RunContext
-) -> list[Trained | FitError]:
-    return try_train_batched(
-        problem.model_class,
-        problem.layout,
-        members,
-        device=problem.windows.device,
-        resume=ctx.resume,
-        report=ctx.report,
-    )
-
-
-def _one_by_one(
-    problem: TrainingTask, members: Sequence[BatchedModel], ctx: RunContext
-) -> list[Trained | FitError]:
-    outcomes: list[Trained | FitError] = []
-    for member in members:
-        task = replace(problem, windows=member.windows)
+    outcomes: list[Trained | FailedTraining] = []
+    for number, (task, seed, folder) in enumerate(each):
+        if number in failed:
+            outcomes.append(failed[number])
+            continue
         try:
-            outcomes.append(_train(task, member.config, member.seed, member.folder, ctx))
+            outcomes.append(_train(task, task.config, seed, folder, ctx))
         except FitError as error:
-            outcomes.append(error)
+            outcomes.append(FailedTraining(None, None, str(error)))
     return outcomes
+
+
+def _picklable(task: TrainingTask, seed: int, folder: Path | None) -> Candidate:
+    """A training in values that another process can take."""
+    return Candidate(
+        model_class=task.model_class,
+        config=task.config,
+        layout=task.layout,
+        windows=task.windows.to("cpu"),
+        seed=seed,
+        folder=None if folder is None else folder.absolute(),
+        adopted=None if task.adopted is None else task.adopted.state,
+    )
 
 
 def _train(

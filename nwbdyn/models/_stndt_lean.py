@@ -10,7 +10,7 @@ What the plain layers leave on the table there, and these do not:
 - some windows at a time stay in the cache.
 
 Gradients are written out by hand below each block, closed to machinery that has to look inside
-(`torch.func`, `torch.compile`). The plain layers draw the same random numbers, in the same order.
+(`torch.compile`). The plain layers draw the same random numbers, in the same order.
 """
 
 import math

@@ -147,11 +147,8 @@ class Model(nn.Module):
     edges_calibrated: ClassVar[bool] = False  # few of the edges called on known networks are false
     ablations: ClassVar[tuple[str, ...]] = ()  # what `forward(batch, maps=…)` can put for its maps
     # Options, beside those of training, in which members of a stack may differ:
-    numbers: ClassVar[tuple[str, ...]] = ()  # read as attributes of the model; 0 in all or in none
-    vmap_ignored_options: ClassVar[tuple[str, ...]] = ()  # never read by forward and loss
     absent_options: ClassVar[Mapping[str, object]] = {}  # of configs of earlier versions
     notes: tuple[str, ...] = ()  # what differs from what was asked, for the run's notes
-    needs_autograd_only: bool = False  # torch.func looks inside: no gradient may be written by hand
 
     def __init__(self, config: BaseConfig, layout: Layout) -> None:
         super().__init__()
@@ -208,16 +205,6 @@ class Model(nn.Module):
             "on networks with known wiring it has not been shown that few of the edges that this "
             "model would call are false (benchmarks/calibration.py); p stays"
         )
-
-    @classmethod
-    def supports_vmap(cls, config: BaseConfig) -> bool:
-        """True when many members can train as one program (`nwbdyn.training.batched`).
-
-        Then AdamW trains it, and `forward` and `loss` run under torch.vmap: no shape and no branch
-        depends on a tensor's value, all randomness is `batch.random`, and members differ in
-        nothing but parameters, buffers, `numbers` and `apart`.
-        """
-        return False
 
     @classmethod
     def windows(cls, config: BaseConfig, layout: Layout) -> WindowSpec:

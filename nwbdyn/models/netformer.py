@@ -70,8 +70,6 @@ class NetFormer(base.Model):
     paper: ClassVar[str] = "Lu et al., NetFormer, ICLR 2025"
     presets: ClassVar[dict[str, dict[str, object]]] = PRESETS
     absent_options: ClassVar[Mapping[str, object]] = {"core": False}
-    numbers: ClassVar[tuple[str, ...]] = ("dropout", "ridge", "type_weight")
-    vmap_ignored_options: ClassVar[tuple[str, ...]] = ("start", "schedule")
     config: NetFormerConfig
     queried: Tensor  # (num_global,) bool
     cell_type: Tensor  # (num_global,) long
@@ -163,10 +161,6 @@ class NetFormer(base.Model):
             f"A is a product of maps {width} wide; for {layout.num_global} neurons it takes "
             f"{least} before few of the edges called are false (--set embedding={least}); p stays"
         )
-
-    @classmethod
-    def supports_vmap(cls, config: base.Config) -> bool:
-        return True
 
     @classmethod
     def windows(cls, config: base.Config, layout: base.Layout) -> base.WindowSpec:

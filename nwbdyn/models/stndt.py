@@ -56,8 +56,6 @@ class STNDT(base.Model):
     paper = "Le & Shlizerman, STNDT, NeurIPS 2022, arXiv 2206.04727"
     presets = PRESETS
     ablations = MAPS[1:]
-    numbers = ("contrast_weight",)
-    vmap_ignored_options = ("warmup", "start_at_mean")
     compiler: ClassVar[str] = "inductor"  # backend of torch.compile
 
     config: Options
@@ -133,11 +131,6 @@ class STNDT(base.Model):
     def configure(cls, layout: base.Layout, **options: object) -> Options:
         """The Config for these data; `preset` names one of PRESETS, other options win over it."""
         return configured(layout, options)
-
-    @classmethod
-    def supports_vmap(cls, config: base.Config) -> bool:
-        assert isinstance(config, Options)
-        return not config.compile  # the compiler sees no member of a stack
 
     @classmethod
     def windows(cls, config: base.Config, layout: base.Layout) -> base.WindowSpec:
@@ -492,9 +485,7 @@ class STNDT(base.Model):
 
     def _is_lean(self, counts: Tensor) -> bool:
         """True if blocks with hand-written gradients in float32 can replace the plain ones."""
-        plain = (
-            self.needs_autograd_only or self.config.compile or self.config.precision != "float32"
-        )
+        plain = self.config.compile or self.config.precision != "float32"
         return counts.device.type == "cpu" and not plain
 
     def _replace(self, map: Tensor, maps: str, layer: int) -> Tensor:

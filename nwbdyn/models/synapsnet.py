@@ -88,7 +88,6 @@ class SynapsNet(base.Model):
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = PRESETS
     absent_options: ClassVar[Mapping[str, object]] = {"core": False}
     spike_bin_width: ClassVar[float] = 0.050
-    vmap_ignored_options: ClassVar[tuple[str, ...]] = ("l1",)
     config: SynapsNetConfig
     log_mean: Tensor  # (num_global,) log of the mean training count
     mean_gain: Tensor  # (num_global,) mean over training windows
@@ -158,11 +157,6 @@ class SynapsNet(base.Model):
         if config.core and layout.counts:
             return COUNTS_NOT_CALIBRATED
         return super().q_withheld_reason(config, layout)
-
-    @classmethod
-    def supports_vmap(cls, config: base.Config) -> bool:
-        assert isinstance(config, SynapsNetConfig)
-        return config.decoder == "mlp"  # torch has no GRU under vmap
 
     @classmethod
     def windows(cls, config: base.Config, layout: base.Layout) -> base.WindowSpec:

@@ -10,15 +10,13 @@ def ran_out(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 
-def advice(batch_size: int, *, together: int = 1) -> str:
+def advice(batch_size: int) -> str:
     """Advice for a training that needs more memory than there is.
 
     Args:
         batch_size: in windows.
-        together: fits that train as one program.
     """
     text = f"The memory is too small for batches of {batch_size} windows. "
     if batch_size > 1:
         text += f"Set batch_size to {batch_size // 2} or less, "
-    text += "choose fewer neurons with --where, or train on another --device."
-    return text if together == 1 else f"{text} {together} fits trained at once: fewer need less."
+    return text + "choose fewer neurons with --where, or train on another --device."

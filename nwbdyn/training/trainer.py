@@ -108,10 +108,7 @@ def train(
 
 
 class Trainer:
-    """State of a training, and its bookkeeping.
-
-    An `ensembles` stack makes the updates of many loops itself and leaves the rest to each of them.
-    """
+    """State of a training, and its bookkeeping."""
 
     def __init__(
         self,
@@ -156,7 +153,6 @@ class Trainer:
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
         self.last_epoch: dict[str, Any] | None = None  # newer than the checkpoint on disk
-        self.random: Tensor | None = None  # torch's state, where it is not the global one
 
     def _optimiser(
         self,
@@ -364,7 +360,7 @@ class Trainer:
             "optimiser": self.optimiser.state_dict(),
             "scheduler": self.scheduler.state_dict() if self.scheduler is not None else None,
             "generator": self.generator.get_state(),
-            "random": torch.get_rng_state() if self.random is None else self.random,
+            "random": torch.get_rng_state(),
             "epoch": self.epoch,
             "step": self.step,
             "stale": self.epochs_without_improvement,

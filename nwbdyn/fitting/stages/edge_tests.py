@@ -29,7 +29,6 @@ from nwbdyn.results.fit_results import Fit
 from nwbdyn.statistics import artefacts, significance
 from nwbdyn.statistics.significance import INFLUENCE, WEIGHT, NullSamples
 from nwbdyn.statistics.surrogates import JITTER, SHIFT, TRIALS, Null
-from nwbdyn.training.batched import BatchedModel, train_batched
 from nwbdyn.training.trainer import Trained, train
 
 AnyWindows = Windows | PooledWindows
@@ -288,23 +287,17 @@ def _pooled(sessions: Sequence[Windows]) -> AnyWindows:
 def _models(
     problem: TrainingTask, windows: Sequence[AnyWindows], seeds: Sequence[int]
 ) -> list[Model]:
-    """The problem's model trained on each of these, together where that is faster."""
-    device = problem.windows.device
-    each = list(zip(windows, seeds, strict=True))
-    if problem.adopted is None:
-        members = [BatchedModel(problem.config, one, seed) for one, seed in each]
-        trained = train_batched(problem.model_class, problem.layout, members, device=device)
-    else:
-        trained = [
-            train(
-                problem.model_class,
-                problem.config,
-                problem.layout,
-                one,
-                seed=seed,
-                device=device,
-                adopted=problem.adopted.state,
-            )
-            for one, seed in each
-        ]
-    return [one.model for one in trained]
+    """The problem's model trained on each of these."""
+    adopted = None if problem.adopted is None else problem.adopted.state
+    return [
+        train(
+            problem.model_class,
+            problem.config,
+            problem.layout,
+            one,
+            seed=seed,
+            device=problem.windows.device,
+            adopted=adopted,
+        ).model
+        for one, seed in zip(windows, seeds, strict=True)
+    ]
