@@ -54,4 +54,4 @@ def test_the_sweep_on_the_page_is_one(tmp_path):
     (body,) = (body for language, body in BLOCKS if language == "yaml")
     (tmp_path / "sweep.yaml").write_text(body)
     points = sweep_space.points(tmp_path / "sweep.yaml")
-    assert len(points) == 6 + 1 + 20
+    assert len(points) == 6 + 1

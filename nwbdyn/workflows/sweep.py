@@ -27,7 +27,7 @@ def sweep(
         recording: a recording, or an address that `nwbdyn.open` takes.
         model: a model's name.
         space: what to try, as a table or a YAML file (see `fitting.sweep_space`): fields of the
-            model's Config on a grid, in a list or drawn at random.
+            model's Config on a grid or in a list.
         **choices: as `nwbdyn.fit` takes them; `options` are those that every candidate has.
 
     Returns:
