@@ -56,9 +56,9 @@ def test_a_silent_unit_harms_nobody(model, options):
 @pytest.mark.parametrize(
     ("model", "recording", "options", "message"),
     [
-        ("netformer", imaging(8, 60), {"history": 50}, "too few for a context of 50"),
-        ("synapsnet", imaging(8, 60), {"context": 50}, "too few for a context of 50"),
-        ("stndt", units(seconds=4), {"context": 150}, "too few for a context of 150"),
+        ("netformer", imaging(8, 60), {"history": 50}, "none to train on with a context of 50"),
+        ("synapsnet", imaging(8, 60), {"context": 50}, "none to train on with a context of 50"),
+        ("stndt", units(seconds=4), {"context": 150}, "none to train on with a context of 150"),
     ],
 )
 def test_a_recording_shorter_than_the_context_says_what_to_do(model, recording, options, message):

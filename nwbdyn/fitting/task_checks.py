@@ -64,11 +64,12 @@ def check_training_bins(
 ) -> None:
     """Refuse a recording of which no bin is left to train on."""
     if not (split.bins("train") & binned.valid).any():
+        in_time = "" if binned.trials is None else "--trials none to split in time, "
         raise DataError(
             f"{recording.source.name} has {int(binned.valid.sum())} usable bins of "
-            f"{binned.bin_width:g} s, too few for a context of {context}: nothing is left to "
-            f"train on. Ask for a shorter one with --set {_context_field(config)}=BINS, or pass a "
-            "smaller --bin-width."
+            f"{binned.bin_width:g} s, and the split ({split.rule}) leaves none to train on with a "
+            f"context of {context}. Pass {in_time}a smaller --bin-width or, for a shorter context, "
+            f"--set {_context_field(config)}=BINS."
         )
 
 
