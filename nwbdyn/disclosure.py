@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
+from nwbdyn.recording import UNKNOWN_ARCHIVE
+
 if TYPE_CHECKING:
     from nwbdyn.recording import Source
 
@@ -42,8 +44,10 @@ IN_NWB = frozenset(  # groups at the top of an NWB file
 def of_source(source: "Source") -> "Source":
     """The same recording, without where it lies on this machine and without a signature."""
     is_local = source.path is not None or not source.url
-    if is_local or (source.instance is None and _is_of_this_host(source.url)):
+    if is_local:
         return replace(source, uri=of_uri(source.uri), url="")
+    if source.instance is None and _is_of_this_host(source.url):
+        return replace(source, uri=of_uri(source.uri), url="", instance=UNKNOWN_ARCHIVE)
     return replace(source, uri=of_uri(source.uri), url=_without_secrets(source.url))
 
 

@@ -1,5 +1,7 @@
 """Results of a recording go to an open dandiset only where everybody may see the recording."""
 
+import ipaddress
+import socket
 import threading
 import uuid
 from dataclasses import replace
@@ -15,7 +17,7 @@ import nwbdyn
 from nwbdyn import archive
 from nwbdyn.archive import connection
 from nwbdyn.cli import main
-from nwbdyn.errors import ResultsError
+from nwbdyn.errors import ArchiveError, ResultsError
 from nwbdyn.recording import Source
 from nwbdyn.workflows import archive_upload
 
@@ -47,6 +49,12 @@ def by_link(server: StandIn) -> Source:
     (source,) = archive.resolve(f"{server.api}/assets/{server.asset_id(path)}/")
     assert source.dandiset_id is None
     return source
+
+
+@pytest.fixture
+def as_if_public(monkeypatch):
+    """Servers of this machine stand for servers of the internet."""
+    monkeypatch.setattr(ipaddress.IPv4Address, "is_global", True)
 
 
 def metadata(server: StandIn, **stated: object) -> None:
@@ -166,6 +174,7 @@ def test_an_answer_that_states_no_access_is_unknown(standin, monkeypatch, asked,
     assert KEY not in str(refused.value)
 
 
+@pytest.mark.usefixtures("as_if_public")
 def test_a_file_on_the_web_is_open_where_everybody_can_read_it(standin):
     (path,) = standin.paths("000001")
     url = f"{standin.storage}/blobs/{standin.asset_id(path)}"
@@ -248,12 +257,14 @@ def web():
         ("private?t=word", "unknown"),
     ],
 )
+@pytest.mark.usefixtures("as_if_public")
 def test_only_bytes_of_the_file_make_it_open(web, path, expected):
     url = f"{web}/{path}"
     assert archive.access(Source(uri=url, url=url, size=len(Web.content))) == expected
 
 
 @pytest.mark.parametrize(("path", "expected"), [("ranged", "open"), ("whole", "unknown")])
+@pytest.mark.usefixtures("as_if_public")
 def test_a_whole_answer_of_unknown_size_proves_nothing(web, path, expected):
     url = f"{web}/{path}"
     assert archive.access(Source(uri=url, url=url)) == expected
@@ -273,9 +284,78 @@ def test_a_whole_answer_of_unknown_size_proves_nothing(web, path, expected):
         ("none.zarr", "unknown"),
     ],
 )
+@pytest.mark.usefixtures("as_if_public")
 def test_a_store_on_the_web_is_open_where_everybody_can_read_its_root(web, path, expected):
     source = Source(uri=f"{web}/{path}", url=f"{web}/{path}?token=abc")
     assert archive.access(source) == expected
+
+
+@pytest.mark.parametrize("path", ["ranged", "store.zarr"])
+def test_what_only_this_network_reaches_is_not_open_to_everybody(web, monkeypatch, path):
+    url = f"{web}/{path}"
+    source = Source(uri=url, url=url, size=len(Web.content))
+    assert archive.access(source) == "unknown"
+    by_name = url.replace("127.0.0.1", "localhost")
+    assert archive.access(replace(source, uri=by_name, url=by_name)) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("public", "expected"),
+    [((True, True), "open"), ((False, True), "unknown"), ((True, False), "unknown")],
+)
+def test_a_redirect_into_this_network_is_not_open(web, monkeypatch, public, expected):
+    answers = iter(public)  # of the host that was named, of the one that answered
+    monkeypatch.setattr(ipaddress.IPv4Address, "is_global", property(lambda _: next(answers)))
+    source = Source(uri=f"{web}/to-file", url=f"{web}/to-file", size=len(Web.content))
+    monkeypatch.setattr("socket.getaddrinfo", _one_address(socket.getaddrinfo))
+    assert archive.access(source) == expected
+
+
+def _one_address(lookup):
+    return lambda *a, **k: lookup(*a, **k)[:1]
+
+
+@pytest.mark.parametrize(
+    ("uri", "url", "expected"),
+    [
+        ("recording.nwb", "", "local"),
+        ("recording.nwb", "file:///data/recording.nwb", "local"),
+        ("C:\\data\\recording.nwb", "", "local"),
+        ("sample:reach", "file:///cache/reach.nwb", "local"),
+        ("dandi:000001@draft/sub-m1/sub-m1.nwb", "", "unknown"),
+        ("DANDI:1", "", "unknown"),
+        ("https://example.org/a.nwb", "", "unknown"),
+        ("s3://bucket/a.nwb", "s3://bucket/a.nwb", "unknown"),
+        ("a.nwb", "ftp://example.org/a.nwb", "unknown"),
+        ("dandi://ember-dandi/000001/a.nwb", "", "unknown"),
+    ],
+)
+def test_an_address_without_the_names_of_an_archive_is_not_the_users_own(uri, url, expected):
+    assert archive.access(Source(uri=uri, url=url)) == expected
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        (None, "asked"),
+        ("dandi", "asked"),
+        ("https://api.dandiarchive.org/api/", "asked"),
+        ("dandi-sandbox", "unknown"),
+        ("http://127.0.0.1:9/api", "unknown"),
+    ],
+)
+@pytest.mark.parametrize("known", [{"dandiset_id": "000001"}, {"asset_id": str(uuid.UUID(int=1))}])
+def test_a_dandiset_of_no_archive_is_not_looked_for_in_another(monkeypatch, named, expected, known):
+    """The main archive's embargoed 000001 is not the sandbox's open 000001."""
+    if named is not None:
+        monkeypatch.setenv("DANDI_INSTANCE", named)
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # nothing is reached
+    source = Source(uri="a.nwb", url="", **known)
+    try:
+        answer = archive.access(source)
+    except ArchiveError as error:
+        answer = "asked" if "'dandi'" in str(error) or "dandiarchive" in str(error) else "?"
+    assert answer == expected
 
 
 def test_a_local_file_of_no_archive_is_the_users_own(standin, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 from nwbdyn.nwb.results import storage
 from nwbdyn.nwb.results.blocks import BLOCK
-from nwbdyn.nwb.results.details import Detail, nested, rows, tidy
+from nwbdyn.results.details import Detail, nested, rows, tidy
 from nwbdyn.results.scores import scores, scores_beside, with_scores
 
 

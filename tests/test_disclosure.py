@@ -304,7 +304,7 @@ def test_a_url_of_this_host_is_a_file_name(monkeypatch):
     monkeypatch.setattr("socket.gethostname", lambda: "workstation-7")
     for host in ("workstation-7", "workstation-7.lab.example", "WORKSTATION-7:8000"):
         source = Source(f"http://{host}/x/lab.nwb", f"http://{host}/x/lab.nwb")
-        assert disclosure.of_source(source) == Source("lab.nwb", "")
+        assert disclosure.of_source(source) == Source("lab.nwb", "", instance="unknown")
     other = Source("http://workstation-70/lab.nwb", "http://workstation-70/lab.nwb")
     assert disclosure.of_source(other) == other
 

@@ -18,7 +18,7 @@ from nwbdyn.cli import main
 from nwbdyn.errors import AddressError, ResultsError
 from nwbdyn.nwb.read import slim_record
 from nwbdyn.recording import Source
-from nwbdyn.results import fit_results
+from nwbdyn.results import fit_results, other_sources
 from nwbdyn.workflows import archive_upload
 from nwbdyn.workflows.joint import fit_joint
 
@@ -147,7 +147,7 @@ MAIN, SANDBOX = "https://dandiarchive.org", "https://sandbox.dandiarchive.org"
         ("identifier: DANDI:000128\n", "000128", None),
         ("identifier: '000128'\n", "000128", None),
         ('identifier: "dandi:000128"\n', "000128", None),
-        (f"identifier: DANDI:000128\nurl: {MAIN}/dandiset/000128/draft\n", "000128", None),
+        (f"identifier: DANDI:000128\nurl: {MAIN}/dandiset/000128/draft\n", "000128", "dandi"),
         (f"identifier: DANDI:000128\nurl: {SANDBOX}/dandiset/000128\n", "000128", SANDBOX),
         ("identifier: EMBER-DANDI:000128\n", "000128", "ember-dandi"),
         ("identifier: DANDI:128\n", None, "unknown"),
@@ -283,7 +283,7 @@ def test_a_fit_that_starts_from_another_run_is_of_its_recording_too(tmp_path):
 def test_every_recording_of_a_fit_decides_over_its_upload(standin, tmp_path):
     path = lab_files.write_imaging(tmp_path / "lab.nwb")
     (embargoed,) = archive.resolve("dandi:000001", instance=standin.api)
-    environment = {fit_results.DERIVED_FROM: [asdict(embargoed)]}
+    environment = {other_sources.DERIVED_FROM: [asdict(embargoed)]}
     fit = replace(lab_files.fit_of(path), environment=environment)
     saved = fit.save(tmp_path / "run")
     refused = run("export", saved, "--upload", "dandi:000002", "--instance", standin.api)

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 from nwbdyn.archive import addresses, assets, local
 from nwbdyn.archive.access import Access, access
-from nwbdyn.archive.addresses import is_address
+from nwbdyn.archive.addresses import is_address, is_remote
 from nwbdyn.archive.assets import content_url
 from nwbdyn.archive.drafts import Draft, default_asset_path, draft, relate, upload
 from nwbdyn.archive.local import sha256, signed_url
@@ -29,6 +29,7 @@ __all__ = [
     "download",
     "draft",
     "is_address",
+    "is_remote",
     "relate",
     "renewal_of",
     "resolve",

@@ -1,16 +1,21 @@
 """Access to a recording: open, embargoed, or unknown.
 
 A dandiset is asked for its embargo, an asset without one for its own access status. A file on the
-web counts as open where its bytes come without a key, a signature or any query; a Zarr store where
-the document at its root does.
+web counts as open where its bytes come without a key, a signature or any query, from a host that
+everybody reaches; a Zarr store where the document at its root does.
 """
 
+import ipaddress
 import json
+import os
 import re
+import socket
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from nwbdyn.archive.connection import connect
+from nwbdyn.archive import origin
+from nwbdyn.archive.addresses import is_remote, is_url
+from nwbdyn.archive.connection import DEFAULT_INSTANCE, connect
 from nwbdyn.archive.drafts import draft
 from nwbdyn.errors import AddressError
 from nwbdyn.recording import Source
@@ -36,18 +41,26 @@ _PATIENCE = 10  # seconds
 def access(source: Source) -> Access:
     """Access to a recording now; "local" for a file on this disk without a named archive.
 
+    A dandiset or an asset without an archive is one of the main archive. If DANDI_INSTANCE names
+    another one, it is unknown which of the two is meant.
+
     Raises:
         AddressError: the archive has no such dandiset or asset.
         ArchiveError: it cannot be reached, or asks for a key that is not there.
     """
+    if source.dandiset_id is not None or source.asset_id is not None:
+        named = os.environ.get("DANDI_INSTANCE") or DEFAULT_INSTANCE
+        if not source.instance and origin.archive_name(named) != DEFAULT_INSTANCE:
+            return "unknown"
     if source.dandiset_id is not None:
         embargoed = draft(source.dandiset_id, instance=source.instance).embargoed
         return "embargoed" if embargoed else "open"
     if source.asset_id is not None:
         return _of_asset(source.asset_id, source.instance)
-    if source.url.lower().startswith(("http://", "https://")):
+    if is_url(source.url):
         return "open" if _is_readable_by_all(source) else "unknown"
-    return "local" if not source.instance else "unknown"
+    is_elsewhere = is_remote(source.url) or (not source.url and is_remote(source.uri))
+    return "unknown" if source.instance or is_elsewhere else "local"
 
 
 def _of_asset(asset_id: str, instance: str | None) -> Access:
@@ -84,10 +97,12 @@ def _is_readable_by_all(source: Source) -> bool:
         bare = urlunsplit(
             parts._replace(query="", fragment="", netloc=parts.netloc.rpartition("@")[2])
         )
+        if not _is_public(bare):
+            return False
         if source.is_zarr:
             return any(_is_root(f"{bare.rstrip('/')}/{name}") for name in _ROOTS)
         with _answer_of(bare, Range="bytes=0-0") as answer:
-            return _is_the_file(answer, source.size)
+            return _is_public(answer.url) and _is_the_file(answer, source.size)
     except (OSError, ValueError):  # what requests raises is an OSError
         return False
 
@@ -108,13 +123,20 @@ def _answer_of(url: str, **headers: str) -> "Response":
 def _is_root(url: str) -> bool:
     """True for the document that makes a folder a Zarr store."""
     with _answer_of(url) as answer:
-        if answer.status_code != 200:
+        if answer.status_code != 200 or not _is_public(answer.url):
             return False
         start = next(answer.iter_content(_LONGEST_ROOT), b"")
     if len(start) >= _LONGEST_ROOT:
         return False
     document = json.loads(start)
     return isinstance(document, dict) and "zarr_format" in document
+
+
+def _is_public(url: str) -> bool:
+    """True if the host of a URL is one of the internet, none of this machine or its network."""
+    addresses = socket.getaddrinfo(urlsplit(url).hostname, None)
+    hosts = [str(address[0]).partition("%")[0] for *_, address in addresses]
+    return all(ipaddress.ip_address(host).is_global for host in hosts)
 
 
 def _is_the_file(answer: "Response", size: int | None) -> bool:

@@ -22,6 +22,7 @@ _SCHEME = re.compile(r"(?P<instance>[a-z][\w.-]+):(?P<rest>.*)", re.IGNORECASE |
 _EXPLICIT = re.compile(r"dandi://(?P<instance>[\w.-]+)/(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 _DANDISET = re.compile(r"(?P<id>[^/@]+)(?:@(?P<version>[^/]*))?(?:/(?P<path>.*))?", re.DOTALL)
 _SLASH_VERSION = re.compile(rf"(?P<version>{_VERSION})(?:/(?P<path>.*))?", re.DOTALL)
+_ANY_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _DOI = re.compile(r"(?:doi:|https?://(?:dx\.)?doi\.org/)?10\.\d+/dandi\.(.+)", re.IGNORECASE)
 _IDENTIFIERS = re.compile(r"https?://identifiers\.org/(dandi:.+)", re.IGNORECASE)
 _ARCHIVE_HOSTS = ("dandiarchive.org", "lincbrain.org", "emberarchive.org")
@@ -58,6 +59,13 @@ def is_address(text: str) -> bool:
         return is_sample(text) or is_url(text) or parse_dandi(text) is not None
     except AddressError:  # of that form, and wrong
         return True
+
+
+def is_remote(text: str) -> bool:
+    """True for an address of an archive or of the web, also with a scheme that is not read."""
+    if is_sample(text) or text.lower().startswith("file:"):
+        return False
+    return _ANY_URL.match(text) is not None or is_address(text)
 
 
 def is_url(text: str) -> bool:

@@ -132,7 +132,7 @@ def sha256(path: Path) -> str:
 
 def _file(path: Path) -> Source:
     where = path.resolve()
-    known = origin.of_file(where)
+    known = origin.of_file(path)
     return Source(
         uri=str(path),
         url=where.as_uri(),

@@ -2,12 +2,14 @@
 
 A folder's `dandiset.yaml` names the dandiset of the files below it. What came without a dandiset,
 by the link of an asset or from the web, has a record beside it, `FILE.source.json`. A record that
-cannot be read stands for an archive that nobody knows, never for a file of the user's own.
+cannot be read stands for an archive that nobody knows, never for a file of the user's own. Records
+beside and above a symbolic link count as those of the file itself do.
 """
 
 import json
+import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -33,12 +35,25 @@ class Origin:
 
 
 def of_file(path: Path) -> Origin:
-    """The origin of a file: from the record beside it, else from a `dandiset.yaml` above it."""
+    """The origin of a file: from the record beside it, else from a `dandiset.yaml` above it.
+
+    Args:
+        path: a file; of a symbolic link also the file that it leads to has an origin. An archive
+            that nobody knows stands for two that differ.
+    """
+    linked, itself = _of_path(Path(os.path.abspath(path))), _of_path(path.resolve())
+    if Origin() in (linked, itself):
+        return itself if linked == Origin() else linked
+    same = replace(linked, asset_path=None) == replace(itself, asset_path=None)
+    return linked if same else Origin(instance=UNKNOWN_ARCHIVE)
+
+
+def _of_path(path: Path) -> Origin:
     beside = path.with_name(f"{path.name}{_BESIDE}")
-    if beside.is_file():
+    if os.path.lexists(beside):
         return _of_record(beside)
     for folder in path.parents:
-        if (folder / _YAML).is_file():
+        if os.path.lexists(folder / _YAML):
             return _of_yaml(folder / _YAML, path.relative_to(folder).as_posix())
     return Origin()
 
@@ -67,14 +82,14 @@ def record(source: Source, target: Path, folder: Path) -> None:
 
 def _record_dandiset(source: Source, folder: Path) -> None:
     path = folder / _YAML
-    if path.exists():
+    if os.path.lexists(path):
         there = _of_yaml(path, "")
         same = there.dandiset_id == source.dandiset_id
-        if not same or _archive(there.instance) != _archive(source.instance):
+        if not same or archive_name(there.instance) != archive_name(source.instance):
             raise ResultsError(
                 f"'{path}' names dandiset {there.dandiset_id} of the archive "
-                f"'{_archive(there.instance)}', and {source.uri} is of "
-                f"'{_archive(source.instance)}': choose another folder."
+                f"'{archive_name(there.instance)}', and {source.uri} is of "
+                f"'{archive_name(source.instance)}': choose another folder."
             )
         return
     lines = [f"identifier: DANDI:{source.dandiset_id}", f"version: {source.version or 'draft'}"]
@@ -90,7 +105,10 @@ def _record_beside(source: Source, target: Path) -> None:
     known = {"asset_id": source.asset_id, "instance": instance, "digest": source.digest}
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(f"{target.name}{_BESIDE}")
-    beside.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+    part = beside.with_name(f"{beside.name}.part")
+    part.unlink(missing_ok=True)
+    part.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+    os.replace(part, beside)  # what is there may be a link
 
 
 def _of_record(path: Path) -> Origin:
@@ -105,7 +123,10 @@ def _of_record(path: Path) -> Origin:
 
 
 def _of_yaml(path: Path, asset_path: str) -> Origin:
-    text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return Origin(instance=UNKNOWN_ARCHIVE)
     prefix_and_number = r"['\"]?(?:([A-Za-z][\w-]*):)?(\d{6})\b"
     identifier = re.search(rf"(?m)^identifier:\s*{prefix_and_number}", text)
     if identifier is None:
@@ -124,11 +145,11 @@ def _instance_of_yaml(text: str, prefix: str) -> str | None:
     if stated := re.search(rf"(?m)^{_INSTANCE}:\s*(\S+)\s*$", text):
         return stated[1]
     if address := re.search(r"(?m)^url:\s*['\"]?(https?)://([^/\s'\"]+)", text):
-        return None if address[2].lower() in _MAIN_HOSTS else f"{address[1]}://{address[2]}"
+        return _MAIN if address[2].lower() in _MAIN_HOSTS else f"{address[1]}://{address[2]}"
     return None if prefix.lower() == _MAIN else prefix.lower()
 
 
-def _archive(instance: str | None) -> str:
+def archive_name(instance: str | None) -> str:
     """One name for an archive that is known by a name and by addresses."""
     from dandi.consts import known_instances_rev
 

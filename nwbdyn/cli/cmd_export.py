@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("rounded", "float32", "float16")
 UPLOAD = ("dry_run", "replace", "allow_embargoed", "allow_unknown_access")  # go with --upload
+ACCESS = ("instance", "allow_embargoed", "allow_unknown_access")  # decide whether it may be sent
 EXIT_SOME_FAILED = 3
 
 
@@ -188,6 +189,7 @@ def _export_run(
         terminal.line(path)
     content: dict[str, Any] = {"file": str(path), "upload": None}
     if upload is not None:
+        _check_file(fit, path, upload, sending)
         parcel, receipt = _upload(
             fit,
             path,
@@ -210,13 +212,17 @@ def _check_draft(fit: "Fit", path: Path, upload: str, sending: Mapping[str, Any]
     from nwbdyn.workflows import archive_upload
 
     archive.default_asset_path(path)  # raises where the name has no place in an archive
-    archive_upload.check_draft(
-        upload,
-        *derived_from(fit),
-        instance=sending["instance"],
-        allow_embargoed=sending["allow_embargoed"],
-        allow_unknown_access=sending["allow_unknown_access"],
-    )
+    choices = {name: sending[name] for name in ACCESS}
+    archive_upload.check_draft(upload, *derived_from(fit), **choices)
+
+
+def _check_file(fit: "Fit", path: Path, upload: str, sending: Mapping[str, Any]) -> None:
+    """Check that the recordings that the finished file names may be seen there, too."""
+    from nwbdyn.results.fit_results import derived_from
+    from nwbdyn.workflows import archive_upload
+
+    choices = {name: sending[name] for name in ACCESS}
+    archive_upload.check_file(path, upload, *derived_from(fit), **choices)
 
 
 def _upload(

@@ -20,11 +20,12 @@ from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.data.splits import SPLITS
 from nwbdyn.errors import ResultsError
 from nwbdyn.printable import printable
-from nwbdyn.recording import UNKNOWN_ARCHIVE, Neurons, Note, Source, source_of
+from nwbdyn.recording import Neurons, Note, Source, source_of
 from nwbdyn.request import FitRequest
 from nwbdyn.results import (
     damage,
     methods_text,
+    other_sources,
     request_0_1,
     run_directory,
     run_lock,
@@ -35,8 +36,6 @@ from nwbdyn.results.text import fit_text, predictions_text
 
 if TYPE_CHECKING:
     import xarray
-
-DERIVED_FROM = "derived_from"  # in a fit's environment: its other recordings, see `derived_from`
 
 
 @dataclass(frozen=True)
@@ -302,22 +301,21 @@ def derived_from(fit: Fit) -> tuple[Source, ...]:
     """Every recording whose data are in a fit: its own, those that it is a copy of or was trained
     with, and those of the run that its weights come from.
     """
-    stated: Any = fit.environment.get(DERIVED_FROM)
-    asked: Any = fit.environment.get("asked") or {}
-    if stated is None and ("joint" in asked or "adopted" in asked):  # an earlier version wrote it
-        other = Source(uri="the other recordings of this fit", url="", instance=UNKNOWN_ARCHIVE)
-        return (fit.source, other)
-    return (fit.source, *map(source_of, stated or ()))
+    return (fit.source, *other_sources.stated(fit.environment))
 
 
 def with_sources(fit: Fit, sources: Iterable[Source]) -> Fit:
     """The fit with further recordings whose data are in it, see `derived_from`."""
-    known: Any = fit.environment.get(DERIVED_FROM) or []
+    known: Any = fit.environment.get(other_sources.DERIVED_FROM) or []
     stated = [*known]
     for source in sources:
         shown = asdict(disclosure.of_source(source))
         stated += [shown] * (shown not in stated)
-    return replace(fit, environment=fit.environment | {DERIVED_FROM: stated}) if stated else fit
+    return (
+        replace(fit, environment=fit.environment | {other_sources.DERIVED_FROM: stated})
+        if stated
+        else fit
+    )
 
 
 _SCORES = {  # sections of metrics.json -> depth of their tables

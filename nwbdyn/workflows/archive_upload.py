@@ -3,15 +3,18 @@
 Nothing is sent while the checks find a problem, and nothing at all in a rehearsal.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nwbdyn import archive, disclosure
 from nwbdyn.archive.catalogue import RESULTS
 from nwbdyn.errors import AddressError, ArchiveError, ConfigError, ResultsError
+from nwbdyn.nwb.read import copied_from
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Source
+
+_UNSTATED = "its archive does not state the access, it needs a key, or only this network reaches it"
 
 
 @dataclass(frozen=True)
@@ -75,10 +78,33 @@ def check_draft(
             )
 
 
+def check_file(path: Path, dandiset: str, *checked: Source, **choices: Any) -> None:
+    """Make sure that every recording that a file names may be seen by those who may see the file.
+
+    A file may hold more than the results of one fit: those of other fits, and a copy of a
+    recording.
+
+    Args:
+        path: file that would be sent.
+        dandiset: `dandi:ID`.
+        checked: recordings of which `check_draft` was asked already.
+        choices: further arguments of `check_draft`.
+
+    Raises:
+        ResultsError: the dandiset is open, and one of them is embargoed, or nobody can tell.
+        ReadError: the file cannot be read.
+    """
+    known = {replace(disclosure.of_source(source), size=None) for source in checked}
+    named = copied_from.of_file(path)
+    others = [source for source in named if replace(source, size=None) not in known]
+    if others:
+        check_draft(dandiset, *others, **choices)
+
+
 def _access(source: Source) -> tuple[archive.Access, str]:
     """Access to a recording, and the reason if it is unknown."""
     try:
-        return archive.access(source), "its archive does not state the access, or it needs a key"
+        return archive.access(source), _UNSTATED
     except (AddressError, ArchiveError, ConfigError) as error:
         return "unknown", str(error).rstrip(".")
 

@@ -17,8 +17,8 @@ from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.connectivity.sums import CORE
 from nwbdyn.errors import ResultsError
 from nwbdyn.nwb.results import storage
-from nwbdyn.nwb.results.details import tidy
 from nwbdyn.recording import Array
+from nwbdyn.results.details import tidy
 
 
 @dataclass(frozen=True)

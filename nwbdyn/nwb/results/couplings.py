@@ -25,10 +25,10 @@ from pynwb.image import ImageSeries
 from nwbdyn.connectivity import edge_table
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.nwb.results import storage
-from nwbdyn.nwb.results.details import tidy
 from nwbdyn.nwb.results.heat_map import heat_map
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Neurons, Note
+from nwbdyn.results.details import tidy
 from nwbdyn.results.fit_results import Fit
 
 EDGES_PER_NEURON = 10  # directed rows of the edge table, per neuron; a pair within a bin has one

@@ -23,10 +23,10 @@ from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.data.splits import SPLITS
 from nwbdyn.errors import ConfigError
 from nwbdyn.nwb.results import components, couplings, storage
-from nwbdyn.nwb.results.details import tidy
 from nwbdyn.nwb.results.model_run import model_run, name_of
 from nwbdyn.progress import Report, silent
 from nwbdyn.recording import Note
+from nwbdyn.results.details import tidy
 from nwbdyn.results.fit_results import Fit
 
 MODULE = "population_dynamics"

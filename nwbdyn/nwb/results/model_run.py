@@ -13,9 +13,9 @@ from pynwb.epoch import TimeIntervals
 from nwbdyn import disclosure
 from nwbdyn.data.splits import SPLITS
 from nwbdyn.nwb.results import run_tables
-from nwbdyn.nwb.results.details import tidy
 from nwbdyn.recording import Note, Source
 from nwbdyn.results import fit_results
+from nwbdyn.results.details import tidy
 from nwbdyn.results.fit_results import Fit, Predictions
 from nwbdyn.results.scores import score_of
 

@@ -20,8 +20,8 @@ from nwbdyn.connectivity import edge_table
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.errors import ResultsError
 from nwbdyn.nwb.results import components, older_results
-from nwbdyn.nwb.results.details import Detail, nested
 from nwbdyn.recording import LABELS, LazyArray, Neurons, Note, Source
+from nwbdyn.results.details import Detail, nested
 from nwbdyn.results.fit_results import Fit, Predictions
 from nwbdyn.results.scores import Score, with_scores
 

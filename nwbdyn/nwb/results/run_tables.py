@@ -15,8 +15,8 @@ from ndx_population_dynamics import (
 )
 
 from nwbdyn.nwb.results import components, storage
-from nwbdyn.nwb.results.details import rows
 from nwbdyn.recording import Note
+from nwbdyn.results.details import rows
 from nwbdyn.results.fit_results import Fit
 from nwbdyn.results.scores import scores, scores_beside
 

@@ -13,9 +13,9 @@ from pynwb.core import NWBContainer
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.errors import ResultsError
 from nwbdyn.nwb.results.blocks import BLOCK, Blocks
-from nwbdyn.nwb.results.details import tidy
 from nwbdyn.progress import Progress, Report
 from nwbdyn.recording import Array, Neurons
+from nwbdyn.results.details import tidy
 
 CHUNK = (4096, 32)  # times, columns: 512 kB, for one time and for one column alike
 TEXTS_TOGETHER = 2048  # rows of a column of texts in one chunk
