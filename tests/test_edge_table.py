@@ -88,17 +88,32 @@ def test_every_kind_has_its_share_of_the_rows_shown():
     )
     shown = strongest_edges.rows(table, number=3)
     assert [(row[2], row[3]) for row in shown] == [
-        ("directed", "+3"),
-        ("directed", "+2"),
-        ("simultaneous", "+0.3"),
+        ("directed", "+3.00"),
+        ("directed", "+2.00"),
+        ("simultaneous", "+0.300"),
     ]
 
 
 def test_what_was_not_tested_is_left_blank():
     (row,) = strongest_edges.rows(edges([1.5]))
-    assert row == (*NEURONS.names[:2], "directed", "+1.5", "", "", "")
+    assert row == (*NEURONS.names[:2], "directed", "+1.50", "", "", "")
     (row,) = strongest_edges.rows(edges([1.5], state="run - rest", q=np.array([0.0123])))
     assert (row[2], row[5]) == ("directed, run - rest", "0.012")
+
+
+@pytest.mark.parametrize(
+    ("largest", "digits", "decimals"),
+    [(0.301, 3, 3), (0.0958, 3, 4), (3.0, 3, 2), (123.4, 3, 0), (4567.0, 3, 0), (0.0, 3, 3)],
+)
+def test_a_column_has_the_decimals_of_its_largest_weight(largest, digits, decimals):
+    assert strongest_edges.decimals(largest, digits) == decimals
+
+
+def test_weights_and_q_have_one_number_format():
+    table = edges([0.301, -0.0958], se=np.array([0.0131, 0.0066]), q=np.array([1e-9, 0.04]))
+    first, second = strongest_edges.rows(table)
+    assert first[3:6] == ("+0.301", "0.013", "<0.001")
+    assert second[3:6] == ("-0.096", "0.007", "0.040")
 
 
 def test_rows_with_long_names_fit_the_terminal():

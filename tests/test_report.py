@@ -1,6 +1,8 @@
 """The report: self-contained, whole, and true to the fit."""
 
+import base64
 import html.parser
+import json
 import re
 import shutil
 import subprocess
@@ -19,6 +21,7 @@ from nwbdyn.cli import main
 from nwbdyn.connectivity import edge_table, strongest_edges
 from nwbdyn.errors import ResultsError
 from nwbdyn.report import figures, page, sections, slider, style, words
+from nwbdyn.report.figures import arcs
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -228,9 +231,9 @@ def test_every_figure_is_tested_here():
 
 def test_the_learning_curve_marks_the_lowest_validation_loss(fit):
     axes = figures.learning_curve(fit)
-    right = next(other for other in axes.figure.axes if other is not axes)
+    assert axes.figure.axes == [axes]  # both losses on one scale
     validation = [epoch["validation"] for epoch in fit.history]
-    assert right.lines[1].get_ydata()[0] == min(validation)
+    assert axes.lines[2].get_ydata()[0] == min(validation)
 
 
 def test_the_best_neuron_is_predicted_better_than_the_median_and_the_worst(fit):
@@ -400,17 +403,32 @@ def test_the_paper_of_the_model_is_cited(fit):
 
 
 def test_a_half_without_a_neighbour_takes_its_row_alone():
-    def layout(*titles, movie=False):
+    def layout(*titles):
         pictures = [
             sections.Picture(title, "", figures.scores, wide=title == "wide") for title in titles
         ]
-        return page.layout(pictures, movie=movie)
+        return page.layout(pictures)
 
     assert layout("a", "b", "wide", "c") == ["half", "half", "wide", "lone"]
     assert layout("a", "wide", "b", "c") == ["lone", "wide", "half", "half"]
-    assert layout(sections.MATRIX, "wide") == ["lone", "wide"]
-    assert layout(sections.MATRIX, "a", "b", movie=True) == ["half", "half", "half"]
+    assert layout("a", "b", "c") == ["half", "half", "lone"]
     assert layout("wide", "wide") == ["wide", "wide"]
+
+
+def test_a_figure_without_a_neighbour_is_drawn_across_the_page(fit):
+    width = re.compile(r'<svg[^>]* width="([\d.]+)pt"')
+    half = page.svg(figures.learning_curve(fit), "half")
+    across = page.svg(figures.learning_curve(fit), "across", across=True)
+    assert float(width.search(half)[1]) == pytest.approx(72 * style.HALF)
+    assert float(width.search(across)[1]) == pytest.approx(72 * style.WIDE)
+
+
+def test_every_figure_is_saved_for_print_on_request(fit, tmp_path):
+    page.svg(figures.scores(fit), "scores", folder=tmp_path)
+    assert "currentColor" not in (tmp_path / "scores.svg").read_text("utf-8")
+    pixels = plt.imread(tmp_path / "scores.png")
+    assert pixels.shape[1] == pytest.approx(page.PRINT_DPI * style.HALF, abs=1)
+    assert (pixels[0, 0] == 1).all()  # white, not transparent
 
 
 def test_a_matrix_that_is_never_negative_is_not_called_red_and_blue(fit, trials):
@@ -422,9 +440,76 @@ def test_a_matrix_that_is_never_negative_is_not_called_red_and_blue(fit, trials)
         assert "not a test for a synapse" in page.render(told)
 
 
-def test_the_slider_is_small_however_long_the_recording(fit):
-    told = slider.frames(fit)
-    assert len(told) < 4 / 3 * slider.MOST_FRAMES * slider.MOST_ROWS**2 + 5000
+@pytest.fixture(scope="module")
+def changing():
+    """A fit whose couplings change over time."""
+    options = {"history": 4, "core": False}
+    return nwbdyn.fit("sample:cortex?neurons=8&duration=90", "netformer", epochs=2, options=options)
+
+
+def test_the_slider_is_small_however_long_the_recording(changing):
+    movie = slider.movie(changing)
+    assert len(movie.content) < 4 / 3 * slider.MOST_FRAMES * slider.MOST_ROWS**2 + 5000
+
+
+def test_the_slider_has_the_colours_and_the_scale_of_the_mean_matrix(changing):
+    movie = slider.movie(changing)
+    image = figures.connectivity(changing).images[0]
+    assert movie.high == image.get_clim()[1]
+    content = json.loads(movie.content)
+    palette = np.frombuffer(base64.b64decode(content["palette"]), np.uint8).reshape(256, 3)
+    high = 255 * np.array(image.cmap(255)[:3])
+    np.testing.assert_allclose(palette[255], high, atol=0.6)
+    size = content["size"]
+    pixels = np.frombuffer(base64.b64decode(content["pixels"]), np.uint8).reshape(-1, size, size)
+    first = changing.connectivity.at(changing.connectivity.time[0]).to_numpy()
+    shown = movie.high * (2 * pixels[0].astype(float) / 255 - 1)
+    expected = np.clip(first[np.ix_(movie.order, movie.order)], -movie.high, movie.high)
+    np.testing.assert_allclose(shown, expected, atol=movie.high / 255)
+    still = figures.matrix_at(changing, 0, movie.order, movie.high).images[0]
+    assert still.get_clim() == image.get_clim()
+    drawn = np.ma.filled(still.get_array(), np.nan)
+    off = ~np.eye(size, dtype=bool)
+    np.testing.assert_allclose(drawn[off], first[np.ix_(movie.order, movie.order)][off])
+
+
+def test_couplings_that_do_not_change_have_no_slider(fit):
+    constant = np.allclose(
+        fit.connectivity.at(fit.connectivity.time[0]).to_numpy(),
+        fit.connectivity.at(fit.connectivity.time[-1]).to_numpy(),
+    )
+    assert constant
+    assert slider.movie(fit) is None
+
+
+def test_the_slider_of_a_late_clock_begins_at_its_offset(changing):
+    connectivity = replace(changing.connectivity, time=changing.connectivity.time + 1228343)
+    content = json.loads(slider.movie(replace(changing, connectivity=connectivity)).content)
+    assert content["clock"].startswith("after 12283")
+    assert 0 <= content["time"][0] < 1
+
+
+def test_arcs_are_the_strongest_edges_with_heads_at_the_receivers(fit):
+    axes = figures.strongest_arcs(fit, num_edges=5)
+    edges = arcs.shown(fit, 5)
+    assert len(axes.patches) == 5
+    names = [label.get_text() for label in axes.get_xticklabels()]
+    by_id = dict(zip(fit.neurons.ids, fit.neurons.names, strict=True))
+    for patch, edge in zip(axes.patches, edges.itertuples(), strict=True):
+        path = patch._path_original
+        start, end = path.vertices[0, 0], path.vertices[-1, 0]
+        assert names[int(start)] == by_id[edge.pre_id]
+        assert names[int(end)] == by_id[edge.post_id]
+        red = patch.get_edgecolor()[0] > patch.get_edgecolor()[2]
+        assert red == (edge.weight > 0)
+
+
+def test_neurons_of_a_small_network_are_named_beside_their_types(fit):
+    axes = figures.connectivity(fit)
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert sorted(names) == sorted(map(str, fit.neurons.names))
+    small = figures.connectivity(fit, plt.figure().subplots())
+    assert len(small.get_yticklabels()) < len(names)  # types alone
 
 
 def test_a_name_in_the_file_cannot_inject_markup(fit):
@@ -440,7 +525,7 @@ def test_a_name_in_the_file_cannot_inject_markup(fit):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
-@pytest.mark.parametrize("model", ["fit", "currents", "trials"])
+@pytest.mark.parametrize("model", ["fit", "currents", "trials", "changing"])
 def test_a_browser_renders_the_page_without_a_console_message(model, rendered, tmp_path):
     path = tmp_path / "report.html"
     path.write_text(rendered(model), encoding="utf-8")
@@ -465,7 +550,8 @@ def test_a_browser_renders_the_page_without_a_console_message(model, rendered, t
         check=True,
     )
     assert "CONSOLE" not in done.stderr
-    assert re.search(r'id="clock">t = [\d.-]+ s', done.stdout)
+    moves = 'id="movie"' in rendered(model)
+    assert moves == bool(re.search(r'id="clock">t = [\d.-]+ s', done.stdout))
 
 
 def test_a_page_goes_to_a_new_folder_and_a_place_that_cannot_be_written_is_one_line(fit, tmp_path):

@@ -60,7 +60,8 @@ def command(
 ) -> None:
     """Write one self-contained page about the fit in RUN: scores, figures, provenance.
 
-    It is made from RUN alone; --states opens the recording again. RUN may be a folder of several
+    It is made from RUN alone; --states opens the recording again. RUN/figures receives every figure
+    as SVG and PNG, without -o to another folder. RUN may be a folder of several
     runs: each gets its page, and RUN/report.html has one row per recording, with links. Pages that
     are there already stay, without --overwrite.
     """
@@ -100,11 +101,15 @@ def _write(
 ) -> None:
     """Write the page of one run."""
     from nwbdyn.report import page
+    from nwbdyn.results import run_directory
     from nwbdyn.results.fit_results import load
 
     fit = load(run)
     table = None if states is None else _states(fit, states, report)
-    page.write(fit, path, states=table, by=by, overwrite=overwrite, report=report)
+    figures = path.parent / run_directory.FIGURES if path.parent == run else None
+    page.write(
+        fit, path, states=table, by=by, figures_to=figures, overwrite=overwrite, report=report
+    )
 
 
 def _write_folder(

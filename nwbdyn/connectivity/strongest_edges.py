@@ -7,11 +7,28 @@ from nwbdyn.connectivity import edge_table
 
 HEADER = ("sender", "receiver", "kind", "weight", "se", "q", "flags")
 NUMBER = 10  # rows
+LEAST_Q = 0.001  # that is written out
 
 
 def rows(edges: pd.DataFrame, number: int = NUMBER) -> list[tuple[str, ...]]:
-    """The strongest edges, one row of texts per edge in the order of HEADER."""
-    return [_texts(edge) for edge in strongest(edges, number).to_dict("records")]
+    """The strongest edges, one row of texts per edge in the order of HEADER.
+
+    Weights and standard errors of one kind have the same number of decimals: three digits of the
+    largest weight.
+    """
+    shown = strongest(edges, number)
+    largest = shown["weight"].abs().groupby(shown["kind"]).transform("max")
+    return [
+        _texts(edge, decimals(high, 3))
+        for edge, high in zip(shown.to_dict("records"), largest, strict=True)
+    ]
+
+
+def decimals(largest: float, digits: int) -> int:
+    """Decimals that show `largest` with so many digits, for a column of one number format."""
+    if not largest > 0 or not np.isfinite(largest):
+        return digits
+    return max(0, digits - 1 - int(np.floor(np.log10(largest))))
 
 
 def strongest(edges: pd.DataFrame, number: int = NUMBER) -> pd.DataFrame:
@@ -45,15 +62,21 @@ def ranked(edges: pd.DataFrame) -> pd.DataFrame:
     return edges.iloc[np.lexsort((-size, q))]
 
 
-def _texts(edge: dict[str, object]) -> tuple[str, ...]:
+def _texts(edge: dict[str, object], digits: int) -> tuple[str, ...]:
     kind = f"{edge['kind']}, {edge['state']}" if edge["state"] else str(edge["kind"])
-    numbers = (_number(edge["weight"], "+.3g"), _number(edge["se"], ".2g"))
+    numbers = (_number(edge["weight"], f"+.{digits}f"), _number(edge["se"], f".{digits}f"))
     return (
         *(str(edge["pre"]), str(edge["post"]), kind),
-        *(*numbers, _number(edge["q"], ".2g"), str(edge["flags"])),
+        *(*numbers, _probability(edge["q"]), str(edge["flags"])),
     )
 
 
 def _number(value: object, form: str) -> str:
     number = float(value)  # type: ignore[arg-type]
     return "" if np.isnan(number) else format(number, form)
+
+
+def _probability(value: object) -> str:
+    """A q with three decimals; the exact ones are in the edge table."""
+    number = float(value)  # type: ignore[arg-type]
+    return "<0.001" if number < LEAST_Q else _number(number, ".3f")

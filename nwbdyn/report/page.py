@@ -5,6 +5,7 @@ well. The slider's matrices travel inside the page as 8-bit numbers.
 """
 
 import io
+import json
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -20,14 +21,17 @@ from nwbdyn.errors import ResultsError
 from nwbdyn.evaluation import verdict
 from nwbdyn.printable import printable
 from nwbdyn.progress import Progress, Report, silent
-from nwbdyn.report import sections, slider, style, words
+from nwbdyn.report import figures, sections, slider, style, words
 from nwbdyn.report.sections import Picture, Section
+from nwbdyn.report.slider import Movie
 from nwbdyn.results import damage, fit_results, methods_text, run_directory
 from nwbdyn.results.fit_results import Fit
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+PRINT_DPI = 300  # of the PNG of a figure
+LONE = "lone"  # layout of a half without a neighbour
 PAGE_COLOURS = {  # of the figures, by what the page calls them in light and in dark mode
     style.INK: "currentColor",
     style.MODEL: "var(--model)",
@@ -41,12 +45,15 @@ def write(
     *,
     states: pd.DataFrame | None = None,
     by: Sequence[str] | None = None,
+    figures_to: Path | None = None,
     overwrite: bool = False,
     report: Report = silent,
 ) -> Path:
     """Write the report of `fit` to `path`, whole or not at all.
 
     Args:
+        figures_to: folder for every figure as SVG and as PNG for print, too; earlier ones are
+            replaced. None writes none.
         states: intervals of behavioural states, see `nwbdyn.statistics.states`.
         by: columns of the trials that make a condition. Default: those that are known.
         overwrite: replace an earlier page.
@@ -60,7 +67,7 @@ def write(
         raise ResultsError(f"{path} exists. Pass --overwrite, or -o with another name.")
     with written(path) as partial:
         with damage.as_error(fit.name):
-            page = render(fit, states=states, by=by, report=report)
+            page = render(fit, states=states, by=by, figures_to=figures_to, report=report)
         partial.write_text(page, encoding="utf-8")
     return path
 
@@ -101,12 +108,13 @@ def render(
     *,
     states: pd.DataFrame | None = None,
     by: Sequence[str] | None = None,
+    figures_to: Path | None = None,
     report: Report = silent,
 ) -> str:
-    """The page as a string."""
+    """The page as a string; its figures go to `figures_to`, too."""
     fit = fit_results.shareable(fit)
     metrics: dict[str, Any] = fit.metrics
-    movie = slider.frames(fit)
+    movie = slider.movie(fit)
     planned = sections.of_fit(fit, states, by)
     return (
         environment()
@@ -119,13 +127,15 @@ def render(
             trust=words.trust(fit),
             meaning=words.meaning(fit),
             colours=words.colours(fit),
-            sections=_drawn(planned, fit, report, movie=movie is not None),
+            sections=_drawn(planned, fit, report, movie, figures_to),
             scoreboard=words.scoreboard(fit),
             strongest=words.strongest(fit),
             benchmark=words.benchmark(fit),
-            slider=movie,
+            slider=None if movie is None else movie.content,
             change=sections.change_caption(fit),
             provenance=words.provenance(fit),
+            config=words.config(fit),
+            paper=json.dumps([[name, colour] for colour, name in PAGE_COLOURS.items()]),
             citations=words.citations(fit),
             methods=[text.replace("`", "") for text in methods_text.paragraphs(fit)],
             bibtex="\n\n".join(methods_text.bibtex(fit)),
@@ -140,63 +150,99 @@ def _shown(value: object) -> object:
 
 
 def _drawn(
-    planned: Sequence[Section], fit: Fit, report: Report, *, movie: bool
+    planned: Sequence[Section],
+    fit: Fit,
+    report: Report,
+    movie: Movie | None,
+    figures_to: Path | None,
 ) -> list[dict[str, Any]]:
-    """The sections with their figures as SVG; with `movie` the slider follows the mean matrix."""
+    """The sections with their figures as SVG; the slider of `movie` follows the mean matrix."""
     total = sum(len(section.pictures) for section in planned)
     drawn: list[dict[str, Any]] = []
     done = 0
     for section in planned:
         pictures = []
-        layouts = layout(section.pictures, movie=movie)
-        for picture, place in zip(section.pictures, layouts, strict=True):
+        layouts = layout(section.pictures)
+        for picture, where in zip(section.pictures, layouts, strict=True):
             report(Progress("drawing", done, total, "figures"))
-            figure = svg(picture.draw(fit), picture.draw.__name__)
+            name = picture.draw.__name__
             pictures.append(
                 {
                     "title": picture.title,
                     "caption": picture.caption,
-                    "layout": place,
-                    "svg": figure,
+                    "layout": where,
+                    "name": name,
+                    "svg": svg(picture.draw(fit), name, across=where == LONE, folder=figures_to),
                 }
             )
+            if picture.title == sections.MATRIX and movie is not None:
+                pictures[-1]["movie"] = svg(
+                    figures.matrix_at(fit, 0, movie.order, movie.high), "over_time"
+                )
             done += 1
         drawn.append({"title": section.title, "pictures": pictures})
     report(Progress("drawing", done, total, "figures"))
     return drawn
 
 
-def layout(pictures: Sequence[Picture], *, movie: bool) -> list[str]:
-    """ "wide", "half", or "lone" (a half without a neighbour, which takes the whole row)."""
+def layout(pictures: Sequence[Picture]) -> list[str]:
+    """ "wide", "half", or "lone" (a half without a neighbour, which is drawn across the page)."""
     layouts: list[str] = []
     waiting = False  # a half waits for its neighbour
     for picture in pictures:
         if picture.wide and waiting:
-            layouts[-1] = "lone"
+            layouts[-1] = LONE
         waiting = not picture.wide and not waiting
-        if movie and picture.title == sections.MATRIX:
-            waiting = not waiting
         layouts.append("wide" if picture.wide else "half")
     if waiting:
-        layouts[-1] = "lone"
+        layouts[-1] = LONE
     return layouts
 
 
-def svg(axes: Axes | tuple[Axes, ...], name: str) -> str:
-    """The figure of these axes as SVG in the page's colours, its ids starting with `name`."""
+def svg(
+    axes: Axes | tuple[Axes, ...],
+    name: str,
+    *,
+    across: bool = False,
+    folder: Path | None = None,
+) -> str:
+    """The figure of these axes as SVG in the page's colours, its ids starting with `name`.
+
+    Args:
+        across: a figure of half the page is drawn across the whole.
+        folder: for `name`.svg and `name`.png in the colours of paper; None writes none.
+    """
     figure = (axes[0] if isinstance(axes, tuple) else axes).get_figure()
     assert figure is not None
+    if across:
+        figure.set_size_inches(style.WIDE, figure.get_figheight())  # type: ignore[union-attr]
     buffer = io.StringIO()
     with style.house(), warnings.catch_warnings():
         # a browser has the letters that the fonts of this machine lack
         warnings.filterwarnings("ignore", message=r"Glyph \d+ .*missing from")
         figure.savefig(buffer, format="svg", metadata={"Date": None})  # type: ignore[union-attr]
-    plt.close(figure)  # type: ignore[arg-type]
     text = printable(buffer.getvalue(), lines=True)
+    if folder is not None:
+        _save(figure, text, folder, name)
+    plt.close(figure)  # type: ignore[arg-type]
     text = text[text.index("<svg") :]
     for colour, variable in PAGE_COLOURS.items():
         text = text.replace(colour, variable)
     return _unique_ids(text, name)
+
+
+def _save(figure: Any, text: str, folder: Path, name: str) -> None:
+    """Write a figure as SVG and as PNG, each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with run_directory.atomic_write(folder / f"{name}.svg") as partial:
+        partial.write_text(text, encoding="utf-8")
+    with (
+        run_directory.atomic_write(folder / f"{name}.png") as partial,
+        style.house(),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .*missing from")
+        figure.savefig(partial, format="png", dpi=PRINT_DPI, transparent=False, facecolor="white")
 
 
 def _unique_ids(svg: str, prefix: str) -> str:

@@ -16,6 +16,7 @@ from nwbdyn.connectivity import edge_table
 from nwbdyn.evaluation import verdict
 from nwbdyn.recording import COUNTS
 from nwbdyn.report import figures, words
+from nwbdyn.report.figures import arcs
 from nwbdyn.report.figures.space import has_positions
 from nwbdyn.report.figures.trials import condition_columns, conditions
 from nwbdyn.results.fit_results import Fit
@@ -111,8 +112,8 @@ def _scores(fit: Fit) -> list[Picture]:
         found.append(
             Picture(
                 "Learning curve",
-                "Training loss per epoch (grey) and validation loss (orange); the diamond marks "
-                "the epoch whose weights were kept.",
+                "Training loss per epoch (grey) and validation loss (orange) on one scale; the "
+                "diamond marks the epoch whose weights were kept.",
                 figures.learning_curve,
             )
         )
@@ -190,7 +191,9 @@ def _connectivity(fit: Fit) -> list[Picture]:
             f"Mean over time of: {connectivity.measure}. Rows receive, columns send, sorted by "
             f"cell type and region; {words.colours(fit)}; the diagonal is left out.{dots}",
             figures.connectivity,
+            wide=True,
         ),
+        *_strongest(fit),
         Picture(
             "Weights",
             "How the mean weights of all edges are distributed; the count is logarithmic.",
@@ -232,6 +235,22 @@ def _connectivity(fit: Fit) -> list[Picture]:
     return found
 
 
+def _strongest(fit: Fit) -> list[Picture]:
+    number = len(arcs.shown(fit))
+    if not number:
+        return []
+    return [
+        Picture(
+            "The strongest edges",
+            f"The {number} strongest directed edges. The arrowhead is at the neuron that receives; "
+            f"wider arcs are stronger; red positive, blue negative. Neurons are sorted by cell "
+            "type and region.",
+            figures.strongest_arcs,
+            wide=True,
+        )
+    ]
+
+
 def _dots(edges: pd.DataFrame) -> str:
     """Legend for the dots of a heat map; "" where no edge has a small q."""
     return " Dots: q < .05 against the null." if (edges["q"] < 0.05).any() else ""
@@ -247,6 +266,7 @@ def _spike_couplings(fit: Fit) -> list[Picture]:
             "receive, columns send; red positive, blue negative."
             f"{_dots(edge_table.directed(fit.edges))}",
             figures.spike_couplings,
+            wide=True,
         )
     ]
 
@@ -262,6 +282,7 @@ def _simultaneous(fit: Fit) -> list[Picture]:
             "all other neurons. Undirected, and apart from the directed matrix above; red "
             f"positive, blue negative.{_dots(edges)}",
             figures.simultaneous,
+            wide=True,
         )
     ]
 
@@ -323,12 +344,6 @@ def _space(fit: Fit) -> list[Picture]:
             "Size of the weights against the distance between the two neurons: medians and "
             "quartiles of equally many edges.",
             figures.distance,
-        ),
-        Picture(
-            "The strongest edges",
-            "The 60 strongest edges between the neurons' positions, thicker towards the receiver; "
-            "red positive, blue negative.",
-            figures.strongest_edges,
         ),
     ]
 

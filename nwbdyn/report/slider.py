@@ -2,21 +2,34 @@
 
 import base64
 import json
+from dataclasses import dataclass
 
+import matplotlib as mpl
 import numpy as np
 
-from nwbdyn.report import style
-from nwbdyn.report.figures.coupling import labels_of, strongest_rows
+from nwbdyn.report.figures import coupling
+from nwbdyn.report.figures.activity import session_clock
+from nwbdyn.report.figures.coupling import strongest_rows
 from nwbdyn.results.fit_results import Fit
 
 MOST_FRAMES = 60
 MOST_ROWS = 80  # neurons on a side; the strongest of a larger network
 
 
-def frames(fit: Fit) -> str | None:
-    """JSON for the page's script, at most half a megabyte; None for static connectivity.
+@dataclass(frozen=True)
+class Movie:
+    """Matrices over time: what the page's script draws, and where it starts."""
 
-    `pixels` holds 128 + 127 w / limit for the weight w, window after window, row after row.
+    content: str  # JSON for the page's script
+    order: np.ndarray  # rows that are shown
+    high: float  # weight of the full colour, as in the mean matrix
+
+
+def movie(fit: Fit) -> Movie | None:
+    """The matrices over time, at most half a megabyte; None where they do not change.
+
+    In the JSON `pixels` holds a byte per weight, window after window, row after row: 0 for the low
+    end of the colours of the mean matrix, 255 for the high end. `palette` holds their 256 colours.
     """
     connectivity = fit.connectivity
     if connectivity.num_windows < 2:
@@ -30,18 +43,21 @@ def frames(fit: Fit) -> str | None:
             for window in chosen
         ]
     )
-    matrices[:, range(len(order)), range(len(order))] = 0
-    high = style.limit(matrices)
-    pixels = np.round(np.clip(matrices / high, -1, 1) * 127 + 128).astype(np.uint8)
-    groups = style.bounds(labels_of(fit)[order].tolist())
+    cmap, low, high = coupling.scale(fit)
+    if np.ptp(matrices, axis=0).max() < (high - low) / 255:  # no colour of the page would change
+        return None
+    pixels = np.round(255 * np.clip((matrices - low) / (high - low), 0, 1)).astype(np.uint8)
+    palette = (255 * mpl.colormaps[cmap](np.arange(256))[:, :3]).round().astype(np.uint8)
+    time, clock = session_clock(connectivity.time[chosen])
     content = json.dumps(
         {
             "size": len(order),
             "of": len(mean),
-            "time": [round(float(t), 3) for t in connectivity.time[chosen]],
+            "time": [round(float(t), 3) for t in time],
+            "clock": clock.removeprefix("time (s)").strip(),
             "limit": float(f"{high:.3g}"),
-            "groups": [[name, start] for name, start, _ in groups] if len(groups) > 1 else [],
+            "palette": base64.b64encode(palette.tobytes()).decode(),
             "pixels": base64.b64encode(pixels.tobytes()).decode(),
         }
     )
-    return content.replace("<", "\\u003c")  # a label must not end the script
+    return Movie(content.replace("<", "\\u003c"), order, high)  # no label ends the script

@@ -113,9 +113,11 @@ def strongest(fit: Fit) -> dict[str, Any] | None:
     rows = strongest_edges.rows(fit.edges)
     if not rows:
         return None
+    header = strongest_edges.HEADER
+    kept = [column for column in range(len(header)) if any(row[column] for row in rows)]
     return {
-        "header": strongest_edges.HEADER,
-        "rows": rows,
+        "header": [header[column] for column in kept],
+        "rows": [[row[column] for column in kept] for row in rows],
         "number": f"{len(fit.edges):,}",
     }
 
@@ -145,7 +147,6 @@ def provenance(fit: Fit) -> Rows:
     known = ", ".join(
         str(subject[key]) for key in ("subject_id", "species", "sex", "age") if subject.get(key)
     )
-    config = {k: v for k, v in fit.config.items() if v is not None}
     rows = [
         ("source", source.uri),
         ("digest", source.digest),
@@ -159,9 +160,17 @@ def provenance(fit: Fit) -> Rows:
         ("device", fit.device),
         ("fitted", fit.environment.get("fitted_at")),
         ("versions", ", ".join(f"{name} {version}" for name, version in fit.versions.items())),
-        ("config", json.dumps(config, default=str)),
     ]
     return [(name, str(value)) for name, value in rows if value]
+
+
+def config(fit: Fit) -> Rows:
+    """Every option of the model that has a value."""
+    return [
+        (name, value if isinstance(value, str) else json.dumps(value, default=str))
+        for name, value in fit.config.items()
+        if value is not None
+    ]
 
 
 def citations(fit: Fit) -> Rows:

@@ -15,6 +15,7 @@
       metrics.json         scores of model and baselines; written last, so it marks a complete run
       lock.json            the process that writes here, while it does (see `lock`)
       report.html          the page of `nwbdyn report`, where it was asked for
+      figures/             every figure of the page as SVG and as PNG
 
 With several seeds each trains in a folder `seed-<seed>` of its own, and each fold of a cross-
 validation is a run of its own in `fold-<k>`. Each further draw of held-out neurons is in
@@ -56,6 +57,7 @@ SUMS = "sums.npz"  # of a draw of held-out neurons
 REFITS = "refits"  # folder
 LOCK = "lock.json"
 REPORT = "report.html"
+FIGURES = "figures"  # folder
 SUMMARY = "summary.json"  # of a folder of runs, each of a recording of its own
 MEMBERS = (  # folders of further trainings and runs
     *("seed-*", "fold-*", "draw-*", "choice-*", "comparator-*", "refit-*"),
@@ -399,10 +401,20 @@ def _clear(path: Path) -> None:
     for name in (*FILES, REPORT):
         (path / name).unlink(missing_ok=True)
         (path / (name + _PARTIAL)).unlink(missing_ok=True)
+    _clear_figures(path / FIGURES)
     for file in (path / REFITS).glob("*.npy*"):
         file.unlink()
         if not any(file.parent.iterdir()):
             file.parent.rmdir()
+
+
+def _clear_figures(folder: Path) -> None:
+    if folder.is_symlink() or not folder.is_dir():
+        return
+    for file in (*folder.glob("*.svg"), *folder.glob("*.png")):
+        file.unlink()
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _members(path: Path) -> list[Path]:

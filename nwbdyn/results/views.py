@@ -87,6 +87,18 @@ class Plots:
         """Distribution of the edges' weights."""
         return self._draw("weights", axes=axes)
 
+    def strongest_arcs(self, axes: "Axes | None" = None, *, num_edges: int = 30) -> "Axes":
+        """The strongest directed edges as arcs with arrowheads."""
+        return self._draw("strongest_arcs", axes=axes, num_edges=num_edges)
+
+    def edge_map(self, *, num_edges: int = 60) -> "Axes":
+        """The strongest directed edges between the positions of the neurons, in 2 or 3 dimensions.
+
+        Raises:
+            DataError: the recording has no positions.
+        """
+        return self._draw("strongest_edges", num_edges=num_edges)
+
     def cell_types(self, axes: "Axes | None" = None, *, column: str = "cell_type") -> "Axes":
         """Mean weight per pair of cell types; `column` names another label of neurons."""
         return self._draw("cell_types", axes=axes, column=column)

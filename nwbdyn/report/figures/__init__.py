@@ -6,12 +6,14 @@ something to show for.
 """
 
 from nwbdyn.report.figures.activity import population, predictions
+from nwbdyn.report.figures.arcs import strongest_arcs
 from nwbdyn.report.figures.coupling import (
     cell_type_intervals,
     cell_types,
     cell_types_by_state,
     cell_types_over_time,
     connectivity,
+    matrix_at,
     neuron_importance,
     simultaneous,
     spike_couplings,
@@ -43,6 +45,7 @@ __all__ = [
     "dropping",
     "horizons",
     "learning_curve",
+    "matrix_at",
     "necessity",
     "neuron_importance",
     "null",
@@ -54,6 +57,7 @@ __all__ = [
     "seeds",
     "simultaneous",
     "spike_couplings",
+    "strongest_arcs",
     "strongest_edges",
     "weights",
 ]

@@ -9,12 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogFormatter
 
 from nwbdyn.connectivity import edge_table
+from nwbdyn.connectivity.strongest_edges import decimals
 from nwbdyn.report import style
 from nwbdyn.report.figures.activity import session_clock
 from nwbdyn.results.fit_results import Fit
 
 MOST_NEURONS = 400  # rows of a heat map; larger networks show the strongest
 MOST_GROUPS = 24  # names along an axis
+MOST_NAMES = 80  # rows of a heat map whose neurons are named
+MATRIX_HEIGHT = 7.6  # inches of a heat map across the page
 MOST_POINTS = 2000  # of one curve
 MOST_COURSES = 6  # curves in one panel
 MOST_PAIRS = 12  # of cell types, with intervals
@@ -59,40 +62,89 @@ def _matrix(fit: Fit, edges: pd.DataFrame) -> np.ndarray:
     return weight
 
 
-def _heat_map(fit: Fit, weight: np.ndarray, edges: pd.DataFrame, axes: Axes | None) -> Axes:
-    """A matrix of weights with a dot on every edge whose q is below LEVEL."""
-    size = np.nan_to_num(weight)
-    order = strongest_rows(size, fit.connectivity.sorted_rows(), MOST_NEURONS)
+def matrix_at(fit: Fit, window: int, order: np.ndarray, high: float) -> Axes:
+    """The matrix of one window on the scale of the mean matrix, as the page's slider starts.
+
+    Args:
+        window: index of the window.
+        order: rows that are shown.
+        high: weight of the full colour.
+    """
+    connectivity = fit.connectivity
+    weight = connectivity.at(connectivity.time[window]).to_numpy().astype(float)
+    return _heat_map(fit, weight, fit.edges[:0], None, order=order, high=high)
+
+
+def scale(fit: Fit) -> tuple[str, float, float]:
+    """Colour map of the mean matrix, and the weights of its two ends."""
+    mean = fit.connectivity.mean().to_numpy().astype(float)
+    order = strongest_rows(mean, fit.connectivity.sorted_rows(), MOST_NEURONS)
+    return _scale(_without_diagonal(mean, order))
+
+
+def _scale(matrix: np.ndarray, high: float | None = None) -> tuple[str, float, float]:
+    high = style.limit(matrix) if high is None else high
+    signed = bool(np.nanmin(matrix) < 0)
+    return (style.SIGNED, -high, high) if signed else (style.UNSIGNED, 0.0, high)
+
+
+def _without_diagonal(weight: np.ndarray, order: np.ndarray) -> np.ndarray:
     matrix = weight[np.ix_(order, order)]
     np.fill_diagonal(matrix, np.nan)
-    axes = style.axes_or(axes, size=(style.HALF, 4.2))
-    high = style.limit(matrix)
-    signed = bool(np.nanmin(matrix) < 0)
-    cmap, low = (style.SIGNED, -high) if signed else (style.UNSIGNED, 0.0)
+    return matrix
+
+
+def _heat_map(
+    fit: Fit,
+    weight: np.ndarray,
+    edges: pd.DataFrame,
+    axes: Axes | None,
+    *,
+    order: np.ndarray | None = None,
+    high: float | None = None,
+) -> Axes:
+    """A matrix of weights with a dot on every edge whose q is below LEVEL.
+
+    A figure of its own goes across the page and names the neurons of a small network.
+    """
+    if order is None:
+        rows = fit.connectivity.sorted_rows()
+        order = strongest_rows(np.nan_to_num(weight), rows, MOST_NEURONS)
+    matrix = _without_diagonal(weight, order)
+    named = axes is None and len(order) <= MOST_NAMES
+    axes = style.axes_or(axes, size=(style.WIDE, MATRIX_HEIGHT))
+    cmap, low, high = _scale(matrix, high)
     with style.house():
         image = axes.imshow(matrix, cmap=cmap, vmin=low, vmax=high, interpolation="nearest")
         figure = axes.get_figure()
         assert figure is not None
-        bar = figure.colorbar(image, ax=axes, label="weight", location="top", shrink=0.8, aspect=35)
+        bar = figure.colorbar(image, ax=axes, label="weight", shrink=0.5, aspect=30)
         bar.formatter.set_powerlimits((-3, 3))  # type: ignore[attr-defined]
-        pre, post = significant(edges, fit.connectivity.neurons.ids[order])
-        if len(pre):
-            size = max(0.5, min(16, 4000 / len(order) ** 2))
-            axes.scatter(
-                pre,
-                post,
-                s=size,
-                color=style.ON_MATRIX,
-                edgecolors="white",  # so that a dot shows on the darkest cells
-                linewidths=min(0.6, size / 10),
-                gid="significant",
-            )
+        bar.outline.set_visible(False)
+        _dots(axes, *significant(edges, fit.connectivity.neurons.ids[order]), len(order))
         axes.set_xlabel("presynaptic (sends)")
         axes.set_ylabel("postsynaptic (receives)")
-        _name_groups(axes, labels_of(fit)[order].tolist())
+        names = [fit.connectivity.neurons.names[row] for row in order] if named else []
+        _name_rows(axes, labels_of(fit)[order].tolist(), names)
         for side in axes.spines.values():
             side.set_visible(False)
     return axes
+
+
+def _dots(axes: Axes, pre: np.ndarray, post: np.ndarray, number: int) -> None:
+    """A dot in each of these cells of a matrix of so many neurons."""
+    if not len(pre):
+        return
+    size = max(0.5, min(16, 16000 / number**2))
+    axes.scatter(
+        pre,
+        post,
+        s=size,
+        color=style.ON_MATRIX,
+        edgecolors="white",  # so that a dot shows on the darkest cells
+        linewidths=min(0.6, size / 10),
+        gid="significant",
+    )
 
 
 def significant(edges: pd.DataFrame, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -245,16 +297,33 @@ def strongest_rows(weight: np.ndarray, order: np.ndarray, most: int) -> np.ndarr
     return order[np.isin(order, kept)]
 
 
-def _name_groups(axes: Axes, labels: list[str]) -> None:
-    """Names of the runs of equal labels along both axes, with lines between them."""
+def _name_rows(axes: Axes, labels: list[str], names: list[str]) -> None:
+    """Names of neurons along both axes, and of the runs of equal labels with lines between them.
+
+    Args:
+        labels: cell type or region of every row.
+        names: of every row; empty where neurons are not named.
+    """
+    axes.tick_params(length=0)
     groups = style.bounds(labels)
+    if names:
+        small = min(8.0, 420 / len(names))
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=small)
+        axes.set_yticks(range(len(names)), names, fontsize=small)
     if not 1 < len(groups) <= MOST_GROUPS:
         return
     middles = [(start + stop - 1) / 2 for _, start, stop in groups]
-    names = [name or "?" for name, _, _ in groups]
-    axes.set_xticks(middles, names, rotation=60, ha="right", rotation_mode="anchor")
-    axes.set_yticks(middles, names)
-    axes.tick_params(length=0)
+    types = [name or "?" for name, _, _ in groups]
+    if names:
+        above, beside = axes.secondary_xaxis("top"), axes.secondary_yaxis("right")
+        above.set_xticks(middles, types, rotation=30, ha="left", rotation_mode="anchor")
+        beside.set_yticks(middles, types)
+        for one in (above, beside):
+            one.tick_params(length=0)
+            one.spines[:].set_visible(False)
+    else:
+        axes.set_xticks(middles, types, rotation=60, ha="right", rotation_mode="anchor")
+        axes.set_yticks(middles, types)
     for _, start, _ in groups[1:]:
         axes.axhline(start - 0.5, color=style.ON_MATRIX, linewidth=0.4)
         axes.axvline(start - 0.5, color=style.ON_MATRIX, linewidth=0.4)
@@ -265,6 +334,7 @@ def _pair_matrix(mean: xr.DataArray, axes: Axes | None, *, high: float | None = 
     side = min(1.4 + 0.5 * len(types), style.HALF)
     axes = style.axes_or(axes, size=(style.HALF, max(2.2, 0.85 * side)))
     high = high or float(np.nanmax(np.abs(matrix))) or 1.0
+    digits = decimals(high, 2)
     with style.house():
         axes.imshow(matrix, cmap=style.SIGNED, vmin=-high, vmax=high, aspect="auto")
         if len(types) <= 12:
@@ -272,7 +342,7 @@ def _pair_matrix(mean: xr.DataArray, axes: Axes | None, *, high: float | None = 
                 axes.text(
                     column,
                     row,
-                    "" if np.isnan(value) else f"{value:.2g}",
+                    "" if np.isnan(value) else f"{value:.{digits}f}",
                     ha="center",
                     va="center",
                     fontsize=8,

@@ -84,18 +84,16 @@ def learning_curve(fit: Fit, axes: Axes | None = None) -> Axes:
     history = pd.DataFrame(fit.history)
     axes = style.axes_or(axes)
     with style.house():
-        axes.plot(history["epoch"], history["loss"], color=style.QUIET)
+        axes.plot(history["epoch"], history["loss"], color=style.QUIET, label="training")
         axes.set_xlabel("epoch")
-        axes.set_ylabel("training loss (grey)")
+        axes.set_ylabel("loss")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if "validation" in history:
-            validated = history.dropna(subset="validation")
-            best = validated.loc[validated["validation"].idxmin()]
-            right = axes.twinx()
-            right.plot(validated["epoch"], validated["validation"], color=style.MODEL)
-            right.plot(best["epoch"], best["validation"], "D", color=style.MODEL)
-            right.set_ylabel("validation loss (orange)", color=style.MODEL)
-            right.spines["right"].set_visible(True)
+            known = history.dropna(subset="validation")
+            best = known.loc[known["validation"].idxmin()]
+            axes.plot(known["epoch"], known["validation"], color=style.MODEL, label="validation")
+            axes.plot(best["epoch"], best["validation"], "D", color=style.MODEL)
+        axes.legend(loc="upper right")
     return axes
 
 
