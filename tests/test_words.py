@@ -29,7 +29,6 @@ LATER = {  # files that are being rewritten; the list may only shrink
     "nwbdyn/models/netformer.py",
     "nwbdyn/report/figures/coupling.py",
     "nwbdyn/report/figures/scores.py",
-    "nwbdyn/report/page.py",
     "nwbdyn/report/sections.py",
     "nwbdyn/report/words.py",
     "nwbdyn/results/fit_results.py",
