@@ -109,7 +109,7 @@ def judged(problem: FitTask, seed: int) -> tuple[NullSamples, np.ndarray, str]:
         table,
         ids,
         evidence,
-        coupling=coupling,
+        coupling=coupling.to_json(),
         withheld=problem.model_class.q_withheld_reason(problem.config, problem.layout),
     )
     hits = table[table["q"] <= LEVEL]

@@ -17,7 +17,7 @@ from pathlib import Path
 from machine import finished, kept, publish, table
 
 import nwbdyn
-from nwbdyn.evaluation import verdict
+from nwbdyn.results.sections.difference import span
 
 SAMPLES = ("sample:cortex", "sample:reach")
 MODELS = ("netformer", "synapsnet", "stndt")
@@ -52,7 +52,7 @@ def of_run(run: Path) -> dict[str, str]:
     interval = metrics["intervals"]["difference"].get(split, {}).get(name)
     own, other = metrics["model"][split][name], baselines[best][split][name]
     difference = f"{own - other:+.3f}"
-    if verdict.span(interval):
+    if span(interval):
         difference += f" ({interval[0]:+.3f} to {interval[1]:+.3f})"
     rungs = {
         rung: f"{baselines[row][split][name]:.3f}" if row in baselines else ""

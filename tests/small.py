@@ -90,3 +90,11 @@ def binned_traces(num_frames: int, num_rois: int = 3, *, seed: int = 0) -> Binne
     """Noise traces at 10 Hz."""
     data = np.random.default_rng(seed).normal(2.0, 3.0, (num_frames, num_rois))
     return bin_recording(rois(data, np.arange(num_frames) / 10))
+
+
+TESTED = {  # section "edges" of the metrics
+    **{"null": "shift", "tested": "weight", "hypothesis": "neurons are independent"},
+    **{"num_surrogates": 20, "num_half_samples": 10, "smallest_p": 0.0017, "level": 0.05},
+    **{"num_edges": 30, "num_flagged": 0, "mean_weight": 0.1, "withheld": ""},
+    **{"num_significant": 5, "num_significant_unflagged": 5, "half_split_correlation": 0.9},
+}

@@ -44,9 +44,9 @@ def test_attention_is_split_by_windows_and_overlapping_windows_are_not():
     model, windows = stndt()
     maps = readout.connectivity(model, windows)
     found = reliability.reliability([maps.mean().to_numpy()], maps, [], None)
-    assert (found["of"], found["coupling"]["seeds"]) == ("maps", None)
-    assert -1 <= found["coupling"]["windows"] <= 1
-    assert "influence" not in found
+    assert (found.of, found.coupling.seeds) == ("maps", None)
+    assert -1 <= found.coupling.windows <= 1
+    assert "influence" not in found.to_json()
 
 
 def test_a_fit_of_two_seeds_tells_how_far_they_agree():

@@ -53,14 +53,14 @@ def test_the_best_are_ranked_and_counted_by_validation():
     found = averaging.best(made, fits, seeds=[10, 11, 12, 13])
     scores = [scoring.scores(made, values)["val"]["co_bps"] for values in fits]
     ranking = sorted([10, 11, 12, 13], key=lambda seed: -scores[seed - 10])
-    assert found.selection["ranking"] == ranking
-    assert found.selection["seeds"] == ranking[: len(found.members)]
+    assert found.selection.ranking == ranking
+    assert found.selection.seeds == ranking[: len(found.members)]
     means = [np.mean([fits[s - 10] for s in ranking[:n]], axis=0) for n in (1, 2, 3, 4)]
     values = [scoring.scores(made, mean)["val"]["co_bps"] for mean in means]
-    assert found.selection["validation"] == pytest.approx(values)
+    assert found.selection.validation == pytest.approx(values)
     assert len(found.members) == 1 + int(np.argmax(values)) == 2
     np.testing.assert_array_equal(found.prediction, means[1])
-    assert found.selection["adds"] > 0  # two independent errors are smaller than one
+    assert found.selection.adds > 0  # two independent errors are smaller than one
 
 
 def test_what_happens_on_test_changes_no_choice():
@@ -70,8 +70,8 @@ def test_what_happens_on_test_changes_no_choice():
     turned = [np.where(test[:, None], values[:, ::-1], values) for values in fits]
     one, other = (averaging.best(made, each, seeds=range(4)) for each in (fits, turned))
     assert one.members == other.members
-    assert one.selection["validation"] == other.selection["validation"]
-    assert one.selection["ensemble"] != other.selection["ensemble"]
+    assert one.selection.validation == other.selection.validation
+    assert one.selection.ensemble != other.selection.ensemble
 
 
 def test_next_bin_models_average_all_fits():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from small import TESTED
 from test_baselines import binned_of, split_of
 
 import nwbdyn
@@ -79,7 +80,7 @@ def test_a_fit_warns_of_common_input(kind, above):
     [(True, None, True), (True, "", True), (False, None, False), (True, "common input", False)],
 )
 def test_the_verdict_warns_once(above, withheld, warned):
-    tested = {} if withheld is None else {"edges": {"withheld": withheld}}
+    tested = {} if withheld is None else {"edges": TESTED | {"withheld": withheld}}
     measured = {"excess": 0.052, "limit": LIMIT, "above": above}
     words = verdict._common_input({"common_input": measured} | tested)
     assert bool(words) is warned

@@ -11,7 +11,6 @@ from test_ladder import second_order
 import nwbdyn
 from nwbdyn import metrics
 from nwbdyn.baselines.ladder import is_above
-from nwbdyn.evaluation import kept_rung
 from nwbdyn.fitting import own_part
 from nwbdyn.fitting.task import build_task
 from nwbdyn.models import load
@@ -19,6 +18,7 @@ from nwbdyn.models._core import Core
 from nwbdyn.models._core_terms import curved_terms, finer_terms, num_terms, two_sided_terms
 from nwbdyn.models.base import Layout, Model
 from nwbdyn.recording import Traces
+from nwbdyn.results.sections.ladder import KeptRung, Rung, RungGain
 from nwbdyn.training import lower_rungs
 from nwbdyn.training.trainer import train
 from nwbdyn.workflows.load_model import load_model
@@ -180,16 +180,19 @@ def test_an_own_part_needs_one_standard_error(gains, kept):
 @pytest.mark.parametrize(
     ("own", "words"),
     [
-        ({"mean": 0.01, "error": 0.001, "above": True}, "kept netformer's own part on top of M2"),
-        ({"mean": 0.0, "error": 0.001, "above": False}, "own part is left out"),
+        (RungGain(0.01, 0.001, 12, True), "kept netformer's own part on top of M2"),
+        (RungGain(0.0, 0.001, 12, False), "own part is left out"),
         (None, "The fit is M2, additive coupling, alone."),
     ],
 )
 def test_the_verdict_names_the_rung(own, words):
-    rungs = {"M0": {"is": "autoregression", "used": True},
-             "M2": {"is": "additive coupling", "used": True},
-             "M3": {"is": "gates", "used": False}}  # fmt: skip
-    (sentence,) = kept_rung.sentences({"rungs": rungs, "own_part": own, "unit": "u"}, "netformer")
+    rungs = {
+        "M0": Rung("autoregression", True, None, {}),
+        "M2": Rung("additive coupling", True, None, {}),
+        "M3": Rung("gates", False, None, {}),
+    }
+    section = KeptRung("M2", rungs, own, "u")
+    (sentence,) = KeptRung.from_json(section.to_json()).sentences("netformer")
     assert words in sentence
 
 

@@ -114,7 +114,7 @@ def test_maps_are_needed_by_what_the_score_loses_without_them():
     (trained,) = train_models.train_seeds(posed, [0], RunContext())
     made = assemble.task_of(posed)
     found = attention_maps._loss_without_maps(posed, trained, made)
-    for maps, lost in found["loss"].items():
+    for maps, lost in found.loss.items():
         scores = [
             scoring.scores(
                 made, readout.predict(trained.model, posed.windows, splits=["test"], maps=one)
@@ -161,9 +161,9 @@ def test_attention_is_compared_between_odd_and_even_windows():
     first, second, *_ = np.flatnonzero(posed.split.held_in)
     made = assemble.task_of(posed)
     apart = map_ablation.scores(Alternating(first, second), posed.windows, made)
-    assert apart["half_split"] < 0
+    assert apart.half_split < 0
     alike = map_ablation.scores(Alternating(first, first), posed.windows, made)
-    assert alike["half_split"] == pytest.approx(1.0)
-    assert int(np.argmax(alike["attention"])) == 0
-    assert alike["loss"]["most attended"][0] == alike["loss"]["most attended"][-1]
-    assert alike["loss"]["least attended"][0] == 0
+    assert alike.half_split == pytest.approx(1.0)
+    assert int(np.argmax(alike.attention)) == 0
+    assert alike.loss["most attended"][0] == alike.loss["most attended"][-1]
+    assert alike.loss["least attended"][0] == 0

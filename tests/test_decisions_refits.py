@@ -20,6 +20,7 @@ from nwbdyn.fitting.task import build_task
 from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.inference import readout
 from nwbdyn.request import DataOptions, FitRequest
+from nwbdyn.results.sections.difference import Difference
 from nwbdyn.statistics import states
 from nwbdyn.statistics.significance import NullSamples
 from nwbdyn.statistics.surrogates import Null
@@ -51,7 +52,8 @@ FROZEN = {
     ],
 )
 def test_a_change_beats_the_constant_refit_and_the_baseline(interval, beats, supported):
-    assert static_control.supported({"interval": interval}, beats) is supported
+    static = Difference("r2", "test", 0.5, 0.4, 0.1, interval)
+    assert static_control.supported(static, beats) is supported
     assert static_control.supported(None, beats) is None
 
 
@@ -67,7 +69,7 @@ def test_a_constant_refit_is_trained_where_coupling_can_change(more, trained):
         ours, theirs = (readout.predict(one.model, problem.windows) for one in (own, refit))
         found = static_control.against_static(problem, own, refit)
         assert found == scoring.paired_difference(task_of(problem), ours, theirs)
-        assert found["with"] != found["without"]
+        assert found.with_ != found.without
 
 
 @pytest.mark.parametrize(
@@ -88,8 +90,8 @@ def test_what_a_fit_adds_to_its_baseline_is_its_own_score_minus_that():
         "intervals": {"difference": {"test": {"r2": [0.05, 0.15]}}},
     }
     found = static_control.against_baseline(metrics)
-    assert found["adds"] == pytest.approx(0.1)
-    assert found["interval"] == [0.05, 0.15]
+    assert found.adds == pytest.approx(0.1)
+    assert found.interval == [0.05, 0.15]
     assert static_control.against_baseline(
         metrics | {"primary": metrics["primary"] | {"baseline": None}}
     ) is None  # fmt: skip

@@ -63,10 +63,10 @@ def test_a_model_beats_a_baseline_with_the_lower_end_of_the_interval(
     assert (None if found is None else tuple(np.sign(found))) == signs
     assert (scored["intervals"]["model"]["test"] == {}) is (beats is None)
     compared = scoring.paired_difference(posed, model, other)
-    assert compared["interval"] == found
-    assert compared["adds"] == pytest.approx(compared["with"] - compared["without"])
-    assert np.sign(compared["adds"]) == (-1 if model is BAD else np.sign(compared["adds"]))
-    assert (compared["adds"] > 0) is bool(compared["with"] > compared["without"])
+    assert compared.interval == found
+    assert compared.adds == pytest.approx(compared.with_ - compared.without)
+    assert np.sign(compared.adds) == (-1 if model is BAD else np.sign(compared.adds))
+    assert (compared.adds > 0) is bool(compared.with_ > compared.without)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_difference_over_sessions_is_the_model_minus_its_baseline():
     assert [row["beats"] for row in found["sessions"].values()] == [True, None]
     assert found["difference"]["num_above"] == 1
     folds = scoring.over_folds([part(0.5, 0.4, None, None), part(0.7, 0.3, None, None)])
-    assert folds["difference"]["r2"]["values"] == pytest.approx([0.1, 0.4])
+    assert folds.difference["r2"]["values"] == pytest.approx([0.1, 0.4])
 
 
 @pytest.mark.parametrize(
@@ -173,11 +173,11 @@ def test_the_sign_flip_test_by_hand(differences, p, num_above):
 )
 def test_coupling_has_to_beat_the_better_of_refit_and_ar_on_validation(without, own_past, better):
     found = gain.of_coupling(task(VALUES), GOOD, without, rivals(AR=own_past, VAR=GOOD))
-    assert found["better"] == better
-    assert found["without"] == scoring.paired_difference(task(VALUES), GOOD, without)["without"]
-    assert found["against_ar"] == scoring.paired_difference(task(VALUES), GOOD, own_past)
+    assert found.better == better
+    assert found.without == scoring.paired_difference(task(VALUES), GOOD, without).without
+    assert found.against_ar == scoring.paired_difference(task(VALUES), GOOD, own_past)
     alone = gain.of_coupling(task(VALUES), GOOD, without, rivals(VAR=GOOD))
-    assert alone == scoring.paired_difference(task(VALUES), GOOD, without)
+    assert alone.to_json() == scoring.paired_difference(task(VALUES), GOOD, without).to_json()
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_halves_of_the_windows(signs, form, agree):
     assert halves == pytest.approx(1.0 if form == "dense" else agree)
     if form == "dense":
         told = reliability.reliability([matrices[0]], made, [], None)
-        assert (told["of"], told["coupling"]["windows"]) == ("couplings", None)
+        assert (told.of, told.coupling.windows) == ("couplings", None)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def drawn(model, other, block=10):
     scored = scoring.evaluate(
         made, [Comparison(0, prediction, rivals(GLM=baseline))], model="stndt"
     )
-    scored["held_out"] = held_out_neurons.scores(made, prediction, rivals(GLM=baseline), "GLM")
+    scored |= held_out_neurons.scores(made, prediction, rivals(GLM=baseline), "GLM").metrics()
     return heldout_resamples.of(made, prediction, rivals(GLM=baseline), scored), scored
 
 
@@ -284,9 +284,9 @@ def drawn(model, other, block=10):
 def test_draws_beat_the_baseline_with_the_lower_end_of_the_interval(model, other, block, beats):
     draw, scored = drawn(model, other, block)
     found = heldout_resamples.together([draw, draw])
-    assert found["beats"] is beats
+    assert found.beats is beats
     if beats is not None:
-        low, high = found["intervals"]["difference"]
+        low, high = found.intervals["difference"]
         assert (low > 0) is beats
         assert high > 0 or model[0] > other[0]
         assert high - low > 1e-3  # blocks and neurons are drawn anew
@@ -303,19 +303,17 @@ def test_a_held_out_neuron_is_scored_on_test_bins_that_all_predict():
     partial = np.where((np.arange(600) < 500)[:, None], rates, np.nan)
     found = held_out_neurons.scores(made, garbage, rivals(GLM=partial), "GLM")
     whole = held_out_neurons.scores(made, rates, rivals(GLM=partial), "GLM")
-    assert found["model"] == whole["model"] == found["baselines"]["GLM"]
+    assert found.model == whole.model == found.baselines["GLM"]
     late = np.where((np.arange(600) < 500)[:, None], rates, 1e3)  # beyond what the GLM predicts
-    assert (
-        held_out_neurons.scores(made, late, rivals(GLM=partial), "GLM")["model"] == whole["model"]
-    )
+    assert held_out_neurons.scores(made, late, rivals(GLM=partial), "GLM").model == whole.model
     silent = replace(made, binned=replace(made.binned, values=made.binned.values.copy()))
     silent.binned.values[test, 5] = 0
     scored = scoring.evaluate(silent, [Comparison(0, rates, rivals(GLM=rates))], model="m")
-    scored["held_out"] = held_out_neurons.scores(silent, rates, rivals(GLM=rates), "GLM")
+    scored |= held_out_neurons.scores(silent, rates, rivals(GLM=rates), "GLM").metrics()
     together = heldout_resamples.together(
         [heldout_resamples.of(silent, rates, rivals(GLM=rates), scored)] * 2
     )
-    assert set(together["per_neuron"]) == {"6", "7"}
+    assert set(together.per_neuron) == {"6", "7"}
 
 
 def few_shot(val, test, *, num_train=400, seed=0):
@@ -364,9 +362,9 @@ def few_shot(val, test, *, num_train=400, seed=0):
 )
 def test_the_penalty_of_a_few_shot_read_out_is_chosen_on_validation(val, test, low, high):
     found = few_shot(val, test)
-    assert low < found["model"]["mean"] < high
-    assert len(set(found["model"]["values"])) == 10  # other windows in every draw
-    assert found["baselines"] == {}
+    assert low < found.model["mean"] < high
+    assert len(set(found.model["values"])) == 10  # other windows in every draw
+    assert found.baselines == {}
 
 
 @pytest.mark.parametrize(
@@ -374,7 +372,7 @@ def test_the_penalty_of_a_few_shot_read_out_is_chosen_on_validation(val, test, l
 )
 def test_how_many_windows_are_few(num_train, shots):
     found = few_shot(1, 1, num_train=num_train)
-    assert (None if found is None else found["windows"]) == shots
+    assert (None if found is None else found.windows) == shots
 
 
 # --- several bins ahead ---

@@ -163,13 +163,13 @@ def of_fold(ours: float | None, theirs: float) -> dict[str, object]:
 def test_over_folds_gives_mean_and_spread():
     parts = [of_fold(0.5, 0.4), of_fold(0.7, 0.5)]
     summary = scoring.over_folds(parts)
-    assert summary["model"]["r2"]["mean"] == pytest.approx(0.6)
-    assert summary["model"]["r2"]["sd"] == pytest.approx(np.sqrt(0.02))
-    assert summary["difference"]["r2"]["values"] == pytest.approx([0.1, 0.2])
+    assert summary.model["r2"]["mean"] == pytest.approx(0.6)
+    assert summary.model["r2"]["sd"] == pytest.approx(np.sqrt(0.02))
+    assert summary.difference["r2"]["values"] == pytest.approx([0.1, 0.2])
 
 
 def test_a_fold_whose_score_a_run_keeps_as_null_leaves_no_mean():
     summary = scoring.over_folds([of_fold(0.5, 0.4), of_fold(None, 0.5)])
-    assert np.isnan(summary["model"]["r2"]["mean"])
-    assert np.isnan(summary["difference"]["r2"]["mean"])
-    assert summary["baselines"]["AR"]["r2"]["mean"] == pytest.approx(0.45)
+    assert np.isnan(summary.model["r2"]["mean"])
+    assert np.isnan(summary.difference["r2"]["mean"])
+    assert summary.baselines["AR"]["r2"]["mean"] == pytest.approx(0.45)

@@ -12,6 +12,7 @@ from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.errors import ResultsError
 from nwbdyn.recording import Neurons, Source
 from nwbdyn.results.fit_results import Fit, Predictions
+from nwbdyn.results.sections.states import StateDifferences
 from nwbdyn.statistics import groups
 
 
@@ -159,7 +160,7 @@ def test_pairs_in_states_are_one_family_of_tests():
     expected = stats.false_discovery_control(p)
     assert found["q_within_animal"].to_numpy() == pytest.approx(expected)
     assert found["p_states"].isna().all()
-    assert set(found["why_not"]) == {"not asked (fit --states)"}
+    assert set(found["why_not"]) == {"not requested (fit --states)"}
 
 
 def test_a_table_of_states_says_what_the_fits_say_of_them():
@@ -168,7 +169,7 @@ def test_a_table_of_states_says_what_the_fits_say_of_them():
     )
     made = session(COUPLED, TYPES)
     known, doubted = (
-        replace(made, metrics={"states": {"p": p, "supported": not why_not, "why_not": why_not}})
+        replace(made, metrics=StateDifferences(["rest", "run"], p, not why_not, why_not).metrics())
         for p, why_not in ((0.04, ""), (0.05, "A(t) does not beat VAR"))
     )
     for fits, p, why_not in (

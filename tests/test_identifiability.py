@@ -10,6 +10,7 @@ from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.evaluation import verdict
 from nwbdyn.fitting.fit import fit
 from nwbdyn.fitting.stages import static_control
+from nwbdyn.results.sections.dynamics import CouplingChange
 
 ADDS = {"metric": "r2", "split": "test", "adds": 0.02, "interval": [0.01, 0.03]}
 
@@ -47,6 +48,9 @@ def test_a_coupling_of_zero_has_no_share():
 
 LESS = {**ADDS, "adds": -0.01, "interval": [-0.03, 0.01]}
 UNKNOWN = {**ADDS, "interval": None}
+NOT_SUPPORTED = {
+    **{"static_share": 0.75, "state_share": 0.25, "baseline": "VAR ridge", "supported": False},
+}
 
 
 @pytest.mark.parametrize(
@@ -70,21 +74,23 @@ UNKNOWN = {**ADDS, "interval": None}
     ],
 )
 def test_which_condition_a_change_fails_is_said_with_its_numbers(static, baseline, beats, said):
-    found = {"static": static, "against_baseline": baseline, "baseline": "VAR ridge"}
-    found |= {"beats_baseline": beats, "supported": False}
-    assert verdict.unbeaten(found) == said
-    (sentence,) = verdict._dynamics(found)
+    change = CouplingChange.from_json(
+        NOT_SUPPORTED | {"static": static, "against_baseline": baseline, "beats_baseline": beats}
+    )
+    assert change.failed_criteria() == said
+    (sentence,) = change.sentences()
     assert said in sentence
 
 
 def test_a_run_of_an_earlier_version_says_which_condition_failed():
-    found = {"static": LESS, "baseline": "VAR ridge", "beats_baseline": True}
-    assert "beats VAR ridge on test, but not a refit with a constant A" in verdict.unbeaten(found)
+    change = CouplingChange.from_json(NOT_SUPPORTED | {"static": LESS, "beats_baseline": True})
+    words = change.failed_criteria()
+    assert "beats VAR ridge on test, but not a refit with a constant A" in words
 
 
 def test_a_supported_change_is_said_with_its_share():
-    found = {"static": ADDS, "supported": True, "state_share": 0.25, "baseline": "AR"}
-    (sentence,) = verdict._dynamics(found)
+    section = NOT_SUPPORTED | {"static": ADDS, "beats_baseline": True, "supported": True}
+    (sentence,) = CouplingChange.from_json(section).sentences()
     assert sentence.endswith("25% of its mean square changes over time.")
 
 

@@ -1,6 +1,7 @@
 """The first sentence of a verdict where nothing predicts better than the mean; level scores."""
 
 import pytest
+from small import TESTED
 
 from nwbdyn.evaluation import mean_prediction, verdict
 
@@ -56,7 +57,7 @@ def test_it_is_said_first_and_nothing_else_but_the_edges_of_spike_times():
     coupling = {"metric": "r2", "split": "test", "adds": 0.1, "interval": None}
     metrics = metrics_of(-0.1, {"AR": -0.2}, coupling=coupling)
     assert verdict.sentences(metrics, "m") == [mean_prediction.sentence(metrics, "m")]
-    tested = {"null": "jitter", "withheld": "too few spikes"}
+    tested = TESTED | {"null": "jitter", "withheld": "too few spikes"}
     both = verdict.sentences(metrics | {"edges": tested}, "m")
     assert both[1:] == ["No edge can be called significant: too few spikes."]
     assert len(verdict.sentences(metrics | {"edges": {**tested, "null": "shift"}}, "m")) == 1

@@ -9,7 +9,13 @@ from mutants import run as mutants
 ROOT = Path(__file__).resolve().parents[1]
 MUTANTS = mutants.read()
 PACKAGE = ROOT / "nwbdyn"
-ROOMS = ("statistics", "evaluation", "baselines", "fitting/stages")  # that decide, whole
+ROOMS = (
+    "statistics",
+    "evaluation",
+    "baselines",
+    "fitting/stages",
+    "results/sections",
+)  # that decide, whole
 DECIDING = [
     path
     for path in (
@@ -17,6 +23,7 @@ DECIDING = [
         *(PACKAGE / "data" / name for name in ("normalisation.py", "splits.py", "windows.py")),
     )
     if path.name not in ("__init__.py", "baseline.py")
+    and path != PACKAGE / "results" / "sections" / "benchmark.py"  # values without a decision
 ]
 EVERY_FUNCTION = ("statistics", "evaluation", "stages", "baselines")  # folders
 

@@ -10,8 +10,8 @@ from nwbdyn.baselines.ladder import Gain, Ladder, Rung, selection
 from nwbdyn.baselines.lagged_design import build_lagged_design
 from nwbdyn.data.splits import GAP, TEST, TRAIN, VAL
 from nwbdyn.errors import DataError
-from nwbdyn.evaluation import nested as words
 from nwbdyn.fitting.stages import nested_tests
+from nwbdyn.results.sections.nested import NestedTests
 from nwbdyn.statistics import rung_gains
 
 
@@ -120,8 +120,10 @@ def test_a_part_too_short_to_rotate_leaves_the_question_open_with_the_reason():
 
 def test_described_answers_hold_every_number_and_the_reason():
     one = nested_tests.answer("coupling", PASSED, (0.0, 0.03))
-    found = nested_tests.described({"coupling": one}, counts=False)
-    assert found == {
+    no = nested_tests.answer("gain", None, ())
+    section = nested_tests.section_of({"coupling": one, "gain": no}, counts=False).to_json()
+    assert section["gain"]["reason"] == "no test bin is predicted"
+    assert {"coupling": section["coupling"]} == {
         "coupling": {
             "rungs": ["M2", "M1"],
             "gain": 0.02,
@@ -216,8 +218,8 @@ def test_sentences_name_the_gain_its_controls_and_common_input_or_the_reason():
     yes = nested_tests.answer("coupling", PASSED, (0.0,) * 19)
     yes = replace(yes, sensitivity=rung_gains.Sensitivity(0.75, 0.004, 0.019, 0.06))
     no = nested_tests.answer("gain", Gain(0.001, 0.005, 12, False), ())
-    found = words.sentences(nested_tests.described({"coupling": yes, "gain": no}, counts=True))
-    assert found == [
+    section = nested_tests.section_of({"coupling": yes, "gain": no}, counts=True)
+    assert NestedTests.from_json(section.to_json()).sentences() == [
         "Other neurons help to predict: additive coupling (M2) improves on own dynamics (M1) by "
         "0.0200 +- 0.0050 bits per spike on test, more than in 19 rotated recordings. It improves "
         "75% of the neurons that it changes; with the population mean and components as covariates "
@@ -225,4 +227,3 @@ def test_sentences_name_the_gain_its_controls_and_common_input_or_the_reason():
         "A change of gain is not supported: M4 improves on M3 by +0.0010 +- 0.0050, not by 2 "
         "standard errors.",
     ]
-    assert words.sentences(None) == []

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 from matplotlib.colors import to_rgb
+from small import TESTED
 
 import nwbdyn
 from nwbdyn.cli import main
@@ -22,6 +23,8 @@ from nwbdyn.connectivity import edge_table, strongest_edges
 from nwbdyn.errors import ResultsError
 from nwbdyn.report import figures, page, sections, slider, style, words
 from nwbdyn.report.figures import arcs
+from nwbdyn.results.sections.difference import Difference
+from nwbdyn.results.sections.dynamics import CouplingChange
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -577,11 +580,10 @@ def test_a_tested_fit_shows_its_p_and_what_the_null_is(fit):
     assert "Against the null" not in titles(fit)
     edges = edge_table.directed(fit.edges)
     p = np.linspace(0.001, 1, len(edges))
-    summary = {"hypothesis": "neurons are independent", "num_surrogates": 20, "smallest_p": 0.001}
     tested = replace(
         fit,
         edges=edges.assign(p=p),
-        metrics=fit.metrics | {"edges": summary},
+        metrics=fit.metrics | {"edges": TESTED},
     )
     assert "Against the null" in titles(tested)
     heights = [bar.get_height() for bar in figures.null(tested).patches]
@@ -609,9 +611,10 @@ def test_cell_types_have_intervals_where_they_were_tested(fit):
 @pytest.mark.parametrize(("supported", "word"), [(False, "but not a refit"), (True, "worse")])
 def test_a_course_over_time_says_whether_it_is_supported(fit, supported, word):
     compared = {"metric": "r2", "split": "test", "adds": 0.01, "interval": [-0.02, 0.03]}
-    found = {"static": compared, "baseline": "VAR", "beats_baseline": True, "supported": supported}
-    told = replace(fit, metrics=fit.metrics | {"dynamics": found})
-    captions = [p.caption for s in sections.of_fit(told) for p in s.pictures if p.wide]
+    static = Difference.from_json(compared)
+    change = CouplingChange(0.9, 0.1, static, "VAR", True, supported)
+    tested = replace(fit, metrics=fit.metrics | change.metrics())
+    captions = [p.caption for s in sections.of_fit(tested) for p in s.pictures if p.wide]
     assert any(word in caption for caption in captions)
 
 

@@ -1,5 +1,7 @@
 """Simultaneous couplings of a fit: rows of their own kind, a null, a heat map."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import small_fits
@@ -7,12 +9,12 @@ import small_fits
 import nwbdyn
 from nwbdyn.cli import scoreboard
 from nwbdyn.connectivity import edge_table
-from nwbdyn.evaluation import verdict
 from nwbdyn.fitting.stage import FitInputs
 from nwbdyn.fitting.stages import simultaneous_coupling
 from nwbdyn.fitting.task import build_task
 from nwbdyn.report import figures
 from nwbdyn.request import FitRequest
+from nwbdyn.results.sections.simultaneous import Signal, SimultaneousPairs
 
 SHORT = {"epochs": 1, "options": {"history": 2}}
 
@@ -72,12 +74,11 @@ def test_too_many_neurons_or_too_few_frames_leave_a_note(monkeypatch):
 
 
 def test_the_verdict_counts_pairs_that_were_tested():
-    found = {"num_significant": 2, "num_pairs": 10, "level": 0.05}
-    (said,) = verdict._simultaneous(found)
-    assert said.startswith("2 of 10 pairs act together within one bin")
-    assert "common input to a few neurons passes this null" in said
-    assert verdict._simultaneous(found | {"num_significant": None}) == []
-    assert verdict._simultaneous(None) == []
+    pairs = SimultaneousPairs(10, 2, 0.05, 20, "", Signal(1, None, 0.1, 0.9))
+    (sentence,) = pairs.sentences()
+    assert sentence.startswith("2 of 10 pairs act together within one bin")
+    assert "common input to a few neurons passes this null" in sentence
+    assert replace(pairs, num_significant=None).sentences() == []
 
 
 def test_co_smoothing_models_have_none():

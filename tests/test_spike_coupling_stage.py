@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import small_fits
+from small import TESTED
 
 import nwbdyn
 from nwbdyn.connectivity import edge_table
 from nwbdyn.data.binning import Binned
 from nwbdyn.errors import ConfigError
 from nwbdyn.evaluation import verdict
+from nwbdyn.fitting.stage import FitState
 from nwbdyn.fitting.stages import edge_tests, spike_coupling
 from nwbdyn.fitting.task import build_task
 from nwbdyn.nwb.results import couplings
@@ -62,7 +64,8 @@ def test_the_connectivity_answers_with_the_edges_of_spikes(fitted):
     task = build_task(spiking(), "synapsnet", seed=0, options=QUICK)
     edges = edge_table.directed(fitted.edges).drop(columns="model_weight")
     untested = replace(fitted, edges=edges, connectivity=replace(fitted.connectivity, tested=None))
-    found = spike_coupling.with_spike_couplings(untested, task, 10).connectivity
+    state = FitState(untested.request, task, (), None, untested)
+    found = spike_coupling.fitted_couplings(state, 10).added_to(untested).connectivity
     assert found.edges(q=0.05)["post_id"].tolist() == [11]
 
 
@@ -90,8 +93,8 @@ def test_the_verdict_names_the_null_and_the_filters(fitted):
     ("binning", "edges", "warned"),
     [
         ({"quantity": "counts", "bin_width": 0.05}, None, True),
-        ({"quantity": "counts", "bin_width": 0.05}, {"null": "shift"}, True),
-        ({"quantity": "counts", "bin_width": 0.05}, {"filters": "box to 10 ms"}, False),
+        ({"quantity": "counts", "bin_width": 0.05}, TESTED, True),
+        ({"quantity": "counts", "bin_width": 0.05}, TESTED | {"null": "jitter"}, False),
         ({"quantity": "counts", "bin_width": 0.01}, None, False),
         ({"quantity": "dff", "bin_width": 0.1}, None, False),
     ],

@@ -79,7 +79,7 @@ def test_coupling_is_compared_with_a_fit_of_the_first_seed_without_it(next_bin):
     ablated = train_models.predict_without_coupling(next_bin.task, 0, RunContext())
     scored = next_bin.scored
     wanted = gain.of_coupling(scored.task, scored.predictions[0], ablated, scored.baselines)
-    assert found == wanted | {"all_zero": False}
+    assert found == wanted.to_json() | {"all_zero": False}
     assert found["with"] != found["without"]
 
 
@@ -87,8 +87,14 @@ def test_maps_are_those_of_the_best_seed_on_validation(held_out):
     found = AttentionMaps().run(held_out, RunContext()).metrics
     best, worse = sorted(held_out.trained, key=lambda member: member.best)
     scored = held_out.scored.task
-    assert found["necessity"] == attention_maps._loss_without_maps(held_out.task, best, scored)
-    assert found["necessity"] != attention_maps._loss_without_maps(held_out.task, worse, scored)
+    assert (
+        found["necessity"]
+        == attention_maps._loss_without_maps(held_out.task, best, scored).to_json()
+    )
+    assert (
+        found["necessity"]
+        != attention_maps._loss_without_maps(held_out.task, worse, scored).to_json()
+    )
 
 
 def test_maps_are_needed_as_far_as_the_score_falls_without_them(held_out):
@@ -98,10 +104,10 @@ def test_maps_are_needed_as_far_as_the_score_falls_without_them(held_out):
 
     def score(maps):
         prediction = readout.predict(best.model, task.windows, splits=["test"], maps=maps)
-        return scoring.scores(scored, prediction)["test"][found["metric"]]
+        return scoring.scores(scored, prediction)["test"][found.metric]
 
-    assert found["loss"] == {maps: score(None) - score(maps) for maps in found["loss"]}
-    assert any(found["loss"].values())
+    assert found.loss == {maps: score(None) - score(maps) for maps in found.loss}
+    assert any(found.loss.values())
 
 
 def test_a_few_shot_score_is_that_of_the_mean_prediction(held_out):
@@ -110,9 +116,13 @@ def test_a_few_shot_score_is_that_of_the_mean_prediction(held_out):
     scored = replace(scored, mean=replace(scored.mean, prediction=mean))
     found = FewShot().run(replace(held_out, scored=scored), RunContext()).metrics["few_shot"]
     windows = held_out.task.windows
-    assert found == held_out_neurons.few_shot(scored.task, windows, mean, scored.baselines)
+    assert (
+        found == held_out_neurons.few_shot(scored.task, windows, mean, scored.baselines).to_json()
+    )
     first = scored.predictions[0]
-    assert found != held_out_neurons.few_shot(scored.task, windows, first, scored.baselines)
+    assert (
+        found != held_out_neurons.few_shot(scored.task, windows, first, scored.baselines).to_json()
+    )
 
 
 def test_every_fold_tests_blocks_of_its_own_with_one_seed_and_no_null(next_bin):
@@ -167,8 +177,8 @@ def test_the_benchmark_scores_the_seeds_that_the_prediction_averages():
         stage = planned(BenchmarkScores, state)
         found = stage.run(replace(state, scored=scored), RunContext()).metrics["benchmark"]
         wanted = evaluate(task, [models[number] for number in members], rivals)
-        assert found["model"] == wanted["model"]
-    assert evaluate(task, models, rivals)["model"] != evaluate(task, models[:1], rivals)["model"]
+        assert found["model"] == wanted.model
+    assert evaluate(task, models, rivals).model != evaluate(task, models[:1], rivals).model
 
 
 def test_targets_of_a_next_bin_model_are_refused(next_bin, tmp_path):

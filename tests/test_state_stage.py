@@ -12,10 +12,10 @@ import nwbdyn
 from nwbdyn.cli import main
 from nwbdyn.connectivity import edge_table
 from nwbdyn.errors import ConfigError, DataError
-from nwbdyn.evaluation import verdict
 from nwbdyn.fitting.stages import state_change_test
 from nwbdyn.recording import Traces
 from nwbdyn.results import fit_results
+from nwbdyn.results.sections.states import StateDifferences
 from nwbdyn.statistics import states
 from nwbdyn.statistics.state_change import StateChange
 
@@ -55,8 +55,8 @@ def test_the_edge_that_changes_is_named_with_its_states(fitted, tmp_path):
     assert (found["pattern"], found["supported"], found["why_not"]) == (True, True, "")
     assert found["num_blocks"] == [12, 12]
     assert found["num_significant"] == 1
-    said = verdict.of_states(found)
-    assert said.startswith("Coupling differs between rest, run in its pattern")
+    (sentence,) = StateDifferences.from_metrics(fitted.metrics).sentences()
+    assert sentence.startswith("Coupling differs between rest, run in its pattern")
     back = fit_results.load(fitted.save(tmp_path / "run"))
     assert edge_table.changes(back.edges)["q"].tolist() == changed["q"].tolist()
     assert back.request.tests.states == fitted.environment["asked"]["states"] == TIMES
@@ -68,7 +68,8 @@ def test_a_constant_coupling_is_not_supported():
     assert not found["supported"]
     assert found["why_not"].startswith("pattern p = ")
     assert "states-alike" in [note.code for note in made.notes]
-    assert verdict.of_states(found).endswith(f"not supported: {found['why_not']}.")
+    (sentence,) = StateDifferences.from_metrics(made.metrics).sentences()
+    assert sentence.endswith(f"not supported: {found['why_not']}.")
 
 
 def change(pattern: float, gain: float, not_tested: str = "") -> StateChange:
@@ -101,11 +102,11 @@ def change(pattern: float, gain: float, not_tested: str = "") -> StateChange:
 )
 def test_which_change_is_supported(found, counts, supported, why_not, p):
     summary = state_change_test.summary_of(found, counts=counts)
-    assert summary["supported"] is supported
-    assert summary["why_not"].startswith(why_not)
-    assert bool(summary["why_not"]) is not supported
-    assert summary["p"] == pytest.approx(p, nan_ok=True)
-    assert summary["num_significant"] == (None if found.not_tested else 2)
+    assert summary.supported is supported
+    assert summary.why_not.startswith(why_not)
+    assert bool(summary.why_not) is not supported
+    assert summary.p == pytest.approx(p, nan_ok=True)
+    assert summary.num_significant == (None if found.not_tested else 2)
     tables = state_change_test.tables_of(found, small_fits.imaging(2, 50).neurons)
     assert len(tables) == (0 if found.not_tested else 1)
 

@@ -18,6 +18,8 @@ from nwbdyn.inference import readout
 from nwbdyn.models.base import CO_SMOOTHING, Output
 from nwbdyn.models.stndt import PRESETS, STNDT
 from nwbdyn.request import DataOptions
+from nwbdyn.results.sections.baseline_start import BaselineStart
+from nwbdyn.results.sections.repeats import HeldoutResampleScores
 from nwbdyn.training import baseline_start
 from nwbdyn.training.trainer import Trainer, train
 from tests.test_stndt import batch_of, layout, model_of
@@ -301,13 +303,14 @@ def test_rows_and_sentence_of_a_model_on_its_baseline():
         "  on its baseline": {"test": {"co_bps": 0.3}},
         "  average (0.7 of it)": {"test": {"co_bps": 0.4}},
     }
-    (kept,) = verdict._on_baseline(found, {"num_draws": 5, "num_kept": 2})
+    start = BaselineStart.from_json(found)
+    draws = HeldoutResampleScores(*(5, "co_bps", "test", {}, {}, {}, {}, None, 5, {}), num_kept=2)
+    (kept,) = start.sentences(draws)
     assert "+0.0123 bits per spike (standard error 0.0045) over 24 blocks" in kept
     assert "Of 5 draws, 2 kept" in kept
-    (dropped,) = verdict._on_baseline(found | {"kept": False}, None)
+    (dropped,) = replace(start, kept=False).sentences(None)
     assert kept.startswith("It starts from smoothing + GLM")
     assert dropped.startswith("Validation kept smoothing + GLM")
-    assert verdict._on_baseline(None, None) == []
 
 
 def test_logs_of_rates_are_scaled_around_their_own_mean_rate():

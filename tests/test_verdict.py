@@ -1,11 +1,15 @@
 """Sentences of the verdict: each branch of each decision, from numbers written by hand."""
 
 import pytest
+from small import TESTED
 from small_fits import imaging
 
 from nwbdyn.connectivity import edge_table
 from nwbdyn.evaluation import verdict
 from nwbdyn.fitting.fit import fit
+from nwbdyn.results.sections.coupling import CouplingGain
+from nwbdyn.results.sections.difference import Difference, span
+from nwbdyn.results.sections.states import StateDifferences
 
 REFIT = {
     "metric": "r2",
@@ -62,7 +66,7 @@ def test_coupling_is_compared_with_the_better_of_its_refit_and_ar(
     assert first.startswith(sentence)
     alone = "AR, each neuron by itself."
     assert first.endswith(alone if better == "AR" else "a refit without it.")
-    assert verdict.least_gain(coupling) == least
+    assert CouplingGain.from_json(coupling).decisive.least == least
 
 
 @pytest.mark.parametrize(
@@ -88,8 +92,7 @@ def test_edges_are_not_to_be_read_without_a_gain(adds, interval, edges):
     ],
 )
 def test_an_empty_edge_matrix_replaces_what_coupling_adds(more, first):
-    null = {"null": "shift", "withheld": "", "num_significant": 0}
-    for edges in (None, null):
+    for edges in (None, TESTED):
         assert said({**REFIT, "all_zero": True}, edges=edges, **more) == [
             f"{first}: every weight is 0, so the edge matrix is empty."
         ]
@@ -105,7 +108,7 @@ def test_a_fit_knows_whether_its_edge_matrix_is_empty(l1, empty):
     found = verdict.sentences(made.metrics, "synapsnet")
     assert any(line.startswith("No coupling was kept") for line in found) == empty
     assert any("add --null" in line for line in found) is (
-        not empty and verdict.least_gain(made.metrics["coupling"]) > 0
+        not empty and CouplingGain.from_metrics(made.metrics).decisive.least > 0
     )
 
 
@@ -155,6 +158,7 @@ def test_who_won_follows_from_the_interval(own, interval, beats, first):
 def test_who_won_over_draws_follows_from_the_interval(difference, beats, first):
     intervals = {"model": [0.4, 0.6]} | ({} if difference is None else {"difference": difference})
     draws = {
+        **{"num_neurons": 5, "per_neuron": {}},
         "metric": "r2",
         "split": "test",
         "num_draws": 5,
@@ -172,7 +176,7 @@ def test_who_won_over_draws_follows_from_the_interval(difference, beats, first):
                         ([-0.2, -0.1], False), ([None, None], False), (None, False)]
 )  # fmt: skip
 def test_a_gain_lies_above_zero_with_the_lower_end_of_its_interval(ends, above):
-    assert verdict.above_zero({"interval": ends}) is above
+    assert Difference("r2", "test", 0.5, 0.4, 0.1, ends).above_zero is above
 
 
 @pytest.mark.parametrize(
@@ -180,13 +184,7 @@ def test_a_gain_lies_above_zero_with_the_lower_end_of_its_interval(ends, above):
     [([0.1, 0.2], "0.10 to 0.20"), (None, ""), ([None, 0.2], ""), ([0.1, float("nan")], "")],
 )
 def test_an_interval_is_shown_where_both_ends_are_known(ends, shown):
-    assert verdict.span(ends, 2) == shown
-
-
-TESTED = {
-    **{"null": "shift", "withheld": "", "num_significant": 5, "num_significant_unflagged": 5},
-    **{"num_edges": 30, "level": 0.05, "num_surrogates": 20, "half_split_correlation": 0.9},
-}
+    assert span(ends, 2) == shown
 
 
 @pytest.mark.parametrize(
@@ -223,4 +221,5 @@ def test_the_sentence_of_tested_edges(tested, sentence):
 )
 def test_states_differ_where_that_is_supported(supported, first):
     found = {"names": ["rest", "run"], "num_simulations": 19, "p": 0.05, "why_not": "too alike"}
-    assert verdict.of_states(found | {"supported": supported}).startswith(first)
+    section = StateDifferences.from_json(found | {"supported": supported})
+    assert section.sentences()[0].startswith(first)

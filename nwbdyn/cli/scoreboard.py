@@ -12,6 +12,8 @@ from nwbdyn.evaluation.over_recordings import FEWEST_FLIPPED, Standing
 from nwbdyn.printable import printable
 from nwbdyn.results import damage
 from nwbdyn.results.fit_results import Fit
+from nwbdyn.results.sections.benchmark import BenchmarkResult, Submission
+from nwbdyn.results.sections.difference import span
 from nwbdyn.workflows.batch import FITTED, SessionResult
 
 _MOST_CANDIDATES = 20  # of a sweep, on a terminal
@@ -49,7 +51,7 @@ def _lines(fit: Fit) -> list[str]:
             name,
             _number(by_split.get("val", {}).get(metric)),
             _number(by_split.get(split, {}).get(metric)),
-            verdict.span(by_interval.get(name, {}).get(split, {}).get(metric)),
+            span(by_interval.get(name, {}).get(split, {}).get(metric)),
             *(_number(by_split.get(split, {}).get(other)) for other in others),
         ]
         for name, by_split in scores.items()
@@ -152,7 +154,7 @@ def of_joint(
             _number(session["model"]),
             session["baseline_name"] or "",
             _number(session["baseline"]),
-            verdict.span(session["interval"]),
+            span(session["interval"]),
         ]
         for name, session in metrics["sessions"].items()
     ]
@@ -196,29 +198,29 @@ def _sign_flip(paired: Mapping[str, Any]) -> str:
 
 def of_benchmark(metrics: dict[str, Any], model: str) -> list[str]:
     """The Neural Latents Benchmark's scores on the test trials of this fit, and of a submission."""
-    found, submitted = metrics.get("benchmark"), metrics.get("submission")
+    benchmark, submitted = BenchmarkResult.from_metrics(metrics), Submission.from_metrics(metrics)
     lines = []
-    if found is not None:
-        scores = {model: found["model"], **found["baselines"]}
-        names = list(found["model"]["test"])
+    if benchmark is not None:
+        scores = {model: benchmark.model, **benchmark.baselines}
+        names = list(benchmark.model["test"])
         rows = [
             [name, *(_number(by_split["test"].get(metric)) for metric in names)]
             for name, by_split in scores.items()
         ]
         lines += [
             "",
-            f"As the Neural Latents Benchmark scores {found['data_set']}, on "
-            f"{found['num_trials']['test']} test trials:",
+            f"As the Neural Latents Benchmark scores {benchmark.data_set}, on "
+            f"{benchmark.num_trials['test']} test trials:",
             terminal.table(["", *names], rows),
-            f"{terminal.milliseconds(found['milliseconds_per_trial'])} per trial at inference.",
+            f"{terminal.milliseconds(benchmark.milliseconds_per_trial)} per trial at inference.",
         ]
     if submitted is not None:
-        scored = submitted["scores"]
-        said = f"Rates for the {submitted['phase']} phase are in {submitted['file']}"
-        if scored is not None:
-            values = ", ".join(f"{name} {_number(value)}" for name, value in scored.items())
-            said += f"; against {submitted['targets']}: {values}"
-        lines += ["", textwrap.fill(f"{said}.", terminal.WIDTH)]
+        text = f"Rates for the {submitted.phase} phase are in {submitted.file}"
+        if submitted.scores is not None:
+            scored = submitted.scores.items()
+            values = ", ".join(f"{name} {_number(value)}" for name, value in scored)
+            text += f"; against {submitted.targets}: {values}"
+        lines += ["", textwrap.fill(f"{text}.", terminal.WIDTH)]
     return lines
 
 

@@ -9,12 +9,12 @@ than the fits have on average, whichever bins are asked: there is nothing to cho
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from nwbdyn.evaluation import scoring
 from nwbdyn.evaluation.scoring import Task
+from nwbdyn.results.sections.seed_mean import SeedMean
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Average:
 
     prediction: np.ndarray  # (num_bins, N) source units, NaN where there is none
     members: tuple[int, ...]  # positions of the fits that it averages, best first
-    selection: dict[str, Any] | None = None  # how they were chosen, see `best`; None: all, unchosen
+    selection: SeedMean | None = None  # how they were chosen; None: all, unchosen
 
 
 def average(task: Task, predictions: Sequence[np.ndarray], seeds: Sequence[int]) -> Average:
@@ -39,12 +39,6 @@ def best(task: Task, predictions: Sequence[np.ndarray], seeds: Sequence[int]) ->
     Args:
         predictions: (num_bins, N) of each fit.
         seeds: of each fit.
-
-    Returns:
-        Its `selection` has "metric"; "ranking" (seeds, best on validation first) and "validation"
-        (the score of the mean over the first one, two, … of them); "seeds" (those that are
-        averaged); "split", "ensemble" and "single" (test scores of the mean and of the first fit),
-        "adds" (their difference) and "interval" (95 %, None with few blocks).
     """
     alone = [_validation(task, prediction) for prediction in predictions]
     order = np.argsort([-score for _, score in alone], kind="stable")
@@ -57,17 +51,17 @@ def best(task: Task, predictions: Sequence[np.ndarray], seeds: Sequence[int]) ->
     return Average(
         prediction=chosen,
         members=tuple(order[:size].tolist()),
-        selection={
-            "metric": alone[0][0],
-            "ranking": ranking,
-            "validation": scores,
-            "seeds": ranking[:size],
-            "split": compared["split"],
-            "ensemble": compared["with"],
-            "single": compared["without"],
-            "adds": compared["adds"],
-            "interval": compared["interval"],
-        },
+        selection=SeedMean(
+            metric=alone[0][0],
+            ranking=ranking,
+            validation=scores,
+            seeds=ranking[:size],
+            split=compared.split,
+            ensemble=compared.with_,
+            single=compared.without,
+            adds=compared.adds,
+            interval=compared.interval,
+        ),
     )
 
 

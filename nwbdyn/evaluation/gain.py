@@ -7,7 +7,6 @@ two, by validation, is the one that coupling has to beat.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,32 +14,42 @@ import pandas as pd
 from nwbdyn.baselines import Baseline
 from nwbdyn.evaluation import scoring
 from nwbdyn.evaluation.scoring import Task
+from nwbdyn.results.sections.coupling import AR, CouplingGain
 
-REFIT, AR, OWN_DYNAMICS = "refit", "AR", "nonlinear AR"
+REFIT, OWN_DYNAMICS = "refit", "nonlinear AR"
 
 
 def of_coupling(
-    task: Task, prediction: np.ndarray, without: np.ndarray, baselines: Mapping[str, Baseline]
-) -> dict[str, Any]:
+    task: Task,
+    prediction: np.ndarray,
+    without: np.ndarray,
+    baselines: Mapping[str, Baseline],
+    *,
+    name: str | None = None,
+    edges: pd.DataFrame | None = None,
+) -> CouplingGain:
     """Gain from coupling on test over a model without it, and over AR.
 
     Args:
         prediction: (num_bins, N) of the model, source units.
         without: (num_bins, N) of the model without coupling.
         baselines: those of the model.
-
-    Returns:
-        What `scoring.paired_difference` returns for `without`; where there is an AR, "against_ar":
-        the same for AR, and "better": "refit" (`without`) or "AR", whichever predicts validation
-        better.
+        name: the baseline that predicts `without`; None for a refit.
+        edges: the fit's edge table.
     """
     compared = scoring.paired_difference(task, prediction, without)
-    if AR not in baselines:
-        return compared
-    alone = baselines[AR].prediction
-    better = scoring.better(task, {REFIT: without, AR: alone})
-    against_ar = scoring.paired_difference(task, prediction, alone)
-    return compared | {"against_ar": against_ar, "better": better or REFIT}
+    better = against_ar = None
+    if AR in baselines:
+        alone = baselines[AR].prediction
+        better = scoring.better(task, {REFIT: without, AR: alone}) or REFIT
+        against_ar = scoring.paired_difference(task, prediction, alone)
+    return CouplingGain(
+        **vars(compared),
+        against_ar=against_ar,
+        better=better,
+        baseline=name,
+        all_zero=all_zero(edges) if edges is not None and len(edges) else None,
+    )
 
 
 def all_zero(edges: pd.DataFrame) -> bool:

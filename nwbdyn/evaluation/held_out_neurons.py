@@ -17,6 +17,8 @@ from nwbdyn.baselines import Baseline, smoothed
 from nwbdyn.baselines.regression import best_poisson, log_scaled
 from nwbdyn.data.windows import Windows
 from nwbdyn.evaluation.scoring import Task
+from nwbdyn.results.sections.held_out import HeldOutScores
+from nwbdyn.results.sections.repeats import FewShotScores
 
 SHOTS = 64  # training windows (trials) that a few-shot read-out sees, at most half of them
 RESAMPLES = 10  # draws of these windows
@@ -25,17 +27,12 @@ SMOOTHING = "smoothing + GLM"
 
 def scores(
     task: Task, prediction: np.ndarray, baselines: Mapping[str, Baseline], best: str | None
-) -> dict[str, Any]:
+) -> HeldOutScores:
     """Every held-out neuron's co_bps on test, and intervals over neurons and trials.
 
     Args:
         prediction: (num_bins, N) of the model, source units.
         best: name of the best baseline on validation.
-
-    Returns:
-        "metric", "split", "num_neurons"; "neurons" (ids), "model" and "baselines" {name: …}, their
-        scores in that order; "intervals": "model" and "difference" (the model minus the best
-        baseline), 95 %.
     """
     truth, columns = _truth(
         task, [prediction, *(baseline.prediction for baseline in baselines.values())]
@@ -49,23 +46,23 @@ def scores(
         intervals["difference"] = list(
             metrics.two_way_interval(true, ours, values[best], blocks=blocks)
         )
-    return {
-        "metric": "co_bps",
-        "split": "test",
-        "num_neurons": int(columns.sum()),
-        "neurons": task.binned.neurons.ids[columns].tolist(),
-        "model": metrics.bits_per_spike.per_neuron(true, ours).tolist(),
-        "baselines": {
+    return HeldOutScores(
+        metric="co_bps",
+        split="test",
+        num_neurons=int(columns.sum()),
+        neurons=task.binned.neurons.ids[columns].tolist(),
+        model=metrics.bits_per_spike.per_neuron(true, ours).tolist(),
+        baselines={
             name: metrics.bits_per_spike.per_neuron(true, theirs).tolist()
             for name, theirs in values.items()
         },
-        "intervals": intervals,
-    }
+        intervals=intervals,
+    )
 
 
 def few_shot(
     task: Task, windows: Windows, prediction: np.ndarray, baselines: Mapping[str, Baseline]
-) -> dict[str, Any] | None:
+) -> FewShotScores | None:
     """co_bps on test of read-outs fitted on few training windows.
 
     A Poisson regression goes from the log rates of the held-in neurons to the counts of the
@@ -74,9 +71,7 @@ def few_shot(
     counts smoothed as "smoothing + GLM" does.
 
     Returns:
-        "metric", "split", "windows" (how many), "num_draws"; "model" and "baselines" {"smoothing":
-        …}, each {"mean", "sd", "values"} over draws of windows. None where training has fewer than
-        twice two windows.
+        None where training has fewer than twice two windows.
     """
     starts = windows.starts("train")
     shots = min(SHOTS, len(starts) // 2)
@@ -105,14 +100,14 @@ def few_shot(
             choice = best_poisson({"rates": inputs}, counts, train=train, val=val)
             by_source[name].append(metrics.bits_per_spike(counts[test], choice.rates[test]))
     spread = {name: _spread(values) for name, values in by_source.items()}
-    return {
-        "metric": "co_bps",
-        "split": "test",
-        "windows": shots,
-        "num_draws": RESAMPLES,
-        "model": spread.pop("model"),
-        "baselines": spread,
-    }
+    return FewShotScores(
+        metric="co_bps",
+        split="test",
+        windows=shots,
+        num_draws=RESAMPLES,
+        model=spread.pop("model"),
+        baselines=spread,
+    )
 
 
 def _truth(task: Task, predictions: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ import numpy as np
 from nwbdyn import metrics
 from nwbdyn.baselines import Baseline
 from nwbdyn.evaluation.scoring import FEWEST_BLOCKS, Task, over_folds
+from nwbdyn.results.sections.repeats import HeldoutResampleScores
 
 RESAMPLES = 1000
 
@@ -67,16 +68,11 @@ def of(
     )
 
 
-def together(draws: Sequence[HeldoutResample]) -> dict[str, Any]:
+def together(draws: Sequence[HeldoutResample]) -> HeldoutResampleScores:
     """Means over draws, their intervals, and every neuron's mean over the draws that held it out.
 
-    Returns:
-        What `evaluation.over_folds` returns, "num_draws" for "num_folds"; "metric" and "split";
-        "intervals": "model" and "difference" (to each draw's best baseline), 95 %, over neurons and
-        blocks, left out with fewer than FEWEST_BLOCKS blocks; "beats": whether the difference lies
-        above 0, None without one; "num_kept": draws in which validation kept the model instead of
-        the baseline that it starts from, left out for other models; "num_neurons", held out in any
-        draw, and "per_neuron": {id: {"model", "num_draws"}}.
+    Intervals are of the model and of its difference to each draw's best baseline, over neurons and
+    blocks; there are none with fewer than FEWEST_BLOCKS blocks.
     """
     summary = over_folds([draw.metrics for draw in draws])
     per_neuron: dict[str, list[float]] = {}
@@ -88,20 +84,22 @@ def together(draws: Sequence[HeldoutResample]) -> dict[str, Any]:
     intervals = _intervals(draws)
     difference = intervals.get("difference")
     above = [draw.metrics["on_baseline"]["kept"] for draw in draws if "on_baseline" in draw.metrics]
-    return {
-        "num_draws": summary.pop("num_folds"),
-        "metric": draws[0].metrics["held_out"]["metric"],
-        "split": "test",
-        **summary,
-        "intervals": intervals,
-        "beats": None if difference is None else bool(difference[0] > 0),
-        **({"num_kept": sum(above)} if above else {}),
-        "num_neurons": len(np.unique(np.concatenate([draw.neurons for draw in draws]))),
-        "per_neuron": {
+    return HeldoutResampleScores(
+        num_draws=len(draws),
+        metric=draws[0].metrics["held_out"]["metric"],
+        split="test",
+        model=summary.model,
+        baselines=summary.baselines,
+        difference=summary.difference,
+        intervals=intervals,
+        beats=None if difference is None else bool(difference[0] > 0),
+        num_kept=sum(above) if above else None,
+        num_neurons=len(np.unique(np.concatenate([draw.neurons for draw in draws]))),
+        per_neuron={
             neuron: {"model": float(np.mean(values)), "num_draws": len(values)}
             for neuron, values in per_neuron.items()
         },
-    }
+    )
 
 
 def _intervals(draws: Sequence[HeldoutResample]) -> dict[str, list[float]]:

@@ -6,8 +6,6 @@ correlation with the rate, and a test. The inputs of some neurons are silenced a
 taken again: of the most attended, of the least attended, of the most active, and of random ones.
 """
 
-from typing import Any
-
 import numpy as np
 import torch
 
@@ -16,24 +14,22 @@ from nwbdyn.evaluation import scoring
 from nwbdyn.evaluation.scoring import Task
 from nwbdyn.inference import readout
 from nwbdyn.models.base import Model
+from nwbdyn.results.sections.attention_maps import NeuronImportance
 
 SHARES = (0.1, 0.25, 0.5)  # of the held-in neurons that are silenced
 RANDOM_DRAWS = 5
 MOST_WINDOWS = 200  # of the test windows that attention is averaged over
 
 
-def scores(model: Model, windows: Windows, task: Task) -> dict[str, Any]:
+def scores(model: Model, windows: Windows, task: Task) -> NeuronImportance:
     """Attention received by every held-in neuron, and what the score loses without some of them.
 
     Args:
         model: one whose `read_out` has "importance".
 
     Returns:
-        "neurons" (ids), "attention" (mean share of a window's attention), "half_split" (correlation
-        over neurons of odd and even windows; None with one window), "with_rate" (rank correlation
-        with the firing rate); "metric", "split"; "dropped" (numbers of neurons) and "loss"
-        {"most attended", "least attended", "most active": one per number, "random": the mean over
-        RANDOM_DRAWS, "random_sd"}: the test score minus that without these inputs.
+        With the loss of "most attended", "least attended", "most active" and "random" neurons, the
+        mean over RANDOM_DRAWS, and its "random_sd".
     """
     held_in = np.flatnonzero(task.split.held_in)
     per_window = _attention(model, windows)[:, held_in]
@@ -59,16 +55,16 @@ def scores(model: Model, windows: Windows, task: Task) -> dict[str, Any]:
         "random_sd": by_chance.std(axis=1, ddof=1).tolist(),
     }
     halves = per_window[::2].mean(axis=0), per_window[1::2].mean(axis=0)
-    return {
-        "neurons": task.binned.neurons.ids[held_in].tolist(),
-        "attention": attention.tolist(),
-        "half_split": _correlation(*halves) if len(per_window) > 1 else None,
-        "with_rate": _correlation(_ranks(attention), _ranks(rates)),
-        "metric": metric,
-        "split": "test",
-        "dropped": numbers,
-        "loss": loss,
-    }
+    return NeuronImportance(
+        neurons=task.binned.neurons.ids[held_in].tolist(),
+        attention=attention.tolist(),
+        half_split=_correlation(*halves) if len(per_window) > 1 else None,
+        with_rate=_correlation(_ranks(attention), _ranks(rates)),
+        metric=metric,
+        split="test",
+        dropped=numbers,
+        loss=loss,
+    )
 
 
 def _attention(model: Model, windows: Windows) -> np.ndarray:

@@ -6,12 +6,12 @@ the training blocks say stands beside a null (`trust.refits`).
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.metrics import correlation
+from nwbdyn.results.sections.reliability import Agreement, Reliability
 
 FEWEST_WINDOWS = 4  # of a half-split
 
@@ -45,34 +45,26 @@ def reliability(
     coupling: Connectivity,
     influences: Sequence[np.ndarray],
     influence: Connectivity | None,
-) -> dict[str, Any]:
-    """The reliability section of a run's metrics.
+) -> Reliability:
+    """Reliability of the couplings and influences of a fit.
 
     Args:
         means: (N, N) mean coupling of each seed.
         coupling: of the seed that is kept.
         influences: (N, N) mean influence of each seed, none where the model has none.
         influence: of the seed that is kept, over time.
-
-    Returns:
-        "of": what the model's own form is, "couplings" or "maps"; "coupling" and, with influences,
-        "influence": each {"seeds", "windows"}, None where there is one seed, or windows that
-        overlap or are few.
     """
     maps = coupling.form == "attention"
-    section: dict[str, Any] = {
-        "of": "maps" if maps else "couplings",
-        "coupling": {
-            "seeds": seed_reliability(means),
-            "windows": split_half_reliability(coupling) if maps else None,
-        },
-    }
-    if influence is not None:
-        section["influence"] = {
-            "seeds": seed_reliability(influences),
-            "windows": split_half_reliability(influence),
-        }
-    return section
+    return Reliability(
+        of="maps" if maps else "couplings",
+        coupling=Agreement(
+            seeds=seed_reliability(means),
+            windows=split_half_reliability(coupling) if maps else None,
+        ),
+        influence=None
+        if influence is None
+        else Agreement(seed_reliability(influences), split_half_reliability(influence)),
+    )
 
 
 def _known(value: float) -> float | None:

@@ -20,6 +20,8 @@ from nwbdyn.data.binning import Binned
 from nwbdyn.data.splits import Split
 from nwbdyn.metrics import Score
 from nwbdyn.recording import COUNTS
+from nwbdyn.results.sections.difference import Difference
+from nwbdyn.results.sections.repeats import FoldScores
 
 SCORED = ("train", "val", "test")
 FEWEST_BLOCKS = 10  # fewer independent stretches of test data decide nothing
@@ -98,23 +100,16 @@ def scores(task: Task, prediction: np.ndarray) -> dict[str, dict[str, float]]:
     return {split: board.scored("", rows) for split, rows in board.bins.items()}
 
 
-def paired_difference(task: Task, prediction: np.ndarray, other: np.ndarray) -> dict[str, Any]:
+def paired_difference(task: Task, prediction: np.ndarray, other: np.ndarray) -> Difference:
     """One prediction against another on test, by the primary metric, on the bins both predict.
 
-    Returns:
-        "metric", "split", "with" and "without" (the scores), "adds" (their difference) and
-        "interval" (95 %, of the difference; None with fewer than FEWEST_BLOCKS blocks).
+    There is no interval with fewer than FEWEST_BLOCKS blocks.
     """
     board = _Scorer(task, {"with": prediction, "without": other})
     rows, metric = board.bins["test"], board.primary
-    values = {name: board.scored(name, rows)[metric] for name in ("with", "without")}
-    return {
-        "metric": metric,
-        "split": "test",
-        **values,
-        "adds": values["with"] - values["without"],
-        "interval": board.difference("with", "without", rows).get(metric),
-    }
+    with_, without = (board.scored(name, rows)[metric] for name in ("with", "without"))
+    interval = board.difference("with", "without", rows).get(metric)
+    return Difference(metric, "test", with_, without, with_ - without, interval)
 
 
 def better(task: Task, predictions: Mapping[str, np.ndarray]) -> str | None:
@@ -125,25 +120,21 @@ def better(task: Task, predictions: Mapping[str, np.ndarray]) -> str | None:
     return _Scorer(task, predictions).best(predictions)
 
 
-def over_folds(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def over_folds(parts: Sequence[Mapping[str, Any]]) -> FoldScores:
     """Mean, standard deviation and values over folds of every test score.
 
     Args:
         parts: what `evaluate` returned for each fold.
-
-    Returns:
-        "num_folds", "model" {metric: {mean, sd, values}}, "baselines" {name: the same} and
-        "difference" {metric: the same}, the model minus each fold's best baseline by validation.
     """
-    return {
-        "num_folds": len(parts),
-        "model": _spread([_read_back(part["model"]) for part in parts]),
-        "baselines": {
+    return FoldScores(
+        num_folds=len(parts),
+        model=_spread([_read_back(part["model"]) for part in parts]),
+        baselines={
             name: _spread([_read_back(part["baselines"][name]) for part in parts])
             for name in parts[0]["baselines"]
         },
-        "difference": _spread([_differences(part) for part in parts]),
-    }
+        difference=_spread([_differences(part) for part in parts]),
+    )
 
 
 def over_sessions(parts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

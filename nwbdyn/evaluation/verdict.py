@@ -1,11 +1,28 @@
-"""The verdict: sentences about the scores of a fit, for the terminal and the report."""
+"""The verdict: sentences about the scores of a fit, for the terminal and the report.
+
+Each section of the metrics has its own sentences (`nwbdyn.results.sections`). Here are their order,
+what one section says in the light of another, and the comparison with the baselines.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nwbdyn.evaluation import kept_rung, mean_prediction, nested, scoring
+from nwbdyn.evaluation import mean_prediction, scoring
 from nwbdyn.evaluation.numbers import signed
 from nwbdyn.recording import COUNTS
+from nwbdyn.results.sections.baseline_start import BaselineStart
+from nwbdyn.results.sections.common_input import CommonInput
+from nwbdyn.results.sections.coupling import CouplingGain
+from nwbdyn.results.sections.dynamics import CouplingChange
+from nwbdyn.results.sections.edges import EdgeTests
+from nwbdyn.results.sections.held_out import HeldOutScores
+from nwbdyn.results.sections.ladder import KeptRung
+from nwbdyn.results.sections.nested import NestedTests
+from nwbdyn.results.sections.reliability import Reliability
+from nwbdyn.results.sections.repeats import HeldoutResampleScores
+from nwbdyn.results.sections.seed_mean import SeedMean
+from nwbdyn.results.sections.simultaneous import SimultaneousPairs
+from nwbdyn.results.sections.states import StateDifferences
 
 COARSE = 0.01  # seconds; a wider bin mixes synaptic delays with slower influence
 
@@ -19,21 +36,28 @@ def sentences(metrics: dict[str, Any], model: str) -> list[str]:
     """
     first = winner(metrics, model)
     if mean_prediction.sentence(metrics, model):
-        return [first, *(_edges(metrics) if _of_spike_times(metrics) else [])]
+        tested = EdgeTests.from_metrics(metrics)
+        return [first, *(_edges(metrics) if tested and tested.of_spike_times else [])]
+    resamples = HeldoutResampleScores.from_metrics(metrics)
+    start, ladder = BaselineStart.from_metrics(metrics), KeptRung.from_metrics(metrics)
+    seeds = SeedMean.from_metrics(metrics)
+    nested, reliability = NestedTests.from_metrics(metrics), Reliability.from_metrics(metrics)
+    change, states = CouplingChange.from_metrics(metrics), StateDifferences.from_metrics(metrics)
+    pairs, held_out = SimultaneousPairs.from_metrics(metrics), HeldOutScores.from_metrics(metrics)
     return [
         first,
-        *_on_baseline(metrics.get("on_baseline"), metrics.get("draws")),
-        *kept_rung.sentences(metrics.get("ladder"), model),
-        *_ensemble(metrics.get("ensemble")),
+        *(start.sentences(resamples) if start else []),
+        *(ladder.sentences(model) if ladder else []),
+        *(seeds.sentences() if seeds else []),
         *_coupling(metrics),
-        *nested.sentences(metrics.get("nested")),
-        *_agreement(metrics.get("agreement")),
+        *(nested.sentences() if nested else []),
+        *(reliability.sentences() if reliability else []),
         *_edges(metrics),
         *_common_input(metrics),
-        *_simultaneous(metrics.get("simultaneous")),
-        *_dynamics(metrics.get("dynamics")),
-        *([of_states(metrics["states"])] if metrics.get("states") else []),
-        *_held_out(metrics.get("held_out"), metrics.get("draws")),
+        *(pairs.sentences() if pairs else []),
+        *(change.sentences() if change else []),
+        *(states.sentences() if states else []),
+        *(held_out.sentences(resamples) if held_out else []),
     ]
 
 
@@ -46,14 +70,8 @@ def parts(metrics: dict[str, Any]) -> dict[str, Any]:
     Returns:
         Name -> split -> metric -> value; empty for other models.
     """
-    section = metrics.get("on_baseline")
-    if section is None:
-        return {}
-    weight = section["weight"]
-    return {
-        "  on its baseline": section["scores"]["transformer"],
-        f"  average ({weight:.1f} of it)": section["scores"]["average"],
-    }
+    start = BaselineStart.from_metrics(metrics)
+    return {} if start is None else start.rows()
 
 
 def winner(metrics: dict[str, Any], model: str) -> str:
@@ -65,8 +83,9 @@ def winner(metrics: dict[str, Any], model: str) -> str:
     nothing = mean_prediction.sentence(metrics, model)
     if nothing:
         return nothing
-    if metrics.get("draws") is not None and metrics["draws"].get("intervals"):
-        return _winner_over_draws(metrics["draws"], model)
+    resamples = HeldoutResampleScores.from_metrics(metrics)
+    if resamples is not None and resamples.intervals:
+        return _winner_over_draws(resamples, model)
     primary = metrics["primary"]
     metric, split, baseline = primary["metric"], primary["split"], primary["baseline"]
     own = metrics["model"][split][metric]
@@ -78,8 +97,8 @@ def winner(metrics: dict[str, Any], model: str) -> str:
     known = interval is not None and all(end is not None for end in interval)
     if known:
         scores += f", difference {signed(interval[0])} to {signed(interval[1])}"
-    every = {name: found[split].get(metric) for name, found in metrics["baselines"].items()}
-    higher = _higher(every, own, split) if own > other else ""  # else its loss is said already
+    every = {name: scored[split].get(metric) for name, scored in metrics["baselines"].items()}
+    higher = _higher(every, own, split) if own > other else ""  # else the sentence states its loss
     if metrics.get("beats_baseline") is None:
         return f"{model}: {scores}{higher}."
     if known and _level(own - other, interval):
@@ -93,7 +112,7 @@ def winner(metrics: dict[str, Any], model: str) -> str:
 
 def of_edges(metrics: dict[str, Any]) -> str:
     """Sentence on the gain from coupling and the significant edges of a null; "" without one."""
-    if metrics.get("edges") is None:
+    if metrics.get(EdgeTests.KEY) is None:
         return ""
     return " ".join([*_coupling(metrics), *_edges(metrics)])
 
@@ -152,7 +171,8 @@ def of_bins(binning: Mapping[str, object], metrics: Mapping[str, Any]) -> list[s
         metrics: as metrics.json holds them.
     """
     width: Any = binning.get("bin_width")
-    fine = (metrics.get("edges") or {}).get("filters")
+    tested = EdgeTests.from_metrics(metrics)
+    fine = tested is not None and tested.of_spike_times
     if binning.get("quantity") != COUNTS or width is None or width <= COARSE or fine:
         return []
     return [
@@ -162,249 +182,39 @@ def of_bins(binning: Mapping[str, object], metrics: Mapping[str, Any]) -> list[s
     ]
 
 
-def of_states(found: dict[str, Any]) -> str:
-    """Sentence on a difference of coupling between states.
-
-    Args:
-        found: metrics["states"], also of a fit of version 0.1.
-    """
-    between = f"between {', '.join(found['names'])}"
-    if found["supported"] and "pattern_p" in found:
-        changed = [name for name in ("pattern", "gain") if found[name]]
-        p = ", ".join(f"{name} p = {found[f'{name}_p']:.2g}" for name in ("pattern", "gain"))
-        return (
-            f"Coupling differs {between} in its {' and '.join(changed)} ({p}); "
-            f"{found['num_significant']} edges change at q < {found['level']:g}. A response that "
-            "bends can pass for a gain, and noise of measurement that differs with the state for "
-            "either."
-        )
-    if found["supported"]:
-        return (
-            f"Coupling differs {between} by more than in {found['num_simulations']} simulations "
-            f"with a constant one (p = {found['p']:.2g})."
-        )
-    return f"Differences of coupling {between} are not supported: {found['why_not']}."
-
-
-def unbeaten(found: dict[str, Any]) -> str:
-    """The comparisons on test that A(t) fails and those it passes, if a change is not supported.
-
-    Args:
-        found: metrics["dynamics"].
-    """
-    static, baseline = found["static"], found.get("against_baseline")
-    refit = f"a refit with a constant A ({_gain(static)})"
-    best = found["baseline"] or "a baseline"
-    best += f" ({_gain(baseline)})" if baseline is not None else ""
-    if above_zero(static):
-        return f"A(t) beats {refit} on {static['split']}, but not {best}"
-    if found["beats_baseline"]:
-        return f"A(t) beats {best} on {static['split']}, but not {refit}"
-    return f"A(t) beats neither {refit} nor {best} on {static['split']}"
-
-
-def above_zero(compared: dict[str, Any]) -> bool:
-    """True when the interval of what is added lies above 0; False without an interval."""
-    ends = compared["interval"]
-    return bool(ends and None not in ends and ends[0] > 0)
-
-
-def against_the_better(coupling: dict[str, Any]) -> dict[str, Any]:
-    """The comparison that decides what coupling adds: with the model without it, or with AR.
-
-    Args:
-        coupling: metrics["coupling"]; of a run before AR was compared, the refit decides.
-    """
-    compared: dict[str, Any] = coupling["against_ar"] if _ar_is_better(coupling) else coupling
-    return compared
-
-
-def least_gain(coupling: dict[str, Any]) -> float | None:
-    """Smallest plausible gain from coupling: the interval's lower end, or the value without one.
-
-    Args:
-        coupling: metrics["coupling"].
-    """
-    compared = against_the_better(coupling)
-    interval = compared.get("interval")
-    return interval[0] if interval and None not in interval else compared.get("adds")
-
-
-def span(interval: Sequence[float | None] | None, digits: int = 3) -> str:
-    """An interval to read, "" where it is not known."""
-    if interval is None or any(end is None or end != end for end in interval):
-        return ""
-    return f"{interval[0]:.{digits}f} to {interval[1]:.{digits}f}"
-
-
-def _on_baseline(section: dict[str, Any] | None, draws: dict[str, Any] | None) -> list[str]:
-    """Whether validation kept what was trained on top of a baseline."""
-    if section is None:
-        return []
-    name = section["baseline"]
-    error = "" if section["error"] is None else f" (standard error {section['error']:.4f})"
-    gain = f"{section['gain']:+.4f} bits per spike{error} over {section['num_blocks']} blocks"
-    if section["kept"]:
-        sentence = f"It starts from {name} and adds to it on validation: {gain}; its weight is "
-        sentence += f"{section['weight']:.1f}."
-    else:
-        sentence = (
-            f"Validation kept {name}: what was trained on top of it adds {gain}, which is not "
-        )
-        sentence += f"above one standard error. The predictions are those of {name}."
-    if draws is not None and "num_kept" in draws:
-        sentence += f" Of {draws['num_draws']} draws, {draws['num_kept']} kept the trained part."
-    return [sentence]
-
-
-def _ensemble(told: dict[str, Any] | None) -> list[str]:
-    if told is None:
-        return []
-    number, total = len(told["seeds"]), len(told["ranking"])
-    ends = span(told["interval"])
-    return [
-        f"Rates are the mean of the best {number} of {total} seeds on validation: "
-        f"{told['metric']} {told['ensemble']:.3f} against {told['single']:.3f} of the best seed on "
-        f"{told['split']}" + (f", difference {ends}." if ends else ".")
-    ]
-
-
 def _coupling(metrics: dict[str, Any]) -> list[str]:
-    """Sentence on the gain from coupling. "Adds" requires an interval above zero."""
-    coupling = metrics.get("coupling")
-    if coupling is None:
+    gain, edges = CouplingGain.from_metrics(metrics), EdgeTests.from_metrics(metrics)
+    if gain is None:
         return []
-    if coupling.get("all_zero"):
-        chosen = len(metrics.get("candidates") or ()) > 1
-        first = "Validation chose no coupling" if chosen else "No coupling was kept"
-        if _of_spike_times(metrics):
-            return [f"{first} in these bins; the edges are those of the spike times."]
-        return [f"{first}: every weight is 0, so the edge matrix is empty."]
-    compared = against_the_better(coupling)
-    adds, interval = compared.get("adds"), compared.get("interval")
-    if adds is None:
-        return []
-    of = f"of {compared['metric']} on {compared['split']}"
-    other = _without_coupling(coupling)
-    if not interval or None in interval:
-        if adds > 0:
-            first = f"Coupling adds {adds:+.3f} {of} here"
-        else:
-            first = f"Coupling does not help here: {adds:+.3f} {of}"
-        return [f"{first}; too short to test against {other}."]
-    gain = f"{adds:+.3f} ({interval[0]:+.3f} to {interval[1]:+.3f}) {of}"
-    if interval[0] > 0:
-        return [f"Coupling adds {gain} to {other}."]
-    verb = "is not shown to help" if adds > 0 else "does not help"
-    return [f"Coupling {verb}: {gain} against {other}."]
-
-
-def _of_spike_times(metrics: dict[str, Any]) -> bool:
-    """True where the edges were fitted to spike times, not to the bins of the model."""
-    return (metrics.get("edges") or {}).get("null") == "jitter"
-
-
-def _without_coupling(coupling: dict[str, Any]) -> str:
-    """The model without coupling that decides, in words."""
-    alone = "AR" if _ar_is_better(coupling) else coupling.get("baseline")
-    return "a refit without it" if alone is None else f"{alone}, each neuron by itself"
-
-
-def _ar_is_better(coupling: dict[str, Any]) -> bool:
-    return coupling.get("better") == "AR"
-
-
-def _agreement(told: dict[str, Any] | None) -> list[str]:
-    """Sentences on the reliability of couplings between seeds and between halves of the windows."""
-    if told is None:
-        return []
-    lines = []
-    own = f"Mean {told['of']}"
-    for name, words in (("coupling", own), ("influence", "Mean predictive influences")):
-        found = told.get(name, {})
-        if found.get("seeds") is not None:
-            lines.append(f"{words} of two seeds agree at r = {found['seeds']:.2f}.")
-    halves = told["coupling"]["windows"]
-    if halves is not None:
-        lines.append(f"{own} of odd and even windows agree at r = {halves:.2f}.")
-    return lines
+    return gain.sentences(
+        selected=len(metrics.get("candidates") or ()) > 1,
+        of_spike_times=edges is not None and edges.of_spike_times,
+    )
 
 
 def _edges(metrics: dict[str, Any]) -> list[str]:
     """Which edges may be read; nothing of a model whose edges are no couplings."""
-    tested, coupling = metrics.get("edges"), metrics.get("coupling")
-    if coupling is not None and coupling.get("all_zero") and not _of_spike_times(metrics):
-        return []  # `_coupling` has said so
-    if tested is None:
-        if coupling is None:
-            return []
-        least = least_gain(coupling)
-        if least is not None and not least > 0:
-            helped = against_the_better(coupling)["adds"] > 0
-            verb = "are not shown to help" if helped else "do not help"
-            return [f"Do not read its edges: they {verb} to predict."]
-        return ["No null was run; add --null shift:20 before reading edges."]
-    if tested["withheld"]:
-        return [f"No edge can be called significant: {tested['withheld']}."]
-    kinds = {"shift": "shifted", "trials": "trial-shuffled", "jitter": "jittered"}
-    kind = kinds[tested["null"]]
-    sentence = (
-        f"{tested['num_significant']} of {tested['num_edges']} edges at q < {tested['level']:g} "
-        f"against {tested['num_surrogates']} {kind} recordings"
-    )
-    flagged = tested["num_significant"] - tested["num_significant_unflagged"]
-    if flagged:
-        sentence += f", {flagged} of them flagged as possible artefacts"
-    if tested.get("filters"):
-        sentence += f" (filters: {tested['filters']}, chosen by their coupling gain on validation)"
-    halves = tested["half_split_correlation"]
-    if halves is not None and halves == halves:
-        sentence += f"; halves of the data agree at r = {halves:.2f}"
-    return [f"{sentence}."]
+    tested, gain = EdgeTests.from_metrics(metrics), CouplingGain.from_metrics(metrics)
+    if tested is not None:
+        if gain is not None and gain.all_zero and not tested.of_spike_times:
+            return []  # the sentence on coupling states it
+        return tested.sentences()
+    if gain is None or gain.all_zero:
+        return []
+    compared = gain.decisive
+    if not compared.least > 0:
+        verb = "are not shown to help" if compared.adds > 0 else "do not help"
+        return [f"Do not read its edges: they {verb} to predict."]
+    return ["No null was run; add --null shift:20 before reading edges."]
 
 
 def _common_input(metrics: dict[str, Any]) -> list[str]:
-    """Warning of common input, unless it has been given as the reason why edges have no q."""
-    measured, tested = metrics.get("common_input"), metrics.get("edges")
-    if measured is None or not measured["above"]:
+    """Warning of common input, unless it is already the reason why edges have no q."""
+    measured, tested = CommonInput.from_metrics(metrics), EdgeTests.from_metrics(metrics)
+    if measured is None:
         return []
-    if tested is not None and "common input" in (tested["withheld"] or ""):
-        return []
-    return [
-        f"Common input is likely: the neurons share {measured['excess']:.3f} of their residual "
-        f"variance beyond chance, more than {measured['limit']:g}. Edges can come from it."
-    ]
-
-
-def _simultaneous(found: dict[str, Any] | None) -> list[str]:
-    """Sentence on pairs that act within the same bin; none where nothing was tested."""
-    if found is None or found["num_significant"] is None:
-        return []
-    return [
-        f"{found['num_significant']} of {found['num_pairs']} pairs act together within one bin "
-        f"(simultaneous, undirected) at q < {found['level']:g}, beyond the activity of the whole "
-        "population; common input to a few neurons passes this null."
-    ]
-
-
-def _dynamics(found: dict[str, Any] | None) -> list[str]:
-    """Sentence on a change of coupling over time; none if it was not tested."""
-    if found is None or found["supported"] is None:
-        return []
-    if found["supported"]:
-        return [
-            f"Coupling that changes beats a refit with a constant one ({_gain(found['static'])}); "
-            f"{found['state_share']:.0%} of its mean square changes over time."
-        ]
-    return [f"Differences of coupling over time and state are not supported: {unbeaten(found)}."]
-
-
-def _gain(compared: dict[str, Any]) -> str:
-    """A gain and its interval: "r2 +0.020, +0.010 to +0.030"."""
-    ends = compared["interval"]
-    known = ends and None not in ends
-    span = f"{ends[0]:+.3f} to {ends[1]:+.3f}" if known else "too few blocks for an interval"
-    return f"{compared['metric']} {compared['adds']:+.3f}, {span}"
+    withheld = tested is not None and "common input" in tested.withheld
+    return measured.sentences(withheld_for_it=withheld)
 
 
 def _level(difference: float, interval: Sequence[float]) -> bool:
@@ -421,52 +231,32 @@ def _beats(model: str, higher: str) -> str:
 
 def _higher(baselines: Mapping[str, float | None], own: float, split: str) -> str:
     """The baselines that validation passed over and that score higher than the model, or ""."""
-    found = {name: value for name, value in baselines.items() if value is not None and value > own}
-    if not found:
+    above = {name: value for name, value in baselines.items() if value is not None and value > own}
+    if not above:
         return ""
-    highest = max(found, key=lambda name: found[name])
-    if len(found) == 1:
-        return f"; {highest} scores higher on {split}, {found[highest]:.3f}"
-    return f"; {len(found)} score higher on {split}, up to {found[highest]:.3f} of {highest}"
+    highest = max(above, key=lambda name: above[name])
+    if len(above) == 1:
+        return f"; {highest} scores higher on {split}, {above[highest]:.3f}"
+    return f"; {len(above)} score higher on {split}, up to {above[highest]:.3f} of {highest}"
 
 
-def _winner_over_draws(draws: dict[str, Any], model: str) -> str:
-    metric, number = draws["metric"], draws["num_draws"]
-    own = draws["model"][metric]["mean"]
-    over = f"over {number} draws of held-out neurons"
-    difference = draws["intervals"].get("difference")
+def _winner_over_draws(resamples: HeldoutResampleScores, model: str) -> str:
+    metric, split = resamples.metric, resamples.split
+    own = resamples.model[metric]["mean"]
+    over = f"over {resamples.num_draws} draws of held-out neurons"
+    difference = resamples.intervals.get("difference")
     if difference is None:
-        return f"{model}: {metric} {own:.3f} {over} on {draws['split']}; no baseline was scored."
-    other = own - draws["difference"][metric]["mean"]
+        return f"{model}: {metric} {own:.3f} {over} on {split}; no baseline was scored."
+    other = own - resamples.difference[metric]["mean"]
     scores = (
-        f"{metric} {own:.3f} against {other:.3f} on {draws['split']} {over}, difference "
+        f"{metric} {own:.3f} against {other:.3f} on {split} {over}, difference "
         f"{signed(difference[0])} to {signed(difference[1])}"
     )
     if _level(own - other, difference):
         return f"{model} is level with the best baseline: {scores}."
-    if draws["beats"]:
-        every = {name: found[metric]["mean"] for name, found in draws["baselines"].items()}
-        higher = _higher(every, own, draws["split"])
+    if resamples.beats:
+        every = {name: scored[metric]["mean"] for name, scored in resamples.baselines.items()}
+        higher = _higher(every, own, split)
         return f"{_beats(model, higher)}: {scores}{higher}."
-    said = "loses to" if difference[1] < 0 else "does not beat"
-    return f"{model} {said} the best baseline: {scores}."
-
-
-def _held_out(found: dict[str, Any] | None, draws: dict[str, Any] | None) -> list[str]:
-    """Sentences on the spread of the held-out score over trials and neurons."""
-    if found is None:
-        return []
-    if draws is not None:
-        spread, ends = draws["model"][found["metric"]], draws.get("intervals", {}).get("model")
-        shown = f", {span(ends)} over trials and neurons" if ends else ""
-        return [
-            f"Over {draws['num_draws']} draws of held-out neurons: {found['metric']} "
-            f"{spread['mean']:.3f} +- {spread['sd']:.3f} (sd){shown}. Predictions and the table of "
-            "scores are those of the first draw."
-        ]
-    ends = span(found["intervals"]["model"])
-    held = f"{found['num_neurons']} neurons held out"
-    lines = [f"{found['metric']} over trials and {held}: {ends}."] if ends else []
-    if found.get("stated") is False:
-        lines.append("One draw of held-out neurons: it says as much of them as of the model.")
-    return lines
+    result = "loses to" if difference[1] < 0 else "does not beat"
+    return f"{model} {result} the best baseline: {scores}."

@@ -5,7 +5,7 @@ once.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,8 @@ from nwbdyn.recording import Note, Recording
 from nwbdyn.request import FitRequest
 from nwbdyn.results import provenance
 from nwbdyn.results.fit_results import Fit, Predictions
+from nwbdyn.results.sections.baseline_start import BaselineStart
+from nwbdyn.results.sections.reliability import Reliability
 from nwbdyn.training.baseline_start import shared
 from nwbdyn.training.trainer import Trained
 
@@ -77,24 +79,18 @@ def score_fit(
     metrics = scoring.evaluate(task, [first, *further], model=problem.name)
     if problem.co_smoothing:
         best = metrics["primary"]["baseline"]
-        found = held_out_neurons.scores(task, mean.prediction, first.baselines, best)
-        metrics["held_out"] = found | {"stated": problem.held_out_stated}
-    above = _on_baseline(problem, task, trained, splits)
-    if above is not None:
-        metrics["on_baseline"] = above
+        held_out = held_out_neurons.scores(task, mean.prediction, first.baselines, best)
+        metrics |= replace(held_out, stated=problem.held_out_stated).metrics()
+    start = _on_baseline(problem, task, trained, splits)
+    if start is not None:
+        metrics |= start.metrics()
     return Scored(task, predictions, mean, first.baselines, metrics)
 
 
 def _on_baseline(
     problem: FitTask, task: Task, trained: Sequence[Trained], splits: Sequence[str]
-) -> dict[str, Any] | None:
-    """What models that start from a baseline add to it; None for other models.
-
-    Returns:
-        Of the seed with the best validation loss: "baseline", "kept", "gain" and "error" (bits per
-        spike on validation), "num_blocks", "weight" (of the average), and "scores" {"transformer":
-        …, "average": …}, each {split: {metric: value}}, kept or not. "seeds" {seed: kept}.
-    """
+) -> BaselineStart | None:
+    """Gain of models that start from a baseline over it; None for other models."""
     best = _best(trained)
     judged = best.on_baseline
     if judged is None:
@@ -104,20 +100,20 @@ def _on_baseline(
         with shared(best.model, share):
             prediction = readout.predict(best.model, problem.windows, splits=splits)
         scores[name] = scoring.scores(task, prediction)
-    return {
-        "baseline": judged.baseline,
-        "kept": judged.kept,
-        "gain": judged.gain.mean,
-        "error": judged.gain.error,
-        "num_blocks": judged.gain.num_blocks,
-        "weight": judged.weight,
-        "scores": scores,
-        "seeds": {
+    return BaselineStart(
+        baseline=judged.baseline,
+        kept=judged.kept,
+        gain=judged.gain.mean,
+        error=judged.gain.error,
+        num_blocks=judged.gain.num_blocks,
+        weight=judged.weight,
+        scores=scores,
+        seeds={
             str(member.seed): member.on_baseline.kept
             for member in trained
             if member.on_baseline is not None
         },
-    }
+    )
 
 
 def assemble_fit(
@@ -145,7 +141,7 @@ def assemble_fit(
     metrics = _metrics(trained, scored)
     couplings = _couplings(problem, trained, request.tests.influence_windows, report)
     if couplings.agreement is not None:
-        metrics["agreement"] = couplings.agreement
+        metrics |= couplings.agreement.metrics()
     embeddings = best.model.embeddings()
     rows = list(problem.layout.neuron_ids[windows.session])
     described = problem.described()
@@ -205,7 +201,7 @@ class _Couplings:
     best: Connectivity  # of the seed with the best validation loss
     influence: Connectivity | None  # of the same seed
     edges: pd.DataFrame  # over all seeds
-    agreement: dict[str, Any] | None  # section "agreement"; None without an edge table
+    agreement: Reliability | None  # None without an edge table
     notes: tuple[Note, ...]
 
 
@@ -284,7 +280,7 @@ def _metrics(trained: Sequence[Trained], scored: Scored) -> dict[str, Any]:
             for member, prediction in zip(trained, scored.predictions, strict=True)
         }
     if scored.mean.selection is not None:
-        metrics["ensemble"] = scored.mean.selection
+        metrics |= scored.mean.selection.metrics()
     return metrics
 
 

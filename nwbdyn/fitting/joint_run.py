@@ -11,6 +11,7 @@ from nwbdyn.evaluation import scoring
 from nwbdyn.fitting.train_models import TrainingTask
 from nwbdyn.results import fit_results, run_directory
 from nwbdyn.results.fit_results import Fit
+from nwbdyn.results.sections.reliability import Reliability
 from nwbdyn.training.trainer import Trained
 
 
@@ -59,5 +60,5 @@ def num_shared(task: TrainingTask) -> int:
 
 def _seeds_agree(fit: Fit) -> float | None:
     """Correlation between two seeds' mean couplings of a session; None where it is not known."""
-    agreement: Any = fit.metrics.get("agreement", {"coupling": {"seeds": None}})
-    return agreement["coupling"]["seeds"]
+    reliability = Reliability.from_metrics(fit.metrics)
+    return None if reliability is None else reliability.coupling.seeds

@@ -8,7 +8,7 @@ seeds.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Generic
+from typing import Generic
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from nwbdyn.fitting.train_models import TaskT, TrainingTask
 from nwbdyn.inference import readout
 from nwbdyn.models.base import BaseConfig
 from nwbdyn.recording import COUNTS
+from nwbdyn.results.sections.ladder import KeptRung, Rung, RungGain
 from nwbdyn.training import lower_rungs
 from nwbdyn.training.trainer import Trained
 
@@ -137,29 +138,19 @@ def losses(windows: Windows, prediction: np.ndarray, rows: np.ndarray) -> np.nda
     return np.nan_to_num(((observed - prediction) / windows.sd) ** 2)
 
 
-def summary(windows: Windows, gain: Gain | None) -> dict[str, Any]:
-    """Section "ladder" of the metrics; empty without a core."""
-    return {} if windows.ladder is None else {"ladder": described(windows.ladder, gain)}
-
-
-def described(ladder: Ladder, gain: Gain | None) -> dict[str, Any]:
+def kept_rung(ladder: Ladder, gain: Gain | None) -> KeptRung:
     """Rungs, the decision of validation about each, and the rung of the final fit."""
     kept = "M5" if gain is not None and gain.above else ladder.best.name
     rungs = {
-        rung.name: {
-            "is": RUNGS[rung.name],
-            "used": rung.used,
-            "gain": None if rung.gain is None else asdict(rung.gain),
-            "chosen": rung.chosen,
-        }
+        rung.name: Rung(RUNGS[rung.name], rung.used, _recorded(rung.gain), rung.chosen)
         for rung in ladder.rungs
     }
-    return {
-        "kept": kept,
-        "rungs": rungs,
-        "own_part": None if gain is None else asdict(gain),
-        "unit": "bits per spike" if ladder.counts else "of the squared error",
-    }
+    unit = "bits per spike" if ladder.counts else "of the squared error"
+    return KeptRung(kept, rungs, _recorded(gain), unit)
+
+
+def _recorded(gain: Gain | None) -> RungGain | None:
+    return None if gain is None else RungGain(**asdict(gain))
 
 
 def core_alone(task: TrainingTask, member: Trained) -> Trained:

@@ -304,10 +304,12 @@ def _fit_session(made: TrainedTask, session: str, ctx: RunContext) -> Fit:
     fit = assemble_fit(task, made.trained, scored, request, report=ctx.report)
     fit = _with_decisions(fit, made)
     fit = _with_sources(fit, made, session)
-    fit = replace(fit, metrics=fit.metrics | own_part.summary(task.windows, made.gain))
+    if task.windows.ladder is not None:
+        rung = own_part.kept_rung(task.windows.ladder, made.gain)
+        fit = replace(fit, metrics=fit.metrics | rung.metrics())
     state = FitState(request, task, made.trained, scored, fit)
     for stage in made.stages:
-        state = replace(state, fit=stage.run(state, ctx))
+        state = replace(state, fit=stage.run(state, ctx).added_to(state.fit))
     fit = replace(state.fit, notes=(*state.fit.notes, *made.task.joint_notes))
     if ctx.run is None:
         return fit

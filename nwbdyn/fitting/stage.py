@@ -7,15 +7,19 @@ recordings of the fit at once, and runs it on the fit of every recording.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
+
+import pandas as pd
 
 from nwbdyn.fitting.assemble import Scored
 from nwbdyn.fitting.task import FitTask
 from nwbdyn.fitting.train_models import RunContext, TrainingTask
-from nwbdyn.recording import Recording
+from nwbdyn.recording import Note, Recording, Source
 from nwbdyn.request import FitRequest
+from nwbdyn.results import fit_results
 from nwbdyn.results.fit_results import Fit
+from nwbdyn.results.sections.section import Section
 from nwbdyn.training.trainer import Trained
 
 Refit = Callable[[FitRequest], Mapping[str, Fit]]  # session -> Fit of the same recordings
@@ -28,6 +32,34 @@ class FitInputs:
     recording: Recording
     refit: Refit
     test_recording: Recording | None = None  # the test file of a benchmark pair
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """Result of one stage: sections of the metrics, notes and tables."""
+
+    sections: tuple[Section, ...] = ()  # of metrics.json
+    notes: tuple[Note, ...] = ()
+    edges: pd.DataFrame | None = None  # the whole edge table; None: as it was
+    groups: pd.DataFrame | None = None  # the table of cell types; None: as it was
+    sources: tuple[Source, ...] = ()  # further recordings whose data are in the fit
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The sections as metrics.json holds them."""
+        return {key: value for one in self.sections for key, value in one.metrics().items()}
+
+    def added_to(self, fit: Fit) -> Fit:
+        """The fit with this result."""
+        metrics, notes = fit.metrics | self.metrics, (*fit.notes, *self.notes)
+        fit = replace(fit, metrics=metrics, notes=notes)
+        fit = fit_results.with_sources(fit, self.sources) if self.sources else fit
+        if self.groups is not None:
+            fit = replace(fit, groups=self.groups)
+        if self.edges is None:
+            return fit
+        connectivity = replace(fit.connectivity, tested=self.edges)
+        return replace(fit, edges=self.edges, connectivity=connectivity)
 
 
 @dataclass(frozen=True)
@@ -74,5 +106,5 @@ class Stage(ABC):
         return self
 
     @abstractmethod
-    def run(self, state: FitState, ctx: RunContext) -> Fit:
-        """Return the fit with this stage's section of the metrics, its notes and its tables."""
+    def run(self, state: FitState, ctx: RunContext) -> StageResult:
+        """Compute the stage's sections of the metrics, its notes and its tables."""

@@ -13,13 +13,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from nwbdyn.connectivity import edge_table
-from nwbdyn.evaluation import verdict
 from nwbdyn.recording import COUNTS
 from nwbdyn.report import figures, words
 from nwbdyn.report.figures import arcs
 from nwbdyn.report.figures.space import has_positions
 from nwbdyn.report.figures.trials import condition_columns, conditions
 from nwbdyn.results.fit_results import Fit
+from nwbdyn.results.sections.attention_maps import MapAblation, NeuronImportance
+from nwbdyn.results.sections.dynamics import UNTESTED_CHANGE, CouplingChange
+from nwbdyn.results.sections.edges import EdgeTests
+from nwbdyn.results.sections.states import StateDifferences
 
 MATRIX = "Mean matrix"  # the slider comes after it
 Draw = Callable[[Fit], Axes | tuple[Axes, ...]]
@@ -68,19 +71,15 @@ def of_fit(
 
 def change_caption(fit: Fit) -> str:
     """Caption on differences over time."""
-    dynamics: dict[str, Any] = fit.metrics.get("dynamics") or {}  # type: ignore[assignment]
-    if dynamics.get("supported") is False:
-        return f"Not supported: {verdict.unbeaten(dynamics)}."
-    if dynamics.get("supported"):
-        return "A refit with constant coupling predicts worse."
-    return "What changes follows activity, and need not be a change of coupling."
+    change = CouplingChange.from_metrics(fit.metrics)
+    return UNTESTED_CHANGE if change is None else change.caption()
 
 
 def of_states(fit: Fit, table: pd.DataFrame) -> str:
     """Caption on differences between the states in a table."""
-    tested: dict[str, Any] = fit.metrics.get("states") or {}  # type: ignore[assignment]
-    if tested.get("names") == sorted(table["state"].unique()):
-        return verdict.of_states(tested)
+    tested = StateDifferences.from_metrics(fit.metrics)
+    if tested is not None and list(tested.names) == sorted(table["state"].unique()):
+        return " ".join(tested.sentences())
     untested = "Not tested against a constant coupling (fit --states)."
     return f"{untested} {change_caption(fit)}"
 
@@ -361,18 +360,10 @@ def _trust(fit: Fit) -> list[Picture]:
                 figures.seeds,
             )
         )
-    if edges["p"].notna().any():
-        tested: dict[str, Any] = fit.metrics["edges"]  # type: ignore[assignment]
-        found.append(
-            Picture(
-                "Against the null",
-                f"p of every edge. The null: {tested['hypothesis']} ({tested['num_surrogates']} "
-                f"surrogates{_smallest(tested['smallest_p'])}). "
-                "The dashed line is where all bars would end if it were true.",
-                figures.null,
-            )
-        )
-    if "necessity" in fit.metrics:
+    tested = EdgeTests.from_metrics(fit.metrics)
+    if tested is not None and edges["p"].notna().any():
+        found.append(Picture("Against the null", tested.caption(), figures.null))
+    if MapAblation.from_metrics(fit.metrics) is not None:
         found.append(
             Picture(
                 "Are the maps needed?",
@@ -381,31 +372,15 @@ def _trust(fit: Fit) -> list[Picture]:
                 figures.necessity,
             )
         )
-    if "importance" in fit.metrics:
+    importance = NeuronImportance.from_metrics(fit.metrics)
+    if importance is not None:
         found.append(
             Picture(
                 "Are the neurons needed that attention falls on?",
                 "What the score on test loses when the inputs of some neurons are silenced: the "
                 "most and the least attended, the most active, and random ones (grey, mean and "
-                f"sd). {_of_importance(fit)}",
+                f"sd). {importance.sentence()}",
                 figures.dropping,
             )
         )
     return found
-
-
-def _smallest(p: float) -> str:
-    return f"; the smallest p that they can give is {p:.2g}" if p > 0 else ""
-
-
-def _of_importance(fit: Fit) -> str:
-    """Caption on the stability of attention, and its correlation with the firing rate."""
-    found: dict[str, Any] = fit.metrics["importance"]  # type: ignore[assignment]
-    said = []
-    if found["half_split"] is not None:
-        said.append(
-            f"between halves of the windows attention correlates at {found['half_split']:.2f}"
-        )
-    if found["with_rate"] is not None:
-        said.append(f"with the firing rate, by rank, at {found['with_rate']:.2f}")
-    return f"{', '.join(said)}.".capitalize() if said else ""

@@ -1,5 +1,6 @@
 """One HTML page over a folder of runs: a row per recording, with links to their pages."""
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +10,13 @@ from urllib.parse import quote
 
 from matplotlib.axes import Axes
 
-from nwbdyn.evaluation import over_recordings, verdict
+from nwbdyn.evaluation import over_recordings
 from nwbdyn.evaluation.numbers import signed
 from nwbdyn.evaluation.over_recordings import Standing
 from nwbdyn.report import page, style
 from nwbdyn.results import fit_results, run_directory
+from nwbdyn.results.sections.coupling import CouplingGain
+from nwbdyn.results.sections.edges import EdgeTests
 from nwbdyn.workflows import batch, batch_request
 
 _ROW = 0.28  # inches of the figure per recording
@@ -43,10 +46,10 @@ def of_run(run: Path) -> RunSummary:
     fit = fit_results.shareable(fit_results.load(run, recorded=False))
     metrics: dict[str, Any] = fit.metrics
     comparison = over_recordings.standing(metrics)
-    tested, coupling = metrics.get("edges"), metrics.get("coupling")
-    adds = None
-    if coupling is not None and not coupling.get("all_zero"):
-        adds = verdict.against_the_better(coupling).get("adds")
+    tested, gain = EdgeTests.from_metrics(metrics), CouplingGain.from_metrics(metrics)
+    added = None if gain is None or gain.all_zero else gain.decisive.adds
+    if added is not None and math.isnan(added):
+        added = None
     return RunSummary(
         run=run,
         name=fit.source.name,
@@ -54,8 +57,8 @@ def of_run(run: Path) -> RunSummary:
         num_neurons=len(fit.neurons),
         standing=comparison,
         interval=_interval(metrics, comparison),
-        coupling=adds,
-        num_significant=None if tested is None or tested["withheld"] else tested["num_significant"],
+        coupling=added,
+        num_significant=None if tested is None or tested.withheld else tested.num_significant,
         notes=tuple(str(note) for note in fit.notes if note.important),
     )
 

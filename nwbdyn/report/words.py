@@ -8,6 +8,9 @@ from nwbdyn.connectivity import edge_table, strongest_edges
 from nwbdyn.evaluation import mean_prediction, verdict
 from nwbdyn.recording import COUNTS
 from nwbdyn.results.fit_results import Fit
+from nwbdyn.results.sections.attention_maps import MapAblation
+from nwbdyn.results.sections.benchmark import BenchmarkResult
+from nwbdyn.results.sections.difference import span
 
 Rows = list[tuple[str, str]]
 
@@ -34,45 +37,40 @@ def subtitle(fit: Fit) -> str:
 def trust(fit: Fit) -> list[str]:
     """Sentences beside the verdict: coupling, held-out neurons, maps, seeds."""
     metrics: dict[str, Any] = fit.metrics
-    said = verdict.sentences(metrics, fit.model)[1:]
+    lines = verdict.sentences(metrics, fit.model)[1:]
     if mean_prediction.sentence(metrics, fit.model):
-        return said + verdict.of_training(fit.history, fit.config)
-    said += verdict.of_training(fit.history, fit.config)
-    said += verdict.of_bins(fit.binning, metrics)
-    needed = metrics.get("necessity")
-    if needed is not None and needed["loss"]:
-        losses = ", ".join(f"{loss:+.3f} ({maps})" for maps, loss in needed["loss"].items())
-        said.append(
-            f"Replacing the attention maps costs {losses} of {needed['metric']} on "
-            f"{needed['split']}."
-        )
+        return lines + verdict.of_training(fit.history, fit.config)
+    lines += verdict.of_training(fit.history, fit.config)
+    lines += verdict.of_bins(fit.binning, metrics)
+    needed = MapAblation.from_metrics(metrics)
+    lines += needed.sentences() if needed else []
     by_seed = metrics.get("seeds")
     if by_seed:
         metric, split = metrics["primary"]["metric"], metrics["primary"]["split"]
         values = [scores[split][metric] for scores in by_seed.values()]
-        said.append(
+        lines.append(
             f"{len(values)} seeds: {metric} {min(values):.3f} to {max(values):.3f} on {split} one "
             "by one; the score above is of their mean prediction."
         )
     else:
-        said.append("One seed: how far another start would move the weights was not measured.")
-    return said
+        lines.append("One seed: how far another start would move the weights was not measured.")
+    return lines
 
 
 def meaning(fit: Fit) -> str:
     """Interpretation of a weight of this model, and its limits."""
     if fit.connectivity.form == "attention":
-        said = (
+        text = (
             "A weight says how much the model attends to one neuron's activity, before and after, "
             "when it describes another's."
         )
     else:
-        said = (
+        text = (
             "A weight says how much one neuron's past helps to predict another, given everything "
             "else the model saw."
         )
     return (
-        f"{said} It is not a test for a synapse: common input and unrecorded neurons can make it."
+        f"{text} It is not a test for a synapse: common input and unrecorded neurons can make it."
     )
 
 
@@ -98,7 +96,7 @@ def scoreboard(fit: Fit) -> list[dict[str, Any]]:
                     "name": name,
                     "val": _number(splits.get("val", {}).get(metric)),
                     "test": _number(splits.get(split, {}).get(metric)),
-                    "interval": verdict.span(by_interval.get(name, {}).get(split, {}).get(metric)),
+                    "interval": span(by_interval.get(name, {}).get(split, {}).get(metric)),
                 }
                 for name, splits in by_name.items()
             ],
@@ -124,14 +122,14 @@ def strongest(fit: Fit) -> dict[str, Any] | None:
 
 def benchmark(fit: Fit) -> dict[str, Any] | None:
     """The Neural Latents Benchmark's scores on the test trials of this fit, if there are any."""
-    found: dict[str, Any] | None = fit.metrics.get("benchmark")  # type: ignore[assignment]
-    if found is None:
+    scored = BenchmarkResult.from_metrics(fit.metrics)
+    if scored is None:
         return None
-    names = list(found["model"]["test"])
-    scores = {fit.model: found["model"], **found["baselines"]}
+    names = list(scored.model["test"])
+    scores = {fit.model: scored.model, **scored.baselines}
     return {
-        "data_set": found["data_set"],
-        "num_trials": found["num_trials"]["test"],
+        "data_set": scored.data_set,
+        "num_trials": scored.num_trials["test"],
         "metrics": names,
         "rows": [
             {"name": name, "values": [_number(by_split["test"].get(m)) for m in names]}

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nwbdyn.printable import printable
+from nwbdyn.results.sections.coupling import CouplingGain
+from nwbdyn.results.sections.edges import EdgeTests
 
 PUBLICATIONS = {  # model -> its BibTeX entry; a DOI where the publication has one
     "netformer": """@inproceedings{netformer,
@@ -182,48 +184,44 @@ def _scores(fit: Any) -> str:
 
 
 def _coupling(metrics: Mapping[str, Any]) -> str:
-    coupling = metrics.get("coupling")
-    if not coupling or coupling.get("adds") is None:
+    gain = CouplingGain.from_metrics(metrics)
+    if gain is None or gain.adds != gain.adds:
         return ""
-    other = coupling.get("baseline")
+    other = gain.baseline
     alone = "A refit without coupling" if other is None else f"Without coupling ({other})"
     text = (
-        f"{alone}: {coupling['metric']} {coupling['without']:.3f} against "
-        f"{coupling['with']:.3f} with coupling on {coupling['split']}, difference "
-        f"{coupling['adds']:+.3f}"
+        f"{alone}: {gain.metric} {gain.without:.3f} against {gain.with_:.3f} with coupling on "
+        f"{gain.split}, difference {gain.adds:+.3f}"
     )
-    if _known(coupling.get("interval")):
-        low, high = coupling["interval"]
+    if gain.ends is not None:
+        low, high = gain.ends
         text += f" (95 % interval {low:+.3f} to {high:+.3f})"
     return f"{text}."
 
 
 def _edges(metrics: Mapping[str, Any]) -> str:
-    tested = metrics.get("edges")
-    if not tested:
+    tested = EdgeTests.from_metrics(metrics)
+    if tested is None:
         return ""
     text = (
-        f"Edges: {tested['num_surrogates']} surrogate recordings ({tested['null']}). Null "
-        f"hypothesis: {tested['hypothesis']}. {_how_tested(tested)}; q is corrected for the false "
+        f"Edges: {tested.num_surrogates} surrogate recordings ({tested.null}). Null "
+        f"hypothesis: {tested.hypothesis}. {_how_tested(tested)}; q is corrected for the false "
         "discovery rate (Benjamini and Hochberg). "
     )
-    if tested.get("withheld"):
-        return f"{text}No q is given: {tested['withheld']}."
-    return (
-        f"{text}{tested['num_significant']} of {tested['num_edges']} edges had q < "
-        f"{tested['level']:g}."
-    )
+    if tested.withheld:
+        return f"{text}No q is given: {tested.withheld}."
+    return f"{text}{tested.num_significant} of {tested.num_edges} edges had q < {tested.level:g}."
 
 
-def _how_tested(tested: Mapping[str, Any]) -> str:
+def _how_tested(tested: EdgeTests) -> str:
     """Source of the p of edges: couplings of spike times, or the null pooled over edges."""
-    if tested.get("filters"):
+    if tested.filters:
         return (
             "Couplings were fitted to spike times on a grid of 1 ms with filters chosen by their "
-            f"coupling gain on validation ({tested['filters']}); p is the larger of a Wald test "
+            f"coupling gain on validation ({tested.filters}); p is the larger of a Wald test "
             "against 0 and a test against the surrogates"
         )
-    return f"p is two-sided and pooled over edges (smallest possible p {tested['smallest_p']:.2g})"
+    return f"p is two-sided and pooled over edges (smallest possible p {tested.smallest_p:.2g})"
 
 
 def _known(interval: Sequence[float | None] | None) -> bool:

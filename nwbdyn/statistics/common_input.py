@@ -8,26 +8,16 @@ that the limit was chosen on, it was .05 to .07 where half of the neurons and th
 not recorded, and at most .007 where all were. Small networks can exceed that (docs/trust.md).
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from nwbdyn.baselines.ladder import Ladder
 from nwbdyn.baselines.lagged_design import LaggedDesign
 from nwbdyn.data.binning import Binned
+from nwbdyn.results.sections.common_input import CommonInput
 
 LIMIT = 0.015  # twice the largest excess of the networks on which it was chosen
 FEWEST_NEURONS = 3
 MOST_NEURONS = 2000  # above, the eigenvalue takes minutes
-
-
-@dataclass(frozen=True)
-class CommonInput:
-    """Excess of the first eigenvalue, the limit, and whether the excess is above it."""
-
-    excess: float  # share of the variance of all neurons, above chance
-    limit: float
-    above: bool
 
 
 def common_input(binned: Binned, problem: LaggedDesign, ladder: Ladder) -> CommonInput | None:

@@ -9,7 +9,6 @@ states is one only where `state_change` supports it, and columns say whether it 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ import pandas as pd
 from nwbdyn.connectivity import edge_table
 from nwbdyn.errors import ResultsError
 from nwbdyn.results.fit_results import Fit
+from nwbdyn.results.sections.states import StateDifferences
 from nwbdyn.statistics.significance import benjamini_hochberg
 
 FEWEST = 3  # neurons of a type, below which a session says nothing of it
@@ -74,7 +74,7 @@ def cell_type_contrast(
         "_within_animal". NaN where no session has enough neurons. With states one row per pair and
         state, and four columns more: state; supported, True where every fit says that differences
         over state are (see `state_change`); p_states, the largest p of these fits that any coupling
-        differs between states, NaN where one was not asked; why_not, what they say against it.
+        differs between states, NaN where one was not requested; why_not, what they say against it.
 
     Raises:
         ResultsError: no neuron has a label, as many tables of states as sessions are not given, or
@@ -115,11 +115,12 @@ def cell_type_contrast(
 
 def _tested(fits: Sequence[Fit]) -> dict[str, object]:
     """Combined result of the fits' state tests, for columns of `cell_type_contrast`."""
-    told: list[Any] = [fit.metrics.get("states") for fit in fits]
-    reasons = ["not asked (fit --states)" if one is None else one["why_not"] for one in told]
+    tests = [StateDifferences.from_metrics(fit.metrics) for fit in fits]
+    reasons = ["not requested (fit --states)" if one is None else one.why_not for one in tests]
+    p = [np.nan if one is None or one.p is None else one.p for one in tests]
     return {
         "supported": not any(reasons),
-        "p_states": float(np.max([np.nan if one is None else one["p"] for one in told])),
+        "p_states": float(np.max(p)),
         "why_not": "; ".join(dict.fromkeys(reason for reason in reasons if reason)),
     }
 

@@ -7,7 +7,7 @@ input.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,21 +19,12 @@ from nwbdyn.baselines.lagged_design import LaggedDesign, build_lagged_design
 from nwbdyn.data.binning import Binned
 from nwbdyn.data.splits import TEST, Split
 from nwbdyn.recording import COUNTS
+from nwbdyn.results.sections.nested import Sensitivity
 from nwbdyn.statistics.common_input import residuals_of
 
 REQUIRED_ERRORS = 2.0  # of the block test
 QUESTIONS = {"coupling": ("M2", "M1"), "gain": ("M4", "M3")}
 LARGEST = 0.01  # of the test bins, by their error under M1
-
-
-@dataclass(frozen=True)
-class Sensitivity:
-    """Sensitivity analyses beside the gain from coupling."""
-
-    improved: float  # share of neurons whose error falls, among those that it changes
-    population: float | None  # gain with the population mean and components as covariates
-    without_largest: float  # gain without the bins of the largest errors
-    shared: float  # first eigenvalue of the correlations of M1's residuals in training, over N
 
 
 def gain_on_test(

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nwbdyn.evaluation.verdict import against_the_better, least_gain
 from nwbdyn.recording import Note
+from nwbdyn.results.sections.coupling import CouplingGain
 
 LEVEL = 0.05  # of false discoveries, where nobody asks for another
 RULES = ("plain", "receiver", "sender", "edge", "pair", "cautious")
@@ -199,15 +199,15 @@ def _why_withheld(
     coupling: dict[str, Any] | None,
 ) -> str:
     """Why no q is given; "" where it is."""
-    if coupling is not None and coupling.get("all_zero"):
+    gain = None if coupling is None else CouplingGain.from_json(coupling)
+    if gain is not None and gain.all_zero:
         return "no coupling was kept, every weight is 0"
-    low = None if coupling is None else least_gain(coupling)
-    if coupling is not None and low is not None and not low > 0:
-        compared = against_the_better(coupling)
-        added = f"{compared['adds']:+.3g} of {compared['metric']}"
-        at_least = f", from {low:+.3g}" if low != compared["adds"] else ""
-        over = " to AR" if compared is not coupling else ""
-        return f"coupling adds nothing{over} on {compared['split']} ({added}{at_least})"
+    compared = None if gain is None else gain.decisive
+    if compared is not None and not compared.least > 0:
+        added = f"{compared.adds:+.3g} of {compared.metric}"
+        at_least = f", from {compared.least:+.3g}" if compared.least != compared.adds else ""
+        over = " to AR" if compared is not gain else ""
+        return f"coupling adds nothing{over} on {compared.split} ({added}{at_least})"
     num_edges = num_neurons * (num_neurons - 1)
     if least * num_edges >= LEVEL:
         return (

@@ -22,6 +22,7 @@ import numpy as np
 from scipy.stats import norm
 
 from nwbdyn.errors import ConfigError, DataError
+from nwbdyn.results.sections.simultaneous import Signal
 from nwbdyn.statistics.frame_signals import (
     Innovations,
     correlation,
@@ -45,16 +46,6 @@ HYPOTHESIS = (
     "recorded neurons make them (frames exchanged among {neighbours} in which all others are "
     "nearly as active); common input to a few neurons passes this null"
 )
-
-
-@dataclass(frozen=True)
-class Signal:
-    """A signal and how well two halves of the recording agree on its partial correlations."""
-
-    num_frames: int  # that are summed
-    threshold: float | None  # robust standard deviations; None without events
-    penalty: float
-    agreement: float  # correlation of both halves' partial correlations
 
 
 @dataclass(frozen=True)

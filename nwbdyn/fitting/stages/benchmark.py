@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -18,14 +18,14 @@ from nwbdyn import baselines, nlb
 from nwbdyn.baselines import Baseline
 from nwbdyn.data.flags import flags
 from nwbdyn.errors import ConfigError, ResultsError
-from nwbdyn.fitting.stage import FitInputs, FitState, Stage
+from nwbdyn.fitting.stage import FitInputs, FitState, Stage, StageResult
 from nwbdyn.fitting.task import SESSION, FitTask
 from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.models.base import Batch, Model
 from nwbdyn.nlb import scores, submission
 from nwbdyn.recording import Recording
 from nwbdyn.request import FitRequest
-from nwbdyn.results.fit_results import Fit
+from nwbdyn.results.sections.benchmark import BenchmarkResult
 
 LEARNED = {"val": ("train",), "test": ("train", "val")}  # what decoders learn from, by split scored
 SMOOTHING = "smoothing + GLM"  # the baseline that has rates of held-in neurons too
@@ -40,11 +40,11 @@ class BenchmarkScores(Stage):
         """None for a recording of another layout, and for a model of the next bin."""
         return cls() if task.co_smoothing and layout_of(task) is not None else None
 
-    def run(self, state: FitState, ctx: RunContext) -> Fit:
+    def run(self, state: FitState, ctx: RunContext) -> StageResult:
         """Score the mean rates of the seeds that the prediction averages."""
         averaged = [state.trained[number].model for number in state.scored.mean.members]
         section = evaluate(state.task, averaged, state.scored.baselines)
-        return replace(state.fit, metrics=state.fit.metrics | {"benchmark": section})
+        return StageResult((section,))
 
 
 def layout_of(problem: FitTask) -> nlb.Layout | None:
@@ -56,25 +56,15 @@ def layout_of(problem: FitTask) -> nlb.Layout | None:
 
 def evaluate(
     problem: FitTask, models: Sequence[Model], baselines_: Mapping[str, Baseline]
-) -> dict[str, Any] | None:
-    """The benchmark's scores of the mean rates of some models, and of the baselines.
-
-    Returns:
-        "data_set", "model" {split: {metric: value}}, "baselines" {name: the same, as far as it
-        predicts}, "num_trials" {split: number}, "milliseconds_per_trial" (of one model's forward
-        pass over the trials). None for a recording of another layout.
-    """
+) -> BenchmarkResult:
+    """The benchmark's scores of the mean rates of some models, and of the baselines."""
     layout = layout_of(problem)
-    if layout is None:
-        return None
+    assert layout is not None  # plan
     width = problem.binned.bin_width
     recording = _as_fitted(problem)
-    section: dict[str, Any] = {
-        "data_set": submission.group_name(layout, width),
-        "model": {},
-        "baselines": {name: {} for name in baselines_},
-        "num_trials": {},
-    }
+    own: dict[str, dict[str, float]] = {}
+    others: dict[str, dict[str, dict[str, float]]] = {name: {} for name in baselines_}
+    numbers: dict[str, int] = {}
     seconds, num_trials = 0.0, 0
     for split, splits in LEARNED.items():
         learned, scored = " ".join(map(_label, splits)), _label(split)
@@ -88,13 +78,18 @@ def evaluate(
             predicted = predict(problem, models, counts)
             rates |= _arranged(problem, phase, predicted.rates)
             seconds, num_trials = seconds + predicted.seconds, num_trials + len(counts)
-        section["model"][split] = scores.score(targets, rates)
-        section["num_trials"][split] = len(seen["eval"][0])
+        own[split] = scores.score(targets, rates)
+        numbers[split] = len(seen["eval"][0])
         for name, baseline in baselines_.items():
             theirs = _rates_of(problem, recording, name, baseline, seen)
-            section["baselines"][name][split] = scores.score(targets, theirs)
-    section["milliseconds_per_trial"] = 1000 * seconds / num_trials / len(models)
-    return section
+            others[name][split] = scores.score(targets, theirs)
+    return BenchmarkResult(
+        data_set=submission.group_name(layout, width),
+        model=own,
+        baselines=others,
+        num_trials=numbers,
+        milliseconds_per_trial=1000 * seconds / num_trials / len(models),
+    )
 
 
 def phase(

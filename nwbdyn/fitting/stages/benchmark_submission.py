@@ -17,7 +17,7 @@ from nwbdyn import nlb
 from nwbdyn.data.splits import GAP, TRAIN
 from nwbdyn.data.windows import Windows
 from nwbdyn.errors import ConfigError
-from nwbdyn.fitting.stage import FitInputs, FitState, Stage
+from nwbdyn.fitting.stage import FitInputs, FitState, Stage, StageResult
 from nwbdyn.fitting.stages import benchmark
 from nwbdyn.fitting.task import SESSION, FitTask
 from nwbdyn.fitting.train_models import RunContext
@@ -25,8 +25,9 @@ from nwbdyn.nlb import submission
 from nwbdyn.progress import Progress
 from nwbdyn.recording import Note, Recording
 from nwbdyn.request import FitRequest
-from nwbdyn.results import fit_results, run_directory
-from nwbdyn.results.fit_results import Fit
+from nwbdyn.results import run_directory
+from nwbdyn.results.sections.benchmark import Submission
+from nwbdyn.results.sections.seed_mean import SeedMean
 from nwbdyn.training.baseline_start import keep_share
 from nwbdyn.training.trainer import Trained, train
 
@@ -85,24 +86,20 @@ class BenchmarkSubmission(Stage):
             benchmark.read_targets(task, targets)
         return cls(test, targets, unused=False)
 
-    def run(self, state: FitState, ctx: RunContext) -> Fit:
-        """Write `submission.h5` into the run, and score it if there are targets.
-
-        The section holds "phase" ("test" or "validation"), "file", "targets" and "scores" {metric:
-        value}, the last two None without targets.
-        """
+    def run(self, state: FitState, ctx: RunContext) -> StageResult:
+        """Write `submission.h5` into the run, and score it if there are targets."""
         if self.unused:
             note = Note("unused-test-file", state.fit.model, UNUSED_TEST)
-            return replace(state.fit, notes=(*state.fit.notes, note))
+            return StageResult(notes=(note,))
         task = state.task
         layout = benchmark.layout_of(task)
         assert ctx.run is not None  # plan
         assert layout is not None
-        averaged: Any = state.fit.metrics.get("ensemble", {"seeds": state.request.seeds})
-        trained = [member for member in state.trained if member.seed in averaged["seeds"]]
+        averaged = SeedMean.from_metrics(state.fit.metrics)
+        seeds = state.request.seeds if averaged is None else averaged.seeds
+        trained = [member for member in state.trained if member.seed in seeds]
         if self.test is not None:
             trained = [_refitted(task, member, ctx) for member in trained]
-            state = replace(state, fit=fit_results.with_sources(state.fit, [self.test.source]))
         ctx.report(Progress("submission", 0, 1, "files"))
         rates = benchmark.phase(task, [member.model for member in trained], self.test)
         name = submission.group_name(layout, task.binned.bin_width)
@@ -111,13 +108,14 @@ class BenchmarkSubmission(Stage):
         if self.targets is not None:
             scores = nlb.scores.score(benchmark.read_targets(task, self.targets), rates)
         ctx.report(Progress("submission", 1, 1, "files"))
-        section = {
-            "phase": "validation" if self.test is None else "test",
-            "file": run_directory.SUBMISSION,
-            "targets": None if self.targets is None else self.targets.name,
-            "scores": scores,
-        }
-        return replace(state.fit, metrics=state.fit.metrics | {"submission": section})
+        section = Submission(
+            phase="validation" if self.test is None else "test",
+            file=run_directory.SUBMISSION,
+            targets=None if self.targets is None else self.targets.name,
+            scores=scores,
+        )
+        sources = () if self.test is None else (self.test.source,)
+        return StageResult((section,), sources=sources)
 
 
 def _refitted(problem: FitTask, member: Trained, ctx: RunContext) -> Trained:

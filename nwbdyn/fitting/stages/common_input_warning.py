@@ -1,16 +1,16 @@
 """Warning of common input: what the neurons share beyond their couplings."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 from nwbdyn.baselines.lagged_design import build_lagged_design
-from nwbdyn.fitting.stage import FitInputs, FitState, Stage
+from nwbdyn.fitting.stage import FitInputs, FitState, Stage, StageResult
 from nwbdyn.fitting.task import FitTask
 from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.recording import Note
 from nwbdyn.request import FitRequest
-from nwbdyn.results.fit_results import Fit
+from nwbdyn.results.sections.common_input import CommonInput
 from nwbdyn.statistics.common_input import MOST_NEURONS, common_input
 from nwbdyn.statistics.rung_gains import climbed
 
@@ -24,11 +24,11 @@ class CommonInputWarning(Stage):
         """None for co-smoothing models, which use the other neurons of the same bin."""
         return None if task.co_smoothing else cls()
 
-    def run(self, state: FitState, ctx: RunContext) -> Fit:
+    def run(self, state: FitState, ctx: RunContext) -> StageResult:
         """Compare the residuals of M2 with independent residuals."""
-        task, fit = state.task, state.fit
+        task = state.task
         if task.binned.num_neurons > MOST_NEURONS:
-            return fit
+            return StageResult()
         binned, split, context = task.binned, task.split, task.spec.context
         if task.windows.ladder is None:
             problem, ladder = climbed(binned, split, context, 1, "M2")
@@ -37,12 +37,9 @@ class CommonInputWarning(Stage):
             ladder = task.windows.ladder
         measured = common_input(binned, problem, ladder)
         if measured is None:
-            return fit
-        metrics = fit.metrics | {"common_input": asdict(measured)}
-        notes = fit.notes
-        if measured.above:
-            notes = (*notes, Note("common-input", "edges", _reason(measured.excess)))
-        return replace(fit, metrics=metrics, notes=notes)
+            return StageResult()
+        reason = measured.q_withheld_reason
+        return StageResult((measured,), (Note("common-input", "edges", reason),) if reason else ())
 
 
 def q_withheld_reason(metrics: Mapping[str, Any]) -> str:
@@ -51,12 +48,5 @@ def q_withheld_reason(metrics: Mapping[str, Any]) -> str:
     Args:
         metrics: with the section "common_input".
     """
-    measured = metrics.get("common_input")
-    return _reason(measured["excess"]) if measured and measured["above"] else ""
-
-
-def _reason(excess: float) -> str:
-    return (
-        f"the neurons share {excess:.3f} of their residual variance beyond chance, which points to "
-        "common input; it can make edges between neurons that are not connected"
-    )
+    measured = CommonInput.from_metrics(metrics)
+    return "" if measured is None else measured.q_withheld_reason

@@ -8,17 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
-import numpy as np
-
 from nwbdyn.evaluation import gain
 from nwbdyn.fitting import train_models
-from nwbdyn.fitting.assemble import Scored
-from nwbdyn.fitting.stage import FitInputs, FitState, Stage
+from nwbdyn.fitting.stage import FitInputs, FitState, Stage, StageResult
 from nwbdyn.fitting.task import FitTask
 from nwbdyn.fitting.train_models import RunContext, TrainingTask
 from nwbdyn.inference import readout
 from nwbdyn.request import FitRequest
-from nwbdyn.results.fit_results import Fit
 from nwbdyn.training import lower_rungs
 from nwbdyn.training.trainer import Trained
 
@@ -48,27 +44,17 @@ class CouplingAblation(Stage):
             self, ablated=train_models.train_without_coupling(task, request.seeds[0], ctx)
         )
 
-    def run(self, state: FitState, ctx: RunContext) -> Fit:
+    def run(self, state: FitState, ctx: RunContext) -> StageResult:
         """Compare the first seed's prediction with the prediction without coupling."""
         if lower_rungs.has_core(state.task.config):
+            name: str | None = gain.OWN_DYNAMICS
             ablated = state.scored.baselines[gain.OWN_DYNAMICS].prediction
-            return with_ablation(state.fit, state.scored, ablated, name=gain.OWN_DYNAMICS)
-        if self.ablated is None:
-            return state.fit
-        ablated = readout.predict(self.ablated.model, state.task.windows)
-        return with_ablation(state.fit, state.scored, ablated)
-
-
-def with_ablation(fit: Fit, scored: Scored, ablated: np.ndarray, *, name: str = "") -> Fit:
-    """Fit with the section "coupling" in its metrics.
-
-    Args:
-        ablated: (num_bins, N) predictions without coupling.
-        name: the baseline that made these predictions; "" for a refit.
-    """
-    compared = gain.of_coupling(scored.task, scored.predictions[0], ablated, scored.baselines)
-    if name:
-        compared["baseline"] = name
-    if len(fit.edges):
-        compared["all_zero"] = gain.all_zero(fit.edges)
-    return replace(fit, metrics=fit.metrics | {"coupling": compared})
+        else:
+            assert self.ablated is not None  # train
+            name, ablated = None, readout.predict(self.ablated.model, state.task.windows)
+        scored, edges = state.scored, state.fit.edges
+        prediction = scored.predictions[0]
+        compared = gain.of_coupling(
+            scored.task, prediction, ablated, scored.baselines, name=name, edges=edges
+        )
+        return StageResult((compared,))

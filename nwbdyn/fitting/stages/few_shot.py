@@ -1,14 +1,13 @@
 """Few-shot score: how far a model's held-in rates carry to neurons that it never saw."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 from nwbdyn.evaluation import held_out_neurons
-from nwbdyn.fitting.stage import FitInputs, FitState, Stage
+from nwbdyn.fitting.stage import FitInputs, FitState, Stage, StageResult
 from nwbdyn.fitting.task import FitTask
 from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.request import FitRequest
-from nwbdyn.results.fit_results import Fit
 
 
 @dataclass(frozen=True)
@@ -20,10 +19,10 @@ class FewShot(Stage):
         """None for a model of the next bin."""
         return cls() if task.co_smoothing else None
 
-    def run(self, state: FitState, ctx: RunContext) -> Fit:
+    def run(self, state: FitState, ctx: RunContext) -> StageResult:
         """Fit a regression from the predicted rates to each held-out neuron, and score it."""
         scored = state.scored
         section = held_out_neurons.few_shot(
             scored.task, state.task.windows, scored.mean.prediction, scored.baselines
         )
-        return replace(state.fit, metrics=state.fit.metrics | {"few_shot": section})
+        return StageResult(() if section is None else (section,))

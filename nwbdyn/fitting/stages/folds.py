@@ -5,13 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from nwbdyn.evaluation import scoring
-from nwbdyn.fitting.stage import FitInputs, FitState, Refit, Stage
+from nwbdyn.fitting.stage import FitInputs, FitState, Refit, Stage, StageResult
 from nwbdyn.fitting.task import FitTask
 from nwbdyn.fitting.train_models import RunContext, TrainingTask
 from nwbdyn.progress import Progress
 from nwbdyn.request import FitRequest
 from nwbdyn.results import run_directory
-from nwbdyn.results.fit_results import Fit
 from nwbdyn.training.trainer import Trained
 
 
@@ -64,8 +63,7 @@ class Folds(Stage):
             ctx.report(Progress("folds", k + 1, self.number, "folds"))
         return replace(self, parts=tuple(parts))
 
-    def run(self, state: FitState, ctx: RunContext) -> Fit:
+    def run(self, state: FitState, ctx: RunContext) -> StageResult:
         """Summarise the test scores of the session's folds."""
         session = state.task.windows.session
-        section = scoring.over_folds([part[session] for part in self.parts])
-        return replace(state.fit, metrics=state.fit.metrics | {"folds": section})
+        return StageResult((scoring.over_folds([part[session] for part in self.parts]),))

@@ -17,14 +17,13 @@ from nwbdyn.evaluation import heldout_resamples
 from nwbdyn.evaluation.heldout_resamples import HeldoutResample
 from nwbdyn.fitting import train_models
 from nwbdyn.fitting.assemble import score_fit
-from nwbdyn.fitting.stage import FitInputs, FitState, Stage
+from nwbdyn.fitting.stage import FitInputs, FitState, Stage, StageResult
 from nwbdyn.fitting.task import FitTask, build_task, num_draws
 from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.progress import Progress
 from nwbdyn.recording import Note
 from nwbdyn.request import FitRequest
 from nwbdyn.results import run_directory
-from nwbdyn.results.fit_results import Fit
 
 _ONE_SET = "the file says which neurons are held out, or the model holds out none"
 
@@ -55,12 +54,12 @@ class HeldoutResamples(Stage):
             return None
         return cls(number, requested, inputs)
 
-    def run(self, state: FitState, ctx: RunContext) -> Fit:
+    def run(self, state: FitState, ctx: RunContext) -> StageResult:
         """Train and score every further set; their mean decides what beats the baselines."""
         if self.number == 1:
             reason = f"{self.requested} sets of held-out neurons were requested; {_ONE_SET}"
             note = Note("one-draw", state.fit.model, reason)
-            return replace(state.fit, notes=(*state.fit.notes, note))
+            return StageResult(notes=(note,))
         scored, seeds, data = state.scored, state.request.seeds, state.request.data
         longest = max(member.best_fraction for member in state.trained)
         sets = [
@@ -82,9 +81,7 @@ class HeldoutResamples(Stage):
             folder = None if ctx.run is None else ctx.run / f"draw-{k}"
             sets.append(_fit_resample(task, own, replace(ctx, run=folder)))
         ctx.report(Progress("draws", self.number, self.number, "sets of held-out neurons"))
-        section = heldout_resamples.together(sets)
-        sections = {"draws": section, "beats_baseline": section["beats"]}
-        return replace(state.fit, metrics=state.fit.metrics | sections)
+        return StageResult((heldout_resamples.together(sets),))
 
 
 def _fit_resample(problem: FitTask, seeds: Sequence[int], ctx: RunContext) -> HeldoutResample:

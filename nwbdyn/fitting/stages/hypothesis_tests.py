@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from nwbdyn.fitting.stage import FitInputs, FitState, Stage
+from nwbdyn.fitting.stage import FitInputs, FitState, Stage, StageResult
 from nwbdyn.fitting.stages import edge_tests, nested_tests, static_control
 from nwbdyn.fitting.task import FitTask
 from nwbdyn.fitting.train_models import RunContext, TrainingTask
 from nwbdyn.request import FitRequest
-from nwbdyn.results.fit_results import Fit
+from nwbdyn.results.sections.dynamics import CouplingChange
+from nwbdyn.results.sections.edges import EdgeTests
+from nwbdyn.results.sections.nested import NestedTests
 from nwbdyn.statistics import groups
 from nwbdyn.statistics.significance import NullSamples
 from nwbdyn.statistics.surrogates import JITTER, Null
@@ -69,11 +71,20 @@ class HypothesisTests(Stage):
         constant = static_control.train_static(task, trained[0], ctx)
         return replace(self, samples=samples, constant=constant)
 
-    def run(self, state: FitState, ctx: RunContext) -> Fit:
+    def run(self, state: FitState, ctx: RunContext) -> StageResult:
         """Test the edges and the change of coupling."""
         task, first, constant = state.task, state.trained[0], self.constant
         fit = edge_tests.with_evidence(state.fit, task, self.samples[task.windows.session])
         if not task.co_smoothing:
             fit = nested_tests.with_answers(fit, task, self.null.number, ctx.report)
         fit = static_control.with_dynamics(fit, task, first, constant)
-        return groups.with_groups(fit)
+        fit = groups.with_groups(fit)
+        sections = [
+            kind.from_metrics(fit.metrics) for kind in (EdgeTests, NestedTests, CouplingChange)
+        ]
+        return StageResult(
+            sections=tuple(one for one in sections if one is not None),
+            notes=fit.notes[len(state.fit.notes) :],
+            edges=fit.edges,
+            groups=fit.groups,
+        )

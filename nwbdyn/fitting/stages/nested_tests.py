@@ -8,7 +8,7 @@ block test alone finds "coupling" between independent neurons.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,11 +20,11 @@ from nwbdyn.fitting.task import FitTask as Task
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import COUNTS
 from nwbdyn.results.fit_results import Fit
+from nwbdyn.results.sections.nested import NestedTest, NestedTests, Sensitivity
 from nwbdyn.statistics import surrogates
 from nwbdyn.statistics.rung_gains import (
     QUESTIONS,
     REQUIRED_ERRORS,
-    Sensitivity,
     climbed,
     gain_on_test,
     sensitivity,
@@ -135,22 +135,23 @@ def rotated(binned: Binned, split: Split, seed: int, *, least: int = 1) -> Binne
     return surrogates.shift(binned, split, least=least, random=np.random.default_rng(seed))
 
 
-def described(result: Mapping[str, Answer], *, counts: bool) -> dict[str, dict[str, object]]:
-    """Answers as metrics.json holds them."""
-    return {
-        name: {
-            "rungs": list(one.rungs),
-            "gain": None if one.gain is None else one.gain.mean,
-            "error": None if one.gain is None else one.gain.error,
-            "unit": "bits per spike" if counts else "of the squared error",
-            "num_blocks": 0 if one.gain is None else one.gain.num_blocks,
-            "rotations": list(one.rotations),
-            "supported": one.supported,
-            "reason": one.reason,
-            "sensitivity": None if one.sensitivity is None else asdict(one.sensitivity),
-        }
-        for name, one in result.items()
-    }
+def section_of(result: Mapping[str, Answer], *, counts: bool) -> NestedTests:
+    """Answers as the section "nested" of the metrics."""
+    return NestedTests(**{name: _section_of(one, counts=counts) for name, one in result.items()})
+
+
+def _section_of(one: Answer, *, counts: bool) -> NestedTest:
+    return NestedTest(
+        rungs=one.rungs,
+        gain=None if one.gain is None else one.gain.mean,
+        error=None if one.gain is None else one.gain.error,
+        unit="bits per spike" if counts else "of the squared error",
+        num_blocks=0 if one.gain is None else one.gain.num_blocks,
+        rotations=one.rotations,
+        supported=one.supported,
+        reason=one.reason,
+        sensitivity=one.sensitivity,
+    )
 
 
 def with_answers(fitted: Fit, problem: Task, number: int, report: Report) -> Fit:
@@ -166,5 +167,5 @@ def with_answers(fitted: Fit, problem: Task, number: int, report: Report) -> Fit
         num_rotations=number,
         report=report,
     )
-    summary = described(result, counts=problem.binned.quantity == COUNTS)
-    return replace(fitted, metrics=fitted.metrics | {"nested": summary})
+    section = section_of(result, counts=problem.binned.quantity == COUNTS)
+    return replace(fitted, metrics=fitted.metrics | section.metrics())

@@ -5,21 +5,21 @@ They are undirected, a kind of their own in the edge table, and use every record
 them is scored on test. With a null of 10 surrogates or more they have a null and q of their own.
 """
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import pandas as pd
 
 from nwbdyn.connectivity import edge_table
 from nwbdyn.errors import DataError
-from nwbdyn.fitting.stage import FitInputs, FitState, Stage
+from nwbdyn.fitting.stage import FitInputs, FitState, Stage, StageResult
 from nwbdyn.fitting.task import FitTask
 from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.progress import Progress
 from nwbdyn.recording import COUNTS, Neurons, Note
 from nwbdyn.request import FitRequest
-from nwbdyn.results.fit_results import Fit
+from nwbdyn.results.sections.simultaneous import SimultaneousPairs
 from nwbdyn.statistics import artefacts
 from nwbdyn.statistics.significance import LEVEL
 from nwbdyn.statistics.simultaneous import (
@@ -45,12 +45,12 @@ class SimultaneousCoupling(Stage):
             return None
         return cls(num_surrogates(request.tests.null))
 
-    def run(self, state: FitState, ctx: RunContext) -> Fit:
+    def run(self, state: FitState, ctx: RunContext) -> StageResult:
         """Estimate the couplings, and test them where there is a null."""
         ctx.report(Progress("simultaneous coupling", 0, 1, "fits"))
-        fit = with_simultaneous(state.fit, state.task, self.num_surrogates)
+        result = estimated(state, self.num_surrogates)
         ctx.report(Progress("simultaneous coupling", 1, 1, "fits"))
-        return fit
+        return result
 
 
 def num_surrogates(null: str | None) -> int:
@@ -59,12 +59,11 @@ def num_surrogates(null: str | None) -> int:
     return number if number >= FEWEST_SURROGATES else 0
 
 
-def with_simultaneous(fit: Fit, task: FitTask, num_surrogates: int) -> Fit:
-    """The fit with simultaneous edges; with a note instead where there can be none."""
-    binned = task.binned
+def estimated(state: FitState, num_surrogates: int) -> StageResult:
+    """Simultaneous edges of a recording; a note instead where there can be none."""
+    binned = state.task.binned
     if binned.num_neurons > MOST_NEURONS:
         return _without(
-            fit,
             f"{binned.num_neurons} neurons are more than the {MOST_NEURONS} whose simultaneous "
             "couplings are computed; choose neurons with --where",
         )
@@ -75,17 +74,12 @@ def with_simultaneous(fit: Fit, task: FitTask, num_surrogates: int) -> Fit:
             binned.segment,
             num_surrogates=num_surrogates,
             thresholded=False if binned.quantity == COUNTS else None,
-            seed=fit.seed,
+            seed=state.fit.seed,
         )
     except DataError as error:
-        return _without(fit, f"no simultaneous couplings: {error}")
-    edges = edge_table.combined([fit.edges, table_of(fitted, binned.neurons)])
-    return replace(
-        fit,
-        edges=edges,
-        connectivity=replace(fit.connectivity, tested=edges),
-        metrics=fit.metrics | {"simultaneous": summary_of(fitted)},
-    )
+        return _without(f"no simultaneous couplings: {error}")
+    edges = edge_table.combined([state.fit.edges, table_of(fitted, binned.neurons)])
+    return StageResult((summary_of(fitted),), edges=edges)
 
 
 def table_of(fitted: SimultaneousCouplings, neurons: Neurons) -> pd.DataFrame:
@@ -109,18 +103,18 @@ def table_of(fitted: SimultaneousCouplings, neurons: Neurons) -> pd.DataFrame:
     )
 
 
-def summary_of(fitted: SimultaneousCouplings) -> dict[str, Any]:
-    """Section "simultaneous": the signal that was chosen, the null and how many pairs pass it."""
+def summary_of(fitted: SimultaneousCouplings) -> SimultaneousPairs:
+    """The signal that was chosen, the null and how many pairs pass it."""
     q, tested = fitted.q[np.triu_indices(len(fitted.q), 1)], bool(fitted.num_surrogates)
-    return {
-        "num_pairs": len(q),
-        "num_significant": int((q <= LEVEL).sum()) if tested else None,
-        "level": LEVEL,
-        "num_surrogates": fitted.num_surrogates,
-        "hypothesis": fitted.hypothesis if tested else "",
-        "signal": asdict(fitted.chosen),
-    }
+    return SimultaneousPairs(
+        num_pairs=len(q),
+        num_significant=int((q <= LEVEL).sum()) if tested else None,
+        level=LEVEL,
+        num_surrogates=fitted.num_surrogates,
+        hypothesis=fitted.hypothesis if tested else "",
+        signal=fitted.chosen,
+    )
 
 
-def _without(fit: Fit, reason: str) -> Fit:
-    return replace(fit, notes=(*fit.notes, Note("no-simultaneous", "edges", reason)))
+def _without(reason: str) -> StageResult:
+    return StageResult(notes=(Note("no-simultaneous", "edges", reason),))

@@ -7,7 +7,7 @@ model's weights, which stay in the column `model_weight` and in the connectivity
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -16,13 +16,13 @@ import pandas as pd
 from nwbdyn.connectivity import edge_table
 from nwbdyn.data.binning import Binned
 from nwbdyn.errors import ConfigError
-from nwbdyn.fitting.stage import FitInputs, FitState, Stage
+from nwbdyn.fitting.stage import FitInputs, FitState, Stage, StageResult
 from nwbdyn.fitting.task import FitTask
 from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Neurons, SpikeTimes
 from nwbdyn.request import FitRequest
-from nwbdyn.results.fit_results import Fit
+from nwbdyn.results.sections.edges import EdgeTests, TimeScale
 from nwbdyn.statistics import artefacts
 from nwbdyn.statistics.significance import LEVEL, WEIGHT
 from nwbdyn.statistics.spike_couplings import (
@@ -62,9 +62,9 @@ class SpikeCoupling(Stage):
         check(task, null)
         return cls(null.number)
 
-    def run(self, state: FitState, ctx: RunContext) -> Fit:
+    def run(self, state: FitState, ctx: RunContext) -> StageResult:
         """Choose the time scale, fit every pair of units, and test it against jittered spikes."""
-        return with_spike_couplings(state.fit, state.task, self.number, ctx.report)
+        return fitted_couplings(state, self.number, ctx.report)
 
 
 def check(task: FitTask, null: Null) -> None:
@@ -90,30 +90,25 @@ def check(task: FitTask, null: Null) -> None:
         )
 
 
-def with_spike_couplings(fit: Fit, task: FitTask, number: int, report: Report = silent) -> Fit:
-    """The fit with the couplings of its spikes as directed edges.
+def fitted_couplings(state: FitState, number: int, report: Report = silent) -> StageResult:
+    """Couplings of the spikes of a fit as directed edges.
 
     Args:
         number: of jittered recordings.
     """
     report(Progress("spike couplings", 0, 1, "fits"))
-    neurons = fit.connectivity.neurons
+    task, neurons = state.task, state.fit.connectivity.neurons
     fitted = spike_couplings(
         spikes_of(task, neurons),
         train=intervals_of(task.binned, task.split.bins("train")),
         val=intervals_of(task.binned, task.split.bins("val")),
         num_surrogates=number,
-        seed=fit.seed,
+        seed=state.fit.seed,
     )
     flags, _ = artefacts.flags(neurons, None)  # bins of the model say nothing of coincidence
-    edges = table_of(fitted, fit.edges, neurons, flags)
+    edges = table_of(fitted, state.fit.edges, neurons, flags)
     report(Progress("spike couplings", 1, 1, "fits"))
-    return replace(
-        fit,
-        edges=edges,
-        connectivity=replace(fit.connectivity, tested=edges),
-        metrics=fit.metrics | {"edges": summary_of(fitted, flags)},
-    )
+    return StageResult((summary_of(fitted, flags),), edges=edges)
 
 
 def spikes_of(task: FitTask, neurons: Neurons) -> SpikeTimes:
@@ -182,36 +177,31 @@ def table_of(
     return table
 
 
-def summary_of(fitted: SpikeCouplings, flags: np.ndarray) -> dict[str, Any]:
-    """Section "edges" of the metrics: the null, the time scale and how many edges pass."""
+def summary_of(fitted: SpikeCouplings, flags: np.ndarray) -> EdgeTests:
+    """The null, the time scale and how many edges pass."""
     called, plain = fitted.q <= LEVEL, flags == ""
     tested = np.isfinite(fitted.p)
     others = ~np.eye(len(flags), dtype=bool)
-    return {
-        "null": JITTER,
-        "tested": WEIGHT,
-        "hypothesis": fitted.hypothesis,
-        "measure": MEASURE,
-        "num_surrogates": fitted.num_surrogates,
-        "num_half_samples": 0,
-        "smallest_p": 0.0,
-        "level": LEVEL,
-        "num_edges": int(others.sum()),
-        "num_untested": int((others & ~tested).sum()),
-        "num_significant": int(called.sum()),
-        "num_flagged": int((others & ~plain).sum()),
-        "num_significant_unflagged": int((called & plain).sum()),
-        "withheld": "",
-        "half_split_correlation": None,
-        "mean_weight": float(fitted.weight[others].mean()),
-        "filters": fitted.chosen.filters.name,
-        "window": fitted.window,
-        "time_scales": [
-            {
-                "filters": one.filters.name,
-                "gain": one.gain,
-                "surrogate_gain": one.surrogate_gain,
-            }
-            for one in fitted.compared
+    return EdgeTests(
+        null=JITTER,
+        tested=WEIGHT,
+        hypothesis=fitted.hypothesis,
+        measure=MEASURE,
+        num_surrogates=fitted.num_surrogates,
+        num_half_samples=0,
+        smallest_p=0.0,
+        level=LEVEL,
+        num_edges=int(others.sum()),
+        num_untested=int((others & ~tested).sum()),
+        num_significant=int(called.sum()),
+        num_flagged=int((others & ~plain).sum()),
+        num_significant_unflagged=int((called & plain).sum()),
+        withheld="",
+        half_split_correlation=None,
+        mean_weight=float(fitted.weight[others].mean()),
+        filters=fitted.chosen.filters.name,
+        window=fitted.window,
+        time_scales=[
+            TimeScale(one.filters.name, one.gain, one.surrogate_gain) for one in fitted.compared
         ],
-    }
+    )

@@ -6,7 +6,7 @@ split only decides which predictions are scored.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -15,13 +15,13 @@ import pandas as pd
 from nwbdyn.connectivity import edge_table
 from nwbdyn.data.splits import GAP, SPLITS
 from nwbdyn.errors import ConfigError
-from nwbdyn.fitting.stage import FitInputs, FitState, Stage
+from nwbdyn.fitting.stage import FitInputs, FitState, Stage, StageResult
 from nwbdyn.fitting.task import FitTask
 from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.progress import Progress
 from nwbdyn.recording import COUNTS, Neurons, Note
 from nwbdyn.request import FitRequest
-from nwbdyn.results.fit_results import Fit
+from nwbdyn.results.sections.states import StateDifferences
 from nwbdyn.statistics import states
 from nwbdyn.statistics.significance import LEVEL
 from nwbdyn.statistics.state_change import (
@@ -79,35 +79,30 @@ class StateChangeTest(Stage):
         dwell_blocks(*_inputs(task, table))
         return cls(choice, table)
 
-    def run(self, state: FitState, ctx: RunContext) -> Fit:
+    def run(self, state: FitState, ctx: RunContext) -> StageResult:
         """Test for a change of pattern and of gain, and every edge."""
         ctx.report(Progress("states", 0, 1, "tests"))
-        fit = with_states(state.fit, state.task, self.table)
+        result = tested(state, self.table)
         ctx.report(Progress("states", 1, 1, "tests"))
-        return fit
+        return result
 
 
-def with_states(fit: Fit, task: FitTask, table: pd.DataFrame) -> Fit:
-    """The fit with metrics["states"], its edges of change, and notes on the split.
+def tested(fitted: FitState, table: pd.DataFrame) -> StageResult:
+    """Differences between states, edges of change, and notes on the split.
 
     Args:
         table: of states, see `states.of_recording`.
     """
+    task = fitted.task
     values, segment, state, names = _inputs(task, table)
-    change = state_change(values, segment, state, names, seed=fit.seed)
-    edges = edge_table.combined([fit.edges, *tables_of(change, task.binned.neurons)])
+    change = state_change(values, segment, state, names, seed=fitted.fit.seed)
+    edges = edge_table.combined([fitted.fit.edges, *tables_of(change, task.binned.neurons)])
     summary = summary_of(change, counts=task.binned.quantity == COUNTS)
     notes = list(parts_without(state, task.split.labels, names))
-    if summary["why_not"]:
-        reason = f"differences between states are not supported: {summary['why_not']}"
+    if summary.why_not:
+        reason = f"differences between states are not supported: {summary.why_not}"
         notes.append(Note("states-alike", "connectivity", reason))
-    return replace(
-        fit,
-        edges=edges,
-        connectivity=replace(fit.connectivity, tested=edges),
-        metrics=fit.metrics | {"states": summary},
-        notes=(*fit.notes, *notes),
-    )
+    return StageResult((summary,), tuple(notes), edges)
 
 
 def tables_of(change: StateChange, neurons: Neurons) -> list[pd.DataFrame]:
@@ -133,8 +128,8 @@ def tables_of(change: StateChange, neurons: Neurons) -> list[pd.DataFrame]:
     return tables
 
 
-def summary_of(change: StateChange, *, counts: bool) -> dict[str, Any]:
-    """Section "states": p of pattern and gain, what is supported, and why not.
+def summary_of(change: StateChange, *, counts: bool) -> StateDifferences:
+    """p of pattern and gain, what is supported, and why not.
 
     "p" is twice the smaller of both, at most 1. Of counts a gain is not supported: a change of the
     rates changes it, too.
@@ -142,23 +137,23 @@ def summary_of(change: StateChange, *, counts: bool) -> dict[str, Any]:
     p = np.nan if change.not_tested else min(1.0, 2 * min(change.pattern_p, change.gain_p))
     gain = change.gain_changes and not counts
     edges = change.q[1] if len(change.names) == 2 else change.q
-    return {
-        "names": list(change.names),
-        "p": p,
-        "pattern_p": change.pattern_p,
-        "gain_p": change.gain_p,
-        "pattern": change.pattern_changes,
-        "gain": gain,
-        "supported": change.pattern_changes or gain,
-        "why_not": _why_not(change, counts=counts),
-        "level": LEVEL,
-        "num_permutations": NUM_PERMUTATIONS,
-        "num_blocks": list(change.num_blocks),
-        "colour_p": change.colour_p.tolist(),
-        "num_edges": int(np.isfinite(change.change[0]).sum() - len(change.change[0])),
-        "num_significant": None if change.not_tested else int((edges <= LEVEL).sum()),
-        "hypothesis": HYPOTHESIS.format(number=NUM_PERMUTATIONS),
-    }
+    return StateDifferences(
+        names=list(change.names),
+        p=p,
+        pattern_p=change.pattern_p,
+        gain_p=change.gain_p,
+        pattern=change.pattern_changes,
+        gain=gain,
+        supported=change.pattern_changes or gain,
+        why_not=_why_not(change, counts=counts),
+        level=LEVEL,
+        num_permutations=NUM_PERMUTATIONS,
+        num_blocks=list(change.num_blocks),
+        colour_p=change.colour_p.tolist(),
+        num_edges=int(np.isfinite(change.change[0]).sum() - len(change.change[0])),
+        num_significant=None if change.not_tested else int((edges <= LEVEL).sum()),
+        hypothesis=HYPOTHESIS.format(number=NUM_PERMUTATIONS),
+    )
 
 
 def parts_without(state: np.ndarray, labels: np.ndarray, names: tuple[str, ...]) -> list[Note]:

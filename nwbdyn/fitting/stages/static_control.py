@@ -16,7 +16,7 @@ import pandas as pd
 
 from nwbdyn.connectivity import edge_table
 from nwbdyn.connectivity.connectivity import Connectivity
-from nwbdyn.evaluation import scoring, verdict
+from nwbdyn.evaluation import scoring
 from nwbdyn.fitting import own_part
 from nwbdyn.fitting.assemble import task_of
 from nwbdyn.fitting.task import FitTask
@@ -25,6 +25,8 @@ from nwbdyn.inference import readout
 from nwbdyn.progress import Progress
 from nwbdyn.recording import Note
 from nwbdyn.results.fit_results import Fit
+from nwbdyn.results.sections.difference import Difference
+from nwbdyn.results.sections.dynamics import CouplingChange
 from nwbdyn.training import lower_rungs
 from nwbdyn.training.trainer import Trained, train
 
@@ -35,13 +37,6 @@ MOST_NUMBERS = 2**24  # weights that are held at once
 def with_dynamics(fitted: Fit, problem: FitTask, own: Trained, refit: Trained | None) -> Fit:
     """The fit with metrics["dynamics"], and a note where differences over time are not supported.
 
-    "static_share" and "state_share" of the mean square of A(t) over edges, which add up to 1;
-    "static": what A(t) adds on test to the refit, as `evaluation.compare` says, None for a model
-    whose A is constant anyway; "baseline": the best one; "against_baseline": what the fit adds on
-    test to that, as for "static", None without one; "beats_baseline": as for the fit;
-    "supported": True, False, or None where there is no such refit; "stable_over_seeds" and
-    "stable_over_halves": share of edges with one sign throughout, None where not known.
-
     Args:
         own: the model of the first seed.
         refit: the same with a constant A, as `train_static` gives it.
@@ -49,45 +44,45 @@ def with_dynamics(fitted: Fit, problem: FitTask, own: Trained, refit: Trained | 
     edges = edge_table.directed(fitted.edges)
     share = static_share(fitted.connectivity, edges)
     static = None if refit is None else against_static(problem, own, refit)
-    beats = fitted.metrics["beats_baseline"]
-    found: dict[str, Any] = {
-        "static_share": share,
-        "state_share": None if share is None else 1 - share,
-        "static": static,
-        "baseline": fitted.metrics["primary"]["baseline"],  # type: ignore[index]
-        "against_baseline": against_baseline(fitted.metrics),
-        "beats_baseline": beats,
-        "supported": supported(static, beats),
-        "stable_over_seeds": _stable(edges, "sign_agreement"),
-        "stable_over_halves": _stable(edges, "half_split_agreement"),
-    }
+    metrics: dict[str, Any] = fitted.metrics
+    beats: bool | None = metrics["beats_baseline"]
+    section = CouplingChange(
+        static_share=share,
+        state_share=None if share is None else 1 - share,
+        static=static,
+        baseline=metrics["primary"]["baseline"],
+        against_baseline=against_baseline(metrics),
+        beats_baseline=beats,
+        supported=supported(static, beats),
+        stable_over_seeds=_stable(edges, "sign_agreement"),
+        stable_over_halves=_stable(edges, "half_split_agreement"),
+    )
     notes = fitted.notes
-    if found["supported"] is False:
-        reason = f"differences over time and state are not supported: {verdict.unbeaten(found)}"
+    if section.supported is False:
+        reason = f"differences over time and state are not supported: {section.failed_criteria()}"
         notes = (*notes, Note("static-suffices", "connectivity", reason))
-    return replace(fitted, metrics=fitted.metrics | {"dynamics": found}, notes=notes)
+    return replace(fitted, metrics=metrics | section.metrics(), notes=notes)
 
 
-def supported(static: dict[str, Any] | None, beats: object) -> bool | None:
+def supported(static: Difference | None, beats: bool | None) -> bool | None:
     """True if a change of coupling may be reported: A(t) beats the constant refit and the baseline.
 
     Args:
-        static: what A(t) adds to the refit, with "interval"; None where there is no refit.
+        static: what A(t) adds to the refit; None where there is no refit.
         beats: whether the fit beats its best baseline, None where that is not decided.
     """
-    return None if static is None else bool(verdict.above_zero(static) and beats)
+    return None if static is None else bool(static.above_zero and beats)
 
 
-def against_baseline(metrics: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Gain of a fit over its best baseline on test, as `scoring.paired_difference` returns it."""
+def against_baseline(metrics: Mapping[str, Any]) -> Difference | None:
+    """Gain of a fit over its best baseline on test."""
     primary = metrics["primary"]
     metric, split, name = primary["metric"], primary["split"], primary["baseline"]
     if name is None:
         return None
     own, other = metrics["model"][split][metric], metrics["baselines"][name][split][metric]
     interval = metrics["intervals"]["difference"].get(split, {}).get(metric)
-    compared = {"metric": metric, "split": split, "with": own, "without": other}
-    return compared | {"adds": own - other, "interval": interval}
+    return Difference(metric, split, own, other, own - other, interval)
 
 
 def static_share(connectivity: Connectivity, edges: pd.DataFrame) -> float | None:
@@ -137,10 +132,8 @@ def train_static(problem: TrainingTask, own: Trained, place: RunContext) -> Trai
     return refit
 
 
-def against_static(problem: FitTask, own: Trained, refit: Trained) -> dict[str, Any]:
-    """Gain of A(t) over the refit with a constant A on test, as `scoring.paired_difference` returns
-    it.
-    """
+def against_static(problem: FitTask, own: Trained, refit: Trained) -> Difference:
+    """Gain of A(t) over the refit with a constant A on test."""
     ours, theirs = (readout.predict(one.model, problem.windows) for one in (own, refit))
     return scoring.paired_difference(task_of(problem), ours, theirs)
 

@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from nwbdyn.connectivity import edge_table
 from nwbdyn.report import style
 from nwbdyn.results.fit_results import Fit
+from nwbdyn.results.sections.attention_maps import MapAblation, NeuronImportance
 
 
 def scores(fit: Fit, axes: Axes | None = None) -> Axes:
@@ -99,21 +100,23 @@ def learning_curve(fit: Fit, axes: Axes | None = None) -> Axes:
 
 def necessity(fit: Fit, axes: Axes | None = None) -> Axes:
     """Loss of the test score when the model's attention maps are replaced."""
-    found: dict[str, Any] = fit.metrics["necessity"]  # type: ignore[assignment]
-    loss: dict[str, float] = found["loss"]
+    metrics: dict[str, Any] = fit.metrics
+    needed = MapAblation.from_json(metrics[MapAblation.KEY])
+    loss = needed.loss
     axes = style.axes_or(axes, size=(style.HALF, 0.8 + 0.3 * len(loss)))
     with style.house():
         axes.barh(list(loss), list(loss.values()), color=style.MODEL, height=0.6)
         axes.axvline(0, color=style.INK, linewidth=0.5)
         axes.invert_yaxis()
-        axes.set_xlabel(f"loss of {found['metric']} on {found['split']}")
+        axes.set_xlabel(f"loss of {needed.metric} on {needed.split}")
     return axes
 
 
 def dropping(fit: Fit, axes: Axes | None = None) -> Axes:
     """Loss of the test score when the inputs of some neurons are silenced."""
-    found: dict[str, Any] = fit.metrics["importance"]  # type: ignore[assignment]
-    numbers, loss = found["dropped"], found["loss"]
+    metrics: dict[str, Any] = fit.metrics
+    importance = NeuronImportance.from_json(metrics[NeuronImportance.KEY])
+    numbers, loss = importance.dropped, importance.loss
     mean, sd = np.array(loss["random"]), np.array(loss["random_sd"])
     orders = [name for name in loss if not name.startswith("random")]
     axes = style.axes_or(axes)
@@ -125,7 +128,7 @@ def dropping(fit: Fit, axes: Axes | None = None) -> Axes:
             axes.plot(numbers, loss[name], "o-", color=colour, markersize=4, label=name)
         axes.axhline(0, color=style.INK, linewidth=0.5)
         axes.set_xlabel("neurons silenced")
-        axes.set_ylabel(f"loss of {found['metric']} on {found['split']}")
+        axes.set_ylabel(f"loss of {importance.metric} on {importance.split}")
         axes.legend(fontsize=8)
     return axes
 

@@ -1,0 +1,1 @@
+"""Sections of metrics.json that a stage of a fit writes: one dataclass each, with its sentences."""
