@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 COUNTS = "counts"  # the quantity of binned spikes
 TRACE_QUANTITIES = ("events", "dff", "deconvolved", "fluorescence")  # in order of preference
-
+RECORDED_BY = ("experimenter", "lab", "institution")  # fields of an NWB file
 
 UNKNOWN_ARCHIVE = "unknown"  # the instance of a copy whose record cannot be read
 
@@ -262,6 +262,7 @@ class Recording:
     session_start_time: str = ""  # ISO 8601 with time zone
     session_description: str = ""
     subject: dict[str, str] = field(default_factory=dict)  # subject_id, species, sex, age, …
+    recorded_by: dict[str, tuple[str, ...]] = field(default_factory=dict)  # see RECORDED_BY
     covariates: tuple[Covariate, ...] = ()
     trials: pd.DataFrame | None = None  # start_time, stop_time and every other column
     intervals: dict[str, pd.DataFrame] = field(default_factory=dict)  # every other interval table

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import h5py
 import lab_files
+import numpy as np
 import pytest
 from exported_files import messages
 from pynwb import NWBHDF5IO
 
+import nwbdyn
 from nwbdyn.errors import ConfigError, ResultsError
 from nwbdyn.nwb.results.model_run import name_of
 from nwbdyn.workflows.export import export
@@ -102,3 +104,19 @@ except ResultsError as error:
     assert done.stdout.startswith(f"Cannot write {path}: "), done.stdout
     assert len(done.stdout.splitlines()) == 1
     assert not list(path.parent.iterdir())
+
+
+def test_who_recorded_stands_in_a_stand_alone_file(tmp_path):
+    path = lab_files.write_imaging(tmp_path / "lab.nwb")
+    with h5py.File(path, "r+") as file:
+        file["general/experimenter"] = np.array(["Roe, Jane", "Doe, John"], h5py.string_dtype())
+        file["general/institution"] = "University of Somewhere"
+    fit = nwbdyn.fit(str(path), "netformer", epochs=1, options={"history": 1})
+    out = nwbdyn.export(fit, tmp_path / "out.nwb")
+    with NWBHDF5IO(out, "r") as io:
+        nwbfile = io.read()
+        assert nwbfile.experimenter == ("Roe, Jane", "Doe, John")
+        assert (nwbfile.institution, nwbfile.lab) == ("University of Somewhere", None)
+    with nwbdyn.open_results(out) as back:
+        assert back.session["experimenter"] == ["Roe, Jane", "Doe, John"]
+        assert "lab" not in back.session

@@ -366,6 +366,7 @@ def _session(recording: Recording) -> dict[str, object]:
         "session_start_time": recording.session_start_time,
         "session_description": recording.session_description,
         "subject": dict(recording.subject),
+        **{name: list(texts) for name, texts in recording.recorded_by.items()},
     }
 
 

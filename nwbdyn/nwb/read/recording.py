@@ -12,11 +12,12 @@ from nwbdyn.nwb.read import behavior, cell_types, copied_from, intervals, slim_r
 from nwbdyn.nwb.read.imaging import frame_checks, one_series_per_neuron, ophys, roles
 from nwbdyn.nwb.read.objects import NwbIndex, has, is_damage
 from nwbdyn.nwb.read.options import ReadOptions
-from nwbdyn.nwb.read.series import scalar_text
+from nwbdyn.nwb.read.series import all_texts, scalar_text
 from nwbdyn.nwb.read.units import ecephys, seconds
 from nwbdyn.nwb.read.units.unit_tables import UnitsTable
 from nwbdyn.recording import (
     COUNTS,
+    RECORDED_BY,
     Covariate,
     Neurons,
     Recording,
@@ -105,6 +106,7 @@ def _session(
         session_start_time=_text(contents, "session_start_time"),
         session_description=_text(contents, "session_description"),
         subject=subject,
+        recorded_by=_recorded_by(contents),
         covariates=covariates,
         trials=trials,
         intervals=others,
@@ -210,6 +212,16 @@ def _subject(contents: NwbIndex) -> dict[str, str]:
             if value:
                 subject[name] = value
     return subject
+
+
+def _recorded_by(contents: NwbIndex) -> dict[str, tuple[str, ...]]:
+    general, stated = contents.group("/general"), {}
+    for name in RECORDED_BY if general is not None else ():
+        dataset = contents.dataset(general, name)
+        texts = () if dataset is None else all_texts(dataset)
+        if any(texts):
+            stated[name] = tuple(filter(None, texts))
+    return stated
 
 
 def _text(contents: NwbIndex, path: str) -> str:

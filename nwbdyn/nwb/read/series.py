@@ -179,6 +179,16 @@ def scalar_text(dataset: h5py.Dataset) -> str:
         return ""
 
 
+def all_texts(dataset: h5py.Dataset) -> tuple[str, ...]:
+    """Every value of a text dataset; none when they cannot be read as texts."""
+    try:
+        if inside.lies_elsewhere(dataset):
+            return ()
+        return tuple(text(value) for value in np.atleast_1d(whole(dataset)).ravel())
+    except HDF5_ERRORS:
+        return ()
+
+
 def scalar_number(dataset: h5py.Dataset) -> float | None:
     """A dataset with one number; None when it cannot be read as one."""
     try:

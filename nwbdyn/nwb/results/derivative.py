@@ -11,7 +11,7 @@ from nwbdyn.errors import ConfigError
 from nwbdyn.nwb.results import exportable
 from nwbdyn.nwb.results.model_run import name_of
 from nwbdyn.printable import folder_name
-from nwbdyn.recording import Note
+from nwbdyn.recording import RECORDED_BY, Note
 from nwbdyn.results.fit_results import Fit
 
 FIELDS = (
@@ -57,6 +57,7 @@ def new_file(fit: Fit, subject: Mapping[str, str]) -> tuple[NWBFile, tuple[Note,
         ),
         session_id=session_id or None,
         subject=Subject(**fields) if fields else None,
+        **_recorded_by(fit),
         was_generated_by=[["nwbdyn", fit.versions.get("nwbdyn", "unknown")]],
         source_script=None,
         experiment_description=(
@@ -125,6 +126,19 @@ def _known_subject(fit: Fit) -> dict[str, str]:
     if not isinstance(subject, Mapping):
         return {}
     return {name: str(subject[name]) for name in FIELDS if subject.get(name)}
+
+
+def _recorded_by(fit: Fit) -> dict[str, str | list[str]]:
+    """Experimenters, lab and institution of the recording, as NWBFile takes them."""
+    stated = {
+        name: [str(text) for text in texts]
+        for name in RECORDED_BY
+        if isinstance(texts := fit.session.get(name), list) and texts
+    }
+    return {
+        name: texts if name == "experimenter" else ", ".join(texts)
+        for name, texts in stated.items()
+    }
 
 
 def _session(fit: Fit, name: str) -> str:

@@ -20,7 +20,7 @@ from nwbdyn.connectivity import edge_table
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.errors import ResultsError
 from nwbdyn.nwb.results import components, older_results
-from nwbdyn.recording import LABELS, LazyArray, Neurons, Note, Source
+from nwbdyn.recording import LABELS, RECORDED_BY, LazyArray, Neurons, Note, Source
 from nwbdyn.results.details import Detail, nested
 from nwbdyn.results.fit_results import Fit, Predictions
 from nwbdyn.results.scores import Score, with_scores
@@ -363,6 +363,11 @@ def _session(file: h5py.File, name: str) -> dict[str, object]:
         "session_start_time": text("session_start_time"),
         "session_description": text("session_description"),
         "subject": {key: str(item.asstr()[()]) for key, item in fields.items()},
+        **{
+            field: np.atleast_1d(file[f"general/{field}"].asstr()[()]).tolist()
+            for field in RECORDED_BY
+            if f"general/{field}" in file
+        },
     }
 
 
