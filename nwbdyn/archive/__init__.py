@@ -13,9 +13,10 @@ from nwbdyn.archive import addresses, assets, local
 from nwbdyn.archive.access import Access, access
 from nwbdyn.archive.addresses import is_address, is_remote
 from nwbdyn.archive.assets import content_url
+from nwbdyn.archive.draft_assets import DraftAsset, draft_assets
 from nwbdyn.archive.drafts import Draft, default_asset_path, draft, relate, upload
 from nwbdyn.archive.local import sha256, signed_url
-from nwbdyn.archive.transfer import download, target_of
+from nwbdyn.archive.transfer import download, etag, target_of
 from nwbdyn.archive.validation import wait as wait_for_validation
 from nwbdyn.errors import AddressError
 from nwbdyn.recording import Source
@@ -23,11 +24,14 @@ from nwbdyn.recording import Source
 __all__ = [
     "Access",
     "Draft",
+    "DraftAsset",
     "access",
     "content_url",
     "default_asset_path",
     "download",
     "draft",
+    "draft_assets",
+    "etag",
     "is_address",
     "is_remote",
     "relate",

@@ -55,8 +55,9 @@ def upload(
     replace: bool = False,
     report: Report = silent,
 ) -> Source:
-    """Send an NWB file to the draft of a dandiset and return it as the archive now has it.
+    """Send a file to the draft of a dandiset and return it as the archive now has it.
 
+    An NWB file gets the metadata that dandi extracts from it, any other file those of its bytes.
     Validation is the caller's. The same bytes at the same path are not sent again.
 
     Args:
@@ -146,10 +147,11 @@ def _send(
     report: Report,
 ) -> Source:
     from dandi.exceptions import NotFoundError
-    from dandi.files import NWBAsset
+    from dandi.files import GenericAsset, NWBAsset
 
     draft = dandiset_at(connection, DandiAddress(dandiset_id, "draft"))
-    local = NWBAsset(filepath=path, path=asset_path, dandiset_path=None)
+    kind = NWBAsset if path.suffix == ".nwb" else GenericAsset
+    local = kind(filepath=path, path=asset_path, dandiset_path=None)
     digest = local.get_digest()
     try:
         there = connection.ask(lambda: draft.get_asset_by_path(asset_path))

@@ -102,6 +102,13 @@ def target_of(source: Source, folder: Path) -> Path:
     return folder / inside
 
 
+def etag(path: Path) -> str:
+    """The archive's digest of a file, dandi-etag."""
+    from dandischema.digests.dandietag import DandiETag
+
+    return str(DandiETag.from_file(path).as_str())
+
+
 def _same(path: Path, source: Source) -> bool:
     """True if the file at `path` holds the bytes of `source`."""
     if source.size is not None and path.stat().st_size != source.size:
@@ -117,9 +124,7 @@ def _digest(path: Path, like: str) -> str:
     """The digest of a file by the algorithm of `like`, with the algorithm's name in front."""
     algorithm = like.partition(":")[0]
     if algorithm == "dandi-etag":
-        from dandischema.digests.dandietag import DandiETag
-
-        return f"{algorithm}:{DandiETag.from_file(path).as_str()}"
+        return f"{algorithm}:{etag(path)}"
     if algorithm == "sha256":
         return f"{algorithm}:{sha256(path)}"
     raise ArchiveError(f"Digest '{like}' cannot be checked; expected dandi-etag: or sha256:.")

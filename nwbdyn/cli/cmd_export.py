@@ -25,6 +25,7 @@ Examples:
   nwbdyn export runs/reach-stndt-s0
   nwbdyn export runs/worms -o results
   nwbdyn export runs/reach-stndt-s0 --upload dandi:000123 --send
+  nwbdyn export runs/000140-stndt-s0 --upload dandi:000123 --dry-run
 """
 
 
@@ -86,7 +87,8 @@ def command(
 
     Without --enrich the file stands alone: subject, neurons, connectivity and predictions, with
     where they came from. The source file is never touched. RUN may be a folder of several runs:
-    each becomes a file. An upload that was interrupted goes on with the file that is there.
+    each becomes a file, and with --upload an asset of one dandiset that has a README. An upload
+    that was interrupted goes on with the files that are there.
     """
     if upload is None:
         for name in UPLOAD:
@@ -102,10 +104,11 @@ def command(
     runs = run_folder.runs_in(run)
     if runs:
         if upload is not None:
-            raise click.UsageError(
-                f"--upload sends the file of one run, and {run} holds {len(runs)} runs. Name one."
+            content = _share(
+                runs, output, upload, sending, {"subject": given, **choices}, as_json, quiet
             )
-        content = _export_folder(runs, output, given, choices, quiet=quiet, as_json=as_json)
+        else:
+            content = _export_folder(runs, output, given, choices, quiet=quiet, as_json=as_json)
     else:
         content = _export_run(
             run, output, given, choices, upload, sending, quiet=quiet, as_json=as_json
@@ -148,6 +151,26 @@ def _export_folder(
         for one in exported
     ]
     return {"file": None, "files": files, "upload": None}
+
+
+def _share(
+    runs: Sequence[Path],
+    output: Path | None,
+    upload: str,
+    sending: Mapping[str, Any],
+    writing: Mapping[str, Any],
+    as_json: bool,
+    quiet: bool,
+) -> dict[str, Any]:
+    """Send every run of a folder to one dandiset; return the fields of the document."""
+    from nwbdyn.cli import export_runs
+
+    if output is not None:
+        raise click.UsageError(
+            f"--upload takes the files of {len(runs)} runs from their run directories. Leave "
+            "out -o."
+        )
+    return export_runs.share(runs, upload, sending, writing, quiet=quiet, as_json=as_json)
 
 
 def _exit_with_failures(files: Sequence[Mapping[str, Any]]) -> None:
@@ -236,6 +259,7 @@ def _upload(
     quiet: bool,
 ) -> "tuple[ValidatedFile, UploadResult | None]":
     """Check the file, and send it unless this is a dry run."""
+    from nwbdyn.results.fit_results import derived_from
     from nwbdyn.workflows import archive_upload
 
     try:
@@ -244,7 +268,7 @@ def _upload(
             if dry_run:
                 return parcel, None
             receipt = archive_upload.send(
-                parcel, fit.source, instance=instance, replace=replace, report=report
+                parcel, *derived_from(fit), instance=instance, replace=replace, report=report
             )
             return parcel, receipt
     except KeyboardInterrupt:

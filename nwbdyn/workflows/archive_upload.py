@@ -3,6 +3,7 @@
 Nothing is sent while the checks find a problem, and nothing at all in a rehearsal.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -139,32 +140,47 @@ def validate_for_upload(path: Path, dandiset: str, *, report: Report = silent) -
 
 def send(
     parcel: ValidatedFile,
-    source: Source,
-    *,
+    *sources: Source,
     instance: str | None = None,
     replace: bool = False,
     report: Report = silent,
 ) -> UploadResult:
     """Send a checked file to the draft of its dandiset; the same bytes are not sent twice.
 
-    The asset's `wasGeneratedBy` names nwbdyn and the recording that was fitted, and the dandiset's
-    `relatedResource` the one that it comes from, where the archive permits that.
+    The asset's `wasGeneratedBy` names nwbdyn and the recordings, and the dandiset's
+    `relatedResource` the dandisets that they come from, where the archive permits that.
+
+    Args:
+        sources: the recording that was fitted, and every other one whose data are in the fit.
 
     Raises:
         AddressError, ArchiveError, ResultsError: see `archive.upload`.
     """
+    result = send_unvalidated(parcel, *sources, instance=instance, replace=replace, report=report)
+    verdict = archive.wait_for_validation(result.asset, report=report)
+    return UploadResult(result.asset, result.relation, verdict.rejections, verdict.pending)
+
+
+def send_unvalidated(
+    parcel: ValidatedFile,
+    *sources: Source,
+    instance: str | None = None,
+    replace: bool = False,
+    report: Report = silent,
+) -> UploadResult:
+    """Send as `send` does, without a wait for the archive's validation, which stays pending."""
     asset = archive.upload(
         parcel.path,
         parcel.dandiset,
         instance=instance,
         asset_path=parcel.asset_path,
-        generated_by=[_activity(source)],
+        generated_by=[_activity(sources)],
         replace=replace,
         report=report,
     )
-    relation = _related(parcel, source, instance)
-    verdict = archive.wait_for_validation(asset, report=report)
-    return UploadResult(asset, relation, verdict.rejections, verdict.pending)
+    named = {source.dandiset_id: source for source in sources}
+    related = [_related(parcel, source, instance) for source in named.values()]
+    return UploadResult(asset, " ".join(filter(None, related)), (), pending=True)
 
 
 def _related(parcel: ValidatedFile, source: Source, instance: str | None) -> str:
@@ -199,16 +215,23 @@ def _problems(path: Path, asset_path: str) -> list[str]:
     return [message + where for message, where in problems.items()]
 
 
-def _activity(source: Source) -> dict[str, Any]:
+def _activity(sources: Sequence[Source]) -> dict[str, Any]:
+    """The activity that made an asset, in the archive's schema: nwbdyn, and its recordings."""
     from nwbdyn.version import __version__
 
-    digest = f", {source.digest}" if source.digest else ""
+    fitted, *others = (_named(source) for source in sources)
+    also = f" Data of these are in the fit, too: {'; '.join(others)}." if others else ""
     return {
         "schemaKey": "Activity",
         "name": RESULTS,  # by which `nwbdyn find --results` knows them
-        "description": f"Fitted to {disclosure.of_uri(source.uri)}{digest} with nwbdyn "
-        f"{__version__}.",
+        "description": f"Fitted to {fitted} with nwbdyn {__version__}.{also}",
         "wasAssociatedWith": [
             {"schemaKey": "Software", "name": "nwbdyn", "version": __version__},
         ],
     }
+
+
+def _named(source: Source) -> str:
+    """Address and digest of a recording, without anything private."""
+    digest = f", {source.digest}" if source.digest else ""
+    return f"{disclosure.of_uri(source.uri)}{digest}"
