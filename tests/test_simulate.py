@@ -12,6 +12,9 @@ from nwbdyn.simulate import Truth, normalise, sample, task_rnn
 SMALL = {
     "cortex": "sample:cortex?neurons=12&duration=60",
     "reach": "sample:reach?neurons=12&trials=20",
+    "spiking": "sample:spiking?duration=60",
+    "frames": "sample:frames?neurons=8&duration=60",
+    "switching": "sample:switching?steps=600",
     "toy": "sample:toy?kind=tanh-moving&steps=300",
     "network": "sample:network?neurons=12&steps=300",
     "hidden": "sample:network?kind=hidden&neurons=12&steps=300",
@@ -42,7 +45,7 @@ def test_the_same_address_gives_the_same_arrays(name):
 
 
 def same_arrays(one, other):
-    return one is other if one is None else np.array_equal(one, other)
+    return one is other if one is None else np.array_equal(one, other, equal_nan=True)
 
 
 @pytest.mark.parametrize("name", SMALL)

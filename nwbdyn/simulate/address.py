@@ -7,17 +7,23 @@ from nwbdyn.simulate.chaotic import Chaotic
 from nwbdyn.simulate.constrained import Constrained
 from nwbdyn.simulate.cortex import Cortex
 from nwbdyn.simulate.driven import Driven
+from nwbdyn.simulate.frames import Frames
 from nwbdyn.simulate.lorenz import Lorenz
 from nwbdyn.simulate.network import Network
 from nwbdyn.simulate.parameters import PREFIX, Parameters, written
 from nwbdyn.simulate.reach import Reach
 from nwbdyn.simulate.ring import Ring
+from nwbdyn.simulate.spiking import Spiking
 from nwbdyn.simulate.stdp import Stdp
+from nwbdyn.simulate.switching import Switching
 from nwbdyn.simulate.toy import Toy
 
 KINDS: tuple[type[Parameters], ...] = (
     Cortex,
     Reach,
+    Spiking,
+    Frames,
+    Switching,
     Toy,
     Network,
     Constrained,

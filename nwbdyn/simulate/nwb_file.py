@@ -54,6 +54,7 @@ DESCRIPTIONS = {
     "target_y": "position of the target, metres",
     "success": "True when the target was reached",
     "state": "running or stationary",
+    "label": "engaged or idle",
     "behavioral_state": "what the animal is doing",
 }
 

@@ -18,6 +18,7 @@ class Truth:
     state: np.ndarray | None = None  # (num_steps,) int, index into `couplings`
     edges: np.ndarray | None = None  # (E, 2) post and pre rows of the edges that change
     edge_weights: np.ndarray | None = None  # (num_steps, E) float32, their weights over time
+    delays: np.ndarray | None = None  # (N, N) [post, pre] seconds, NaN where nothing is coupled
     input_coupling: np.ndarray | None = None  # (N, K) [post, channel of the stimulus]
 
     def save(self, path: Path) -> None:
