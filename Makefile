@@ -12,7 +12,7 @@ PARALLEL ?= --numprocesses 2 --dist loadfile
 # Models of a few dozen neurons are faster on one thread, and tests repeat themselves exactly.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all mutants lint notebooks docs clean
+.PHONY: demo test test-all coverage wheels mutants lint notebooks docs clean
 
 .venv/ready: pyproject.toml extensions/ndx-population-dynamics/pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
@@ -34,6 +34,17 @@ test: .venv/tested lint
 test-all: .venv/tested lint
 	$(BIN)/python -m pytest $(PARALLEL)
 	$(BIN)/python tests/mutants/run.py
+
+# Lines of nwbdyn/ that `make test` runs, programs that tests start included; below 92 % it fails.
+coverage: .venv/tested
+	rm -f .coverage .coverage.*
+	$(BIN)/python -m coverage run -m pytest $(PARALLEL) -m 'not slow'
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report
+
+# Wheels and source archives, built and tried in an empty environment; takes a package registry.
+wheels: .venv/tested
+	NWBDYN_REGISTRY=1 $(BIN)/python -m pytest tests/test_wheels.py tests/test_empty_environment.py
 
 # Deliberate mistakes in the code, one after the other: the tests have to notice each of them.
 mutants: .venv/tested

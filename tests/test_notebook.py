@@ -136,11 +136,11 @@ def test_ctrl_c_ends_the_kernel_and_leaves_no_notebook(kernel, tmp_path, monkeyp
     text = f"""import os, time
 open({str(mark)!r} + ".new", "w").write(str(os.getpid()))
 os.rename({str(mark)!r} + ".new", {str(mark)!r})
-time.sleep(60)"""
+time.sleep(600)"""
     monkeypatch.setattr("nwbdyn.workflows.notebook.cells", lambda _: iter([(CODE, text)]))
 
     def press() -> None:
-        for _ in range(600):
+        for _ in range(3000):
             if mark.exists():
                 break
             time.sleep(0.1)
