@@ -18,6 +18,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 from nwbdyn.recording import UNKNOWN_ARCHIVE
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from nwbdyn.recording import Source
 
 # names of URL parameters that grant access, or go with one that does
@@ -29,9 +31,10 @@ _WEB = ("http://", "https://")
 _ADDRESS = re.compile(r"(?i)(dandi://|(?!file:)[a-z][\w.-]+:(?![/\\]))")  # dandi:, sample:, doi:
 _IN_QUOTES_OR_NOT = r"[^\s'\"<>,;()]"
 _URL = re.compile(rf"(?i)\b(?:https?|file):/{_IN_QUOTES_OR_NOT}*")
-_ROOT = r"(?:~[\w.-]*/|/(?!/)|\.\.?[/\\]|[A-Za-z]:[/\\](?!/)|\\\\)"
+_ROOT = r"(?:~(?:[A-Za-z_][\w.-]*)?/|/(?!/)|\.\.?[/\\]|[A-Za-z]:[/\\](?!/)|\\\\)"
 _PATH = re.compile(rf"(?<![\w./\\-]){_ROOT}{_IN_QUOTES_OR_NOT}+")
 _QUOTED = re.compile(rf"(?<=')({_ROOT}[^'\"\n]+)(?=')|(?<=\")({_ROOT}[^'\"\n]+)(?=\")")
+_OF_A_HOST = re.compile(rf"\b[\w.-]+@[\w.-]+:[/~]{_IN_QUOTES_OR_NOT}*")  # as scp takes it
 _SUFFIX = re.compile(r"\w\.[A-Za-z]\w{0,11}$")
 IN_NWB = frozenset(  # groups at the top of an NWB file
     {
@@ -60,9 +63,12 @@ def of_uri(uri: str) -> str:
 
 def of_text(text: str) -> str:
     """A text whose paths on this machine are file names, and whose URLs grant no access."""
+    if "/" not in text and "\\" not in text:
+        return text
     for folder in _folders():
         text = re.sub(rf"{re.escape(folder)}{_IN_QUOTES_OR_NOT}*", _name_of, text)
-    text = _QUOTED.sub(_name_of_path, _URL.sub(_url_of, text))
+    text = _OF_A_HOST.sub(_name_of, _URL.sub(_url_of, text))
+    text = _QUOTED.sub(_name_of_path, text)
     return _PATH.sub(_name_of_path, text)
 
 
@@ -71,10 +77,26 @@ def of_value(value: Any) -> Any:
     if isinstance(value, str):
         return of_text(value)
     if isinstance(value, Mapping):
-        return {key: of_value(item) for key, item in value.items()}
+        return {of_value(key): of_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(of_value(item) for item in value)
     return value
+
+
+def of_table(table: "pd.DataFrame") -> "pd.DataFrame":
+    """A table whose texts are file names where they are paths or URLs; the column of ids stays.
+
+    A "/" within a text, as in "L2/3", is none of a path.
+    """
+    shown = table.copy()
+    for name in table.columns:
+        if name == "id" or table[name].dtype.kind in "biufM":
+            continue
+        texts = {value for value in table[name] if isinstance(value, str) and _is_address(value)}
+        if texts:
+            names = {value: of_text(value) for value in texts}
+            shown[name] = table[name].replace(names)
+    return shown
 
 
 def of_decisions(described: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,6 +127,10 @@ def of_binning(binning: Mapping[str, Any]) -> dict[str, Any]:
 def is_path(text: str) -> bool:
     """True for a text that begins like a path of this or another system."""
     return _PATH.match(text) is not None
+
+
+def _is_address(text: str) -> bool:
+    return any(form.match(text) is not None for form in (_PATH, _URL, _OF_A_HOST))
 
 
 def file_name(path: object) -> str:

@@ -235,17 +235,38 @@ def shareable(fit: Fit) -> Fit:
             environment[name] = disclosure.of_decisions(kept)
     if isinstance(submission := metrics.get("submission"), Mapping):
         metrics["submission"] = disclosure.of_decisions(submission)
-    neurons, labels = fit.neurons, fit.neurons.cell_type_source
-    if labels is not None and disclosure.is_path(labels):  # a file, as earlier versions named it
-        neurons = replace(neurons, cell_type_source=disclosure.file_name(labels))
+    neurons, influence = _shareable_neurons(fit.neurons), fit.influence
     return replace(
         fit,
         source=disclosure.of_source(fit.source),
+        session=disclosure.of_value(fit.session),
         neurons=neurons,
+        predictions=replace(fit.predictions, neurons=_shareable_neurons(fit.predictions.neurons)),
+        connectivity=_shareable_coupling(fit.connectivity),
+        influence=None if influence is None else _shareable_coupling(influence),
+        edges=disclosure.of_table(fit.edges),
+        groups=None if fit.groups is None else disclosure.of_table(fit.groups),
+        trials=None if fit.trials is None else disclosure.of_table(fit.trials),
         binning=disclosure.of_binning(fit.binning),
         metrics=metrics,
         environment=environment,
         notes=tuple(replace(one, reason=disclosure.of_text(one.reason)) for one in fit.notes),
+    )
+
+
+def _shareable_neurons(neurons: Neurons) -> Neurons:
+    labels = neurons.cell_type_source
+    if labels is not None and disclosure.is_path(labels):  # a file, as earlier versions named it
+        labels = disclosure.file_name(labels)
+    return replace(neurons, table=disclosure.of_table(neurons.table), cell_type_source=labels)
+
+
+def _shareable_coupling(coupling: Connectivity) -> Connectivity:
+    tested = coupling.tested
+    return replace(
+        coupling,
+        neurons=_shareable_neurons(coupling.neurons),
+        tested=None if tested is None else disclosure.of_table(tested),
     )
 
 

@@ -86,10 +86,12 @@ def export(
             with scratch.folder(path.parent) as folder:
                 source = _source_of(fit, given, folder, full=full, report=report)
                 with damage.as_error(fit.name):
-                    _write_enriched(fit, path, source, detail, report)
+                    shown = fit_results.shareable(fit)
+                    _write_enriched(shown, path, source, detail, report)
         else:
             with damage.as_error(fit.name):
-                _write_derivative(fit, path, subject, detail, report)
+                shown = fit_results.shareable(fit)
+                _write_derivative(shown, path, subject, detail, report)
     except OSError as error:
         raise ResultsError(
             f"Cannot write {path}: {error}. Pass -o with a file in a folder that can be written to."

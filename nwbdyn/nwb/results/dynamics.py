@@ -17,7 +17,6 @@ from ndx_population_dynamics import (
 from pynwb.base import TimeSeries
 from pynwb.core import NWBContainer
 
-from nwbdyn import disclosure
 from nwbdyn.connectivity import edge_table
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.data.splits import SPLITS
@@ -130,7 +129,7 @@ def neuron_table(fit: Fit, name: str, in_file: InFile) -> NeuronsTable:
         if values.dtype.kind in "biuf":
             columns[_column_name(str(column))] = values.to_numpy()
         elif all(isinstance(value, str) for value in values.dropna()):
-            columns[_column_name(str(column))] = storage.texts(values.map(_shareable))
+            columns[_column_name(str(column))] = storage.texts(values)
     source = {"cell_type_source": fit.neurons.cell_type_source}
     return storage.table(
         NeuronsTable,
@@ -140,11 +139,6 @@ def neuron_table(fit: Fit, name: str, in_file: InFile) -> NeuronsTable:
         kind=fit.neurons.kind,
         **{key: value for key, value in source.items() if value},
     )
-
-
-def _shareable(text: object) -> object:
-    """A text without the folders in it; what is missing stays so."""
-    return disclosure.of_text(text) if isinstance(text, str) else text
 
 
 def _column_name(name: str) -> str:
