@@ -10,7 +10,7 @@ import pytest
 from pynwb import NWBHDF5IO, validate
 
 from nwbdyn.nwb.results import couplings
-from nwbdyn.nwb.results.heat_map import HDF5_IMAGE, Scale, draw, figure, scale_of
+from nwbdyn.nwb.results.heat_map import HDF5_IMAGE, LabelledMatrix, Scale, draw, figure, scale_of
 from nwbdyn.nwb.results.model_run import name_of
 from nwbdyn.workflows.export import export
 
@@ -41,7 +41,7 @@ def test_the_heat_map_sorts_neurons_by_cell_type(source, tmp_path):
         order = [0, 2, 1, 4, 3]
         mean = fit.connectivity.mean().to_numpy()
         scale = scale_of(mean)
-        wanted = figure(
+        shown = LabelledMatrix(
             draw(mean[np.ix_(order, order)], scale),
             scale,
             names=["10", "12", "11", "14", "13"],
@@ -50,16 +50,14 @@ def test_the_heat_map_sorts_neurons_by_cell_type(source, tmp_path):
             measure="z per z",
             kind="roi",
         )
-        np.testing.assert_array_equal(image.data[:], wanted)
+        np.testing.assert_array_equal(image.data[:], figure(shown))
         assert "Rows receive, columns send; both sorted by cell type" in image.description
 
 
 def drawn(names: list[str], groups: list[str]) -> np.ndarray:
     scale = Scale("RdBu_r", -1.0, 1.0)
     pixels = draw(np.zeros((len(names), len(names))), scale)
-    picture = figure(
-        pixels, scale, names=names, groups=groups, title="", measure="z per z", kind="unit"
-    )
+    picture = figure(LabelledMatrix(pixels, scale, names, groups, "", "z per z", "unit"))
     assert picture.dtype == np.uint8
     assert picture.shape == (504, 576, 3)
     return picture

@@ -77,28 +77,32 @@ def next_bin(
     problem = build_lagged_design(binned, split, context, horizon)
     steps = 6 if binned.quantity == COUNTS and horizon == 1 else 5
     alone = autoregression.best(problem)
-    found = [_persistence(binned, problem), _ar_one(binned, problem), _ar(binned, problem, alone)]
-    found.append(nlinear(binned, problem))
+    baselines = [
+        _persistence(binned, problem),
+        _ar_one(binned, problem),
+        _ar(binned, problem, alone),
+    ]
+    baselines.append(nlinear(binned, problem))
     report(Progress("baselines", 3, steps, "fits"))
     ridge, choice = vector.ridge(binned, problem, alone)
-    found.append(ridge)
+    baselines.append(ridge)
     report(Progress("baselines", 4, steps, "fits"))
     lasso = vector.lasso(binned, problem, alone, choice)
-    found += [lasso] if lasso is not None else []
+    baselines += [lasso] if lasso is not None else []
     rungs = ladder or climb(binned, problem, alone, to="M2")
-    found += [
+    baselines += [
         Baseline(name, prediction(binned, problem, rungs, rungs[rung]), *_chosen(rungs[rung]))
         for name, rung in (("nonlinear AR", "M1"), ("nonlinear VAR", "M2"))
     ]
     if binned.quantity == COUNTS:
         link = "log"
     if link != "identity" and horizon == 1:
-        found.append(through_link(binned, problem, link, raw=raw))
+        baselines.append(through_link(binned, problem, link, raw=raw))
     report(Progress("baselines", 5, steps, "fits"))
     if steps == 6:
-        found.append(_glm(binned, problem))
+        baselines.append(_glm(binned, problem))
         report(Progress("baselines", 6, steps, "fits"))
-    return {baseline.name: baseline for baseline in found}
+    return {baseline.name: baseline for baseline in baselines}
 
 
 def prediction(binned: Binned, problem: LaggedDesign, ladder: Ladder, rung: Rung) -> np.ndarray:

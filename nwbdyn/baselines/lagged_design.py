@@ -56,8 +56,8 @@ def build_lagged_design(binned: Binned, split: Split, context: int, horizon: int
     rows = np.flatnonzero(binned.valid & (whole >= needed))
     train = np.flatnonzero(binned.valid & training & (own >= needed))
     val = rows[labels[rows] == VAL]
-    for label, found in ((TRAIN, train), (VAL, val)):
-        if not len(found):
+    for label, bins in ((TRAIN, train), (VAL, val)):
+        if not len(bins):
             raise DataError(
                 f"no {SPLITS[label]} bin has an unbroken history of {needed} bins for the "
                 f"baselines ({int(np.sum(labels == label))} {SPLITS[label]} bins in all); "

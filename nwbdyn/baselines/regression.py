@@ -156,16 +156,16 @@ class Poisson:
         if start is not None:
             u[:-1] = (self._vectors.T @ start.weights) / scale
             u[-1] = (start.bias - self._bias) / bias_scale
-        found = minimize(
+        result = minimize(
             loss,
             u.ravel(),
             jac=True,
             method="L-BFGS-B",
             options={"maxiter": MAX_ITERATIONS, "ftol": tolerance, "gtol": 1e-6},
         )
-        weights, bias = unpack(found.x)
+        weights, bias = unpack(result.x)
         return PoissonWeights(
-            weights.astype(np.float32), bias, self._ceiling, converged=found.status == 0
+            weights.astype(np.float32), bias, self._ceiling, converged=result.status == 0
         )
 
 

@@ -194,7 +194,7 @@ def _cost_in_words(cost: dict[str, Any]) -> str:
     if "impossible" in cost:
         return cost["impossible"]
     draws = cost["draws"]
-    several = f", for each of {draws} draws of held-out neurons (--draws 1 trains one)"
+    several = f", for each of {draws} draws of held-out neurons (--heldout-resamples 1 trains one)"
     again = cost["null_trainings"]
     return (
         f"{cost['model']}: about {terminal.size(cost['memory'])} of memory; at most "

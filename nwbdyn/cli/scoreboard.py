@@ -81,8 +81,8 @@ def of_edges(fit: Fit) -> list[str]:
 
 def of_sweep(fit: Fit) -> list[str]:
     """The candidates of a sweep, the best on validation first, then those that failed."""
-    asked: Any = fit.environment.get("asked", {})
-    if "sweep" not in asked or "candidates" not in fit.metrics:  # one candidate: no choice
+    request: Any = fit.environment.get("asked", {})
+    if "sweep" not in request or "candidates" not in fit.metrics:  # one candidate: no choice
         return []
     return _candidates(fit.metrics["candidates"])
 
@@ -93,14 +93,14 @@ def _candidates(candidates: Any) -> list[str]:
     shown = ranked[:_MOST_CANDIDATES]
     names = list(ranked[0]["options"])
     columns = [[name, *(_option(row["options"][name]) for row in shown)] for name in names]
-    found = [
+    outcome = [
         ["validation loss", *(_loss(row["validation"]) for row in shown)],
         ["epoch", *("" if row["epoch"] is None else str(row["epoch"]) for row in shown)],
         ["", *(_became(row) for row in shown)],
     ]
-    while len(columns) > 1 and _width(columns + found) > terminal.WIDTH:
+    while len(columns) > 1 and _width(columns + outcome) > terminal.WIDTH:
         columns.pop()
-    header, *rows = zip(*columns, *found, strict=True)
+    header, *rows = zip(*columns, *outcome, strict=True)
     tail = []
     if len(columns) < len(names):
         left_out = ", ".join(names[len(columns) :])
@@ -177,13 +177,17 @@ def of_joint(
             f"Mean couplings of two seeds agree at r = {min(agreeing):.2f} to {max(agreeing):.2f}."
         )
     above = _candidates(metrics["candidates"]) if swept and "candidates" in metrics else []
-    told = {name: said for name, own in each.items() if (said := verdict.of_edges(own))}
+    by_session = {
+        name: sentence for name, own in each.items() if (sentence := verdict.of_edges(own))
+    }
     below = [
-        textwrap.fill(f"{name}: {said}", terminal.WIDTH)
-        for name, said in list(told.items())[:_MOST_SESSIONS]
+        textwrap.fill(f"{name}: {sentence}", terminal.WIDTH)
+        for name, sentence in list(by_session.items())[:_MOST_SESSIONS]
     ]
-    if len(told) > len(below):
-        below.append(f"and {len(told) - len(below)} more, each in the report of its recording")
+    if len(by_session) > len(below):
+        below.append(
+            f"and {len(by_session) - len(below)} more, each in the report of its recording"
+        )
     return "\n".join(
         [*above, table, "", textwrap.fill(" ".join(sentences), terminal.WIDTH), *below]
     )

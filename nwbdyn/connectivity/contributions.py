@@ -106,8 +106,8 @@ class AttentionContributions:
     def groups(self, windows: np.ndarray, member: np.ndarray) -> np.ndarray:
         sums = np.empty((len(windows), member.shape[1], member.shape[1]), np.float32)
         for rows, map, sent in self._by_map(windows):
-            heard = member.T @ without_diagonal(map)  # (K, N)
-            sums[rows] = (heard * sent[:, None, :]) @ member
+            received = member.T @ without_diagonal(map)  # (K, N)
+            sums[rows] = (received * sent[:, None, :]) @ member
         return sums
 
     def _by_map(self, bins: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

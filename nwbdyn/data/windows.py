@@ -209,9 +209,9 @@ class Windows:
         if self.binned.quantity != COUNTS:
             predictions = predictions * self.sd + self.mean
         stitched = np.full(self.binned.values.shape, np.nan, dtype=np.float32)
-        window, place = self.window_of_bin(starts).T
+        window, offset = self.window_of_bin(starts).T
         reached = window >= 0
-        stitched[reached] = predictions[window[reached], place[reached]]
+        stitched[reached] = predictions[window[reached], offset[reached]]
         return stitched
 
     def window_of_bin(self, starts: np.ndarray) -> np.ndarray:
@@ -302,10 +302,10 @@ class Windows:
         if self.target == NEXT:
             foreign = (labels != label) & (labels != GAP)
             fits = _unbroken(~foreign & valid, self.binned.segment, self.length)
-            found = np.flatnonzero(fits)
-            found = found[labels[found + context] == label]
+            candidates = np.flatnonzero(fits)
+            candidates = candidates[labels[candidates + context] == label]
         elif starts is None:
-            found = np.flatnonzero(
+            candidates = np.flatnonzero(
                 _unbroken((labels == label) & valid, self.binned.segment, self.length)
             )
         else:
@@ -313,7 +313,7 @@ class Windows:
             inside = inside[(inside >= 0) & (inside + self.length <= self.binned.num_bins)]
             whole = _unbroken(valid, self.binned.segment, context)
             return inside[whole[inside] & (self._own_labels(inside) == label)]
-        return found if starts is None else found[np.isin(found, starts)]
+        return candidates if starts is None else candidates[np.isin(candidates, starts)]
 
     def _evaluation_starts(self, name: str, starts: np.ndarray | None) -> np.ndarray:
         usable = self._usable[name]

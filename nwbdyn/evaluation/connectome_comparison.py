@@ -212,14 +212,14 @@ def _estimates(fit: Fit) -> Mapping[str, np.ndarray]:
     """name -> (N, N) [post, pre] couplings between the neurons of the fit's connectivity."""
     ids = fit.connectivity.neurons.ids
     kept = pd.Index(fit.neurons.ids).get_indexer(pd.Index(ids))
-    found = {fit.model: _from_edges(fit, "weight")}
+    estimates = {fit.model: _from_edges(fit, "weight")}
     if "model_weight" in fit.edges:
-        found = {fit.model: _from_edges(fit, "model_weight"), SPIKES: found[fit.model]}
+        estimates = {fit.model: _from_edges(fit, "model_weight"), SPIKES: estimates[fit.model]}
     if edge_table.directed(fit.edges)["influence"].notna().any():
-        found["influence"] = _from_edges(fit, "influence")
+        estimates["influence"] = _from_edges(fit, "influence")
     binned, split = _activity(fit)
     train = binned.values[split.bins("train") & binned.valid]
-    found |= {
+    estimates |= {
         name: matrix[np.ix_(kept, kept)]
         for name, matrix in {
             "correlation": _correlation(train),
@@ -229,8 +229,8 @@ def _estimates(fit: Fit) -> Mapping[str, np.ndarray]:
     context = int(str(fit.binning["context"])) if fit.predictions.horizon else ORDER
     for name, baseline in baselines.next_bin(binned, split, context=context).items():
         if baseline.coupling is not None and not name.startswith("AR"):
-            found[name] = baseline.coupling[np.ix_(kept, kept)]
-    return found
+            estimates[name] = baseline.coupling[np.ix_(kept, kept)]
+    return estimates
 
 
 def _from_edges(fit: Fit, column: str) -> np.ndarray:

@@ -311,7 +311,7 @@ def _further(problem: FitTask, trained: Sequence[Trained], report: Report) -> li
     for horizon in HORIZONS:
         if not _reachable(problem, horizon):
             continue  # the stretches of these splits are shorter than the way there
-        rivals = baselines.next_bin(
+        others = baselines.next_bin(
             problem.binned,
             problem.split,
             context=problem.spec.context,
@@ -322,9 +322,9 @@ def _further(problem: FitTask, trained: Sequence[Trained], report: Report) -> li
         if rolled:
             predictions["rolled out"] = np.mean([values[horizon] for values in rolled], axis=0)
         if problem.windows.ladder is not None:
-            predictions["direct"] = rivals[HIGHEST_RUNG].prediction
+            predictions["direct"] = others[HIGHEST_RUNG].prediction
         chosen = scoring.better(task_of(problem), predictions) or next(iter(predictions))
-        contests.append(Comparison(horizon, predictions[chosen], rivals))
+        contests.append(Comparison(horizon, predictions[chosen], others))
     return contests
 
 

@@ -304,7 +304,7 @@ def log_important(recording: Recording, notes: Iterable[Note]) -> None:
             log.warning("%s: %s", recording.source.name, spelled(str(note)))
 
 
-def num_draws(asked: int | None, *, co_smoothing: bool, stated: bool) -> int:
+def num_draws(requested: int | None, *, co_smoothing: bool, stated: bool) -> int:
     """Draws of held-out neurons that a fit takes.
 
     Args:
@@ -314,7 +314,7 @@ def num_draws(asked: int | None, *, co_smoothing: bool, stated: bool) -> int:
     """
     if not co_smoothing or stated:
         return 1
-    return DRAWS if asked is None else asked
+    return DRAWS if requested is None else requested
 
 
 def _labelled(trials: pd.DataFrame) -> pd.DataFrame:

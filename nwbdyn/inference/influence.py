@@ -55,10 +55,10 @@ def read(
     matrices = np.empty((len(kept), len(rows), len(rows)), np.float32)
     done, begun = 0, time.monotonic()
     report(Progress("influence", 0, len(picked), "windows"))
-    for starts, found in _matrices(model, windows, "test", picked):
-        total += found.sum(axis=0, dtype=np.float64)
+    for starts, part in _matrices(model, windows, "test", picked):
+        total += part.sum(axis=0, dtype=np.float64)
         at = np.isin(starts, kept)
-        matrices[np.searchsorted(kept, starts[at])] = found[at]
+        matrices[np.searchsorted(kept, starts[at])] = part[at]
         done += len(starts)
         left = (time.monotonic() - begun) / done * (len(picked) - done)
         report(Progress("influence", done, len(picked), "windows", {"seconds left": left}))
@@ -82,8 +82,8 @@ def at(model: Model, windows: Windows, times: Sequence[float]) -> Connectivity:
     rows = _rows(model, windows)
     matrices = np.empty((len(picked), len(rows), len(rows)), np.float32)
     for name, own in starts.items():
-        for some, found in _matrices(model, windows, name, picked[np.isin(picked, own)]):
-            matrices[np.searchsorted(picked, some)] = found
+        for some, part in _matrices(model, windows, name, picked[np.isin(picked, own)]):
+            matrices[np.searchsorted(picked, some)] = part
     return _over_time(model, windows, picked, matrices)
 
 
@@ -97,8 +97,8 @@ def _matrices(
         starts = batch.start_bin.cpu().numpy()
         chosen = np.isin(starts, picked)
         if chosen.any():
-            found = model.influence(_only(batch, chosen)).float().cpu().numpy()
-            yield starts[chosen], found[:, rows[:, None], rows]
+            part = model.influence(_only(batch, chosen)).float().cpu().numpy()
+            yield starts[chosen], part[:, rows[:, None], rows]
 
 
 def _rows(model: Model, windows: Windows) -> np.ndarray:

@@ -158,8 +158,8 @@ class Model(nn.Module):
     @classmethod
     def missing_methods(cls) -> list[str]:
         """Names of required methods and attributes that this class does not define."""
-        said = ("quantities", "target", "form", "Config", "paper")
-        missing = [name for name in said if not hasattr(cls, name)]
+        required = ("quantities", "target", "form", "Config", "paper")
+        missing = [name for name in required if not hasattr(cls, name)]
         defined = ["windows", "forward", "loss"]
         if getattr(cls, "target", NEXT) == CO_SMOOTHING:
             defined.append("influence")
@@ -297,10 +297,12 @@ class Model(nn.Module):
         with torch.enable_grad():
             activity = batch.activity.detach().requires_grad_()
             output = self(replace(batch, activity=activity, lower=None))
-            said = output.prediction if output.log_rate is None else output.log_rate
+            predicted = output.prediction if output.log_rate is None else output.log_rate
             rows = [
-                torch.autograd.grad(said[:, -1, post].sum(), activity, retain_graph=True)[0][:, -1]
-                for post in range(said.shape[2])
+                torch.autograd.grad(predicted[:, -1, post].sum(), activity, retain_graph=True)[0][
+                    :, -1
+                ]
+                for post in range(predicted.shape[2])
             ]
         return torch.stack(rows, dim=1)
 

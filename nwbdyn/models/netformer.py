@@ -395,13 +395,13 @@ class NetFormer(base.Model):
         queries, keys = seen[:, :num_neurons] @ self.query.T, seen @ self.key.T
         attention = queries @ keys[:, :num_neurons].mT  # (B, post, pre)
         jacobian = attention * (gradient @ value_step.mT)
-        heard = gradient @ values.mT  # (B, post, M)
-        jacobian += (queries @ (step @ self.key.T).mT) * heard[..., :num_neurons]
+        gradient_of_values = gradient @ values.mT  # (B, post, M)
+        jacobian += (queries @ (step @ self.key.T).mT) * gradient_of_values[..., :num_neurons]
         if not self.config.coupling:
             own = torch.eye(num_neurons, dtype=torch.bool, device=jacobian.device)
             jacobian *= own
-            heard[..., :num_neurons] *= own
-        through_query = (((step @ self.query.T) @ keys.mT) * heard).sum(-1)
+            gradient_of_values[..., :num_neurons] *= own
+        through_query = (((step @ self.query.T) @ keys.mT) * gradient_of_values).sum(-1)
         kept = gradient * self._kept(value_step, batch)
         diagonal = kept.sum(-1) + self.scale * through_query
         return self.scale * jacobian + torch.diag_embed(diagonal)
@@ -595,11 +595,11 @@ class NetFormer(base.Model):
             )
         return self._received(seen, self._drop(values, batch), num_neurons), values, hidden
 
-    def _received(self, seen: Tensor, heard: Tensor, num_neurons: int) -> Tensor:
+    def _received(self, seen: Tensor, inputs: Tensor, num_neurons: int) -> Tensor:
         """(B, N, C): sum over tokens j of A_ij v_j, without forming A."""
-        neurons, senders, sent = seen[:, :num_neurons], seen, heard
+        neurons, senders, sent = seen[:, :num_neurons], seen, inputs
         if not self.config.coupling:
-            senders, sent = seen[:, num_neurons:], heard[:, num_neurons:]
+            senders, sent = seen[:, num_neurons:], inputs[:, num_neurons:]
         context = rows(rows(sent.mT @ senders, self.key), self.query.T)  # (B, C, d)
         if context.shape[1] == 1:  # one value per token: a product of matrices is slower
             received = (neurons * context).sum(-1, keepdim=True)
@@ -607,7 +607,7 @@ class NetFormer(base.Model):
             received = neurons @ context.mT
         if not self.config.coupling:
             own = (rows(neurons, self.query) * rows(neurons, self.key)).sum(-1, keepdim=True)
-            received = received + own * heard[:, :num_neurons]
+            received = received + own * inputs[:, :num_neurons]
         return self.scale * received
 
 

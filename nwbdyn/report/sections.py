@@ -57,7 +57,7 @@ def of_fit(
         states: start_time, stop_time and state of intervals, to show cell types in each state.
         by: columns of the trials that make a condition. Default: those that are known.
     """
-    found = (
+    planned = (
         Section("Scores", tuple(_scores(fit))),
         Section("Activity", tuple(_activity(fit, by))),
         Section("Connectivity", tuple(_connectivity(fit))),
@@ -66,7 +66,7 @@ def of_fit(
         Section("Neurons in space", tuple(_space(fit))),
         Section("How far to trust it", tuple(_trust(fit))),
     )
-    return tuple(section for section in found if section.pictures)
+    return tuple(section for section in planned if section.pictures)
 
 
 def change_caption(fit: Fit) -> str:
@@ -87,9 +87,9 @@ def of_states(fit: Fit, table: pd.DataFrame) -> str:
 def _scores(fit: Fit) -> list[Picture]:
     metrics: dict[str, Any] = fit.metrics
     intervals = metrics.get("intervals", {}).get("model", {}).get("test")
-    found = []
+    pictures = []
     if metrics["baselines"]:
-        found.append(
+        pictures.append(
             Picture(
                 "Who predicts best",
                 f"{metrics['primary']['metric']} on {metrics['primary']['split']} of the model "
@@ -99,7 +99,7 @@ def _scores(fit: Fit) -> list[Picture]:
             )
         )
     if any("@" in name for name in metrics["model"].get("test", {})):
-        found.append(
+        pictures.append(
             Picture(
                 "Further ahead",
                 "The same score when each method feeds on its own predictions. Below 0 the mean of "
@@ -108,7 +108,7 @@ def _scores(fit: Fit) -> list[Picture]:
             )
         )
     if len(fit.history) > 1:
-        found.append(
+        pictures.append(
             Picture(
                 "Learning curve",
                 "Training loss per epoch (grey) and validation loss (orange) on one scale; the "
@@ -116,15 +116,15 @@ def _scores(fit: Fit) -> list[Picture]:
                 figures.learning_curve,
             )
         )
-    return found
+    return pictures
 
 
 def _activity(fit: Fit, by: Sequence[str] | None) -> list[Picture]:
     counts = fit.predictions.quantity == COUNTS
     whose = "held-out neuron" if fit.predictions.held_out.any() else "neuron"
-    found = []
+    pictures = []
     if fit.trials is not None:
-        found.append(
+        pictures.append(
             Picture(
                 "Test trials",
                 f"Above, spikes of the best, the median and the worst {whose} in every test trial; "
@@ -139,7 +139,7 @@ def _activity(fit: Fit, by: Sequence[str] | None) -> list[Picture]:
         def psths(fit: Fit) -> tuple[Axes, ...]:
             return figures.psths(fit, columns=by)
 
-        found.append(
+        pictures.append(
             Picture(
                 "Mean rates by condition",
                 f"The best, the median and the worst {whose} in the conditions "
@@ -155,7 +155,7 @@ def _activity(fit: Fit, by: Sequence[str] | None) -> list[Picture]:
         if counts
         else "recorded (neutral)"
     )
-    found.append(
+    pictures.append(
         Picture(
             "Predicted against recorded",
             f"The best, the median and the worst {whose} at the start of the test data: {shown} "
@@ -164,7 +164,7 @@ def _activity(fit: Fit, by: Sequence[str] | None) -> list[Picture]:
             wide=True,
         )
     )
-    found.append(
+    pictures.append(
         Picture(
             "Population",
             "The strongest principal components of the recorded training activity, followed "
@@ -174,7 +174,7 @@ def _activity(fit: Fit, by: Sequence[str] | None) -> list[Picture]:
             wide=True,
         )
     )
-    return found
+    return pictures
 
 
 def _connectivity(fit: Fit) -> list[Picture]:
@@ -183,7 +183,7 @@ def _connectivity(fit: Fit) -> list[Picture]:
         return []
     spikes = _spike_couplings(fit)
     dots = "" if spikes else _dots(edge_table.directed(fit.edges))
-    found = [
+    pictures = [
         *spikes,
         Picture(
             MATRIX,
@@ -205,7 +205,7 @@ def _connectivity(fit: Fit) -> list[Picture]:
         ),
     ]
     if connectivity.form == "attention":
-        found.append(
+        pictures.append(
             Picture(
                 "Neuron importance",
                 "Attention that each held-in neuron receives in the first layer, mean over windows "
@@ -215,7 +215,7 @@ def _connectivity(fit: Fit) -> list[Picture]:
             )
         )
     if fit.currents is not None:
-        found += [
+        pictures += [
             Picture(
                 "Input currents",
                 "Input current (green) and recorded activity (neutral) of three neurons on test, "
@@ -231,7 +231,7 @@ def _connectivity(fit: Fit) -> list[Picture]:
                 figures.cross_correlogram,
             ),
         ]
-    return found
+    return pictures
 
 
 def _strongest(fit: Fit) -> list[Picture]:
@@ -290,7 +290,7 @@ def _cell_types(fit: Fit, states: pd.DataFrame | None) -> list[Picture]:
     typed = fit.connectivity.neurons.table.get("cell_type")
     if typed is None or typed.fillna("").astype(str).replace("", np.nan).nunique() < 1:
         return []
-    found = [
+    pictures = [
         Picture(
             "Mean weight per pair of types",
             "Mean weight from each presynaptic to each postsynaptic cell type, over time and over "
@@ -299,7 +299,7 @@ def _cell_types(fit: Fit, states: pd.DataFrame | None) -> list[Picture]:
         )
     ]
     if fit.groups is not None and fit.groups["weight"].notna().any():
-        found.append(
+        pictures.append(
             Picture(
                 "Pairs of types with intervals",
                 "Mean weight with 95 % intervals over drawn neurons, of this recording alone; "
@@ -308,7 +308,7 @@ def _cell_types(fit: Fit, states: pd.DataFrame | None) -> list[Picture]:
             )
         )
     if fit.connectivity.num_windows > 1:
-        found.append(
+        pictures.append(
             Picture(
                 "Over time",
                 "The strongest pairs of cell types over the session, smoothed. "
@@ -322,7 +322,7 @@ def _cell_types(fit: Fit, states: pd.DataFrame | None) -> list[Picture]:
         def by_state(fit: Fit) -> tuple[Axes, ...]:
             return figures.cell_types_by_state(fit, states)
 
-        found.append(
+        pictures.append(
             Picture(
                 "By state",
                 "Mean weight per pair of cell types in each state, over windows that lie inside it "
@@ -331,7 +331,7 @@ def _cell_types(fit: Fit, states: pd.DataFrame | None) -> list[Picture]:
                 wide=True,
             )
         )
-    return found
+    return pictures
 
 
 def _space(fit: Fit) -> list[Picture]:
@@ -348,10 +348,10 @@ def _space(fit: Fit) -> list[Picture]:
 
 
 def _trust(fit: Fit) -> list[Picture]:
-    found = []
+    pictures = []
     edges = edge_table.directed(fit.edges)
     if "sign_agreement" in edges and edges["sign_agreement"].notna().any():
-        found.append(
+        pictures.append(
             Picture(
                 "Do seeds agree?",
                 "Share of seeds with the same sign of an edge, strongest edges on the left; the "
@@ -362,9 +362,9 @@ def _trust(fit: Fit) -> list[Picture]:
         )
     tested = EdgeTests.from_metrics(fit.metrics)
     if tested is not None and edges["p"].notna().any():
-        found.append(Picture("Against the null", tested.caption(), figures.null))
+        pictures.append(Picture("Against the null", tested.caption(), figures.null))
     if MapAblation.from_metrics(fit.metrics) is not None:
-        found.append(
+        pictures.append(
             Picture(
                 "Are the maps needed?",
                 "What the score on test loses when the learned attention maps are replaced. Near 0 "
@@ -374,7 +374,7 @@ def _trust(fit: Fit) -> list[Picture]:
         )
     importance = NeuronImportance.from_metrics(fit.metrics)
     if importance is not None:
-        found.append(
+        pictures.append(
             Picture(
                 "Are the neurons needed that attention falls on?",
                 "What the score on test loses when the inputs of some neurons are silenced: the "
@@ -383,4 +383,4 @@ def _trust(fit: Fit) -> list[Picture]:
                 figures.dropping,
             )
         )
-    return found
+    return pictures

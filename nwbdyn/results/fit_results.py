@@ -282,7 +282,7 @@ def load(path: Path | str, *, recorded: bool = True) -> Fit:
     """
     path = Path(path)
     run_directory.check(path)
-    asked: dict[str, Any] = run_directory.read_json(path, run_directory.CONFIG)
+    config: dict[str, Any] = run_directory.read_json(path, run_directory.CONFIG)
     provenance: dict[str, Any] = run_directory.read_json(path, run_directory.PROVENANCE)
     metrics: dict[str, Any] = run_directory.read_json(path, run_directory.METRICS)
     local: dict[str, Any] = {}
@@ -291,11 +291,11 @@ def load(path: Path | str, *, recorded: bool = True) -> Fit:
     try:
         arrays = _read_arrays(path, () if recorded else ("/predictions/recorded",))
         return Fit(
-            model=_of_type(asked, "model", str),
-            config=_of_type(asked, "config", dict),
-            binning=_binning(_of_type(asked, "binning", dict), local),
-            split=_of_type(asked, "split", dict),
-            seed=_of_type(asked, "seed", int),
+            model=_of_type(config, "model", str),
+            config=_of_type(config, "config", dict),
+            binning=_binning(_of_type(config, "binning", dict), local),
+            split=_of_type(config, "split", dict),
+            seed=_of_type(config, "seed", int),
             history=run_directory.read_history(path),
             metrics={
                 key: _numbers(key, value, _SCORES[key])
@@ -386,13 +386,13 @@ def _with_intervals(name: str, value: Any) -> Any:
 
 def _local(fit: Fit) -> dict[str, Any]:
     """Paths on this disk: the content of local.json, and of no other file."""
-    found: dict[str, Any] = {}
+    paths: dict[str, Any] = {}
     if fit.source.path is not None:
-        found["source"] = {"uri": fit.source.uri, "url": fit.source.url}
+        paths["source"] = {"uri": fit.source.uri, "url": fit.source.url}
     chosen: Any = fit.binning.get("chosen") or {}
     if "cell_types" in chosen:
-        found["cell_types"] = chosen["cell_types"]
-    return found
+        paths["cell_types"] = chosen["cell_types"]
+    return paths
 
 
 def _source(stated: dict[str, Any], local: dict[str, Any]) -> Source:

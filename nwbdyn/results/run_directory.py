@@ -135,7 +135,7 @@ def _nothing_to_resume(path: Path) -> str:
 
 
 def open_run(
-    path: Path, asked: Mapping[str, Any], *, resume: bool = False, overwrite: bool = False
+    path: Path, config: Mapping[str, Any], *, resume: bool = False, overwrite: bool = False
 ) -> bool:
     """Prepare `path` for a fit and write its config.json.
 
@@ -147,10 +147,10 @@ def open_run(
     """
     validate_run_dir(path, resume=resume, overwrite=overwrite)
     if is_started(path):
-        check_same(path, asked)
+        check_same(path, config)
     if is_complete(path):
         return True
-    write_json(path, CONFIG, with_format_version(asked))
+    write_json(path, CONFIG, with_format_version(config))
     return False
 
 
@@ -241,17 +241,19 @@ def check_format(path: Path) -> None:
         )
 
 
-def check_same(path: Path, asked: Mapping[str, object]) -> None:
+def check_same(path: Path, config: Mapping[str, object]) -> None:
     """Raise FitError unless the run in `path` was started with the same decisions."""
-    wanted: Any = plain(with_format_version(asked))
-    found = request_diff.explain(disclosure.of_decisions(read_json(path, CONFIG)), wanted)
-    if found is not None:
-        raise FitError(f"The run in {path} {found}, or start again with --overwrite or another -o.")
+    wanted: Any = plain(with_format_version(config))
+    difference = request_diff.explain(disclosure.of_decisions(read_json(path, CONFIG)), wanted)
+    if difference is not None:
+        raise FitError(
+            f"The run in {path} {difference}, or start again with --overwrite or another -o."
+        )
 
 
-def with_format_version(asked: Mapping[str, object]) -> dict[str, object]:
+def with_format_version(config: Mapping[str, object]) -> dict[str, object]:
     """The content of config.json, under the number of this format."""
-    return {"format": FORMAT, **disclosure.of_decisions(asked)}
+    return {"format": FORMAT, **disclosure.of_decisions(config)}
 
 
 def write_json(path: Path, name: str, value: Mapping[str, object]) -> None:
@@ -419,10 +421,10 @@ def _clear_figures(folder: Path) -> None:
 
 def _members(path: Path) -> list[Path]:
     """Folders of further trainings and of sessions in a run, as far as they are there."""
-    found = [folder for name in MEMBERS for folder in path.glob(name)]
+    members = [folder for name in MEMBERS for folder in path.glob(name)]
     if is_started(path):
-        found += [path / name for name in sessions_in(path)]
-    return found
+        members += [path / name for name in sessions_in(path)]
+    return members
 
 
 def _check_no_link(path: Path) -> None:

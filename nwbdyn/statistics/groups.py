@@ -168,8 +168,10 @@ def _sampled(
     if not with_flagged:
         row = pd.Index(neurons.ids)
         edges = edge_table.directed(fit.edges)
-        found = edges[edges["flags"] != ""]
-        flagged[row.get_indexer(found["post_id"]), row.get_indexer(found["pre_id"])] = True
+        flagged_edges = edges[edges["flags"] != ""]
+        flagged[
+            row.get_indexer(flagged_edges["post_id"]), row.get_indexer(flagged_edges["pre_id"])
+        ] = True
     weight = fit.connectivity.mean(mask).to_numpy().astype(np.float64)
     return SessionCoupling(weight, _labels(fit, column), _animal(fit), flagged)
 

@@ -135,9 +135,9 @@ def partial_correlation(correlations: np.ndarray, penalty: float) -> np.ndarray:
     """
     precision = np.linalg.inv(_shrunk(correlations, penalty))
     size = np.sqrt(np.diag(precision))
-    found = -(precision + precision.T) / (2 * np.outer(size, size))
-    np.fill_diagonal(found, np.nan)
-    return found
+    partial = -(precision + precision.T) / (2 * np.outer(size, size))
+    np.fill_diagonal(partial, np.nan)
+    return partial
 
 
 def pair_p(weight: np.ndarray, se: np.ndarray, null: np.ndarray) -> np.ndarray:
@@ -188,13 +188,13 @@ def _surrogates(signal: np.ndarray, chosen: Signal, number: int, seed: int) -> n
     )
 
 
-def _best_events(found: Innovations) -> tuple[list[Signal], np.ndarray]:
+def _best_events(residuals: Innovations) -> tuple[list[Signal], np.ndarray]:
     """Every smoothing and threshold, and the signal of the best of them."""
     compared: list[Signal] = []
     best: np.ndarray | None = None
     highest = -np.inf
     for num_frames in SMOOTHING:
-        smoothed = found.smoothed(num_frames)
+        smoothed = residuals.smoothed(num_frames)
         if len(smoothed) < FEWEST_FRAMES:
             continue
         for threshold in THRESHOLDS:

@@ -104,7 +104,7 @@ def static_share(connectivity: Connectivity, edges: pd.DataFrame) -> float | Non
     return constant / whole if whole > 0 else None
 
 
-def train_static(problem: TrainingTask, own: Trained, place: RunContext) -> Trained | None:
+def train_static(problem: TrainingTask, own: Trained, ctx: RunContext) -> Trained | None:
     """The same model, seed and data, with a constant A; on a core, the core alone.
 
     None for a model whose A is constant anyway, or that was fitted without coupling.
@@ -116,7 +116,7 @@ def train_static(problem: TrainingTask, own: Trained, place: RunContext) -> Trai
         return None
     if lower_rungs.has_core(config):
         return own_part.core_alone(problem, own)
-    place.report(Progress("constant coupling", 0, 1, "fits"))
+    ctx.report(Progress("constant coupling", 0, 1, "fits"))
     refit = train(
         problem.model_class,
         replace(config, static=True),  # type: ignore[call-arg]
@@ -124,11 +124,11 @@ def train_static(problem: TrainingTask, own: Trained, place: RunContext) -> Trai
         problem.windows,
         seed=own.seed,
         device=problem.windows.device,
-        folder=place.folder("static"),
-        resume=place.resume,
-        report=place.report,
+        folder=ctx.folder("static"),
+        resume=ctx.resume,
+        report=ctx.report,
     )
-    place.report(Progress("constant coupling", 1, 1, "fits"))
+    ctx.report(Progress("constant coupling", 1, 1, "fits"))
     return refit
 
 

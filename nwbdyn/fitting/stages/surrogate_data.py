@@ -30,9 +30,9 @@ def recipe(problem: FitTask, null: Null) -> tuple[Callable[[np.random.Generator]
     if null.kind == SHIFT:
         words = surrogates.shift_hypothesis(least, binned.bin_width)
         return lambda random: surrogates.shift(binned, split, least=least, random=random), words
-    found = trials(problem)
-    assert found is not None  # check
-    table, starts, stops = found
+    table_of_trials = trials(problem)
+    assert table_of_trials is not None  # check
+    table, starts, stops = table_of_trials
     column = surrogates.condition_column(table)
     condition = None if column is None else table[column].to_numpy()
     return (

@@ -48,6 +48,19 @@ class Scale:
         return f"White is {self.low:.3g} and less, full colour {self.high:.3g} and more"
 
 
+@dataclass(frozen=True)
+class LabelledMatrix:
+    """A matrix in colours, with its labels."""
+
+    pixels: np.ndarray  # (N, N, 3), as `draw` returns it
+    scale: Scale  # colours of the weights
+    names: list[str]  # of the rows, written on the axes where they are few
+    groups: list[str]  # label of each row, in stretches that lines separate; empty for none
+    title: str
+    measure: str  # of a weight, in words
+    kind: str  # of a row, "unit" or "roi"
+
+
 def heat_map(name: str, matrix: np.ndarray, connectivity: Connectivity, averaged: str) -> Images:
     """Images with one picture: diverging colours around zero, sorted by cell type and region.
 
@@ -62,7 +75,7 @@ def heat_map(name: str, matrix: np.ndarray, connectivity: Connectivity, averaged
     labels = [label for label in ("cell_type", "location") if label in neurons.table]
     words = " and ".join(labels).replace("_", " ")
     scale = scale_of(matrix)
-    data = figure(
+    shown = LabelledMatrix(
         draw(matrix[np.ix_(order, order)], scale),
         scale,
         names=[printable(neurons.names[row]) for row in order],
@@ -71,6 +84,7 @@ def heat_map(name: str, matrix: np.ndarray, connectivity: Connectivity, averaged
         measure=connectivity.measure,
         kind=neurons.kind,
     )
+    data = figure(shown)
     picture = RGBImage(
         name=PICTURE,
         # One chunk: the bands of a matrix repeat over the whole picture, which halves its bytes.
@@ -95,46 +109,20 @@ def mark(module: h5py.Group, name: str) -> None:
             picture.attrs[attribute] = np.bytes_(value)
 
 
-def figure(
-    pixels: np.ndarray,
-    scale: Scale,
-    *,
-    names: list[str],
-    groups: list[str],
-    title: str,
-    measure: str,
-    kind: str,
-) -> np.ndarray:
-    """(height, width, 3) uint8: the matrix with axes, names, separators and a colour bar.
-
-    Args:
-        pixels: the matrix in colours, as `draw` gives it.
-        scale: colours of the weights.
-        names: of the rows, written on the axes where they are few.
-        groups: label of each row, in stretches that lines separate; empty for none.
-        title, measure: in words.
-        kind: what a row is, "unit" or "roi".
-    """
+def figure(shown: LabelledMatrix) -> np.ndarray:
+    """(height, width, 3) uint8: the matrix with axes, names, separators and a colour bar."""
     from matplotlib import rc_context
 
     with rc_context({"text.parse_math": False}):  # a "$" in a name is a dollar
-        canvas = _canvas(pixels, scale, names, groups, title, measure, kind)
+        canvas = _canvas(shown)
         with warnings.catch_warnings():  # a letter that the fonts of this machine lack is a box
             warnings.filterwarnings("ignore", message=r"Glyph \d+ .*missing from")
             canvas.draw()
     return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
-def _canvas(
-    pixels: np.ndarray,
-    scale: Scale,
-    names: list[str],
-    groups: list[str],
-    title: str,
-    measure: str,
-    kind: str,
-) -> "FigureCanvasAgg":
-    """The picture, not yet drawn; arguments as for `figure`."""
+def _canvas(shown: LabelledMatrix) -> "FigureCanvasAgg":
+    """The picture, not yet drawn."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -142,13 +130,14 @@ def _canvas(
 
     canvas = FigureCanvasAgg(Figure(figsize=SIZE, dpi=DPI, layout="constrained"))
     axes = canvas.figure.add_subplot()
+    names, groups, scale = shown.names, shown.groups, shown.scale
     edge = len(names) - 0.5
-    axes.imshow(pixels, extent=(-0.5, edge, edge, -0.5), interpolation="nearest")
+    axes.imshow(shown.pixels, extent=(-0.5, edge, edge, -0.5), interpolation="nearest")
     are_named = len(names) <= MOST_NAMES
-    of = f", {kind}" if are_named else ""
+    of = f", {shown.kind}" if are_named else ""
     axes.set_xlabel(f"sender (pre){of}")
     axes.set_ylabel(f"receiver (post){of}")
-    axes.set_title(title, fontsize=9)
+    axes.set_title(shown.title, fontsize=9)
     firsts = [row for row in range(len(groups)) if row == 0 or groups[row] != groups[row - 1]]
     for first in firsts[1:]:
         axes.axhline(first - 0.5, color="black", linewidth=0.8)
@@ -166,7 +155,7 @@ def _canvas(
         axes.set_yticks(centres, labels, fontsize=7)
     colours = ScalarMappable(Normalize(scale.low, scale.high), scale.colours)
     bar = canvas.figure.colorbar(colours, ax=axes, shrink=0.8)
-    bar.set_label("\n".join(wrap(measure, LINE)), fontsize=8)
+    bar.set_label("\n".join(wrap(shown.measure, LINE)), fontsize=8)
     return canvas
 
 

@@ -149,8 +149,10 @@ def _dots(axes: Axes, pre: np.ndarray, post: np.ndarray, number: int) -> None:
 
 def significant(edges: pd.DataFrame, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Positions (pre, post) of the edges with q below .05 in a matrix of the neurons `ids`."""
-    place = {neuron: i for i, neuron in enumerate(ids)}
-    ends = edges.loc[edges["q"] < LEVEL, ["pre_id", "post_id"]].map(place.get).dropna().astype(int)
+    position = {neuron: i for i, neuron in enumerate(ids)}
+    ends = (
+        edges.loc[edges["q"] < LEVEL, ["pre_id", "post_id"]].map(position.get).dropna().astype(int)
+    )
     return ends["pre_id"].to_numpy(), ends["post_id"].to_numpy()
 
 
@@ -176,11 +178,17 @@ def cell_type_intervals(fit: Fit, axes: Axes | None = None) -> Axes:
     table = table.loc[strongest[::-1]]
     axes = style.axes_or(axes, size=(style.HALF, 0.8 + 0.25 * len(table)))
     with style.house():
-        for place, pair in enumerate(table.itertuples()):
+        for position, pair in enumerate(table.itertuples()):
             called = pair.q < LEVEL
-            axes.plot([pair.low, pair.high], [place, place], color=style.MODEL, alpha=0.5, lw=2)
             axes.plot(
-                pair.weight, place, "o", color=style.MODEL, fillstyle="full" if called else "none"
+                [pair.low, pair.high], [position, position], color=style.MODEL, alpha=0.5, lw=2
+            )
+            axes.plot(
+                pair.weight,
+                position,
+                "o",
+                color=style.MODEL,
+                fillstyle="full" if called else "none",
             )
         axes.axvline(0, color=style.INK, linewidth=0.5)
         axes.set_yticks(range(len(table)), table["pre"] + " → " + table["post"])

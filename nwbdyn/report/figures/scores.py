@@ -48,7 +48,7 @@ def horizons(fit: Fit, axes: Axes | None = None) -> Axes:
     by_name = {fit.model: metrics["model"], **metrics["baselines"]}
     axes = style.axes_or(axes)
     with style.house():
-        rivals = iter(style.CATEGORIES[:1] + style.CATEGORIES[2:])
+        colours = iter(style.CATEGORIES[:1] + style.CATEGORIES[2:])
         for name, score in by_name.items():
             ahead = _ahead(score.get(split, {}), metric, metrics["primary"]["horizon"])
             own = name == fit.model
@@ -56,7 +56,7 @@ def horizons(fit: Fit, axes: Axes | None = None) -> Axes:
                 list(ahead),
                 list(ahead.values()),
                 "D-" if own else "o-",
-                color=style.MODEL if own else next(rivals, style.QUIET),
+                color=style.MODEL if own else next(colours, style.QUIET),
                 markersize=5 if own else 3,
                 zorder=3 if own else 2,
                 label=name,
@@ -72,12 +72,12 @@ def horizons(fit: Fit, axes: Axes | None = None) -> Axes:
 
 def _ahead(scores: dict[str, float], metric: str, first: int) -> dict[int, float]:
     """Bins ahead -> score."""
-    found = {first: scores[metric]} if metric in scores else {}
+    by_horizon = {first: scores[metric]} if metric in scores else {}
     for name, value in scores.items():
         kind, _, bins = name.partition("@")
         if kind == metric and bins:
-            found[int(bins)] = value
-    return found
+            by_horizon[int(bins)] = value
+    return by_horizon
 
 
 def learning_curve(fit: Fit, axes: Axes | None = None) -> Axes:
