@@ -250,10 +250,10 @@ class LogScale:
     sd: np.ndarray
 
     @classmethod
-    def of(cls, rates: np.ndarray) -> "LogScale":
-        """The scale of the training rates (n, F)."""
+    def of(cls, rates: np.ndarray, share: float = 1.0) -> "LogScale":
+        """The scale of the training rates (n, F); `share` of their mean is added before the log."""
         mean = rates.mean(axis=0)
-        offset = np.maximum(mean, 1e-6)  # a neuron silent in training stays constant
+        offset = np.maximum(share * mean, 1e-6)  # a neuron silent in training stays constant
         logs = np.log(rates + offset)
         sd = logs.std(axis=0)
         return cls(offset, logs.mean(axis=0), np.where(sd > 1e-6, sd, 1))

@@ -16,6 +16,7 @@ from nwbdyn.models import base
 from nwbdyn.models._core_terms import (
     CURVED,
     TIME_CONSTANTS,
+    WINDOW_SHARES,
     curved_terms,
     finer_terms,
     num_terms,
@@ -36,7 +37,7 @@ class Core(nn.Module):
     """Coefficients of one session; see `weights` for what each buffer holds."""
 
     lags: Tensor  # (N, L) weights of own lags, the newest first
-    rates: Tensor  # (N, R) of own counts through exponentials; traces: R = 0
+    rates: Tensor  # (N, K - 1) of own counts through exponentials and windows; traces: none
     curved: Tensor  # (N, F) of nonlinear functions of own lags
     covariates: Tensor  # (N, C)
     constant: Tensor  # (N,)
@@ -45,9 +46,9 @@ class Core(nn.Module):
     ceiling: Tensor  # (N,) largest log rate
     unit: Tensor  # (2, N) signal (of counts: count) = unit[0] * input + unit[1]
     covariate_unit: Tensor  # (2, C) likewise
-    scaling: Tensor  # (3, 3, N) of counts: see `smoothing.LogRates`
-    decay: Tensor  # (3, T) of counts: weights of the bins in each exponential, oldest first
-    rest: Tensor  # (3, N) of counts: what stands for all bins before the window
+    scaling: Tensor  # (K, 3, N) of counts: see `smoothing.LogRates`
+    decay: Tensor  # (K, T) of counts: weights of the bins in each filter, oldest first
+    rest: Tensor  # (K, N) of counts: what stands for all bins before the window
     coupling: Tensor  # (N, N) [post, pre] mean derivative in the sender's newest input
 
     def __init__(
@@ -56,7 +57,8 @@ class Core(nn.Module):
         super().__init__()
         self.counts, self.context = counts, context
         self._num_curved = min(CURVED, context)
-        n, filters = num_neurons, len(TIME_CONSTANTS) if counts else 0
+        n = num_neurons
+        filters = len(TIME_CONSTANTS) + len(WINDOW_SHARES) if counts else 0
         self.blocks = sender_blocks(n, context, counts=counts)
         sizes = {
             "lags": (n, min(LONGEST, context)),
@@ -141,7 +143,7 @@ class Core(nn.Module):
         smooth = signals.new_zeros(0, len(signals), signals.shape[2])
         if self.counts:
             counts = signals.clamp(min=0)
-            added, mean, sd = (self.scaling[:, part] for part in range(3))  # each (3, N)
+            added, mean, sd = (self.scaling[:, part] for part in range(3))  # each (K, N)
             filtered = torch.einsum("ft,btn->fbn", self.decay, counts) + self.rest[:, None]
             smooth = ((filtered + added[:, None]).log() - mean[:, None]) / sd[:, None]
             smooth = smooth[1:]
@@ -164,7 +166,7 @@ class Core(nn.Module):
         terms: list[Tensor] = []
         for name, number in self.blocks.items():
             if name == "rates":
-                terms += smooth.unbind(0)
+                terms += smooth[:number].unbind(0)
             elif name == "last bin":
                 terms.append(lags[0])
             elif name == "earlier bins":

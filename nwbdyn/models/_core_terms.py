@@ -17,6 +17,7 @@ SENDER_LAGS = 3
 SENDER_FUNCTIONS = ("tanh", "hinge", "increase")  # of a sender's last bin, in this order
 MAX_INPUTS = 2000  # sender terms of one block: keeps its eigendecomposition short
 TIME_CONSTANTS = (0.0, 0.05, 0.25)  # seconds, of counts; 0 is the bin itself
+WINDOW_SHARES = (1.0, 0.1, 0.01)  # of its mean: added to a window's mean count before the log
 CORE_MEMORY = 1.0  # seconds of counts that the exponentials of a core reach back
 
 Tanh = Callable[[Any], Any]

@@ -17,7 +17,7 @@ from nwbdyn.baselines.lagged_design import LaggedDesign, build_lagged_design
 from nwbdyn.data.pooling import PooledWindows
 from nwbdyn.data.windows import Windows
 from nwbdyn.models._core import LONGEST, Core
-from nwbdyn.models._core_terms import TIME_CONSTANTS
+from nwbdyn.models._core_terms import TIME_CONSTANTS, WINDOW_SHARES
 from nwbdyn.models.base import BaseConfig, Batch
 from nwbdyn.recording import COUNTS
 
@@ -137,13 +137,14 @@ def _covariate_unit(windows: Windows, problem: LaggedDesign) -> np.ndarray:
 def _exponentials(
     bin_width: float, context: int, mean: np.ndarray, *, counts: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(3, T) weights of the bins of a window, oldest first; (3, N) what stands for earlier ones."""
+    """(K, T) weights of the bins of a window, oldest first; (K, N) what stands for earlier ones.
+
+    The exponentials come first, then means over the window.
+    """
     if not counts:
         return np.zeros((0, 0)), np.zeros((0, len(mean)))
-    decay, rest = (
-        np.zeros((len(TIME_CONSTANTS), context)),
-        np.zeros((len(TIME_CONSTANTS), len(mean))),
-    )
+    number = len(TIME_CONSTANTS) + len(WINDOW_SHARES)
+    decay, rest = np.full((number, context), 1 / context), np.zeros((number, len(mean)))
     for row, constant in enumerate(TIME_CONSTANTS):
         keep = np.exp(-bin_width / constant) if constant else 0.0
         decay[row] = (1 - keep) * keep ** np.arange(context)[::-1].astype(float)

@@ -31,11 +31,11 @@ def coefficients(ladder: Ladder, *, num_lags: int, to: str = "M2") -> Coefficien
     """
     past = ladder.past
     assert past is not None  # climb
-    n, filters = past.signals.shape[1], len(past.smooth)
+    n = past.signals.shape[1]
     blocks = sender_blocks(n, past.context, counts=ladder.counts)
     total = Coefficients(
         lags=np.zeros((n, num_lags)),
-        rates=np.zeros((n, filters)),
+        rates=np.zeros((n, past.num_rates)),
         curved=np.zeros((n, sum(num_terms(past.context)))),
         covariates=np.zeros((n, past.covariates.shape[1])),
         constant=np.zeros(n),

@@ -4,6 +4,7 @@ Terms are centred and scaled to unit variance over the rows. min_w |y - X w|^2 /
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from nwbdyn.baselines.ladder.terms import Terms
 
 PENALTIES = np.logspace(-4, 2, 13)  # per row, terms in sd; infinity is the rung below
 ROWS, NEURONS = 2048, 32  # whose terms are in memory at once
+TOGETHER = 2**20  # predictions of several sets of coefficients that are in memory at once
 
 
 class IntrinsicRidge:
@@ -98,7 +100,8 @@ class SenderRidge:
         mean, self._lag_mean = sums / n, lag_sums / n
         covariance = products / n - np.outer(mean, mean)
         self._mean, self._scale = mean, _scale(np.diagonal(covariance), mean)
-        spectrum, self._vectors = np.linalg.eigh(covariance / np.outer(self._scale, self._scale))
+        self._gram = covariance / np.outer(self._scale, self._scale)
+        spectrum, self._vectors = np.linalg.eigh(self._gram)
         self._spectrum = np.maximum(spectrum, 0)
         moment = (moments / n - np.outer(mean, self._target_mean)) / self._scale[:, None]
         self._turned = self._vectors.T @ moment  # (F, N)
@@ -116,7 +119,13 @@ class SenderRidge:
         self._border = np.concatenate(
             [self._vectors.T @ cross, self._vectors[excluded].mT], axis=2
         )  # (N, F, q + kinds)
-        self._excluded = excluded
+        self._excluded, self._num_rows = excluded, n
+        self._moment = moment
+
+    @property
+    def num_inputs(self) -> int:
+        """Sender terms of all neurons."""
+        return len(self._spectrum)
 
     def coefficients(self, penalty: float) -> np.ndarray:
         """(N, F + q + 1) weights [post, kind and pre], of own lags, and the constant.
@@ -142,18 +151,54 @@ class SenderRidge:
         constant = self._target_mean - self._mean @ weights - (self._lag_mean * by_lag).sum(axis=1)
         return np.concatenate([weights.T, by_lag, constant[:, None]], axis=1)
 
+    def scaled_weights(self, penalty: float) -> np.ndarray:
+        """(N, F) weights of sender terms in sd."""
+        return self.coefficients(penalty)[:, : self.num_inputs] * self._scale
+
+    def spread(self, penalty: float) -> np.ndarray:
+        """(F,) standard errors of these weights, for residuals of sd 1 and no own lags."""
+        shrunk = self._spectrum / (self._spectrum + penalty) ** 2
+        return np.sqrt(self._vectors**2 @ shrunk / self._num_rows)
+
+    def of_senders(self, post: int, terms: np.ndarray, penalty: float) -> np.ndarray:
+        """Regress one receiver on a few sender terms and on its own lags.
+
+        Args:
+            terms: numbers of the sender terms, none of them its own.
+            penalty: infinity: every coefficient is 0.
+
+        Returns:
+            (F + q + 1,) weights of the terms as they are, of own lags, and the constant.
+        """
+        weights, num_lags = np.zeros(self.num_inputs), self._lag_moment.shape[1]
+        if np.isinf(penalty):
+            return np.zeros(self.num_inputs + num_lags + 1)
+        cross = self._vectors[terms] @ self._border[post, :, :num_lags]
+        system = np.block(
+            [[self._gram[np.ix_(terms, terms)], cross], [cross.T, self._between[post]]]
+        )
+        right = np.r_[self._moment[terms, post], self._lag_moment[post]]
+        solved = np.linalg.solve(system + penalty * np.eye(len(system)), right)
+        weights[terms] = solved[: len(terms)] / self._scale[terms]
+        by_lag = solved[len(terms) :] / self._lag_scale[post]
+        constant = self._target_mean[post] - self._mean @ weights - self._lag_mean[post] @ by_lag
+        return np.r_[weights, by_lag, constant]
+
     def path(self, penalties: np.ndarray) -> Iterator[np.ndarray]:
         """Coefficients for each penalty in turn."""
         return (self.coefficients(float(penalty)) for penalty in penalties)
 
     def apply(self, rows: np.ndarray, path: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """(n, N) predicted residuals for each set of coefficients."""
-        split = len(self._spectrum)
-        for coefficients in path:
-            (added,) = apply_intrinsic(self._lags, rows, [coefficients[:, split:]])
+        split, sets = self.num_inputs, iter(path)
+        together = max(1, TOGETHER // max(1, len(rows) * len(self._target_mean)))
+        while some := list(islice(sets, together)):
+            added = list(apply_intrinsic(self._lags, rows, [one[:, split:] for one in some]))
             for part in _parts(len(rows)):
-                added[part] += self._senders(rows[part]) @ coefficients[:, :split].T
-            yield added
+                inputs = self._senders(rows[part])
+                for one, coefficients in zip(added, some, strict=True):
+                    one[part] += inputs @ coefficients[:, :split].T
+            yield from added
 
 
 def apply_intrinsic(

@@ -6,7 +6,7 @@ penalties earns nothing by chance. A rung is used where the mean gain over block
 standard error; where several forms compete, the bar rises as in a Bonferroni correction.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import ndtr, ndtri
@@ -33,6 +33,7 @@ class Choice:
     penalties: np.ndarray  # (N,) infinity: the neuron stays on the rung below
     form: str  # "shared" or "per neuron"
     gain: Gain
+    gains: np.ndarray = field(default_factory=lambda: np.zeros(0), repr=False)  # (num_blocks,)
 
 
 def blocks(rows: np.ndarray, horizon: int) -> np.ndarray:
@@ -102,8 +103,14 @@ def choose(losses: np.ndarray, penalties: np.ndarray, scale: float, *, num_sets:
     form = max(FORMS, key=lambda one: gains_of[one].sum())
     gain = is_above(gains_of[form], scale=scale, num_candidates=num_sets * len(FORMS))
     if not gain.above:
-        return Choice(nothing, form, gain)
-    return Choice(grid[_lowest(losses.sum(axis=1), form)], form, gain)
+        return Choice(nothing, form, gain, gains_of[form])
+    return Choice(grid[_lowest(losses.sum(axis=1), form)], form, gain, gains_of[form])
+
+
+def improves(choice: Choice, on: Choice, *, num_forms: int = 2) -> bool:
+    """True where the best of several forms of the same terms replaces the first of them."""
+    more = is_above(choice.gains - on.gains, num_candidates=num_forms)
+    return choice.gain.above and more.above
 
 
 def _lowest(losses: np.ndarray, form: str) -> np.ndarray:

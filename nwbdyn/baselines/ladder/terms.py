@@ -43,7 +43,8 @@ class Past:
     context: int  # bins
     low: np.ndarray  # (N,) training range of the signals
     high: np.ndarray  # (N,)
-    scaling: np.ndarray | None = None  # of counts: see `LogRates`
+    window: np.ndarray | None = None  # of counts: see `LogRates`
+    scaling: np.ndarray | None = None  # likewise
 
     @classmethod
     def of(cls, problem: LaggedDesign, rates: LogRates | None = None) -> "Past":
@@ -63,6 +64,7 @@ class Past:
             ),
             low=low,
             high=high,
+            window=None if rates is None else rates.window,
             scaling=None if rates is None else rates.scaling,
             covariates=problem.signals[:, problem.covariates],
             gates=_gates(problem),
@@ -79,10 +81,29 @@ class Past:
 
         return terms
 
+    @property
+    def num_rates(self) -> int:
+        """Logs of own filtered counts."""
+        return 0 if self.scaling is None else len(self.scaling) - 1
+
     def filtered(self, rows: np.ndarray, neurons: slice) -> np.ndarray:
         """Own counts through exponentials, and the last covariates."""
         rates = [self._lag(one, rows, neurons, 0) for one in self.smooth]
         return self._with_covariates(rates, rows)
+
+    def filtered_with_window(self, rows: np.ndarray, neurons: slice) -> np.ndarray:
+        """The same, and logs of the mean count of the window."""
+        return self._with_covariates(self.rates(rows, neurons), rows)
+
+    def rates(self, rows: np.ndarray, neurons: slice) -> list[np.ndarray]:
+        """Logs of own counts through exponentials, then of the mean of the window."""
+        rates = [self._lag(one, rows, neurons, 0) for one in self.smooth]
+        if self.window is None or self.scaling is None:
+            return rates
+        mean = self._lag(self.window, rows, neurons, 0)
+        for added, centre, sd in self.scaling[1 + len(self.smooth) :, :, neurons, None]:
+            rates.append((np.log(mean + added) - centre) / sd)
+        return rates
 
     def intrinsic(self, rows: np.ndarray, neurons: slice) -> np.ndarray:
         """Lags, tanh, hinges, positive differences, products and smoothed counts of a neuron."""
@@ -90,7 +111,7 @@ class Past:
             self._lag(self.signals, rows, neurons, lag) for lag in range(min(LAGS, self.context))
         ]
         terms += curved_terms(self._curved(rows, neurons), np.tanh)
-        terms += [self._lag(one, rows, neurons, 0) for one in self.smooth]
+        terms += self.rates(rows, neurons)
         return np.stack(terms, axis=2)
 
     def intrinsic_two_sided(self, rows: np.ndarray, neurons: slice) -> np.ndarray:
