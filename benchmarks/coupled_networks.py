@@ -151,7 +151,7 @@ def lagged(
 def alternating(
     kind: str, seed: int, *, neurons: int = 10, bins: int = 4000, dwell: int = 100
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Traces, states (bins,) and which weights change, of a network in two states in turn.
+    """Traces, states (bins,) and weights in the second state less those in the first.
 
     Changes: "flip" of one sender, "rewiring", "half off", "gain" times .4. Constant weights:
     "constant", "white" (shared white drive in one state), "saturating" (and more drive in one
@@ -192,4 +192,4 @@ def alternating(
         x[t] = shrink * (0.5 * x[t - 1] + given) + noise
     if kind == "observation noise":
         x = x + draw.normal(size=x.shape) * np.where(state, 1.0, 0.2)[:, None]
-    return x, state, weights != others
+    return x, state, others - weights

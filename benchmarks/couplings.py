@@ -213,7 +213,10 @@ def states(networks: int, kinds: Sequence[str]) -> None:
         for kind in kinds:
             pattern = gain = detected = refused = false = number = right = changed = 0
             for seed in range(networks):
-                x, state, differs = coupled_networks.alternating(kind, seed, bins=bins, dwell=dwell)
+                x, state, difference = coupled_networks.alternating(
+                    kind, seed, bins=bins, dwell=dwell
+                )
+                differs = difference != 0
                 found = state_change(x, np.zeros(bins, dtype=int), state, ("a", "b"))
                 called = found.q[1] <= LEVEL
                 pattern, gain = pattern + found.pattern_changes, gain + found.gain_changes

@@ -47,6 +47,8 @@ class Connectivity:
       bin's place in it; attribute: bin_width;
     - "static": weight (N, N), and activity and last as above, where they are known;
     - "dense": weights (num_windows, N, N);
+    - "states": weight (S, N, N), state (num_windows,) number of the matrix, -1 for none; attribute
+      states, the names, a line each;
     - "basis": basis (num_windows, K), weight (K, N, N);
     - "sum": any components, of a file: see `nwbdyn.connectivity.sums`.
 

@@ -16,6 +16,8 @@ from nwbdyn.recording import Array
 BLOCK_BYTES = 64 * 2**20  # working memory of one block of windows
 NORM_EPSILON = 1e-5  # of NetFormer's layer norm
 
+STATES, STATE_NAMES = "states", "states"  # form with one matrix per state; its attribute
+
 
 class Form(Protocol):
     """Interface of every form. `windows` are sorted positions on the connectivity's clock."""
@@ -252,6 +254,32 @@ class DenseForm:
     def _matrix(self, window: int) -> np.ndarray:
         stored = self._stored[window, 0] if self._layered else self._stored[window]
         return np.asarray(stored, dtype=np.float32)
+
+
+class StateForm:
+    """A(t)_ij = weight[state[t], i, j], and 0 where the state is -1.
+
+    Arrays: `state` (num_windows,) int, `weight` (S, N, N); attribute: names of the states, a line
+    each.
+    """
+
+    def __init__(self, arrays: Mapping[str, Array], attributes: Mapping[str, object]) -> None:
+        weight, state = np.asarray(arrays["weight"]), np.asarray(arrays["state"])
+        basis = (state[:, None] == np.arange(len(weight))).astype(np.float32)
+        self._whole = BasisForm({"weight": weight, "basis": basis}, attributes)
+        self.num_neurons = weight.shape[-1]
+
+    def matrices(self, windows: np.ndarray) -> np.ndarray:
+        return self._whole.matrices(windows)
+
+    def total(self, windows: np.ndarray) -> np.ndarray:
+        return self._whole.total(windows)
+
+    def entries(self, windows: np.ndarray, post: np.ndarray, pre: np.ndarray) -> np.ndarray:
+        return self._whole.entries(windows, post, pre)
+
+    def groups(self, windows: np.ndarray, member: np.ndarray) -> np.ndarray:
+        return self._whole.groups(windows, member)
 
 
 class BasisForm:

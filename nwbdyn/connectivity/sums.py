@@ -11,11 +11,13 @@ from typing import TypeVar
 import numpy as np
 
 from nwbdyn.connectivity.forms import (
+    STATES,
     BasisForm,
     DenseForm,
     Form,
     GainForm,
     NetFormerForm,
+    StateForm,
     StaticForm,
     without_diagonal,
 )
@@ -107,5 +109,6 @@ FORMS: dict[str, Callable[[Mapping[str, Array], Mapping[str, object]], Form]] = 
     "static": StaticForm,
     "dense": DenseForm,
     "basis": BasisForm,
+    STATES: StateForm,
     SUM: components,
 }

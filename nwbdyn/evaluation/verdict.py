@@ -22,6 +22,7 @@ from nwbdyn.results.sections.reliability import Reliability
 from nwbdyn.results.sections.repeats import HeldoutResampleScores
 from nwbdyn.results.sections.seed_mean import SeedMean
 from nwbdyn.results.sections.simultaneous import SimultaneousPairs
+from nwbdyn.results.sections.state_gate import StateMatrices
 from nwbdyn.results.sections.states import StateDifferences
 
 COARSE = 0.01  # seconds; a wider bin mixes synaptic delays with slower influence
@@ -43,6 +44,7 @@ def sentences(metrics: dict[str, Any], model: str) -> list[str]:
     seeds = SeedMean.from_metrics(metrics)
     nested, reliability = NestedTests.from_metrics(metrics), Reliability.from_metrics(metrics)
     change, states = CouplingChange.from_metrics(metrics), StateDifferences.from_metrics(metrics)
+    matrices = StateMatrices.from_metrics(metrics)
     pairs, held_out = SimultaneousPairs.from_metrics(metrics), HeldOutScores.from_metrics(metrics)
     return [
         first,
@@ -57,6 +59,7 @@ def sentences(metrics: dict[str, Any], model: str) -> list[str]:
         *(pairs.sentences() if pairs else []),
         *(change.sentences() if change else []),
         *(states.sentences() if states else []),
+        *(matrices.sentences() if matrices else []),
         *(held_out.sentences(resamples) if held_out else []),
     ]
 

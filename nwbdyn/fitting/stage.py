@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 
 import pandas as pd
 
+from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.fitting.assemble import Scored
 from nwbdyn.fitting.task import FitTask
 from nwbdyn.fitting.train_models import RunContext, TrainingTask
@@ -42,6 +43,7 @@ class StageResult:
     notes: tuple[Note, ...] = ()
     edges: pd.DataFrame | None = None  # the whole edge table; None: as it was
     groups: pd.DataFrame | None = None  # the table of cell types; None: as it was
+    connectivity: Connectivity | None = None  # None: as it was
     sources: tuple[Source, ...] = ()  # further recordings whose data are in the fit
 
     @property
@@ -54,6 +56,8 @@ class StageResult:
         metrics, notes = fit.metrics | self.metrics, (*fit.notes, *self.notes)
         fit = replace(fit, metrics=metrics, notes=notes)
         fit = fit_results.with_sources(fit, self.sources) if self.sources else fit
+        if self.connectivity is not None:
+            fit = replace(fit, connectivity=self.connectivity)
         if self.groups is not None:
             fit = replace(fit, groups=self.groups)
         if self.edges is None:

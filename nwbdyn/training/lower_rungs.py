@@ -63,16 +63,21 @@ def fit(windows: Windows, *, like: Ladder | None = None) -> LowerRungs:
     Args:
         like: a ladder whose penalties and rungs are taken over.
     """
-    binned, split, context = windows.binned, windows.split, windows.spec.context
-    design = build_lagged_design(binned, split, context, 1)
-    targets = {name: windows.starts(name) + context for name in ("train", "val")}
-    design = replace(design, train=targets["train"], val=targets["val"])
+    problem = design(windows)
     order = None
     if like is not None and not like.counts:
         order = int(like["M0"].chosen["order"])
-    alone = autoregression.best(design, order)
-    ladder = climb(binned, design, alone, to="M2", like=like, windowed=True)
-    return LowerRungs(design, ladder)
+    alone = autoregression.best(problem, order)
+    ladder = climb(windows.binned, problem, alone, to="M2", like=like, windowed=True)
+    return LowerRungs(problem, ladder)
+
+
+def design(windows: Windows) -> LaggedDesign:
+    """The regression of the next bin whose rows are the windows' targets."""
+    context = windows.spec.context
+    problem = build_lagged_design(windows.binned, windows.split, context, 1)
+    targets = {name: windows.starts(name) + context for name in ("train", "val")}
+    return replace(problem, train=targets["train"], val=targets["val"])
 
 
 def attached(windows: Windows, rungs: LowerRungs) -> Windows:

@@ -41,7 +41,7 @@ def climb(
         below: the lower rungs of this very problem, where they are fitted already.
         windowed: counts are filtered inside the context only, as a model sees them.
     """
-    data = _data(binned, problem, like, windowed=windowed)
+    data = data_of(binned, problem, like, windowed=windowed)
     if below is not None:
         rungs = list(below.rungs)
     else:
@@ -61,7 +61,8 @@ def climb(
     return Ladder(tuple(rungs), data.counts, data.ceiling, past)
 
 
-def _data(binned: Binned, problem: LaggedDesign, like: Ladder | None, *, windowed: bool) -> Data:
+def data_of(binned: Binned, problem: LaggedDesign, like: Ladder | None, *, windowed: bool) -> Data:
+    """Signals, observations and blocks of one problem."""
     counts = binned.quantity == COUNTS
     if counts:
         observed = np.nan_to_num(binned.values).astype(np.float64)

@@ -51,7 +51,7 @@ def coupled_rung(data: Data, lower: Sequence[Rung]) -> Rung:
         terms = list(sets)[step.number]
         words = penalty_words(step.choice)
         choices[f"M2 {name}"] = (step.choice, step.number)
-        sparse = _sparse_step(data, f"M2 {name}, sparse", linear, step)
+        sparse = sparse_step(data, f"M2 {name}, sparse", linear, step)
         if sparse is not None:
             words |= _words_of_sparse(sparse, n)
             choices[f"M2 {name}, sparse"] = (sparse.choice, sparse.number)
@@ -76,7 +76,7 @@ def coupled_rung(data: Data, lower: Sequence[Rung]) -> Rung:
     return Rung("M2", linear, total_gain(gains), chosen, coupling, tuple(parts), choices)
 
 
-def _sparse_step(data: Data, name: str, below: np.ndarray, dense: Step) -> Step | None:
+def sparse_step(data: Data, name: str, below: np.ndarray, dense: Step) -> Step | None:
     """The same senders without weak weights; None where validation does not prefer that.
 
     The gain over the ridge regression has to exceed one standard error over blocks, and more, as

@@ -13,6 +13,7 @@ from nwbdyn.fitting.stages.hypothesis_tests import HypothesisTests
 from nwbdyn.fitting.stages.simultaneous_coupling import SimultaneousCoupling
 from nwbdyn.fitting.stages.spike_coupling import SpikeCoupling
 from nwbdyn.fitting.stages.state_change_test import StateChangeTest
+from nwbdyn.fitting.stages.state_gate import StateGate
 
 STAGES: tuple[type[Stage], ...] = (
     CouplingAblation,
@@ -24,6 +25,7 @@ STAGES: tuple[type[Stage], ...] = (
     SpikeCoupling,
     SimultaneousCoupling,
     StateChangeTest,
+    StateGate,
     BenchmarkSubmission,
     Folds,
     HeldoutResamples,

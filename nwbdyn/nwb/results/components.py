@@ -14,6 +14,7 @@ from ndx_population_dynamics import ConnectivityComponent
 
 from nwbdyn.connectivity import edge_table, sums
 from nwbdyn.connectivity.connectivity import Connectivity
+from nwbdyn.connectivity.forms import STATE_NAMES, STATES
 from nwbdyn.connectivity.sums import CORE
 from nwbdyn.errors import ResultsError
 from nwbdyn.nwb.results import storage
@@ -76,6 +77,11 @@ STORED = {
         arrays={"weights": "weight"},
         narrowed=("weights",),
     ),
+    STATES: Stored(
+        "StateDependentConnectivity",
+        "One matrix per behavioural state.",
+        arrays={"weight": "weight", "state": "state_index"},
+    ),
 }
 HAS_ZERO_DIAGONAL = {"netformer": True, "gain": False}  # of forms beside a constant
 CHANGING = tuple(HAS_ZERO_DIAGONAL)
@@ -127,6 +133,8 @@ def components(
     if form == "static":
         matrix = np.asarray(connectivity.arrays["weight"])
         fields |= {"weight": storage.compressed(matrix[None]), "lags": [edge_table.ALL_LAGS]}
+    if form == STATES:
+        fields["states"] = str(connectivity.attributes[STATE_NAMES]).split("\n")
     if observed is not None and "activity" in fields and not observed.all():
         fields["is_observed"] = observed
     if core is not None and HAS_ZERO_DIAGONAL[form]:
@@ -160,7 +168,12 @@ def _constant(weight: np.ndarray) -> ConnectivityComponent:
 def remaining(connectivity: Connectivity) -> dict[str, object]:
     """Attributes of a connectivity that no component has a field for."""
     known = STORED[connectivity.form].attributes if connectivity.form in STORED else {}
-    return {name: value for name, value in connectivity.attributes.items() if name not in known}
+    own = (STATE_NAMES,) if connectivity.form == STATES else ()
+    return {
+        name: value
+        for name, value in connectivity.attributes.items()
+        if name not in known and name not in own
+    }
 
 
 def read(group: h5py.Group, lazily: Any) -> tuple[str, dict[str, Array], dict[str, Any]]:
@@ -236,12 +249,9 @@ def _read_component(item: h5py.Group, lazily: Any) -> Component:
         for ours, their in stored.attributes.items()
         if their in item.attrs
     }
+    if form == STATES:
+        attributes[STATE_NAMES] = "\n".join(item["states"].asstr()[()])
     return Component(form, arrays, attributes, zero_diagonal)
-
-
-def _states(item: h5py.Group) -> dict[str, Array]:
-    weight, state = item["weight"][()], item["state_index"][()]
-    return {"weight": weight, "basis": (state[:, None] == np.arange(len(weight))).astype(float)}
 
 
 def _following(item: h5py.Group) -> dict[str, Array]:
@@ -249,7 +259,6 @@ def _following(item: h5py.Group) -> dict[str, Array]:
 
 
 SUMMED_UP = {  # types that no model of ours writes, read as sums over basis functions of time
-    "StateDependentConnectivity": _states,
     "TimeFollowingConnectivity": _following,
 }
 
