@@ -59,7 +59,7 @@ class StateGate(Stage):
         fit, windows = state.fit, state.task.windows
         names = tuple(states.names(self.table))
         of_bin = states.at(self.table, windows.binned.time)
-        problem, gated = fitted(windows, of_bin, len(names))
+        problem, gated = _fitted(windows, of_bin, len(names))
         tested = StateDifferences.from_metrics(fit.metrics)
         assert tested is not None  # StateChangeTest ran before
         reason = why_not(
@@ -67,11 +67,11 @@ class StateGate(Stage):
             above=gated.gain.above,
             constant=fit.connectivity.form == "static",
         )
-        gains = (gated.gain, gain_on_test(windows, problem, gated))
+        gains = (gated.gain, _gain_on_test(windows, problem, gated))
         section = StateMatrices(not reason, reason, *(RungGain(**asdict(one)) for one in gains))
         if reason:
             return StageResult((section,))
-        followed = following(fit.connectivity, windows, gated, of_bin, names)
+        followed = _following(fit.connectivity, windows, gated, of_bin, names)
         return StageResult((section,), connectivity=followed)
 
 
@@ -84,7 +84,7 @@ def why_not(*, supported: bool, above: bool, constant: bool) -> str:
     return "" if above else "a difference between states does not gain on validation"
 
 
-def fitted(
+def _fitted(
     windows: Windows, of_bin: np.ndarray, num_states: int
 ) -> tuple[LaggedDesign, GatedCoupling]:
     """The rung of gated coupling on the windows' own bins.
@@ -100,7 +100,7 @@ def fitted(
     return problem, gated_coupling(data, below, gates, of_bin >= 0)
 
 
-def gain_on_test(windows: Windows, problem: LaggedDesign, gated: GatedCoupling) -> Gain:
+def _gain_on_test(windows: Windows, problem: LaggedDesign, gated: GatedCoupling) -> Gain:
     """Decrease of the squared error on test by gated coupling, as a share of that without."""
     rows = windows.starts("test") + windows.spec.context
     observed = problem.targets(rows)
@@ -109,7 +109,7 @@ def gain_on_test(windows: Windows, problem: LaggedDesign, gated: GatedCoupling) 
     return is_above(gains, scale=float(below.sum()))
 
 
-def following(
+def _following(
     constant: Connectivity,
     windows: Windows,
     gated: GatedCoupling,
