@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pytest
+from lab_files import fit_of, write_imaging
 from nwb_files import (
     behaviour,
     made,
@@ -14,6 +15,7 @@ from nwb_files import (
     units,
 )
 
+import nwbdyn
 from nwbdyn.errors import ReadError
 
 
@@ -47,6 +49,13 @@ def test_results_of_an_earlier_fit_are_not_taken_for_behaviour_or_cell_types(tmp
         assert recording.covariates == ()
         assert "cell_type" not in recording.neurons.table
         assert noted(recording)["earlier-results"] == "/processing/population_dynamics"
+
+
+def test_a_file_of_results_alone_says_how_they_are_opened(tmp_path):
+    path = nwbdyn.export(fit_of(write_imaging(tmp_path / "a.nwb")), tmp_path / "results.nwb")
+    stated = r"holds results of nwbdyn alone\. Open them with nwbdyn\.open_results"
+    with pytest.raises(ReadError, match=stated), opened(path):
+        pass
 
 
 def test_a_recording_without_activity_says_what_is_there(tmp_path):

@@ -69,7 +69,7 @@ def _page(target: "Target", shared: "Shared", *, quiet: bool) -> str:
     rows = [[row.run.name, row.asset_path, _size(row), row.status] for row in shared.runs]
     if shared.readme:
         rows.append(["", "README.md", "", shared.readme])
-    lines = [terminal.table(header, terminal.narrowed(header, rows, {1: 24, 0: 12}), wide=1), ""]
+    lines = [terminal.table(header, terminal.narrowed(header, rows, {0: 12, 1: 24}), wide=1), ""]
     for row in shared.runs:
         if row.reason:
             lines += _wrapped(f"{row.run.name}: {row.reason}")

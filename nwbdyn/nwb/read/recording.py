@@ -157,6 +157,11 @@ def _nothing_to_fit(contents: NwbIndex, quantity: str | None) -> str:
     wanted = f"no {quantity}" if quantity else "neither units with spike times nor ROI traces"
     message = f"{contents.file_name} holds {wanted}"
     causes = [n for n in contents.notes if n.code != "raw-data"]
+    if not contents.objects and any(n.code == "earlier-results" for n in causes):
+        return (
+            f"{message}: it holds results of nwbdyn alone. Open them with nwbdyn.open_results, or "
+            "fit their recording again with `nwbdyn reproduce`."
+        )
     if causes:
         message += "; " + "; ".join(f"{n.where} {n.reason} [{n.code}]" for n in causes[:4])
     kinds = sorted({item.neurodata_type for item in contents.objects})
