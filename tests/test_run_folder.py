@@ -138,6 +138,57 @@ def test_a_summary_lists_recordings_without_a_fit_and_no_markup_of_theirs(two_ru
     assert "&lt;b&gt;no units&lt;/b&gt;" in page
 
 
+def test_a_summary_names_no_folder_but_those_of_the_runs(page, two_runs, tmp_path):
+    runs = [summary.of_run(run) for run in run_folder.runs_in(two_runs)]
+    elsewhere = summary.render(two_runs, runs, tmp_path)
+    assert "<a href" not in elsewhere
+    assert "Each name is a link" in page
+    assert "Each name is a link" not in elsewhere
+    assert two_runs.name not in elsewhere.partition("<table")[2]
+    assert 'href="../one/report.html"' in summary.render(two_runs, runs, two_runs / "notes")
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "first").symlink_to(two_runs / "one")
+    rows = [summary.of_run(run) for run in run_folder.runs_in(linked)]
+    assert 'href="first/report.html"' in summary.render(linked, rows, linked)
+
+
+@pytest.mark.parametrize(
+    ("stored", "reason"),
+    [
+        ({"uri": "a"}, "holds dict"),
+        ([["a"]], "no attribute"),
+        ([{"status": "skipped"}], "uri and status"),
+        ([{"uri": 7, "status": "skipped"}], "uri and status"),
+    ],
+)
+def test_a_summary_of_the_wrong_kind_is_damaged(two_runs, tmp_path, stored, reason):
+    (tmp_path / "summary.json").write_text(json.dumps(stored))
+    runs = [summary.of_run(run) for run in run_folder.runs_in(two_runs)]
+    with pytest.raises(ResultsError, match=f"is damaged.*{reason}"):
+        summary.render(tmp_path, runs, tmp_path)
+
+
+def test_the_reason_of_a_recording_without_a_fit_names_no_folder(two_runs, tmp_path):
+    rows = [{"uri": "/home/x/c.nwb", "status": "failed", "reason": "No file /home/x/d.csv."}]
+    (tmp_path / "summary.json").write_text(json.dumps([*rows, {"uri": "e", "status": "failed"}]))
+    page = summary.render(tmp_path, [summary.of_run(two_runs / "one")], tmp_path)
+    assert "/home/x" not in page
+    assert "No file d.csv." in page
+
+
+def test_figures_are_not_written_through_a_link(two_runs, tmp_path):
+    shared = tmp_path / "shared"
+    (tmp_path / "mine").mkdir()
+    nwbdyn.load(two_runs / "one").save(shared)
+    (shared / "figures").symlink_to(tmp_path / "mine")
+    result = run("report", shared)
+    assert result.exit_code == 1
+    assert "figures is a link" in result.stderr
+    assert list((tmp_path / "mine").iterdir()) == []
+    assert not (shared / "report.html").exists()
+
+
 @pytest.mark.slow
 def test_report_of_a_folder_keeps_the_pages_that_are_there(two_runs):
     (two_runs / "one" / "report.html").write_text("a page")

@@ -65,6 +65,11 @@ def write(
     """
     if path.exists() and not overwrite:
         raise ResultsError(f"{path} exists. Pass --overwrite, or -o with another name.")
+    if figures_to is not None and figures_to.is_symlink():
+        raise ResultsError(
+            f"{figures_to} is a link, and nothing is written through one. Remove it, or pass -o "
+            "with a file in another folder."
+        )
     with written(path) as partial:
         with damage.as_error(fit.name):
             page = render(fit, states=states, by=by, figures_to=figures_to, report=report)

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from matplotlib.axes import Axes
 
+from nwbdyn import disclosure
 from nwbdyn.evaluation import over_recordings
 from nwbdyn.evaluation.numbers import signed
 from nwbdyn.evaluation.over_recordings import Standing
@@ -93,7 +94,11 @@ def render(folder: Path, summaries: Sequence[RunSummary], base: Path) -> str:
     metrics = sorted({f"{one.standing.metric} on {one.standing.split}" for one in summaries})
     rows = batch_request.summary(folder)
     left_out = [
-        {"name": row["uri"].rsplit("/", 1)[-1], **row}
+        {
+            "name": disclosure.file_name(row["uri"]),
+            "status": row["status"],
+            "reason": disclosure.of_text(str(row.get("reason") or "")),
+        }
         for row in rows
         if row["status"] != batch.FITTED
     ]
@@ -109,7 +114,7 @@ def render(folder: Path, summaries: Sequence[RunSummary], base: Path) -> str:
             sentences=sentences(summaries),
             several_models=len(models) > 1,
             metrics=", ".join(metrics),
-            rows=[_row(one, base) for one in summaries],
+            rows=[_row(one, base, folder) for one in summaries],
             figure=page.svg(differences(drawn), "differences") if drawn else None,
             left_out=left_out,
             notes=[(one.name, note) for one in summaries for note in one.notes],
@@ -145,12 +150,11 @@ def _interval(metrics: dict[str, Any], comparison: Standing) -> tuple[float, flo
     return None if not ends or None in ends else (float(ends[0]), float(ends[1]))
 
 
-def _row(one: RunSummary, base: Path) -> dict[str, str]:
-    comparison, report = one.standing, one.run / run_directory.REPORT
-    link = os.path.relpath(report.resolve(), base.resolve()) if report.exists() else ""
+def _row(one: RunSummary, base: Path, folder: Path) -> dict[str, str]:
+    comparison = one.standing
     return {
         "name": one.name,
-        "page": quote(Path(link).as_posix()) if link else "",
+        "page": _link(one.run / run_directory.REPORT, base, folder),
         "model": one.model,
         "neurons": f"{one.num_neurons:,}",
         "score": _number(comparison.score),
@@ -162,6 +166,18 @@ def _row(one: RunSummary, base: Path) -> dict[str, str]:
         "coupling": "" if one.coupling is None else signed(one.coupling),
         "edges": "" if one.num_significant is None else f"{one.num_significant:,}",
     }
+
+
+def _link(page: Path, base: Path, folder: Path) -> str:
+    """Link to the page of a run; none where it would name folders outside of `base` or `folder`."""
+    if not page.exists():
+        return ""
+    for absolute in (Path.absolute, Path.resolve):  # a run may be a link to elsewhere
+        target, start, top = map(absolute, (page, base, folder))
+        together = target.is_relative_to(top) and start.is_relative_to(top)
+        if together or target.is_relative_to(start):
+            return quote(Path(os.path.relpath(target, start)).as_posix())
+    return ""
 
 
 def _number(value: float | None) -> str:

@@ -71,8 +71,11 @@ def summary(run: Path) -> list[dict[str, Any]]:
         return []
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
-        assert all(isinstance(row, dict) for row in rows)
-    except (ValueError, TypeError, AssertionError) as error:
+        assert isinstance(rows, list), f"it holds {type(rows).__name__}"
+        for row in rows:
+            stated = [row.get(name) for name in ("uri", "status")]
+            assert all(isinstance(value, str) for value in stated), f"uri and status are {stated}"
+    except (ValueError, TypeError, AttributeError, AssertionError) as error:
         raise ResultsError(f"{path} is damaged ({error}). Pass another -o.") from error
     return rows
 
