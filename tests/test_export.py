@@ -15,7 +15,7 @@ from pynwb import NWBHDF5IO, NWBFile, validate
 import nwbdyn
 from nwbdyn.connectivity import edge_table
 from nwbdyn.errors import ConfigError, ResultsError
-from nwbdyn.nwb.results import couplings, storage
+from nwbdyn.nwb.results import couplings, courses, storage
 from nwbdyn.nwb.results.model_run import name_of
 from nwbdyn.workflows.export import export
 
@@ -313,7 +313,7 @@ def test_the_edge_table_and_its_time_courses_are_bounded_and_say_what_they_keep(
     source, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(couplings, "EDGES_PER_NEURON", 2)
-    monkeypatch.setattr(couplings, "MOST_COURSES", 3)
+    monkeypatch.setattr(courses, "MOST_COURSES", 3)
     fit = lab_files.fit_of(source)
     path = export(fit, tmp_path / "out.nwb")
     weights = fit.edges.weight.abs()
@@ -331,7 +331,7 @@ def test_the_edge_table_and_its_time_courses_are_bounded_and_say_what_they_keep(
 def test_a_series_of_influence_says_the_share_of_the_influence_that_it_keeps(
     source, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(couplings, "MOST_COURSES", 3)
+    monkeypatch.setattr(courses, "MOST_COURSES", 3)
     fit = lab_files.fit_of(source, form="gain")
     mean = fit.influence.mean()
     strongest = fit.edges[:3]  # by weight
@@ -347,8 +347,8 @@ def test_a_series_of_influence_says_the_share_of_the_influence_that_it_keeps(
 
 
 def test_time_courses_average_as_many_windows_as_their_bytes_demand(source, tmp_path, monkeypatch):
-    monkeypatch.setattr(couplings, "LEAST_COURSE_BYTES", 2 * 20 * 20)  # 20 samples of 20 edges
-    monkeypatch.setattr(couplings, "COURSE_SHARE", 0)
+    monkeypatch.setattr(courses, "LEAST_COURSE_BYTES", 2 * 20 * 20)  # 20 samples of 20 edges
+    monkeypatch.setattr(courses, "COURSE_SHARE", 0)
     fit = lab_files.fit_of(source)
     path = export(fit, tmp_path / "out.nwb")
     with NWBHDF5IO(path, "r") as io:

@@ -12,7 +12,8 @@ from pynwb import NWBHDF5IO
 from nwbdyn.inference.readout import MOST_NEURONS
 from nwbdyn.nwb.results import storage
 from nwbdyn.nwb.results.components import STORED
-from nwbdyn.nwb.results.couplings import COURSE_BITS, COURSE_SHARE, MOST_COURSES
+from nwbdyn.nwb.results.couplings import COURSE_BITS
+from nwbdyn.nwb.results.courses import COURSE_SHARE, MOST_COURSES
 from nwbdyn.nwb.results.dynamics import PREDICTION_BITS
 from nwbdyn.nwb.results.model_run import name_of
 from nwbdyn.workflows.export import export

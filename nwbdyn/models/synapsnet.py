@@ -24,7 +24,7 @@ A starts at the core's coupling W, and J_ij(t) = W_ij + g_i(t) A_ij.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 import torch
@@ -35,43 +35,23 @@ from torch.optim import lr_scheduler
 from nwbdyn.models import base
 from nwbdyn.models._core import (
     COUNTS_NOT_CALIBRATED,
-    LADDER,
-    PAPER,
     Core,
     cores,
     key,
     starts_at_core,
 )
+from nwbdyn.models._synapsnet_config import (
+    OF_THE_PAPER,
+    ON_CORE,
+    PRESETS,
+    SynapsNetConfig,
+    check,
+)
+from nwbdyn.models._synapsnet_decoders import DECODERS
+from nwbdyn.models._synapsnet_start import Moments
 
-DECODERS = ("mlp", "gru")
 PENALTIES = (0.0, 1.0, 5.0, 20.0)  # L1 to choose from
 SHORT = 1000  # training windows; beyond, choosing would cost as much as three more fits
-
-
-@dataclass(frozen=True)
-class SynapsNetConfig(base.Config):
-    """Options of SynapsNet. The paper's sizes are not known; these are this project's."""
-
-    context: int = 8  # W, bins of input; counts: 20
-    embedding: int = 8  # width of E
-    hidden: int = 64  # width of the decoder
-    decoder: str = "mlp"  # "mlp" over the flattened window, or "gru" over its bins
-    loss: str = "mse"  # "mse" for traces, "poisson" for counts
-    l1: float | None = 0.0  # proximal: A shrinks by l1 * learning rate a step; None: by validation
-    coupling: bool = True  # False, comparison model: A is 0
-    core: bool = False  # start at the closed-form core; preset "ladder"
-    own_part: bool = True  # False: the core alone, with nothing to train
-    updates: int | None = 2000
-    batch_size: int = 64
-    learning_rate: float = 3e-3  # the peak of one cycle
-    weight_decay: float = 0.01
-    clip_norm: float | None = 1.0
-    patience: float = 50
-
-
-PRESETS: dict[str, dict[str, object]] = {LADDER: {}, PAPER: {}}
-OF_THE_PAPER = ("l1", "coupling")  # options that a fit on a core does not have
-ON_CORE: dict[str, object] = {"core": True, "updates": 400, "patience": 0.15}
 
 
 class SynapsNet(base.Model):
@@ -95,7 +75,7 @@ class SynapsNet(base.Model):
 
     def __init__(self, config: SynapsNetConfig, layout: base.Layout) -> None:
         super().__init__(config, layout)
-        _check(config, layout)
+        check(config, layout)
         if config.core:
             self.core = cores(layout, context=config.context)
         if config.own_part:
@@ -106,7 +86,7 @@ class SynapsNet(base.Model):
                 }
             )
             self.E = nn.Parameter(torch.randn(layout.num_global, config.embedding))
-            self.decoder = _DECODERS[config.decoder](config, layout.num_covariates)
+            self.decoder = DECODERS[config.decoder](config, layout.num_covariates)
             if config.core:
                 self.decoder.start_at_zero()
         for name in ("log_mean", "mean_gain", "sign_agreement"):
@@ -133,7 +113,7 @@ class SynapsNet(base.Model):
         if starts_at_core(preset, options, OF_THE_PAPER):
             defaults |= ON_CORE
         config = SynapsNetConfig(**{**defaults, **options})  # type: ignore[arg-type]
-        _check(config, layout)
+        check(config, layout)
         return config
 
     @classmethod
@@ -181,12 +161,12 @@ class SynapsNet(base.Model):
         """A of every session from a ridge VAR(1), its penalty by generalised cross-validation."""
         if not self.config.own_part:
             return
-        sums: dict[str, _Moments] = {}
+        sums: dict[str, Moments] = {}
         ids: dict[str, Tensor] = {}
         for batch in train:
             ids[batch.session] = batch.neuron_ids
             seen = batch.valid[:, 0].all(dim=1)
-            moments = sums.setdefault(batch.session, _Moments())
+            moments = sums.setdefault(batch.session, Moments())
             moments.add(batch.activity[seen, -1].double(), batch.target[seen, 0].double())
         total, count = torch.zeros_like(self.log_mean), torch.zeros_like(self.log_mean)
         for session, moments in sums.items():
@@ -392,149 +372,6 @@ class SynapsNet(base.Model):
 
 
 MODEL = SynapsNet
-
-
-class _MLP(nn.Module):
-    """Decoder over the flattened window. The parts of the first layer are added."""
-
-    def __init__(self, config: SynapsNetConfig, num_covariates: int) -> None:
-        super().__init__()
-        self.own = nn.Linear(config.context, config.hidden)
-        self.current = nn.Linear(config.context, config.hidden, bias=False)
-        self.identity = nn.Linear(config.embedding, config.hidden, bias=False)
-        self.behaviour = (
-            nn.Linear(config.context * num_covariates, config.hidden, bias=False)
-            if num_covariates
-            else None
-        )
-        self.rest = nn.Sequential(
-            nn.SiLU(),
-            nn.Linear(config.hidden, config.hidden),
-            nn.SiLU(),
-            nn.Linear(config.hidden, 1),
-        )
-
-    def forward(self, own: Tensor, current: Tensor, behaviour: Tensor, identity: Tensor) -> Tensor:
-        # One product over flattened rows: in a stack of models it is one per model, too.
-        rows = torch.cat([own, current], dim=1).mT.flatten(0, 1)  # (B N, 2 W)
-        hidden = rows @ torch.cat([self.own.weight, self.current.weight], dim=1).T
-        hidden = hidden.unflatten(0, (len(own), -1)) + (self.identity(identity) + self.own.bias)
-        if self.behaviour is not None:
-            hidden = hidden + self.behaviour(behaviour.flatten(1))[:, None]
-        *inner, last = self.rest
-        assert isinstance(last, nn.Linear)
-        for layer in inner:
-            hidden = layer(hidden)
-        # As a product with one column, its gradient would take nine times as long in a stack.
-        return (hidden * last.weight[0]).sum(-1) + last.bias  # (B, N)
-
-    @torch.no_grad()
-    def turn_current(self) -> None:
-        """Make f(I) what f(-I) was."""
-        self.current.weight.neg_()
-
-    @torch.no_grad()
-    def start_at_zero(self) -> None:
-        """Make f exactly 0."""
-        last = self.rest[-1]
-        assert isinstance(last, nn.Linear)
-        assert last.bias is not None
-        last.weight.zero_()
-        last.bias.zero_()
-
-
-class _GRU(nn.Module):
-    """Decoder that goes through the window bin by bin."""
-
-    def __init__(self, config: SynapsNetConfig, num_covariates: int) -> None:
-        super().__init__()
-        width = 2 + num_covariates + config.embedding
-        self.cell = nn.GRU(width, config.hidden, batch_first=True)
-        self.out = nn.Linear(config.hidden, 1)
-
-    def forward(self, own: Tensor, current: Tensor, behaviour: Tensor, identity: Tensor) -> Tensor:
-        num_windows, num_bins, num_neurons = own.shape
-        shape = (num_windows, num_neurons, num_bins, -1)
-        parts = [own.mT[..., None], current.mT[..., None]]
-        parts.append(behaviour[:, None].expand(shape))
-        parts.append(identity[None, :, None].expand(shape))
-        steps = torch.cat(parts, dim=-1).flatten(0, 1)  # (B N, W, features)
-        return self.out(self.cell(steps)[0][:, -1]).view(num_windows, num_neurons)
-
-    @torch.no_grad()
-    def turn_current(self) -> None:
-        """Make f(I) what f(-I) was."""
-        self.cell.get_parameter("weight_ih_l0")[:, 1].neg_()
-
-    @torch.no_grad()
-    def start_at_zero(self) -> None:
-        """Make f exactly 0."""
-        self.out.weight.zero_()
-        self.out.bias.zero_()
-
-
-_DECODERS: dict[str, type[_MLP] | type[_GRU]] = {"mlp": _MLP, "gru": _GRU}
-
-
-class _Moments:
-    """Sums over windows that a regression of the next bin on the last one needs."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.sums: list[Tensor] = []  # x, y, x x^T, x y^T, y^2
-
-    def add(self, x: Tensor, y: Tensor) -> None:
-        """x, y: (B, N) float64."""
-        new = [x.sum(0), y.sum(0), x.T @ x, x.T @ y, (y**2).sum(0)]
-        self.sums = [a + b for a, b in zip(self.sums, new, strict=True)] if self.sums else new
-        self.count += len(x)
-
-    @property
-    def mean_target(self) -> Tensor:
-        return self.sums[1] / self.count
-
-    def ridge(self) -> Tensor:
-        """(N, N) coefficients [post, pre] of standardised targets, one penalty for all of them.
-
-        The penalty minimises RSS / (n - df)^2 over a grid relative to the largest eigenvalue.
-        """
-        x, y, xx, xy, yy = self.sums
-        xx = xx - torch.outer(x, x) / self.count
-        spread = (yy - y**2 / self.count).clamp(min=1e-12)
-        xy = (xy - torch.outer(x, y) / self.count) / (spread / self.count).sqrt()
-        eigenvalues, vectors = torch.linalg.eigh(xx)
-        eigenvalues = eigenvalues.clamp(min=0)
-        turned = vectors.T @ xy
-        best, weight = float("inf"), torch.zeros_like(xy)
-        for penalty in (eigenvalues.max() * torch.logspace(-6, 1, 29)).tolist():
-            shrunk = 1 / (eigenvalues + penalty)
-            explained = turned**2 * (shrunk * (2 - eigenvalues * shrunk))[:, None]
-            freedom = self.count - (eigenvalues * shrunk).sum()
-            residual = self.count * len(x) - explained.sum()
-            score = float(residual / freedom**2)
-            if score < best and freedom > 0:
-                best, weight = score, (vectors @ (turned * shrunk[:, None])).T
-        return weight
-
-
-def _check(config: SynapsNetConfig, layout: base.Layout) -> None:
-    """Raises ValueError for options that contradict each other or the data."""
-    if config.decoder not in DECODERS:
-        raise ValueError(f"no decoder {config.decoder!r}; there are: {', '.join(DECODERS)}")
-    expected = "poisson" if layout.counts else "mse"
-    if config.loss != expected:
-        raise ValueError(f"{layout.quantity} need loss={expected!r}; it is {config.loss!r}")
-    if config.core and (config.l1 or not config.coupling):
-        raise ValueError("l1 and coupling=False belong to the paper's form; add preset=paper")
-    if not (config.core or config.own_part):
-        raise ValueError("own_part=False leaves the core alone, and core=False leaves nothing")
-    if config.context < 1:
-        raise ValueError(f"context is {config.context}; a window has at least 1 bin")
-    for name in ("embedding", "hidden"):
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} is {getattr(config, name)}; it has to be 1 or more")
-    if config.l1 is not None and config.l1 < 0:
-        raise ValueError(f"l1 is {config.l1}; a penalty is not negative")
 
 
 def _without_diagonal(weight: Tensor) -> Tensor:

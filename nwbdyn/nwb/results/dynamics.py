@@ -21,7 +21,7 @@ from nwbdyn.connectivity import edge_table
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.data.splits import SPLITS
 from nwbdyn.errors import ConfigError
-from nwbdyn.nwb.results import components, couplings, storage
+from nwbdyn.nwb.results import components, couplings, courses, storage
 from nwbdyn.nwb.results.model_run import model_run, name_of
 from nwbdyn.progress import Report, silent
 from nwbdyn.recording import Note
@@ -95,9 +95,9 @@ def results(
 
 def most_bytes(fit: Fit, detail: Detail) -> int:
     """Bytes that the results of a fit take in a file at most, before compression."""
-    courses = 4 * 3 * couplings.budget(fit)
+    over_time = 4 * 3 * courses.budget(fit)
     matrices = 3 * 8 * len(fit.neurons) ** 2
-    arrays = fit.predictions.values.nbytes + fit.connectivity.stored_bytes + courses + matrices
+    arrays = fit.predictions.values.nbytes + fit.connectivity.stored_bytes + over_time + matrices
     if detail.dense:
         arrays += fit.connectivity.dense_bytes
         arrays += 0 if fit.influence is None else fit.influence.stored_bytes
