@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 EXIT_SOME_FAILED = 3
 
 
+CHECKED = ("states", "null")  # before torch is imported
 EXAMPLES = """\b
 Examples:
   nwbdyn fit sample:reach --model stndt
@@ -222,9 +223,11 @@ def _call_of(address: str, choices: dict[str, Any]) -> _FitCall:
         click.UsageError: options that exclude each other.
     """
     from nwbdyn import models
+    from nwbdyn.request import FitRequest
 
     name = choices.pop("model")
     models.check_name(name)
+    FitRequest.from_keywords(name, **{key: choices[key] for key in CHECKED}).check()
     from nwbdyn import archive  # after the checks that need no torch
     from nwbdyn.fitting import model_options, sweep_space
     from nwbdyn.models.base import CO_SMOOTHING
