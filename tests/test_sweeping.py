@@ -233,7 +233,7 @@ def test_a_sweep_from_a_file_lists_its_candidates_on_the_terminal(tmp_path):
     assert header.split() == ["learning_rate", "validation", "loss", "epoch"]
     assert "given up" not in table
     assert next(row for row in rows if "failed" in row).split() == ["1e+30", "failed"]
-    assert "The first that failed: The loss is" in table
+    assert "The first that failed: Training diverged: the loss" in table
     assert all(len(line) <= WIDTH for line in result.stdout.splitlines()[:-1])
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     best = min(row["validation"] for row in metrics["candidates"] if row["validation"] is not None)

@@ -90,9 +90,9 @@ def test_a_loss_that_is_not_finite_names_the_seed_and_the_other_seeds_are_traine
     seeds, kept = [0, 1, 2], RunContext(run=tmp_path, resume=True)
     (tmp_path / "seed-1").mkdir()
     wild = replace(task, config=replace(task.config, learning_rate=1e18))
-    with pytest.raises(FitError, match=r"seed 1\)\. Lower learning_rate"):
+    with pytest.raises(FitError, match=r"seed 1\)\. Fit again with a smaller step"):
         trained(wild, tmp_path / "seed-1", seed=1)
-    with pytest.raises(FitError, match=r"seed 0\)\. Lower learning_rate"):
+    with pytest.raises(FitError, match=r"seed 0\)\. Fit again with a smaller step"):
         train_seeds(wild, seeds, kept)
     states = [read_checkpoint(tmp_path / f"seed-{seed}") for seed in seeds]  # each was begun
     assert all(value.isfinite().all() for value in states[1]["best_weights"].values())

@@ -346,10 +346,12 @@ class Trainer:
     def not_finite(self, what: str, value: float) -> str:
         """Message for a loss that is not finite, with the next step."""
         kept = "" if self.folder is None else f" The last good checkpoint stays in {self.folder}."
+        rate, norm = self.config.learning_rate, self.config.clip_norm
+        clip = f"{norm / 5:g} (now {norm:g})" if norm else "1 (gradients are not clipped now)"
         return (
-            f"The {what} is {value} at update {self.step + 1} (epoch {self.epoch + 1}, seed "
-            f"{self.seed}). Lower learning_rate (now {self.config.learning_rate:g}) or set "
-            f"clip_norm (now {self.config.clip_norm}).{kept}"
+            f"Training diverged: the {what} is {value} at update {self.step + 1} (epoch "
+            f"{self.epoch + 1}, seed {self.seed}). Fit again with a smaller step, --set "
+            f"learning_rate={rate / 5:.2g} (now {rate:g}), or --set clip_norm={clip}.{kept}"
         )
 
     def state(self) -> dict[str, Any]:
