@@ -11,7 +11,7 @@ from urllib.parse import quote
 from matplotlib.axes import Axes
 
 from nwbdyn import disclosure
-from nwbdyn.evaluation import over_recordings
+from nwbdyn.evaluation import over_recordings, scoring
 from nwbdyn.evaluation.numbers import signed
 from nwbdyn.evaluation.over_recordings import Standing
 from nwbdyn.report import page, style
@@ -21,6 +21,20 @@ from nwbdyn.results.sections.edges import EdgeTests
 from nwbdyn.workflows import batch, batch_request
 
 _ROW = 0.28  # inches of the figure per recording
+_LEAST_AXIS = 0.005  # differences that the figure shows at least
+_COLUMNS = {  # of the table: field of a row -> its heading; numbers are those from "neurons" on
+    "model": "model",
+    "word": "model is",
+    "baseline": "best baseline",
+    "neurons": "neurons",
+    "score": "score",
+    "baseline_score": "its score",
+    "difference": "difference",
+    "interval": "95 % interval",
+    "coupling": "coupling adds",
+    "edges": "q < .05",
+}
+_TEXTS = ("model", "word", "baseline")
 
 
 @dataclass(frozen=True)
@@ -108,11 +122,13 @@ def render(folder: Path, summaries: Sequence[RunSummary], base: Path) -> str:
         page.environment()
         .get_template("summary.html.jinja")
         .render(
-            title=f"{', '.join(models)} on {len(summaries)} recordings",
+            title=f"{', '.join(models)} on {_counted({one.name for one in summaries})}",
             subtitle=f"{folder.name}: {len(summaries)} runs"
-            + (f", {len(left_out)} recordings without a fit" if left_out else ""),
+            + (f", and {len(left_out)} without a fit" if left_out else ""),
             sentences=sentences(summaries),
-            several_models=len(models) > 1,
+            columns=_columns(
+                [_row(one, base, folder) for one in summaries], several=len(models) > 1
+            ),
             metrics=", ".join(metrics),
             rows=[_row(one, base, folder) for one in summaries],
             figure=page.svg(differences(drawn), "differences") if drawn else None,
@@ -132,12 +148,28 @@ def differences(summaries: Sequence[RunSummary]) -> Axes:
                 axes.plot(one.interval, [row, row], color=style.MODEL, alpha=0.5, linewidth=2)
             axes.plot([one.standing.difference or 0.0], [row], "D", color=style.MODEL)
         axes.axvline(0, color=style.INK, linewidth=0.5)
+        axes.axvspan(-scoring.SAME, scoring.SAME, color=style.QUIET, alpha=0.25, linewidth=0)
+        low, high = axes.get_xlim()
+        axes.set_xlim(min(low, -_LEAST_AXIS), max(high, _LEAST_AXIS))
         names = [f"{one.name}, {one.model}" if several else one.name for one in summaries]
         axes.set_yticks(range(len(summaries)), names[::-1])
         axes.set_ylim(-0.6, len(summaries) - 0.4)
         axes.set_xlabel("model minus best baseline")
         axes.grid(axis="x", alpha=0.3)
     return axes
+
+
+def _counted(names: set[str]) -> str:
+    return next(iter(names)) if len(names) == 1 else f"{len(names)} recordings"
+
+
+def _columns(rows: Sequence[dict[str, str]], *, several: bool) -> list[tuple[str, str, bool]]:
+    """Field, heading and "is a number" of every column that has an entry."""
+    return [
+        (field, heading, field not in _TEXTS)
+        for field, heading in _COLUMNS.items()
+        if any(row[field] for row in rows) and (several or field != "model")
+    ]
 
 
 def _interval(metrics: dict[str, Any], comparison: Standing) -> tuple[float, float] | None:
