@@ -8,6 +8,7 @@ from test_baselines import binned_of, split_of
 import nwbdyn
 from nwbdyn.evaluation import verdict
 from nwbdyn.fitting.stages import common_input_warning
+from nwbdyn.results.sections.common_input import CommonInput
 from nwbdyn.simulate import sample
 from nwbdyn.statistics.common_input import LIMIT, common_input, excess_eigenvalue, residuals_of
 from nwbdyn.statistics.rung_gains import climbed
@@ -75,9 +76,18 @@ def test_a_fit_warns_of_common_input(kind, above):
     assert ("common-input" in {note.code for note in fit.notes}) is above
 
 
+REASON = CommonInput(0.052, LIMIT, True).q_withheld_reason
+
+
 @pytest.mark.parametrize(
     ("above", "withheld", "warned"),
-    [(True, None, True), (True, "", True), (False, None, False), (True, "common input", False)],
+    [
+        (True, None, True),
+        (True, "", True),
+        (False, None, False),
+        (True, REASON, False),
+        (True, "traces have common input", True),
+    ],
 )
 def test_the_verdict_warns_once(above, withheld, warned):
     tested = {} if withheld is None else {"edges": TESTED | {"withheld": withheld}}

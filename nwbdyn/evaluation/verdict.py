@@ -216,7 +216,7 @@ def _common_input(metrics: dict[str, Any]) -> list[str]:
     measured, tested = CommonInput.from_metrics(metrics), EdgeTests.from_metrics(metrics)
     if measured is None:
         return []
-    withheld = tested is not None and "common input" in tested.withheld
+    withheld = tested is not None and tested.withheld == measured.q_withheld_reason
     return measured.sentences(withheld_for_it=withheld)
 
 
