@@ -63,7 +63,7 @@ CASES = {
     "constant, gain, dynamic": ({"constant", "gain", "dynamic"}, {"dynamic"}, "sum"),
     "dynamic alone": ({"dynamic"}, set(), "netformer"),
     "gain alone without diagonal": ({"gain"}, {"gain"}, "sum"),
-    "states alone": ({"states"}, set(), "basis"),
+    "states alone": ({"states"}, set(), "states"),
     "drift alone": ({"drift"}, set(), "basis"),
 }
 
