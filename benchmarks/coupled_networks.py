@@ -148,6 +148,36 @@ def lagged(
     return x[200:], links
 
 
+def refractory(seed: int, *, units: int = 24, bins: int = 4000) -> tuple[np.ndarray, np.ndarray]:
+    """Spikes (bins, N) of 0 or 1 and links [post, pre], with delays of 1 to 3 bins.
+
+    The log rate of a unit sums its input and its own last three bins, which inhibit it.
+    """
+    draw = np.random.default_rng(seed)
+    links = (draw.random((units, units)) < 0.1) & ~np.eye(units, dtype=bool)
+    delay = draw.integers(1, 4, links.shape)
+    sign = np.where(draw.random(units) < 0.2, -1, 1)
+    weights = links * sign * draw.uniform(0.5, 1.2, links.shape)
+    base = np.log(draw.uniform(0.05, 0.25, units))
+    by_delay = [weights * (delay == d) for d in (1, 2, 3)]
+    x = np.zeros((bins + 100, units))
+    for t in range(3, len(x)):
+        rate = base - 3 * x[t - 1] - 1.5 * x[t - 2] - 0.7 * x[t - 3]
+        rate += sum(one @ x[t - 1 - d] for d, one in enumerate(by_delay))
+        x[t] = draw.random(units) < 1 - np.exp(-np.exp(np.minimum(rate, 1)))
+    return x[100:], links
+
+
+def calcium(spikes: np.ndarray, seed: int) -> np.ndarray:
+    """Fluorescence of spikes: decays of .8 to .95 per bin, and noise of .15 sd."""
+    draw = np.random.default_rng(seed)
+    keep = draw.uniform(0.8, 0.95, spikes.shape[1])
+    level = np.zeros(spikes.shape)
+    for t in range(1, len(spikes)):
+        level[t] = keep * level[t - 1] + spikes[t]
+    return level + 0.15 * level.std(axis=0) * draw.normal(size=level.shape)
+
+
 def alternating(
     kind: str, seed: int, *, neurons: int = 10, bins: int = 4000, dwell: int = 100
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

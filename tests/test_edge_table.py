@@ -87,18 +87,18 @@ def test_every_kind_has_its_share_of_the_rows_shown():
         [edges([1.0, 2.0, 3.0]), edges([0.1, 0.2, 0.3], kind="simultaneous", lag=0)]
     )
     shown = strongest_edges.rows(table, number=3)
-    assert [(row[2], row[3]) for row in shown] == [
-        ("directed", "+3.00"),
-        ("directed", "+2.00"),
-        ("simultaneous", "+0.300"),
+    assert [row[2:5] for row in shown] == [
+        ("directed", "", "+3.00"),
+        ("directed", "", "+2.00"),
+        ("simultaneous", "0", "+0.300"),
     ]
 
 
 def test_what_was_not_tested_is_left_blank():
     (row,) = strongest_edges.rows(edges([1.5]))
-    assert row == (*NEURONS.names[:2], "directed", "+1.50", "", "", "")
+    assert row == (*NEURONS.names[:2], "directed", "", "+1.50", "", "", "")
     (row,) = strongest_edges.rows(edges([1.5], state="run - rest", q=np.array([0.0123])))
-    assert (row[2], row[5]) == ("directed, run - rest", "0.012")
+    assert (row[2], row[6]) == ("directed, run - rest", "0.012")
 
 
 @pytest.mark.parametrize(
@@ -112,17 +112,26 @@ def test_a_column_has_the_decimals_of_its_largest_weight(largest, digits, decima
 def test_weights_and_q_have_one_number_format():
     table = edges([0.301, -0.0958], se=np.array([0.0131, 0.0066]), q=np.array([1e-9, 0.04]))
     first, second = strongest_edges.rows(table)
-    assert first[3:6] == ("+0.301", "0.013", "<0.001")
-    assert second[3:6] == ("-0.096", "0.007", "0.040")
+    assert first[4:7] == ("+0.301", "0.013", "<0.001")
+    assert second[4:7] == ("-0.096", "0.007", "0.040")
 
 
 def test_rows_with_long_names_fit_the_terminal():
-    row = ("a" * 40, "b" * 40, "directed, running - rest", "+0.123", "0.0012", "0.012", "f" * 40)
+    row = (
+        "a" * 40,
+        "b" * 40,
+        "directed, running - rest",
+        "3",
+        "+0.123",
+        "0.0012",
+        "0.012",
+        "f" * 40,
+    )
     cut = terminal.narrowed(strongest_edges.HEADER, [row], scoreboard._SHRINKING)
     text = terminal.table(strongest_edges.HEADER, cut)
     assert max(map(len, text.splitlines())) <= terminal.WIDTH
     assert "+0.123" in text
-    short = ("a", "b", "directed", "+1", "", "", "")
+    short = ("a", "b", "directed", "", "+1", "", "", "")
     assert terminal.narrowed(strongest_edges.HEADER, [short], scoreboard._SHRINKING) == [
         list(short)
     ]

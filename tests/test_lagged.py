@@ -1,11 +1,14 @@
-"""Lagged couplings: one edge against a slow sandwich, gaps, and who is called."""
+"""Lagged couplings: one edge against a slow sandwich, gaps, surrogates, and who is called."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from nwbdyn.errors import DataError
-from nwbdyn.statistics import lagged
+from nwbdyn.models._core_terms import sender_functions, sender_slopes
+from nwbdyn.statistics import lagged, lagged_regression
+from nwbdyn.statistics.lagged_regression import SenderTerms, chosen_terms
+from nwbdyn.statistics.significance import benjamini_hochberg
 
 
 def planted(num_bins: int = 1500, *, seed: int = 0) -> np.ndarray:
@@ -19,43 +22,83 @@ def planted(num_bins: int = 1500, *, seed: int = 0) -> np.ndarray:
     return x
 
 
-def slow_wald(values: np.ndarray, rows: np.ndarray, post: int, pre: int) -> float:
-    """One edge by loops over bins: least squares, HC3, Newey and West."""
-    n = values.shape[1]
+def apart(values: np.ndarray, number: int) -> list[np.ndarray]:
+    """The recording with each neuron shifted in time by itself."""
+    draws = [np.random.default_rng(k).integers(50, len(values) - 50, 5) for k in range(number)]
+    return [
+        np.stack([np.roll(values[:, i], offset[i]) for i in range(5)], axis=1) for offset in draws
+    ]
+
+
+def slow_estimate(
+    z: np.ndarray, rows: np.ndarray, post: int, pre: int, covariate: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Coefficients of one edge and their covariance by loops over bins: HC3, blocks of time."""
     design = np.array(
-        [[1.0, *values[t - 1], *values[t - 2], *values[t - 3]] for t in rows], dtype=float
+        [
+            [
+                *z[t - 1],
+                *z[t - 2],
+                *z[t - 3],
+                *np.tanh(z[t - 1]),
+                *np.maximum(z[t - 1] - 1, 0),
+                *np.maximum(z[t - 1] - z[t - 2], 0),
+                covariate[t - 1],
+                1.0,
+            ]
+            for t in rows
+        ]
     )
     inverse = np.linalg.inv(design.T @ design)
-    solution = inverse @ design.T @ values[rows, post]
-    left = values[rows, post] - design @ solution
-    score = np.array(
-        [row * e / (1 - row @ inverse @ row) for row, e in zip(design, left, strict=True)]
-    )
-    place = {int(row): k for k, row in enumerate(rows)}
-    widest = lagged.bandwidth(len(rows))
-    middle = np.zeros((design.shape[1],) * 2)
-    for t, k in place.items():
-        for apart in range(widest + 1):
-            if place.get(t - apart) == k - apart:  # no gap in between
-                part = np.outer(score[k], score[place[t - apart]]) * (1 - apart / (widest + 1))
-                middle += part if apart == 0 else part + part.T
-    covariance = inverse @ middle @ inverse
-    chosen = [1 + lag * n + pre for lag in range(3)]
-    each = solution[chosen]
-    return float(each @ np.linalg.solve(covariance[np.ix_(chosen, chosen)], each))
+    solution = inverse @ design.T @ z[rows, post]
+    left = z[rows, post] - design @ solution
+    width = lagged_regression.block_length(len(rows))
+    sums: dict[int, np.ndarray] = {}
+    for t, row, e in zip(rows, design, left, strict=True):
+        score = row * e / (1 - row @ inverse @ row)
+        sums[t // width] = sums.get(t // width, 0) + score
+    middle = sum(np.outer(one, one) for one in sums.values())
+    covariance = inverse @ middle @ inverse * len(sums) / (len(sums) - 1)
+    chosen = [5 * term + pre for term in range(6)]
+    return solution[chosen], covariance[np.ix_(chosen, chosen)], len(sums)
 
 
-def test_the_test_of_an_edge_is_the_sandwich_of_the_whole_regression():
-    values = planted(300)
+def test_an_edge_has_the_coefficients_and_the_covariance_of_the_whole_regression():
+    values = planted(400)
     values[100] = np.nan
-    segment = np.repeat([0, 1], [200, 100])
-    found = lagged.lagged_couplings(values, segment)
-    rows = np.array([t for t in range(3, 300) if not 100 <= t <= 103 and not 200 <= t <= 202])
+    segment = np.repeat([0, 1], [200, 200])
+    covariate = np.random.default_rng(1).normal(size=(400, 1))
+    rows = np.array([t for t in range(3, 400) if not 100 <= t <= 103 and not 200 <= t <= 202])
+    assert lagged_regression.rows_with_past(values, segment, 3).tolist() == rows.tolist()
+    z = (values - values[rows].mean(axis=0)) / values[rows].std(axis=0)
+    found = lagged_regression.estimate(z, rows, SenderTerms(3, functions=True), covariate)
     for post, pre in ((1, 0), (2, 0), (0, 3)):
-        wald = slow_wald(values, rows, post, pre)
-        assert found.statistic[post, pre] == pytest.approx(wald, rel=1e-6)
-        p = stats.f.sf(wald / 3, 3, len(rows) - 16)
-        assert found.p[post, pre] == pytest.approx(p, rel=1e-6)
+        beta, covariance, num_blocks = slow_estimate(z, rows, post, pre, covariate[:, 0])
+        assert found.num_blocks == num_blocks
+        np.testing.assert_allclose(found.coefficients[post, pre], beta, atol=1e-5)
+        np.testing.assert_allclose(found.covariance[post, pre], covariance, atol=1e-6, rtol=1e-3)
+
+
+def test_chunks_do_not_change_an_estimate(monkeypatch):
+    z, rows = planted(400), np.arange(3, 400)
+    terms, none = SenderTerms(3, functions=True), np.zeros((400, 0))
+    whole = lagged_regression.estimate(z, rows, terms, none)
+    monkeypatch.setattr(lagged_regression, "CHUNK", 1)
+    parts = lagged_regression.estimate(z, rows, terms, none)
+    assert parts.num_blocks == whole.num_blocks
+    np.testing.assert_allclose(parts.covariance, whole.covariance, rtol=1e-4, atol=1e-9)
+
+
+def test_slopes_are_the_derivatives_of_the_sender_functions():
+    newest, before = np.array([-0.5, 0.3, 1.4]), np.array([0.2, -0.9, 1.0])
+    slopes = sender_slopes(newest, before, np.tanh)
+    step = 1e-6
+    for place in (0, 1):
+        moved = [newest + step, before] if place == 0 else [newest, before + step]
+        after = sender_functions(*moved, np.tanh)
+        start = sender_functions(newest, before, np.tanh)
+        for slope, up, down in zip(slopes, after, start, strict=True):
+            np.testing.assert_allclose(slope[place], (up - down) / step, atol=1e-5)
 
 
 def test_edges_are_found_at_their_lags_and_no_others():
@@ -64,6 +107,55 @@ def test_edges_are_found_at_their_lags_and_no_others():
     assert (found.lag[1, 0], found.lag[2, 0]) == (1, 3)
     for post in (1, 2):
         assert found.weight[post, 0] == pytest.approx(0.3, abs=4 * found.se[post, 0])
+    np.testing.assert_allclose(found.weight, found.by_lag.sum(axis=0))
+
+
+def test_weights_have_the_units_of_the_values():
+    values = planted()
+    one = lagged.lagged_couplings(values, np.zeros(1500, int))
+    other = lagged.lagged_couplings(values * [10, 1, 1, 1, 1], np.zeros(1500, int))
+    assert other.weight[1, 0] == pytest.approx(one.weight[1, 0] / 10, rel=1e-3)
+    assert other.se[1, 0] == pytest.approx(one.se[1, 0] / 10, rel=1e-3)
+    np.testing.assert_allclose(other.p[1, 0], one.p[1, 0], rtol=1e-2)
+
+
+def test_p_is_the_larger_of_the_wald_test_and_the_surrogates():
+    values = planted()
+    found = lagged.lagged_couplings(values, np.zeros(1500, int), surrogates=apart(values, 4))
+    edges = np.isfinite(found.p)
+    assert (found.p[edges] >= found.wald_p[edges]).all()
+    assert found.p[edges].min() == pytest.approx(1 / 81)  # 4 surrogates of 20 edges
+    assert found.num_surrogates == 4
+    assert np.argwhere(found.q <= 0.2).tolist() == [[1, 0], [2, 0]]
+    np.testing.assert_allclose(found.q[edges], benjamini_hochberg(found.p)[edges])
+
+
+@pytest.mark.parametrize(
+    ("p", "expected"), [(0.001, 1 / 5), (0.1, 2 / 5), (0.25, 3 / 5), (0.9, 1.0)]
+)
+def test_pooled_p_counts_surrogate_edges_with_a_p_as_small(p, expected):
+    null = np.array([0.1, 0.2, 0.3, 0.5])
+    assert lagged.pooled_p(np.array([[p]]), null)[0, 0] == pytest.approx(expected)
+    assert np.isnan(lagged.pooled_p(np.array([[np.nan]]), null)[0, 0])
+
+
+def test_what_the_surrogates_share_with_the_recording_is_no_edge():
+    """Surrogates that keep a coupling explain it: it is subtracted, and not called."""
+    values = planted()
+    draws = [planted(seed=seed) for seed in range(1, 11)]
+    found = lagged.lagged_couplings(values, np.zeros(1500, int), surrogates=draws)
+    assert not (found.q <= 0.05).any()
+    assert found.weight[1, 0] > 0.2
+
+
+@pytest.mark.parametrize(
+    ("p", "combined"),
+    [((0.5, 0.5), 0.5), ((0.01, 0.01), 0.01), ((0.01, 0.5), 0.02), ((1e-200, 1.0), 2e-200)],
+)
+def test_the_combination_of_two_tests_is_at_most_twice_the_smaller_p(p, combined):
+    # Tangents of .5 - p are added: one test that says nothing doubles the p of the other.
+    found = lagged.cauchy_combination(np.array(p)[:, None])[0]
+    assert found == pytest.approx(combined, rel=0.01)
 
 
 @pytest.mark.slow
@@ -88,10 +180,50 @@ def test_a_constant_neuron_has_no_p():
     assert np.argwhere(found.q <= 0.05).tolist() == [[1, 0], [2, 0]]
 
 
+def test_counts_of_zero_and_one_are_tested_over_lags_alone():
+    values = (planted() > 1).astype(float)
+    found = lagged.lagged_couplings(values, np.zeros(1500, int), functions=False)
+    assert found.terms == SenderTerms(3, functions=False)
+    assert np.isfinite(found.p[~np.eye(5, dtype=bool)]).all()
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "num_neurons", "functions", "chosen"),
+    [
+        (62, 5, True, SenderTerms(3, True)),
+        (61, 5, True, SenderTerms(3, False)),
+        (62, 5, False, SenderTerms(3, False)),
+        (31, 5, True, SenderTerms(2, False)),
+        (21, 5, True, SenderTerms(1, False)),
+        (10**6, 500, True, SenderTerms(3, False)),
+        (10**6, 900, True, SenderTerms(2, False)),
+        (10**6, 3000, True, SenderTerms(1, False)),
+    ],
+)
+def test_short_recordings_and_many_neurons_have_fewer_terms(
+    num_rows, num_neurons, functions, chosen
+):
+    assert chosen_terms(num_rows, num_neurons, functions=functions) == chosen
+
+
 def test_too_few_bins_are_refused():
-    with pytest.raises(DataError, match="32 are needed"):
-        lagged.lagged_couplings(planted(30), np.zeros(30, int))
+    with pytest.raises(DataError, match="12 are needed"):
+        lagged.lagged_couplings(planted(14), np.zeros(14, int))
 
 
-def test_scores_are_taken_together_over_more_bins_of_longer_recordings():
-    assert [lagged.bandwidth(number) for number in (100, 1000, 10_000)] == [4, 6, 11]
+def test_scores_are_summed_over_more_bins_of_longer_recordings():
+    assert [lagged_regression.block_length(number) for number in (100, 1000, 10_000)] == [5, 7, 12]
+
+
+def test_the_joint_test_is_that_of_an_f_distribution():
+    fit = lagged_regression.Estimate(
+        np.full((2, 2, 2), 2.0), np.tile(np.diag([1.0, 4.0]), (2, 2, 1, 1)), 31
+    )
+    joint = stats.f.sf((4 + 1) / 2, 2, 30)
+    last = stats.f.sf(4.0, 1, 30)
+    combined = lagged.cauchy_combination(np.array([[joint], [last]]))[0]
+    found = lagged._p(fit, np.array([[1.0, 0.0], [1.0, 0.0]]), 0.0, 0.0)
+    assert found[0, 1] == pytest.approx(combined, rel=1e-6)
+    assert np.isnan(found[0, 0])
+    doubled = lagged._p(fit, np.array([[1.0, 0.0], [1.0, 0.0]]), 0.0, 1.0)
+    assert doubled[0, 1] > found[0, 1]

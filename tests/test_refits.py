@@ -11,15 +11,16 @@ from small import poisson_spikes, rois, trial_table, units
 import nwbdyn
 from nwbdyn.connectivity import edge_table
 from nwbdyn.errors import ConfigError, ResultsError
-from nwbdyn.evaluation import verdict
+from nwbdyn.evaluation import connectome_comparison, verdict
 from nwbdyn.fitting import train_models
 from nwbdyn.fitting.fit import fit
 from nwbdyn.fitting.stages import edge_tests, surrogate_data
 from nwbdyn.fitting.task import build_task
 from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.recording import Recording
+from nwbdyn.report import sections
 from nwbdyn.request import DataOptions
-from nwbdyn.results import fit_results, run_directory
+from nwbdyn.results import fit_results, methods_text, run_directory
 from nwbdyn.statistics.surrogates import Null
 
 QUICK = {
@@ -77,13 +78,16 @@ def test_planted_edges_are_called_and_little_else(fitted):
 def test_every_edge_carries_its_statistics(fitted):
     edges = edge_table.directed(fitted.edges)
     assert len(edges) == NUM_NEURONS * (NUM_NEURONS - 1)
-    for column in ("se", "half_split_agreement", "p", "q"):
+    for column in ("se", "p", "q", "model_weight"):
         assert edges[column].notna().all()
+    assert set(edges["lag"]) <= {1, 2, 3}
+    planted = edges.set_index(["post_id", "pre_id"]).loc[list(EDGES)]
+    assert (planted["lag"] == 1).all()
     assert (edges["se"] > 0).all()
     assert edges["p"].between(0, 1).all()
     assert edges["p"].min() == pytest.approx(edges.attrs["smallest_p"])
     assert "independent" in edges.attrs["null_hypothesis"]
-    assert fitted.metrics["edges"]["half_split_correlation"] > 0.8
+    assert edges.attrs["measure"].endswith("summed over lags 1 to 3")
 
 
 def test_pairs_of_cell_types_are_kept_with_the_run(fitted):
@@ -95,16 +99,27 @@ def test_pairs_of_cell_types_are_kept_with_the_run(fitted):
     assert "low_within_animal" in fitted.groups
 
 
-def test_one_sentence_says_how_many_edges_stand(fitted):
-    said = verdict.sentences(fitted.metrics, "synapsnet")
-    assert any("of 30 edges at q < 0.05 against 20 shifted recordings" in line for line in said)
+def test_one_sentence_says_how_many_edges_stand_and_what_was_tested(fitted):
+    said = " ".join(verdict.sentences(fitted.metrics, "synapsnet"))
+    assert (
+        "of 30 edges at q < 0.05 against 20 shifted recordings (directed, a joint test of" in said
+    )
 
 
-def test_agreement_of_halves_is_said_where_it_is_known(fitted):
-    for unknown in (None, float("nan")):
-        edges = {**fitted.metrics["edges"], "half_split_correlation": unknown}
-        said = verdict.sentences({**fitted.metrics, "edges": edges}, "synapsnet")
-        assert any(line.endswith("against 20 shifted recordings.") for line in said)
+def test_the_report_shows_couplings_over_lags_beside_the_weights_of_the_model(fitted):
+    titles = [picture.title for picture in sections._connectivity(fitted)]
+    assert titles[:2] == ["Couplings over lags", sections.MATRIX]
+    assert "Couplings were fitted to all recorded bins" in methods_text._edges(fitted.metrics)
+
+
+def test_the_model_itself_keeps_its_weights(fitted):
+    edges = edge_table.directed(fitted.edges)
+    mean = fitted.connectivity.mean().to_numpy()
+    own = mean[edges["post_id"], edges["pre_id"]]
+    np.testing.assert_allclose(edges["model_weight"], own, rtol=1e-5)
+    found = connectome_comparison._estimates(fitted)
+    np.testing.assert_allclose(found["synapsnet"][1, 0], mean[1, 0], rtol=1e-5)
+    assert "couplings of the recording" in found
 
 
 def test_the_exported_file_says_the_same_of_edges(fitted, tmp_path):
@@ -112,21 +127,29 @@ def test_the_exported_file_says_the_same_of_edges(fitted, tmp_path):
     with nwbdyn.open_results(tmp_path / "coupled.nwb") as read:
         ours, theirs = fitted.connectivity.edges(q=0.05), read.connectivity.edges(q=0.05)
         assert ours[["pre", "post"]].equals(theirs[["pre", "post"]])
-        for column in ("weight", "se", "p", "q", "half_split_agreement"):
+        for column in ("weight", "se", "p", "q", "lag"):
             assert np.allclose(ours[column], theirs[column])
+        assert read.edges.attrs["measure"] == fitted.edges.attrs["measure"]
         assert read.edges.attrs["null_hypothesis"] == fitted.edges.attrs["null_hypothesis"]
         assert read.edges.attrs["smallest_p"] == fitted.edges.attrs["smallest_p"]
 
 
-def test_an_interrupted_null_goes_on_where_it_was(run, fitted):
+def test_a_next_bin_model_is_not_trained_again_for_its_edges(run):
+    assert not (run / run_directory.REFITS).exists()
+
+
+def test_an_interrupted_null_goes_on_where_it_was(tmp_path):
+    run, recording = tmp_path / "run", units(poisson_spikes(12, 30.0))
+    asked = {"null": "shift:2", "options": MASKED, "influence_windows": 4, "run": run}
+    made = fit(recording, "stndt", **asked)
     kept = sorted((run / run_directory.REFITS).glob("*.npy"))
-    assert len(kept) == 20 + 2 * edge_tests.HALF_PAIRS
+    assert len(kept) == 2 + 2 * edge_tests.HALF_PAIRS
     (run / run_directory.METRICS).unlink()
     kept[0].unlink()
     written = kept[1].stat().st_mtime_ns
-    again = fit(traces(EDGES), "synapsnet", null="shift:20", options=QUICK, run=run, resume=True)
+    again = fit(recording, "stndt", resume=True, **asked)
     # alone, a refit rounds differently than among others
-    pd.testing.assert_frame_equal(again.edges, fitted.edges, rtol=1e-3)
+    pd.testing.assert_frame_equal(again.edges, made.edges, rtol=1e-3)
     assert kept[0].exists()
     assert kept[1].stat().st_mtime_ns == written
 

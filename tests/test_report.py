@@ -204,14 +204,15 @@ def test_simultaneous_couplings_are_symmetric_and_apart_from_directed_ones(fit):
     assert np.nanmax(np.abs(shown)) == pytest.approx(pairs["weight"].abs().max())
 
 
-def test_couplings_of_spikes_have_a_heat_map_of_their_own(fit):
+def test_couplings_of_the_recording_have_a_heat_map_of_their_own(fit):
     assert "Couplings of spikes" not in titles(fit)
     edges = edge_table.directed(fit.edges).assign(q=1.0, weight=0.25)
     edges.loc[edges.index[3], "q"] = 0.01
     edges.attrs |= {"measure": "spikes per spike"}
     spiking = replace(fit, edges=edges)
-    assert "Couplings of spikes" in titles(spiking)
-    axes = figures.spike_couplings(spiking)
+    assert "Couplings over lags" in titles(spiking)
+    assert "Couplings of spikes" in titles(replace(fit, edges=edges.assign(peak_ms=2.0)))
+    axes = figures.couplings_of_recording(spiking)
     shown = np.ma.filled(axes.images[0].get_array(), np.nan)
     assert np.isfinite(shown).sum() == len(edges)
     assert np.nanmin(shown) == np.nanmax(shown) == 0.25

@@ -83,9 +83,9 @@ def test_a_score_that_is_not_defined_is_null_in_a_file_and_nan_here():
     assert read.adds != read.adds
     assert read.ends is None
     assert not read.above_zero
-    assert GAIN.sentences(selected=False, of_spike_times=False)
+    assert GAIN.sentences(selected=False, of_recording=False)
     alone = replace(GAIN, against_ar=None, better=None, adds=float("nan"))
-    assert alone.sentences(selected=False, of_spike_times=False) == []
+    assert alone.sentences(selected=False, of_recording=False) == []
 
 
 @pytest.mark.parametrize(("loss", "number"), [({"uniform": 0.1}, 1), ({}, 0)])

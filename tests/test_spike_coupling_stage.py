@@ -56,6 +56,8 @@ def test_the_coupling_of_spikes_is_called_whatever_the_bins(fitted):
     assert fitted.metrics["edges"]["num_significant"] == 1
     assert edges["pre_id"].iloc[0] == 10  # the strongest stands first
     assert fitted.metrics["edges"]["num_surrogates"] == 10
+    assert fitted.metrics["edges"]["null"] == "jitter"
+    assert edges["peak_ms"].iloc[0] == 5.0  # filters up to 5 ms
     assert fitted.environment["asked"]["null"] == "jitter:10"
     assert fitted.connectivity.edges(q=0.05)["post_id"].tolist() == [11]
 
@@ -81,7 +83,7 @@ def test_the_models_own_weights_stay_beside_them(fitted, tmp_path):
     back = fit_results.load(fitted.save(tmp_path / "run"))
     assert back.edges.attrs["measure"] == spike_coupling.MEASURE
     assert not figures.connectivity(back).collections  # dots belong to the matrix of spikes
-    assert len(figures.spike_couplings(back).collections[0].get_offsets()) == 1
+    assert len(figures.couplings_of_recording(back).collections[0].get_offsets()) == 1
 
 
 def test_the_verdict_names_the_null_and_the_filters(fitted):
@@ -126,9 +128,12 @@ def test_which_jitter_null_is_refused(recording, number, limit, message, monkeyp
         spike_coupling.check(task, Null("jitter", number))
 
 
-def test_jitter_trains_no_model_again():
-    assert edge_tests.count(Null("jitter", 20)) == 0
-    assert edge_tests.count(Null("shift", 20)) == 30
+@pytest.mark.parametrize(
+    ("kind", "co_smoothing", "trainings"),
+    [("jitter", True, 0), ("shift", False, 0), ("shift", True, 30), ("trials", True, 30)],
+)
+def test_only_a_co_smoothing_model_is_trained_again_for_its_edges(kind, co_smoothing, trainings):
+    assert edge_tests.count(Null(kind, 20), co_smoothing=co_smoothing) == trainings
 
 
 def test_runs_of_bins_are_intervals_of_seconds():

@@ -155,8 +155,10 @@ def _check_model(name: str | None, chosen: dict[str, object]) -> None:
 def _cost(recording: "Recording", model: str, chosen: dict[str, object]) -> dict[str, Any]:
     from dataclasses import asdict
 
+    from nwbdyn import models
     from nwbdyn.fitting.cost import estimate
     from nwbdyn.fitting.stages import edge_tests
+    from nwbdyn.models.base import CO_SMOOTHING
     from nwbdyn.statistics.significance import LEVEL
     from nwbdyn.statistics.surrogates import SHIFT, Null
 
@@ -165,7 +167,9 @@ def _cost(recording: "Recording", model: str, chosen: dict[str, object]) -> dict
     except DataError as error:
         return {"model": model, "impossible": str(error)}
     null = Null(SHIFT, round(1 / LEVEL))
-    more = {"null": str(null), "null_trainings": edge_tests.count(null)}
+    co_smoothing = models.load(model).target == CO_SMOOTHING
+    trainings = edge_tests.count(null, co_smoothing=co_smoothing)
+    more = {"null": str(null), "null_trainings": trainings}
     return asdict(cost) | {"seconds": cost.seconds} | more
 
 
@@ -196,13 +200,14 @@ def _cost_in_words(cost: dict[str, Any]) -> str:
     draws = cost["draws"]
     several = f", for each of {draws} draws of held-out neurons (--heldout-resamples 1 trains one)"
     again = cost["null_trainings"]
+    more = f"trains it {again} times more: {terminal.duration(again * cost['seconds'])} at most"
     return (
         f"{cost['model']}: about {terminal.size(cost['memory'])} of memory; at most "
         f"{cost['updates']:,} updates of "
         f"{terminal.milliseconds(1000 * cost['seconds_per_update'])} each, timed "
         f"here on noise ({cost['device']}): {terminal.duration(cost['seconds'])}, without "
-        f"validation and baselines{several if draws > 1 else ''}. --null {cost['null']} trains "
-        f"it {again} times more: {terminal.duration(again * cost['seconds'])} at most"
+        f"validation and baselines{several if draws > 1 else ''}. --null {cost['null']} "
+        f"{more if again else 'tests its edges without another training'}"
     )
 
 

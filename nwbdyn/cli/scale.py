@@ -126,8 +126,10 @@ def print_cost_estimate(
     """On a terminal, what a long fit will take, by the first recording, and what shortens it."""
     if not sys.stderr.isatty():
         return
+    from nwbdyn import models
     from nwbdyn.fitting import cost, sweep_space
     from nwbdyn.fitting.stages import edge_tests
+    from nwbdyn.models.base import CO_SMOOTHING
     from nwbdyn.opening import open_source
     from nwbdyn.statistics.surrogates import Null
 
@@ -136,6 +138,7 @@ def print_cost_estimate(
     device = request.compute.device
     try:
         null = None if request.tests.null is None else Null.parse(request.tests.null)
+        co_smoothing = models.load(request.model).target == CO_SMOOTHING
         with open_source(sessions[0][0], **opened) as recording:
             estimate = cost.estimate(
                 recording,
@@ -152,7 +155,7 @@ def print_cost_estimate(
         recordings=len(sessions),
         points=1 if model.sweep is None else len(sweep_space.points(model.sweep)),
         repeats=validation.seeds * estimate.draws + (validation.folds or 0),
-        refits=0 if null is None else edge_tests.count(null),
+        refits=0 if null is None else edge_tests.count(null, co_smoothing=co_smoothing),
     )
     for line in lines:
         terminal.echo(line, err=True)

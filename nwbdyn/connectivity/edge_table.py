@@ -5,9 +5,10 @@ Columns, in this order:
 - pre, post: names of the sender and the receiver, as in `Neurons.names`;
 - pre_id, post_id: their ids;
 - kind: "directed", or "simultaneous" (within one bin, undirected: each pair has one row);
-- lag: bins by which pre precedes post, 0 within one bin, -1 over all lags of the model;
+- lag: bins by which pre precedes post, 0 within one bin, -1 over all lags of the model; where
+  several lags are tested jointly, the one with the largest weight;
 - state: "" for the whole session, else the contrast of states whose change of weight this is;
-- weight, se, p, q: NaN where nothing was tested;
+- weight, se, p, q: NaN where nothing was tested; of several lags, their sum and its test;
 - flags: artefacts that the edge may be, comma-separated.
 
 Then come columns of some fits only. Directed edges stand first, then simultaneous ones, then

@@ -5,7 +5,7 @@ import pandas as pd
 
 from nwbdyn.connectivity import edge_table
 
-HEADER = ("sender", "receiver", "kind", "weight", "se", "q", "flags")
+HEADER = ("sender", "receiver", "kind", "lag", "weight", "se", "q", "flags")
 NUMBER = 10  # rows
 LEAST_Q = 0.001  # that is written out
 
@@ -65,8 +65,9 @@ def ranked(edges: pd.DataFrame) -> pd.DataFrame:
 def _texts(edge: dict[str, object], digits: int) -> tuple[str, ...]:
     kind = f"{edge['kind']}, {edge['state']}" if edge["state"] else str(edge["kind"])
     numbers = (_number(edge["weight"], f"+.{digits}f"), _number(edge["se"], f".{digits}f"))
+    lag = "" if edge["lag"] == edge_table.ALL_LAGS else str(edge["lag"])
     return (
-        *(str(edge["pre"]), str(edge["post"]), kind),
+        *(str(edge["pre"]), str(edge["post"]), kind, lag),
         *(*numbers, _probability(edge["q"]), str(edge["flags"])),
     )
 

@@ -25,7 +25,7 @@ from nwbdyn.results import damage
 from nwbdyn.results.fit_results import Fit
 
 SHUFFLES = 1000
-SPIKES = "spike couplings"  # of a fit with a jitter null, beside the model's own weights
+OF_RECORDING = "couplings of the recording"  # of a fit with a null, beside the model's weights
 LEAST_NEURONS = 3  # named in the wiring; with two there is one pair in each direction
 ORDER = 5  # bins of history that the autoregressions have beside a co-smoothing model
 
@@ -214,7 +214,10 @@ def _estimates(fit: Fit) -> Mapping[str, np.ndarray]:
     kept = pd.Index(fit.neurons.ids).get_indexer(pd.Index(ids))
     estimates = {fit.model: _from_edges(fit, "weight")}
     if "model_weight" in fit.edges:
-        estimates = {fit.model: _from_edges(fit, "model_weight"), SPIKES: estimates[fit.model]}
+        estimates = {
+            fit.model: _from_edges(fit, "model_weight"),
+            OF_RECORDING: estimates[fit.model],
+        }
     if edge_table.directed(fit.edges)["influence"].notna().any():
         estimates["influence"] = _from_edges(fit, "influence")
     binned, split = _activity(fit)

@@ -191,7 +191,7 @@ def _coupling(metrics: dict[str, Any]) -> list[str]:
         return []
     return gain.sentences(
         selected=len(metrics.get("candidates") or ()) > 1,
-        of_spike_times=edges is not None and edges.of_spike_times,
+        of_recording=edges is not None and edges.of_recording,
     )
 
 
@@ -199,7 +199,7 @@ def _edges(metrics: dict[str, Any]) -> list[str]:
     """Which edges may be read; nothing of a model whose edges are no couplings."""
     tested, gain = EdgeTests.from_metrics(metrics), CouplingGain.from_metrics(metrics)
     if tested is not None:
-        if gain is not None and gain.all_zero and not tested.of_spike_times:
+        if gain is not None and gain.all_zero and not tested.of_recording:
             return []  # the sentence on coupling states it
         return tested.sentences()
     if gain is None or gain.all_zero:

@@ -71,6 +71,13 @@ def sender_functions(newest: Any, before: Any | None, tanh: Tanh) -> list[Any]:
     return terms if before is None else [*terms, _above(newest, before)]
 
 
+def sender_slopes(newest: Any, before: Any, tanh: Tanh) -> list[tuple[Any, Any]]:
+    """Derivatives of each of `sender_functions` in the last bin and in the one before."""
+    rises = 1.0 * (newest > before)
+    above = 1.0 * (newest > HINGES[0])
+    return [(1 - tanh(newest) ** 2, 0 * newest), (above, 0 * newest), (rises, -rises)]
+
+
 def sender_blocks(num_neurons: int, context: int, *, counts: bool) -> dict[str, int]:
     """Block of sender terms -> its number of kinds, in the order of a core's coefficients."""
     if counts:

@@ -181,10 +181,10 @@ def _connectivity(fit: Fit) -> list[Picture]:
     connectivity = fit.connectivity
     if not len(fit.edges):
         return []
-    spikes = _spike_couplings(fit)
-    dots = "" if spikes else _dots(edge_table.directed(fit.edges))
+    own = _couplings_of_recording(fit)
+    dots = "" if own else _dots(edge_table.directed(fit.edges))
     pictures = [
-        *spikes,
+        *own,
         Picture(
             MATRIX,
             f"Mean over time of: {connectivity.measure}. Rows receive, columns send, sorted by "
@@ -255,16 +255,20 @@ def _dots(edges: pd.DataFrame) -> str:
     return " Dots: q < .05 against the null." if (edges["q"] < 0.05).any() else ""
 
 
-def _spike_couplings(fit: Fit) -> list[Picture]:
+def _couplings_of_recording(fit: Fit) -> list[Picture]:
+    """Directed edges of a fit with a null, where they are not the weights of the model."""
     if "measure" not in fit.edges.attrs:
         return []
+    title, grid = "Couplings over lags", "from every recorded bin"
+    if "peak_ms" in fit.edges:
+        title, grid = "Couplings of spikes", "from spike times on a grid of 1 ms"
+    measure = fit.edges.attrs["measure"]
     return [
         Picture(
-            "Couplings of spikes",
-            f"{fit.edges.attrs['measure'].capitalize()}, from spike times on a grid of 1 ms. Rows "
-            "receive, columns send; red positive, blue negative."
-            f"{_dots(edge_table.directed(fit.edges))}",
-            figures.spike_couplings,
+            title,
+            f"{measure[0].upper()}{measure[1:]}, {grid}. Rows receive, columns send; red positive, "
+            f"blue negative.{_dots(edge_table.directed(fit.edges))}",
+            figures.couplings_of_recording,
             wide=True,
         )
     ]

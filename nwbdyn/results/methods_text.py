@@ -214,12 +214,19 @@ def _edges(metrics: Mapping[str, Any]) -> str:
 
 
 def _how_tested(tested: EdgeTests) -> str:
-    """Source of the p of edges: couplings of spike times, or the null pooled over edges."""
+    """Source of the p of edges: couplings of spike times, couplings over lags, or refits."""
     if tested.filters:
         return (
             "Couplings were fitted to spike times on a grid of 1 ms with filters chosen by their "
             f"coupling gain on validation ({tested.filters}); p is the larger of a Wald test "
             "against 0 and a test against the surrogates"
+        )
+    if tested.terms:
+        return (
+            "Couplings were fitted to all recorded bins by least squares, and each edge was tested "
+            f"jointly over the sender's {tested.terms}; p is the larger of a Wald test with a "
+            "covariance clustered by blocks of time and a test against the edges of all surrogates "
+            f"(smallest possible p {tested.smallest_p:.2g})"
         )
     return f"p is two-sided and pooled over edges (smallest possible p {tested.smallest_p:.2g})"
 

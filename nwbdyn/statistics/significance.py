@@ -143,7 +143,7 @@ def edge_statistics(
     p = pooled_p(weight, evidence.null, se=se)
     q = benjamini_hochberg(p)
     least = smallest_p(len(evidence.null), num_neurons)
-    withheld = _why_withheld(len(evidence.null), num_neurons, least, coupling) or withheld
+    withheld = why_withheld(len(evidence.null), num_neurons, coupling) or withheld
     if withheld:
         q = np.full_like(q, np.nan)
     row = pd.Index(ids)
@@ -192,13 +192,12 @@ def edge_statistics(
     return table, summary, (Note("q-withheld", "edges", withheld),) if withheld else ()
 
 
-def _why_withheld(
-    num_surrogates: int,
-    num_neurons: int,
-    least: float,
-    coupling: dict[str, Any] | None,
-) -> str:
-    """Why no q is given; "" where it is."""
+def why_withheld(num_surrogates: int, num_neurons: int, coupling: dict[str, Any] | None) -> str:
+    """Why no q is given; "" where it is.
+
+    Args:
+        coupling: what coupling adds on test, as `evaluation.compare` says; None where unknown.
+    """
     gain = None if coupling is None else CouplingGain.from_json(coupling)
     if gain is not None and gain.all_zero:
         return "no coupling was kept, every weight is 0"
@@ -209,6 +208,7 @@ def _why_withheld(
         over = " to AR" if compared is not gain else ""
         return f"coupling adds nothing{over} on {compared.split} ({added}{at_least})"
     num_edges = num_neurons * (num_neurons - 1)
+    least = smallest_p(num_surrogates, num_neurons)
     if least * num_edges >= LEVEL:
         return (
             f"with {num_surrogates} surrogates the smallest p is {least:.2g}, and one edge of "

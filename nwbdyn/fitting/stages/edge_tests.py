@@ -1,7 +1,8 @@
 """The same model trained again, on surrogates and on halves of the data: what `significance` needs.
 
-Every refit has the options of the fit it is compared with. Halves start at random, each from a seed
-of its own: where the start leaves traces in a matrix, as between thin maps, refits from one seed
+Co-smoothing models are tested by these refits; edges of next-bin models by `lagged_coupling`. Every
+refit has the options of the fit it is compared with. Halves start at random, each from a seed of
+its own: where the start leaves traces in a matrix, as between thin maps, refits from one seed
 would agree on them, and the standard error would not know. Sessions of a joint fit are drawn anew
 together and refitted together; what is read is kept apart. Each matrix is kept in the run
 directory, so that an interrupted run goes on where it was.
@@ -76,9 +77,9 @@ def check(problem: FitTask, null: Null) -> None:
         )
 
 
-def count(null: Null) -> int:
-    """Number of trainings of a null beside the fit itself; none for jitter."""
-    if null.kind == JITTER:
+def count(null: Null, *, co_smoothing: bool) -> int:
+    """Number of trainings of a null beside the fit itself; only a co-smoothing model needs some."""
+    if null.kind == JITTER or not co_smoothing:
         return 0
     return null.number + 2 * HALF_PAIRS
 

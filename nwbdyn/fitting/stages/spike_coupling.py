@@ -13,10 +13,10 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from nwbdyn.connectivity import edge_table
 from nwbdyn.data.binning import Binned
 from nwbdyn.errors import ConfigError
 from nwbdyn.fitting.stage import FitInputs, FitState, Stage, StageResult
+from nwbdyn.fitting.stages import recording_edges
 from nwbdyn.fitting.task import FitTask
 from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.progress import Progress, Report, silent
@@ -24,7 +24,7 @@ from nwbdyn.recording import Neurons, SpikeTimes
 from nwbdyn.request import FitRequest
 from nwbdyn.results.sections.edges import EdgeTests, TimeScale
 from nwbdyn.statistics import artefacts
-from nwbdyn.statistics.significance import LEVEL, WEIGHT
+from nwbdyn.statistics.significance import WEIGHT
 from nwbdyn.statistics.spike_couplings import (
     FEWEST_SURROGATES,
     SpikeCouplings,
@@ -138,36 +138,11 @@ def intervals_of(binned: Binned, kept: np.ndarray) -> np.ndarray:
 def table_of(
     fitted: SpikeCouplings, modelled: pd.DataFrame, neurons: Neurons, flags: np.ndarray
 ) -> pd.DataFrame:
-    """Directed edges, those of the largest statistic first.
-
-    Args:
-        modelled: the edge table of the model, whose weights and influence are kept.
-    """
-    post, pre = edge_table.strongest(np.nan_to_num(fitted.statistic, nan=-1.0))
-    weight = fitted.weight[post, pre]
-    table = edge_table.edge_table(
-        neurons,
-        post,
-        pre,
-        weight.astype(np.float32),
-        se=fitted.se[post, pre].astype(np.float32),
-        p=fitted.p[post, pre],
-        q=fitted.q[post, pre],
-        flags=flags[post, pre],
+    """Directed edges of the spike couplings, with those of the model beside."""
+    table = recording_edges.table_of(
+        statistics_of(fitted, flags), modelled, neurons, size=fitted.statistic
     )
-    peak = 1 + np.abs(fitted.filters[post, pre]).argmax(axis=1)
-    own = edge_table.directed(modelled).set_index(["pre_id", "post_id"])
-    pairs = pd.MultiIndex.from_frame(table[["pre_id", "post_id"]])
-    table = table.assign(
-        peak_ms=1000 * fitted.bin_width * peak,
-        model_weight=own["weight"].reindex(pairs).to_numpy(),
-        influence=own["influence"].reindex(pairs).to_numpy(),
-    )
-    others = ~np.eye(len(neurons), dtype=bool)
-    total = np.abs(fitted.weight[others]).sum()
-    table.attrs = {
-        "num_pairs": int(others.sum()),
-        "kept_share": float(np.abs(weight).sum() / total) if total else 1.0,
+    table.attrs |= {
         "null_hypothesis": fitted.hypothesis,
         "tested": WEIGHT,
         "smallest_p": 0.0,
@@ -177,28 +152,30 @@ def table_of(
     return table
 
 
+def statistics_of(fitted: SpikeCouplings, flags: np.ndarray) -> dict[str, np.ndarray]:
+    """(N, N) [post, pre] columns of the edge table; peak_ms is the peak of the filter."""
+    peak = 1 + np.abs(fitted.filters).argmax(axis=-1)
+    return {
+        "weight": fitted.weight,
+        "se": fitted.se,
+        "p": fitted.p,
+        "q": fitted.q,
+        "flags": flags,
+        "peak_ms": 1000 * fitted.bin_width * peak,
+    }
+
+
 def summary_of(fitted: SpikeCouplings, flags: np.ndarray) -> EdgeTests:
     """The null, the time scale and how many edges pass."""
-    called, plain = fitted.q <= LEVEL, flags == ""
-    tested = np.isfinite(fitted.p)
-    others = ~np.eye(len(flags), dtype=bool)
+    counted = recording_edges.summary_of(
+        statistics_of(fitted, flags), num_surrogates=fitted.num_surrogates
+    )
     return EdgeTests(
+        **counted,
         null=JITTER,
-        tested=WEIGHT,
         hypothesis=fitted.hypothesis,
         measure=MEASURE,
-        num_surrogates=fitted.num_surrogates,
-        num_half_samples=0,
         smallest_p=0.0,
-        level=LEVEL,
-        num_edges=int(others.sum()),
-        num_untested=int((others & ~tested).sum()),
-        num_significant=int(called.sum()),
-        num_flagged=int((others & ~plain).sum()),
-        num_significant_unflagged=int((called & plain).sum()),
-        withheld="",
-        half_split_correlation=None,
-        mean_weight=float(fitted.weight[others].mean()),
         filters=fitted.chosen.filters.name,
         window=fitted.window,
         time_scales=[

@@ -13,10 +13,10 @@ from nwbdyn.report.figures.coupling import (
     cell_types_by_state,
     cell_types_over_time,
     connectivity,
+    couplings_of_recording,
     matrix_at,
     neuron_importance,
     simultaneous,
-    spike_couplings,
     weights,
 )
 from nwbdyn.report.figures.currents import cross_correlogram, currents
@@ -38,6 +38,7 @@ __all__ = [
     "cell_types_by_state",
     "cell_types_over_time",
     "connectivity",
+    "couplings_of_recording",
     "cross_correlogram",
     "currents",
     "degree",
@@ -56,7 +57,6 @@ __all__ = [
     "scores",
     "seeds",
     "simultaneous",
-    "spike_couplings",
     "strongest_arcs",
     "strongest_edges",
     "weights",

@@ -34,8 +34,8 @@ def connectivity(fit: Fit, axes: Axes | None = None) -> Axes:
     return _heat_map(fit, weight, edges[:0] if "measure" in edges.attrs else edges, axes)
 
 
-def spike_couplings(fit: Fit, axes: Axes | None = None) -> Axes:
-    """The matrix of couplings of spike times, rows receive; edges with a small q carry a dot."""
+def couplings_of_recording(fit: Fit, axes: Axes | None = None) -> Axes:
+    """The directed edges of a fit with a null, rows receive; those with a small q carry a dot."""
     edges = edge_table.directed(fit.edges)
     return _heat_map(fit, _matrix(fit, edges), edges, axes)
 

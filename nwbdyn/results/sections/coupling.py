@@ -28,17 +28,17 @@ class CouplingGain(Section, Difference):
         """The comparison that coupling has to pass: with the better of the two on validation."""
         return self.against_ar if self._ar_is_better and self.against_ar is not None else self
 
-    def sentences(self, *, selected: bool, of_spike_times: bool) -> list[str]:
+    def sentences(self, *, selected: bool, of_recording: bool) -> list[str]:
         """Sentence on the gain from coupling. "Adds" requires an interval above zero.
 
         Args:
             selected: validation selected among several settings.
-            of_spike_times: the edges were fitted to spike times, not to the bins of the model.
+            of_recording: the edges were fitted to the recording and are not the model's weights.
         """
         if self.all_zero:
             first = "Validation chose no coupling" if selected else "No coupling was kept"
-            if of_spike_times:
-                return [f"{first} in these bins; the edges are those of the spike times."]
+            if of_recording:
+                return [f"{first} in the model; the edges are those of the recording."]
             return [f"{first}: every weight is 0, so the edge matrix is empty."]
         compared = self.decisive
         adds, ends = compared.adds, compared.ends

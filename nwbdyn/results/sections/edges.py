@@ -44,7 +44,8 @@ class EdgeTests(Section):
     half_split_correlation_unflagged: float | None = None
     mean_weight_unflagged: float | None = None
     stable_signs: float | None = None  # share of edges with one sign in all halves
-    measure: str | None = None  # of spike couplings
+    measure: str | None = None  # of edges that are not the weights of the model
+    terms: str | None = None  # of a sender, tested jointly
     num_untested: int | None = None
     filters: str | None = None
     window: float | None = None  # seconds
@@ -52,13 +53,27 @@ class EdgeTests(Section):
 
     KEY: ClassVar[str] = "edges"
     OPTIONAL: ClassVar[frozenset[str]] = frozenset(
-        {"rule", "stable_signs", "measure", "num_untested", "filters", "window", "time_scales"}
+        {
+            "rule",
+            "stable_signs",
+            "measure",
+            "terms",
+            "num_untested",
+            "filters",
+            "window",
+            "time_scales",
+        }
     )
 
     @property
     def of_spike_times(self) -> bool:
         """True where the edges were fitted to spike times, not to the bins of the model."""
         return self.null == JITTER
+
+    @property
+    def of_recording(self) -> bool:
+        """True where the edges were fitted to the recording and are not the model's weights."""
+        return self.measure is not None
 
     def sentences(self) -> list[str]:
         """Number of significant edges, or why none can be called significant."""
@@ -68,6 +83,8 @@ class EdgeTests(Section):
             f"{self.num_significant} of {self.num_edges} edges at q < {self.level:g} "
             f"against {self.num_surrogates} {_KINDS[self.null]} recordings"
         )
+        if self.terms:
+            sentence += f" (directed, a joint test of the sender's {self.terms})"
         flagged = (self.num_significant or 0) - (self.num_significant_unflagged or 0)
         if flagged:
             sentence += f", {flagged} of them flagged as possible artefacts"

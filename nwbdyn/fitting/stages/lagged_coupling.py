@@ -1,0 +1,143 @@
+"""Directed couplings over lags, tested against surrogates: edges of every next-bin fit with a null.
+
+A model's weight is its derivative in the last bin: it misses couplings with a longer delay. These
+couplings are fitted to the recording in closed form, with the terms of rung M2 (see
+`statistics.lagged`). They use every recorded bin: nothing of them is scored on test.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from nwbdyn.data.binning import Binned
+from nwbdyn.errors import ConfigError, DataError
+from nwbdyn.fitting.stages import common_input_warning, recording_edges, surrogate_data
+from nwbdyn.fitting.task import FitTask
+from nwbdyn.models._core_terms import SENDER_LAGS
+from nwbdyn.progress import Progress, Report, silent
+from nwbdyn.recording import COUNTS, Note
+from nwbdyn.results.fit_results import Fit
+from nwbdyn.statistics import artefacts
+from nwbdyn.statistics.lagged import LaggedCouplings, lagged_couplings
+from nwbdyn.statistics.lagged_regression import chosen_terms, rows_with_past
+from nwbdyn.statistics.significance import WEIGHT, smallest_p, why_withheld
+from nwbdyn.statistics.surrogates import Null
+
+COUNTS_NOT_CALIBRATED = (
+    "for counts it has not been shown on networks with known wiring that few of the edges that "
+    "would be called are false; p stays. Use --null jitter:20"
+)
+
+
+def check(task: FitTask) -> None:
+    """Refuse a null for a recording that is too short for its neurons.
+
+    Raises:
+        ConfigError: fewer than twice as many bins as neurons.
+    """
+    values = _values(task, task.binned)
+    rows = rows_with_past(values, task.binned.segment, SENDER_LAGS)
+    try:
+        chosen_terms(len(rows), values.shape[1], functions=False)
+    except DataError as error:
+        raise ConfigError(f"--null: {error}") from error
+
+
+def with_lagged_couplings(fit: Fit, task: FitTask, null: Null, report: Report = silent) -> Fit:
+    """The fit with couplings over lags as its directed edges.
+
+    Args:
+        null: the kind of surrogates, and their number.
+    """
+    binned, neurons = task.binned, fit.connectivity.neurons
+    draw, hypothesis = surrogate_data.recipe(task, null)
+
+    def surrogates() -> Iterator[np.ndarray]:
+        for number in range(null.number):
+            report(Progress("null", number, null.number, "surrogates"))
+            yield _values(task, draw(np.random.default_rng([fit.seed, number, 0])))
+
+    fitted = lagged_couplings(
+        _values(task, binned),
+        binned.segment,
+        surrogates=surrogates(),
+        covariates=binned.covariates,
+        functions=binned.quantity != COUNTS,
+    )
+    report(Progress("null", null.number, null.number, "surrogates"))
+    flags, notes = artefacts.flags(neurons, _residual(fit, task))
+    withheld = why_not_called(fit, counts=binned.quantity == COUNTS, num_surrogates=null.number)
+    statistics = {"weight": fitted.weight, "se": fitted.se, "p": fitted.p, "q": fitted.q}
+    if withheld:
+        statistics["q"] = np.full_like(fitted.q, np.nan)
+    statistics["flags"] = flags
+    size = np.divide(np.abs(fitted.weight), fitted.se, where=fitted.se > 0, out=0 * fitted.se)
+    edges = recording_edges.table_of(statistics, fit.edges, neurons, size=size, lag=fitted.lag)
+    stated = {
+        "tested": WEIGHT,
+        "smallest_p": smallest_p(null.number, len(neurons)),
+        "withheld": withheld,
+        "measure": measure(fitted, counts=binned.quantity == COUNTS),
+    }
+    edges.attrs |= {"null_hypothesis": hypothesis, **stated}
+    summary = recording_edges.summary_of(
+        statistics, num_surrogates=null.number, withheld=withheld
+    ) | {"null": null.kind, "hypothesis": hypothesis, "terms": terms(fitted), **stated}
+    return replace(
+        fit,
+        edges=edges,
+        connectivity=replace(fit.connectivity, tested=edges),
+        metrics=fit.metrics | {"edges": summary},
+        notes=(*fit.notes, *notes, *_noted(withheld)),
+    )
+
+
+def why_not_called(fit: Fit, *, counts: bool, num_surrogates: int) -> str:
+    """Why the edges of a fit have no q; "" where they have one."""
+    coupling: Any = fit.metrics.get("coupling")
+    return (
+        why_withheld(num_surrogates, len(fit.connectivity.neurons), coupling)
+        or (COUNTS_NOT_CALIBRATED if counts else "")
+        or common_input_warning.q_withheld_reason(fit.metrics)
+    )
+
+
+def measure(fitted: LaggedCouplings, *, counts: bool) -> str:
+    """Unit of the weights, in words."""
+    unit = "spikes of the receiver per spike" if counts else "sd of the receiver per sd"
+    number = fitted.terms.num_lags
+    over = f"summed over lags 1 to {number}" if number > 1 else "at lag 1"
+    return f"{unit} of the sender, {over}"
+
+
+def terms(fitted: LaggedCouplings) -> str:
+    """The terms of a sender that are tested together, in words."""
+    number = fitted.terms.num_lags
+    bins = f"last {number} bins" if number > 1 else "last bin"
+    return f"{bins} and nonlinear functions of the last one" if fitted.terms.functions else bins
+
+
+def _values(task: FitTask, binned: Binned) -> np.ndarray:
+    """(num_bins, N) traces in training sd, or counts; missing values the mean, NaN in no bin."""
+    values = binned.values.astype(np.float64)
+    windows = task.windows
+    if binned.quantity != COUNTS:
+        values = (values - windows.mean) / windows.sd
+        values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    else:
+        values = np.where(np.isfinite(values), values, windows.mean)
+    return np.where(binned.valid[:, None], values, np.nan)
+
+
+def _residual(fit: Fit, task: FitTask) -> np.ndarray:
+    """(n, N) recorded minus predicted in training bins."""
+    rows = task.split.bins("train")
+    recorded = fit.predictions.recorded
+    assert recorded is not None
+    return recorded[rows] - fit.predictions.values[rows]
+
+
+def _noted(withheld: str) -> tuple[Note, ...]:
+    return (Note("q-withheld", "edges", withheld),) if withheld else ()
