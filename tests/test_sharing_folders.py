@@ -137,6 +137,7 @@ def test_the_same_command_again_sends_nothing(standin, runs):
     again = command(runs, standin, "--send")
     assert again.exit_code == 0, again.output
     assert "Sent 0 files to dandi:000002. 3 there already." in again.stdout
+    assert any(line.split() == ["README.md", "there"] for line in again.stdout.splitlines())
     assert parts_sent(standin) == before == 4  # three results and the README
     assert {path: file.read_bytes() for path, file in files.items()} == content
     dry = command(runs, standin)
@@ -290,6 +291,7 @@ def test_what_the_archives_validation_rejects_is_a_problem_now_and_the_next_time
         done = command(runs, standin, "--send")
         assert done.exit_code == 3
         assert "000004: species: unknown species" in done.stdout
+        assert "1 of 3 not shared" in done.stdout
 
 
 def test_a_file_that_the_archive_would_refuse_is_not_sent(standin, runs, monkeypatch):
