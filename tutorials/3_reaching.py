@@ -20,8 +20,8 @@ OPTIONS = {"layers": 1 if QUICK else 2, "updates": 4 if QUICK else 200}
 fit = nwbdyn.fit(ADDRESS, "stndt", options=OPTIONS)
 
 # %% [markdown]
-# `updates` is far below the default of 2,000, to keep this page under two minutes. A GLM with few
-# units and trials is hard to beat, and the first sentence says who won.
+# `updates` is half of the default of 400, to keep this page under two minutes. With few units and
+# trials a GLM is hard to beat. The first sentence of the verdict names the better one.
 
 # %%
 print("\n".join(verdict.sentences(fit.metrics, fit.model)))
