@@ -73,6 +73,18 @@ def test_own_dynamics_give_way_where_all_neurons_follow_one_latent():
     np.testing.assert_allclose(again["M2"].linear, first["M2"].linear, atol=1e-5)
 
 
+def test_own_dynamics_stay_beside_coupling_that_needs_no_other_form():
+    random, counts, trace = np.random.default_rng(0), np.zeros((4000, 4)), np.zeros(4)
+    for t in range(1, 4000):
+        trace = 0.8 * trace + 0.2 * counts[t - 1]
+        sent = 0.9 * np.array([0, counts[t - 1, 0], 0, counts[t - 1, 2]])
+        drive = np.array([1.2, 1.0, 1.2, 1.0]) * (trace - 0.5) + sent
+        counts[t] = random.poisson(0.4 * np.exp(np.clip(drive, -3, 1.5)))
+    rung = climbed(counts)["M2"]
+    assert rung.used
+    assert OWN not in rung.choices
+
+
 def test_own_dynamics_stay_where_the_others_predict_nothing():
     assert OWN not in climbed(fading(), context=25)["M2"].choices
 
@@ -81,10 +93,11 @@ def test_own_dynamics_stay_where_the_others_predict_nothing():
 def test_a_core_of_counts_equals_the_ladder(counts):
     binned, _ = posed(counts)
     split = split_of(*binned.values.shape, gap=20)
-    windows = Windows(binned, split, WindowSpec(context=20), device=torch.device("cpu"))
-    rungs = lower_rungs.fit(windows)
+    windows = Windows(binned, split, WindowSpec(context=5), device=torch.device("cpu"))
+    rungs = lower_rungs.fit(windows, like=climbed(counts))
+    assert (OWN in rungs.ladder["M2"].choices) is (counts.shape[1] == 12)
     with_core = lower_rungs.attached(windows, rungs)
-    core = Core(counts.shape[1], 0, context=20, counts=True)
+    core = Core(counts.shape[1], 0, context=5, counts=True)
     core.load_state_dict(with_core.core)
     for batch in with_core.batches("test", 200):
         torch.testing.assert_close(core(batch), batch.lower[:, 0], atol=2e-4, rtol=0)
