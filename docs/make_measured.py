@@ -167,7 +167,7 @@ MODELS = (
     Row(
         "`sample:reach`, held-out neurons",
         "co-bps",
-        ("STNDT", Cell(REACH, ("STNDT, best 3 of 3 seeds averaged",), "co-bps test")),
+        ("STNDT", Cell(REACH, ("STNDT, best 2 of 3 seeds averaged",), "co-bps test")),
         ("Poisson GLM", Cell(REACH, ("Poisson GLM",), "co-bps test")),
     ),
     Row(
