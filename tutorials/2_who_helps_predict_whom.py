@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 2 · Which neurons help to predict which?
 #
-# A network with known wiring, two models, and the checks that come before anybody reads a matrix:
-# does the model beat simple baselines, does coupling add anything, do seeds agree, and which edges
-# are stronger than in recordings of independent neurons?
+# This tutorial fits two models to a network with known wiring. It makes four checks before it reads
+# the matrix. Does the model beat simple baselines? Does coupling add anything? Do seeds agree? Which
+# edges are stronger than in recordings of independent neurons?
 
 # %%
 import os
@@ -35,15 +35,15 @@ for fit in fits.values():
     print("\n".join(verdict.sentences(fit.metrics, fit.model)), end="\n\n")
 
 # %% [markdown]
-# The first sentence compares with baselines that see the same frames. The second says what coupling
-# adds to a refit without it: without that, a matrix means nothing.
+# The first sentence compares the model with baselines that see the same frames. A later sentence says
+# what coupling adds to own dynamics. Where it adds nothing, the matrix means nothing.
 
 # %%
 _ = figures.scores(fits["netformer"])
 _ = figures.scores(fits["synapsnet"])
 
 # %% [markdown]
-# ## What was planted, and what was found
+# ## Planted and fitted couplings
 #
 # Only here do we know the answer. On real data, agreement with a wiring is far lower: tutorial 4.
 
@@ -68,7 +68,7 @@ for name, fit in fits.items():
 # ## Do seeds agree?
 #
 # Seeds measure the noise of the optimisation. They agree more than two halves of a recording do, so
-# they are no error bars; a matrix on which they disagree can be put away, though.
+# they are no error bars. Do not interpret a matrix on which seeds disagree.
 
 # %%
 _ = figures.seeds(fits["synapsnet"])
@@ -76,9 +76,10 @@ _ = figures.seeds(fits["synapsnet"])
 # %% [markdown]
 # ## Which edges are more than chance?
 #
-# `null="shift:20"` fits 20 recordings in which each neuron's activity was shifted in time against
-# the others, so that no neuron can help to predict another. `q` is the share of false discoveries
-# among the edges at least as strong.
+# `null="shift:20"` makes 20 surrogate recordings. In a surrogate each neuron's activity is shifted in
+# time against the others, so no neuron helps to predict another. Couplings over the last three bins
+# are fitted to the recording and to every surrogate. `q` is the share of false discoveries among the
+# edges that are at least as strong.
 
 # %%
 tested = fits["synapsnet"].edges
@@ -93,8 +94,7 @@ called[["pre", "post", "weight", "se", "p", "q", "sign_agreement"]].head(10)
 _ = figures.connectivity(fits["synapsnet"])
 
 # %% [markdown]
-# Dots mark the edges that were called. All that were planted are among them, and a few that were
-# not: the null is of independent neurons, and two ends of a path through a third neuron are not
-# independent as long as the model does not get that neuron exactly right. None of this tests for a
-# synapse: a neuron that was not recorded and drives two others makes an edge between them, and no
-# null here would notice.
+# Dots mark the significant edges. The line above counts how many of them were planted. Some may be
+# false: the null is of independent neurons, and two neurons that are connected through a third one are
+# not independent. None of this tests for a synapse. A neuron that was not recorded and drives two
+# others causes an edge between them, and no null here detects that.
