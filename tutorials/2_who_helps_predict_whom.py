@@ -95,6 +95,6 @@ _ = figures.connectivity(fits["synapsnet"])
 
 # %% [markdown]
 # Dots mark the significant edges. The line above counts how many of them were planted. Some may be
-# false: the null is of independent neurons, and two neurons that are connected through a third one are
-# not independent. None of this tests for a synapse. A neuron that was not recorded and drives two
-# others causes an edge between them, and no null here detects that.
+# false: the null is of independent neurons, and two neurons that are connected through a third one
+# are not independent. None of this tests for a synapse. A neuron that was not recorded and drives
+# two others causes an edge between them, and no null here detects that.
