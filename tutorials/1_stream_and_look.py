@@ -1,10 +1,10 @@
 # %% [markdown]
 # # 1 · Stream a recording and look at it
 #
-# An address is enough. Nothing is downloaded first: opening reads the file's tables, and arrays are
-# read when they are asked for. The address here is a simulated recording in the layout of a motor
-# cortex benchmark; put `dandi:000140/sub-Jenkins/*small*train*` in its place and the same lines
-# stream the real one.
+# An address is enough. Nothing is downloaded first: opening reads the file's tables, and arrays
+# are read when they are used. The address here is a simulated recording in the layout of a motor
+# cortex benchmark. With the address `dandi:000140/sub-Jenkins/*small*train*` the same lines stream
+# the real recording.
 
 # %%
 import os
@@ -23,7 +23,7 @@ recording = nwbdyn.open(ADDRESS)
 recording.neurons.table.head()
 
 # %% [markdown]
-# What was skipped or odd is never silent: it is in `recording.notes`.
+# `recording.notes` lists everything that was skipped or unusual.
 
 # %%
 for note in recording.notes:
@@ -64,8 +64,8 @@ with style.house():
 #
 # ## Bins
 #
-# Every model sees the recording on one clock. Spikes become counts per bin; what was not observed
-# is marked in `valid`, not filled.
+# Every model sees the recording on one clock. Spikes become counts per bin. `valid` marks the bins
+# that were observed; other bins are not filled.
 
 # %%
 binned = bin_recording(recording, bin_width=0.02)
@@ -96,10 +96,10 @@ with style.house():
     panels[0].set_ylabel("spikes / s")
 
 # %% [markdown]
-# Each colour is a target, in the order of their angles. What a model of this recording has to
-# explain is here: plans before the onset, rotation after it.
+# Each colour is a target, in the order of their angles. A model of this recording has to explain
+# two things: activity of planning before the onset, and rotation after it.
 #
-# A file stays open while arrays in it may still be read. Close it, or use `with nwbdyn.open(…)`.
+# A file stays open so that its arrays can be read later. Close it, or use `with nwbdyn.open(…)`.
 
 # %%
 recording.close()

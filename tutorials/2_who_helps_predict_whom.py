@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 2 · Which neurons help to predict which?
 #
-# This tutorial fits two models to a network with known wiring. It makes four checks before it reads
-# the matrix. Does the model beat simple baselines? Does coupling add anything? Do seeds agree? Which
-# edges are stronger than in recordings of independent neurons?
+# This tutorial fits two models to a network with known wiring. It makes four checks before it
+# reads the matrix. Does the model beat simple baselines? Does coupling add anything? Do seeds
+# agree? Which edges are stronger than in recordings of independent neurons?
 
 # %%
 import os
@@ -35,8 +35,8 @@ for fit in fits.values():
     print("\n".join(verdict.sentences(fit.metrics, fit.model)), end="\n\n")
 
 # %% [markdown]
-# The first sentence compares the model with baselines that see the same frames. A later sentence says
-# what coupling adds to own dynamics. Where it adds nothing, the matrix means nothing.
+# The first sentence compares the model with baselines that see the same frames. A later sentence
+# says what coupling adds to own dynamics. Where it adds nothing, the matrix means nothing.
 
 # %%
 _ = figures.scores(fits["netformer"])
@@ -67,8 +67,8 @@ for name, fit in fits.items():
 # %% [markdown]
 # ## Do seeds agree?
 #
-# Seeds measure the noise of the optimisation. They agree more than two halves of a recording do, so
-# they are no error bars. Do not interpret a matrix on which seeds disagree.
+# Seeds measure the noise of the optimisation. They agree more than two halves of a recording do,
+# so they are no error bars. Do not interpret a matrix on which seeds disagree.
 
 # %%
 _ = figures.seeds(fits["synapsnet"])
@@ -76,10 +76,10 @@ _ = figures.seeds(fits["synapsnet"])
 # %% [markdown]
 # ## Which edges are more than chance?
 #
-# `null="shift:20"` makes 20 surrogate recordings. In a surrogate each neuron's activity is shifted in
-# time against the others, so no neuron helps to predict another. Couplings over the last three bins
-# are fitted to the recording and to every surrogate. `q` is the share of false discoveries among the
-# edges that are at least as strong.
+# `null="shift:20"` makes 20 surrogate recordings. In a surrogate each neuron's activity is shifted
+# in time against the others, so no neuron helps to predict another. Couplings over the last three
+# bins are fitted to the recording and to every surrogate. `q` is the share of false discoveries
+# among the edges that are at least as strong.
 
 # %%
 tested = fits["synapsnet"].edges

@@ -2,8 +2,8 @@
 # # 3 · STNDT on reaching data
 #
 # A transformer over time and neurons is trained to predict the spikes of units that it never sees.
-# The recording has the columns of a Neural Latents Benchmark data set, so it is scored as the
-# benchmark scores, too. `dandi:000140` in place of the address fits the real one.
+# The recording has the columns of a Neural Latents Benchmark data set, so the scores are those of
+# the benchmark. The address `dandi:000140` fits the real recording.
 
 # %%
 import os
@@ -34,8 +34,8 @@ _ = figures.learning_curve(fit)
 # %% [markdown]
 # ## Trials
 #
-# Spikes of three held-out units in every test trial, and their mean beside the predicted rate. In
-# the grey bins the model saw nothing at all, held-in units included.
+# The figure shows the spikes of three held-out units in every test trial, and their mean beside
+# the predicted rate. In the grey bins the model saw no unit at all.
 
 # %%
 _ = figures.rasters(fit)
@@ -43,18 +43,18 @@ _ = figures.rasters(fit)
 # %% [markdown]
 # ## By condition
 #
-# The same for the conditions, a target and a way to it, that have most test trials: recorded over
-# all trials, predicted on the test trials alone.
+# A condition is a target and a way to it. The figure shows the conditions with most test trials:
+# recorded rates over all trials, predicted rates over the test trials only.
 
 # %%
 _ = figures.psths(fit)
 
 # %% [markdown]
-# ## What the attention maps say
+# ## What the attention maps show
 #
-# Nothing couples one unit of this recording to another: all follow shared latents. The map is there
-# all the same, and neurons differ in the attention they receive. The score that counts is what is
-# lost when the maps are replaced.
+# The units of this recording are not coupled: all follow shared latents. There is an attention map
+# nevertheless, and neurons differ in the attention they receive. So read the necessity: the loss
+# of the score when the maps are replaced.
 
 # %%
 _ = figures.connectivity(fit)

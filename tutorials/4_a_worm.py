@@ -1,10 +1,11 @@
 # %% [markdown]
 # # 4 · A real recording, end to end: a worm against its connectome
 #
-# A freely moving *C. elegans* with most head neurons in view (Dag et al. 2023), and the wiring of
-# the same species from electron microscopy (White et al. 1986). `NWBDYN_DATA` names a folder with
-# the recording and the wiring. Without it, `nwbdyn inspect dandi:000776` lists recordings of the
-# same kind, and their addresses go in the place of the path below.
+# The recording is of a freely moving *C. elegans* with most head neurons in view (Dag et al.
+# 2023). The wiring is that of the same species from electron microscopy (White et al. 1986).
+# `NWBDYN_DATA` names a folder with the recording and the wiring. Without this folder, `nwbdyn
+# inspect dandi:000776` lists similar recordings. Use one of their addresses instead of the path
+# below.
 
 # %%
 import json
@@ -73,7 +74,7 @@ _ = figures.predictions(fit)
 _ = figures.connectivity(fit)
 
 # %% [markdown]
-# Weights between neurons by place: lines of positive couplings are red, of negative ones blue.
+# Couplings are drawn between the positions of the neurons: positive ones red, negative ones blue.
 
 # %%
 _ = figures.strongest_edges(fit)
@@ -81,9 +82,9 @@ _ = figures.strongest_edges(fit)
 # %% [markdown]
 # ## Against the connectome
 #
-# Names tie the two together; neurons without a name that is unique take no part. Pairs count in
-# either direction: the question is whether coupled neurons touch at all. The null redistributes the
-# names.
+# Neurons of the recording and of the wiring are matched by name. Neurons without a unique name are
+# left out. A pair counts in either direction: the question is whether coupled neurons have any
+# contact. The null shuffles the names.
 
 
 # %%
@@ -118,6 +119,6 @@ with style.house():
     panel.set_xlabel("AUROC; grey: names shuffled")
 
 # %% [markdown]
-# A score far above .6 would be a reason to look for a mistake: much of what neurons of a worm share
-# is its behaviour, and eight minutes say little about synapses. Where plain correlation does as
-# well, the model has found nothing about the wiring that correlation had not.
+# A score far above .6 would be a reason to look for a mistake. Much of what the neurons of a worm
+# share is its behaviour, and eight minutes contain little information on synapses. Where plain
+# correlation has the same score, the model adds nothing about the wiring.

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 5 · Write, share, reproduce
 #
-# A fit goes back into NWB: as a small file of its own, or beside the data in a copy of the
-# recording. Any NWB tool opens both, without this package.
+# A fit is written to NWB in one of two forms: as a small separate file, or beside the data in a
+# copy of the recording. Any NWB tool opens both, without this package.
 
 # %%
 import os
@@ -25,8 +25,7 @@ fit = nwbdyn.fit(ADDRESS, "netformer", epochs=2 if QUICK else 20, run=FOLDER / "
 print(verdict.winner(fit.metrics, fit.model))
 
 # %% [markdown]
-# The run directory holds everything that was decided, measured and found. Nothing in it can run
-# code when it is read.
+# The run directory has every option, score and result. Reading it executes no code from it.
 
 # %%
 for path in sorted((FOLDER / "run").iterdir()):
@@ -35,7 +34,7 @@ for path in sorted((FOLDER / "run").iterdir()):
 # %% [markdown]
 # ## Two kinds of file
 #
-# The source is never written to.
+# The source file is never changed.
 
 # %%
 alone = nwbdyn.export(fit, FOLDER / "alone.nwb")
@@ -58,7 +57,7 @@ table[["weight"]].describe().T
 # %% [markdown]
 # ## As a fit again: xarray and pandas
 #
-# `open_results` gives the same object as `nwbdyn.fit`; large arrays stay in the file.
+# `open_results` gives the same object as `nwbdyn.fit`. Large arrays stay in the file.
 
 # %%
 with nwbdyn.open_results(enriched) as opened:
@@ -69,8 +68,8 @@ print(movie.dims, movie.shape, "·", predicted.dims, predicted.shape)
 strongest
 
 # %% [markdown]
-# The matrix at any moment is computed from its factors. Nothing of the size
-# time x neurons x neurons is stored.
+# The matrix at any time is computed from its factors. No array of size time x neurons x neurons is
+# stored.
 
 # %%
 whole = fit.connectivity.dense_bytes / 1e6
@@ -92,10 +91,10 @@ axes.imshow(picture)
 axes.set_axis_off()
 
 # %% [markdown]
-# ## A page for people, and the way to the archive
+# ## A report, and the upload to the archive
 #
-# `nwbdyn export RUN --upload dandi:ID` checks the file as the archive will, shows what would be
-# sent and sends nothing until `--send` is added.
+# `nwbdyn export RUN --upload dandi:ID` checks the file with the archive's own checks and shows
+# what would be sent. It sends nothing until you add `--send`.
 
 # %%
 print(page.write(fit, FOLDER / "report.html"))
@@ -103,8 +102,8 @@ print(page.write(fit, FOLDER / "report.html"))
 # %% [markdown]
 # ## Reproduce
 #
-# The file alone is enough: it names the source, its digest and every choice. On the same machine
-# with as many threads the numbers are the same.
+# The file alone is enough: it has the address of the source, its digest and every option. On the
+# same machine and with the same number of threads the numbers are the same.
 
 # %%
 again = nwbdyn.reproduce(alone)

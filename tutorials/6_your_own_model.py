@@ -1,11 +1,11 @@
 # %% [markdown]
 # # 6 · Your own model in one file
 #
-# A model is a file with a `Config`, a class and `MODEL = …`. Put it into `nwbdyn/models/` and the
-# command line, the contract tests and the baselines know it; here it goes into a folder of its own
-# that is added to that list.
+# A model is a file with a `Config`, a class and `MODEL = …`. If the file is in `nwbdyn/models/`,
+# the command line, the contract tests and the baselines include it. This tutorial writes it to
+# another folder and adds this folder to the list.
 #
-# The model: a vector autoregression of low rank. Neurons are coupled through a few channels,
+# The model is a vector autoregression of low rank. Neurons are coupled through a few channels,
 # $\hat x(t+1) = x(t) + U V^T x(t)$, so N neurons have 2 N R weights instead of N².
 
 # %%
@@ -81,9 +81,9 @@ models.__path__.append(str(folder))
 models.names()
 
 # %% [markdown]
-# It says what it takes (`quantities`), what it predicts (`target`) and the form of its
-# connectivity. Everything else is there: windows, splits, training, early stopping, baselines,
-# intervals, the predictive influence (the derivative of `forward`), files.
+# The class states what it takes (`quantities`), what it predicts (`target`) and the form of its
+# connectivity. The package does everything else: windows, splits, training, early stopping,
+# baselines, intervals, the predictive influence (the derivative of `forward`), files.
 
 # %%
 fits = {
@@ -101,12 +101,12 @@ _ = figures.scores(fits[best])
 _ = figures.connectivity(fits[best])
 
 # %% [markdown]
-# The rank was chosen on validation; the test score of that one is the one to report. The network
-# behind this recording is sparse and not of low rank, and the scoreboard says so.
+# The rank was chosen on validation. Report the test score of this rank. The network of this
+# recording is sparse and not of low rank, and the table of scores shows this.
 #
-# Where a model needs more than defaults there are hooks: `initialise` (starting values from the
-# training data), `optimiser`, `after_update` (proximal steps), `finish` (signs), `candidates` (what
-# validation chooses). `tests/test_model_contract.py` is what a model has to pass.
+# A model that needs more than defaults can define hooks: `initialise` (starting values from the
+# training data), `optimiser`, `after_update` (proximal steps), `finish` (signs), `candidates`
+# (what validation chooses). `tests/test_model_contract.py` is what a model has to pass.
 
 # %%
 _ = figures.learning_curve(fits[best])

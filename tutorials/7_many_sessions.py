@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 7 · Many sessions, on one machine or on a cluster
 #
-# A folder or a dandiset is fitted session by session, each into a run directory of its own. One
-# that fails does not stop the others, and what is done is not done again.
+# A folder or a dandiset is fitted session by session, each into its own run directory. A session
+# that fails does not stop the others. Finished sessions are not fitted again.
 #
 # The same on the command line: `nwbdyn fit FOLDER --model synapsnet -o runs/all`, later with
 # `--resume`.
@@ -50,17 +50,17 @@ table.assign(run=table["run"].map(lambda run: Path(run).name))[
 ]
 
 # %% [markdown]
-# The broken file is skipped with its reason. With `resume=True` only what is missing is fitted, say
-# after the file was fetched again.
+# The broken file is left out, with the reason. With `resume=True` only missing sessions are
+# fitted, for example after the file was fetched again.
 
 # %%
 again = batch.fit_each(found, request.with_keywords(resume=True))
 print([outcome.status for outcome in again])
 
 # %% [markdown]
-# ## Does the model win, session by session?
+# ## Does the model beat its best baseline in each session?
 #
-# One dot per session: above the line the model is better than its best baseline.
+# Each dot is a session. Above the line the model is better than its best baseline.
 
 # %%
 fitted = table[table["status"] == batch.FITTED]
@@ -75,8 +75,8 @@ with style.house():
 # %% [markdown]
 # ## What the sessions have in common
 #
-# Mean weight per pair of cell types in every session. A session is one observation: the spread that
-# counts is between sessions, not between edges.
+# The figure shows the mean weight per pair of cell types in every session. A session is one
+# observation. So the relevant spread is between sessions, not between edges.
 
 # %%
 pairs = {}
@@ -102,12 +102,12 @@ with style.house():
 # %% [markdown]
 # ## On a cluster
 #
-# `pip install nwbdyn[ray]`, and the same call with an engine: `batch.fit_each(…,
+# Run `pip install nwbdyn[ray]`, and use the same call with an engine: `batch.fit_each(…,
 # engine=RayExecutor(cluster="head:6379", cpus=2, gpus=0.25))`, or
 #
 #     nwbdyn fit dandi:000140 --model stndt --all --engine ray --cluster head:6379 \
 #         --cpus-per-fit 2 --gpus-per-fit 0.25 -o /shared/runs/all
 #
-# Run directories are the same whatever engine wrote them, so that any other can go on. All nodes
-# need to reach the folder. `--joint` fits one model to all sessions instead: SynapsNet shares its
-# decoder, NetFormer its query and key maps.
+# Run directories are the same for every engine, so another engine can continue. All nodes need
+# access to the folder. `--joint` fits one model to all sessions: SynapsNet shares its decoder,
+# NetFormer its query and key maps.

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 8 · Tensors for your own torch model
 #
-# `nwbdyn.tensors` bins, aligns and splits a recording, and hands it over as xarray, NumPy or a
-# torch Dataset. It streams: put `dandi:000140/sub-Jenkins/*small*train*` in place of the address
-# below, and only the bytes that are needed travel. The training uses nothing else of nwbdyn.
+# `nwbdyn.tensors` bins, aligns and splits a recording, and returns it as xarray, NumPy or a torch
+# Dataset. It streams: with the address `dandi:000140/sub-Jenkins/*small*train*` it transfers only
+# the bytes that it needs. The training below uses nothing else of nwbdyn.
 
 # %%
 import os
@@ -24,8 +24,8 @@ tensors.to_xarray()
 # %% [markdown]
 # ## What is in it
 #
-# Every bin has a label: train, val, test, or gap. Means and deviations come from the training bins.
-# No window crosses a gap in the recording or a bin of another split.
+# Every bin has a label: train, val, test, or gap. Means and deviations come from the training
+# bins. No window crosses a gap in the recording or a bin of another split.
 
 # %%
 arrays = tensors.to_numpy()
@@ -81,5 +81,5 @@ axes.set(xlabel="epoch", ylabel="mean squared error", title="Learning curve (z-s
 axes.legend()
 
 # %% [markdown]
-# A model that should also get baselines, connectivity and an NWB file is one class more:
+# To get baselines, connectivity and an NWB file for a model, write one more class:
 # [tutorial 6](6_your_own_model.py).
