@@ -37,7 +37,7 @@ Examples:
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="NWB file to write; of a folder of runs the folder for their files.",
+    help="NWB file to write; for a folder of runs, the folder of the files.",
 )
 @click.option("--enrich", is_flag=True, help="Write a copy of the source with the results added.")
 @click.option("--full", is_flag=True, help="Enrich every byte of a remote source, raw data too.")
@@ -48,7 +48,7 @@ Examples:
     type=click.Choice(PRECISIONS),
     default=PRECISIONS[0],
     show_default=True,
-    help="Of what grows with time; rounded: to what no analysis misses.",
+    help="Precision of arrays that grow with time; rounded: to a small share of their sd.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing output file.")
 @click.option("--upload", metavar="dandi:ID", help="Send the file to this dandiset's draft.")
@@ -56,9 +56,9 @@ Examples:
     "--dry-run/--send",
     default=True,
     show_default=True,
-    help="With --upload: check and show what would be sent, or send it.",
+    help="With --upload: only check and show what would be sent, or send it.",
 )
-@click.option("--replace", is_flag=True, help="With --upload: replace an asset of that path.")
+@click.option("--replace", is_flag=True, help="With --upload: replace an asset with the same path.")
 @click.option(
     "--allow-embargoed",
     is_flag=True,
@@ -67,7 +67,7 @@ Examples:
 @click.option(
     "--allow-unknown-access",
     is_flag=True,
-    help="With --upload: likewise where no archive says who may see the data.",
+    help="With --upload: the same for data whose access is unknown.",
 )
 @documents.option
 @options.instance
@@ -85,10 +85,10 @@ def command(
 ) -> None:
     """Write the results in RUN as an NWB file that any NWB tool can open.
 
-    Without --enrich the file stands alone: subject, neurons, connectivity and predictions, with
-    where they came from. The source file is never touched. RUN may be a folder of several runs:
-    each becomes a file, and with --upload an asset of one dandiset that has a README. An upload
-    that was interrupted goes on with the files that are there.
+    Without --enrich the file stands alone: subject, neurons, connectivity, predictions and the
+    address of the source. The source file is never changed. RUN may be a folder of several runs.
+    Then each run becomes a file, and with --upload an asset of one dandiset that has a README.
+    After an interruption, the same command continues the upload.
     """
     if upload is None:
         for name in UPLOAD:

@@ -53,9 +53,9 @@ def command(
 ) -> None:
     """Put the recordings at ADDRESS on this disk, without their raw data.
 
-    A file comes as a slim copy: a valid NWB file with units, traces, behaviour and tables, and
-    without the voltages and movies behind them, which are listed. With --full it comes whole and
-    verified. Interrupted, the same command goes on: what arrived of a remote file is kept.
+    It writes a slim copy of each file: a valid NWB file with units, traces, behaviour and tables,
+    but without the raw voltages and movies, which it lists. With --full it fetches and verifies
+    the whole file. After an interruption, the same command fetches only the rest.
     """
     from nwbdyn import archive
     from nwbdyn.workflows import fetch

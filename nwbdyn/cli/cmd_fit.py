@@ -74,14 +74,16 @@ SECTIONS = {  # of the help: heading -> names of options
     type=int,
     default=0,
     show_default=True,
-    help="Of the weights, the order of batches and the held-out neurons.",
+    help="Seed of initial weights, batch order and held-out neurons.",
 )
-@click.option("--seeds", type=click.IntRange(min=1), default=1, help="Fits with other seeds.")
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=1, help="Number of fits, each with another seed."
+)
 @click.option("--folds", type=click.IntRange(min=3), help="Cross-validate over interleaved blocks.")
 @click.option(
     "--heldout-resamples",
     type=click.IntRange(min=1),
-    help="Sets of held-out neurons to average.  [default: 5, 1 where the file says which]",
+    help="Sets of held-out neurons to average.  [default: 5; 1 where the file names them]",
 )
 @click.option(
     "--null",
@@ -98,7 +100,7 @@ SECTIONS = {  # of the help: heading -> names of options
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),
     default="auto",
-    help="Where to train; auto is cuda where there is one.",
+    help="Device of the training; auto is cuda if available.",
 )
 @click.option(
     "--config",
@@ -122,19 +124,21 @@ SECTIONS = {  # of the help: heading -> names of options
 @click.option(
     "--targets",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Score here against this Neural Latents targets file.",
+    help="Score against this targets file of the Neural Latents Benchmark.",
 )
 @click.option(
     "--sweep",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Try the settings in this YAML file; validation takes one.",
+    help="Try the settings in this YAML file; validation chooses one.",
 )
 @options.opening
 @click.option("--all", "take_all", is_flag=True, help="Do not ask above 5 files or 5 GB.")
 @click.option("--joint", is_flag=True, help="One model over all recordings.")
 @click.option(
-    "--neuron-id", metavar="COLUMN", help="With --joint: the same entry is the same neuron."
+    "--neuron-id",
+    metavar="COLUMN",
+    help="With --joint: column that identifies neurons across recordings.",
 )
 @click.option(
     "--init-from",

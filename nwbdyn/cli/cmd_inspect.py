@@ -58,9 +58,9 @@ def command(
 ) -> None:
     """Show what the recording at ADDRESS holds, without reading its large arrays.
 
-    With --model, a few updates of that model are timed here, on noise of the recording's size.
-    Several files end with a table of all. One that holds nothing to fit is listed with the reason,
-    and so is one that cannot be read, which makes the exit code 3.
+    With --model, it times a few updates of that model on noise of the recording's size. For several
+    files it ends with a table of all of them. A file with nothing to fit, or one that cannot be
+    read, is listed with the reason. If one cannot be read, the exit code is 3.
     """
     from nwbdyn import archive
     from nwbdyn.cli import overview

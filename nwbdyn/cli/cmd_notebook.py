@@ -29,7 +29,7 @@ Examples:
 @click.option(
     "--updates",
     type=click.IntRange(min=1),
-    help="Length of the fit.  [default: a minute's worth here, at most 300]",
+    help="Length of the fit.  [default: about a minute on this machine, at most 300]",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing notebook.")
 @documents.option

@@ -60,10 +60,10 @@ def command(
 ) -> None:
     """Write one self-contained page about the fit in RUN: scores, figures, provenance.
 
-    It is made from RUN alone; --states opens the recording again. RUN/figures receives every figure
-    as SVG and PNG, without -o to another folder. RUN may be a folder of several
-    runs: each gets its page, and RUN/report.html has one row per recording, with links. Pages that
-    are there already stay, without --overwrite.
+    It is made from RUN alone; only --states opens the recording again. Every figure is also written
+    to RUN/figures as SVG and PNG, unless -o names another folder. RUN may be a folder of several
+    runs. Then each run has a page, and RUN/report.html has one row per recording, with links.
+    Existing pages are not replaced without --overwrite.
     """
     import matplotlib
 

@@ -22,7 +22,7 @@ Examples:
     "reproduce", epilog=EXAMPLES, short_help="Fit again from an exported file alone, and compare."
 )
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--run", metavar="NAME", help="Which results, where FILE holds several.")
+@click.option("--run", metavar="NAME", help="Name of the results, if FILE has several.")
 @click.option("--source", metavar="ADDRESS", help="The recording, where it has moved.")
 @click.option(
     "-o",
@@ -47,9 +47,9 @@ def command(
 ) -> None:
     """Fit again from FILE alone, an NWB file that `export` wrote, and report the differences.
 
-    The recording is opened again from where it came from and must give the tensors that were
-    fitted. Exit code 1 says that predictions or scores differ by more than they do on the same
-    CPU with as many threads.
+    The recording is opened again from its source and must give the same tensors. The exit code is
+    1 where predictions or scores differ by more than two fits do on the same CPU with the same
+    number of threads.
     """
     from nwbdyn.workflows.reproduce import reproduce
 

@@ -49,7 +49,7 @@ class _ModelName(click.types.StringParamType):
 
 
 def model(*, help: str, required: bool = False) -> Callable[..., Callable[..., object]]:
-    """Add --model; its help lists the models that are there."""
+    """Add --model; its help lists the installed models."""
     return click.option(
         "--model",
         type=_ModelName(),
@@ -82,25 +82,25 @@ _OPENING = (  # what to take from a file; named as in `nwbdyn.open`
     click.option(
         "--spike-time-unit",
         metavar="UNIT",
-        help="Of spike times that are not seconds: ms, or the sampling rate in Hz.",
+        help="Unit of spike times other than seconds: ms, or the sampling rate in Hz.",
     ),
     click.option("--series", metavar="NAME", help="The series of ROI traces, by name or path."),
     click.option(
         "--time-axis",
         type=click.Choice(["0", "1"]),
         callback=lambda context, parameter, value: None if value is None else int(value),
-        help="Axis of stored traces that is time, where nothing tells.",
+        help="Time axis of stored traces, where the file does not show it.",
     ),
     click.option(
-        "--frame-rate", type=float, metavar="HZ", help="In place of the stated frame times."
+        "--frame-rate", type=float, metavar="HZ", help="Use this rate, not the stated frame times."
     ),
     click.option(
-        "--frame-start", type=float, metavar="S", help="Time of the first frame, likewise."
+        "--frame-start", type=float, metavar="S", help="Use this time of the first frame."
     ),
     click.option(
         "--frame-time-unit",
         type=click.Choice(["s", "ms", "us"]),
-        help="Of frame times that are not seconds.",
+        help="Unit of frame times other than seconds.",
     ),
     click.option("--where", metavar="CONDITION", help="Keep neurons: \"quality == 'good'\"."),
     click.option(

@@ -22,26 +22,31 @@ _OPTIONS = (
         default=1,
         help="GPUs of this machine, or processes on CPUs, that train one model together.",
     ),
-    click.option("--nodes", type=click.IntRange(min=1), default=1, help="Machines, likewise."),
+    click.option(
+        "--nodes",
+        type=click.IntRange(min=1),
+        default=1,
+        help="Machines that train one model together.",
+    ),
     click.option(
         "--engine",
         type=click.Choice(["ray"]),
-        help="Many fits at once: recordings, a sweep, seeds.",
+        help="Run fits in parallel: recordings, a sweep, seeds.",
     ),
     click.option("--cluster", metavar="HOST:PORT", help="A running Ray cluster."),
     click.option(
         "--cpus-per-fit",
         type=click.FloatRange(min=0, min_open=True),
         metavar="N",
-        help="Cores of one fit; 1 where nothing is said.",
+        help="Cores of one fit; 1 if not given.",
     ),
     click.option(
         "--gpus-per-fit",
         type=click.FloatRange(min=0),
         metavar="N",
-        help="0.25 lets four fits share a GPU.",
+        help="GPUs of one fit; with 0.25 four fits share one.",
     ),
-    click.option("--asha", is_flag=True, help="Give up candidates of a sweep that lag behind."),
+    click.option("--asha", is_flag=True, help="Stop poor candidates of a sweep early."),
 )
 _NEEDS_ENGINE = (
     ("cluster", "--cluster"),
