@@ -105,7 +105,7 @@ def judged(problem: FitTask, seed: int) -> tuple[NullSamples, np.ndarray, str]:
     evidence = edge_tests.collect(problem, trained, NULL, place, seed=seed)
     ids = problem.binned.neurons.ids
     table = readout.edges([evidence.weight], problem.binned.neurons)
-    table, summary, _ = significance.edge_statistics(
+    table, section, _ = significance.edge_statistics(
         table,
         ids,
         evidence,
@@ -115,7 +115,7 @@ def judged(problem: FitTask, seed: int) -> tuple[NullSamples, np.ndarray, str]:
     hits = table[table["q"] <= LEVEL]
     reported = np.zeros(evidence.weight.shape, dtype=bool)
     reported[hits["post_id"], hits["pre_id"]] = True
-    return evidence, reported, summary["withheld"]
+    return evidence, reported, section.withheld
 
 
 def through_the_same_null(problem: FitTask, seed: int) -> NullSamples:

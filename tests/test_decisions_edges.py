@@ -186,13 +186,13 @@ def test_why_q_is_withheld(coupling, num_surrogates, uncalibrated, withheld):
     edges = edge_table.edge_table(neurons, post, pre, weight[post, pre])
     if coupling is not None:
         coupling = {"metric": "r2", "split": "test"} | coupling
-    table, summary, notes = significance.edge_statistics(
+    table, section, notes = significance.edge_statistics(
         edges, np.arange(4), evidence, coupling=coupling, withheld=uncalibrated
     )
-    assert summary["withheld"].startswith(withheld)
-    assert (summary["withheld"] == "") is (withheld == "")
+    assert section.withheld.startswith(withheld)
+    assert (section.withheld == "") is (withheld == "")
     assert table["q"].isna().all() == bool(withheld)
-    assert summary["num_significant"] == (None if withheld else 12)
+    assert section.num_significant == (None if withheld else 12)
     assert bool(notes) is bool(withheld)
 
 

@@ -16,7 +16,8 @@ from nwbdyn.fitting.assemble import task_of
 from nwbdyn.fitting.fit import fit
 from nwbdyn.fitting.stage import FitInputs
 from nwbdyn.fitting.stages import edge_tests, static_control, surrogate_data
-from nwbdyn.fitting.stages.hypothesis_tests import HypothesisTests
+from nwbdyn.fitting.stages.edge_tests import EdgeRefits
+from nwbdyn.fitting.stages.lagged_coupling import LaggedCoupling
 from nwbdyn.fitting.task import build_task
 from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.inference import readout
@@ -104,7 +105,8 @@ def test_what_a_fit_adds_to_its_baseline_is_its_own_score_minus_that():
 def planned(recording, model, options, **tests):
     task = build_task(recording, model, seed=0, options=options)
     request = FitRequest.from_keywords(model, **tests)
-    return HypothesisTests.plan(request, task, FitInputs(recording, refit=fit))
+    kind = EdgeRefits if task.co_smoothing else LaggedCoupling
+    return kind.plan(request, task, FitInputs(recording, refit=fit))
 
 
 def test_what_has_no_answer_is_refused_before_training():
@@ -112,6 +114,8 @@ def test_what_has_no_answer_is_refused_before_training():
     assert planned(spikes, "stndt", {}) is None
     with pytest.raises(ConfigError, match="add --set causal_mask_ratio"):
         planned(spikes, "stndt", {}, null="shift:20")
+    hidden = planned(spikes, "stndt", {"causal_mask_ratio": 0.2}, null="shift:20")
+    assert hidden.record == {"null": "shift:20"}
     asleep = with_states(stage=["rem", "nrem"])
     stage = planned(asleep, "synapsnet", QUICK, null="shift:20")
     assert stage.record == {"null": "shift:20"}
@@ -280,7 +284,7 @@ def test_a_fit_is_judged_by_what_coupling_adds_and_its_model(model, options, add
     evidence = NullSamples(
         *(draw.normal(size=size) for size in ((6, 6), (20, 6, 6), (5, 2, 6, 6))), "shift", "made"
     )
-    found = edge_tests.with_evidence(made, problem, evidence)
+    found = edge_tests.result_of(made, problem, evidence).added_to(made)
     if model == "netformer":
         assert found.metrics["edges"]["withheld"]
         assert "coupling adds" not in found.metrics["edges"]["withheld"]

@@ -197,7 +197,7 @@ def test_means_are_kept_with_and_without_flagged_edges():
     made = session(COUPLED, TYPES)
     flagged = (made.edges["post_id"] == 0) & (made.edges["pre_id"] == 6)
     made = replace(made, edges=made.edges.assign(flags=np.where(flagged, "close ROIs", "")))
-    table = groups.with_groups(made).groups
+    table = groups.table_of(made)
     weight = made.connectivity.mean().to_numpy()[:6, 6:]
     found = row(table, "E", "I")
     assert found["weight"] == pytest.approx(weight.mean())

@@ -57,7 +57,7 @@ def test_when_edges_have_no_q(fitted, counts, coupling, shared, number, reason):
 def test_a_withheld_q_leaves_p_and_gives_its_reason(fitted, task):
     made = replace(fitted, metrics=fitted.metrics | {"coupling": ADDS | {"adds": -1.0}})
     made.metrics["coupling"]["interval"] = [-1.1, -0.9]
-    found = lagged_coupling.with_lagged_couplings(made, task, Null("shift", 20))
+    found = lagged_coupling.result_of(made, task, Null("shift", 20)).added_to(made)
     assert found.edges["q"].isna().all()
     assert found.edges["p"].notna().all()
     summary = found.metrics["edges"]
@@ -77,7 +77,7 @@ def test_a_delay_of_three_bins_is_found_and_named():
     made = fit(delayed, "synapsnet", options=FEW)
     made = replace(made, metrics=made.metrics | {"coupling": ADDS})
     problem = build_task(delayed, "synapsnet", seed=0, options=FEW)
-    found = lagged_coupling.with_lagged_couplings(made, problem, Null("shift", 20))
+    found = lagged_coupling.result_of(made, problem, Null("shift", 20)).added_to(made)
     (edge,) = found.connectivity.edges(q=0.05).to_dict("records")
     assert (edge["pre_id"], edge["post_id"], edge["lag"]) == (0, 1, 3)
     assert edge["weight"] == pytest.approx(0.5, abs=4 * edge["se"])

@@ -124,13 +124,13 @@ def test_the_standard_error_is_that_of_a_mean():
 
 
 def test_strong_edges_are_called_and_chance_is_not():
-    edges, summary, notes = judged(strong((0, 1), (5, 2)))
+    edges, section, notes = judged(strong((0, 1), (5, 2)))
     called = edges[edges["q"] <= 0.05]
     assert sorted(zip(called["post_id"], called["pre_id"], strict=True)) == [(10, 11), (15, 12)]
-    assert summary["num_significant"] == 2
-    assert summary["withheld"] == ""
+    assert section.num_significant == 2
+    assert section.withheld == ""
     assert not notes
-    assert edges["p"].min() == summary["smallest_p"] == 1 / (1 + 20 * 56)
+    assert edges["p"].min() == section.smallest_p == 1 / (1 + 20 * 56)
     assert edges.attrs["null_hypothesis"] == "neurons are independent"
 
 
@@ -145,10 +145,10 @@ def test_standard_errors_have_the_unit_of_the_weights_beside_them():
 
 
 def test_too_few_surrogates_give_p_and_no_q():
-    edges, summary, notes = judged(strong((0, 1)), num_surrogates=19)
+    edges, section, notes = judged(strong((0, 1)), num_surrogates=19)
     assert edges["p"].notna().all()
     assert edges["q"].isna().all()
-    assert summary["num_significant"] is None
+    assert section.num_significant is None
     assert [note.code for note in notes] == ["q-withheld"]
     assert "19 surrogates" in notes[0].reason
     assert "20 suffice" in notes[0].reason
@@ -163,22 +163,22 @@ def test_too_few_surrogates_give_p_and_no_q():
     ],
 )
 def test_no_edge_is_called_where_coupling_adds_nothing(coupling):
-    edges, summary, _ = judged(strong((0, 1)), coupling=coupling)
+    edges, section, _ = judged(strong((0, 1)), coupling=coupling)
     assert edges["q"].isna().all()
-    assert "coupling adds nothing on test" in summary["withheld"]
-    assert (", from " in summary["withheld"]) is (coupling["interval"] is not None)
+    assert "coupling adds nothing on test" in section.withheld
+    assert (", from " in section.withheld) is (coupling["interval"] is not None)
 
 
 def test_no_edge_is_called_of_a_model_that_calls_false_ones():
-    edges, summary, _ = judged(strong((0, 1)), withheld="never tried")
+    edges, section, _ = judged(strong((0, 1)), withheld="never tried")
     assert edges["p"].notna().all()
     assert edges["q"].isna().all()
-    assert summary["withheld"] == "never tried"
+    assert section.withheld == "never tried"
 
 
 def test_a_gain_without_interval_is_enough():
-    _, summary, _ = judged(strong((0, 1)), coupling={**ADDS, "interval": None})
-    assert summary["num_significant"] == 1
+    _, section, _ = judged(strong((0, 1)), coupling={**ADDS, "interval": None})
+    assert section.num_significant == 1
 
 
 def test_halves_that_agree_on_a_sign_are_counted():
@@ -190,10 +190,10 @@ def test_halves_that_agree_on_a_sign_are_counted():
 def test_summaries_stand_with_and_without_flagged_edges():
     flags = np.full((NUM_NEURONS, NUM_NEURONS), "", dtype=object)
     flags[0, 1] = flags[1, 0] = "close ROIs"
-    edges, summary, _ = judged(strong((0, 1), (5, 2)), flags=flags)
+    edges, section, _ = judged(strong((0, 1), (5, 2)), flags=flags)
     assert edges["flags"].iloc[0:2].tolist().count("close ROIs") == 1
-    assert (summary["num_significant"], summary["num_significant_unflagged"]) == (2, 1)
-    assert summary["num_flagged"] == 2
+    assert (section.num_significant, section.num_significant_unflagged) == (2, 1)
+    assert section.num_flagged == 2
 
 
 def residual(*coincident: tuple[int, int], number: int = 4) -> np.ndarray:

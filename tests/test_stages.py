@@ -186,8 +186,17 @@ def test_targets_of_a_next_bin_model_are_refused(next_bin, tmp_path):
         planned(BenchmarkSubmission, next_bin, targets=tmp_path / "targets.h5")
 
 
+def test_nested_questions_follow_the_null(next_bin, held_out):
+    kind = nested_tests.NestedQuestions
+    assert planned(kind, next_bin) is None
+    assert planned(kind, next_bin, null="shift:20") == kind(20)
+    assert planned(kind, next_bin, null="jitter:20") is None
+    assert planned(kind, held_out, null="shift:20") is None
+
+
 def test_a_recording_is_rotated_as_often_as_requested(next_bin):
     task = build_task(traces(EDGES), "synapsnet", seed=0, options=QUICK)
-    found = nested_tests.with_answers(next_bin.fit, task, 2, silent).metrics["nested"]
+    state = replace(next_bin, task=task)
+    found = nested_tests.NestedQuestions(2).run(state, RunContext()).metrics["nested"]
     assert len(found["coupling"]["rotations"]) == 2
     assert "a level of .05 takes 19" in found["coupling"]["reason"]

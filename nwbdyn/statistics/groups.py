@@ -7,7 +7,7 @@ states is one only where `state_change` supports it, and columns say whether it 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -32,16 +32,16 @@ class SessionCoupling:
     flagged: np.ndarray  # (N, N) bool, edges that may be artefacts
 
 
-def with_groups(fitted: Fit) -> Fit:
-    """The fit with a table of its pairs of cell types, where its neurons have types.
+def table_of(fitted: Fit) -> pd.DataFrame | None:
+    """`cell_type_contrast` of one fit; None where its neurons have no types.
 
-    As `between` makes it, and `weight_unflagged`: the mean without edges flagged as artefacts.
+    Its column `weight_unflagged` is the mean without edges flagged as artefacts.
     """
     table = fitted.connectivity.neurons.table
     if "cell_type" not in table or not table["cell_type"].notna().any():
-        return fitted
+        return None
     unflagged = cell_type_contrast(fitted, with_flagged=False)["weight"]
-    return replace(fitted, groups=cell_type_contrast(fitted).assign(weight_unflagged=unflagged))
+    return cell_type_contrast(fitted).assign(weight_unflagged=unflagged)
 
 
 def cell_type_contrast(

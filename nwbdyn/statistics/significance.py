@@ -14,6 +14,7 @@ import pandas as pd
 
 from nwbdyn.recording import Note
 from nwbdyn.results.sections.coupling import CouplingGain
+from nwbdyn.results.sections.edges import EdgeTests
 
 LEVEL = 0.05  # of false discoveries, where nobody asks for another
 RULES = ("plain", "receiver", "sender", "edge", "pair", "cautious")
@@ -121,13 +122,11 @@ def edge_statistics(
     coupling: dict[str, Any] | None,
     withheld: str = "",
     flags: np.ndarray | None = None,
-) -> tuple[pd.DataFrame, dict[str, Any], tuple[Note, ...]]:
-    """The edge table with se, half_split_agreement, p, q and flags; its summary; what to note.
+) -> tuple[pd.DataFrame, EdgeTests, tuple[Note, ...]]:
+    """The edge table with se, half_split_agreement, p, q and flags; its section; what to note.
 
     All of these are of the column that was tested, which the hypothesis and `attrs["tested"]` name.
-    half_split_agreement of an edge is the share of half-samples that have its weight's sign. In the
-    summary, "num_half_samples" refits stand behind se, and what ends in "_unflagged" leaves flagged
-    edges out; "withheld" says why there is no q, "" where there is one.
+    half_split_agreement of an edge is the share of half-samples that have its weight's sign.
 
     Args:
         edges: directed, see `connectivity.edge_table`; other columns are kept.
@@ -169,27 +168,27 @@ def edge_statistics(
     }
     plain = flags == ""
     called = q <= LEVEL
-    summary = {
-        "null": evidence.kind,
-        "tested": evidence.tested,
-        "hypothesis": hypothesis,
-        "num_surrogates": len(evidence.null),
-        "num_half_samples": 2 * len(halves),
-        "rule": RULE,
-        "smallest_p": least,
-        "level": LEVEL,
-        "num_edges": int(others.sum()),
-        "num_significant": None if withheld else int(called.sum()),
-        "num_flagged": int((others & ~plain).sum()),
-        "num_significant_unflagged": None if withheld else int((called & plain).sum()),
-        "withheld": withheld,
-        "half_split_correlation": half_agreement(halves),
-        "half_split_correlation_unflagged": half_agreement(halves, plain),
-        "mean_weight": float(weight[others].mean()),
-        "mean_weight_unflagged": _mean(weight[others & plain]),
-        "stable_signs": float((agree[others] == 1).mean()),
-    }
-    return table, summary, (Note("q-withheld", "edges", withheld),) if withheld else ()
+    section = EdgeTests(
+        null=evidence.kind,
+        tested=evidence.tested,
+        hypothesis=hypothesis,
+        num_surrogates=len(evidence.null),
+        num_half_samples=2 * len(halves),
+        rule=RULE,
+        smallest_p=least,
+        level=LEVEL,
+        num_edges=int(others.sum()),
+        num_significant=None if withheld else int(called.sum()),
+        num_flagged=int((others & ~plain).sum()),
+        num_significant_unflagged=None if withheld else int((called & plain).sum()),
+        withheld=withheld,
+        half_split_correlation=half_agreement(halves),
+        half_split_correlation_unflagged=half_agreement(halves, plain),
+        mean_weight=float(weight[others].mean()),
+        mean_weight_unflagged=_mean(weight[others & plain]),
+        stable_signs=float((agree[others] == 1).mean()),
+    )
+    return table, section, (Note("q-withheld", "edges", withheld),) if withheld else ()
 
 
 def why_withheld(num_surrogates: int, num_neurons: int, coupling: dict[str, Any] | None) -> str:

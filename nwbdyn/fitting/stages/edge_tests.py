@@ -9,8 +9,8 @@ directory, so that an interrupted run goes on where it was.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ import torch
 from nwbdyn.data.pooling import PooledWindows
 from nwbdyn.data.windows import Windows
 from nwbdyn.errors import ConfigError
+from nwbdyn.fitting.stage import FitInputs, FitState, Stage, StageResult
 from nwbdyn.fitting.stages import common_input_warning, surrogate_data
 from nwbdyn.fitting.task import FitTask
 from nwbdyn.fitting.train_models import RunContext, TrainingTask
@@ -25,6 +26,7 @@ from nwbdyn.inference import influence, readout
 from nwbdyn.inference.readout import MOST_NEURONS
 from nwbdyn.models.base import CO_SMOOTHING, Model
 from nwbdyn.progress import Progress
+from nwbdyn.request import FitRequest
 from nwbdyn.results import run_directory
 from nwbdyn.results.fit_results import Fit
 from nwbdyn.statistics import artefacts, significance
@@ -37,6 +39,54 @@ Cut = TypeVar("Cut", bound=AnyWindows)
 
 HALF_PAIRS = 5  # pairs of complementary halves: ten refits
 TOGETHER = 10  # refits that are in memory at a time
+
+
+@dataclass(frozen=True)
+class EdgeRefits(Stage):
+    """Section "edges" of a co-smoothing model: its predictive influence, against refits."""
+
+    null: Null
+    samples: Mapping[str, NullSamples] = field(default_factory=dict)  # session -> refits
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """The null, as it was requested."""
+        return {"null": str(self.null)}
+
+    @classmethod
+    def plan(cls, request: FitRequest, task: FitTask, inputs: FitInputs) -> Self | None:
+        """None without a null, and for next-bin models (see `lagged_coupling`).
+
+        Raises:
+            ConfigError: a null that this recording or model cannot have.
+        """
+        null = surrogate_data.requested(request)
+        if null is None or not task.co_smoothing:
+            return None
+        check(task, null)
+        return cls(null)
+
+    def train(
+        self,
+        request: FitRequest,
+        task: TrainingTask,
+        trained: Sequence[Trained],
+        ctx: RunContext,
+    ) -> Self:
+        """Refit on surrogates and on halves of the data."""
+        samples = collect_each(
+            task,
+            trained,
+            self.null,
+            ctx,
+            seed=request.seeds[0],
+            influence_windows=request.tests.influence_windows,
+        )
+        return replace(self, samples=samples)
+
+    def run(self, state: FitState, ctx: RunContext) -> StageResult:
+        """Statistics of every edge."""
+        return result_of(state.fit, state.task, self.samples[state.task.windows.session])
 
 
 def check(problem: FitTask, null: Null) -> None:
@@ -84,13 +134,13 @@ def count(null: Null, *, co_smoothing: bool) -> int:
     return null.number + 2 * HALF_PAIRS
 
 
-def with_evidence(fitted: Fit, problem: FitTask, evidence: NullSamples) -> Fit:
-    """The fit with edge statistics from refits that are already trained."""
+def result_of(fitted: Fit, problem: FitTask, evidence: NullSamples) -> StageResult:
+    """Edge statistics from refits that are already trained."""
     neurons = fitted.connectivity.neurons
     flags, notes = artefacts.flags(neurons, _unfinished(fitted, problem))
     coupling = fitted.metrics.get("coupling")
     uncalibrated = problem.model_class.q_withheld_reason(problem.config, problem.layout)
-    edges, summary, withheld = significance.edge_statistics(
+    edges, section, withheld = significance.edge_statistics(
         fitted.edges,
         neurons.ids,
         evidence,
@@ -98,13 +148,7 @@ def with_evidence(fitted: Fit, problem: FitTask, evidence: NullSamples) -> Fit:
         withheld=uncalibrated or common_input_warning.q_withheld_reason(fitted.metrics),
         flags=flags,
     )
-    return replace(
-        fitted,
-        edges=edges,
-        connectivity=replace(fitted.connectivity, tested=edges),
-        metrics=fitted.metrics | {"edges": summary},
-        notes=(*fitted.notes, *notes, *withheld),
-    )
+    return StageResult(sections=(section,), notes=(*notes, *withheld), edges=edges)
 
 
 def collect(

@@ -5,20 +5,29 @@ couplings are fitted to the recording in closed form, with the terms of rung M2 
 `statistics.lagged`). They use every recorded bin: nothing of them is scored on test.
 """
 
-from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 
 from nwbdyn.data.binning import Binned
 from nwbdyn.errors import ConfigError, DataError
-from nwbdyn.fitting.stages import common_input_warning, recording_edges, surrogate_data
+from nwbdyn.fitting.stage import FitInputs, FitState, Stage, StageResult
+from nwbdyn.fitting.stages import (
+    common_input_warning,
+    edge_tests,
+    recording_edges,
+    surrogate_data,
+)
 from nwbdyn.fitting.task import FitTask
+from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.models._core_terms import SENDER_LAGS
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import COUNTS, Note
+from nwbdyn.request import FitRequest
 from nwbdyn.results.fit_results import Fit
+from nwbdyn.results.sections.edges import EdgeTests
 from nwbdyn.statistics import artefacts
 from nwbdyn.statistics.lagged import LaggedCouplings, lagged_couplings
 from nwbdyn.statistics.lagged_regression import chosen_terms, rows_with_past
@@ -29,6 +38,36 @@ COUNTS_NOT_CALIBRATED = (
     "for counts it has not been shown on networks with known wiring that few of the edges that "
     "would be called are false; p stays. Use --null jitter:20"
 )
+
+
+@dataclass(frozen=True)
+class LaggedCoupling(Stage):
+    """Section "edges" of a next-bin model, and its directed edges."""
+
+    null: Null
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """The null, as it was requested."""
+        return {"null": str(self.null)}
+
+    @classmethod
+    def plan(cls, request: FitRequest, task: FitTask, inputs: FitInputs) -> Self | None:
+        """None without a null, and for co-smoothing models (see `edge_tests`).
+
+        Raises:
+            ConfigError: a null that this recording cannot have.
+        """
+        null = surrogate_data.requested(request)
+        if null is None or task.co_smoothing:
+            return None
+        edge_tests.check(task, null)
+        check(task)
+        return cls(null)
+
+    def run(self, state: FitState, ctx: RunContext) -> StageResult:
+        """Fit the couplings to the recording and to its surrogates."""
+        return result_of(state.fit, state.task, self.null, ctx.report)
 
 
 def check(task: FitTask) -> None:
@@ -45,8 +84,8 @@ def check(task: FitTask) -> None:
         raise ConfigError(f"--null: {error}") from error
 
 
-def with_lagged_couplings(fit: Fit, task: FitTask, null: Null, report: Report = silent) -> Fit:
-    """The fit with couplings over lags as its directed edges.
+def result_of(fit: Fit, task: FitTask, null: Null, report: Report = silent) -> StageResult:
+    """Couplings over lags as directed edges, and their statistics.
 
     Args:
         null: the kind of surrogates, and their number.
@@ -75,23 +114,22 @@ def with_lagged_couplings(fit: Fit, task: FitTask, null: Null, report: Report = 
     statistics["flags"] = flags
     size = np.divide(np.abs(fitted.weight), fitted.se, where=fitted.se > 0, out=0 * fitted.se)
     edges = recording_edges.table_of(statistics, fit.edges, neurons, size=size, lag=fitted.lag)
-    stated = {
-        "tested": WEIGHT,
-        "smallest_p": smallest_p(null.number, len(neurons)),
-        "withheld": withheld,
-        "measure": measure(fitted, counts=binned.quantity == COUNTS),
-    }
-    edges.attrs |= {"null_hypothesis": hypothesis, **stated}
-    summary = recording_edges.summary_of(
-        statistics, num_surrogates=null.number, withheld=withheld
-    ) | {"null": null.kind, "hypothesis": hypothesis, "terms": terms(fitted), **stated}
-    return replace(
-        fit,
-        edges=edges,
-        connectivity=replace(fit.connectivity, tested=edges),
-        metrics=fit.metrics | {"edges": summary},
-        notes=(*fit.notes, *notes, *_noted(withheld)),
+    section = EdgeTests(
+        **recording_edges.summary_of(statistics, num_surrogates=null.number, withheld=withheld),
+        null=null.kind,
+        hypothesis=hypothesis,
+        smallest_p=smallest_p(null.number, len(neurons)),
+        measure=measure(fitted, counts=binned.quantity == COUNTS),
+        terms=terms(fitted),
     )
+    edges.attrs |= {
+        "null_hypothesis": hypothesis,
+        "tested": WEIGHT,
+        "smallest_p": section.smallest_p,
+        "withheld": withheld,
+        "measure": section.measure,
+    }
+    return StageResult((section,), (*notes, *_noted(withheld)), edges=edges)
 
 
 def why_not_called(fit: Fit, *, counts: bool, num_surrogates: int) -> str:

@@ -9,6 +9,7 @@ block test alone finds "coupling" between independent neurons.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
@@ -16,10 +17,13 @@ from nwbdyn.baselines.ladder import Gain
 from nwbdyn.data.binning import Binned
 from nwbdyn.data.splits import Split
 from nwbdyn.errors import DataError
-from nwbdyn.fitting.task import FitTask as Task
+from nwbdyn.fitting.stage import FitInputs, FitState, Stage, StageResult
+from nwbdyn.fitting.stages import surrogate_data
+from nwbdyn.fitting.task import FitTask
+from nwbdyn.fitting.train_models import RunContext
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import COUNTS
-from nwbdyn.results.fit_results import Fit
+from nwbdyn.request import FitRequest
 from nwbdyn.results.sections.nested import NestedTest, NestedTests, Sensitivity
 from nwbdyn.statistics import surrogates
 from nwbdyn.statistics.rung_gains import (
@@ -31,6 +35,35 @@ from nwbdyn.statistics.rung_gains import (
 )
 
 ROTATIONS = 19  # exceeding all of them has a chance of .05 without coupling
+
+
+@dataclass(frozen=True)
+class NestedQuestions(Stage):
+    """Section "nested" of a next-bin model."""
+
+    num_rotations: int
+
+    @classmethod
+    def plan(cls, request: FitRequest, task: FitTask, inputs: FitInputs) -> Self | None:
+        """None without a null, and for co-smoothing models.
+
+        Raises:
+            ConfigError: a null of an unknown form.
+        """
+        null = surrogate_data.requested(request)
+        return None if null is None or task.co_smoothing else cls(null.number)
+
+    def run(self, state: FitState, ctx: RunContext) -> StageResult:
+        """Answer every question on test bins."""
+        task = state.task
+        result = answers(
+            task.binned,
+            task.split,
+            context=task.spec.context,
+            num_rotations=self.num_rotations,
+            report=ctx.report,
+        )
+        return StageResult((section_of(result, counts=task.binned.quantity == COUNTS),))
 
 
 @dataclass(frozen=True)
@@ -152,20 +185,3 @@ def _section_of(one: Answer, *, counts: bool) -> NestedTest:
         reason=one.reason,
         sensitivity=one.sensitivity,
     )
-
-
-def with_answers(fitted: Fit, problem: Task, number: int, report: Report) -> Fit:
-    """The fit with the answers in its metrics, under "nested".
-
-    Args:
-        number: of rotated recordings.
-    """
-    result = answers(
-        problem.binned,
-        problem.split,
-        context=problem.spec.context,
-        num_rotations=number,
-        report=report,
-    )
-    section = section_of(result, counts=problem.binned.quantity == COUNTS)
-    return replace(fitted, metrics=fitted.metrics | section.metrics())

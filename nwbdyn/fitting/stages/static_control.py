@@ -7,9 +7,9 @@ again with an A that cannot see the activity, and both predict the test blocks. 
 better there, and better than the best baseline, differences over time and state are not supported.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -19,11 +19,14 @@ from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.evaluation import scoring
 from nwbdyn.fitting import own_part
 from nwbdyn.fitting.assemble import task_of
+from nwbdyn.fitting.stage import FitInputs, FitState, Stage, StageResult
+from nwbdyn.fitting.stages import surrogate_data
 from nwbdyn.fitting.task import FitTask
 from nwbdyn.fitting.train_models import RunContext, TrainingTask
 from nwbdyn.inference import readout
 from nwbdyn.progress import Progress
 from nwbdyn.recording import Note
+from nwbdyn.request import FitRequest
 from nwbdyn.results.fit_results import Fit
 from nwbdyn.results.sections.difference import Difference
 from nwbdyn.results.sections.dynamics import CouplingChange
@@ -34,8 +37,38 @@ MOST_WINDOWS = 500  # evenly spaced, over which the variance of edges is taken
 MOST_NUMBERS = 2**24  # weights that are held at once
 
 
-def with_dynamics(fitted: Fit, problem: FitTask, own: Trained, refit: Trained | None) -> Fit:
-    """The fit with metrics["dynamics"], and a note where differences over time are not supported.
+@dataclass(frozen=True)
+class StaticControl(Stage):
+    """Section "dynamics": A(t) against a refit with a constant A, where there is a null."""
+
+    refit: Trained | None = None  # None for a model whose A is constant
+
+    @classmethod
+    def plan(cls, request: FitRequest, task: FitTask, inputs: FitInputs) -> Self | None:
+        """None without a null.
+
+        Raises:
+            ConfigError: a null of an unknown form.
+        """
+        return None if surrogate_data.requested(request) is None else cls()
+
+    def train(
+        self,
+        request: FitRequest,
+        task: TrainingTask,
+        trained: Sequence[Trained],
+        ctx: RunContext,
+    ) -> Self:
+        """Train the refit, from the seed of the first model."""
+        return replace(self, refit=train_static(task, trained[0], ctx))
+
+    def run(self, state: FitState, ctx: RunContext) -> StageResult:
+        """Compare the two on test."""
+        return result_of(state.fit, state.task, state.trained[0], self.refit)
+
+
+def result_of(fitted: Fit, problem: FitTask, own: Trained, refit: Trained | None) -> StageResult:
+    """The section, and a note where differences over time are not supported.
 
     Args:
         own: the model of the first seed.
@@ -57,11 +90,10 @@ def with_dynamics(fitted: Fit, problem: FitTask, own: Trained, refit: Trained | 
         stable_over_seeds=_stable(edges, "sign_agreement"),
         stable_over_halves=_stable(edges, "half_split_agreement"),
     )
-    notes = fitted.notes
-    if section.supported is False:
-        reason = f"differences over time and state are not supported: {section.failed_criteria()}"
-        notes = (*notes, Note("static-suffices", "connectivity", reason))
-    return replace(fitted, metrics=metrics | section.metrics(), notes=notes)
+    if section.supported is not False:
+        return StageResult((section,))
+    reason = f"differences over time and state are not supported: {section.failed_criteria()}"
+    return StageResult((section,), (Note("static-suffices", "connectivity", reason),))
 
 
 def supported(static: Difference | None, beats: bool | None) -> bool | None:

@@ -18,8 +18,23 @@ from nwbdyn.evaluation import blocks
 from nwbdyn.fitting.task import FitTask
 from nwbdyn.nlb.alignment import first_bins
 from nwbdyn.recording import COUNTS
+from nwbdyn.request import FitRequest
 from nwbdyn.statistics import surrogates
-from nwbdyn.statistics.surrogates import SHIFT, Null
+from nwbdyn.statistics.surrogates import JITTER, SHIFT, Null
+
+
+def requested(request: FitRequest) -> Null | None:
+    """The kind and number of surrogates of a request; None without any, and for jitter.
+
+    Jitter moves spike times and not bins, see `spike_coupling`.
+
+    Raises:
+        ConfigError: a null of another form.
+    """
+    if request.tests.null is None:
+        return None
+    null = Null.parse(request.tests.null)
+    return None if null.kind == JITTER else null
 
 
 def recipe(problem: FitTask, null: Null) -> tuple[Callable[[np.random.Generator], Binned], str]:
