@@ -17,21 +17,21 @@ NUMBER = re.compile(r"-?\d*\.?\d+")
 HEAD = """# Measured
 
 Every number on this page is looked up in a result page of `benchmarks/results` by
-`docs/make_measured.py`. A result page has the machine, the date, the command and more rows. What
-was tried, and what the numbers do not say, is in
-[benchmarks/README.md](../benchmarks/README.md). **Bold: a simple method scores higher than the
-model.**
+`docs/make_measured.py`. A result page has the machine, the date, the command and more rows.
+[benchmarks/README.md](../benchmarks/README.md) describes what was tried, and its limits.
+**Bold: a simple method scores higher than the model.**
 """
 
-TAIL = """Read these results with this in mind:
+TAIL = """Limits of these results:
 
 - Two choices of the core were made by validation, but while the test scores of the worms, of the
-  zebrafish and of `sample:cortex` were visible. One: up to three bins of the senders are fitted
-  together. The other: a model's own part is judged by the error over each neuron's variance. Those
-  rows are therefore not evidence on unseen data.
+  zebrafish and of `sample:cortex` were visible. First, up to three bins of the senders are fitted
+  together. Second, a model's own part is judged by the error divided by each neuron's variance. So
+  these rows are not evidence on unseen data.
 - The median over neurons in the worms' forecasts was chosen after one fold of one worm.
-- SynapsNet was trained longer on calcium, because short training had emptied A in some networks.
-- More reaches were used for STNDT after few had decided nothing.
+- SynapsNet was trained longer on calcium, because A was empty in some networks after
+  short training.
+- More reaches were used for STNDT after a test with few reaches had no clear result.
 - The outputs on [your own recording](recordings.md) are single runs on 2 shared cores without a
   GPU. No interval is given for fewer than ten independent blocks of test data.
 """
@@ -328,7 +328,7 @@ def of_edges() -> list[str]:
         "## How far can edges be trusted?",
         "",
         f"{link('NetFormer as it ships', EDGES)}, `--null shift:20`, with exact 95 % intervals. "
-        "Where no q is given, the row shows what q would have called.",
+        "Where no q is given, the row shows the edges that q would call significant.",
         "",
         "| network | recordings | q given in | false of the called | found of the links |",
         "| --- | --- | --- | --- | --- |",
@@ -336,8 +336,9 @@ def of_edges() -> list[str]:
     lines += [f"| {' | '.join(row[column] for column in columns)} |" for row in rows]
     lines += [
         "",
-        "The published forms, trained for themselves: share of false edges among those called, and "
-        "share of the links that are found.",
+        "The published forms, whose own weights were tested against refits to surrogates, as "
+        "`--null` did before it tested couplings over lags: share of false edges among those "
+        "called, and share of the links that are found.",
         "",
         "| network | model | false, found | a ridge VAR through the same null |",
         "| --- | --- | --- | --- |",
