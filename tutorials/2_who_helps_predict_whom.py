@@ -98,3 +98,32 @@ _ = figures.connectivity(fits["synapsnet"])
 # false: the null is of independent neurons, and two neurons that are connected through a third one
 # are not independent. None of this tests for a synapse. A neuron that was not recorded and drives
 # two others causes an edge between them, and no null here detects that.
+
+# %% [markdown]
+# ## Couplings of milliseconds
+#
+# Bins of a model are wider than the delay of a spike. `null="jitter:20"` fits couplings to the spike
+# times on a grid of 1 ms. `peak_ms` is the lag at which the filter of an edge peaks. In
+# `sample:spiking` the delays are known.
+
+# %%
+address = f"sample:spiking?duration={60 if QUICK else 300}"
+spiking = nwbdyn.fit(address, "netformer", null="jitter:20")
+called = spiking.edges[(spiking.edges["kind"] == "directed") & (spiking.edges["q"] < 0.05)]
+_, truth = simulate.sample(address)
+row = {identity: place for place, identity in enumerate(spiking.neurons.ids)}
+delays = [1000 * truth.delays[row[edge.post_id], row[edge.pre_id]] for edge in called.itertuples()]
+called[["pre", "post", "weight", "q", "peak_ms"]].assign(delay_ms=delays).head(10)
+
+# %% [markdown]
+# ## Couplings that change with a state
+#
+# In `sample:switching` three senders change their receivers between two states. `states` compares
+# the couplings of the two. Rows with a `state` are the edges that change.
+
+# %%
+address = f"sample:switching?steps={2000 if QUICK else 4000}"
+switching = nwbdyn.fit(address, "netformer", states="task_state")
+print(switching.summary())
+changed = switching.edges[(switching.edges["state"] != "") & (switching.edges["q"] < 0.05)]
+changed[["pre", "post", "state", "weight", "q"]].head(10)
