@@ -80,6 +80,7 @@ def test_every_edge_carries_its_statistics(fitted):
     assert len(edges) == NUM_NEURONS * (NUM_NEURONS - 1)
     for column in ("se", "p", "q", "model_weight"):
         assert edges[column].notna().all()
+    assert {"seed_sd", "sign_agreement"} <= set(edges)  # of the model's weight
     assert set(edges["lag"]) <= {1, 2, 3}
     planted = edges.set_index(["post_id", "pre_id"]).loc[list(EDGES)]
     assert (planted["lag"] == 1).all()

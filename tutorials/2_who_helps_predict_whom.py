@@ -88,7 +88,7 @@ row = {identity: place for place, identity in enumerate(fits["synapsnet"].neuron
 real = [planted[row[edge.post_id], row[edge.pre_id]] != 0 for edge in called.itertuples()]
 num_planted = int((planted != 0).sum() - (np.diag(planted) != 0).sum())
 print(f"{len(called)} edges at q < .05, {sum(real)} of them planted; {num_planted} were planted")
-called[["pre", "post", "weight", "se", "p", "q", "sign_agreement"]].head(10)
+called[["pre", "post", "lag", "weight", "se", "p", "q"]].head(10)
 
 # %%
 _ = figures.connectivity(fits["synapsnet"])
@@ -102,8 +102,8 @@ _ = figures.connectivity(fits["synapsnet"])
 # %% [markdown]
 # ## Couplings of milliseconds
 #
-# Bins of a model are wider than the delay of a spike. `null="jitter:20"` fits couplings to the spike
-# times on a grid of 1 ms. `peak_ms` is the lag at which the filter of an edge peaks. In
+# Bins of a model are wider than the delay of a spike. `null="jitter:20"` fits couplings to the
+# spike times on a grid of 1 ms. `peak_ms` is the lag at which the filter of an edge peaks. In
 # `sample:spiking` the delays are known.
 
 # %%
@@ -122,8 +122,7 @@ called[["pre", "post", "weight", "q", "peak_ms"]].assign(delay_ms=delays).head(1
 # the couplings of the two. Rows with a `state` are the edges that change.
 
 # %%
-address = f"sample:switching?steps={2000 if QUICK else 4000}"
-switching = nwbdyn.fit(address, "netformer", states="task_state")
+switching = nwbdyn.fit("sample:switching", "netformer", states="task_state")
 print(switching.summary())
 changed = switching.edges[(switching.edges["state"] != "") & (switching.edges["q"] < 0.05)]
 changed[["pre", "post", "state", "weight", "q"]].head(10)

@@ -13,6 +13,9 @@ from nwbdyn.connectivity import edge_table
 from nwbdyn.recording import Neurons
 from nwbdyn.statistics.significance import LEVEL, WEIGHT
 
+# columns of the edge table that are of the model: its weight, and how seeds agree on that
+OF_MODEL = ("model_weight", "influence", "seed_sd", "sign_agreement")
+
 
 def table_of(
     statistics: dict[str, np.ndarray],
@@ -38,10 +41,9 @@ def table_of(
     table["lag"] = np.broadcast_to(lag, size.shape)[post, pre].astype(np.int32)
     own = edge_table.directed(modelled).set_index(["pre_id", "post_id"])
     pairs = pd.MultiIndex.from_frame(table[["pre_id", "post_id"]])
-    table = table.assign(
-        model_weight=own["weight"].reindex(pairs).to_numpy(),
-        influence=own["influence"].reindex(pairs).to_numpy(),
-    )
+    own = own.rename(columns={"weight": "model_weight"})
+    of_model = [name for name in OF_MODEL if name in own]
+    table = table.assign(**{name: own[name].reindex(pairs).to_numpy() for name in of_model})
     others = ~np.eye(len(neurons), dtype=bool)
     total = np.abs(statistics["weight"][others]).sum()
     table.attrs = {
