@@ -135,6 +135,13 @@ def test_a_condition_is_counted_with_the_files_it_removed(thousand):
     assert "Leave out a condition." in page
 
 
+def test_an_empty_dandiset_holds_no_file_that_cannot_be_read(sixty):
+    (sixty.folder / "000003").mkdir()
+    result = run(sixty, "dandi:000003", "--results")
+    assert result.exit_code == 1
+    assert result.stdout.endswith("\nThe archive lists no files here.\n")
+
+
 def test_counts_of_files_that_are_listed_add_up(sixty):
     document = found(sixty, "dandi:000001", "--region", "VISp")
     assert document["num_files"] == 48
@@ -270,6 +277,11 @@ def test_an_address_that_names_no_dandiset_is_refused(sixty):
         ("Mus musculus - House mouse", "mouse", True),
         ("Mus musculus - House mouse", "mus", True),
         ("Mus musculus", "musc", False),
+        ("Caenorhabditis elegans - Roundworm", "C. elegans", True),
+        ("Caenorhabditis elegans", "c.elegans", True),
+        ("C. elegans", "C. elegans", True),
+        ("Canis elegans minor", "D. elegans", False),
+        ("Caenorhabditis briggsae", "C. elegans", False),
     ],
 )
 def test_names_are_whole_words(text, wanted, answer):

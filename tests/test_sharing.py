@@ -12,6 +12,7 @@ from standin import KEY, StandIn
 
 import nwbdyn
 from nwbdyn import archive
+from nwbdyn.archive.catalogue import RESULTS
 from nwbdyn.cli import main
 from nwbdyn.errors import AddressError, ArchiveError, ResultsError
 from nwbdyn.progress import Progress
@@ -221,6 +222,35 @@ def test_problems_are_listed_and_nothing_is_sent(standin, tmp_path):
     misfit = shutil.move(path, tmp_path / "sub-m1_ecephys.nwb")
     with pytest.raises(ResultsError, match=r"not ready for the archive.*species"):
         archive_upload.validate_for_upload(Path(misfit), "dandi:000002")
+    assert not parts_sent(standin)
+
+
+@pytest.mark.parametrize(("sex", "term"), [("XX", "PATO_0001340"), ("XO", "PATO_0000384")], ids=str)
+def test_a_worm_is_sent_with_its_sex_in_the_words_of_the_archive(standin, tmp_path, sex, term):
+    worm = {**lab_files.SUBJECT, "species": "Caenorhabditis elegans", "sex": sex}
+    fit = lab_files.fit_of(lab_files.write_imaging(tmp_path / "worm.nwb", worm))
+    parcel = archive_upload.validate_for_upload(
+        nwbdyn.export(fit.save(tmp_path / "run")), "dandi:000002"
+    )
+    archive_upload.send(parcel, fit.source, instance=standin.api)
+    (metadata,) = standin.metadata.values()
+    (animal,) = metadata["wasAttributedTo"]
+    assert animal["sex"]["identifier"].endswith(term)
+    assert animal["species"]["identifier"].endswith("NCBITaxon_6239")
+    assert metadata["path"] == parcel.asset_path
+    (activity, *_) = [one for one in metadata["wasGeneratedBy"] if "Fitted" in str(one)]
+    assert activity["name"] == RESULTS
+
+
+def test_metadata_that_the_client_cannot_extract_are_a_problem_before_anything_is_sent(
+    standin, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(archive_upload.asset_metadata, "SEXES", {})
+    worm = {**lab_files.SUBJECT, "species": "Caenorhabditis elegans", "sex": "XX"}
+    fit = lab_files.fit_of(lab_files.write_imaging(tmp_path / "worm.nwb", worm))
+    path = nwbdyn.export(fit.save(tmp_path / "run"))
+    with pytest.raises(ResultsError, match="cannot extract its metadata: Cannot interpret sex"):
+        archive_upload.validate_for_upload(path, "dandi:000002")
     assert not parts_sent(standin)
 
 

@@ -87,7 +87,10 @@ def _home(item: object, otherwise: str = "") -> str:
 def models_page() -> str:
     """Every model: paper, what it takes and predicts, its options with defaults, its presets."""
     parts = ["# Models and their options\n"]
-    parts.append("`--set NAME=VALUE`, `--config FILE`, or `options={…}` in Python.\n")
+    parts.append(
+        "`--set NAME=VALUE`, `--config FILE`, or `options={…}` in Python. [Options of every "
+        "model](#options-of-every-model), such as `updates` and `learning_rate`, are at the end.\n"
+    )
     for name in models.names():
         model = models.load(name)
         parts.append(f"## {name}\n")
@@ -101,17 +104,19 @@ def models_page() -> str:
 
 
 def _presets(presets: dict[str, dict[str, object]]) -> list[str]:
-    """Published settings by name, where a model has them."""
-    if not presets:
-        return []
+    """Presets by name, where a model has them, with the options that they set."""
+    meaning = {"ladder": "the default", "paper": "the published form"}
+    named = [f"`{name}` is {text}" for name, text in meaning.items() if name in presets]
+    parts = [f"`--set preset=NAME`: {', '.join(named)}.\n"] if named else []
     text = "\n".join(
         f"{name}: " + ", ".join(f"{option}={_short(value)}" for option, value in options.items())
         for name, options in presets.items()
+        if options
     )
-    return [
-        "Published settings, `--set preset=NAME`; other options win over them:\n\n"
-        f"```text\n{text}\n```\n"
-    ]
+    if text:
+        title = "Published settings, `--set preset=NAME`; other options win over them"
+        parts.append(f"{title}:\n\n```text\n{text}\n```\n")
+    return parts
 
 
 def _short(value: object) -> str:

@@ -220,6 +220,7 @@ def _nothing_matches(
     return (
         f"{where} has {kind} '{address.path}'; closest: {', '.join(closest(address.path, paths))}."
         f" See all with: nwbdyn fetch dandi:{dandiset.identifier}@{dandiset.version_id} --list"
+        + (f" --instance {connection.name}" if connection.name != "dandi" else "")
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nwbdyn.archive import asset_metadata
 from nwbdyn.archive.addresses import DandiAddress, parse_dandi
 from nwbdyn.archive.assets import dandiset_at, source_of_row
 from nwbdyn.archive.connection import Connection, connect
@@ -167,9 +168,7 @@ def _send(
                 f"dandi:{dandiset_id}@draft/{asset_path} is there with other content: choose "
                 "another name, or pass --replace."
             )
-    metadata = local.get_metadata(digest=digest, ignore_errors=False).model_dump(
-        mode="json", exclude_none=True
-    )
+    metadata = asset_metadata.of_file(local, digest=digest)
     metadata["wasGeneratedBy"] = [*metadata.get("wasGeneratedBy", ()), *map(dict, generated_by)]
     size = path.stat().st_size
 

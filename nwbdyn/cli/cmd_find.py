@@ -182,6 +182,8 @@ def _next_step(findings: "Findings", scope: "Scope") -> str:
         )
     if findings.num_dandisets < findings.num_listed:
         return f"Search more with --most-dandisets {findings.num_listed}, or narrow with --text."
+    if not findings.num_files:
+        return "The archive lists no files here."
     if len(findings.unread) == findings.num_files:
         return "No file could be read; --json lists the reasons."
     return "Leave out a condition."

@@ -130,7 +130,7 @@ def page(summary: dict[str, Any]) -> str:
     if "cost" in summary:
         lines += _field("a fit takes", _cost_in_words(summary["cost"]))
     elif summary["fit"] is not None:
-        lines += _field("a fit takes", "--model NAME tells memory and time, from a trial here")
+        lines += _field("a fit takes", "memory and time are estimated with --model NAME")
     lines += _notes(notes)
     if summary["fit"] is None:
         lines += ["", *textwrap.wrap(_why_no_fit(summary), terminal.WIDTH)]

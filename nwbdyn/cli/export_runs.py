@@ -102,12 +102,12 @@ def _summary(target: "Target", shared: "Shared") -> str:
     if due:
         size = terminal.size(sum(row.size for row in due))
         return (
-            f"Would send {len(due)} files ({size}) to {target.dandiset}.{there}{failed} Add --send "
+            f"Would send {_files(len(due))} ({size}) to {target.dandiset}.{there}{failed} Add --send "
             "to send them."
         )
     waits = sum(row.pending for row in shared.runs)
     pending = f" The archive's validation of {waits} is pending." if waits else ""
-    sent = f"Sent {len(of.get(archive_share.SENT, ()))} files to {target.dandiset}."
+    sent = f"Sent {_files(len(of.get(archive_share.SENT, ())))} to {target.dandiset}."
     return f"{sent}{there}{failed}{pending}"
 
 
@@ -123,3 +123,7 @@ def _row(row: "SharedRun") -> dict[str, Any]:
         "reason": row.reason or None,
         "pending": row.pending,
     }
+
+
+def _files(count: int) -> str:
+    return f"{count} file{'' if count == 1 else 's'}"

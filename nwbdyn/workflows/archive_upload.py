@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nwbdyn import archive, disclosure
+from nwbdyn.archive import asset_metadata
 from nwbdyn.archive.catalogue import RESULTS
 from nwbdyn.errors import AddressError, ArchiveError, ConfigError, ResultsError
 from nwbdyn.nwb.read import copied_from
@@ -212,6 +213,10 @@ def _problems(path: Path, asset_path: str) -> list[str]:
     for error in asset.get_validation_errors():  # with those of nwbinspector once more
         if error.severity is not None and error.severity.name in ("ERROR", "CRITICAL"):
             problems.setdefault(str(error.message).rstrip("."), "")
+    try:
+        asset_metadata.of_file(asset)
+    except (ValueError, RuntimeError) as error:
+        problems.setdefault(f"The dandi client cannot extract its metadata: {error}", "")
     return [message + where for message, where in problems.items()]
 
 

@@ -112,9 +112,13 @@ def of_file(
 def names(text: str, wanted: str) -> bool:
     """True if a text names what is wanted, as whole words, whatever the case.
 
-    A number may follow, so that VISp is also in VISp2/3 and CA in CA1.
+    A number may follow, so that VISp is also in VISp2/3 and CA in CA1. A genus may be one letter
+    with a dot: C. elegans.
     """
-    pattern = rf"(?<![^\W_]){re.escape(wanted.strip())}(?![^\W\d_])"
+    words = re.escape(wanted.strip())
+    if abbreviated := re.fullmatch(r"([^\W\d_])\.\s*([^\W\d_]+)", wanted.strip()):
+        words += rf"|{abbreviated[1]}[^\W\d_]*\s+{abbreviated[2]}"
+    pattern = rf"(?<![^\W_])(?:{words})(?![^\W\d_])"
     return re.search(pattern, text, re.IGNORECASE) is not None
 
 

@@ -1,0 +1,65 @@
+"""Metadata of a local file in the archive's schema, as the dandi client extracts them.
+
+Of C. elegans nwbinspector accepts the sexes "XX" and "XO" only, and the client (0.81) refuses both.
+Files with one of them get the term of the ontology that the archive uses.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+
+if TYPE_CHECKING:
+    from dandi.files import LocalFileAsset
+    from dandischema.models import BareAsset
+
+SEXES = {
+    "XX": ("Hermaphrodite", "http://purl.obolibrary.org/obo/PATO_0001340"),
+    "XO": ("Male", "http://purl.obolibrary.org/obo/PATO_0000384"),
+}
+
+
+def of_file(local: "LocalFileAsset", *, digest: Any = None) -> dict[str, Any]:
+    """Metadata of a file, without empty fields.
+
+    Args:
+        local: the file; an NWB file gets what is extracted from it, any other one its bytes only.
+        digest: of its bytes.
+
+    Raises:
+        ValueError, RuntimeError: a field that the archive's schema does not know.
+    """
+    sex = SEXES.get(_sex(local.filepath)) if local.filepath.suffix == ".nwb" else None
+    if sex is None:
+        extracted = local.get_metadata(digest=digest, ignore_errors=False)
+    else:
+        extracted = _with_sex(local, *sex, digest)
+    return extracted.model_dump(mode="json", exclude_none=True)
+
+
+def _with_sex(local: "LocalFileAsset", name: str, term: str, digest: Any) -> "BareAsset":
+    """What `dandi.metadata.nwb.nwb2asset` extracts, with the sex of the ontology."""
+    from datetime import datetime
+
+    from dandi.metadata.core import add_common_metadata, prepare_metadata
+    from dandi.metadata.nwb import get_metadata
+    from dandi.metadata.util import process_ndtypes
+    from dandischema.models import SexType
+
+    begun = datetime.now().astimezone()
+    stated = get_metadata(local.filepath) or {}
+    extracted = prepare_metadata({**stated, "sex": ""})
+    for animal in extracted.wasAttributedTo or ():
+        animal.sex = SexType(schemaKey="SexType", identifier=term, name=name)
+    process_ndtypes(extracted, stated["nd_types"])
+    ended = datetime.now().astimezone()
+    add_common_metadata(extracted, local.filepath, begun, ended, digest)
+    extracted.encodingFormat = "application/x-nwb"
+    extracted.path = local.path
+    return extracted
+
+
+def _sex(path: Path) -> str:
+    with h5py.File(path) as file:
+        stated = file.get("general/subject/sex")
+        return "" if stated is None else str(stated.asstr()[()])
