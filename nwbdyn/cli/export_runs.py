@@ -102,8 +102,8 @@ def _summary(target: "Target", shared: "Shared") -> str:
     if due:
         size = terminal.size(sum(row.size for row in due))
         return (
-            f"Would send {_files(len(due))} ({size}) to {target.dandiset}.{there}{failed} Add --send "
-            "to send them."
+            f"Would send {_files(len(due))} ({size}) to {target.dandiset}.{there}{failed} "
+            "Add --send to send them."
         )
     waits = sum(row.pending for row in shared.runs)
     pending = f" The archive's validation of {waits} is pending." if waits else ""
