@@ -4,10 +4,7 @@ Of C. elegans nwbinspector accepts the sexes "XX" and "XO" only, and the client 
 Files with one of them get the term of the ontology that the archive uses.
 """
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import h5py
 
 if TYPE_CHECKING:
     from dandi.files import LocalFileAsset
@@ -29,25 +26,26 @@ def of_file(local: "LocalFileAsset", *, digest: Any = None) -> dict[str, Any]:
     Raises:
         ValueError, RuntimeError: a field that the archive's schema does not know.
     """
-    sex = SEXES.get(_sex(local.filepath)) if local.filepath.suffix == ".nwb" else None
-    if sex is None:
-        extracted = local.get_metadata(digest=digest, ignore_errors=False)
+    from dandi.metadata.nwb import get_metadata
+
+    stated = (get_metadata(local.filepath) or {}) if local.filepath.suffix == ".nwb" else {}
+    if stated.get("sex") in SEXES:
+        extracted = _with_sex(local, stated, digest)
     else:
-        extracted = _with_sex(local, *sex, digest)
+        extracted = local.get_metadata(digest=digest, ignore_errors=False)
     return extracted.model_dump(mode="json", exclude_none=True)
 
 
-def _with_sex(local: "LocalFileAsset", name: str, term: str, digest: Any) -> "BareAsset":
+def _with_sex(local: "LocalFileAsset", stated: dict[str, Any], digest: Any) -> "BareAsset":
     """What `dandi.metadata.nwb.nwb2asset` extracts, with the sex of the ontology."""
     from datetime import datetime
 
     from dandi.metadata.core import add_common_metadata, prepare_metadata
-    from dandi.metadata.nwb import get_metadata
     from dandi.metadata.util import process_ndtypes
     from dandischema.models import SexType
 
     begun = datetime.now().astimezone()
-    stated = get_metadata(local.filepath) or {}
+    name, term = SEXES[stated["sex"]]
     extracted = prepare_metadata({**stated, "sex": ""})
     for animal in extracted.wasAttributedTo or ():
         animal.sex = SexType(schemaKey="SexType", identifier=term, name=name)
@@ -57,9 +55,3 @@ def _with_sex(local: "LocalFileAsset", name: str, term: str, digest: Any) -> "Ba
     extracted.encodingFormat = "application/x-nwb"
     extracted.path = local.path
     return extracted
-
-
-def _sex(path: Path) -> str:
-    with h5py.File(path) as file:
-        stated = file.get("general/subject/sex")
-        return "" if stated is None else str(stated.asstr()[()])
