@@ -37,7 +37,7 @@ def of_file(local: "LocalFileAsset", *, digest: Any = None) -> dict[str, Any]:
 
 
 def _with_sex(local: "LocalFileAsset", stated: dict[str, Any], digest: Any) -> "BareAsset":
-    """What `dandi.metadata.nwb.nwb2asset` extracts, with the sex of the ontology."""
+    """Metadata as `dandi.metadata.nwb.nwb2asset` extracts them, with the sex of the ontology."""
     from datetime import datetime
 
     from dandi.metadata.core import add_common_metadata, prepare_metadata
