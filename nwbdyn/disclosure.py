@@ -84,7 +84,7 @@ def of_value(value: Any) -> Any:
 
 
 def of_table(table: "pd.DataFrame") -> "pd.DataFrame":
-    """A table whose texts are file names where they are paths or URLs; the column of ids stays.
+    """A table whose texts hold file names in place of paths and URLs; the column of ids stays.
 
     A "/" within a text, as in "L2/3", is none of a path.
     """
@@ -92,7 +92,7 @@ def of_table(table: "pd.DataFrame") -> "pd.DataFrame":
     for name in table.columns:
         if name == "id" or table[name].dtype.kind in "biufM":
             continue
-        texts = {value for value in table[name] if isinstance(value, str) and _is_address(value)}
+        texts = {value for value in table[name] if isinstance(value, str) and _has_address(value)}
         if texts:
             names = {value: of_text(value) for value in texts}
             shown[name] = table[name].replace(names)
@@ -129,8 +129,8 @@ def is_path(text: str) -> bool:
     return _PATH.match(text) is not None
 
 
-def _is_address(text: str) -> bool:
-    return any(form.match(text) is not None for form in (_PATH, _URL, _OF_A_HOST))
+def _has_address(text: str) -> bool:
+    return any(form.search(text) is not None for form in (_PATH, _URL, _OF_A_HOST))
 
 
 def file_name(path: object) -> str:

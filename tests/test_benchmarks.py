@@ -262,7 +262,6 @@ def test_every_part_of_the_gpu_benchmark_runs_dry(script, monkeypatch, capsys, t
     gpu.main()
     told = capsys.readouterr().out
     assert "these numbers mean nothing" in told
-    assert told.count("| ratio |") == 2
     assert "Validation co-bps of 2 seeds" in told
     assert "an epoch of" in told
     assert not (tmp_path / "gpu.md").exists()

@@ -261,7 +261,7 @@ def test_processes_that_are_interrupted_say_so_once(tmp_path):
 
 @pytest.mark.slow
 def test_processes_divide_the_refits_of_a_null(tmp_path):
-    path = archive.resolve("sample:cortex?neurons=6&duration=60")[0].path
+    path = archive.resolve("sample:reach?trials=20")[0].path
     asked = ["fit", str(path), "--model", "stndt", "--set", "updates=6", "--device", "cpu"]
     asked += ["--null", "shift:3", "--set", "layers=1", "--set", "heads=1", "--seed", "3"]
     asked += ["--set", "causal_mask_ratio=0.2", "--set", "context=20", "--draws", "1"]

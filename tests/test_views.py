@@ -123,7 +123,7 @@ def test_a_plot_takes_axes(fit):
 def test_every_plot_is_a_figure_of_the_report():
     from nwbdyn.report import figures
 
-    names = {"learning_curves": "learning_curve"}
+    names = {"learning_curves": "learning_curve", "edge_map": "strongest_edges"}
     for name in vars(Plots):
         if not name.startswith("_"):
             assert names.get(name, name) in figures.__all__
