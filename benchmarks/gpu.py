@@ -1,4 +1,4 @@
-"""What one GPU makes of it: bf16 and a compiler, 50,000 neurons.
+"""Speed of training on one GPU: bf16 and a compiler, 50,000 neurons.
 
     python benchmarks/gpu.py [--parts NAME …] [--rounds R] [--dry-run]
 

@@ -89,7 +89,7 @@ def check_file(path: Path, dandiset: str, *checked: Source, **choices: Any) -> N
     Args:
         path: file that would be sent.
         dandiset: `dandi:ID`.
-        checked: recordings of which `check_draft` was asked already.
+        checked: recordings that `check_draft` has checked already.
         choices: further arguments of `check_draft`.
 
     Raises:
