@@ -240,7 +240,7 @@ def planted(
 
 
 def _picked(system: str, seeds: range) -> bool:
-    """Whether RULE has seen any of these networks."""
+    """True if RULE was chosen on one of these networks."""
     return system == PICKED[0] and bool(set(seeds) & set(PICKED[1]))
 
 

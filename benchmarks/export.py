@@ -1,4 +1,4 @@
-"""What an exported file of a large recording costs: bytes, memory, and the time of a question.
+"""Cost of an exported file of a large recording: bytes, memory, and time of a read.
 
     python benchmarks/export.py [--neurons N] [--bins T] [--forms FORM …] [--folder FOLDER]
 

@@ -1,4 +1,4 @@
-"""What every benchmark does with its results: a table, the machine beside it, a file.
+"""Result pages of benchmarks: a table, the machine, a file.
 
 With NWBDYN_RESUME=FOLDER a benchmark keeps there what it has finished, and goes on from it when it
 is started again. Use a new folder after a change of code.
@@ -56,7 +56,7 @@ def kept(name: str, header: Sequence[str]) -> list[list[str]]:
 def finished(
     part: str, compute: Callable[..., Mapping[str, Any]], *arguments: Any
 ) -> dict[str, Any]:
-    """What `compute` gives, or gave when this part of the benchmark was run before.
+    """Return the result of `compute`, or its stored result of an earlier run.
 
     Args:
         part: a file's name that holds everything the part depends on.

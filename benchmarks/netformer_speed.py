@@ -154,7 +154,7 @@ def peak(form: str, num_neurons: int, num_steps: int) -> dict[str, float]:
 
 
 def elsewhere(*arguments: object) -> dict[str, float]:
-    """What `peak` or `epoch` tells, in a process of its own."""
+    """Result of `peak` or `epoch`, in a process of its own."""
     command = [sys.executable, __file__, *map(str, arguments)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)

@@ -1,4 +1,4 @@
-"""What reading costs: the benchmark's tensors, opening beside huge raw data, longer recordings.
+"""Cost of reading: benchmark tensors, files with huge raw data, long recordings.
 
     python benchmarks/reading.py [--folder DIR]
 

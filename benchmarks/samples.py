@@ -81,7 +81,7 @@ def _row(name: str, what: str, links: np.ndarray, found: np.ndarray, detail: str
 
 
 def _delays(fit: Fit, truth: Truth, true: np.ndarray) -> str:
-    """Error of the lag at which a filter peaks, over the edges that were found."""
+    """Error of the lag at which a filter peaks, over the called edges."""
     assert truth.delays is not None
     rows = {name: row for row, name in fit.neurons.table["id"].reset_index(drop=True).items()}
     edges = edge_table.directed(fit.edges)

@@ -171,7 +171,7 @@ def effective_samples(about: np.ndarray, block: np.ndarray) -> float:
 
 
 class Worm:
-    """What every method says of one recording, fold by fold."""
+    """Results of every method on one recording, fold by fold."""
 
     def __init__(self, path: Path, options: Mapping[str, Mapping[str, object]], folds: int) -> None:
         with nwbdyn.open(str(path)) as recording:

@@ -320,7 +320,7 @@ def of_models() -> list[str]:
 
 
 def of_edges() -> list[str]:
-    """The tables of edges at q < .05: false among the called, and found of the links."""
+    """Tables of edges at q < .05: false share of the called edges, called share of the links."""
     (header, *rows) = tables(EDGES)[0]
     columns = [header.index(name) for name in ("system", "recordings", "q given")]
     columns += [header.index(name) for name in ("false of the called", "found of the links")]

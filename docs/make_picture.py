@@ -1,4 +1,4 @@
-"""Draw the README's picture: what was recorded, what was predicted, what was planted and found.
+"""Draw the README's picture: recorded and predicted activity, true and fitted couplings.
 
     python docs/make_picture.py [FILE.png]
 

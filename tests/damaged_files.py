@@ -37,7 +37,7 @@ AFTER = 600  # bytes behind a signature that belong to its structure
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file."""
+    """Outcome of reading one file."""
 
     path: str
     status: str

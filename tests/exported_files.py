@@ -1,4 +1,4 @@
-"""What the tests of exported files look at: objects, complaints, digests."""
+"""Objects, validation messages and digests of exported files, for their tests."""
 
 import hashlib
 from pathlib import Path
@@ -22,7 +22,7 @@ def contents(path: Path, fit) -> dict:
 
 
 def messages(path: Path, *, suggestions: bool = False) -> set[tuple[str, str, str]]:
-    """What nwbinspector says of a file under the archive's configuration."""
+    """Messages of nwbinspector on a file, with the archive's configuration."""
     from nwbinspector import Importance, inspect_nwbfile, load_config
 
     threshold = (

@@ -85,7 +85,7 @@ def write_units(path: Path, subject: dict[str, str] | None = None) -> Path:
 
 
 def fit_of(path: Path, *, form: str = "netformer", seed: int = 0) -> Fit:
-    """What a model could have left behind for a file of the functions above."""
+    """A made-up model output for a file of the functions above."""
     with NWBHDF5IO(path, "r") as io:
         nwbfile = io.read()
         if nwbfile.units is not None:

@@ -126,7 +126,7 @@ def traces(
     rows: np.ndarray | None = None,
     **clock,
 ) -> h5py.Group:
-    """A RoiResponseSeries in /processing/ophys/<container>, on a 10 Hz clock unless told."""
+    """A RoiResponseSeries in /processing/ophys/<container>, on a 10 Hz clock by default."""
     where = file.require_group("processing/ophys")
     folder = where[container] if container in where else typed(where, container, container)
     values = made(NUM_FRAMES, NUM_ROIS) if data is None else data

@@ -1,4 +1,4 @@
-"""Where the real recordings are that some tests use."""
+"""Paths of the real recordings that some tests use."""
 
 import os
 from pathlib import Path

@@ -122,7 +122,7 @@ def imports_of(path: Path) -> set[str]:
 
 
 def imports_at_top(path: Path) -> set[str]:
-    """What importing this file imports; a TYPE_CHECKING block is not run, so not counted."""
+    """Modules that an import of this file imports; TYPE_CHECKING blocks do not count."""
     names: set[str] = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""What `inspect` says a fit would take."""
+"""Estimates of time and memory that `inspect` prints."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What baselines choose, and from which bins: training and validation are made to disagree.
+"""Choices of the baselines and the bins they use: training and validation disagree here.
 
 A relation holds in the training bins. Where it holds in validation too, the weak penalty, the long
 history, the richer inputs win; where it does not, the strong penalty and the short history do. Test

@@ -1,4 +1,4 @@
-"""What leaves this machine names recordings by file name and digest; no folder, user or host."""
+"""Shared files name recordings by file name and digest: no folder, user or host."""
 
 import json
 import platform
@@ -71,7 +71,7 @@ def made(home) -> Path:
 
 
 def forbidden(home: Path) -> list[str]:
-    """What must not be in a file: the home and the temporary folder, the user, the host."""
+    """Texts that no file may contain: home and temporary folder, user, host."""
     host = platform.node().partition(".")[0]
     return [str(home), str(home.parents[1]), USER, *([host] if len(host) > 3 else [])]
 

@@ -58,13 +58,13 @@ def assert_same(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> Non
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory) -> dict[str, np.ndarray]:
-    """What two processes learn together."""
+    """Training in two processes."""
     return numbers(2, tmp_path_factory.mktemp("two") / "two.npz")
 
 
 @pytest.fixture
 def as_in_the_script():
-    """What `two_processes.main` sets for its process, undone."""
+    """Undo the settings that `two_processes.main` makes in its process."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

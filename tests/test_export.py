@@ -1,4 +1,4 @@
-"""What an exported file holds, and that it is what the fit holds."""
+"""Contents of an exported file, compared with the fit."""
 
 from dataclasses import replace
 from datetime import UTC, datetime

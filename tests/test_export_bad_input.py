@@ -1,4 +1,4 @@
-"""Everything that can be wrong with what an export is given is told in one line, with what to do.
+"""Wrong input of an export: one line each, with the next step.
 
 A source that changed since the fit and a file that pynwb refuses are in test_enriching, a full disk
 is in test_export_place; an upload that is denied, interrupted or rejected is in test_sharing.

@@ -1,4 +1,4 @@
-"""What the archive's checks, and readers without our packages, say of an exported file."""
+"""Exported files under the archive's checks and in readers without our packages."""
 
 import subprocess
 import sys

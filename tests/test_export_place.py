@@ -1,4 +1,4 @@
-"""Where an exported file goes, what it is called, and what is left there when something fails."""
+"""Folder and name of an exported file, and the state of the folder after a failure."""
 
 import subprocess
 import sys

@@ -41,7 +41,7 @@ def test_an_exported_file_is_at_most_twice_its_recording(data, tmp_path, recordi
 
 
 def is_said_to_be_rounded(path):
-    """Whether the descriptions of the predictions and of the component say that they are."""
+    """True if the descriptions of predictions and component state the rounding."""
     with h5py.File(path) as file:
         found = []
 

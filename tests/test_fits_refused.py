@@ -1,4 +1,4 @@
-"""What cannot be fitted is refused, with the value, what was expected and what to do next."""
+"""Refused fits: the error has the value, the expectation and the next step."""
 
 from dataclasses import replace
 

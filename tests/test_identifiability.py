@@ -1,4 +1,4 @@
-"""Static and changing parts of a coupling, and when a change may be said to be one."""
+"""Static and changing parts of a coupling, and when a change may be reported."""
 
 import numpy as np
 import pandas as pd

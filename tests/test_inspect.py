@@ -1,4 +1,4 @@
-"""What `nwbdyn inspect` says, of one recording and of many."""
+"""Output of `nwbdyn inspect`, for one recording and for many."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What every model in the folder promises, and that a fourth model is one file."""
+"""The contract of every model; a fourth model is one file."""
 
 import inspect
 from dataclasses import is_dataclass

@@ -1,4 +1,4 @@
-"""A model of another package is found by its entry point."""
+"""Models of other packages, loaded by entry point."""
 
 import sys
 from importlib import metadata

@@ -1,4 +1,4 @@
-"""What a person names and cannot be had is an error, never silence."""
+"""A named column, series or unit that does not exist is an error."""
 
 import h5py
 import numpy as np

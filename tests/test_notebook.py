@@ -24,7 +24,7 @@ SECTIONS = ("Stream", "Look", "Fit", "Scores", "Connectivity", "States", "Export
 
 @pytest.fixture
 def kernel() -> None:
-    """What runs a notebook; the extra `test` has it."""
+    """Skip without the packages that run a notebook; the extra `test` has them."""
     for package in ("nbformat", "nbclient", "ipykernel"):
         pytest.importorskip(package)
 

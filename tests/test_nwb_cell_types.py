@@ -1,4 +1,4 @@
-"""Where labs write down cell types, and what is never taken for them."""
+"""Columns that hold cell types, and columns that are never read as cell types."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What pynwb writes is read as pynwb itself reads it back."""
+"""Files written by pynwb, read by nwbdyn and by pynwb: equal."""
 
 from datetime import UTC, datetime
 

@@ -23,7 +23,7 @@ REFUSED = {}
 
 
 def refused(*said: str):
-    """A kind of file that cannot be fitted; the error must hold every one of `said`."""
+    """A kind of file that cannot be fitted; the error must contain every text of `said`."""
 
     def keep(build):
         REFUSED[build.__name__] = (build, said)

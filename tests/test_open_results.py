@@ -1,4 +1,4 @@
-"""What was exported comes back as the same Fit, without being read before it is asked for."""
+"""An exported file opens as the same Fit, and reads arrays only on access."""
 
 from dataclasses import replace
 from pathlib import Path

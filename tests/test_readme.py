@@ -1,4 +1,4 @@
-"""What the documentation says is true: its code runs, its links lead somewhere."""
+"""The documentation is true: its code runs, its links resolve."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is read out of a model on the session clock is what the model itself says, bin by bin."""
+"""Read-out of a model on the session clock, compared with the model bin by bin."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""A fit with a null: edges that were tested, kept, exported and said; and what cannot be tested."""
+"""A fit with a null: tested edges in run, file and text; and what cannot be tested."""
 
 from dataclasses import replace
 

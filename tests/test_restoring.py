@@ -1,4 +1,4 @@
-"""A model put back from its fit says what it said; a lesion removes what a neuron sends."""
+"""A restored model repeats its predictions; a lesion removes a neuron's output."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Simulated recordings: the same address, the same arrays; what is planted can be found."""
+"""Simulated recordings: the same address gives the same arrays; couplings are recovered."""
 
 import numpy as np
 import pytest

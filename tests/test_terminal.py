@@ -1,4 +1,4 @@
-"""What a person, a script and a log see: help, progress, quiet, completion, 80 columns."""
+"""Terminal output: help, progress, quiet, completion, 80 columns, logs."""
 
 import io
 import json

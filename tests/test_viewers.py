@@ -1,4 +1,4 @@
-"""What docs/viewers.md says of an exported file, held against the file by a viewer's own rules.
+"""docs/viewers.md compared with an exported file, by the rules of each viewer.
 
 A web viewer knows no type of ours. It follows `neurodata_type` through the specification inside the
 file to a type that it knows, and looks at the shapes. Nothing but h5py is used here.
@@ -38,7 +38,7 @@ def parents(file: h5py.File) -> dict[str, str]:
 
 
 def kind_of(item: h5py.Group, inherits: dict[str, str]) -> str:
-    """What a viewer takes an object for: "table", "series", "images" or "container"."""
+    """Kind of an object for a viewer: "table", "series", "images" or "container"."""
     kind = item.attrs["neurodata_type"]
     while kind in inherits and kind not in KNOWN:
         kind = inherits[kind]
@@ -46,7 +46,7 @@ def kind_of(item: h5py.Group, inherits: dict[str, str]) -> str:
 
 
 def promised() -> dict[str, str]:
-    """What the page says each object is: what its name adds to the run's -> kind."""
+    """Kinds on the page: suffix of the object's name -> kind."""
     rows = re.findall(r"^\| `<run>(\w*)` \| (\w+)", PAGE.read_text("utf-8"), flags=re.MULTILINE)
     assert rows
     return dict(rows)

@@ -1,4 +1,4 @@
-"""What Python and a notebook show of a fit: one line, a card with a picture, a summary, figures."""
+"""Views of a fit in Python and notebooks: repr, card, summary, figures."""
 
 import base64
 import io

@@ -140,7 +140,7 @@ def test_a_real_file_reads_the_same_from_a_store(data, tmp_path, name, version):
 
 @pytest.fixture
 def served(session):
-    """The folder over plain http, with a log of what was asked."""
+    """The folder over plain http, with a log of requests."""
     asked: list[str] = []
 
     class Handler(SimpleHTTPRequestHandler):

@@ -141,7 +141,7 @@ def _write_array(
 
 
 def _values(file: h5py.File, dataset: h5py.Dataset) -> tuple[np.ndarray, Any]:
-    """What is stored, and the `zarr_dtype` that says what it is."""
+    """The stored array and its `zarr_dtype`."""
     if h5py.check_ref_dtype(dataset.dtype) is not None:
         stored = np.empty(dataset.shape, dtype=object)
         for at, item in np.ndenumerate(dataset[()]):

@@ -79,7 +79,7 @@ def _entry(item: object, path: str) -> list[str]:
 
 
 def _home(item: object, otherwise: str = "") -> str:
-    """Where a class or function is written; `otherwise` for what does not know it."""
+    """File and line of a class or function; `otherwise` where there is none."""
     module, name = getattr(item, "__module__", None), getattr(item, "__qualname__", None)
     return f"{module}.{name}" if module and name and "<" not in name else otherwise
 

@@ -230,7 +230,7 @@ def _cpu_minutes() -> float:
 
 
 def _verdict(mutant: Mutant, code: int) -> tuple[str, bool]:
-    """What became of a mutant, and whether that fails the run."""
+    """Outcome of a mutant, and its effect on the exit code."""
     if code == FAILED and mutant.survives:
         return "caught, although it has a reason to survive", True
     if code == FAILED:

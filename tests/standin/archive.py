@@ -174,7 +174,7 @@ class StandIn:
         return self.dandisets.get(dandiset, {}).get("name", f"Stand-in {dandiset}")
 
     def summary_of(self, dandiset: str) -> dict[str, Any]:
-        """What the metadata of the assets says together, as the archive sums it up."""
+        """Summary of the assets' metadata, as the archive computes it."""
         rows = [self.row(path) for path in self.paths(dandiset)]
         stated = [self.metadata.get(row["asset_id"], {}) for row in rows]
         people = [one for metadata in stated for one in metadata.get("wasAttributedTo", ())]
@@ -332,7 +332,7 @@ class _Handler(BaseHTTPRequestHandler):
         }
 
     def validation_errors(self) -> list[dict[str, str]]:
-        """What the archive says of each asset; one that waits for validation is an error, too."""
+        """Validation errors per asset; an asset that waits for validation is one of them."""
         errors = []
         for path, left in list(self.standin.waiting.items()):
             if not left:

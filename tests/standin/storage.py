@@ -127,7 +127,7 @@ def _head(handler: BaseHTTPRequestHandler, status: int, headers: dict[str, str])
 
 
 def _range(text: str, size: int) -> tuple[int, int]:
-    """Start and stop of the range asked for; the whole file without one."""
+    """Start and stop of the requested range; the whole file without one."""
     found = re.fullmatch(r"bytes=(\d*)-(\d*)", text)
     if not found:
         return 0, size
