@@ -97,12 +97,12 @@ def independent(seed: int, *, neurons: int = 8, steps: int = 800) -> Recording:
 
 def judged(problem: FitTask, seed: int) -> tuple[NullSamples, np.ndarray, str]:
     """The refits, the edges that a fit reports, and why it reports none, "" where it may."""
-    place = RunContext()
-    trained = train_models.train_seeds(problem, [seed], place)
-    uncoupled = train_models.predict_without_coupling(problem, seed, place)
+    location = RunContext()
+    trained = train_models.train_seeds(problem, [seed], location)
+    uncoupled = train_models.predict_without_coupling(problem, seed, location)
     own = readout.predict(trained[0].model, problem.windows)
     coupling = scoring.paired_difference(task_of(problem), own, uncoupled)
-    evidence = edge_tests.collect(problem, trained, NULL, place, seed=seed)
+    evidence = edge_tests.collect(problem, trained, NULL, location, seed=seed)
     ids = problem.binned.neurons.ids
     table = readout.edges([evidence.weight], problem.binned.neurons)
     table, section, _ = significance.edge_statistics(
@@ -122,19 +122,19 @@ def through_the_same_null(problem: FitTask, seed: int) -> NullSamples:
     """A ridge VAR(1) on the recording, its surrogates and its halves."""
     context = problem.spec.context
 
-    def posed(binned):
+    def fit_task(binned):
         return regression.build_lagged_design(binned, problem.split, context, 1)
 
-    def weights(posed_on, rows):
-        ridge = Ridge(posed_on.lagged(rows, 1, slice(None)), posed_on.targets(rows))
+    def weights(task_on, rows):
+        ridge = Ridge(task_on.lagged(rows, 1, slice(None)), task_on.targets(rows))
         return ridge.weights(penalty).T.astype(np.float64)
 
-    own = posed(problem.binned)
+    own = fit_task(problem.binned)
     penalty = vector.ridge(problem.binned, own, autoregression.best(own))[1].penalty
     make, words = surrogate_data.recipe(problem, NULL)
     null = []
     for k in range(NULL.number):
-        shifted = posed(make(np.random.default_rng([seed, k, 0])))
+        shifted = fit_task(make(np.random.default_rng([seed, k, 0])))
         null.append(weights(shifted, shifted.train))
     halves = []
     for k in range(edge_tests.HALF_PAIRS):
@@ -193,7 +193,7 @@ def planted(
 ) -> None:
     """False discoveries and power of every rule on a kind of network, and who ranks edges best."""
     begun = time.process_time()
-    found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    result: dict[tuple[str, str], list[tuple[float, float]]] = {}
     ranks: dict[str, list[float]] = {}
     backwards: list[np.ndarray] = []
     for seed in seeds:
@@ -208,17 +208,19 @@ def planted(
         var = through_the_same_null(problem, seed)
         for rule in RULES:
             for name, of in ((model, evidence), ("VAR ridge", var)):
-                found.setdefault((name, rule), []).append(_errors(called(of, rule), wiring))
-        found.setdefault((model, "as reported"), []).append(_errors(reported, wiring))
+                result.setdefault((name, rule), []).append(_errors(called(of, rule), wiring))
+        result.setdefault((model, "as reported"), []).append(_errors(reported, wiring))
         backwards.append(_backwards(called(evidence, RULE), wiring))
         ranks.setdefault(model, []).append(_auroc(evidence.weight, wiring))
-        rivals = baselines.next_bin(problem.binned, problem.split, context=problem.spec.context)
-        for name, rival in rivals.items():
+        other_models = baselines.next_bin(
+            problem.binned, problem.split, context=problem.spec.context
+        )
+        for name, baseline in other_models.items():
             if name.startswith("VAR"):
-                ranks.setdefault(name, []).append(_auroc(rival.coupling, wiring))
-        print(system, seed, found[model, "as reported"][-1], flush=True)
+                ranks.setdefault(name, []).append(_auroc(baseline.coupling, wiring))
+        print(system, seed, result[model, "as reported"][-1], flush=True)
         rows = [
-            [rule, *(_pair(found.get((name, rule))) for name in (model, "VAR ridge"))]
+            [rule, *(_pair(result.get((name, rule))) for name in (model, "VAR ridge"))]
             for rule in (*RULES, "as reported")
         ]
         auroc = ", ".join(f"{name} {np.mean(values):.3f}" for name, values in ranks.items())

@@ -82,21 +82,21 @@ class System:
             return float((residual**2).mean())
 
         penalty = min(PENALTIES, key=error)
-        found = {"all": ridge.weights(penalty).T}
+        result = {"all": ridge.weights(penalty).T}
         for state in self.states:
             inside = self.steps("train", state)
-            found[state] = Ridge(self.scaled[inside], self.scaled[inside + 1]).weights(penalty).T
-        predicted = self.scaled[test] @ found["all"].T
-        return found, metrics.r2(self.scaled[test + 1], predicted)
+            result[state] = Ridge(self.scaled[inside], self.scaled[inside + 1]).weights(penalty).T
+        predicted = self.scaled[test] @ result["all"].T
+        return result, metrics.r2(self.scaled[test + 1], predicted)
 
     def correlation(self) -> Weights:
         """Of each neuron's next bin with each other's bin."""
-        found = {}
+        result = {}
         for state in self.truth:
             rows = self.steps("train", state)
             both = np.corrcoef(self.scaled[rows + 1].T, self.scaled[rows].T)
-            found[state] = both[: len(self.types), len(self.types) :]
-        return found
+            result[state] = both[: len(self.types), len(self.types) :]
+        return result
 
     def sign(self) -> Weights:
         column = np.where(self.types == EXCITATORY, 1.0, -1.0)
@@ -116,27 +116,27 @@ class System:
         ]
         fitted = min(fits, key=lambda each: each.best)
         answer = connectivity(fitted.model, windows)
-        found = {"all": np.asarray(answer.mean())}
+        result = {"all": np.asarray(answer.mean())}
         last = np.searchsorted(self.binned.time, answer.time - self.binned.bin_width / 2)
         context = windows.spec.context
         for state, inside in self.states.items():
             total = np.concatenate([[0], np.cumsum(inside)])
             whole = total[last + 1] - total[last + 1 - context] == context
-            found[state] = np.asarray(answer.mean(whole))
+            result[state] = np.asarray(answer.mean(whole))
         predicted = predict(fitted.model, windows, splits=["test"])
         kept = np.isfinite(predicted).all(axis=1)
         r2 = metrics.r2(self.binned.values[kept], predicted[kept])
-        return found, r2, f"epoch {fitted.best_epoch} of {len(fitted.history)}"
+        return result, r2, f"epoch {fitted.best_epoch} of {len(fitted.history)}"
 
     def competitor(self, name: str, options: Mapping[str, object]) -> dict[str, list[object]]:
         """A row of a model, without its label."""
         return {"row": self.row("", *self.model(name, options))[1:]}
 
-    def row(self, label: str, found: Weights, r2: float | None, note: str = "") -> list[object]:
-        cells = [*scores(found["all"], self.truth["all"])]
-        cells += scores(by_type(found["all"], self.types), by_type(self.truth["all"], self.types))
+    def row(self, label: str, result: Weights, r2: float | None, note: str = "") -> list[object]:
+        cells = [*scores(result["all"], self.truth["all"])]
+        cells += scores(by_type(result["all"], self.types), by_type(self.truth["all"], self.types))
         for state in self.states:
-            types = (by_type(weights[state], self.types) for weights in (found, self.truth))
+            types = (by_type(weights[state], self.types) for weights in (result, self.truth))
             cells += scores(*types)
         explained = "" if r2 is None else f"{r2:.3f}"
         return [label, *(f"{cell:.3f}" for cell in cells), explained, note]
@@ -149,13 +149,13 @@ def by_type(weights: np.ndarray, types: np.ndarray) -> np.ndarray:
     return member.T @ (weights * (1 - np.eye(len(types)))) @ member / pairs
 
 
-def scores(found: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+def scores(result: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     """Pearson and Spearman: of all entries between types, off the diagonal between neurons."""
-    if len(found) > 10:
-        agreement = metrics.agreement(found, truth)
+    if len(result) > 10:
+        agreement = metrics.agreement(result, truth)
         return agreement["pearson"], agreement["spearman"]
-    ranks = [np.argsort(np.argsort(each.ravel())).astype(float) for each in (found, truth)]
-    return metrics.correlation(found.ravel(), truth.ravel()), metrics.correlation(*ranks)
+    ranks = [np.argsort(np.argsort(each.ravel())).astype(float) for each in (result, truth)]
+    return metrics.correlation(result.ravel(), truth.ravel()), metrics.correlation(*ranks)
 
 
 def main() -> None:

@@ -75,17 +75,17 @@ def of_spikes(name: str, spikes: SpikeTimes, weights: np.ndarray) -> list[object
     """A row: what is chosen, how well edges are ranked, which are called."""
     begin = time.process_time()
     end = float(np.max(spikes.times[:]))
-    found = spike_couplings(
+    result = spike_couplings(
         spikes, train=np.array([[0, 0.7 * end]]), val=np.array([[0.7 * end, 0.85 * end]])
     )
     seconds = time.process_time() - begin
     others = ~np.eye(len(weights), dtype=bool)
     linked = (weights != 0)[others]
-    called = (found.q <= LEVEL)[others]
-    ranks = [np.nan_to_num(found.statistic[others]), np.abs(found.weight[others])]
+    called = (result.q <= LEVEL)[others]
+    ranks = [np.nan_to_num(result.statistic[others]), np.abs(result.weight[others])]
     precision = [f"{average_precision_score(linked, one):.3f}" for one in ranks]
     return [
-        *(name, found.chosen.filters.name, *precision, int(linked.sum()), int(called.sum())),
+        *(name, result.chosen.filters.name, *precision, int(linked.sum()), int(called.sum())),
         *(int((called & linked).sum()), f"{matthews_corrcoef(linked, called):.3f}"),
         f"{seconds:.0f}",
     ]
@@ -116,7 +116,7 @@ def spikes(folder: Path, networks: int, kinds: Sequence[str], seconds: float) ->
 def of_frames(name: str, traces: np.ndarray, links: np.ndarray) -> list[object]:
     """A row: AUROC and AUPRC beside the plain method, and the shares that are called."""
     begin = time.process_time()
-    found = simultaneous_couplings(traces, np.zeros(len(traces), dtype=int))
+    result = simultaneous_couplings(traces, np.zeros(len(traces), dtype=int))
     seconds = time.process_time() - begin
     upper = np.triu_indices(len(links), 1)
     linked = ((links != 0) | (links.T != 0))[upper]
@@ -126,10 +126,10 @@ def of_frames(name: str, traces: np.ndarray, links: np.ndarray) -> list[object]:
     plain = partial_correlation(correlation(steps), 0.01)[upper]
     scores = [
         f"{roc_auc_score(linked, one):.3f} / {average_precision_score(linked, one):.3f}"
-        for one in (np.abs(found.weight[upper]), np.abs(plain))
+        for one in (np.abs(result.weight[upper]), np.abs(plain))
     ]
-    called = (found.q <= LEVEL)[upper]
-    chosen = found.chosen
+    called = (result.q <= LEVEL)[upper]
+    chosen = result.chosen
     false, right = int((called & ~linked).sum()), int((called & linked).sum())
     return [
         *(name, f"{chosen.num_frames} frames, {chosen.threshold} sd", *scores),
@@ -165,7 +165,7 @@ def worms(folder: Path) -> str:
         with nwbdyn.open(str(path)) as recording:
             binned = binning.bin_recording(recording)
         values = np.where(binned.valid[:, None], binned.values, np.nan).astype(float)
-        found = simultaneous_couplings(values, binned.segment)
+        result = simultaneous_couplings(values, binned.segment)
         neurons = binned.neurons.table
         compared = identified(neurons, known)
         names = neurons["neuron_label"].astype(str).to_numpy()[compared]
@@ -174,9 +174,9 @@ def worms(folder: Path) -> str:
         plain = correlation(binned.values[binned.valid].astype(float))
         scores = [
             f"{roc_auc_score(joined, np.abs(one[np.ix_(compared, compared)][upper])):.3f}"
-            for one in (plain, found.weight)
+            for one in (plain, result.weight)
         ]
-        rows.append([path.stem.removeprefix("celegans_dag2023_"), *scores, found.chosen.penalty])
+        rows.append([path.stem.removeprefix("celegans_dag2023_"), *scores, result.chosen.penalty])
     means = [f"{np.mean([float(str(row[k])) for row in rows]):.3f}" for k in (1, 2)]
     return "Worms, AUROC of |weight| against chemical synapses, undirected.\n\n" + table(
         ["worm", "correlation", "simultaneous", "penalty"], [*rows, ["mean", *means, ""]]
@@ -217,16 +217,16 @@ def states(networks: int, kinds: Sequence[str]) -> None:
                     kind, seed, bins=bins, dwell=dwell
                 )
                 differs = difference != 0
-                found = state_change(x, np.zeros(bins, dtype=int), state, ("a", "b"))
-                called = found.q[1] <= LEVEL
-                pattern, gain = pattern + found.pattern_changes, gain + found.gain_changes
-                detected += found.pattern_changes or found.gain_changes
-                refused += bool(found.not_tested)
+                result = state_change(x, np.zeros(bins, dtype=int), state, ("a", "b"))
+                called = result.q[1] <= LEVEL
+                pattern, gain = pattern + result.pattern_changes, gain + result.gain_changes
+                detected += result.pattern_changes or result.gain_changes
+                refused += bool(result.not_tested)
                 false, number = false + int((called & ~differs).sum()), number + int(called.sum())
                 right += int((called & differs).sum())
                 changed += int(differs.sum())
                 done += 1
-            found_share = share(right, changed) if changed else ""
+            called_share = share(right, changed) if changed else ""
             rows.append(
                 [
                     bins,
@@ -234,7 +234,7 @@ def states(networks: int, kinds: Sequence[str]) -> None:
                     *(share(each, networks) for each in (pattern, gain, detected)),
                     refused,
                     share(false, number),
-                    found_share,
+                    called_share,
                 ]
             )
             print(json.dumps(rows[-1]), flush=True)

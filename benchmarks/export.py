@@ -123,14 +123,14 @@ def small(draw: np.random.Generator, *shape: int) -> np.ndarray:
     return (draw.standard_normal(shape) * shape[-1] ** -0.5).astype(np.float32)
 
 
-def export(form: str, num_neurons: int, num_bins: int, path: Path, told: Line) -> None:
+def export(form: str, num_neurons: int, num_bins: int, path: Path, reported: Line) -> None:
     """Make a fit and export it; tells peak memory in GB and the seconds of the export."""
     fit = make_fit(form, num_neurons, num_bins)
     begun = time.perf_counter(), time.process_time()
     nwbdyn.export(fit, path)
     took = time.perf_counter() - begun[0], time.process_time() - begun[1]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    told.send((peak, *took))
+    reported.send((peak, *took))
 
 
 def factor_bytes(path: Path) -> int:

@@ -128,11 +128,13 @@ def precision(device: torch.device, rounds: int, dry: bool, num_seeds: int) -> s
         ]
         for way, options in PRECISIONS.items()
     }
-    told = [f"{way} {mean(found):.3f} (sd {stdev(found):.3f})" for way, found in scores.items()]
+    reported = [
+        f"{way} {mean(result):.3f} (sd {stdev(result):.3f})" for way, result in scores.items()
+    ]
     return (
         "One update of STNDT, ms (and how much faster than in float32).\n\n"
         + table(["shape", *PRECISIONS], rows)
-        + f"\n\nValidation co-bps of {num_seeds} seeds: {', '.join(told)}."
+        + f"\n\nValidation co-bps of {num_seeds} seeds: {', '.join(reported)}."
     )
 
 
@@ -163,13 +165,13 @@ def large(device: torch.device, dry: bool) -> str:
         problem.model_class, problem.config, problem.layout, windows, seed=0, device=device
     )
     taken = seconds(loop.epoch_of_updates, device)
-    told = ""
+    reported = ""
     if device.type == "cuda":
         total = torch.cuda.get_device_properties(device).total_memory
-        told = f", {torch.cuda.max_memory_allocated(device) / 1e9:.1f} of {total / 1e9:.0f} GB"
+        reported = f", {torch.cuda.max_memory_allocated(device) / 1e9:.1f} of {total / 1e9:.0f} GB"
     return (
         f"NetFormer, {num_neurons:,} neurons, batch of {problem.config.batch_size}: an epoch of "
-        f"{loop.step} updates and validation in {taken:.1f} s{told}."
+        f"{loop.step} updates and validation in {taken:.1f} s{reported}."
     )
 
 

@@ -88,14 +88,14 @@ def main() -> None:
         truth = scored(make(200_000, 4, np.random.default_rng(0)))
         length = 2 * blocks.memory(make(2_000, NEURONS, np.random.default_rng(1)))
         for count in (10, 20, 50, 100):
-            found: dict[str, list[tuple[bool, bool]]] = {}
+            result: dict[str, list[tuple[bool, bool]]] = {}
             for seed in range(number):
                 random = np.random.default_rng([count, seed])
                 values = make(count * length + 1, NEURONS, random)
                 for method, pair in intervals(values, length, seed).items():
                     holds = [low <= t <= high for t, (low, high) in zip(truth, pair, strict=True)]
-                    found.setdefault(method, []).append((holds[0], holds[1]))
-            for method, both in found.items():
+                    result.setdefault(method, []).append((holds[0], holds[1]))
+            for method, both in result.items():
                 score, difference = np.mean(both, axis=0)
                 rows.append([name, count, method, f"{score:.2f}", f"{difference:.2f}"])
                 print(*rows[-1], flush=True)

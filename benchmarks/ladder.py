@@ -84,16 +84,18 @@ def rungs(folder: Path, name: str, horizon: int) -> dict[str, Any]:
     seconds = time.process_time() - began
     ladder = climb(binned, problem, alone)
     rows = problem.rows[split.bins("test")[problem.rows]]
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "seconds": seconds,
         "size": f"{binned.num_neurons} x {binned.num_bins}",
     }
-    found["persistence"] = _scores(binned, rows, binned.values[rows - horizon])[0]
+    result["persistence"] = _scores(binned, rows, binned.values[rows - horizon])[0]
     for rung in ladder.rungs:
         predicted = prediction(binned, problem, ladder, rung)[rows]
-        found[f"{rung.name} score"], found[f"{rung.name} median"] = _scores(binned, rows, predicted)
-        found[f"{rung.name} used"] = rung.used
-    return found
+        result[f"{rung.name} score"], result[f"{rung.name} median"] = _scores(
+            binned, rows, predicted
+        )
+        result[f"{rung.name} used"] = rung.used
+    return result
 
 
 def _scores(binned: Binned, rows: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
@@ -106,18 +108,18 @@ def _scores(binned: Binned, rows: np.ndarray, predicted: np.ndarray) -> tuple[fl
     return float(np.nanmean(by_neuron)), float(np.nanmedian(by_neuron))
 
 
-def asked(binned: Binned, context: int) -> dict[str, Any]:
+def requested(binned: Binned, context: int) -> dict[str, Any]:
     """Gain, its error, the largest rotation and the answer of each question."""
     split = splits.make(binned, seed=0, hold_out=False, gap=context)
     began = time.process_time()
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for name, one in nested_tests.answers(binned, split, context=context).items():
         assert one.gain is not None
-        found[f"{name} gain"], found[f"{name} error"] = one.gain.mean, one.gain.error
-        found[f"{name} rotation"] = max(one.rotations, default=np.nan)
-        found[f"{name} passed"] = one.gain.above
-        found[f"{name} supported"] = one.supported
-    return found | {"seconds": time.process_time() - began}
+        result[f"{name} gain"], result[f"{name} error"] = one.gain.mean, one.gain.error
+        result[f"{name} rotation"] = max(one.rotations, default=np.nan)
+        result[f"{name} passed"] = one.gain.above
+        result[f"{name} supported"] = one.supported
+    return result | {"seconds": time.process_time() - began}
 
 
 def independent(kind: str, seed: int) -> Binned:
@@ -196,27 +198,27 @@ def of_recordings(folder: Path) -> str:
 def of_questions(folder: Path) -> str:
     lines = []
     for name in QUESTIONED:
-        found = finished(f"asked-{name}".replace(" ", "_"), _asked_of, folder, name)
+        result = finished(f"asked-{name}".replace(" ", "_"), _requested_of, folder, name)
         lines.append(
             [
                 name,
-                *(_cell(found, one) for one in nested_tests.QUESTIONS),
-                f"{found['seconds']:.0f}",
+                *(_cell(result, one) for one in nested_tests.QUESTIONS),
+                f"{result['seconds']:.0f}",
             ]
         )
     header = ["recording", "coupling, M2 - M1", "gain, M4 - M3", "CPU s"]
     return table(header, lines)
 
 
-def _asked_of(folder: Path, name: str) -> dict[str, Any]:
-    return asked(recorded(folder, name), RECORDINGS[name][2])
+def _requested_of(folder: Path, name: str) -> dict[str, Any]:
+    return requested(recorded(folder, name), RECORDINGS[name][2])
 
 
-def _cell(found: dict[str, Any], name: str) -> str:
-    text = f"{found[f'{name} gain']:+.4f} +- {found[f'{name} error']:.4f}"
-    if found[f"{name} passed"]:
-        text += f"; rotations up to {found[f'{name} rotation']:+.4f}"
-    return text + ("; supported" if found[f"{name} supported"] else "")
+def _cell(result: dict[str, Any], name: str) -> str:
+    text = f"{result[f'{name} gain']:+.4f} +- {result[f'{name} error']:.4f}"
+    if result[f"{name} passed"]:
+        text += f"; rotations up to {result[f'{name} rotation']:+.4f}"
+    return text + ("; supported" if result[f"{name} supported"] else "")
 
 
 def of_simulations(number: int) -> str:
@@ -226,14 +228,14 @@ def of_simulations(number: int) -> str:
     makers["coupled"] = coupled
     lines = []
     for name, make in makers.items():
-        found = [
+        result = [
             finished(
-                f"{name}-{seed}".replace(" ", "_"), lambda s=seed, m=make: asked(m(s), CONTEXT)
+                f"{name}-{seed}".replace(" ", "_"), lambda s=seed, m=make: requested(m(s), CONTEXT)
             )
             for seed in range(number)
         ]
         counts = [
-            f"{sum(bool(one[f'{question} {what}']) for one in found)}"
+            f"{sum(bool(one[f'{question} {what}']) for one in result)}"
             for question in nested_tests.QUESTIONS
             for what in ("passed", "supported")
         ]

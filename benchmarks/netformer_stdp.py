@@ -185,15 +185,15 @@ def main() -> None:
     explained: list[float] = []
     for seed in range(chosen.seeds):
         part = f"{seed}-{chosen.steps}-{chosen.epochs}"
-        found = finished(part, compete, neuron, seed, chosen.epochs)
-        medians.append(float(np.median(pearson.per_neuron(found["truth"], found["course"]))))
-        explained.append(found["r2"])
-        chance = null(found["course"], found["truth"])
+        result = finished(part, compete, neuron, seed, chosen.epochs)
+        medians.append(float(np.median(pearson.per_neuron(result["truth"], result["course"]))))
+        explained.append(result["r2"])
+        chance = null(result["course"], result["truth"])
         rows.append(
             [
                 f"NetFormer, seed {seed}",
-                f"{found['mse']:.4f}",
-                f"{found['r2']:.4f}",
+                f"{result['mse']:.4f}",
+                f"{result['r2']:.4f}",
                 f"{medians[-1]:.3f}",
                 f"{np.median(chance):.2f}, {np.quantile(chance, 0.975):.2f}",
             ]

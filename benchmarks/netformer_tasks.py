@@ -64,8 +64,8 @@ Row = list[object]
 
 def tasks(folder: Path) -> list[Path]:
     """The networks of FOLDER whose task has published options."""
-    found = sorted(path.parent for path in folder.glob("*/*/W_hidden_GT.npy"))
-    return [path for path in found if path.parent.name in PRESET]
+    result = sorted(path.parent for path in folder.glob("*/*/W_hidden_GT.npy"))
+    return [path for path in result if path.parent.name in PRESET]
 
 
 def windows(folder: Path, history: int, trials: slice) -> tuple[Batch, Layout]:
@@ -138,17 +138,17 @@ def error(model: NetFormer, batch: Batch) -> float:
 def choose(folder: Path, config: Config, share: float) -> tuple[Config, str, str, list[Row]]:
     """Form, loss and course with the lowest error on the trials kept for choosing, and all rows."""
     held, _ = windows(folder, config.history, slice(NUM_FIT, NUM_TRAIN))
-    found: list[tuple[float, Config, str, str]] = []
+    result: list[tuple[float, Config, str, str]] = []
     rows: list[Row] = []
     for (state, static), loss, course in product(STATES.items(), LOSSES, COURSES):
         candidate = replace(config, static=static)
         short = replace(candidate, epochs=max(1, round(share * config.epochs)))
         part = f"{folder.parent.name}-{state}-{loss}-{course}-{share:g}-{config.epochs}"
         mean = finished(part.replace(" ", "-"), judge, folder, short, course, loss, held)["error"]
-        found.append((mean, candidate, loss, course))
+        result.append((mean, candidate, loss, course))
         rows.append([folder.parent.name, state, loss, course, f"{mean:.2e}"])
         print(rows[-1], flush=True)
-    _, chosen, loss, course = min(found, key=lambda each: each[0])
+    _, chosen, loss, course = min(result, key=lambda each: each[0])
     return chosen, loss, course, rows
 
 
@@ -166,8 +166,8 @@ def unit(matrix: np.ndarray) -> np.ndarray:
 
 def score(matrix: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
     """Spearman and Pearson off the diagonal."""
-    found = agreement(matrix, truth)
-    return found["spearman"], found["pearson"]
+    result = agreement(matrix, truth)
+    return result["spearman"], result["pearson"]
 
 
 def interval(values: Sequence[float], size: int) -> tuple[float, float]:
@@ -272,12 +272,12 @@ def references(preset: str, folder: Path) -> list[Row]:
     """The published means, and least squares."""
     truth = np.load(folder / "W_hidden_GT.npy").astype(float)
     rows: list[Row] = [[preset, "published, mean of 5 seeds", *PUBLISHED[preset]]]
-    found = {
+    result = {
         "OLS, no constant": regression(folder, inverse=False, constant=False),
         "OLS": regression(folder, inverse=False, constant=True),
         "OLS of arctanh": regression(folder, inverse=True, constant=True),
     }
-    for label, weight in found.items():
+    for label, weight in result.items():
         rows.append([preset, label, *(f"{value:.3f}" for value in score(weight, truth)), ""])
     return rows
 

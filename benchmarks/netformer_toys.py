@@ -91,11 +91,11 @@ class System:
         true = self.weights[self.test]
         static = agreement(matrices.mean(0), true.mean(0))
         off = ~np.eye(5, dtype=bool)
-        found = [static["spearman"], static["pearson"], r2(self.x[1:][self.test], predicted)]
+        result = [static["spearman"], static["pearson"], r2(self.x[1:][self.test], predicted)]
         if np.ptp(true, axis=0).max() == 0 or np.ptp(matrices, axis=0).max() == 0:
-            return [*found, np.nan, np.nan, np.nan]
+            return [*result, np.nan, np.nan, np.nan]
         over_time = pearson.per_neuron(true[:, off], matrices[:, off])
-        return [*found, over_time.mean(), float(np.median(over_time)), (over_time < 0).mean()]
+        return [*result, over_time.mean(), float(np.median(over_time)), (over_time < 0).mean()]
 
 
 def netformer(
@@ -137,11 +137,11 @@ def references(system: System) -> dict[str, list[float]]:
 
 def cells(scores: Sequence[Sequence[float]]) -> list[str]:
     """Mean ± sd over models of each score; the mean alone where there is one."""
-    found = []
+    result = []
     for values in np.array(scores).T:
         spread = f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else ""
-        found.append("" if np.isnan(values).any() else f"{values.mean():.3f}{spread}")
-    return found
+        result.append("" if np.isnan(values).any() else f"{values.mean():.3f}{spread}")
+    return result
 
 
 def main() -> None:
@@ -159,15 +159,15 @@ def main() -> None:
         trained = [systems[0]] * chosen.seeds + systems[1:]
         part = f"{kind}-{chosen.seeds}-{chosen.others}-{chosen.noise:g}-{chosen.epochs}"
         fitted = finished(part, netformer, trained, gamma, chosen.epochs)["scores"]
-        found = [references(system) for system in systems]
+        result = [references(system) for system in systems]
         lines.append([kind, "published, 10 seeds", *PUBLISHED[kind], ""])
         lines.append([kind, f"NetFormer, {chosen.seeds} seeds", *cells(fitted[: chosen.seeds])])
-        lines += [[kind, name, *cells([scores])] for name, scores in found[0].items()]
+        lines += [[kind, name, *cells([scores])] for name, scores in result[0].items()]
         if chosen.others:
             label = f"{chosen.others} other systems"
             lines.append([kind, f"{label}: NetFormer", *cells(fitted[chosen.seeds :])])
-            for name in found[0]:
-                rest = [scores[name] for scores in found[1:]]
+            for name in result[0]:
+                rest = [scores[name] for scores in result[1:]]
                 lines.append([kind, f"{label}: {name}", *cells(rest)])
         for number, scores in enumerate(fitted):
             system = max(0, number - chosen.seeds + 1)

@@ -26,12 +26,12 @@ class Ranged(SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = Path(self.translate_path(self.path))
-        asked = self.headers.get("Range", "")
-        if not asked.startswith("bytes=") or not path.is_file():
+        requested = self.headers.get("Range", "")
+        if not requested.startswith("bytes=") or not path.is_file():
             super().do_GET()
             return
         size = path.stat().st_size
-        first, _, last = asked.removeprefix("bytes=").partition("-")
+        first, _, last = requested.removeprefix("bytes=").partition("-")
         start = int(first) if first else size - int(last)
         stop = min(int(last) + 1, size) if first and last else size
         self.send_response(206)

@@ -78,14 +78,14 @@ def cut_from_spikes(recording: "Recording") -> dict[str, np.ndarray]:
 
     cut = Cut(LAYOUTS["000128"], 0.005)
     moments = moments_of(recording)
-    found = {}
+    result = {}
     for split in ("train", "val"):
         starts = cut.starts(recording.trials[recording.trials["split"] == split])
         for part in ("heldin", "heldout"):
             rows = units(recording, held_out=part == "heldout")
             observed, forward = cut.observed_and_forward(recording, rows, starts, moments)
-            found |= {f"{split}_{part}": observed, f"{split}_{part}_forward": forward}
-    return found
+            result |= {f"{split}_{part}": observed, f"{split}_{part}_forward": forward}
+    return result
 
 
 def on_a_dense_grid(recording: "Recording") -> dict[str, np.ndarray]:
@@ -101,14 +101,14 @@ def on_a_dense_grid(recording: "Recording") -> dict[str, np.ndarray]:
         np.add.at(dense[:, unit], bins, 1)
     first = grid_ceil(trials["move_onset_time"].to_numpy() - 0.25, 0.005)
     later = grid_ceil(trials["move_onset_time"].to_numpy() + 0.45, 0.005)
-    found = {}
+    result = {}
     for split in ("train", "val"):
         rows = trials["split"].to_numpy() == split
         for name, starts, length in (("", first, 140), ("_forward", later, 40)):
             cut = dense[starts[rows][:, None] + np.arange(length)]
             for part, columns in (("heldin", ~held_out), ("heldout", held_out)):
-                found[f"{split}_{part}{name}"] = cut[..., columns]
-    return found
+                result[f"{split}_{part}{name}"] = cut[..., columns]
+    return result
 
 
 def tensors_row() -> list[object]:
@@ -117,11 +117,11 @@ def tensors_row() -> list[object]:
     seconds = []
     for _ in range(3):
         began = time.process_time()
-        found = cut_from_spikes(recording)
+        result = cut_from_spikes(recording)
         seconds.append(time.process_time() - began)
-    same = all(np.array_equal(found[name], expected[name]) for name in expected)
-    size = sum(counts.nbytes for counts in found.values())
-    del found
+    same = all(np.array_equal(result[name], expected[name]) for name in expected)
+    size = sum(counts.nbytes for counts in result.values())
+    del result
     tracemalloc.start()
     cut_from_spikes(recording)
     peak = tracemalloc.get_traced_memory()[1] - size
@@ -163,11 +163,11 @@ def make_huge(path: Path, num_values: int) -> None:
         series = file["acquisition/raw"]
         attributes = dict(series["data"].attrs)
         del series["data"]
-        place = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        place.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-        place.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        position = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        position.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        position.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
         space = h5py.h5s.create_simple((num_values // 64, 64))
-        h5py.h5d.create(series.id, b"data", h5py.h5t.NATIVE_INT16, space, place)
+        h5py.h5d.create(series.id, b"data", h5py.h5t.NATIVE_INT16, space, position)
         series["data"].attrs.update(attributes)
 
 

@@ -60,10 +60,10 @@ def rows_of(name: str, fit: Fit, truth: Truth) -> list[Row]:
     if name == "switching":
         assert truth.couplings is not None
         links = truth.couplings[0] != truth.couplings[1]
-        found = called(fit, edge_table.DIRECTED, of_state=True)
+        estimate = called(fit, edge_table.DIRECTED, of_state=True)
         change = fit.metrics["states"]
         detail = f"pattern p {change['pattern_p']:.3g}, gain p {change['gain_p']:.3g}"
-        return [_row(name, "edges that change with the state", links, found, detail)]
+        return [_row(name, "edges that change with the state", links, estimate, detail)]
     directed = called(fit, edge_table.DIRECTED, of_state=False)
     within = called(fit, edge_table.SIMULTANEOUS, of_state=False)
     if name == "spiking":
@@ -76,8 +76,10 @@ def rows_of(name: str, fit: Fit, truth: Truth) -> list[Row]:
     ]
 
 
-def _row(name: str, what: str, links: np.ndarray, found: np.ndarray, detail: str) -> Row:
-    return Row(name, what, int(links.sum()), int(found.sum()), int((links & found).sum()), detail)
+def _row(name: str, what: str, links: np.ndarray, estimate: np.ndarray, detail: str) -> Row:
+    return Row(
+        name, what, int(links.sum()), int(estimate.sum()), int((links & estimate).sum()), detail
+    )
 
 
 def _delays(fit: Fit, truth: Truth, true: np.ndarray) -> str:

@@ -50,13 +50,13 @@ class Handler(BaseHTTPRequestHandler):
         path = self.folder / name
         size = path.stat().st_size
         time.sleep(ROUND_TRIP)
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        start = int(asked[1]) if asked else 0
-        stop = min(int(asked[2]) + 1, size) if asked and asked[2] else size
+        requested = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        start = int(requested[1]) if requested else 0
+        stop = min(int(requested[2]) + 1, size) if requested and requested[2] else size
         headers = {"ETag": '"1"', "Accept-Ranges": "bytes", "Content-Length": str(stop - start)}
-        if asked:
+        if requested:
             headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
-        self._head(206 if asked else 200, headers)
+        self._head(206 if requested else 200, headers)
         with lock:
             served["requests"] += 1
         if self.command == "GET":

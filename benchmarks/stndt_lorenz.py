@@ -102,23 +102,23 @@ def fit(folder: Path, seed: int, options: dict[str, object]) -> dict[str, object
         seed=seed,
         device=torch.device("cpu"),
     )
-    model, found = trained.model, trained.on_baseline
-    assert found is not None
+    model, result = trained.model, trained.on_baseline
+    assert result is not None
 
     def rates(share: float, maps: str = "learned") -> np.ndarray:
         with shared(model, share):
             return made.test_rates(readout.predict(model, made.windows, maps=maps))
 
     used = model.share
-    note = "kept" if found.kept else f"validation kept {found.baseline}"
-    note += f", {found.gain.mean:+.4f} ± {found.gain.error:.4f} bits per spike"
+    note = "kept" if result.kept else f"validation kept {result.baseline}"
+    note += f", {result.gain.mean:+.4f} ± {result.gain.error:.4f} bits per spike"
     note += f", epoch {trained.best_epoch} of {len(trained.history)}"
     scores: dict[str, object] = {
         "note": note,
-        "weight": found.weight,
+        "weight": result.weight,
         "rates": rates(used),
         "trained": rates(1.0),
-        "average": rates(found.weight),
+        "average": rates(result.weight),
     }
     for maps in MAPS[1:]:
         scores[f"co-bps, {maps} maps"] = made.co_bps(rates(1.0, maps))
@@ -173,22 +173,22 @@ def main() -> None:
     rows = references(made, truth)
     for label, seeds in (("", chosen.seeds), (" without contrast", chosen.without)):
         options = length | ({"contrast": "none"} if label else {})
-        found: list[np.ndarray] = []
+        result: list[np.ndarray] = []
         for seed in seeds:
             part = f"seed{label.replace(' ', '-')}-{seed}-{chosen.updates}"
             kept = finished(part, fit, chosen.folder, seed, options)
-            found.append(kept["rates"])
+            result.append(kept["rates"])
             name = f"stndt{label}, seed {seed}"
-            rows.append(row(f"**{name}** ({kept['note']})", scores(made, truth, found[-1])))
+            rows.append(row(f"**{name}** ({kept['note']})", scores(made, truth, result[-1])))
             whole = scores(made, truth, kept["trained"])
             maps = {key: kept[key] for key in COLUMNS if key in kept}
             rows.append(row(f"{name}, transformer on its baseline", whole | maps))
             average = scores(made, truth, kept["average"])
             rows.append(row(f"{name}, average ({kept['weight']:.1f} of it)", average))
             publish("stndt_lorenz", table(["fit", *COLUMNS], rows))
-        if len(found) > 1:
-            mean = scores(made, truth, np.mean(found, axis=0))
-            rows.append(row(f"**stndt{label}, mean of {len(found)} seeds**", mean))
+        if len(result) > 1:
+            mean = scores(made, truth, np.mean(result, axis=0))
+            rows.append(row(f"**stndt{label}, mean of {len(result)} seeds**", mean))
     publish("stndt_lorenz", table(["fit", *COLUMNS], rows))
 
 

@@ -53,10 +53,10 @@ def binned_rates(binned: Binned, truth: Truth) -> np.ndarray:
 class Scoreboard:
     """Scores of predictions of one recording's held-out units."""
 
-    def __init__(self, posed: task.FitTask, rates: np.ndarray) -> None:
-        self.posed, self.rates = posed, rates
-        starts = np.sort(all_starts(posed.windows))
-        self.block = np.searchsorted(starts, np.arange(posed.binned.num_bins), side="right")
+    def __init__(self, fit_task: task.FitTask, rates: np.ndarray) -> None:
+        self.fit_task, self.rates = fit_task, rates
+        starts = np.sort(all_starts(fit_task.windows))
+        self.block = np.searchsorted(starts, np.arange(fit_task.binned.num_bins), side="right")
 
     def co_bps(self, prediction: np.ndarray, part: str) -> float:
         return metrics.bits_per_spike(*self._scored(part, prediction))
@@ -76,7 +76,7 @@ class Scoreboard:
         low, high = metrics.block_interval(
             metrics.bits_per_spike, truth, values, blocks=self.block[rows]
         )
-        rates = self.rates[rows][:, self.posed.held_out]
+        rates = self.rates[rows][:, self.fit_task.held_out]
         return [
             name,
             f"{self.co_bps(prediction, 'val'):.3f}",
@@ -87,61 +87,61 @@ class Scoreboard:
         ]
 
     def _rows(self, part: str) -> np.ndarray:
-        posed = self.posed
-        return np.flatnonzero(posed.split.bins(part) & posed.counted & posed.binned.valid)
+        fit_task = self.fit_task
+        return np.flatnonzero(fit_task.split.bins(part) & fit_task.counted & fit_task.binned.valid)
 
     def _scored(self, part: str, *predictions: np.ndarray) -> list[np.ndarray]:
-        rows, held_out = self._rows(part), self.posed.held_out
-        columns = (self.posed.binned.values, *predictions)
+        rows, held_out = self._rows(part), self.fit_task.held_out
+        columns = (self.fit_task.binned.values, *predictions)
         return [values[rows][:, held_out].astype(float) for values in columns]
 
 
-def fit(posed: task.FitTask, seed: int) -> dict[str, object]:
+def fit(fit_task: task.FitTask, seed: int) -> dict[str, object]:
     """Expected counts (num_bins, N), and how long it trained."""
     fitted = train(
-        posed.model_class,
-        posed.config,
-        posed.layout,
-        posed.windows,
+        fit_task.model_class,
+        fit_task.config,
+        fit_task.layout,
+        fit_task.windows,
         seed=seed,
         device=torch.device("cpu"),
     )
-    found = fitted.on_baseline
-    assert found is not None
-    note = "kept" if found.kept else f"validation kept {found.baseline}"
-    note += f", {found.gain.mean:+.4f} ± {found.gain.error:.4f}"
+    result = fitted.on_baseline
+    assert result is not None
+    note = "kept" if result.kept else f"validation kept {result.baseline}"
+    note += f", {result.gain.mean:+.4f} ± {result.gain.error:.4f}"
     note += f", epoch {fitted.best_epoch} of {len(fitted.history)}"
-    kept: dict[str, object] = {"rates": predict(fitted.model, posed.windows), "note": note}
-    for name, share in (("trained", 1.0), ("average", found.weight)):
+    kept: dict[str, object] = {"rates": predict(fitted.model, fit_task.windows), "note": note}
+    for name, share in (("trained", 1.0), ("average", result.weight)):
         with shared(fitted.model, share):
-            kept[name] = predict(fitted.model, posed.windows)
-    return kept | {"weight": found.weight}
+            kept[name] = predict(fitted.model, fit_task.windows)
+    return kept | {"weight": result.weight}
 
 
 def compete(name: str, num_seeds: int, updates: int | None) -> None:
     address, options = SYSTEMS[name]
     recording, truth = sample(address)
-    posed = task.build_task(
+    fit_task = task.build_task(
         recording,
         "stndt",
         seed=0,
         options={**options, **({"updates": updates} if updates else {})},
         data=DataOptions(bin_width=BIN_WIDTH),
     )
-    rates = binned_rates(posed.binned, truth)
-    board = Scoreboard(posed, rates)
+    rates = binned_rates(fit_task.binned, truth)
+    board = Scoreboard(fit_task, rates)
     simple = baselines.co_smoothing(
-        posed.binned,
-        posed.split,
-        all_starts(posed.windows),
-        context=posed.spec.context,
+        fit_task.binned,
+        fit_task.split,
+        all_starts(fit_task.windows),
+        context=fit_task.spec.context,
     )
     references = [simple[key].prediction for key in ("smoothing + GLM", "Poisson GLM")]
     rows = [board.row("true rates", rates)]
     rows += [board.row(key, baseline.prediction) for key, baseline in simple.items()]
     fits: list[np.ndarray] = []
     for seed in range(num_seeds):
-        kept = finished(f"{name}-{seed}-{updates}", fit, posed, seed)
+        kept = finished(f"{name}-{seed}-{updates}", fit, fit_task, seed)
         fits.append(kept["rates"])
         rows.append(board.row(f"**STNDT, seed {seed}**, {kept['note']}", fits[-1], *references))
         trained = f"STNDT, seed {seed}, transformer on its baseline"
@@ -158,8 +158,10 @@ def compete(name: str, num_seeds: int, updates: int | None) -> None:
             *("rates", "co-bps val", "co-bps test", "95 % interval", "correlation"),
             *("above smoothing + GLM", "above Poisson GLM"),
         ]
-        text = f"`{address}`, {posed.binned.num_neurons} units of which "
-        text += f"{int(posed.held_out.sum())} are held out, {posed.config.updates} updates.\n\n"
+        text = f"`{address}`, {fit_task.binned.num_neurons} units of which "
+        text += (
+            f"{int(fit_task.held_out.sum())} are held out, {fit_task.config.updates} updates.\n\n"
+        )
         full = [[*row, *[""] * (len(header) - len(row))] for row in (*rows, ensemble)]
         publish(f"stndt_spikes_{name}", text + table(header, full))
 

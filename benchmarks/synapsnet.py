@@ -99,7 +99,7 @@ class Trial:
         # In source units: what one more unit of j does to i (counts: to the log rate).
         unit = 1 / self.sd if self.counts else self.sd[:, None] / self.sd
         coupling = model.mean_coupling().numpy() * unit
-        found = {
+        result = {
             "SynapsNet A": self.scores(raw, prediction),
             "SynapsNet g A": self.scores(coupling, prediction),
         }
@@ -112,27 +112,27 @@ class Trial:
             f"{fits[best].best_epoch} of {len(fits[best].history)}, gains positive "
             f"{positive:.2f}, {seconds:.0f} s a fit"
         )
-        return found, note
+        return result, note
 
     def references(self) -> dict[str, Scores]:
         """Scores of what is simpler, on the same split."""
         values = self.binned.values[self.train].astype(float)
         scaled = (values - values.mean(0)) / self.sd
-        found = {
+        result = {
             "Pearson": self.scores(np.corrcoef(scaled.T)),
             "lag-1": self.scores(scaled[1:].T @ scaled[:-1]),
         }
         fitted = baselines.next_bin(self.binned, self.split, context=1)
         for name in ("VAR ridge", "VAR lasso"):
-            found[name.replace("VAR", "VAR(1)")] = self.scores(*self._answer(fitted[name]))
-        found["persistence"] = self.scores(None, self._tested(fitted["persistence"].prediction))
+            result[name.replace("VAR", "VAR(1)")] = self.scores(*self._answer(fitted[name]))
+        result["persistence"] = self.scores(None, self._tested(fitted["persistence"].prediction))
         if self.counts:
-            found["Poisson GLM"] = self.scores(*self.poisson())
+            result["Poisson GLM"] = self.scores(*self.poisson())
         else:
             deconvolved = baselines.next_bin(self.deconvolved(), self.split, context=1)
             weight = deconvolved["VAR lasso"].coupling
-            found["AR deconvolution + lasso"] = self.scores(weight)
-        return found
+            result["AR deconvolution + lasso"] = self.scores(weight)
+        return result
 
     def deconvolved(self) -> Binned:
         """Each trace less its own AR(1) prediction; the first frame stays."""
@@ -158,17 +158,17 @@ class Trial:
 
     def scores(self, weight: np.ndarray | None, prediction: np.ndarray | None = None) -> Scores:
         """NaN where a method says nothing."""
-        found = dict.fromkeys(SCORES, np.nan)
+        result = dict.fromkeys(SCORES, np.nan)
         if weight is not None:
             agreement = metrics.agreement(weight, self.wiring)
             for score, name in zip(SCORES, ("pearson", "auroc", "precision_at_k"), strict=False):
-                found[score] = agreement[name] if np.ptp(weight) > 0 else 0.0
+                result[score] = agreement[name] if np.ptp(weight) > 0 else 0.0
         if prediction is not None:
             values = self.binned.values
             copied = np.concatenate([values[:1] * np.nan, values[:-1]])
-            found["prediction"] = metrics.pearson(values, prediction)
-            found["skill"] = metrics.skill(values, prediction, copied)
-        return found
+            result["prediction"] = metrics.pearson(values, prediction)
+            result["skill"] = metrics.skill(values, prediction, copied)
+        return result
 
     def _answer(self, fitted: baselines.Baseline) -> tuple[np.ndarray, np.ndarray]:
         assert fitted.coupling is not None
@@ -186,8 +186,8 @@ def compete(kind: str, seed: int, updates: Sequence[int]) -> dict[str, object]:
     """The scores of every method on one recording, and a note on the fit."""
     trial = Trial(kind, seed)
     ours, note = trial.synapsnet(updates)
-    found = trial.references() | ours
-    return {name: np.array([values[key] for key in SCORES]) for name, values in found.items()} | {
+    result = trial.references() | ours
+    return {name: np.array([values[key] for key in SCORES]) for name, values in result.items()} | {
         "note": note
     }
 
@@ -195,14 +195,16 @@ def compete(kind: str, seed: int, updates: Sequence[int]) -> dict[str, object]:
 def summary(kind: str, scores: dict[str, list[Scores]]) -> list[list[object]]:
     """One row per method: mean and standard deviation over runs, and the lowest r."""
     rows: list[list[object]] = []
-    for method, found in scores.items():
-        columns = {name: np.array([each[name] for each in found]) for name in SCORES}
+    for method, result in scores.items():
+        columns = {name: np.array([each[name] for each in result]) for name in SCORES}
         cells = [
             "" if np.isnan(values).all() else f"{values.mean():.3f} ± {values.std():.3f}"
             for values in columns.values()
         ]
         lowest = columns["r"].min()
-        rows.append([kind, method, *cells, "" if np.isnan(lowest) else f"{lowest:.3f}", len(found)])
+        rows.append(
+            [kind, method, *cells, "" if np.isnan(lowest) else f"{lowest:.3f}", len(result)]
+        )
     return rows
 
 
@@ -222,16 +224,16 @@ def main() -> None:
             part = "-".join(str(each) for each in (kind, seed, *updates))
             kept = finished(part, compete, kind, seed, updates)
             note = kept.pop("note")
-            found = {name: dict(zip(SCORES, values, strict=True)) for name, values in kept.items()}
-            for method, values in found.items():
+            result = {name: dict(zip(SCORES, values, strict=True)) for name, values in kept.items()}
+            for method, values in result.items():
                 scores.setdefault(method, []).append(values)
-            ours = {name: found.pop(name) for name in OURS}
-            best = max(found, key=lambda name: np.nan_to_num(found[name]["r"]))
+            ours = {name: result.pop(name) for name in OURS}
+            best = max(result, key=lambda name: np.nan_to_num(result[name]["r"]))
             each.append(
                 [
                     *(kind, seed),
                     *(f"{ours[name]['r']:.3f}" for name in ours),
-                    f"{found[best]['r']:.3f} ({best})",
+                    f"{result[best]['r']:.3f} ({best})",
                     note,
                 ]
             )

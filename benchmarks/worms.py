@@ -103,8 +103,8 @@ def against_connectome(
             members = np.flatnonzero(types == kind)
             order[members] = random.permutation(members)
         null[draw] = metrics.auroc(size, joined[np.ix_(order, order)][upper])
-    found = metrics.auroc(size, joined[upper])
-    return found, float(null.mean()), float((1 + (null >= found).sum()) / (1 + len(null)))
+    result = metrics.auroc(size, joined[upper])
+    return result, float(null.mean()), float((1 + (null >= result).sum()) / (1 + len(null)))
 
 
 def unit(weight: np.ndarray) -> np.ndarray:
@@ -125,7 +125,7 @@ def fit(
     candidates = model_class.candidates(config, layout, len(windows.starts("train")))
     cpu = torch.device("cpu")
     fits = [train(model_class, each, layout, windows, seed=0, device=cpu) for each in candidates]
-    model = min(fits, key=lambda found: found.best).model
+    model = min(fits, key=lambda result: result.best).model
     forecast = roll_out(model, windows, horizons=[HORIZON], splits=["test"])[HORIZON]
     return forecast, np.asarray(connectivity(model, windows).mean())
 
@@ -139,11 +139,11 @@ def blocks(split: Split) -> np.ndarray:
 
 def centred(values: np.ndarray, block: np.ndarray, used: np.ndarray) -> np.ndarray:
     """Values less the mean of their block over the bins in use; NaN elsewhere."""
-    found = np.full(values.shape, np.nan)
+    result = np.full(values.shape, np.nan)
     for number in np.unique(block[used]):
         rows = used & (block == number)
-        found[rows] = values[rows] - values[rows].mean(0)
-    return found
+        result[rows] = values[rows] - values[rows].mean(0)
+    return result
 
 
 def r2_about_blocks(values: np.ndarray, forecast: np.ndarray, about: np.ndarray) -> float:
@@ -182,17 +182,17 @@ class Worm:
         self.weights: dict[str, list[np.ndarray]] = {name: [] for name in WEIGHTS[1:]}
         self.samples = 0.0
         for number in range(folds):
-            found = finished(f"{self.name}-{number}-simple", self._simple, number)
+            result = finished(f"{self.name}-{number}-simple", self._simple, number)
             for name in MODELS:
                 given = options.get(name, {})
                 changed = zlib.crc32(json.dumps(given).encode())
                 part = f"{self.name}-{number}-{name}-{changed}"
-                found |= finished(part, self._model, number, name, given)
-            self.samples += found["samples"]
+                result |= finished(part, self._model, number, name, given)
+            self.samples += result["samples"]
             for name in self.r2:
-                self.r2[name].append(found[f"r2 {name}"])
+                self.r2[name].append(result[f"r2 {name}"])
             for name in self.weights:
-                self.weights[name].append(found[f"weight {name}"])
+                self.weights[name].append(result[f"weight {name}"])
             print(self.name, number, {k: round(v[-1], 3) for k, v in self.r2.items()}, flush=True)
 
     def _split(self, number: int) -> Split:
@@ -254,14 +254,14 @@ class Worm:
         rows = identified(neurons, known)
         names = neurons["neuron_label"].astype(str).to_numpy()[rows]
         types = neurons["cell_type"].astype(str).to_numpy()[rows]
-        estimates = {name: np.mean(found, axis=0) for name, found in self.weights.items()}
+        estimates = {name: np.mean(result, axis=0) for name, result in self.weights.items()}
         estimates["|correlation|"] = np.corrcoef(self.binned.values[self.binned.valid].T)
         seed = zlib.crc32(self.name.encode())
-        found = {
+        result = {
             name: against_connectome(estimates[name][np.ix_(rows, rows)], names, types, pairs, seed)
             for name in WEIGHTS
         }
-        return found, len(rows)
+        return result, len(rows)
 
 
 def main() -> None:
@@ -289,9 +289,9 @@ def main() -> None:
     for path in files:
         worm = Worm(path, options, chosen.folds)
         forecasts.append(worm.forecasts())
-        found, number = worm.wiring(known, pairs)
+        result, number = worm.wiring(known, pairs)
         cells = []
-        for name, (auroc, null, chance) in found.items():
+        for name, (auroc, null, chance) in result.items():
             p[name].append(chance)
             cells.append(f"{auroc:.3f} ({null:.3f}), p {chance:.3f}")
         agreement.append([worm.name, number, *cells])

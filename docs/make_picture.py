@@ -34,10 +34,10 @@ def main(path: Path) -> None:
         left, first, second, right = figure.subplots(1, 4, width_ratios=(1.5, 1, 1, 1.1))
     activity(fit, left)
     order = fit.connectivity.sorted_rows()
-    found = fit.connectivity.mean().to_numpy()
+    estimate = fit.connectivity.mean().to_numpy()
     matrix(planted[np.ix_(order, order)], first, "planted wiring")
-    score = metrics.agreement(found, planted)["auroc"]
-    matrix(found[np.ix_(order, order)], second, f"found (AUROC {score:.2f})")
+    score = metrics.agreement(estimate, planted)["auroc"]
+    matrix(estimate[np.ix_(order, order)], second, f"found (AUROC {score:.2f})")
     second.set_ylabel("")
     figures.scores(fit, right)
     right.set_title("beside baselines")
@@ -55,13 +55,15 @@ def activity(fit: Fit, axes: plt.Axes) -> None:
     rows = np.linspace(0, len(spread) - 1, SHOWN).astype(int)
     time = fit.predictions.time[bins]
     with style.house():
-        for place, row in enumerate(rows):
+        for location, row in enumerate(rows):
             for values, colour, label in (
                 (recorded, style.INK, "recorded"),
                 (predicted, style.MODEL, "predicted"),
             ):
                 scaled = (values[:, row] - recorded[:, row].mean()) / spread[row]
-                axes.plot(time, 5 * place + scaled, color=colour, label="" if place else label)
+                axes.plot(
+                    time, 5 * location + scaled, color=colour, label="" if location else label
+                )
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("time (s)")

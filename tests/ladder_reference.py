@@ -66,8 +66,8 @@ def poisson(inputs, counts, offset, precision):
         return value, gradient
 
     start = np.zeros(1 + inputs.shape[1])
-    found = minimize(loss, start, jac=True, method="BFGS", options={"gtol": 1e-3}).x
-    return lambda others: ((others - mean) / sd) @ found[1:] + found[0]
+    actual = minimize(loss, start, jac=True, method="BFGS", options={"gtol": 1e-3}).x
+    return lambda others: ((others - mean) / sd) @ actual[1:] + actual[0]
 
 
 def by_block(losses, block):

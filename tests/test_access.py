@@ -126,7 +126,7 @@ def test_an_asset_that_the_archive_does_not_have_is_unknown(standin, asset_id):
     source = replace(by_link(standin), asset_id=asset_id)
     with pytest.raises(ResultsError, match="is unknown"):
         check(standin, source)
-    assert not any(".." in line for line in standin.asked)
+    assert not any(".." in line for line in standin.requested)
 
 
 def test_an_archive_that_does_not_answer_is_unknown(standin):
@@ -147,7 +147,7 @@ def test_without_a_key_an_embargoed_asset_is_unknown(standin, monkeypatch):
 ASSET, DANDISET = r"GET /api/assets/[^/]+/info/", r"GET /api/dandisets/000001/?"
 
 
-@pytest.mark.parametrize("asked", [ASSET, DANDISET])
+@pytest.mark.parametrize("requested", [ASSET, DANDISET])
 @pytest.mark.parametrize(
     ("status", "reason"),
     [
@@ -159,15 +159,17 @@ ASSET, DANDISET = r"GET /api/assets/[^/]+/info/", r"GET /api/dandisets/000001/?"
         (None, "stopped answering .*no answer in"),
     ],
 )
-def test_an_answer_that_states_no_access_is_unknown(standin, monkeypatch, asked, status, reason):
+def test_an_answer_that_states_no_access_is_unknown(
+    standin, monkeypatch, requested, status, reason
+):
     source = by_link(standin)
-    if asked == DANDISET:
+    if requested == DANDISET:
         (source,) = archive.resolve("dandi:000001", instance=standin.api)
     if status is None:
         monkeypatch.setattr(connection, "_SILENCE", 0.2)
-        standin.silent.add(asked)
+        standin.silent.add(requested)
     else:
-        standin.refused[asked] = (status, "other words")
+        standin.refused[requested] = (status, "other words")
     with pytest.raises(ResultsError, match=rf"is unknown .*{reason}") as refused:
         check(standin, source)
     assert "\n" not in str(refused.value)

@@ -43,10 +43,10 @@ def test_halves_are_the_odd_and_the_even_windows():
 def test_attention_is_split_by_windows_and_overlapping_windows_are_not():
     model, windows = stndt()
     maps = readout.connectivity(model, windows)
-    found = reliability.reliability([maps.mean().to_numpy()], maps, [], None)
-    assert (found.of, found.coupling.seeds) == ("maps", None)
-    assert -1 <= found.coupling.windows <= 1
-    assert "influence" not in found.to_json()
+    actual = reliability.reliability([maps.mean().to_numpy()], maps, [], None)
+    assert (actual.of, actual.coupling.seeds) == ("maps", None)
+    assert -1 <= actual.coupling.windows <= 1
+    assert "influence" not in actual.to_json()
 
 
 def test_a_fit_of_two_seeds_tells_how_far_they_agree():
@@ -60,11 +60,11 @@ def test_a_fit_of_two_seeds_tells_how_far_they_agree():
         one, other = (coupling.mean().to_numpy()[apart] for coupling in couplings)
         return np.corrcoef(one, other)[0, 1]
 
-    found = made.metrics["agreement"]
-    assert found["coupling"]["windows"] is None  # windows of a next-bin model overlap
+    actual = made.metrics["agreement"]
+    assert actual["coupling"]["windows"] is None  # windows of a next-bin model overlap
     expected = agree([one.connectivity for one in each])
-    assert found["coupling"]["seeds"] == pytest.approx(expected, abs=1e-5)
+    assert actual["coupling"]["seeds"] == pytest.approx(expected, abs=1e-5)
     expected = agree([one.influence for one in each])
-    assert found["influence"]["seeds"] == pytest.approx(expected, abs=1e-5)
-    said = verdict.sentences(made.metrics, "synapsnet")
-    assert any(line.startswith("Mean couplings of two seeds agree at r = ") for line in said)
+    assert actual["influence"]["seeds"] == pytest.approx(expected, abs=1e-5)
+    message = verdict.sentences(made.metrics, "synapsnet")
+    assert any(line.startswith("Mean couplings of two seeds agree at r = ") for line in message)

@@ -105,10 +105,10 @@ def test_a_link_to_an_archive_is_told_from_the_url_of_a_file(url, expected):
 
 
 def test_without_a_version_the_newest_published_one_is_pinned(standin):
-    found = archive.resolve("dandi:000001", instance=standin.api)
-    assert [source.asset_path for source in found] == [MAZE_TEST, MAZE, OTHER]
-    assert {source.version for source in found} == {"0.220202.0002"}
-    assert found[1].uri == f"dandi:000001@0.220202.0002/{MAZE}"
+    actual = archive.resolve("dandi:000001", instance=standin.api)
+    assert [source.asset_path for source in actual] == [MAZE_TEST, MAZE, OTHER]
+    assert {source.version for source in actual} == {"0.220202.0002"}
+    assert actual[1].uri == f"dandi:000001@0.220202.0002/{MAZE}"
 
 
 def test_a_source_says_where_the_bytes_are_and_what_they_must_be(standin, folder):
@@ -133,8 +133,8 @@ def test_a_source_says_where_the_bytes_are_and_what_they_must_be(standin, folder
     ],
 )
 def test_a_folder_or_a_glob_narrows(standin, path, expected):
-    found = archive.resolve(f"dandi:000001@draft/{path}", instance=standin.api)
-    assert [source.asset_path for source in found] == expected
+    actual = archive.resolve(f"dandi:000001@draft/{path}", instance=standin.api)
+    assert [source.asset_path for source in actual] == expected
 
 
 def test_links_to_pages_and_to_the_api_resolve(standin):
@@ -286,9 +286,9 @@ def test_a_download_lands_where_the_client_would_put_it(standin, folder, tmp_pat
     assert path.read_bytes() == (folder / "000001" / OTHER).read_bytes()
     assert list(path.parent.iterdir()) == [path]
     assert (seen[-1].done, seen[-1].unit) == (source.size, "bytes")
-    before = len(standin.asked)
+    before = len(standin.requested)
     assert archive.download(source, tmp_path / "out") == path
-    assert len(standin.asked) == before
+    assert len(standin.requested) == before
     path.write_bytes(b"mine")
     with pytest.raises(ResultsError, match="differs from"):
         archive.download(source, tmp_path / "out")
@@ -397,7 +397,7 @@ def test_an_upload_arrives_once_and_carries_its_lineage(standin, folder, tmp_pat
     assert (folder / "000001" / "sub-K" / path.name).read_bytes() == path.read_bytes()
     assert activity in standin.metadata[sent.asset_id]["wasGeneratedBy"]
     assert archive.upload(path, "000001", instance=standin.api) == sent
-    assert sum("initialize" in line for line in standin.asked) == 1
+    assert sum("initialize" in line for line in standin.requested) == 1
     path.unlink()
     _nwb(path)
     with pytest.raises(ResultsError, match="other content"):

@@ -48,11 +48,11 @@ def test_the_wait_is_reported(standin, run, parcel):  # noqa: F811
     standin.validation_takes = 3
     asset = send(parcel, standin, run).asset
     standin.waiting[PATH] = 2
-    told: list[Progress] = []
-    verdict = archive.wait_for_validation(asset, report=told.append)
+    reported: list[Progress] = []
+    verdict = archive.wait_for_validation(asset, report=reported.append)
     assert verdict == validation.Verdict(pending=False)
-    assert {progress.stage for progress in told} == {"validating"}
-    assert all(progress.total == validation.PATIENCE for progress in told)
+    assert {progress.stage for progress in reported} == {"validating"}
+    assert all(progress.total == validation.PATIENCE for progress in reported)
 
 
 def test_what_is_rejected_after_the_wait_is_an_error_that_ends_with_one_full_stop(standin, run):  # noqa: F811

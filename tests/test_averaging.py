@@ -50,17 +50,17 @@ def noisy(rates: np.ndarray, size: float, seed: int) -> np.ndarray:
 def test_the_best_are_ranked_and_counted_by_validation():
     made, rates = task()
     fits = [noisy(rates, size, seed) for seed, size in enumerate([3.0, 0.4, 0.4, 2.5])]
-    found = averaging.best(made, fits, seeds=[10, 11, 12, 13])
+    actual = averaging.best(made, fits, seeds=[10, 11, 12, 13])
     scores = [scoring.scores(made, values)["val"]["co_bps"] for values in fits]
     ranking = sorted([10, 11, 12, 13], key=lambda seed: -scores[seed - 10])
-    assert found.selection.ranking == ranking
-    assert found.selection.seeds == ranking[: len(found.members)]
+    assert actual.selection.ranking == ranking
+    assert actual.selection.seeds == ranking[: len(actual.members)]
     means = [np.mean([fits[s - 10] for s in ranking[:n]], axis=0) for n in (1, 2, 3, 4)]
     values = [scoring.scores(made, mean)["val"]["co_bps"] for mean in means]
-    assert found.selection.validation == pytest.approx(values)
-    assert len(found.members) == 1 + int(np.argmax(values)) == 2
-    np.testing.assert_array_equal(found.prediction, means[1])
-    assert found.selection.adds > 0  # two independent errors are smaller than one
+    assert actual.selection.validation == pytest.approx(values)
+    assert len(actual.members) == 1 + int(np.argmax(values)) == 2
+    np.testing.assert_array_equal(actual.prediction, means[1])
+    assert actual.selection.adds > 0  # two independent errors are smaller than one
 
 
 def test_what_happens_on_test_changes_no_choice():
@@ -77,17 +77,19 @@ def test_what_happens_on_test_changes_no_choice():
 def test_next_bin_models_average_all_fits():
     made, rates = task()
     fits = [noisy(rates, size, seed) for seed, size in enumerate([3.0, 0.4])]
-    found = averaging.average(replace(made, co_smoothing=False), fits, seeds=[0, 1])
-    assert found.selection is None
-    np.testing.assert_allclose(found.prediction, (fits[0] + fits[1]) / 2)
+    actual = averaging.average(replace(made, co_smoothing=False), fits, seeds=[0, 1])
+    assert actual.selection is None
+    np.testing.assert_allclose(actual.prediction, (fits[0] + fits[1]) / 2)
 
 
 def test_a_fit_with_several_seeds_tells_what_its_ensemble_adds():
     made = fit(units(), "stndt", seeds=3, epochs=2, options=SMALL_STNDT, heldout_resamples=1)
-    told = made.metrics["ensemble"]
-    assert told["ensemble"] == pytest.approx(made.metrics["model"]["test"]["co_bps"], abs=1e-6)
+    reported = made.metrics["ensemble"]
+    assert reported["ensemble"] == pytest.approx(made.metrics["model"]["test"]["co_bps"], abs=1e-6)
     best = max(made.metrics["seeds"], key=lambda seed: made.metrics["seeds"][seed]["val"]["co_bps"])
-    assert told["ranking"][0] == int(best)
-    assert told["single"] == pytest.approx(made.metrics["seeds"][best]["test"]["co_bps"], abs=1e-6)
+    assert reported["ranking"][0] == int(best)
+    assert reported["single"] == pytest.approx(
+        made.metrics["seeds"][best]["test"]["co_bps"], abs=1e-6
+    )
     alone = fit(units(), "stndt", epochs=1, options=SMALL_STNDT, heldout_resamples=1)
     assert "ensemble" not in alone.metrics

@@ -136,8 +136,8 @@ def test_sessions_with_no_neuron_in_common_are_told_so():
 
 def test_an_exploding_loss_stops_with_step_value_and_advice_and_keeps_the_last_checkpoint(tmp_path):
     options = SMALL | {"learning_rate": 1e18, "clip_norm": None}
-    with pytest.raises(FitError, match=r"is (nan|inf) at update \d+ .*smaller step") as told:
+    with pytest.raises(FitError, match=r"is (nan|inf) at update \d+ .*smaller step") as reported:
         fit(imaging(8), "synapsnet", options=options, run=tmp_path / "run")
-    assert str(tmp_path / "run") in str(told.value)
+    assert str(tmp_path / "run") in str(reported.value)
     state = read_checkpoint(tmp_path / "run")
     assert all(value.isfinite().all() for value in state["best_weights"].values())

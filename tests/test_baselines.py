@@ -74,8 +74,8 @@ def shared_latent_counts(num_bins=6000, num_neurons=12, seed=0):
 @pytest.mark.parametrize("name", ["VAR ridge", "VAR lasso"])
 def test_vector_autoregression_finds_the_planted_coupling(name):
     activity, coupling = linear_network()
-    found = baselines.next_bin(binned_of(activity), split_of(3000, 8), context=5)
-    weights = found[name].coupling * activity.std(0)[:, None] / activity.std(0)
+    actual = baselines.next_bin(binned_of(activity), split_of(3000, 8), context=5)
+    weights = actual[name].coupling * activity.std(0)[:, None] / activity.std(0)
     apart = ~np.eye(8, dtype=bool)
     # 2,100 training bins: the standard error of a weight is .02, the weights' sd .2
     assert np.corrcoef(weights[apart], coupling[apart])[0, 1] > 0.98
@@ -85,12 +85,12 @@ def test_vector_autoregression_finds_the_planted_coupling(name):
 def test_each_next_bin_baseline_beats_the_one_it_extends():
     activity, _ = linear_network()
     binned, split = binned_of(activity), split_of(3000, 8)
-    found = baselines.next_bin(binned, split, context=5)
-    assert list(found) == [
+    actual = baselines.next_bin(binned, split, context=5)
+    assert list(actual) == [
         *("persistence", "AR(1)", "AR", "NLinear", "VAR ridge", "VAR lasso"),
         *("nonlinear AR", "nonlinear VAR"),
     ]
-    score = {name: r2(binned, split, row.prediction) for name, row in found.items()}
+    score = {name: r2(binned, split, row.prediction) for name, row in actual.items()}
     assert score["persistence"] < score["AR(1)"] < score["AR"] + 0.01 < score["VAR ridge"]
 
 
@@ -108,23 +108,23 @@ def test_least_squares_through_the_right_link_find_a_noise_free_network_exactly(
         covariates=np.sin(waves + np.array([[0.11, 0.23, 0.31, 0.43, 0.53]])).astype(np.float32),
     )
     split = split_of(400, 5)
-    found = baselines.next_bin(binned, split, context=1, link="tanh", raw=True)["OLS tanh"]
-    weights = found.coupling / activity[split.labels == TRAIN].std(0)  # per unit of the input
+    actual = baselines.next_bin(binned, split, context=1, link="tanh", raw=True)["OLS tanh"]
+    weights = actual.coupling / activity[split.labels == TRAIN].std(0)  # per unit of the input
     # float32 activity, and arctanh is steep near 1
     np.testing.assert_allclose(weights, coupling, atol=0.02)
-    assert r2(binned, split, found.prediction) > 0.9999
+    assert r2(binned, split, actual.prediction) > 0.9999
 
 
 def test_through_the_link_of_counts_every_neurons_mean_is_kept():
     counts, _ = shared_latent_counts(2000)
     binned, split = binned_of(counts, "counts"), split_of(2000, 12)
-    found = baselines.next_bin(binned, split, context=3)["OLS log"]
+    actual = baselines.next_bin(binned, split, context=3)["OLS log"]
     train = split.labels == TRAIN
-    seen = train & np.isfinite(found.prediction[:, 0])
+    seen = train & np.isfinite(actual.prediction[:, 0])
     np.testing.assert_allclose(
-        found.prediction[seen].mean(0), counts[train].mean(0), rtol=0.02
+        actual.prediction[seen].mean(0), counts[train].mean(0), rtol=0.02
     )  # a rate of 0 is lifted to the floor
-    assert bits_per_spike(counts[split.labels == TEST], found.prediction[split.labels == TEST]) > 0
+    assert bits_per_spike(counts[split.labels == TEST], actual.prediction[split.labels == TEST]) > 0
 
 
 def test_persistence_is_the_bin_before_and_needs_the_whole_context():
@@ -165,22 +165,22 @@ def test_a_covariate_that_drives_the_neurons_helps_all_but_plain_ar():
     split = split_of(2000, 3)
     without = baselines.next_bin(binned_of(values), split, context=2)
     binned = binned_of(values, covariates=drive)
-    found = baselines.next_bin(binned, split, context=2)
-    assert r2(binned, split, found["AR(1)"].prediction) < 0.1
+    actual = baselines.next_bin(binned, split, context=2)
+    assert r2(binned, split, actual["AR(1)"].prediction) < 0.1
     for name in ("AR", "VAR ridge", "VAR lasso"):
-        assert r2(binned, split, found[name].prediction) > 0.7
+        assert r2(binned, split, actual[name].prediction) > 0.7
         assert r2(binned, split, without[name].prediction) < 0.1
 
 
 def test_the_glm_of_counts_uses_the_other_neurons():
     counts, rates = shared_latent_counts()
     binned, split = binned_of(counts, "counts"), split_of(6000, 12)
-    found = baselines.next_bin(binned, split, context=10)
+    actual = baselines.next_bin(binned, split, context=10)
     test = split.labels == TEST
     score = {
-        name: bits_per_spike(counts[test], row.prediction[test]) for name, row in found.items()
+        name: bits_per_spike(counts[test], row.prediction[test]) for name, row in actual.items()
     }
-    assert all((row.prediction[10:] > 0).all() for row in found.values())
+    assert all((row.prediction[10:] > 0).all() for row in actual.values())
     assert score["Poisson GLM"] > score["AR"] > score["AR(1)"] > score["persistence"]
     assert score["Poisson GLM"] < bits_per_spike(counts[test], rates[test])
 
@@ -188,11 +188,11 @@ def test_the_glm_of_counts_uses_the_other_neurons():
 def test_held_out_neurons_are_predicted_from_held_in_ones():
     counts, rates = shared_latent_counts()
     binned, split = binned_of(counts, "counts"), split_of(6000, 12, num_held_out=3, gap=50)
-    found = baselines.co_smoothing(binned, split, None, context=50)
-    assert list(found) == ["smoothing + GLM", "Poisson GLM"]
+    actual = baselines.co_smoothing(binned, split, None, context=50)
+    assert list(actual) == ["smoothing + GLM", "Poisson GLM"]
     test = split.labels == TEST
     oracle = bits_per_spike(counts[test, 9:], rates[test, 9:])
-    for row in found.values():
+    for row in actual.values():
         assert np.isnan(row.prediction[:, :9]).all()
         score = bits_per_spike(counts[test, 9:], row.prediction[test, 9:])
         assert 0.7 * oracle < score < oracle
@@ -219,10 +219,10 @@ def test_co_smoothing_predicts_only_inside_the_given_windows():
     counts, _ = shared_latent_counts(num_bins=1000)
     starts = np.array([0, 100, 200, 300, 400, 500, 600, 720, 870])
     split = split_of(1000, 12, num_held_out=3)
-    found = baselines.co_smoothing(binned_of(counts, "counts"), split, starts, context=60)
+    actual = baselines.co_smoothing(binned_of(counts, "counts"), split, starts, context=60)
     inside = np.zeros(1000, dtype=bool)
     inside[(starts[:, None] + np.arange(60)).ravel()] = True
-    assert np.array_equal(np.isfinite(found["Poisson GLM"].prediction[:, -1]), inside)
+    assert np.array_equal(np.isfinite(actual["Poisson GLM"].prediction[:, -1]), inside)
 
 
 def test_silent_and_constant_neurons_do_no_harm():
@@ -233,8 +233,8 @@ def test_silent_and_constant_neurons_do_no_harm():
     for row in baselines.next_bin(binned_of(counts, "counts"), split, context=5).values():
         assert np.isfinite(row.prediction[5:]).all()
         assert (row.prediction[5:, 0] < 0.01).all()
-    found = baselines.co_smoothing(binned_of(counts, "counts"), split, None, context=50)
-    for row in found.values():
+    actual = baselines.co_smoothing(binned_of(counts, "counts"), split, None, context=50)
+    for row in actual.values():
         assert (row.prediction[:, 4] < 0.01).all()
     traces = counts.astype(float)
     for row in baselines.next_bin(binned_of(traces), split, context=5).values():
@@ -244,8 +244,8 @@ def test_silent_and_constant_neurons_do_no_harm():
 def test_missing_values_of_one_neuron_do_not_lose_the_bin():
     activity, _ = linear_network(num_bins=1000)
     activity[200:300, 0] = np.nan
-    found = baselines.next_bin(binned_of(activity), split_of(1000, 8), context=3)
-    for row in found.values():
+    actual = baselines.next_bin(binned_of(activity), split_of(1000, 8), context=3)
+    for row in actual.values():
         assert np.isfinite(row.prediction[3:]).all()
 
 
@@ -277,10 +277,10 @@ def test_poisson_regression_has_no_gradient_left():
     inputs = (inputs - inputs.mean(0)) / inputs.std(0)
     truth = 0.3 * random.normal(size=(6, 4))
     counts = random.poisson(np.exp(inputs @ truth - 1))
-    found = Poisson(inputs, counts).fit(2.0, tolerance=1e-9)
-    residual = found.rates(inputs) - counts
-    gradient = inputs.T @ residual + 2.0 * found.weights
-    assert found.converged
+    actual = Poisson(inputs, counts).fit(2.0, tolerance=1e-9)
+    residual = actual.rates(inputs) - counts
+    gradient = inputs.T @ residual + 2.0 * actual.weights
+    assert actual.converged
     # sums over 3,000 rows whose standard error is about 30
     assert np.abs(gradient).max() < 1
     assert np.abs(residual.sum(axis=0)).max() < 1

@@ -54,21 +54,21 @@ def velocity(recording, fitted, bins):
 
 
 def test_a_fit_of_the_layout_is_scored_like_the_benchmark(fitted):
-    found = fitted.metrics["benchmark"]
-    assert found["data_set"] == "maze_20"
-    assert set(found["model"]["test"]) == {"co_bps", "fp_bps", "vel_r2", "psth_r2"}
-    assert found["num_trials"] == {"val": 9, "test": 9}
-    assert found["milliseconds_per_trial"] > 0
-    assert set(found["baselines"]["Poisson GLM"]["test"]) == {"co_bps"}
-    smoothing = found["baselines"]["smoothing + GLM"]["test"]
+    actual = fitted.metrics["benchmark"]
+    assert actual["data_set"] == "maze_20"
+    assert set(actual["model"]["test"]) == {"co_bps", "fp_bps", "vel_r2", "psth_r2"}
+    assert actual["num_trials"] == {"val": 9, "test": 9}
+    assert actual["milliseconds_per_trial"] > 0
+    assert set(actual["baselines"]["Poisson GLM"]["test"]) == {"co_bps"}
+    smoothing = actual["baselines"]["smoothing + GLM"]["test"]
     assert set(smoothing) == {"co_bps", "vel_r2", "psth_r2"}
     # the same neurons, trials and bins as the fit's own score
     for split in ("val", "test"):
-        assert found["model"][split]["co_bps"] == pytest.approx(
+        assert actual["model"][split]["co_bps"] == pytest.approx(
             fitted.metrics["model"][split]["co_bps"], abs=1e-6
         )
-        for name, rival in found["baselines"].items():
-            assert rival[split]["co_bps"] == pytest.approx(
+        for name, baseline in actual["baselines"].items():
+            assert baseline[split]["co_bps"] == pytest.approx(
                 fitted.metrics["baselines"][name][split]["co_bps"], abs=1e-6
             )
 
@@ -121,8 +121,8 @@ def test_a_recording_of_another_layout_has_no_such_scores(reach):
     table = recording.neurons.table.drop(columns="heldout")
     other = replace(recording, neurons=replace(recording.neurons, table=table))
     options = SMALL | {"context": 10, "updates": 4}
-    found = fit(other, "stndt", bin_width=0.05, options=options, heldout_resamples=1)
-    assert "benchmark" not in found.metrics
+    actual = fit(other, "stndt", bin_width=0.05, options=options, heldout_resamples=1)
+    assert "benchmark" not in actual.metrics
 
 
 @pytest.mark.parametrize(
@@ -143,11 +143,11 @@ def test_windows_of_other_trials_do_not_follow_the_layout(reach, trials, follow)
 def pair(recording):
     """The recording as the benchmark publishes one: test trials in a file of held-in units only."""
     trials = recording.trials
-    asked = trials["split"] == "test"
-    train = replace(recording, trials=trials[~asked].reset_index(drop=True))
+    requested = trials["split"] == "test"
+    train = replace(recording, trials=trials[~requested].reset_index(drop=True))
     kept = np.flatnonzero(~recording.neurons.table["heldout"].to_numpy())
     spikes = [recording.activity.of(unit) for unit in kept]
-    onset = trials.loc[asked, "move_onset_time"].to_numpy()
+    onset = trials.loc[requested, "move_onset_time"].to_numpy()
     table = pd.DataFrame(
         {"start_time": onset - 0.25, "stop_time": onset + 0.45, "move_onset_time": onset}
     )
@@ -165,7 +165,7 @@ def test_rates_for_the_test_trials_are_written_and_scored_here(reach, tmp_path):
     train, test = pair(recording)
     targets = nlb.targets(recording, bin_width=WIDTH, learned="train val", phase="test")
     file = submission.write(tmp_path / "targets.h5", {"maze_20": targets})
-    found = fit(
+    actual = fit(
         train,
         "stndt",
         bin_width=WIDTH,
@@ -174,7 +174,7 @@ def test_rates_for_the_test_trials_are_written_and_scored_here(reach, tmp_path):
         targets=file,
         run=tmp_path / "run",
     )
-    submitted = found.metrics["submission"]
+    submitted = actual.metrics["submission"]
     assert submitted["phase"] == "test"
     assert set(submitted["scores"]) == {"co_bps", "fp_bps", "vel_r2", "psth_r2"}
     (name, rates), *others = submission.read(tmp_path / "run/submission.h5").items()
@@ -213,15 +213,15 @@ def test_a_model_of_train_and_val_trials_stops_where_validation_chose(reach, tmp
     test = replace(test, source=replace(test.source, uri="test.nwb"))
     options = SMALL | {"updates": 12, "validate_every": 1}
     run = tmp_path / "run"
-    found = fit(train, "stndt", bin_width=WIDTH, options=options, test_recording=test, run=run)
-    validations = [record["validation"] for record in found.history]
-    best = found.history[int(np.argmin(validations))]["updates"]
+    actual = fit(train, "stndt", bin_width=WIDTH, options=options, test_recording=test, run=run)
+    validations = [record["validation"] for record in actual.history]
+    best = actual.history[int(np.argmin(validations))]["updates"]
     (refitted,) = run.glob("refit-*")
     history = run_directory.read_history(refitted)
     assert history[-1]["updates"] == best
     assert all("validation" not in record for record in history)
     # whoever may not see the test file may not see its scores
-    assert [source.uri for source in fit_results.derived_from(found)] == [
+    assert [source.uri for source in fit_results.derived_from(actual)] == [
         train.source.uri,
         "test.nwb",
     ]
@@ -232,13 +232,13 @@ def test_the_validation_phase_needs_no_test_file(reach, tmp_path):
     targets = nlb.targets(train, bin_width=WIDTH)
     file = submission.write(tmp_path / "targets.h5", {"maze_20": targets})
     options = SMALL | {"updates": 4}
-    found = fit(
+    actual = fit(
         train, "stndt", bin_width=WIDTH, options=options, targets=file, run=tmp_path / "run"
     )
-    assert found.metrics["submission"]["phase"] == "validation"
+    assert actual.metrics["submission"]["phase"] == "validation"
     # the file's val trials are the fit's test trials
-    assert found.metrics["submission"]["scores"] == pytest.approx(
-        found.metrics["benchmark"]["model"]["test"], abs=1e-5
+    assert actual.metrics["submission"]["scores"] == pytest.approx(
+        actual.metrics["benchmark"]["model"]["test"], abs=1e-5
     )
 
 
@@ -262,8 +262,8 @@ def test_what_cannot_be_submitted_is_refused_before_training(change, message, re
 def test_a_test_file_is_noted_by_a_model_that_predicts_the_next_bin(reach):
     train, test = pair(reach[0])
     options = {"epochs": 1, "history": 1}
-    found = fit(train, "netformer", bin_width=0.05, options=options, test_recording=test)
-    assert "unused-test-file" in [note.code for note in found.notes]
+    actual = fit(train, "netformer", bin_width=0.05, options=options, test_recording=test)
+    assert "unused-test-file" in [note.code for note in actual.notes]
 
 
 def test_a_pair_of_files_is_one_session_on_the_command_line(reach, tmp_path):
@@ -336,13 +336,13 @@ def test_every_layout_is_fitted_and_scored(name, metrics, tmp_path):
         targets=file,
         run=tmp_path / "run",
     )
-    found = made.metrics["benchmark"]
-    assert found["data_set"] == f"{name}_20"
-    assert found["num_trials"]["test"] == 6  # the file's val trials
-    scored = found["model"]["test"]
+    actual = made.metrics["benchmark"]
+    assert actual["data_set"] == f"{name}_20"
+    assert actual["num_trials"]["test"] == 6  # the file's val trials
+    scored = actual["model"]["test"]
     assert set(scored) == metrics
     assert np.isfinite(list(scored.values())).all()
     assert made.metrics["submission"]["scores"] == pytest.approx(scored, abs=1e-5)
-    smoothing = found["baselines"]["smoothing + GLM"]["test"]
+    smoothing = actual["baselines"]["smoothing + GLM"]["test"]
     assert set(smoothing) == metrics - {"fp_bps"}
     assert np.isfinite(list(smoothing.values())).all()

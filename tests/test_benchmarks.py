@@ -209,8 +209,8 @@ def test_synapsnet(script, monkeypatch):
 def test_means_between_types_leave_the_diagonal_out(script):
     cell_types = script("cell_types")
     weights = np.array([[100.0, 1, 2, 2], [3, 100, 4, 4], [5, 7, 100, 8], [5, 7, 9, 100]])
-    found = cell_types.by_type(weights, np.array(["a", "a", "b", "b"]))
-    np.testing.assert_allclose(found, [[2, 3], [6, 8.5]])
+    actual = cell_types.by_type(weights, np.array(["a", "a", "b", "b"]))
+    np.testing.assert_allclose(actual, [[2, 3], [6, 8.5]])
 
 
 @pytest.mark.slow
@@ -260,8 +260,8 @@ def test_every_part_of_the_gpu_benchmark_runs_dry(script, monkeypatch, capsys, t
     arguments = ["gpu.py", "--dry-run", "--rounds", "1", "--seeds", "2"]
     monkeypatch.setattr(sys, "argv", arguments)
     gpu.main()
-    told = capsys.readouterr().out
-    assert "these numbers mean nothing" in told
-    assert "Validation co-bps of 2 seeds" in told
-    assert "an epoch of" in told
+    reported = capsys.readouterr().out
+    assert "these numbers mean nothing" in reported
+    assert "Validation co-bps of 2 seeds" in reported
+    assert "an epoch of" in reported
     assert not (tmp_path / "gpu.md").exists()

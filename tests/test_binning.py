@@ -185,8 +185,8 @@ def test_bins_shorter_than_a_frame_interval_are_refused_with_the_interval(width,
     if not refused:
         assert bin_recording(recording, bin_width=width).num_bins == 50
         return
-    said = rf"Bins of {width:g} s .* interval of small, 0\.1 s.*--bin-width 0\.1 or more"
-    with pytest.raises(DataError, match=said):
+    message = rf"Bins of {width:g} s .* interval of small, 0\.1 s.*--bin-width 0\.1 or more"
+    with pytest.raises(DataError, match=message):
         bin_recording(recording, bin_width=width)
 
 
@@ -337,7 +337,7 @@ def test_covariates_on_any_clock_hold_the_last_known_sample(samples, missing, wi
         with pytest.raises(DataError, match="covariate 'signal' has no number"):
             bin_recording(recording, bin_width=width_ms / 1000, covariates=["signal"])
         return
-    found = bin_recording(recording, bin_width=width_ms / 1000, covariates=["signal"]).covariates[
+    actual = bin_recording(recording, bin_width=width_ms / 1000, covariates=["signal"]).covariates[
         :, 0
     ]
-    np.testing.assert_array_equal(found, np.array(expected, dtype=np.float32))
+    np.testing.assert_array_equal(actual, np.array(expected, dtype=np.float32))

@@ -217,11 +217,11 @@ def test_ctrl_c_before_anything_is_there_says_to_run_it_again(verb, cortex, tmp_
 
     monkeypatch.setattr("nwbdyn.workflows.batch.fit_session", stopped)
     monkeypatch.setattr("nwbdyn.results.fit_results.load", stopped)
-    asked = {
+    requested = {
         "fit": (cortex, "--model", "netformer", "-o", tmp_path / "run"),
         "export": (tmp_path / "run",),
     }
-    result = run(verb, *asked[verb])
+    result = run(verb, *requested[verb])
     assert result.exit_code == 130
     assert result.stderr == (
         "\nStopped. No file was left half written; the same command starts again.\n"
@@ -267,7 +267,7 @@ def test_the_verdict_says_who_won(beats, interval, word):
 
 
 @pytest.mark.parametrize(
-    ("beats", "others", "told"),
+    ("beats", "others", "reported"),
     [
         (True, {"AR": 0.6}, "validation chose: .*; AR scores higher on test, 0.600."),
         (True, {"AR": 0.6, "VAR": 0.7}, "validation chose: .*; 2 score higher .* 0.700 of VAR."),
@@ -277,7 +277,7 @@ def test_the_verdict_says_who_won(beats, interval, word):
     ],
 )
 def test_baselines_that_score_higher_than_the_one_that_validation_chose_are_named(
-    beats, others, told
+    beats, others, reported
 ):
     scores = {"AR(1)": 0.4} | others
     metrics = {
@@ -287,7 +287,7 @@ def test_baselines_that_score_higher_than_the_one_that_validation_chose_are_name
         "primary": {"metric": "r2", "split": "test", "horizon": 1, "baseline": "AR(1)"},
         "beats_baseline": beats,
     }
-    assert re.search(told + "$", verdict.winner(metrics, "netformer"))
+    assert re.search(reported + "$", verdict.winner(metrics, "netformer"))
     draws = {
         "metric": "r2",
         "split": "test",
@@ -298,8 +298,8 @@ def test_baselines_that_score_higher_than_the_one_that_validation_chose_are_name
         "intervals": {"model": [0.4, 0.6], "difference": [0.1, 0.2]},
         "beats": True,
     }
-    said = verdict.winner(metrics | {"draws": draws}, "stndt")
-    assert ("validation chose" in said) == (max(scores.values()) > 0.5)
+    message = verdict.winner(metrics | {"draws": draws}, "stndt")
+    assert ("validation chose" in message) == (max(scores.values()) > 0.5)
 
 
 def test_an_upload_is_rehearsed_first_and_sent_when_told(tmp_path, cortex, monkeypatch):
@@ -363,9 +363,9 @@ def test_a_fit_that_learned_nothing_after_its_first_epoch_says_so():
     epochs = [{"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0, "validation": 0.5}]
     assert verdict.of_training(epochs, config) == []  # one validation says nothing
     worse = [*epochs, {"epoch": 4, "loss": 0.5, "validation": 0.6}]
-    (said,) = verdict.of_training(worse, config)
-    assert "2 of 4" in said
-    assert "now 0.01" in said
+    (message,) = verdict.of_training(worse, config)
+    assert "2 of 4" in message
+    assert "now 0.01" in message
     assert verdict.of_training(worse, config | {"own_part": False}) == []  # it is left out
 
 
@@ -376,10 +376,10 @@ def course(*validation: float) -> list[dict[str, float]]:
 
 def test_a_fit_that_still_learned_at_its_limit_says_so():
     linear = course(*(2.0 - 0.1 * k for k in range(20)))
-    (said,) = verdict.of_training(linear, {"updates": 200, "epochs": 7})
-    assert "at its limit of 200 updates. Train longer, --set updates=400." in said
-    (said,) = verdict.of_training(linear, {"updates": None, "epochs": 1000})
-    assert "limit of 1,000 epochs. Train longer, --epochs 2000." in said
+    (message,) = verdict.of_training(linear, {"updates": 200, "epochs": 7})
+    assert "at its limit of 200 updates. Train longer, --set updates=400." in message
+    (message,) = verdict.of_training(linear, {"updates": None, "epochs": 1000})
+    assert "limit of 1,000 epochs. Train longer, --epochs 2000." in message
     levelled = course(*(2.0 - 0.1 * k for k in range(18)), 0.29, 0.289)
     assert verdict.of_training(levelled, {"updates": 200}) == []
     assert verdict.of_training([*linear, *course(5.0)], {"updates": 300}) == []  # it overfitted

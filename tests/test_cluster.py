@@ -120,7 +120,7 @@ def test_candidates_of_one_model_over_two_recordings_train_over_ray(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--cluster", "auto"], "--engine ray"),
         (["--gpus-per-fit", "0.5"], "--engine ray"),
@@ -128,7 +128,7 @@ def test_candidates_of_one_model_over_two_recordings_train_over_ray(tmp_path):
         (["--engine", "ray", "--asha"], "--sweep"),
     ],
 )
-def test_options_of_an_engine_need_one(arguments, said):
+def test_options_of_an_engine_need_one(arguments, message):
     result = CliRunner().invoke(main, ["fit", "sample:cortex", "--model", "netformer", *arguments])
     assert result.exit_code == 2
-    assert said in result.output
+    assert message in result.output

@@ -42,12 +42,12 @@ def test_a_script_on_the_page_is_one_that_bash_reads(script):
 
 def test_tasks_and_gpus_of_a_job_are_those_that_the_fit_asks_for():
     (script,) = (text for text in SCRIPTS if "--devices" in text)
-    asked = dict(re.findall(r"#SBATCH --([\w-]+)=(\S+)", script))
+    requested = dict(re.findall(r"#SBATCH --([\w-]+)=(\S+)", script))
     line = next(line for line in script.splitlines() if "nwbdyn fit" in line)
     words = shlex.split(line)
     given = command.make_context("fit", words[words.index("fit") + 1 :]).params
-    assert str(given["nodes"]) == asked["nodes"]
-    assert str(given["devices"]) == asked["ntasks-per-node"] == asked["gpus-per-node"]
+    assert str(given["nodes"]) == requested["nodes"]
+    assert str(given["devices"]) == requested["ntasks-per-node"] == requested["gpus-per-node"]
 
 
 def test_the_sweep_on_the_page_is_one(tmp_path):

@@ -32,9 +32,9 @@ def test_the_excess_is_about_the_share_of_the_variance_that_is_common(shared):
     num_rows, num_neurons = 20_000, 40
     chance = (1 + np.sqrt(num_neurons / num_rows)) ** 2
     expected = (1 + shared * (num_neurons - 1) - chance) / num_neurons
-    found = excess_eigenvalue(columns(num_rows, num_neurons, shared))
-    assert found == pytest.approx(expected, abs=0.01)
-    assert found > LIMIT
+    actual = excess_eigenvalue(columns(num_rows, num_neurons, shared))
+    assert actual == pytest.approx(expected, abs=0.01)
+    assert actual > LIMIT
 
 
 @pytest.mark.parametrize(("num_neurons", "measured"), [(2, False), (3, True)])

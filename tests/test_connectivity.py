@@ -162,11 +162,11 @@ def test_cell_type_means_run_over_ordered_pairs_of_distinct_neurons(connectivity
                 for j in range(NUM_NEURONS)
                 if i != j and TYPES[i] == a and TYPES[j] == b
             ]
-            found = means.sel(post_type=a, pre_type=b)
+            actual = means.sel(post_type=a, pre_type=b)
             if pairs:
-                np.testing.assert_allclose(found, np.mean(pairs, axis=0), **TOLERANCE)
+                np.testing.assert_allclose(actual, np.mean(pairs, axis=0), **TOLERANCE)
             else:  # one pv cell has no pair with itself
-                assert np.isnan(found).all()
+                assert np.isnan(actual).all()
 
 
 def test_edges_are_off_diagonal_strongest_first_with_ids_and_types(connectivity):

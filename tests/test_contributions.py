@@ -113,13 +113,13 @@ def test_stndts_contributions_are_its_first_maps_times_what_they_mix():
         for batch in windows.batches(split, 4):
             read = model.time_resolved(batch)
             for number, start in enumerate(batch.start_bin.tolist()):
-                for place in range(12):
+                for location in range(12):
                     # Only the window in which a bin lies farthest from an edge speaks for it.
-                    depths = [min(start + place - s, s + 11 - start - place) for s in starts]
-                    if max(depths) != min(place, 11 - place) or depths.count(max(depths)) > 1:
+                    depths = [min(start + location - s, s + 11 - start - location) for s in starts]
+                    if max(depths) != min(location, 11 - location) or depths.count(max(depths)) > 1:
                         continue
-                    expected = read["maps"][number, 0] * read["y"][number, 0, place]
-                    matrix = sent.at(windows.binned.time[start + place])
+                    expected = read["maps"][number, 0] * read["y"][number, 0, location]
+                    matrix = sent.at(windows.binned.time[start + location])
                     half = {"rtol": 2e-3, "atol": 1e-4}  # maps and y are kept in half precision
                     np.testing.assert_allclose(matrix, expected[held_in][:, held_in], **half)
                     seen += 1
@@ -136,10 +136,10 @@ MADE = {
 @pytest.fixture(params=MADE, scope="module")
 def sent(request) -> Connectivity:
     model, windows = MADE[request.param]()
-    found = readout.connectivity(model, windows).contributions()
-    types = TYPES[: len(found.neurons)]
-    table = found.neurons.table.assign(cell_type=types)
-    return replace(found, neurons=replace(found.neurons, table=table))
+    actual = readout.connectivity(model, windows).contributions()
+    types = TYPES[: len(actual.neurons)]
+    table = actual.neurons.table.assign(cell_type=types)
+    return replace(actual, neurons=replace(actual.neurons, table=table))
 
 
 def test_means_edges_courses_and_types_are_those_of_the_matrices(sent):
@@ -162,8 +162,8 @@ def test_means_edges_courses_and_types_are_those_of_the_matrices(sent):
             ]
             if pairs:
                 expected = np.mean([every[mask, i, j] for i, j in pairs], axis=0)
-                found = types.sel(post_type=post, pre_type=pre)
-                np.testing.assert_allclose(found, expected, **CLOSE)
+                actual = types.sel(post_type=post, pre_type=pre)
+                np.testing.assert_allclose(actual, expected, **CLOSE)
 
 
 def test_a_fit_without_what_they_need_and_a_form_without_contributions_say_so():

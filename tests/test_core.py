@@ -51,8 +51,8 @@ def trained_on(task, **more):
 @pytest.mark.parametrize("context", [1, 2, 4, 9])
 def test_the_number_of_terms_is_that_of_the_functions(context):
     lags = [np.zeros(3)] * min(5, context)
-    found = curved_terms(lags, np.tanh), two_sided_terms(lags), finer_terms(lags, np.tanh)
-    assert tuple(map(len, found)) == num_terms(context)
+    actual = curved_terms(lags, np.tanh), two_sided_terms(lags), finer_terms(lags, np.tanh)
+    assert tuple(map(len, actual)) == num_terms(context)
 
 
 @pytest.mark.parametrize("kind", [*MADE, "several bins"])

@@ -146,18 +146,18 @@ def test_a_model_that_fits_and_one_that_does_not(file):
 
 
 def test_what_is_said_before_a_fit_counts_every_training():
-    found = cost.Cost("netformer", 1000, 10, 0.1, 10**9, 2000, 0.01, "cpu", trainings=5)
-    assert cost.advice(replace(found, updates=1000)) == []  # 50 s
-    (line,) = cost.advice(found)
+    actual = cost.Cost("netformer", 1000, 10, 0.1, 10**9, 2000, 0.01, "cpu", trainings=5)
+    assert cost.advice(replace(actual, updates=1000)) == []  # 50 s
+    (line,) = cost.advice(actual)
     assert "2 min of training: 5 x 2,000 updates of 10 ms (cpu)" in line
-    first, hint = cost.advice(found, recordings=3, points=4)
+    first, hint = cost.advice(actual, recordings=3, points=4)
     assert "20 min" in first
     assert "60 x" in first
     assert "--engine ray" in hint
-    assert "--where" in cost.advice(replace(found, memory=10**18))[1]
+    assert "--where" in cost.advice(replace(actual, memory=10**18))[1]
     refits = edge_tests.count(Null("shift", 20), co_smoothing=True)
-    assert "35 x" in cost.advice(found, refits=refits)[0]
-    two = cost.advice(found, refits=refits, recordings=2)
+    assert "35 x" in cost.advice(actual, refits=refits)[0]
+    two = cost.advice(actual, refits=refits, recordings=2)
     assert "70 x" in two[0]
 
 
@@ -171,12 +171,12 @@ def test_only_a_published_form_is_trained_again_without_coupling(
 
 
 def test_options_that_were_given_are_what_is_timed(traces_of_noise):
-    asked = {"updates": 7, "ridge": 1.0, "coupling": False}
-    estimated = cost.estimate(traces_of_noise, "netformer", options=asked, bin_width=0.2)
+    requested = {"updates": 7, "ridge": 1.0, "coupling": False}
+    estimated = cost.estimate(traces_of_noise, "netformer", options=requested, bin_width=0.2)
     assert (estimated.updates, estimated.trainings) == (7, 1)
     assert estimated.num_bins == pytest.approx(4000, abs=1)
     short = imaging(NOISE[:600], np.arange(600) / 10)
-    left_open = asked | {"ridge": None, "history": 4}
+    left_open = requested | {"ridge": None, "history": 4}
     problem = build_task(short, "netformer", seed=0, options=left_open)
     assert cost.estimate(short, "netformer", options=left_open).trainings == len(
         candidates(problem)

@@ -70,16 +70,16 @@ def repeated(lag: int, *, holds: bool) -> np.ndarray:
 )
 def test_the_order_of_ar_is_the_best_on_validation_within_the_context(holds, context, order):
     values = repeated(2, holds=holds)
-    found = baselines.next_bin(binned_of(values), split_of(1), context=context)
-    assert found["AR"].chosen["order"] == order
-    assert found["AR(1)"].chosen["order"] == 1
+    actual = baselines.next_bin(binned_of(values), split_of(1), context=context)
+    assert actual["AR"].chosen["order"] == order
+    assert actual["AR(1)"].chosen["order"] == 1
 
 
 def test_ar_of_a_neuron_knows_no_other_neuron():
     values = follower(1, holds=True)[:, ::-1]  # the first neuron follows the last
-    found = baselines.next_bin(binned_of(values), split_of(2), context=1)
+    actual = baselines.next_bin(binned_of(values), split_of(2), context=1)
     before = values[:-1, 1]
-    seen = {name: found[name].prediction[1:, 0] for name in ("AR(1)", "AR", "VAR ridge")}
+    seen = {name: actual[name].prediction[1:, 0] for name in ("AR(1)", "AR", "VAR ridge")}
     related = {name: abs(np.corrcoef(one, before)[0, 1]) for name, one in seen.items()}
     assert related["AR(1)"] < 0.2
     assert related["AR"] < 0.2
@@ -89,9 +89,9 @@ def test_ar_of_a_neuron_knows_no_other_neuron():
 @pytest.mark.parametrize(("holds", "strongest"), [(True, False), (False, True)])
 def test_the_penalties_of_vector_autoregression_are_the_best_on_validation(holds, strongest):
     binned = binned_of(follower(1, holds=holds))
-    found = baselines.next_bin(binned, split_of(2), context=1)
-    assert (found["VAR ridge"].chosen["penalty"] == PENALTIES[-1]) == strongest
-    assert (found["VAR lasso"].coupling[1, 0] == 0) == strongest
+    actual = baselines.next_bin(binned, split_of(2), context=1)
+    assert (actual["VAR ridge"].chosen["penalty"] == PENALTIES[-1]) == strongest
+    assert (actual["VAR lasso"].coupling[1, 0] == 0) == strongest
 
 
 @pytest.mark.parametrize(("holds", "context", "order"), [(True, 2, 2), (False, 2, 1), (True, 1, 1)])
@@ -100,14 +100,14 @@ def test_the_order_of_vector_autoregression_is_the_best_on_validation_within_the
     holds, context, order, name, link
 ):
     values = follower(2, holds=holds)
-    found = baselines.next_bin(
+    actual = baselines.next_bin(
         binned_of(np.tanh(values) if link == "tanh" else values),
         split_of(2),
         context=context,
         link=link,
         raw=link == "tanh",
     )
-    assert found[name].chosen["order"] == order
+    assert actual[name].chosen["order"] == order
 
 
 @pytest.mark.parametrize(("most", "order"), [(4, 2), (3, 1), (2, 1), (1, None)])
@@ -116,9 +116,9 @@ def test_a_lasso_of_too_many_inputs_takes_a_shorter_history_or_is_left_out(
 ):
     monkeypatch.setattr(vector, "MAX_LASSO_INPUTS", most)
     binned = binned_of(follower(2, holds=True))
-    found = baselines.next_bin(binned, split_of(2), context=2)
-    assert found["VAR ridge"].chosen["order"] == 2
-    assert (None if "VAR lasso" not in found else found["VAR lasso"].chosen["order"]) == order
+    actual = baselines.next_bin(binned, split_of(2), context=2)
+    assert actual["VAR ridge"].chosen["order"] == 2
+    assert (None if "VAR lasso" not in actual else actual["VAR lasso"].chosen["order"]) == order
 
 
 @pytest.mark.parametrize(
@@ -134,13 +134,13 @@ def test_a_lasso_of_too_many_inputs_takes_a_shorter_history_or_is_left_out(
 )
 def test_which_baselines_stand_beside_a_next_bin_model(quantity, horizon, link, names):
     values = np.random.default_rng(0).poisson(1.0, (NUM_BINS, 2)).astype(float)
-    found = baselines.next_bin(
+    actual = baselines.next_bin(
         binned_of(values, quantity), split_of(2), context=2, horizon=horizon, link=link
     )
     always = {"persistence", "AR(1)", "AR", "NLinear", "VAR ridge", "VAR lasso"}
     always |= {"nonlinear AR", "nonlinear VAR"}
-    assert set(found) - always == names
-    assert found["persistence"].prediction[10] == pytest.approx(values[10 - horizon], abs=0.02)
+    assert set(actual) - always == names
+    assert actual["persistence"].prediction[10] == pytest.approx(values[10 - horizon], abs=0.02)
 
 
 def rates_of(log_rate: np.ndarray) -> np.ndarray:
@@ -155,16 +155,16 @@ def test_the_inputs_of_a_poisson_regression_are_the_best_on_validation(follows):
     first, second = inputs = np.random.default_rng(0).normal(size=(2, NUM_BINS)).astype(np.float32)
     counts = rates_of(np.where(LABELS == VAL, inputs[follows], 0.7 * first + 0.7 * second))
     candidates = {"first": lambda: first[:, None], "second": lambda: second[:, None]}
-    found = best_poisson(candidates, counts, train=TRAIN_ROWS, val=VAL_ROWS)
-    assert found.inputs == ("first", "second")[follows]
+    actual = best_poisson(candidates, counts, train=TRAIN_ROWS, val=VAL_ROWS)
+    assert actual.inputs == ("first", "second")[follows]
 
 
 @pytest.mark.parametrize(("holds", "strongest"), [(True, False), (False, True)])
 def test_the_precision_of_a_poisson_regression_is_the_best_on_validation(holds, strongest):
     drive = np.random.default_rng(0).normal(size=NUM_BINS).astype(np.float32)
     counts = rates_of(signs(holds=holds) * drive)
-    found = best_poisson({"x": lambda: drive[:, None]}, counts, train=TRAIN_ROWS, val=VAL_ROWS)
-    assert (found.precision == PRECISIONS[0]) == strongest
+    actual = best_poisson({"x": lambda: drive[:, None]}, counts, train=TRAIN_ROWS, val=VAL_ROWS)
+    assert (actual.precision == PRECISIONS[0]) == strongest
 
 
 @pytest.mark.parametrize(("holds", "strongest"), [(True, False), (False, True)])
@@ -172,8 +172,8 @@ def test_the_penalty_of_the_glm_is_the_best_on_validation(holds, strongest):
     sender = np.random.default_rng(0).poisson(1.0, NUM_BINS).astype(float)
     after = np.r_[0.0, sender[:-1] - 1]
     values = np.column_stack([sender, rates_of(signs(holds=holds) * after)])
-    found = baselines.next_bin(binned_of(values, "counts"), split_of(2), context=2)
-    assert (found["Poisson GLM"].chosen["penalty"] == PRECISIONS[0]) == strongest
+    actual = baselines.next_bin(binned_of(values, "counts"), split_of(2), context=2)
+    assert (actual["Poisson GLM"].chosen["penalty"] == PRECISIONS[0]) == strongest
 
 
 @pytest.mark.parametrize(("holds", "strongest"), [(True, False), (False, True)])
@@ -181,8 +181,8 @@ def test_the_penalty_of_co_smoothing_baselines_is_the_best_on_validation(holds, 
     drive = np.sin(np.arange(NUM_BINS) / 3)
     held_in = [rates_of(drive) for _ in range(2)]
     values = np.column_stack([*held_in, rates_of(signs(holds=holds) * drive)])
-    found = baselines.co_smoothing(binned_of(values, "counts"), split_of(3, 1), None, context=25)
-    for baseline in found.values():
+    actual = baselines.co_smoothing(binned_of(values, "counts"), split_of(3, 1), None, context=25)
+    for baseline in actual.values():
         assert (baseline.chosen["penalty"] == PRECISIONS[0]) == strongest
 
 
@@ -216,14 +216,14 @@ def test_training_rows_have_no_validation_or_test_bin_in_their_history(
     context, horizon, train, val
 ):
     values = np.random.default_rng(0).normal(size=(20, 1))
-    posed = lagged_design.build_lagged_design(
+    fit_task = lagged_design.build_lagged_design(
         binned_of(values), split_of(1, labels=PLACES), context, horizon
     )
-    assert posed.train.tolist() == train
-    assert posed.val.tolist() == val
+    assert fit_task.train.tolist() == train
+    assert fit_task.val.tolist() == val
     own = values[(PLACES == TRAIN)]
-    assert posed.mean == pytest.approx(own.mean(axis=0), abs=1e-6)
-    assert posed.sd == pytest.approx(own.std(axis=0), abs=1e-6)
+    assert fit_task.mean == pytest.approx(own.mean(axis=0), abs=1e-6)
+    assert fit_task.sd == pytest.approx(own.std(axis=0), abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -231,12 +231,12 @@ def test_training_rows_have_no_validation_or_test_bin_in_their_history(
 )
 def test_expected_counts_stay_above_zero_and_traces_do_not(quantity, least):
     binned = binned_of(np.zeros((4, 2)), quantity)
-    posed = lagged_design.LaggedDesign(
+    fit_task = lagged_design.LaggedDesign(
         *(np.zeros((4, 2)), 2, np.arange(3), np.arange(3, 4), np.arange(4), 1, 1),
         mean=np.array([2.0, 0.0]),
         sd=np.ones(2),
     )
-    lowest = lagged_design.floored(binned, posed, np.full((4, 2), -1.0))[0]
+    lowest = lagged_design.floored(binned, fit_task, np.full((4, 2), -1.0))[0]
     wanted = [max(0.02, 0.5 / 3), 0.5 / 3] if quantity == "counts" else least
     assert lowest == pytest.approx(wanted)
 
@@ -244,12 +244,12 @@ def test_expected_counts_stay_above_zero_and_traces_do_not(quantity, least):
 def test_of_overlapping_windows_a_bin_belongs_to_the_one_where_it_is_deepest():
     values = np.random.default_rng(0).poisson(1.0, (16, 2))
     labels = np.repeat([TRAIN, VAL], [8, 8]).astype(np.int8)
-    posed = held_out._problem(
+    fit_task = held_out._problem(
         binned_of(values, "counts"), split_of(2, 1, labels), np.array([0, 6]), 10, None
     )
     # bin 7 lies 2 from the end of the first and 1 from the start of the second; 8: 1 and 2
-    assert posed.owner[:, 0].tolist() == [0] * 8 + [1] * 8
-    assert posed.owner[7:9].tolist() == [[0, 7], [1, 2]]
+    assert fit_task.owner[:, 0].tolist() == [0] * 8 + [1] * 8
+    assert fit_task.owner[7:9].tolist() == [[0, 7], [1, 2]]
 
 
 @pytest.mark.parametrize(("num_held_out", "refused"), [(0, True), (1, False), (3, True)])
@@ -260,16 +260,16 @@ def test_co_smoothing_takes_held_in_and_held_out_neurons(num_held_out, refused):
         with pytest.raises(DataError, match=f"{3 - num_held_out} of 3 neurons are held in"):
             baselines.co_smoothing(binned_of(values, "counts"), split, None, context=10)
     else:
-        found = baselines.co_smoothing(binned_of(values, "counts"), split, None, context=10)
-        assert set(found) == {"smoothing + GLM", "Poisson GLM"}
+        actual = baselines.co_smoothing(binned_of(values, "counts"), split, None, context=10)
+        assert set(actual) == {"smoothing + GLM", "Poisson GLM"}
 
 
 @pytest.mark.parametrize(("width", "lags"), [(0.1, 3), (0.2, 5), (0.3, 7)])
 def test_lag_groups_reach_as_far_to_both_sides_as_their_width(width, lags, monkeypatch):
     monkeypatch.setattr(held_out, "LAG_WIDTHS", (width,))
     counts = np.random.default_rng(0).poisson(1.0, (NUM_BINS, 3))
-    found = baselines.co_smoothing(binned_of(counts, "counts"), split_of(3, 1), None, context=20)
-    assert found["Poisson GLM"].chosen["filter"] == f"3 groups of {lags} lags"  # bins of 0.1 s
+    actual = baselines.co_smoothing(binned_of(counts, "counts"), split_of(3, 1), None, context=20)
+    assert actual["Poisson GLM"].chosen["filter"] == f"3 groups of {lags} lags"  # bins of 0.1 s
 
 
 @pytest.mark.parametrize("sd", [0.1, 0.25])
@@ -279,6 +279,6 @@ def test_counts_are_smoothed_with_the_width_that_validation_chose(sd):
     )
     impulse = np.zeros((1, 21, 1))
     impulse[0, 10] = 1.0
-    found = held_out.smoothed(chosen, impulse, bin_width=0.1)[0, :, 0]
+    actual = held_out.smoothed(chosen, impulse, bin_width=0.1)[0, :, 0]
     beside = np.exp(-0.5 * (0.1 / sd) ** 2)  # one bin away, of the value in the middle
-    assert found[9] / found[10] == pytest.approx(beside, rel=0.02)
+    assert actual[9] / actual[10] == pytest.approx(beside, rel=0.02)

@@ -27,8 +27,8 @@ ABOVE, AROUND = [0.01, 0.03], [-0.01, 0.03]
 )
 def test_the_p_of_a_pair_of_types_is_twice_the_smaller_share_beyond_zero(num_below, num_above, p):
     values = np.r_[-np.arange(1.0, num_below + 1), np.arange(1.0, num_above + 1)]
-    low, high, found = groups._interval(np.r_[values, np.nan])
-    assert found == pytest.approx(p)
+    low, high, actual = groups._interval(np.r_[values, np.nan])
+    assert actual == pytest.approx(p)
     assert [low, high] == pytest.approx(np.quantile(values, [0.025, 0.975]))
 
 
@@ -50,17 +50,17 @@ def test_animals_and_their_sessions_are_drawn_anew(sessions, means):
     every = [sampled(weight, animal) for weight, animal in sessions]
     animals = sorted({animal for _, animal in sessions})
     draw = np.random.default_rng(0)
-    found = {float(groups._resample(every, animals, ["E"], draw)[0, 0]) for _ in range(200)}
-    assert found >= means
-    assert min(found) == min(means)
-    assert max(found) == max(means)
+    actual = {float(groups._resample(every, animals, ["E"], draw)[0, 0]) for _ in range(200)}
+    assert actual >= means
+    assert min(actual) == min(means)
+    assert max(actual) == max(means)
 
 
 def test_neurons_are_drawn_anew():
     weight = np.tile([1.0, 2.0, 3.0, 4.0], (4, 1))  # by sender
     draw = np.random.default_rng(0)
-    found = [groups._resample([sampled(weight)], ["a"], ["E"], draw)[0, 0] for _ in range(50)]
-    assert np.nanstd(found) > 0.1
+    actual = [groups._resample([sampled(weight)], ["a"], ["E"], draw)[0, 0] for _ in range(50)]
+    assert np.nanstd(actual) > 0.1
 
 
 @pytest.mark.parametrize(
@@ -68,20 +68,20 @@ def test_neurons_are_drawn_anew():
     [(("E",) * 3 + ("I",) * 3, True), (("E",) * 3 + ("I",) * 2, False), (("E",) * 6, False)],
 )
 def test_three_neurons_of_both_types_make_a_pair(labels, known):
-    found = groups._means(sampled(1.0, labels=labels), ["E", "I"], np.ones(len(labels)))
-    assert np.isfinite(found[0, 1]) == known
-    assert np.isfinite(found[0, 0])
+    actual = groups._means(sampled(1.0, labels=labels), ["E", "I"], np.ones(len(labels)))
+    assert np.isfinite(actual[0, 1]) == known
+    assert np.isfinite(actual[0, 0])
 
 
 def test_a_mean_leaves_the_diagonal_and_flagged_edges_out():
     weight = np.ones((3, 3)) + 9 * np.eye(3)
     weight[0, 1] = 7.0
     flagged = np.zeros((3, 3), bool)
-    found = groups._means(sampled(weight, labels=("E",) * 3), ["E"], np.ones(3))
-    assert found[0, 0] == pytest.approx((5 + 7) / 6)
+    actual = groups._means(sampled(weight, labels=("E",) * 3), ["E"], np.ones(3))
+    assert actual[0, 0] == pytest.approx((5 + 7) / 6)
     flagged[0, 1] = True
-    found = groups._means(sampled(weight, labels=("E",) * 3, flagged=flagged), ["E"], np.ones(3))
-    assert found[0, 0] == pytest.approx(1.0)
+    actual = groups._means(sampled(weight, labels=("E",) * 3, flagged=flagged), ["E"], np.ones(3))
+    assert actual[0, 0] == pytest.approx(1.0)
 
 
 def test_sessions_are_scaled_alike_and_animals_count_alike():
@@ -90,8 +90,8 @@ def test_sessions_are_scaled_alike_and_animals_count_alike():
     assert table["weight"].item() == pytest.approx(0.0)
     alone = groups._pairs([strong], ["E"], num_resamples=2, seed=0)
     assert alone["weight"].item() == pytest.approx(10.0)  # in its own unit
-    found = groups._over_animals([np.ones((1, 1))] * 3 + [-np.ones((1, 1))], [*"aaab"], [*"ab"])
-    assert found.item() == pytest.approx(0.0)
+    actual = groups._over_animals([np.ones((1, 1))] * 3 + [-np.ones((1, 1))], [*"aaab"], [*"ab"])
+    assert actual.item() == pytest.approx(0.0)
 
 
 def test_recordings_without_a_subject_are_different_animals():
@@ -204,9 +204,9 @@ def test_p_counts_draws_that_are_as_large_in_size(weight, p):
     null[0, 0, 1], null[0, 1, 0] = 1.0, 1.0  # a scale of 1 for each
     null[1] = null[0]
     null[1, 0, 1] = -1.0
-    found = significance.pooled_p(np.array([[0.0, weight], [1.0, 0.0]]), null, rule="plain")
-    assert found[0, 1] == pytest.approx(p)  # of four draws of size 1
-    assert found[1, 0] == pytest.approx(1.0)
+    actual = significance.pooled_p(np.array([[0.0, weight], [1.0, 0.0]]), null, rule="plain")
+    assert actual[0, 1] == pytest.approx(p)  # of four draws of size 1
+    assert actual[1, 0] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(("rule", "receives"), [("receiver", True), ("sender", False)])
@@ -214,8 +214,8 @@ def test_a_row_is_a_receiver_and_a_column_a_sender(rule, receives):
     noisy = np.ones((3, 3))
     noisy[0] = 10  # neuron 0 receives ten times as much
     size = (noisy if receives else noisy.T) * (1 - np.eye(3))
-    found = significance.pooled_p(size, np.stack([size, size]), rule=rule)
-    assert found[~np.eye(3, dtype=bool)].tolist() == [1.0] * 6  # over their scales all are 1
+    actual = significance.pooled_p(size, np.stack([size, size]), rule=rule)
+    assert actual[~np.eye(3, dtype=bool)].tolist() == [1.0] * 6  # over their scales all are 1
     other = significance.pooled_p(size.T, np.stack([size.T, size.T]), rule=rule)
     assert np.nanmin(other) < 1
 
@@ -224,8 +224,8 @@ def test_the_scale_of_a_surrogate_comes_from_the_others():
     others = 1 - np.eye(2)
     null = np.stack([4 * others, others])  # over the other's scale: 4 and 1/4 on both edges
     # the recording's scale is sqrt((16 + 1) / 2) = 2.9: its 6 is 2.1, and two draws are larger
-    found = significance.pooled_p(6 * others, null, rule="edge")
-    assert found[0, 1] == found[1, 0] == pytest.approx(3 / 5)
+    actual = significance.pooled_p(6 * others, null, rule="edge")
+    assert actual[0, 1] == actual[1, 0] == pytest.approx(3 / 5)
 
 
 @pytest.mark.parametrize(
@@ -279,11 +279,11 @@ def test_which_nulls_there_are(text, null):
 
 
 @pytest.mark.parametrize(
-    ("columns", "found"),
+    ("columns", "actual"),
     [(["start_time", "cond"], "cond"), (["trial_type", "condition"], "condition"), (["x"], None)],
 )
-def test_which_column_tells_conditions_apart(columns, found):
-    assert surrogates.condition_column(pd.DataFrame(columns=columns)) == found
+def test_which_column_tells_conditions_apart(columns, actual):
+    assert surrogates.condition_column(pd.DataFrame(columns=columns)) == actual
 
 
 @pytest.mark.parametrize(

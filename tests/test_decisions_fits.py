@@ -31,11 +31,11 @@ QUICK = {"updates": 20, "hidden": 4, "embedding": 2, "context": 3}
     ("score", "p"), [(4.0, 1 / 4), (2.0, 3 / 4), (3.0, 2 / 4), (0.0, 1.0), (np.nan, np.nan)]
 )
 def test_p_of_a_wiring_counts_shuffles_that_score_as_much(score, p):
-    found = connectome_comparison._null(
+    actual = connectome_comparison._null(
         pd.Series({"r": score}), pd.DataFrame({"r": [1.0, 2.0, 3.0]})
     )
-    assert found.loc["r", "p"] == pytest.approx(p, nan_ok=True)
-    assert found.loc["r", "mean"] == 2
+    assert actual.loc["r", "p"] == pytest.approx(p, nan_ok=True)
+    assert actual.loc["r", "mean"] == 2
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +66,9 @@ def test_a_wiring_names_three_neurons(fitted, wiring, refused):
 )
 def test_which_scores_a_wiring_has(fitted, weights, directed, signed):
     edges = pd.DataFrame({"pre": [100, 101, 103], "post": [101, 102, 100], "weight": [*weights, 1]})
-    found = nwbdyn.validate(fitted, edges, directed=directed, shuffles=2)
-    ours = found.table.loc["netformer"]
-    assert found.signed is signed
+    actual = nwbdyn.validate(fitted, edges, directed=directed, shuffles=2)
+    ours = actual.table.loc["netformer"]
+    assert actual.signed is signed
     assert np.isfinite(ours["sign_accuracy"]) == signed
     assert np.isfinite(ours["direction"]) == directed
 
@@ -90,8 +90,8 @@ def test_two_seeds_are_scored_by_their_mean_and_the_best_is_kept():
     )
     mean = np.mean([one.predictions.values for one in each], axis=0)
     np.testing.assert_allclose(made.predictions.values, mean, rtol=1e-3, atol=1e-4)
-    posed = assemble.task_of(build_task(recording, "synapsnet", seed=0, options=QUICK))
-    wanted = scoring.scores(posed, made.predictions.values)["test"]["r2"]
+    fit_task = assemble.task_of(build_task(recording, "synapsnet", seed=0, options=QUICK))
+    wanted = scoring.scores(fit_task, made.predictions.values)["test"]["r2"]
     assert made.metrics["model"]["test"]["r2"] == pytest.approx(wanted, abs=1e-6)
     assert made.metrics["coupling"]["with"] == pytest.approx(
         made.metrics["seeds"]["0"]["test"]["r2"], abs=1e-6
@@ -103,21 +103,21 @@ def test_two_seeds_are_scored_by_their_mean_and_the_best_is_kept():
 def test_blocks_of_a_task_are_trials_where_windows_are(named, num_blocks):
     recording = replace(units(), trials=trial_table(np.arange(30.0), 0.8))
     data = DataOptions(trials="trials" if named else None)
-    posed = build_task(recording, "stndt", seed=0, options=SMALL_STNDT, data=data)
-    assert (posed.aligned is not None) is named
-    found = len(np.unique(assemble.task_of(posed).blocks))
-    assert found == pytest.approx(num_blocks, abs=1)
+    fit_task = build_task(recording, "stndt", seed=0, options=SMALL_STNDT, data=data)
+    assert (fit_task.aligned is not None) is named
+    actual = len(np.unique(assemble.task_of(fit_task).blocks))
+    assert actual == pytest.approx(num_blocks, abs=1)
 
 
 def test_maps_are_needed_by_what_the_score_loses_without_them():
-    posed = build_task(units(), "stndt", seed=0, options=SMALL_STNDT | {"updates": 10})
-    (trained,) = train_models.train_seeds(posed, [0], RunContext())
-    made = assemble.task_of(posed)
-    found = attention_maps._loss_without_maps(posed, trained, made)
-    for maps, lost in found.loss.items():
+    fit_task = build_task(units(), "stndt", seed=0, options=SMALL_STNDT | {"updates": 10})
+    (trained,) = train_models.train_seeds(fit_task, [0], RunContext())
+    made = assemble.task_of(fit_task)
+    actual = attention_maps._loss_without_maps(fit_task, trained, made)
+    for maps, lost in actual.loss.items():
         scores = [
             scoring.scores(
-                made, readout.predict(trained.model, posed.windows, splits=["test"], maps=one)
+                made, readout.predict(trained.model, fit_task.windows, splits=["test"], maps=one)
             )["test"]["co_bps"]
             for one in (None, maps)
         ]
@@ -125,8 +125,8 @@ def test_maps_are_needed_by_what_the_score_loses_without_them():
 
 
 def test_blocks_are_trials_or_longer_than_what_bins_share():
-    posed = build_task(imaging(3, 600), "synapsnet", seed=0, options=QUICK)
-    binned, split = posed.binned, posed.split
+    fit_task = build_task(imaging(3, 600), "synapsnet", seed=0, options=QUICK)
+    binned, split = fit_task.binned, fit_task.split
     memory = blocks.memory(binned.values[split.bins("train")])
     made = blocks.make(binned, split, trials=True, context=3)  # there are none
     assert np.bincount(made)[0] == 2 * memory
@@ -157,12 +157,12 @@ class Alternating(Reads):
 
 
 def test_attention_is_compared_between_odd_and_even_windows():
-    posed = build_task(units(), "stndt", seed=1, options=SMALL_STNDT)
-    first, second, *_ = np.flatnonzero(posed.split.held_in)
-    made = assemble.task_of(posed)
-    apart = map_ablation.scores(Alternating(first, second), posed.windows, made)
+    fit_task = build_task(units(), "stndt", seed=1, options=SMALL_STNDT)
+    first, second, *_ = np.flatnonzero(fit_task.split.held_in)
+    made = assemble.task_of(fit_task)
+    apart = map_ablation.scores(Alternating(first, second), fit_task.windows, made)
     assert apart.half_split < 0
-    alike = map_ablation.scores(Alternating(first, first), posed.windows, made)
+    alike = map_ablation.scores(Alternating(first, first), fit_task.windows, made)
     assert alike.half_split == pytest.approx(1.0)
     assert int(np.argmax(alike.attention)) == 0
     assert alike.loss["most attended"][0] == alike.loss["most attended"][-1]

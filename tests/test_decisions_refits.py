@@ -69,9 +69,9 @@ def test_a_constant_refit_is_trained_where_coupling_can_change(more, trained):
     if refit is not None:
         assert refit.model.config.static
         ours, theirs = (readout.predict(one.model, problem.windows) for one in (own, refit))
-        found = static_control.against_static(problem, own, refit)
-        assert found == scoring.paired_difference(task_of(problem), ours, theirs)
-        assert found.with_ != found.without
+        actual = static_control.against_static(problem, own, refit)
+        assert actual == scoring.paired_difference(task_of(problem), ours, theirs)
+        assert actual.with_ != actual.without
 
 
 @pytest.mark.parametrize(
@@ -91,9 +91,9 @@ def test_what_a_fit_adds_to_its_baseline_is_its_own_score_minus_that():
         "baselines": {"AR": {"test": {"r2": 0.4}}},
         "intervals": {"difference": {"test": {"r2": [0.05, 0.15]}}},
     }
-    found = static_control.against_baseline(metrics)
-    assert found.adds == pytest.approx(0.1)
-    assert found.interval == [0.05, 0.15]
+    actual = static_control.against_baseline(metrics)
+    assert actual.adds == pytest.approx(0.1)
+    assert actual.interval == [0.05, 0.15]
     assert static_control.against_baseline(
         metrics | {"primary": metrics["primary"] | {"baseline": None}}
     ) is None  # fmt: skip
@@ -142,11 +142,11 @@ def test_trials_are_shuffled_where_a_table_is_named(named, kind, refused):
     problem = build_task(
         recording, "synapsnet", seed=0, options=QUICK, data=DataOptions(trials=named)
     )
-    found = surrogate_data.trials(problem)
-    assert (found is not None) is (named is not None)
-    if found is not None:
-        assert found[1].tolist() == list(range(0, 700, 20))[: len(table)]
-        assert (found[2] - found[1] == 19).all()
+    actual = surrogate_data.trials(problem)
+    assert (actual is not None) is (named is not None)
+    if actual is not None:
+        assert actual[1].tolist() == list(range(0, 700, 20))[: len(table)]
+        assert (actual[2] - actual[1] == 19).all()
     if refused:
         with pytest.raises(ConfigError, match="name the interval table"):
             edge_tests.check(problem, Null(kind, 2))
@@ -215,28 +215,28 @@ def collected():
     """Two models that learned nothing, and what their refits on surrogates and halves hold."""
     problem = build_task(traces(EDGES, num_frames=300), "netformer", seed=0, options=FROZEN)
     trained = train_models.train_seeds(problem, [3, 4], RunContext())
-    found = edge_tests.collect(problem, trained, Null("shift", 2), RunContext(), seed=3)
-    return problem, trained, found
+    actual = edge_tests.collect(problem, trained, Null("shift", 2), RunContext(), seed=3)
+    return problem, trained, actual
 
 
 def test_the_tested_weight_is_the_mean_over_seeds_and_surrogates_start_like_the_first(collected):
-    problem, trained, found = collected
+    problem, trained, actual = collected
     own = [edge_tests.matrix(one.model, problem.windows) for one in trained]
     assert np.abs(own[0] - own[1]).max() > 0.1
-    np.testing.assert_allclose(found.weight, np.mean(own, axis=0))
+    np.testing.assert_allclose(actual.weight, np.mean(own, axis=0))
     np.testing.assert_allclose(
         own[0], readout.connectivity(trained[0].model, problem.windows).mean(), rtol=1e-6
     )
-    assert (found.kind, found.tested) == ("shift", "weight")
-    assert found.halves.shape == (edge_tests.HALF_PAIRS, 2, 6, 6)
+    assert (actual.kind, actual.tested) == ("shift", "weight")
+    assert actual.halves.shape == (edge_tests.HALF_PAIRS, 2, 6, 6)
 
 
 def test_every_surrogate_is_another_draw():
     problem = build_task(traces(EDGES, num_frames=300), "netformer", seed=0,
                    options=FROZEN | {"learning_rate": 0.01})  # fmt: skip
     (own,) = train_models.train_seeds(problem, [0], RunContext())
-    found = edge_tests.collect(problem, [own], Null("shift", 2), RunContext(), seed=0)
-    assert np.abs(found.null[0] - found.null[1]).max() > 1e-4
+    actual = edge_tests.collect(problem, [own], Null("shift", 2), RunContext(), seed=0)
+    assert np.abs(actual.null[0] - actual.null[1]).max() > 1e-4
 
 
 def test_surrogates_of_a_fit_are_drawn_with_its_seed():
@@ -255,7 +255,7 @@ def test_matrices_of_an_earlier_run_count_where_it_is_resumed(resume, read_again
     problem = build_task(traces(EDGES, num_frames=200), "netformer", seed=0, options=FROZEN)
     (tmp_path / "refits").mkdir()
     np.save(tmp_path / "refits" / "made-0.npy", np.full(2, 99.0))
-    found = edge_tests.matrices(
+    actual = edge_tests.matrices(
         problem,
         "made",
         lambda numbers: [problem.windows for _ in numbers],
@@ -263,7 +263,7 @@ def test_matrices_of_an_earlier_run_count_where_it_is_resumed(resume, read_again
         RunContext(run=tmp_path, resume=resume),
         read=lambda model, cut: np.zeros(2),
     )
-    assert (found == (0 if read_again else 99)).all()
+    assert (actual == (0 if read_again else 99)).all()
 
 
 @pytest.mark.parametrize(
@@ -284,13 +284,13 @@ def test_a_fit_is_judged_by_what_coupling_adds_and_its_model(model, options, add
     evidence = NullSamples(
         *(draw.normal(size=size) for size in ((6, 6), (20, 6, 6), (5, 2, 6, 6))), "shift", "made"
     )
-    found = edge_tests.result_of(made, problem, evidence).added_to(made)
+    actual = edge_tests.result_of(made, problem, evidence).added_to(made)
     if model == "netformer":
-        assert found.metrics["edges"]["withheld"]
-        assert "coupling adds" not in found.metrics["edges"]["withheld"]
+        assert actual.metrics["edges"]["withheld"]
+        assert "coupling adds" not in actual.metrics["edges"]["withheld"]
     else:
-        assert found.metrics["edges"]["withheld"].startswith(withheld)
-        assert bool(found.metrics["edges"]["withheld"]) is bool(withheld)
+        assert actual.metrics["edges"]["withheld"].startswith(withheld)
+        assert bool(actual.metrics["edges"]["withheld"]) is bool(withheld)
     train = problem.split.bins("train")
     left = edge_tests._unfinished(made, problem)
     wanted = (made.predictions.recorded - made.predictions.values)[train]
@@ -308,7 +308,7 @@ def with_states(**columns):
 
 
 @pytest.mark.parametrize(
-    ("columns", "asked", "found"),
+    ("columns", "requested", "actual"),
     [
         ({"stage": ["b", "a", "b"]}, "sleep", ["a", "b"]),
         ({"stage": ["b", "a", "b"]}, "sleep:stage", ["a", "b"]),
@@ -321,13 +321,13 @@ def with_states(**columns):
         ({"stage": ["a", "b"]}, "wake", None),
     ],
 )
-def test_which_column_holds_states(columns, asked, found):
+def test_which_column_holds_states(columns, requested, actual):
     recording = with_states(**columns)
-    if found is None:
+    if actual is None:
         with pytest.raises(DataError):
-            states.of_recording(recording, asked)
+            states.of_recording(recording, requested)
     else:
-        assert states.names(states.of_recording(recording, asked)) == found
+        assert states.names(states.of_recording(recording, requested)) == actual
 
 
 @pytest.mark.parametrize(("time", "state"), [(0.0, 1), (1.9, 1), (2.0, 0), (2.9, 0), (3.0, -1)])

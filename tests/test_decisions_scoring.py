@@ -9,7 +9,7 @@ import torch
 from test_agreement import coupling
 from test_averaging import noisy as noisy_rates
 from test_averaging import task as co_smoothing_task
-from test_evaluation import LABELS, noisy, recorded, rivals, task
+from test_evaluation import LABELS, noisy, other_models, recorded, task
 from test_rollout import Linear, linear, windows
 
 from nwbdyn.data.splits import TEST, TRAIN, VAL
@@ -56,14 +56,14 @@ def on(split, inside, outside):
 def test_a_model_beats_a_baseline_with_the_lower_end_of_the_interval(
     model, other, block, beats, signs
 ):
-    posed = task(VALUES, block=block)
-    scored = scoring.evaluate(posed, [Comparison(1, model, rivals(AR=other))], model="m")
+    fit_task = task(VALUES, block=block)
+    scored = scoring.evaluate(fit_task, [Comparison(1, model, other_models(AR=other))], model="m")
     assert scored["beats_baseline"] is beats
-    found = scored["intervals"]["difference"]["test"].get("r2")
-    assert (None if found is None else tuple(np.sign(found))) == signs
+    actual = scored["intervals"]["difference"]["test"].get("r2")
+    assert (None if actual is None else tuple(np.sign(actual))) == signs
     assert (scored["intervals"]["model"]["test"] == {}) is (beats is None)
-    compared = scoring.paired_difference(posed, model, other)
-    assert compared.interval == found
+    compared = scoring.paired_difference(fit_task, model, other)
+    assert compared.interval == actual
     assert compared.adds == pytest.approx(compared.with_ - compared.without)
     assert np.sign(compared.adds) == (-1 if model is BAD else np.sign(compared.adds))
     assert (compared.adds > 0) is bool(compared.with_ > compared.without)
@@ -80,7 +80,9 @@ def test_a_model_beats_a_baseline_with_the_lower_end_of_the_interval(
 def test_the_best_baseline_is_the_best_on_validation(early, late, best):
     both = {"early": early, "late": late}
     if np.isfinite(early).all():
-        scored = scoring.evaluate(task(VALUES), [Comparison(1, FAIR, rivals(**both))], model="m")
+        scored = scoring.evaluate(
+            task(VALUES), [Comparison(1, FAIR, other_models(**both))], model="m"
+        )
         assert scored["primary"]["baseline"] == best
         assert scoring.better(task(VALUES), both) == best
     else:
@@ -88,27 +90,30 @@ def test_the_best_baseline_is_the_best_on_validation(early, late, best):
 
 
 def test_scores_of_a_prediction_are_those_of_each_split():
-    found = scoring.scores(task(VALUES), on(TEST, GOOD, BAD))
-    assert found["test"]["r2"] > 0.8 > 0.4 > found["val"]["r2"]
-    assert found["test"]["mse"] == pytest.approx(
+    actual = scoring.scores(task(VALUES), on(TEST, GOOD, BAD))
+    assert actual["test"]["r2"] > 0.8 > 0.4 > actual["val"]["r2"]
+    assert actual["test"]["mse"] == pytest.approx(
         np.mean(((GOOD - VALUES) / VALUES[LABELS == TRAIN].std(axis=0))[LABELS == TEST] ** 2),
         rel=1e-3,
     )
 
 
 def test_bins_that_may_not_be_scored_are_not():
-    posed = task(VALUES)
+    fit_task = task(VALUES)
     counted = np.arange(600) < 500
     broken = np.where(counted[:, None], GOOD, 1e6)
-    found = scoring.scores(replace(posed, counted=counted), broken)["test"]["r2"]
-    assert found == pytest.approx(
-        scoring.scores(replace(posed, counted=counted), GOOD)["test"]["r2"]
+    actual = scoring.scores(replace(fit_task, counted=counted), broken)["test"]["r2"]
+    assert actual == pytest.approx(
+        scoring.scores(replace(fit_task, counted=counted), GOOD)["test"]["r2"]
     )
-    assert found > 0.8
+    assert actual > 0.8
 
 
 def test_the_primary_score_is_that_of_the_next_bin():
-    contests = [Comparison(1, GOOD, rivals(AR=BAD)), Comparison(5, BAD, rivals(AR=GOOD))]
+    contests = [
+        Comparison(1, GOOD, other_models(AR=BAD)),
+        Comparison(5, BAD, other_models(AR=GOOD)),
+    ]
     scored = scoring.evaluate(task(VALUES), contests, model="m")
     assert scored["beats"] == {"r2": True, "r2@5": False}
     assert scored["beats_baseline"] is True
@@ -129,14 +134,14 @@ def part(model, other, interval, beats):
 
 
 def test_a_difference_over_sessions_is_the_model_minus_its_baseline():
-    found = scoring.over_sessions(
+    actual = scoring.over_sessions(
         {"a": part(0.5, 0.4, [0.05, 0.2], True), "b": part(0.3, 0.4, None, None)}
     )
-    assert found["sessions"]["a"]["difference"] == pytest.approx(0.1)
-    assert found["sessions"]["b"]["difference"] == pytest.approx(-0.1)
-    assert [row["interval"] for row in found["sessions"].values()] == [[0.05, 0.2], None]
-    assert [row["beats"] for row in found["sessions"].values()] == [True, None]
-    assert found["difference"]["num_above"] == 1
+    assert actual["sessions"]["a"]["difference"] == pytest.approx(0.1)
+    assert actual["sessions"]["b"]["difference"] == pytest.approx(-0.1)
+    assert [row["interval"] for row in actual["sessions"].values()] == [[0.05, 0.2], None]
+    assert [row["beats"] for row in actual["sessions"].values()] == [True, None]
+    assert actual["difference"]["num_above"] == 1
     folds = scoring.over_folds([part(0.5, 0.4, None, None), part(0.7, 0.3, None, None)])
     assert folds.difference["r2"]["values"] == pytest.approx([0.1, 0.4])
 
@@ -154,11 +159,11 @@ def test_a_difference_over_sessions_is_the_model_minus_its_baseline():
     ],
 )
 def test_the_sign_flip_test_by_hand(differences, p, num_above):
-    found = scoring.sign_flip_test(differences)
-    assert found["p"] == p
-    assert found["num_above"] == num_above
-    assert found["num_level"] == sum(abs(one) <= 0.002 for one in differences)
-    assert (found["sd"] is None) is (len(differences) == 1)
+    actual = scoring.sign_flip_test(differences)
+    assert actual["p"] == p
+    assert actual["num_above"] == num_above
+    assert actual["num_level"] == sum(abs(one) <= 0.002 for one in differences)
+    assert (actual["sd"] is None) is (len(differences) == 1)
 
 
 # --- what coupling adds ---
@@ -172,11 +177,11 @@ def test_the_sign_flip_test_by_hand(differences, p, num_above):
     ],
 )
 def test_coupling_has_to_beat_the_better_of_refit_and_ar_on_validation(without, own_past, better):
-    found = gain.of_coupling(task(VALUES), GOOD, without, rivals(AR=own_past, VAR=GOOD))
-    assert found.better == better
-    assert found.without == scoring.paired_difference(task(VALUES), GOOD, without).without
-    assert found.against_ar == scoring.paired_difference(task(VALUES), GOOD, own_past)
-    alone = gain.of_coupling(task(VALUES), GOOD, without, rivals(VAR=GOOD))
+    actual = gain.of_coupling(task(VALUES), GOOD, without, other_models(AR=own_past, VAR=GOOD))
+    assert actual.better == better
+    assert actual.without == scoring.paired_difference(task(VALUES), GOOD, without).without
+    assert actual.against_ar == scoring.paired_difference(task(VALUES), GOOD, own_past)
+    alone = gain.of_coupling(task(VALUES), GOOD, without, other_models(VAR=GOOD))
     assert alone.to_json() == scoring.paired_difference(task(VALUES), GOOD, without).to_json()
 
 
@@ -223,8 +228,8 @@ def test_halves_of_the_windows(signs, form, agree):
     halves = reliability.split_half_reliability(made)
     assert halves == pytest.approx(1.0 if form == "dense" else agree)
     if form == "dense":
-        told = reliability.reliability([matrices[0]], made, [], None)
-        assert (told.of, told.coupling.windows) == ("couplings", None)
+        reported = reliability.reliability([matrices[0]], made, [], None)
+        assert (reported.of, reported.coupling.windows) == ("couplings", None)
 
 
 @pytest.mark.parametrize(
@@ -239,9 +244,9 @@ def test_halves_of_the_windows(signs, form, agree):
 def test_which_fits_are_averaged(sizes, co_smoothing, members):
     made, rates = co_smoothing_task()
     fits = [noisy_rates(rates, size, seed) for seed, size in enumerate(sizes)]
-    found = averaging.average(replace(made, co_smoothing=co_smoothing), fits, range(len(fits)))
-    assert set(found.members) == set(members)
-    assert (found.selection is None) is (not co_smoothing or len(fits) == 1)
+    actual = averaging.average(replace(made, co_smoothing=co_smoothing), fits, range(len(fits)))
+    assert set(actual.members) == set(members)
+    assert (actual.selection is None) is (not co_smoothing or len(fits) == 1)
 
 
 @pytest.mark.parametrize(
@@ -253,8 +258,8 @@ def test_which_fits_are_averaged(sizes, co_smoothing, members):
     ],
 )
 def test_memory_ends_where_the_correlation_falls_below_1_in_e(values, lags):
-    found = blocks.memory(values[:, None])
-    assert found == (2 if lags == 3 else lags)
+    actual = blocks.memory(values[:, None])
+    assert actual == (2 if lags == 3 else lags)
 
 
 # --- held-out neurons ---
@@ -266,10 +271,10 @@ def drawn(model, other, block=10):
     made = replace(made, blocks=np.arange(600) // block)
     prediction, baseline = (noisy_rates(rates, *one) for one in (model, other))
     scored = scoring.evaluate(
-        made, [Comparison(0, prediction, rivals(GLM=baseline))], model="stndt"
+        made, [Comparison(0, prediction, other_models(GLM=baseline))], model="stndt"
     )
-    scored |= held_out_neurons.scores(made, prediction, rivals(GLM=baseline), "GLM").metrics()
-    return heldout_resamples.of(made, prediction, rivals(GLM=baseline), scored), scored
+    scored |= held_out_neurons.scores(made, prediction, other_models(GLM=baseline), "GLM").metrics()
+    return heldout_resamples.of(made, prediction, other_models(GLM=baseline), scored), scored
 
 
 @pytest.mark.parametrize(
@@ -283,10 +288,10 @@ def drawn(model, other, block=10):
 )
 def test_draws_beat_the_baseline_with_the_lower_end_of_the_interval(model, other, block, beats):
     draw, scored = drawn(model, other, block)
-    found = heldout_resamples.together([draw, draw])
-    assert found.beats is beats
+    actual = heldout_resamples.together([draw, draw])
+    assert actual.beats is beats
     if beats is not None:
-        low, high = found.intervals["difference"]
+        low, high = actual.intervals["difference"]
         assert (low > 0) is beats
         assert high > 0 or model[0] > other[0]
         assert high - low > 1e-3  # blocks and neurons are drawn anew
@@ -301,17 +306,19 @@ def test_a_held_out_neuron_is_scored_on_test_bins_that_all_predict():
     test = made.split.bins("test")
     garbage = np.where(test[:, None], rates, 1e3)
     partial = np.where((np.arange(600) < 500)[:, None], rates, np.nan)
-    found = held_out_neurons.scores(made, garbage, rivals(GLM=partial), "GLM")
-    whole = held_out_neurons.scores(made, rates, rivals(GLM=partial), "GLM")
-    assert found.model == whole.model == found.baselines["GLM"]
+    actual = held_out_neurons.scores(made, garbage, other_models(GLM=partial), "GLM")
+    whole = held_out_neurons.scores(made, rates, other_models(GLM=partial), "GLM")
+    assert actual.model == whole.model == actual.baselines["GLM"]
     late = np.where((np.arange(600) < 500)[:, None], rates, 1e3)  # beyond what the GLM predicts
-    assert held_out_neurons.scores(made, late, rivals(GLM=partial), "GLM").model == whole.model
+    assert (
+        held_out_neurons.scores(made, late, other_models(GLM=partial), "GLM").model == whole.model
+    )
     silent = replace(made, binned=replace(made.binned, values=made.binned.values.copy()))
     silent.binned.values[test, 5] = 0
-    scored = scoring.evaluate(silent, [Comparison(0, rates, rivals(GLM=rates))], model="m")
-    scored |= held_out_neurons.scores(silent, rates, rivals(GLM=rates), "GLM").metrics()
+    scored = scoring.evaluate(silent, [Comparison(0, rates, other_models(GLM=rates))], model="m")
+    scored |= held_out_neurons.scores(silent, rates, other_models(GLM=rates), "GLM").metrics()
     together = heldout_resamples.together(
-        [heldout_resamples.of(silent, rates, rivals(GLM=rates), scored)] * 2
+        [heldout_resamples.of(silent, rates, other_models(GLM=rates), scored)] * 2
     )
     assert set(together.per_neuron) == {"6", "7"}
 
@@ -338,7 +345,7 @@ def few_shot(val, test, *, num_train=400, seed=0):
     )
     unseen = np.arange(4) == 3
     split = replace(made.split, labels=labels, held_in=~unseen)
-    posed = replace(
+    fit_task = replace(
         made,
         binned=binned,
         split=split,
@@ -348,7 +355,7 @@ def few_shot(val, test, *, num_train=400, seed=0):
         blocks=np.arange(num_bins) // 5,
     )
     cut = Windows(binned, split, WindowSpec(5, inputs="counts"))
-    return held_out_neurons.few_shot(posed, cut, np.exp(log_rate), {})
+    return held_out_neurons.few_shot(fit_task, cut, np.exp(log_rate), {})
 
 
 @pytest.mark.parametrize(
@@ -361,18 +368,18 @@ def few_shot(val, test, *, num_train=400, seed=0):
     ],
 )
 def test_the_penalty_of_a_few_shot_read_out_is_chosen_on_validation(val, test, low, high):
-    found = few_shot(val, test)
-    assert low < found.model["mean"] < high
-    assert len(set(found.model["values"])) == 10  # other windows in every draw
-    assert found.baselines == {}
+    actual = few_shot(val, test)
+    assert low < actual.model["mean"] < high
+    assert len(set(actual.model["values"])) == 10  # other windows in every draw
+    assert actual.baselines == {}
 
 
 @pytest.mark.parametrize(
     ("num_train", "shots"), [(900, 64), (400, 40), (50, 5), (20, 2), (15, None)]
 )
 def test_how_many_windows_are_few(num_train, shots):
-    found = few_shot(1, 1, num_train=num_train)
-    assert (None if found is None else found.windows) == shots
+    actual = few_shot(1, 1, num_train=num_train)
+    assert (None if actual is None else actual.windows) == shots
 
 
 # --- several bins ahead ---

@@ -144,8 +144,8 @@ def test_a_gap_is_taken_from_training_else_from_validation(before, after, opened
 )
 def test_the_files_held_out_neurons_count_where_some_are_held_in(flags, held_out):
     table = pd.DataFrame({"id": range(3)} | ({} if flags is None else {"heldout": flags}))
-    found = splits.stated_held_out(table)
-    assert (None if found is None else found.tolist()) == held_out
+    actual = splits.stated_held_out(table)
+    assert (None if actual is None else actual.tolist()) == held_out
     split = made(binned_counts(100, 3, **({} if flags is None else {"heldout": flags})),
                  hold_out=True)  # fmt: skip
     assert ("held-out neurons of the file" in split.rule) is (held_out is not None)
@@ -180,7 +180,7 @@ def test_neurons_of_one_known_channel_share_it(channel, same):
 
 
 @pytest.mark.parametrize(
-    ("channel", "num_held_out", "said"),
+    ("channel", "num_held_out", "text_shown"),
     [
         ([0, 1, 2, 3, 4, 5, 6, 7], 2, ""),
         ([0, 0, 1, 1, 2, 2, 3, 3], 2, ", no channel shared with held-in ones"),
@@ -188,13 +188,13 @@ def test_neurons_of_one_known_channel_share_it(channel, same):
         ([0, 0, 0, 0, 0, 0, 7, 8], 2, ", no channel shared with held-in ones"),
     ],
 )
-def test_whole_channels_are_held_out_where_enough_of_them_fit(channel, num_held_out, said):
+def test_whole_channels_are_held_out_where_enough_of_them_fit(channel, num_held_out, text_shown):
     strata = np.array_split(np.arange(8), num_held_out)
     for seed in range(5):
         draw = np.random.default_rng(seed)
         held_out, words = splits._draw(strata, np.array(channel), draw)
         assert held_out.sum() == num_held_out
-        assert words == said
+        assert words == text_shown
 
 
 @pytest.mark.parametrize(
@@ -209,8 +209,8 @@ def test_a_bin_belongs_to_the_last_trial_that_began(counts, labels):
     else:
         binned = binned_traces(5)  # frames at 0, .1, .2, …
         table = trial_table([0.1, 0.3], 0.1)
-    found = splits._from_trials(binned, table, np.array([TRAIN, TEST]), before=GAP)
-    assert found.tolist() == labels
+    actual = splits._from_trials(binned, table, np.array([TRAIN, TEST]), before=GAP)
+    assert actual.tolist() == labels
 
 
 # --- windows ---
@@ -243,8 +243,8 @@ def cut(target, *, context=2, forward=0, starts=None, invalid=(), breaks=(), inp
 )
 def test_where_next_bin_windows_begin(more, train, val, test):
     windows = cut(NEXT, **more)
-    found = [windows._usable[name].tolist() for name in ("train", "val", "test")]
-    assert found == [list(train), list(val), list(test)]
+    actual = [windows._usable[name].tolist() for name in ("train", "val", "test")]
+    assert actual == [list(train), list(val), list(test)]
 
 
 @pytest.mark.parametrize(
@@ -270,9 +270,9 @@ def test_a_training_window_moves_by_up_to_half_of_itself():
     for seed in range(30):
         source = torch.Generator().manual_seed(seed)
         moves.append(windows._moved(starts, usable, source) - starts)
-    found = torch.stack(moves)
-    assert found.amin(dim=0).tolist() == [0, -2, -2]  # the first cannot begin earlier
-    assert found.amax(dim=0).tolist() == [1, 1, 0]
+    actual = torch.stack(moves)
+    assert actual.amin(dim=0).tolist() == [0, -2, -2]  # the first cannot begin earlier
+    assert actual.amax(dim=0).tolist() == [1, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -285,8 +285,8 @@ def test_a_training_window_moves_by_up_to_half_of_itself():
 )
 def test_a_trials_window_belongs_to_the_split_of_its_observed_bins(starts, train, val, test, noted):
     windows = cut(CO_SMOOTHING, context=4, starts=starts)
-    found = [windows._usable[name].tolist() for name in ("train", "val", "test")]
-    assert found == [train, val, test]
+    actual = [windows._usable[name].tolist() for name in ("train", "val", "test")]
+    assert actual == [train, val, test]
     assert ([note.code for note in windows.notes] == ["windows-unused"]) is noted
 
 
@@ -300,8 +300,8 @@ def test_a_trials_window_belongs_to_the_split_of_its_observed_bins(starts, train
     ],
 )
 def test_a_stretch_is_unbroken(good, segment, length, begins):
-    found = _unbroken(np.array(good, bool), np.array(segment), length)
-    assert found.astype(int).tolist() == begins
+    actual = _unbroken(np.array(good, bool), np.array(segment), length)
+    assert actual.astype(int).tolist() == begins
 
 
 @pytest.mark.parametrize(
@@ -325,16 +325,16 @@ def test_what_counts_and_what_is_shown_of_a_window(target, start, name, valid, s
 
 
 @pytest.mark.parametrize(
-    ("starts", "window", "place"),
+    ("starts", "window", "location"),
     [
         ([0, 4], [0] * 5 + [1] * 5, [0, 1, 2, 3, 4, 1, 2, 3, 4, 5]),
         ([0, 2], [0, 0, 0, 0, 1, 1, 1, 1, -1, -1], [0, 1, 2, 3, 2, 3, 4, 5, -1, -1]),
     ],
 )
-def test_which_window_speaks_for_a_bin(starts, window, place):
+def test_which_window_speaks_for_a_bin(starts, window, location):
     owners = cut(CO_SMOOTHING, context=6).window_of_bin(np.array(starts))
     assert owners[:10, 0].tolist() == window
-    assert owners[:10, 1].tolist() == place
+    assert owners[:10, 1].tolist() == location
 
 
 @pytest.mark.parametrize(

@@ -45,15 +45,15 @@ def test_nested_values_come_back_from_rows_of_text():
         "tried": [{"options": {"ridge": 1.0}, "chosen": False}, {}, 3, [], [{"a": [1, {"b": 2}]}]],
         "[0]": {"[1]": 1, "[": {}, "a[0]": [[1], [2]]},
     }
-    found = nested(rows("config", values))
-    np.testing.assert_equal(found, values)
-    assert all(type(found[name]) is type(values[name]) for name in values)
+    actual = nested(rows("config", values))
+    np.testing.assert_equal(actual, values)
+    assert all(type(actual[name]) is type(values[name]) for name in values)
 
 
 def test_no_row_holds_a_mapping_as_text():
     values = {"tried": [{"ridge": 1.0}, {"ridge": 2.0}], "none": {}, "lists": [[1, 2], []]}
-    found = [(row.key, row.value, row.value_type) for row in rows("scores", values)]
-    assert found == [
+    actual = [(row.key, row.value, row.value_type) for row in rows("scores", values)]
+    assert actual == [
         ("tried.[0].ridge", "1.0", "number"),
         ("tried.[1].ridge", "2.0", "number"),
         ("none", "", "mapping"),
@@ -93,17 +93,17 @@ METRICS = {
 
 
 def test_scores_are_rows_with_intervals_and_the_rest_is_kept_beside_them():
-    found = list(scores(METRICS))
-    assert [(one.method, one.split, one.metric) for one in found] == [
+    actual = list(scores(METRICS))
+    assert [(one.method, one.split, one.metric) for one in actual] == [
         (None, "test", "r2"),
         (None, "test", "pearson"),
         (None, "val", "r2"),
         ("AR(2.5)", "test", "r2"),
     ]
-    assert [one.interval for one in found] == [(0.4, 0.6), None, None, (0.2, 0.4)]
+    assert [one.interval for one in actual] == [(0.4, 0.6), None, None, (0.2, 0.4)]
     rest = nested(rows("scores", scores_beside(METRICS)))
     assert "model" not in rest
-    np.testing.assert_equal(with_scores(rest, found), METRICS)
+    np.testing.assert_equal(with_scores(rest, actual), METRICS)
 
 
 @pytest.mark.parametrize("large", [False, True])
@@ -117,13 +117,13 @@ def test_a_rounded_array_is_within_a_share_of_each_columns_deviation(large, monk
         monkeypatch.setattr(storage, "BLOCK", 2**16)
     rounded = storage.rounded(values, 8)
     assert isinstance(rounded, storage.Rounded) is large
-    found = rounded[:]
-    assert found.dtype == np.float32
-    assert np.isnan(found[7]).all()
-    error = np.nanmax(np.abs(found - values), axis=0)
+    actual = rounded[:]
+    assert actual.dtype == np.float32
+    assert np.isnan(actual[7]).all()
+    error = np.nanmax(np.abs(actual - values), axis=0)
     # Half a step, the step at most 2^-8 of the deviation; a constant column stays as it is.
     assert (error <= 2.0**-9 * np.nanstd(values.astype(float), axis=0)).all()
-    assert len(np.unique(found[:, 0])) < 3_000
+    assert len(np.unique(actual[:, 0])) < 3_000
     assert BLOCK > 2**16
 
 

@@ -79,20 +79,20 @@ def forbidden(home: Path) -> list[str]:
 def texts_of_hdf5(path: Path) -> Iterator[str]:
     """Every name, attribute and value of an HDF5 file that is text, decoded."""
     with h5py.File(path, "r") as file:
-        found: list[str] = []
+        actual: list[str] = []
 
         def visit(name: str, item: object) -> None:
-            found.append(name)
+            actual.append(name)
             assert isinstance(item, h5py.Group | h5py.Dataset)
             for key, value in item.attrs.items():
-                found.append(key)
-                found.extend(texts_of(value))
+                actual.append(key)
+                actual.extend(texts_of(value))
             if isinstance(item, h5py.Dataset) and item.shape is not None:
-                found.extend(texts_of(item[()]))
+                actual.extend(texts_of(item[()]))
 
         visit("/", file)
         file.visititems(visit)
-    yield from found
+    yield from actual
 
 
 def texts_of(value: object) -> Iterator[str]:
@@ -123,12 +123,12 @@ def texts_of(value: object) -> Iterator[str]:
 
 def texts_of_png(content: bytes) -> Iterator[str]:
     """The chunks of a PNG that hold text."""
-    place = 8
-    while place < len(content):
-        length, kind = struct.unpack(">I4s", content[place : place + 8])
+    location = 8
+    while location < len(content):
+        length, kind = struct.unpack(">I4s", content[location : location + 8])
         if kind in (b"tEXt", b"iTXt", b"zTXt", b"eXIf"):
-            yield content[place + 8 : place + 8 + length].decode("utf-8", "replace")
-        place += 12 + length
+            yield content[location + 8 : location + 8 + length].decode("utf-8", "replace")
+        location += 12 + length
 
 
 def texts_in(path: Path) -> Iterator[str]:
@@ -244,8 +244,8 @@ def test_a_recording_is_found_by_its_digest(made, home, tmp_path, monkeypatch, n
     monkeypatch.chdir(folders["working"])
     shutil.copy(home / "data" / "lab0.nwb", folders[where] / name)
     with nwbdyn.open_results(path) as fit:
-        found = locate_source.address_of(fit, beside=path.parent)
-    assert found == str(folders[where] / name)
+        actual = locate_source.address_of(fit, beside=path.parent)
+    assert actual == str(folders[where] / name)
 
 
 def test_a_recording_that_is_nowhere_is_asked_for(made, tmp_path, monkeypatch, home):
@@ -347,14 +347,14 @@ def test_a_text_keeps_paths_inside_files_and_loses_those_of_the_disk(
     home = tmp_path / "some home"
     (home / "data").mkdir(parents=True)
     monkeypatch.setenv("HOME", str(home))
-    found = disclosure.of_text(text.format(home=home))
-    assert found == (text if shown is None else shown.format(name=home.name))
-    assert disclosure.of_text(found) == found
+    actual = disclosure.of_text(text.format(home=home))
+    assert actual == (text if shown is None else shown.format(name=home.name))
+    assert disclosure.of_text(actual) == actual
 
 
 def test_what_was_asked_names_files_and_runs_without_their_folders(source):
     fit = lab_files.fit_of(source)
-    asked = {
+    requested = {
         "adopted": {"run": "../elsewhere/first", "digest": "sha256:1"},
         "test": "/data/alice/test.nwb",
         "targets": "/data/alice/targets.h5",
@@ -366,7 +366,7 @@ def test_what_was_asked_names_files_and_runs_without_their_folders(source):
     }
     fit = replace(
         fit,
-        environment=fit.environment | {"asked": asked},
+        environment=fit.environment | {"asked": requested},
         metrics=metrics,
         notes=(Note("slim-copy", "/scratch/slim_copy", f"a slim copy of {source}; 2 arrays"),),
         binning=fit.binning | {"chosen": {"cell_types": "../alice/t.csv", "where": "id > 0"}},

@@ -141,25 +141,25 @@ def test_more_gpus_than_there_are_is_one_line():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [(["--engine", "ray"], "--engine many models at once"), ([], "or --joint to fit one")],
 )
-def test_devices_train_one_model(arguments, said, tmp_path):
+def test_devices_train_one_model(arguments, message, tmp_path):
     path = archive.resolve("sample:cortex?neurons=6&duration=60")[0].path
     for name in ("a.nwb", "b.nwb"):
         (tmp_path / name).write_bytes(path.read_bytes())
-    asked = ["fit", str(tmp_path), "--model", "netformer", "--devices", "2"]
-    result = CliRunner().invoke(main, [*asked, *arguments, "-o", str(tmp_path / "run")])
+    requested = ["fit", str(tmp_path), "--model", "netformer", "--devices", "2"]
+    result = CliRunner().invoke(main, [*requested, *arguments, "-o", str(tmp_path / "run")])
     assert result.exit_code == 2
-    assert said in result.output
+    assert message in result.output
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
 def test_a_fit_by_two_processes_is_written_and_told_once(tmp_path):
     path = archive.resolve("sample:cortex?neurons=6&duration=60")[0].path
-    asked = ["fit", str(path), "--model", "netformer", "--epochs", "3", "--device", "cpu"]
-    asked += [
+    requested = ["fit", str(path), "--model", "netformer", "--epochs", "3", "--device", "cpu"]
+    requested += [
         "--set",
         "preset=paper",
         "--set",
@@ -170,7 +170,7 @@ def test_a_fit_by_two_processes_is_written_and_told_once(tmp_path):
         "2",
         "-o",
     ]
-    command = [sys.executable, "-m", "nwbdyn", *asked, str(tmp_path / "run")]
+    command = [sys.executable, "-m", "nwbdyn", *requested, str(tmp_path / "run")]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
     assert done.returncode == 0, done.stderr
@@ -185,7 +185,7 @@ def test_a_fit_by_two_processes_is_written_and_told_once(tmp_path):
 
 @pytest.mark.slow
 def test_torchrun_and_slurm_start_the_processes_of_a_fit(tmp_path):
-    asked = [
+    requested = [
         "fit",
         "sample:cortex?neurons=6&duration=60",
         "--model",
@@ -193,11 +193,11 @@ def test_torchrun_and_slurm_start_the_processes_of_a_fit(tmp_path):
         "--device",
         "cpu",
     ]
-    asked += ["--epochs", "3", "--set", "history=4", "--set", "ridge=1e3"]
+    requested += ["--epochs", "3", "--set", "history=4", "--set", "ridge=1e3"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
 
     def command(run: Path, *more: str) -> list[str]:
-        return ["-m", "nwbdyn", *asked, *more, "-o", str(run)]
+        return ["-m", "nwbdyn", *requested, *more, "-o", str(run)]
 
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     subprocess.run(
@@ -221,10 +221,10 @@ def test_torchrun_and_slurm_start_the_processes_of_a_fit(tmp_path):
         )
         for task in range(2)
     ]
-    said = [task.communicate(timeout=600) for task in tasks]
-    assert [task.returncode for task in tasks] == [0, 0], said
-    assert said[0][0].splitlines()[-1] == str(tmp_path / "slurm")
-    assert said[1] == ("", "")
+    message = [task.communicate(timeout=600) for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0], message
+    assert message[0][0].splitlines()[-1] == str(tmp_path / "slurm")
+    assert message[1] == ("", "")
     one, other = (fit_results.load(tmp_path / name).weights for name in ("torchrun", "slurm"))
     for name, value in one.items():
         np.testing.assert_array_equal(value, other[name])
@@ -233,12 +233,12 @@ def test_torchrun_and_slurm_start_the_processes_of_a_fit(tmp_path):
 @pytest.mark.slow
 def test_processes_that_are_interrupted_say_so_once(tmp_path):
     run = tmp_path / "run"
-    asked = ["fit", "sample:cortex?neurons=6&duration=60", "--model", "synapsnet", "--device"]
-    asked += ["cpu", "--devices", "2", "--set", "updates=100000", "--set", "patience=100000"]
+    requested = ["fit", "sample:cortex?neurons=6&duration=60", "--model", "synapsnet", "--device"]
+    requested += ["cpu", "--devices", "2", "--set", "updates=100000", "--set", "patience=100000"]
     # Tests in the background ignore SIGINT, and so would what they start.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
-        [sys.executable, "-m", "nwbdyn", *asked, "-o", str(run)],
+        [sys.executable, "-m", "nwbdyn", *requested, "-o", str(run)],
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -250,25 +250,25 @@ def test_processes_that_are_interrupted_say_so_once(tmp_path):
             assert process.poll() is None
             time.sleep(0.1)
         os.killpg(process.pid, signal.SIGINT)
-        _, said = process.communicate(timeout=120)
+        _, message = process.communicate(timeout=120)
     finally:
         with suppress(ProcessLookupError):  # both have ended
             os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode == 130
-    assert said.count("go on with:") == 1
+    assert message.count("go on with:") == 1
     assert run_directory.read_history(run)
 
 
 @pytest.mark.slow
 def test_processes_divide_the_refits_of_a_null(tmp_path):
     path = archive.resolve("sample:reach?trials=20")[0].path
-    asked = ["fit", str(path), "--model", "stndt", "--set", "updates=6", "--device", "cpu"]
-    asked += ["--null", "shift:3", "--set", "layers=1", "--set", "heads=1", "--seed", "3"]
-    asked += ["--set", "causal_mask_ratio=0.2", "--set", "context=20", "--draws", "1"]
+    requested = ["fit", str(path), "--model", "stndt", "--set", "updates=6", "--device", "cpu"]
+    requested += ["--null", "shift:3", "--set", "layers=1", "--set", "heads=1", "--seed", "3"]
+    requested += ["--set", "causal_mask_ratio=0.2", "--set", "context=20", "--draws", "1"]
     made = {}
     for devices in ("1", "2"):
         run = tmp_path / devices
-        command = [sys.executable, "-m", "nwbdyn", *asked, "--devices", devices, "-o", str(run)]
+        command = [sys.executable, "-m", "nwbdyn", *requested, "--devices", devices, "-o", str(run)]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
         assert done.returncode == 0, done.stderr

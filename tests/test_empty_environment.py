@@ -100,7 +100,7 @@ def blocks(readme: Path) -> list[str]:
 def test_the_wheels_bring_their_programs_licences_and_types(environment):
     facts = json.loads(environment.run("python", "-c", FACTS))
     assert all(Path(path).is_relative_to(environment.folder) for path in facts["where"])
-    assert all(len(found) == 1 for found in facts["licences"].values())
+    assert all(len(actual) == 1 for actual in facts["licences"].values())
     assert facts["typed"] == [True, True]
     assert facts["versions"][0] == facts["versions"][1]
     assert not facts["heavy"]
@@ -113,7 +113,7 @@ def test_the_source_archives_install_as_the_wheels_do(environment, built):
     environment.install("--force-reinstall", "--no-deps", *archives)
     facts = json.loads(environment.run("python", "-c", FACTS))
     assert facts["typed"] == [True, True]
-    assert all(len(found) == 1 for found in facts["licences"].values())
+    assert all(len(actual) == 1 for actual in facts["licences"].values())
     assert "inspect" in environment.run("nwbdyn", "--help")
 
 
@@ -151,8 +151,8 @@ def test_a_dandiset_is_fitted_and_its_results_are_shared_and_found_again(environ
         there = {"DANDI_API_KEY": KEY, "NO_PROXY": "127.0.0.1,localhost"}
         on = ("--instance", server.api, "--json")
         fit = ("--model", "netformer", "--epochs", "1", "-o", "runs", *on)
-        found = environment.run("nwbdyn", "find", "dandi:000001", "--inspect", "--rois", *on)
-        assert len(json.loads(found)["hits"]) == 2
+        actual = environment.run("nwbdyn", "find", "dandi:000001", "--inspect", "--rois", *on)
+        assert len(json.loads(actual)["hits"]) == 2
         environment.run("nwbdyn", "fit", "dandi:000001", *fit, **there)
         share = ("nwbdyn", "export", "runs", "--upload", "dandi:000002")
         dry = json.loads(environment.run(*share, *on, **there))
@@ -161,8 +161,8 @@ def test_a_dandiset_is_fitted_and_its_results_are_shared_and_found_again(environ
         assert [row["status"] for row in sent["files"]] == ["sent", "sent"]
         again = json.loads(environment.run(*share, "--send", *on, **there))
         assert [row["status"] for row in again["files"]] == ["there", "there"]
-        found = environment.run("nwbdyn", "find", "dandi:000002", "--results", *on)
-        addresses = [hit["address"] for hit in json.loads(found)["hits"]]
+        actual = environment.run("nwbdyn", "find", "dandi:000002", "--results", *on)
+        addresses = [hit["address"] for hit in json.loads(actual)["hits"]]
         assert addresses == [row["asset"] for row in sent["files"]]
         environment.run("nwbdyn", "fetch", addresses[0], "-o", "fetched", *on)
         (fetched,) = (environment.work / "fetched").rglob("*.nwb")

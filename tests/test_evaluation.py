@@ -50,18 +50,18 @@ def noisy(values: np.ndarray, size: float, seed: int) -> np.ndarray:
     return values + size * np.random.default_rng(seed).normal(size=values.shape)
 
 
-def rivals(**predictions: np.ndarray) -> dict[str, Baseline]:
+def other_models(**predictions: np.ndarray) -> dict[str, Baseline]:
     return {name: Baseline(name, values, {}) for name, values in predictions.items()}
 
 
 def test_a_better_prediction_beats_the_baselines_and_a_copy_of_one_does_not():
     values = recorded()
     good, bad = noisy(values, 0.3, 1), noisy(values, 0.8, 2)
-    won = scoring.evaluate(task(values), [Comparison(1, good, rivals(bad=bad))], model="m")
+    won = scoring.evaluate(task(values), [Comparison(1, good, other_models(bad=bad))], model="m")
     assert won["beats_baseline"] is True
     low, high = won["intervals"]["difference"]["test"]["r2"]
     assert 0 < low < won["model"]["test"]["r2"] - won["baselines"]["bad"]["test"]["r2"] < high
-    same = scoring.evaluate(task(values), [Comparison(1, bad, rivals(bad=bad))], model="m")
+    same = scoring.evaluate(task(values), [Comparison(1, bad, other_models(bad=bad))], model="m")
     assert same["beats_baseline"] is False
     assert same["intervals"]["difference"]["test"]["r2"] == [0, 0]
 
@@ -71,7 +71,7 @@ def test_the_baseline_to_beat_is_the_best_on_validation_not_on_test():
     early, late = noisy(values, 0.9, 1), noisy(values, 0.9, 2)
     early[LABELS == VAL] = values[LABELS == VAL]
     late[LABELS == TEST] = values[LABELS == TEST]
-    contest = Comparison(1, noisy(values, 0.5, 3), rivals(early=early, late=late))
+    contest = Comparison(1, noisy(values, 0.5, 3), other_models(early=early, late=late))
     scored = scoring.evaluate(task(values), [contest], model="m")
     assert scored["primary"]["baseline"] == "early"
     assert scored["baselines"]["late"]["test"]["r2"] == pytest.approx(1)
@@ -81,7 +81,7 @@ def test_a_bin_that_one_of_them_does_not_predict_counts_for_none():
     values = recorded()
     whole, partial = noisy(values, 0.5, 1), noisy(values, 0.5, 2)
     partial[450:] = np.nan
-    contest = Comparison(1, whole, rivals(partial=partial))
+    contest = Comparison(1, whole, other_models(partial=partial))
     scored = scoring.evaluate(task(values), [contest], model="m")
     assert scored["num_bins"]["r2"] == {"train": 300, "val": 100, "test": 50}
     error = np.square(whole - values)[400:450].mean(axis=0)
@@ -91,7 +91,7 @@ def test_a_bin_that_one_of_them_does_not_predict_counts_for_none():
 
 def test_with_few_independent_blocks_nothing_is_decided():
     values = recorded()
-    contest = Comparison(1, noisy(values, 0.1, 1), rivals(bad=noisy(values, 0.9, 2)))
+    contest = Comparison(1, noisy(values, 0.1, 1), other_models(bad=noisy(values, 0.9, 2)))
     scored = scoring.evaluate(task(values, block=50), [contest], model="m")
     assert scored["num_blocks"]["r2"] == 4
     assert scored["beats_baseline"] is None
@@ -104,9 +104,9 @@ def test_reconstructions_of_held_in_neurons_are_not_scored():
     rate = np.full(values.shape, values.mean())
     garbage = rate.copy()
     garbage[:, :2] = 1e6  # held in
-    posed = task(values, held_out=(2,), co_smoothing=True)
+    fit_task = task(values, held_out=(2,), co_smoothing=True)
     one, other = (
-        scoring.evaluate(posed, [Comparison(0, p, rivals(mean=rate))], model="m")
+        scoring.evaluate(fit_task, [Comparison(0, p, other_models(mean=rate))], model="m")
         for p in (rate, garbage)
     )
     assert one["model"] == other["model"]
@@ -115,8 +115,8 @@ def test_reconstructions_of_held_in_neurons_are_not_scored():
 
 def test_scores_further_ahead_stand_beside_those_of_the_next_bin():
     values = recorded()
-    near = Comparison(1, noisy(values, 0.2, 1), rivals(persistence=noisy(values, 0.5, 2)))
-    far = Comparison(5, noisy(values, 0.6, 3), rivals(persistence=noisy(values, 0.9, 4)))
+    near = Comparison(1, noisy(values, 0.2, 1), other_models(persistence=noisy(values, 0.5, 2)))
+    far = Comparison(5, noisy(values, 0.6, 3), other_models(persistence=noisy(values, 0.9, 4)))
     far.prediction[LABELS == TRAIN] = np.nan
     scored = scoring.evaluate(task(values), [near, far], model="m")
     assert scored["primary"] == {

@@ -106,10 +106,10 @@ def columns_of(recording, name):
 
 
 def moments(recording, name, times, label):
-    binned, found = columns_of(recording, name)
+    binned, actual = columns_of(recording, name)
     clock = grid(round(binned.time[0] / 0.020 - 0.5), binned.num_bins, 0.020)
     for bump, expected in enumerate(by_hand(times, clock).T):
-        np.testing.assert_allclose(found[f"{label}[{bump}]"], expected, atol=2e-6)
+        np.testing.assert_allclose(actual[f"{label}[{bump}]"], expected, atol=2e-6)
 
 
 def test_a_table_stands_for_where_its_rows_start(recording):
@@ -134,7 +134,7 @@ def test_the_longest_table_of_a_name_is_meant(recording):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         (
             "lick",
@@ -146,10 +146,10 @@ def test_the_longest_table_of_a_name_is_meant(recording):
         ("trials.code", "holds 1000, and the rows last from 1.0 to 3.9 s"),
     ],
 )
-def test_a_name_that_means_no_events_is_refused_with_what_there_is(recording, name, said):
+def test_a_name_that_means_no_events_is_refused_with_what_there_is(recording, name, message):
     with pytest.raises(DataError) as caught:
         bin_recording(recording, covariates=[name])
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_column_of_measurements_is_no_column_of_kinds(recording):

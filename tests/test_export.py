@@ -386,8 +386,8 @@ def test_half_precision_halves_what_grows_with_time_and_stays_valid(source, tmp_
         name = {"netformer": "activity", "gain": "g", "dense": "weights"}[form]
         assert back.connectivity.arrays[name].dtype == np.float16
         # float16 keeps 11 bits; an entry sums some ten products of order one
-        found, wanted = (f.connectivity.at(15.0) for f in (back, fit))
-        np.testing.assert_allclose(found, wanted, atol=2e-2)
+        actual, wanted = (f.connectivity.at(15.0) for f in (back, fit))
+        np.testing.assert_allclose(actual, wanted, atol=2e-2)
     with pytest.raises(ConfigError, match="No precision 'int8'"):
         export(fit, tmp_path / "out2.nwb", precision="int8")
 

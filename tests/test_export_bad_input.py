@@ -31,7 +31,7 @@ def run(source, tmp_path) -> Path:
     return lab_files.fit_of(source).save(tmp_path / "run")
 
 
-def told(*arguments: object) -> str:
+def reported(*arguments: object) -> str:
     """The one line that the command ends with."""
     result = CliRunner().invoke(main, ["export", *map(str, arguments)])
     assert result.exit_code == 1, result.output
@@ -41,14 +41,14 @@ def told(*arguments: object) -> str:
 
 def test_an_incomplete_run_says_how_to_continue_it(run):
     (run / run_directory.METRICS).unlink()
-    assert "is incomplete: no metrics.json" in (line := told(run))
+    assert "is incomplete: no metrics.json" in (line := reported(run))
     assert "Continue it with --resume" in line
 
 
 def test_a_run_of_a_newer_version_says_to_update(run):
     config = run / run_directory.CONFIG
     config.write_text(json.dumps(json.loads(config.read_text()) | {"format": 99}))
-    assert "has format 99" in (line := told(run))
+    assert "has format 99" in (line := reported(run))
     assert "Update nwbdyn" in line
 
 
@@ -72,7 +72,7 @@ with h5py.File({str(source)!r}, "r+"):
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as writer:
         assert writer.stdout.readline() == b"open\n"
-        line = told(run, "--enrich", "-o", tmp_path / "out.nwb")
+        line = reported(run, "--enrich", "-o", tmp_path / "out.nwb")
         writer.stdin.close()
     assert "lab.nwb is open for writing in another program. Close it there" in line
     assert not (tmp_path / "out.nwb").exists()
@@ -139,7 +139,7 @@ def test_a_cached_extension_that_pynwb_cannot_load_stops_enriching_only(source, 
     with nwbdyn.open(str(source)) as recording:
         fit = lab_files.fit_of_recording(recording)
     run = fit.save(tmp_path / "run")
-    line = told(run, "--enrich", "-o", tmp_path / "enriched.nwb")
+    line = reported(run, "--enrich", "-o", tmp_path / "enriched.nwb")
     assert "pynwb cannot open lab to add to it" in line
     assert "Export without --enrich: the results then stand alone." in line
     alone = export(fit, tmp_path / "alone.nwb")
@@ -148,7 +148,7 @@ def test_a_cached_extension_that_pynwb_cannot_load_stops_enriching_only(source, 
 
 
 def test_a_name_that_is_no_nwb_file_is_refused_with_one_that_is(run, tmp_path):
-    line = told(run, "-o", tmp_path / "x.txt")
+    line = reported(run, "-o", tmp_path / "x.txt")
     assert "x.txt does not end in .nwb" in line
     assert line.endswith("x.nwb.")
     assert not (tmp_path / "x.txt").exists()

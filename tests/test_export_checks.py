@@ -64,7 +64,7 @@ def test_nothing_of_ours_is_criticised_and_everything_is_described(source, tmp_p
     from nwbinspector import Importance, inspect_nwbfile, load_config
 
     path = export(lab_files.fit_of(source, form=form), tmp_path / "out.nwb", enrich=enrich)
-    found = list(
+    actual = list(
         inspect_nwbfile(
             nwbfile_path=str(path),
             config=load_config("dandi"),
@@ -74,7 +74,7 @@ def test_nothing_of_ours_is_criticised_and_everything_is_described(source, tmp_p
     )
     ours = {
         f"{message.check_function_name} {message.location}: {message.message}"
-        for message in found
+        for message in actual
         # An object inside another of an extension's types has no location.
         if (message.location is None or "population_dynamics" in message.location)
         and message.check_function_name != "check_processing_module_name"  # not in NWB's list
@@ -82,7 +82,7 @@ def test_nothing_of_ours_is_criticised_and_everything_is_described(source, tmp_p
     assert not ours
     if not enrich:  # what only the lab knows
         unknown = {"check_experimenter_exists", "check_institution"}
-        assert {m.check_function_name for m in found if m.location == "/"} <= unknown
+        assert {m.check_function_name for m in actual if m.location == "/"} <= unknown
     with h5py.File(path) as file:
         undescribed = []
 

@@ -75,7 +75,7 @@ def test_a_killed_export_leaves_the_target_absent_old_or_whole(tmp_path, kills):
     assert done.returncode == 0, done.stderr
     alone_and_enriched = json.loads(done.stdout)
     assert len(alone_and_enriched) == 2
-    for told in alone_and_enriched:
-        assert told["left"] == []  # the last export cleared what the kills had left
-        assert told["seen"]["killed"] >= kills // 2, told
+    for reported in alone_and_enriched:
+        assert reported["left"] == []  # the last export cleared what the kills had left
+        assert reported["seen"]["killed"] >= kills // 2, reported
     assert source.read_bytes() == before

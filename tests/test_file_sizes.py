@@ -36,21 +36,21 @@ def test_an_exported_file_is_at_most_twice_its_recording(data, tmp_path, recordi
         # Rounding to 10 bits of a gain's deviation is at most 2^-11 of it; see docs/format.md.
         assert (abs(small.connectivity.at(t) - wanted) <= 2.0**-9 * abs(wanted).max()).all()
         assert (exact.connectivity.at(t) == wanted).all()
-    assert is_said_to_be_rounded(path)
-    assert not is_said_to_be_rounded(whole)
+    assert is_described_as_rounded(path)
+    assert not is_described_as_rounded(whole)
 
 
-def is_said_to_be_rounded(path):
+def is_described_as_rounded(path):
     """True if the descriptions of predictions and component state the rounding."""
     with h5py.File(path) as file:
-        found = []
+        actual = []
 
         def visit(name, item):
             kind = str(item.attrs.get("neurodata_type"))
             if kind in ("PredictedActivitySeries", "QueryKeyConnectivity", "GainConnectivity"):
-                found.append("Rounded" in item.attrs["description"])
+                actual.append("Rounded" in item.attrs["description"])
 
         file["processing/population_dynamics"].visititems(visit)
-    assert len(found) == 2
-    assert len(set(found)) == 1
-    return found[0]
+    assert len(actual) == 2
+    assert len(set(actual)) == 1
+    return actual[0]

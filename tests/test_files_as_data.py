@@ -246,10 +246,10 @@ def test_a_stored_condition_outside_the_grammar_is_refused_in_one_line(
 @pytest.mark.parametrize(("condition", "equivalent"), OLD)
 def test_a_run_with_such_a_condition_is_not_resumed(tmp_path, condition, equivalent):
     made = tmp_path / "made"
-    asked = {"model": "m", "binning": {"chosen": {"where": condition.format(made=made)}}}
-    run_directory.open_run(tmp_path / "run", asked)
+    requested = {"model": "m", "binning": {"chosen": {"where": condition.format(made=made)}}}
+    run_directory.open_run(tmp_path / "run", requested)
     with pytest.raises(FitError, match="a condition that is not run") as refused:
-        run_directory.open_run(tmp_path / "run", asked, resume=True)
+        run_directory.open_run(tmp_path / "run", requested, resume=True)
     assert "\n" not in str(refused.value)
     assert equivalent is None or shlex.quote(equivalent) in str(refused.value)
     assert not made.exists()
@@ -297,8 +297,13 @@ def test_a_stored_request_of_other_types_is_refused(stored, named):
 
 
 def test_a_request_is_read_as_it_was_stored():
-    asked = {"bin_width": 1, "covariates": ("speed",), "fold": (0, 5), "options": {"history": 4}}
-    request = FitRequest.from_keywords("netformer", sweep={"list": [{"a": 1}]}, **asked)
+    requested = {
+        "bin_width": 1,
+        "covariates": ("speed",),
+        "fold": (0, 5),
+        "options": {"history": 4},
+    }
+    request = FitRequest.from_keywords("netformer", sweep={"list": [{"a": 1}]}, **requested)
     assert FitRequest.from_json(json.loads(json.dumps(request.to_json()))) == request
 
 

@@ -28,7 +28,7 @@ def run(standin: StandIn, *arguments: object) -> Result:
     return CliRunner().invoke(main, words)
 
 
-def found(standin: StandIn, *arguments: object) -> dict:
+def actual(standin: StandIn, *arguments: object) -> dict:
     return checked(run(standin, *arguments, "--json").stdout, "find")
 
 
@@ -106,15 +106,15 @@ def lab(tmp_path_factory):
 
 
 def test_a_thousand_assets_take_at_most_five_requests(thousand):
-    document = found(thousand, "--units", "--species", "mouse", "--limit", 500,
+    document = actual(thousand, "--units", "--species", "mouse", "--limit", 500,
                      "--per-dandiset", 500)  # fmt: skip
-    assert len(thousand.asked) <= 5
+    assert len(thousand.requested) <= 5
     assert len(document["hits"]) == 500
     assert document["hits"][0]["num_matching"] == 700
 
 
 def test_every_address_is_one_that_fit_takes(sixty):
-    document = found(sixty, "--rois")
+    document = actual(sixty, "--rois")
     addresses = [hit["address"] for hit in document["hits"]]
     assert len(set(addresses)) == 3  # of one dandiset
     for address in addresses:
@@ -125,7 +125,7 @@ def test_every_address_is_one_that_fit_takes(sixty):
 def test_a_condition_is_counted_with_the_files_it_removed(thousand):
     result = run(thousand, "--units", "--species", "rat")
     assert result.exit_code == 1
-    document = found(thousand, "--units", "--species", "rat")
+    document = actual(thousand, "--units", "--species", "rat")
     assert document["num_files"] == 1000
     assert removed(document) == {"species": 800, "activity": 200}
     page = result.stdout
@@ -143,7 +143,7 @@ def test_an_empty_dandiset_holds_no_file_that_cannot_be_read(sixty):
 
 
 def test_counts_of_files_that_are_listed_add_up(sixty):
-    document = found(sixty, "dandi:000001", "--region", "VISp")
+    document = actual(sixty, "dandi:000001", "--region", "VISp")
     assert document["num_files"] == 48
     assert removed(document) == {"no NWB file": 6, "region": 42}
     (region,) = (one for one in document["removed"] if one["condition"] == "region")
@@ -152,11 +152,11 @@ def test_counts_of_files_that_are_listed_add_up(sixty):
 
 
 def test_text_and_region_are_looked_for_in_the_dandiset(sixty):
-    assert found(sixty, "--text", "barrel CORTEX")["num_listed"] == 1
+    assert actual(sixty, "--text", "barrel CORTEX")["num_listed"] == 1
     nothing = run(sixty, "--text", "cerebellum")
     assert nothing.exit_code == 1
     assert "no dandiset with these words" in nothing.stdout
-    (name,) = {hit["dandiset_name"] for hit in found(sixty, "--region", "S1")["hits"]}
+    (name,) = {hit["dandiset_name"] for hit in actual(sixty, "--region", "S1")["hits"]}
     assert name == "Whiskers"
 
 
@@ -169,7 +169,7 @@ def test_pages_keep_to_80_columns_but_for_addresses(sixty):
 
 
 def test_a_search_stops_at_its_limit_and_says_how_far_it_came(sixty):
-    document = found(sixty, "--most-dandisets", "1", "--species", "nobody")
+    document = actual(sixty, "--most-dandisets", "1", "--species", "nobody")
     assert (document["num_dandisets"], document["num_listed"]) == (1, 2)
     page = run(sixty, "--most-dandisets", "1", "--species", "nobody").stdout
     assert "--most-dandisets 2" in page
@@ -178,19 +178,19 @@ def test_a_search_stops_at_its_limit_and_says_how_far_it_came(sixty):
 def test_a_large_dandiset_is_listed_in_part_and_as_a_whole_by_its_address(sixty, monkeypatch):
     sixty.page_size = 10
     monkeypatch.setattr(find, "MOST_LISTED", 20)
-    document = found(sixty, "--species", "nobody")
+    document = actual(sixty, "--species", "nobody")
     assert document["num_skipped"] == 48 - 20
     assert removed(document) == {"species": 20 + 12}
-    document = found(sixty, "dandi:000001", "--species", "nobody")
+    document = actual(sixty, "dandi:000001", "--species", "nobody")
     assert document["num_skipped"] == 0
     assert removed(document) == {"no NWB file": 6, "species": 42}
 
 
 def test_embargoed_dandisets_are_not_listed(sixty, monkeypatch):
     sixty.embargoed.add("000002")
-    assert found(sixty, "--species", "rat")["num_listed"] == 1
+    assert actual(sixty, "--species", "rat")["num_listed"] == 1
     monkeypatch.setenv("DANDI_API_KEY", KEY)
-    assert len(found(sixty, "dandi:000002", "--species", "rat", "--limit", 1)["hits"]) == 1
+    assert len(actual(sixty, "dandi:000002", "--species", "rat", "--limit", 1)["hits"]) == 1
 
 
 def test_results_are_found_again_and_are_no_recordings(tmp_path):
@@ -201,8 +201,8 @@ def test_results_are_found_again_and_are_no_recordings(tmp_path):
         standin.metadata[standin.asset_id(path)] = stated(MOUSE, "Units") | {
             "wasGeneratedBy": [{"schemaKey": "Activity", "name": "nwbdyn fit"}]
         }
-        assert found(standin, "--units")["hits"] == []
-        (hit,) = found(standin, "--results")["hits"]
+        assert actual(standin, "--units")["hits"] == []
+        (hit,) = actual(standin, "--results")["hits"]
         assert hit["next"].startswith(f"nwbdyn fetch {hit['address']}")
         assert run(standin, "--results", "--inspect").exit_code == 2
 
@@ -211,33 +211,33 @@ def test_results_are_found_again_and_are_no_recordings(tmp_path):
 
 
 def test_the_archives_own_metadata_states_units_and_rois(lab):
-    (units,) = found(lab, "--units", "--species", "Mus musculus")["hits"]
+    (units,) = actual(lab, "--units", "--species", "Mus musculus")["hits"]
     assert units["dandiset"] == "000011"
-    (rois,) = found(lab, "--rois")["hits"]
+    (rois,) = actual(lab, "--rois")["hits"]
     assert rois["dandiset"] == "000012"
     assert rois["contents"] is None
 
 
 def test_inspect_opens_files_and_counts_what_they_hold(lab):
-    (hit,) = found(lab, "--rois", "--inspect", "--min-neurons", 5, "--cell-types")["hits"]
+    (hit,) = actual(lab, "--rois", "--inspect", "--min-neurons", 5, "--cell-types")["hits"]
     assert hit["contents"]["num_neurons"] == 5
     assert hit["contents"]["cell_types"] == {"Pvalb": 2, "Sst": 2, "": 1}
     assert "5 ROIs" in run(lab, "--rois", "--inspect").stdout
-    document = found(lab, "--inspect", "--min-neurons", 6)
+    document = actual(lab, "--inspect", "--min-neurons", 6)
     assert document["hits"] == []
     assert removed(document) == {"min_neurons": 2}
-    assert removed(found(lab, "--inspect", "--cell-types")) == {"cell_types": 1}
-    assert removed(found(lab, "--inspect", "--trials")) == {"trials": 2}
+    assert removed(actual(lab, "--inspect", "--cell-types")) == {"cell_types": 1}
+    assert removed(actual(lab, "--inspect", "--trials")) == {"trials": 2}
 
 
 def test_a_region_that_no_metadata_states_is_read_from_the_file(lab):
-    assert removed(found(lab, "--region", "VISp")) == {"region": 2}
-    document = found(lab, "--region", "VISp", "--inspect")
+    assert removed(actual(lab, "--region", "VISp")) == {"region": 2}
+    document = actual(lab, "--region", "VISp", "--inspect")
     assert [hit["dandiset"] for hit in document["hits"]] == ["000012"]
 
 
 def test_a_file_that_cannot_be_read_is_listed_with_the_reason(sixty):
-    document = found(sixty, "dandi:000002", "--inspect", "--limit", 1)
+    document = actual(sixty, "dandi:000002", "--inspect", "--limit", 1)
     assert document["hits"] == []
     assert len(document["unread"]) == 12
     assert "HDF5" in document["unread"][0]["reason"]
@@ -253,7 +253,7 @@ def test_what_only_files_tell_needs_inspect(sixty):
     result = run(sixty, "--min-neurons", 5, "--trials")
     assert result.exit_code == 2
     assert "--min-neurons and --trials. Pass --inspect" in result.stderr
-    assert sixty.asked == []
+    assert sixty.requested == []
 
 
 def test_an_address_that_names_no_dandiset_is_refused(sixty):

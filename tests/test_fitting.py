@@ -47,15 +47,15 @@ def test_a_prediction_stands_wherever_the_context_reaches_and_nowhere_else():
 def test_a_planted_network_is_found_again():
     weight = network(8)
     made = fit(imaging(8, 1500), "netformer", epochs=15, options=LINEAR)
-    found = made.connectivity.mean().to_numpy()
+    actual = made.connectivity.mean().to_numpy()
     off = ~np.eye(8, dtype=bool)
-    agreement = np.corrcoef(found[off], weight[off])[0, 1]
+    agreement = np.corrcoef(actual[off], weight[off])[0, 1]
     rng = np.random.default_rng(0)
-    shuffled = [np.corrcoef(found[off], rng.permutation(weight[off]))[0, 1] for _ in range(200)]
+    shuffled = [np.corrcoef(actual[off], rng.permutation(weight[off]))[0, 1] for _ in range(200)]
     assert agreement > max(0.8, *shuffled)
-    assert np.corrcoef(found.T[off], weight[off])[0, 1] < agreement  # row = receiver
+    assert np.corrcoef(actual.T[off], weight[off])[0, 1] < agreement  # row = receiver
     strongest = made.edges.iloc[0]
-    assert found[strongest["post_id"] - 100, strongest["pre_id"] - 100] == pytest.approx(
+    assert actual[strongest["post_id"] - 100, strongest["pre_id"] - 100] == pytest.approx(
         strongest["weight"]
     )
 

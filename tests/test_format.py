@@ -59,9 +59,9 @@ def test_what_is_written_is_what_the_page_lists(tmp_path):
     axes = {"T": 60, "N": 5, "W": 57, "S": 57, "F": 20, "E": 20}
     with NWBHDF5IO(export(fit, tmp_path / "out.nwb", dense=True), "r") as io:
         module = io.read().processing["population_dynamics"]
-        found = {name.replace(run, "<run>"): item for name, item in module.data_interfaces.items()}
-        assert set(found) == set(listed) - {"<run>_cell_type_pairs"}  # of fits with a null
-        for name, item in found.items():
+        actual = {name.replace(run, "<run>"): item for name, item in module.data_interfaces.items()}
+        assert set(actual) == set(listed) - {"<run>_cell_type_pairs"}  # of fits with a null
+        for name, item in actual.items():
             type_, shape = listed[name]
             assert type(item).__name__ == type_, name
             if shape.startswith("("):

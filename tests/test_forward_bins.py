@@ -48,8 +48,8 @@ def trained_on(path):
 def later_targets(path):
     """(num_trials, 40) bool, forward bins that fp-bps would score."""
     with opened(path) as recording:
-        found = nlb.targets(recording)
-    return np.isfinite(found["eval_spikes_heldin_forward"]).all(axis=-1)
+        actual = nlb.targets(recording)
+    return np.isfinite(actual["eval_spikes_heldin_forward"]).all(axis=-1)
 
 
 def test_forward_bins_of_a_test_half_are_neither_trained_on_nor_scored(tmp_path):
@@ -86,8 +86,8 @@ def test_a_note_says_what_is_lost_of_the_forward_bins(observed, every, important
         notes = build_task(
             recording, "stndt", seed=0, data=DataOptions(bin_width=0.005)
         ).windows.notes
-    found = [note.important for note in notes if note.code == "forward-bins"]
-    assert found == ([] if important is None else [important])
+    actual = [note.important for note in notes if note.code == "forward-bins"]
+    assert actual == ([] if important is None else [important])
 
 
 def test_forward_bins_of_trials_without_a_pause_are_the_next_trial(tmp_path):

@@ -20,13 +20,13 @@ from nwbdyn.training import checkpoint
 FULL = Path("/dev/full")  # whatever is written to it finds no space left
 
 pytestmark = pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full, as Linux has it")
-told = pytest.raises(ResultsError, match="the disk is full")
+reported = pytest.raises(ResultsError, match="the disk is full")
 
 
 def test_the_file_that_was_there_stays(tmp_path):
     path = tmp_path / "config.json"
     path.write_text("before")
-    with told, run_directory.atomic_write(path) as partial:
+    with reported, run_directory.atomic_write(path) as partial:
         partial.symlink_to(FULL)
         partial.write_text("after")
     assert path.read_text() == "before"
@@ -40,7 +40,7 @@ def test_a_checkpoint_says_that_the_disk_is_full(tmp_path, monkeypatch):
     state = {"epoch": 3, "weights": {}}
     checkpoint.write_checkpoint(state, tmp_path)
     monkeypatch.setattr(os, "fsync", no_space)
-    with told:
+    with reported:
         checkpoint.write_checkpoint(state | {"epoch": 4}, tmp_path)
     assert checkpoint.read_checkpoint(tmp_path) == state
 
@@ -48,7 +48,7 @@ def test_a_checkpoint_says_that_the_disk_is_full(tmp_path, monkeypatch):
 def test_a_history_says_that_the_disk_is_full(tmp_path, monkeypatch):
     monkeypatch.setattr(run_directory, "_check_no_link", lambda path: None)  # it refuses the link
     (tmp_path / run_directory.HISTORY).symlink_to(FULL)
-    with told:
+    with reported:
         run_directory.append_history(tmp_path, {"epoch": 1, "loss": 0.5})
 
 
@@ -56,13 +56,13 @@ def test_a_history_says_that_the_disk_is_full(tmp_path, monkeypatch):
 def test_a_disk_that_refuses_is_named_in_one_line_and_what_was_there_stays(tmp_path, number):
     path = tmp_path / "results.h5"
     path.write_text("before")
-    said = rf"results\.h5: {os.strerror(number)}\. Free some room there, or pass -o .*--resume"
+    message = rf"results\.h5: {os.strerror(number)}\. Free some room there, or pass -o .*--resume"
 
     def failing(partial):
         partial.write_text("after")
         raise OSError(number, os.strerror(number))
 
-    with pytest.raises(ResultsError, match=said), run_directory.atomic_write(path) as partial:
+    with pytest.raises(ResultsError, match=message), run_directory.atomic_write(path) as partial:
         failing(partial)
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
@@ -97,15 +97,15 @@ def test_room_is_reserved_for_all_of_a_results_file(tmp_path, monkeypatch):
         "more": {"few": np.arange(5), "names": text, "model": "synapsnet", "bins": 300},
         "neurons": pd.DataFrame({"id": range(500), "name": text, "x": rng.normal(size=500)}),
     }
-    asked = []
+    requested = []
     reserve = run_directory.preallocate
 
     def asking(path, num_bytes):
-        asked.append(num_bytes)
+        requested.append(num_bytes)
         reserve(path, num_bytes)
 
     monkeypatch.setattr(run_directory, "preallocate", asking)
     path = tmp_path / "results.h5"
     hdf5.write(path, tree)
-    assert path.stat().st_size < asked[0]
+    assert path.stat().st_size < requested[0]
     np.testing.assert_array_equal(hdf5.read(path)["noise"], tree["noise"])

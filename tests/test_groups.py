@@ -116,8 +116,8 @@ def test_animals_that_disagree_widen_the_interval_however_many_cells_they_have()
             session({("E", "I"): mean}, types, animal=name, seed=k, noise=0.3)
             for k, (name, mean) in enumerate(zip("abcd", (1 - size, 1 + size) * 2, strict=True))
         ]
-        found = row(groups.cell_type_contrast(fits, num_resamples=300), "E", "I")
-        return found["high"] - found["low"]
+        actual = row(groups.cell_type_contrast(fits, num_resamples=300), "E", "I")
+        return actual["high"] - actual["low"]
 
     assert width(0.9, 20) > 3 * width(0.0, 20)
 
@@ -149,18 +149,18 @@ def test_pairs_in_states_are_one_family_of_tests():
     table = pd.DataFrame(
         {"start_time": [-0.5, 0.5], "stop_time": [0.5, 1.5], "state": ["rest", "run"]}
     )
-    found = groups.cell_type_contrast(made, states=table)
+    actual = groups.cell_type_contrast(made, states=table)
     alone = groups.cell_type_contrast(made)
-    assert found["state"].tolist() == ["rest"] * 4 + ["run"] * 4
-    assert not found["supported"].any()
+    assert actual["state"].tolist() == ["rest"] * 4 + ["run"] * 4
+    assert not actual["supported"].any()
     for name in ("rest", "run"):
-        part = found[found["state"] == name].reset_index(drop=True)
+        part = actual[actual["state"] == name].reset_index(drop=True)
         assert part["weight"].tolist() == pytest.approx(alone["weight"].tolist())  # a constant one
     p = np.concatenate([alone["p_within_animal"]] * 2)
     expected = stats.false_discovery_control(p)
-    assert found["q_within_animal"].to_numpy() == pytest.approx(expected)
-    assert found["p_states"].isna().all()
-    assert set(found["why_not"]) == {"not requested (fit --states)"}
+    assert actual["q_within_animal"].to_numpy() == pytest.approx(expected)
+    assert actual["p_states"].isna().all()
+    assert set(actual["why_not"]) == {"not requested (fit --states)"}
 
 
 def test_a_table_of_states_says_what_the_fits_say_of_them():
@@ -177,13 +177,13 @@ def test_a_table_of_states_says_what_the_fits_say_of_them():
         ([known, doubted], 0.05, "A(t) does not beat VAR"),
         ([doubted, doubted], 0.05, "A(t) does not beat VAR"),
     ):
-        found = groups.cell_type_contrast(fits, states=[table] * len(fits))
-        assert (found["supported"] == (not why_not)).all()
-        assert (found["p_states"] == p).all()
-        assert (found["why_not"] == why_not).all()
-    found = groups.cell_type_contrast([known, made], states=[table, table])
-    assert found["p_states"].isna().all()
-    assert not found["supported"].any()
+        actual = groups.cell_type_contrast(fits, states=[table] * len(fits))
+        assert (actual["supported"] == (not why_not)).all()
+        assert (actual["p_states"] == p).all()
+        assert (actual["why_not"] == why_not).all()
+    actual = groups.cell_type_contrast([known, made], states=[table, table])
+    assert actual["p_states"].isna().all()
+    assert not actual["supported"].any()
 
 
 def test_every_session_needs_its_states():
@@ -199,7 +199,7 @@ def test_means_are_kept_with_and_without_flagged_edges():
     made = replace(made, edges=made.edges.assign(flags=np.where(flagged, "close ROIs", "")))
     table = groups.table_of(made)
     weight = made.connectivity.mean().to_numpy()[:6, 6:]
-    found = row(table, "E", "I")
-    assert found["weight"] == pytest.approx(weight.mean())
-    assert found["weight_unflagged"] == pytest.approx(weight.ravel()[1:].mean())
+    actual = row(table, "E", "I")
+    assert actual["weight"] == pytest.approx(weight.mean())
+    assert actual["weight_unflagged"] == pytest.approx(weight.ravel()[1:].mean())
     assert row(table, "I", "E")["weight_unflagged"] == row(table, "I", "E")["weight"]

@@ -56,12 +56,12 @@ def reach():
 
 
 def test_every_held_out_neuron_has_its_own_score(reach):
-    found, predictions = reach.metrics["held_out"], reach.predictions
+    actual, predictions = reach.metrics["held_out"], reach.predictions
     held_out = np.flatnonzero(predictions.held_out)
-    assert found["neurons"] == predictions.neurons.ids[held_out].tolist()
-    assert found["num_neurons"] == 6
+    assert actual["neurons"] == predictions.neurons.ids[held_out].tolist()
+    assert actual["num_neurons"] == 6
     test = predictions.labels == 2
-    for value, neuron in zip(found["model"], held_out, strict=True):
+    for value, neuron in zip(actual["model"], held_out, strict=True):
         true, rate = predictions.recorded[test, neuron], predictions.values[test, neuron]
         known = np.isfinite(true) & np.isfinite(rate)
         assert value == pytest.approx(gain(true[known], rate[known]), abs=1e-5)
@@ -80,11 +80,11 @@ def test_the_interval_over_neurons_and_trials_holds_the_score(reach):
 
 
 def test_few_windows_teach_a_read_out_less_than_all_of_them(reach):
-    found = reach.metrics["few_shot"]
-    assert found["windows"] == 31  # half of the training windows, which are fewer than 128
-    smoothing = found["baselines"]["smoothing"]
-    assert len(smoothing["values"]) == found["num_draws"] == 10
-    assert np.isfinite(found["model"]["mean"])
+    actual = reach.metrics["few_shot"]
+    assert actual["windows"] == 31  # half of the training windows, which are fewer than 128
+    smoothing = actual["baselines"]["smoothing"]
+    assert len(smoothing["values"]) == actual["num_draws"] == 10
+    assert np.isfinite(actual["model"]["mean"])
     whole = reach.metrics["baselines"]["smoothing + GLM"]["test"]["co_bps"]
     assert smoothing["mean"] < whole
 
@@ -106,24 +106,24 @@ def second(drawn):
 
 
 def test_draws_of_held_out_neurons_are_averaged(drawn, second):
-    found = drawn.metrics["draws"]
-    assert found["num_draws"] == 2
-    one, other = found["model"]["co_bps"]["values"]
+    actual = drawn.metrics["draws"]
+    assert actual["num_draws"] == 2
+    one, other = actual["model"]["co_bps"]["values"]
     assert one == pytest.approx(drawn.metrics["model"]["test"]["co_bps"])
     assert other == pytest.approx(second.metrics["model"]["test"]["co_bps"])
-    assert found["model"]["co_bps"]["mean"] == pytest.approx((one + other) / 2)
+    assert actual["model"]["co_bps"]["mean"] == pytest.approx((one + other) / 2)
     both = [one_.metrics["held_out"]["neurons"] for one_ in (drawn, second)]
-    assert set(found["per_neuron"]) == {str(neuron) for some in both for neuron in some}
-    assert found["num_neurons"] == len(set(both[0]) | set(both[1]))
+    assert set(actual["per_neuron"]) == {str(neuron) for some in both for neuron in some}
+    assert actual["num_neurons"] == len(set(both[0]) | set(both[1]))
 
 
 def test_the_mean_over_draws_is_in_its_interval_and_says_who_won(drawn):
-    found = drawn.metrics["draws"]
-    low, high = found["intervals"]["model"]
-    assert low < found["model"]["co_bps"]["mean"] < high
-    low, high = found["intervals"]["difference"]
-    assert low < found["difference"]["co_bps"]["mean"] < high
-    assert found["beats"] is drawn.metrics["beats_baseline"] is (low > 0)
+    actual = drawn.metrics["draws"]
+    low, high = actual["intervals"]["model"]
+    assert low < actual["model"]["co_bps"]["mean"] < high
+    low, high = actual["intervals"]["difference"]
+    assert low < actual["difference"]["co_bps"]["mean"] < high
+    assert actual["beats"] is drawn.metrics["beats_baseline"] is (low > 0)
     first, *rest = verdict.sentences(drawn.metrics, "stndt")
     assert "over 2 draws of held-out neurons" in first
     assert f"{low:+.3f} to {high:+.3f}" in first
@@ -163,9 +163,9 @@ def test_the_interval_draws_a_neuron_in_all_its_draws_and_a_block_in_all_of_them
 
 def test_a_table_of_recordings_shows_the_mean_over_draws(drawn):
     outcome = batch._fitted((drawn.source,), drawn.run)
-    found, best = drawn.metrics["draws"], drawn.metrics["primary"]["baseline"]
-    assert outcome.value == pytest.approx(found["model"]["co_bps"]["mean"])
-    assert outcome.baseline_value == pytest.approx(found["baselines"][best]["co_bps"]["mean"])
+    actual, best = drawn.metrics["draws"], drawn.metrics["primary"]["baseline"]
+    assert outcome.value == pytest.approx(actual["model"]["co_bps"]["mean"])
+    assert outcome.baseline_value == pytest.approx(actual["baselines"][best]["co_bps"]["mean"])
 
 
 def test_a_stopped_fit_goes_on_with_the_draws_that_are_done(drawn):
@@ -180,11 +180,11 @@ def test_a_stopped_fit_goes_on_with_the_draws_that_are_done(drawn):
 
 
 def test_five_draws_are_the_default_where_the_file_does_not_say(monkeypatch):
-    asked = task.num_draws
-    assert asked(None, co_smoothing=True, stated=False) == 5
-    assert asked(1, co_smoothing=True, stated=False) == 1
-    assert asked(None, co_smoothing=True, stated=True) == 1
-    assert asked(5, co_smoothing=False, stated=False) == 1
+    requested = task.num_draws
+    assert requested(None, co_smoothing=True, stated=False) == 5
+    assert requested(1, co_smoothing=True, stated=False) == 1
+    assert requested(None, co_smoothing=True, stated=True) == 1
+    assert requested(5, co_smoothing=False, stated=False) == 1
     monkeypatch.setattr(task, "DRAWS", 2)
     made = fitted(spiking(24), heldout_resamples=None)
     assert made.metrics["draws"]["num_draws"] == 2
@@ -192,7 +192,9 @@ def test_five_draws_are_the_default_where_the_file_does_not_say(monkeypatch):
 
 
 def test_a_single_draw_is_told_so(reach):
-    assert any("One draw of held-out" in said for said in verdict.sentences(reach.metrics, "stndt"))
+    assert any(
+        "One draw of held-out" in message for message in verdict.sentences(reach.metrics, "stndt")
+    )
 
 
 def test_a_file_that_says_which_neurons_are_held_out_is_fitted_once():
@@ -203,7 +205,7 @@ def test_a_file_that_says_which_neurons_are_held_out_is_fitted_once():
     plain = fitted(recording, heldout_resamples=None)
     assert "draws" not in plain.metrics
     assert "one-draw" not in [note.code for note in plain.notes]
-    assert not any("draw" in said for said in verdict.sentences(plain.metrics, "stndt"))
+    assert not any("draw" in message for message in verdict.sentences(plain.metrics, "stndt"))
 
 
 def test_no_draw_holds_out_a_unit_whose_channel_it_also_sees():

@@ -54,7 +54,7 @@ NOT_SUPPORTED = {
 
 
 @pytest.mark.parametrize(
-    ("static", "baseline", "beats", "said"),
+    ("static", "baseline", "beats", "message"),
     [
         (
             *(ADDS, LESS, False),
@@ -73,13 +73,13 @@ NOT_SUPPORTED = {
         ),
     ],
 )
-def test_which_condition_a_change_fails_is_said_with_its_numbers(static, baseline, beats, said):
+def test_which_condition_a_change_fails_is_said_with_its_numbers(static, baseline, beats, message):
     change = CouplingChange.from_json(
         NOT_SUPPORTED | {"static": static, "against_baseline": baseline, "beats_baseline": beats}
     )
-    assert change.failed_criteria() == said
+    assert change.failed_criteria() == message
     (sentence,) = change.sentences()
-    assert said in sentence
+    assert message in sentence
 
 
 def test_a_run_of_an_earlier_version_says_which_condition_failed():
@@ -99,18 +99,18 @@ def test_a_constant_network_does_not_support_a_change():
     made = fit(
         traces(EDGES), "netformer", null="shift:2", options={**options, "learning_rate": 0.01}
     )
-    found = made.metrics["dynamics"]
-    assert found["supported"] is False
+    actual = made.metrics["dynamics"]
+    assert actual["supported"] is False
     primary, board = made.metrics["primary"], made.metrics["baselines"]
     other = board[primary["baseline"]]["test"]["r2"]
-    assert found["against_baseline"]["adds"] == made.metrics["model"]["test"]["r2"] - other
+    assert actual["against_baseline"]["adds"] == made.metrics["model"]["test"]["r2"] - other
     assert (
-        found["against_baseline"]["interval"]
+        actual["against_baseline"]["interval"]
         == (made.metrics["intervals"]["difference"]["test"]["r2"])
     )
-    assert found["static_share"] + found["state_share"] == pytest.approx(1.0)
-    assert found["stable_over_halves"] is None
-    assert found["stable_over_seeds"] is None
+    assert actual["static_share"] + actual["state_share"] == pytest.approx(1.0)
+    assert actual["stable_over_halves"] is None
+    assert actual["stable_over_seeds"] is None
     assert "static-suffices" in [note.code for note in made.notes]
     assert "20 suffice" in made.metrics["edges"]["withheld"]
     assert any("not supported" in line for line in verdict.sentences(made.metrics, made.model))

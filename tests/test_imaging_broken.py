@@ -44,9 +44,9 @@ def test_a_filter_that_is_not_installed_is_named_with_what_installs_it(tmp_path,
     monkeypatch.setitem(sys.modules, "hdf5plugin", None)  # importing it fails
     with nwb(tmp_path / "a.nwb") as file:
         filtered(traces(file, rois=rois(file)), "data", BLOSC)
-    said = r"DfOverF/RoiResponseSeries/data is compressed by the filter 'blosc' \(32001\).*"
-    said += "pip install hdf5plugin"
-    with pytest.raises(NoActivityError, match=said), opened(tmp_path / "a.nwb"):
+    message = r"DfOverF/RoiResponseSeries/data is compressed by the filter 'blosc' \(32001\).*"
+    message += "pip install hdf5plugin"
+    with pytest.raises(NoActivityError, match=message), opened(tmp_path / "a.nwb"):
         pass
 
 
@@ -138,8 +138,8 @@ def test_times_in_another_file_are_named_with_what_to_do(tmp_path):
         group = traces(file, rois=rois(file), timestamps=np.arange(NUM_FRAMES) / 10)
         del group["timestamps"]
         group["timestamps"] = h5py.ExternalLink("times.h5", "t")
-    said = "links to another file, 'times.h5', which is not followed; copy the values into this"
-    with pytest.raises(NoActivityError, match=said), opened(tmp_path / "a.nwb"):
+    message = "links to another file, 'times.h5', which is not followed; copy the values into this"
+    with pytest.raises(NoActivityError, match=message), opened(tmp_path / "a.nwb"):
         pass
     with opened(tmp_path / "a.nwb", frame_rate=10.0) as recording:
         assert recording.activity.timestamps[-1] == pytest.approx((NUM_FRAMES - 1) / 10)

@@ -126,8 +126,8 @@ def test_frames_that_meet_nothing_else_in_the_file_are_a_warning(tmp_path, start
 @pytest.mark.parametrize("rate", [0.0, -10.0, float("nan"), float("inf")])
 def test_a_rate_that_is_none_names_the_plane_s(tmp_path, rate):
     session(tmp_path / "a.nwb", rate=rate)
-    said = r"is no clock; --frame-rate 10 \(the imaging plane's\) gives frames even times"
-    with pytest.raises(NoActivityError, match=said), opened(tmp_path / "a.nwb"):
+    message = r"is no clock; --frame-rate 10 \(the imaging plane's\) gives frames even times"
+    with pytest.raises(NoActivityError, match=message), opened(tmp_path / "a.nwb"):
         pass
     with opened(tmp_path / "a.nwb", frame_rate=10.0) as recording:
         np.testing.assert_allclose(recording.activity.timestamps, TENTHS, atol=1e-9)

@@ -100,8 +100,8 @@ def test_without_rois_and_table_the_session_says_which_axis_is_time(tmp_path):
 def test_where_nothing_says_which_axis_is_time_the_file_is_refused_until_it_is_said(tmp_path):
     with nwb(tmp_path / "a.nwb") as file:
         traces(file, data=NEURONS_FIRST)
-    said = r"is 5 x 40, .* pass --time-axis 0 \(the first\) or --time-axis 1 \[ambiguous-axes\]"
-    with pytest.raises(NoActivityError, match=said), opened(tmp_path / "a.nwb"):
+    message = r"is 5 x 40, .* pass --time-axis 0 \(the first\) or --time-axis 1 \[ambiguous-axes\]"
+    with pytest.raises(NoActivityError, match=message), opened(tmp_path / "a.nwb"):
         pass
     for axis, shape in ((0, (NUM_ROIS, NUM_FRAMES)), (1, (NUM_FRAMES, NUM_ROIS))):
         with opened(tmp_path / "a.nwb", time_axis=axis) as recording:

@@ -25,8 +25,8 @@ def planes(path, **spans: tuple[float, float, float]) -> None:
 )
 def test_planes_imaged_one_after_another_are_refused_with_their_times(tmp_path, second):
     planes(tmp_path / "a.nwb", upper=(0.0, 80.0, 10.0), lower=second)
-    said = r"lower .* upper 0\.0 to 79\.9 s \(800 frames\).*--plane NAME"
-    with pytest.raises(NoActivityError, match=said), opened(tmp_path / "a.nwb"):
+    message = r"lower .* upper 0\.0 to 79\.9 s \(800 frames\).*--plane NAME"
+    with pytest.raises(NoActivityError, match=message), opened(tmp_path / "a.nwb"):
         pass
     with opened(tmp_path / "a.nwb", plane="lower") as recording:
         assert recording.activity.timestamps[0] == second[0]
@@ -80,8 +80,10 @@ def test_planes_of_the_same_name_are_told_by_their_paths(tmp_path):
                 cells = folder["ImageSegmentation/cells"]
             data = made(NUM_FRAMES, 2) + 1000 * number
             traces(file, f"dff_{module}", rois=cells, data=data, rate=10.0, start=100.0 * number)
-    said = r"processing/ophys/ImageSegmentation/cells .*processing/right/ImageSegmentation/cells "
-    with pytest.raises(NoActivityError, match=said), opened(tmp_path / "a.nwb"):
+    message = (
+        r"processing/ophys/ImageSegmentation/cells .*processing/right/ImageSegmentation/cells "
+    )
+    with pytest.raises(NoActivityError, match=message), opened(tmp_path / "a.nwb"):
         pass
     path = "processing/right/ImageSegmentation/cells"
     with opened(tmp_path / "a.nwb", plane=path) as recording:

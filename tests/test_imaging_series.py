@@ -218,8 +218,8 @@ def test_other_values_of_the_same_rois_are_refused_until_one_is_named(tmp_path):
     path = "/processing/ophys/DfOverF/dff_b"
     with opened(tmp_path / "a.nwb", series=path) as recording:
         assert recording.activity.series_path == path
-    said = "no series of ROI responses named 'dff'; it has: /"
-    with pytest.raises(NoActivityError, match=said), opened(tmp_path / "a.nwb", series="dff"):
+    text_shown = "no series of ROI responses named 'dff'; it has: /"
+    with pytest.raises(NoActivityError, match=text_shown), opened(tmp_path / "a.nwb", series="dff"):
         pass
 
 

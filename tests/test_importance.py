@@ -57,11 +57,11 @@ def test_what_is_lost_without_some_neurons_is_the_difference_of_scores(problem):
     task = task_of(problem)
     held_in = np.flatnonzero(task.split.held_in)
     model = Reads(held_in[0], held_in[1])
-    found = map_ablation.scores(model, problem.windows, task)
-    assert found.neurons == task.binned.neurons.ids[held_in].tolist()
-    assert int(np.argmax(found.attention)) == 1
-    assert found.dropped == [1, 2, 4]  # of 7
-    assert found.half_split == pytest.approx(1.0)
+    actual = map_ablation.scores(model, problem.windows, task)
+    assert actual.neurons == task.binned.neurons.ids[held_in].tolist()
+    assert int(np.argmax(actual.attention)) == 1
+    assert actual.dropped == [1, 2, 4]  # of 7
+    assert actual.half_split == pytest.approx(1.0)
 
     def co_bps(silent):
         columns = torch.as_tensor(silent, dtype=torch.long)
@@ -70,21 +70,21 @@ def test_what_is_lost_without_some_neurons_is_the_difference_of_scores(problem):
         return metrics.co_bps(task.binned.values[rows], rates[rows], task.held_out)
 
     whole, without_all = co_bps([]), co_bps(held_in)
-    assert found.loss["most attended"][0] == 0  # attention is no need
+    assert actual.loss["most attended"][0] == 0  # attention is no need
     by_rate = np.argsort(-task.binned.values[task.split.bins("train")][:, held_in].mean(0))
     expected = [whole - co_bps(held_in[by_rate[:n]]) for n in (1, 2, 4)]
-    assert found.loss["most active"] == pytest.approx(expected, abs=1e-6)
+    assert actual.loss["most active"] == pytest.approx(expected, abs=1e-6)
     # all is lost with the neuron that is read, nothing without it
-    for value in found.loss["least attended"] + expected:
+    for value in actual.loss["least attended"] + expected:
         assert min(abs(value), abs(value - (whole - without_all))) < 1e-6
 
 
 def test_a_fit_tells_importance_beside_its_stability_and_the_dropping_test():
-    found = fit(units(), "stndt", epochs=2, options=SMALL_STNDT).metrics
-    found = NeuronImportance.from_metrics(found)
-    assert len(found.attention) == 7
-    assert sum(found.attention) <= 1.0  # held-out neurons receive some, too
-    assert set(found.loss) == {
+    actual = fit(units(), "stndt", epochs=2, options=SMALL_STNDT).metrics
+    actual = NeuronImportance.from_metrics(actual)
+    assert len(actual.attention) == 7
+    assert sum(actual.attention) <= 1.0  # held-out neurons receive some, too
+    assert set(actual.loss) == {
         *("most attended", "least attended", "most active", "random", "random_sd")
     }
-    assert -1 <= found.half_split <= 1
+    assert -1 <= actual.half_split <= 1

@@ -20,18 +20,18 @@ SINGLE = {"rtol": 1e-4, "atol": 1e-7}  # matrices over time are kept in single p
 
 def test_synapsnets_influence_is_its_gain_weighted_coupling():
     model, windows = synapsnet()
-    found = influence.read(model, windows).over_time
+    actual = influence.read(model, windows).over_time
     coupling = readout.connectivity(model, windows)
     apart = ~np.eye(6, dtype=bool)
-    assert found.num_windows == len(windows.starts("test"))
-    for time in found.time[::5]:
-        one, other = found.at(time).to_numpy(), coupling.at(time).to_numpy()
+    assert actual.num_windows == len(windows.starts("test"))
+    for time in actual.time[::5]:
+        one, other = actual.at(time).to_numpy(), coupling.at(time).to_numpy()
         np.testing.assert_allclose(one[apart], other[apart], **SINGLE)
 
 
 def test_netformers_influence_is_the_derivative_of_the_prediction_in_the_newest_bin():
     model, windows = netformer(layer_norm=True)
-    found = influence.read(model, windows).over_time
+    actual = influence.read(model, windows).over_time
     batch = next(iter(windows.batches("test", 4)))
 
     def predicted(newest):
@@ -40,21 +40,21 @@ def test_netformers_influence_is_the_derivative_of_the_prediction_in_the_newest_
 
     jacobian = torch.autograd.functional.jacobian(predicted, batch.activity[:, -1])
     for number, last in enumerate((batch.start_bin + 3).tolist()):
-        matrix = found.at(windows.binned.time[last])
+        matrix = actual.at(windows.binned.time[last])
         np.testing.assert_allclose(matrix, jacobian[:, number], **SINGLE)
-    assert found.causal
+    assert actual.causal
 
 
 def test_stndts_influence_stops_at_the_last_bin_that_its_window_shows():
     model, windows = stndt()
-    found = influence.read(model, windows).over_time
+    actual = influence.read(model, windows).over_time
     batch = next(iter(windows.batches("test", 1)))
     held_in = windows.split.held_in
-    matrix = found.at(found.time[0]).to_numpy()
+    matrix = actual.at(actual.time[0]).to_numpy()
     np.testing.assert_allclose(matrix, model.influence(batch)[0][held_in][:, held_in], **SINGLE)
     start = int(batch.start_bin)
     # 12 bins without forward ones: the last is predicted, the one before it is the last seen
-    assert found.time[0] == windows.binned.time[start + 10]
+    assert actual.time[0] == windows.binned.time[start + 10]
     changed = replace(batch, activity=batch.activity.clone())
     changed.activity[:, 11:] = 9.0
     assert torch.equal(model.influence(changed), model.influence(batch))
@@ -111,12 +111,12 @@ def test_it_is_there_at_any_time_of_the_session(make):
     model, windows = make()
     every = influence.read(model, windows).over_time
     near = every.time[[0, 2]] + 0.001
-    found = influence.at(model, windows, [*near, near[0], windows.binned.time[40]])
-    assert found.num_windows == 3
-    assert found.time[1:].tolist() == every.time[[0, 2]].tolist()
-    assert abs(found.time[0] - windows.binned.time[40]) < 12 * windows.binned.bin_width
+    actual = influence.at(model, windows, [*near, near[0], windows.binned.time[40]])
+    assert actual.num_windows == 3
+    assert actual.time[1:].tolist() == every.time[[0, 2]].tolist()
+    assert abs(actual.time[0] - windows.binned.time[40]) < 12 * windows.binned.bin_width
     for time in every.time[[0, 2]]:
-        np.testing.assert_allclose(found.at(time), every.at(time), **SINGLE)
+        np.testing.assert_allclose(actual.at(time), every.at(time), **SINGLE)
 
 
 def test_a_fit_is_asked_at_any_time_and_one_that_was_not_trained_for_it_says_so():

@@ -78,10 +78,10 @@ def test_a_recording_of_no_neurons_is_told_from_a_file_that_cannot_be_read(tmp_p
 
 def test_a_wrong_option_of_a_model_is_said_once_before_any_file_is_opened(folder, tmp_path):
     arguments = ("fit", folder, "--model", "netformer", "-o", tmp_path / "run")
-    for setting, said in (("epoch=3", "no option 'epoch'"), ("epochs=many", "epochs is 'many'")):
+    for setting, message in (("epoch=3", "no option 'epoch'"), ("epochs=many", "epochs is 'many'")):
         done = run(*arguments, "--set", setting)
         assert done.exit_code == 2
-        assert done.output.count(said) == 1
+        assert done.output.count(message) == 1
         assert not (tmp_path / "run").exists()
 
 

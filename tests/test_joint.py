@@ -324,11 +324,11 @@ def test_a_joint_fit_is_cross_validated_session_by_session(tmp_path):
 
 
 def test_paired_differences_by_hand():
-    said = scoring.sign_flip_test([0.1, 0.3, -0.05])
-    assert said["mean"] == pytest.approx(0.35 / 3)
-    assert said["num_above"] == 2
+    message = scoring.sign_flip_test([0.1, 0.3, -0.05])
+    assert message["mean"] == pytest.approx(0.35 / 3)
+    assert message["num_above"] == 2
     # |sum| of .1 +- .3 -+ .05 is at least .35 in 4 of 8 sign patterns: +.35, -.35, +.45, -.45
-    assert said["p"] == 0.5
+    assert message["p"] == 0.5
     assert scoring.sign_flip_test([0.2] * 15)["p"] < 0.01
 
 
@@ -374,20 +374,20 @@ def test_several_seeds_of_a_joint_fit_are_averaged_session_by_session(tmp_path):
         agree = np.corrcoef(each)[0, 1]
         assert fitted.metrics["agreement"]["coupling"]["seeds"] == pytest.approx(agree, abs=1e-4)
     table = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    told = [fitted.metrics["agreement"]["coupling"]["seeds"] for fitted in both.values()]
-    assert list(table["seeds_agree"].values()) == pytest.approx(told)
-    said = " ".join(scoreboard.of_joint(table, "synapsnet").split())
-    assert f"two seeds agree at r = {min(told):.2f} to {max(told):.2f}" in said
+    reported = [fitted.metrics["agreement"]["coupling"]["seeds"] for fitted in both.values()]
+    assert list(table["seeds_agree"].values()) == pytest.approx(reported)
+    message = " ".join(scoreboard.of_joint(table, "synapsnet").split())
+    assert f"two seeds agree at r = {min(reported):.2f} to {max(reported):.2f}" in message
 
 
 # --- a sweep ---
 
 
 def test_validation_of_all_sessions_takes_one_setting_of_a_sweep(tmp_path):
-    asked = {"options": LINEAR | {"history": 8}, "epochs": 3, "neuron_id": "uid"}
+    requested = {"options": LINEAR | {"history": 8}, "epochs": 3, "neuron_id": "uid"}
     space = {"grid": {"history": [2, 8], "learning_rate": [1e-2, 1e-9]}}
     run = tmp_path / "run"
-    fits = fit_joint(days(), "netformer", **asked, sweep=space, run=run)
+    fits = fit_joint(days(), "netformer", **requested, sweep=space, run=run)
     table = json.loads((run / "metrics.json").read_text())["candidates"]
     assert [row["options"] for row in table] == [
         {"history": bins, "learning_rate": rate} for bins in (2, 8) for rate in (1e-2, 1e-9)
@@ -397,14 +397,14 @@ def test_validation_of_all_sessions_takes_one_setting_of_a_sweep(tmp_path):
     for name, fitted in fits.items():
         assert fitted.metrics["candidates"] == table
         assert fitted.config["history"] == taken["options"]["history"]
-        plain = fit_joint(days(), "netformer", **asked)[name]  # sees back by eight bins
+        plain = fit_joint(days(), "netformer", **requested)[name]  # sees back by eight bins
         assert fitted.split == plain.split
         assert fitted.metrics["baselines"].keys() == plain.metrics["baselines"].keys()
-    again = fit_joint(days(), "netformer", **asked, sweep=space, run=run, resume=True)
+    again = fit_joint(days(), "netformer", **requested, sweep=space, run=run, resume=True)
     for name, fitted in fits.items():
         assert_same_fit(again[name], fitted)
-    said = scoreboard.of_joint(json.loads((run / "metrics.json").read_text()), "n", swept=True)
-    assert sorted(said.split()[:2]) == ["history", "learning_rate"]
+    message = scoreboard.of_joint(json.loads((run / "metrics.json").read_text()), "n", swept=True)
+    assert sorted(message.split()[:2]) == ["history", "learning_rate"]
 
 
 def test_candidates_of_a_joint_sweep_are_judged_on_the_same_bins_of_every_session():
@@ -441,13 +441,13 @@ def test_edges_of_a_joint_fit_are_tested_in_each_session(tmp_path):
         assert fits[name].metrics["edges"]["num_surrogates"] == 2
     each = {name: fitted.metrics for name, fitted in fits.items()}
     table = json.loads((run / "metrics.json").read_text())
-    said = scoreboard.of_joint(table, "synapsnet", each=each)
-    words = " ".join(said.split())
+    message = scoreboard.of_joint(table, "synapsnet", each=each)
+    words = " ".join(message.split())
     for name, metrics in each.items():
         withheld = metrics["edges"]["withheld"]
         assert f"{name}: Coupling " in words
         assert f"No edge can be called significant: {withheld}." in words
-    assert "sign-flip" not in said  # two recordings cannot speak against chance
+    assert "sign-flip" not in message  # two recordings cannot speak against chance
     many = table | {"difference": table["difference"] | {"num_sessions": 6, "p": 0.03125}}
     assert "test p = 0.031)." in scoreboard.of_joint(many, "synapsnet")
 

@@ -30,13 +30,13 @@ def recording(num_bins=600, num_neurons=4, seed=0):
     return binned, split_of(num_bins, num_neurons, gap=6)
 
 
-def posed(binned, split, context=6, horizon=1):
+def fit_task(binned, split, context=6, horizon=1):
     problem = build_lagged_design(binned, split, context, horizon)
     return problem, autoregression.best(problem)
 
 
 def climbed(binned, split, context=6, horizon=1, to="M4"):
-    problem, alone = posed(binned, split, context, horizon)
+    problem, alone = fit_task(binned, split, context, horizon)
     return climb(binned, problem, alone, to=to)
 
 
@@ -72,15 +72,15 @@ def saturating(num_bins=3000, num_neurons=5, seed=0):
 @pytest.mark.parametrize(("context", "horizon"), [(1, 1), (3, 2), (12, 1)])
 def test_own_and_sender_terms_equal_their_definitions(context, horizon):
     binned, split = recording()
-    past = Past.of(posed(binned, split, context, horizon)[0])
+    past = Past.of(fit_task(binned, split, context, horizon)[0])
     row = ROWS[:3]
     for neuron in range(4):
         expected = [
             intrinsic_terms(past.signals, past.bounded, past.smooth, r, neuron, horizon, context)
             for r in row
         ]
-        found = past.intrinsic(row, slice(neuron, neuron + 1))[0]
-        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+        actual = past.intrinsic(row, slice(neuron, neuron + 1))[0]
+        np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-7)
     sets = sets_of_senders(past)
     assert ("last 3 bins" in sets) == (context >= 3)
     for name, senders in sets.items():
@@ -98,13 +98,13 @@ def test_own_and_sender_terms_equal_their_definitions(context, horizon):
 def test_a_context_of_five_gives_twenty_own_functions_or_more():
     binned, split = recording()
     for context in (5, 10):
-        past = Past.of(posed(binned, split, context)[0])
+        past = Past.of(fit_task(binned, split, context)[0])
         assert past.intrinsic(ROWS, slice(0, 1)).shape[2] >= 20
 
 
 def test_gated_terms_are_own_terms_times_the_population_mean_components_and_covariates():
     binned, split = recording()
-    past = Past.of(posed(binned, split)[0])
+    past = Past.of(fit_task(binned, split)[0])
     assert past.gates.shape[1] == 1 + 3 + 1
     train = split.labels == TRAIN
     mean = past.signals.mean(axis=1)
@@ -118,35 +118,35 @@ def test_gated_terms_are_own_terms_times_the_population_mean_components_and_cova
 def test_own_ridge_equals_least_squares_of_each_neuron(penalty):
     activity, _ = linear_network(2600, 34)  # more rows and neurons than are in memory at once
     binned, split = binned_of(activity), split_of(2600, 34)
-    problem, alone = posed(binned, split, context=3)
+    problem, alone = fit_task(binned, split, context=3)
     past, rows = Past.of(problem), np.arange(10, 2500)
     target = problem.targets(rows) - alone.predicted[rows].astype(float)
     block = IntrinsicRidge(past.intrinsic, rows, target)
-    (found,) = block.apply(ROWS, block.path(np.array([penalty])))
+    (actual,) = block.apply(ROWS, block.path(np.array([penalty])))
     for neuron in (0, 31, 32, 33):
         one = slice(neuron, neuron + 1)
         slow = ridge(past.intrinsic(rows, one)[0], target[:, neuron], penalty)
-        np.testing.assert_allclose(found[:, neuron], slow(past.intrinsic(ROWS, one)[0]), atol=1e-8)
+        np.testing.assert_allclose(actual[:, neuron], slow(past.intrinsic(ROWS, one)[0]), atol=1e-8)
 
 
 @pytest.mark.parametrize("terms", ["last bin", "last 3 bins", "functions"])
 def test_coupling_equals_least_squares_on_all_other_neurons_and_own_lags(terms):
     binned, split = recording()
-    problem, alone = posed(binned, split)
+    problem, alone = fit_task(binned, split)
     past, rows = Past.of(problem), problem.train
     senders, lags = sets_of_senders(past)[terms], past.lags(5)
     target = problem.targets(rows) - alone.predicted[rows].astype(float)
     block = SenderRidge(senders, lags, rows, target)
     for penalty in (1e-3, 1.0):
         (coefficients,) = block.path(np.array([penalty]))
-        (found,) = block.apply(ROWS, [coefficients])
+        (actual,) = block.apply(ROWS, [coefficients])
         for neuron in range(4):
             one = slice(neuron, neuron + 1)
             used = np.arange(senders(rows).shape[1]) % 4 != neuron
             inputs = np.hstack([senders(rows)[:, used], lags(rows, one)[0]])
             others = np.hstack([senders(ROWS)[:, used], lags(ROWS, one)[0]])
             slow = ridge(inputs, target[:, neuron], penalty)
-            np.testing.assert_allclose(found[:, neuron], slow(others), atol=1e-8)
+            np.testing.assert_allclose(actual[:, neuron], slow(others), atol=1e-8)
             assert (coefficients[neuron, : len(used)][~used] == 0).all()
 
 
@@ -177,7 +177,7 @@ def test_poisson_blocks_equal_a_plain_minimum_with_an_offset():
 @pytest.mark.parametrize("horizon", [1, 5])
 def test_the_rung_of_own_dynamics_equals_a_slow_one_with_the_same_choices(horizon):
     binned, split = binned_of(saturating(900, 3)), split_of(900, 3, gap=6)
-    problem, alone = posed(binned, split, horizon=horizon)
+    problem, alone = fit_task(binned, split, horizon=horizon)
     rung = climb(binned, problem, alone, to="M1")["M1"]
     past, block = Past.of(problem), blocks(problem.val, horizon)
     penalties = np.logspace(-4, 2, 13)
@@ -255,9 +255,9 @@ def test_a_gain_has_to_exceed_one_standard_error_of_its_blocks(gains, candidates
 
 
 def test_the_share_of_a_gain_is_that_of_the_loss_below():
-    found = is_above(np.array([1.0, 3.0]), scale=40.0)
-    assert found.mean == pytest.approx(0.1)
-    assert found.error == pytest.approx(0.05)  # block shares .05 and .15
+    actual = is_above(np.array([1.0, 3.0]), scale=40.0)
+    assert actual.mean == pytest.approx(0.1)
+    assert actual.error == pytest.approx(0.05)  # block shares .05 and .15
 
 
 def test_more_candidates_need_more_standard_errors():
@@ -280,18 +280,18 @@ def losses_of(*neurons):
     ],
 )
 def test_validation_chooses_penalties(neurons, penalties, form):
-    found = choose(losses_of(*neurons), np.array([0.1, 1.0]), scale=24.0)
-    assert found.penalties.tolist() == penalties
-    assert found.form == form
+    actual = choose(losses_of(*neurons), np.array([0.1, 1.0]), scale=24.0)
+    assert actual.penalties.tolist() == penalties
+    assert actual.form == form
 
 
 def test_a_penalty_is_scored_on_blocks_that_did_not_choose_it():
     losses = np.full((3, 4, 1), 1.0)
     losses[0, ::2, 0], losses[0, 1::2, 0] = 0.5, 1.5  # helps in even blocks, harms in odd ones
     losses[1, ::2, 0], losses[1, 1::2, 0] = 1.5, 0.5
-    found = choose(losses, np.array([0.1, 1.0]), scale=4.0)
-    assert found.gain.mean < 0
-    assert not found.gain.above
+    actual = choose(losses, np.array([0.1, 1.0]), scale=4.0)
+    assert actual.gain.mean < 0
+    assert not actual.gain.above
 
 
 def test_blocks_are_twelve_equal_parts_and_never_shorter_than_the_horizon():
@@ -323,8 +323,8 @@ def test_rates_begin_anew_after_a_gap():
     counts[[200, 400]] = 1
     segment = np.arange(600) // 200
     binned, split = binned_of(counts, "counts", segment=segment), split_of(600, 2)
-    found = log_rates(binned, build_lagged_design(binned, split, 3, 1)).values
-    np.testing.assert_array_equal(found[:, 200], found[:, 400])
+    actual = log_rates(binned, build_lagged_design(binned, split, 3, 1)).values
+    np.testing.assert_array_equal(actual[:, 200], actual[:, 400])
 
 
 # --- what each rung is for ---
@@ -359,7 +359,7 @@ def test_planted_coupling_is_the_second_rung_and_its_weights_are_those_planted()
 
 def test_several_bins_of_the_senders_are_fitted_together_where_validation_prefers_that():
     binned, split = binned_of(second_order()), split_of(3000, 6)
-    problem, alone = posed(binned, split)
+    problem, alone = fit_task(binned, split)
     ladder = climb(binned, problem, alone, to="M2")
     assert ladder["M2"].parts[0].terms == "last 2 bins"
     line, _ = vector.ridge(binned, problem, alone)
@@ -402,8 +402,8 @@ def test_additive_coupling_of_counts_is_found():
 
 
 def baseline_rows(binned, split, context=5, horizon=1):
-    found = baselines.next_bin(binned, split, context=context, horizon=horizon)
-    return {name: found[name] for name in ("NLinear", "nonlinear AR", "nonlinear VAR")}
+    actual = baselines.next_bin(binned, split, context=context, horizon=horizon)
+    return {name: actual[name] for name in ("NLinear", "nonlinear AR", "nonlinear VAR")}
 
 
 def test_more_neurons_than_frames_gives_finite_predictions():

@@ -21,13 +21,13 @@ from nwbdyn.training import lower_rungs
 OWN = "M2 rates, own dynamics"
 
 
-def posed(counts, context=5):
+def fit_task(counts, context=5):
     binned = binned_of(np.asarray(counts), "counts")
     return binned, build_lagged_design(binned, split_of(*binned.values.shape), context, 1)
 
 
 def climbed(counts, context=5, like=None):
-    binned, problem = posed(counts, context)
+    binned, problem = fit_task(counts, context)
     return climb(binned, problem, None, to="M2", like=like)
 
 
@@ -43,7 +43,7 @@ def fading(num_bins=4000, seed=0):
 def test_the_mean_of_a_window_is_that_of_its_last_bins():
     counts = np.zeros((60, 1))
     counts[[10, 12, 13]] = [[2], [4], [6]]
-    binned, problem = posed(counts, context=4)
+    binned, problem = fit_task(counts, context=4)
     rates = log_rates(binned, problem)
     np.testing.assert_allclose(rates.window[9:18, 0], np.array([0, 2, 2, 6, 12, 10, 10, 6, 0]) / 4)
     mean = rates.window[problem.train].mean()
@@ -56,7 +56,7 @@ def test_a_neuron_that_falls_silent_is_predicted_by_the_mean_of_its_window():
 
 
 def test_terms_of_the_window_are_logs_of_its_mean():
-    binned, problem = posed(fading(), context=25)
+    binned, problem = fit_task(fading(), context=25)
     past = climb(binned, problem, None, to="M0").past
     rows = np.array([700, 2100])
     *_, last = past.rates(rows, slice(1, 2))
@@ -91,7 +91,7 @@ def test_own_dynamics_stay_where_the_others_predict_nothing():
 
 @pytest.mark.parametrize("counts", [shared_latent_counts(4000, 12)[0], fading()])
 def test_a_core_of_counts_equals_the_ladder(counts):
-    binned, _ = posed(counts)
+    binned, _ = fit_task(counts)
     split = split_of(*binned.values.shape, gap=20)
     windows = Windows(binned, split, WindowSpec(context=5), device=torch.device("cpu"))
     rungs = lower_rungs.fit(windows, like=climbed(counts))
@@ -105,7 +105,7 @@ def test_a_core_of_counts_equals_the_ladder(counts):
 
 def test_a_neuron_without_senders_keeps_its_own_dynamics():
     counts, _ = shared_latent_counts(4000, 12)
-    binned, problem = posed(counts)
+    binned, problem = fit_task(counts)
     first = climb(binned, problem, None, to="M2")
     choice, number = first["M2"].choices[OWN]
     penalties = choice.penalties.copy()

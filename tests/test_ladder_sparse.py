@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ladder_reference import ridge
 from test_baselines import binned_of, split_of
-from test_ladder import ROWS, climbed, posed, recording, sets_of_senders
+from test_ladder import ROWS, climbed, fit_task, recording, sets_of_senders
 
 from nwbdyn.baselines.ladder import Gain, climb
 from nwbdyn.baselines.ladder.ridge import SenderRidge
@@ -39,7 +39,7 @@ def sparse_of(past, problem, below, terms, penalties):
 @pytest.mark.parametrize("terms", ["last bin", "last 3 bins"])
 def test_a_sparse_form_equals_least_squares_on_the_strong_senders_and_own_lags(terms):
     binned, split = recording()
-    problem, alone = posed(binned, split)
+    problem, alone = fit_task(binned, split)
     past, penalties = Past.of(problem), np.array([0.1, 1.0, 0.1, np.inf])
     parts = sparse_of(past, problem, alone.predicted, terms, penalties)
     block, dense, target, senders, lags = parts
@@ -96,12 +96,12 @@ def test_few_couplings_are_fitted_alone_and_many_are_not(share):
 def test_a_ladder_that_is_taken_over_keeps_the_sparse_form():
     activity, _ = network(0.1)
     binned, split = binned_of(activity), split_of(len(activity), NUM_NEURONS)
-    problem, alone = posed(binned, split)
+    problem, alone = fit_task(binned, split)
     first = climb(binned, problem, alone, to="M2")
     again = climb(binned, problem, alone, to="M2", like=first)
     np.testing.assert_allclose(again["M2"].coupling, first["M2"].coupling, atol=1e-9)
     other, _ = network(0.1, seed=1)
     binned = binned_of(other)
-    problem, alone = posed(binned, split)
+    problem, alone = fit_task(binned, split)
     third = climb(binned, problem, alone, to="M2", like=first)
     assert 0 < (third["M2"].coupling != 0).mean() < 0.5

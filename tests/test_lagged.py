@@ -71,12 +71,12 @@ def test_an_edge_has_the_coefficients_and_the_covariance_of_the_whole_regression
     rows = np.array([t for t in range(3, 400) if not 100 <= t <= 103 and not 200 <= t <= 202])
     assert lagged_regression.rows_with_past(values, segment, 3).tolist() == rows.tolist()
     z = (values - values[rows].mean(axis=0)) / values[rows].std(axis=0)
-    found = lagged_regression.estimate(z, rows, SenderTerms(3, functions=True), covariate)
+    actual = lagged_regression.estimate(z, rows, SenderTerms(3, functions=True), covariate)
     for post, pre in ((1, 0), (2, 0), (0, 3)):
         beta, covariance, num_blocks = slow_estimate(z, rows, post, pre, covariate[:, 0])
-        assert found.num_blocks == num_blocks
-        np.testing.assert_allclose(found.coefficients[post, pre], beta, atol=1e-5)
-        np.testing.assert_allclose(found.covariance[post, pre], covariance, atol=1e-6, rtol=1e-3)
+        assert actual.num_blocks == num_blocks
+        np.testing.assert_allclose(actual.coefficients[post, pre], beta, atol=1e-5)
+        np.testing.assert_allclose(actual.covariance[post, pre], covariance, atol=1e-6, rtol=1e-3)
 
 
 def test_chunks_do_not_change_an_estimate(monkeypatch):
@@ -93,21 +93,21 @@ def test_slopes_are_the_derivatives_of_the_sender_functions():
     newest, before = np.array([-0.5, 0.3, 1.4]), np.array([0.2, -0.9, 1.0])
     slopes = sender_slopes(newest, before, np.tanh)
     step = 1e-6
-    for place in (0, 1):
-        moved = [newest + step, before] if place == 0 else [newest, before + step]
+    for location in (0, 1):
+        moved = [newest + step, before] if location == 0 else [newest, before + step]
         after = sender_functions(*moved, np.tanh)
         start = sender_functions(newest, before, np.tanh)
         for slope, up, down in zip(slopes, after, start, strict=True):
-            np.testing.assert_allclose(slope[place], (up - down) / step, atol=1e-5)
+            np.testing.assert_allclose(slope[location], (up - down) / step, atol=1e-5)
 
 
 def test_edges_are_found_at_their_lags_and_no_others():
-    found = lagged.lagged_couplings(planted(), np.zeros(1500, int))
-    assert np.argwhere(found.q <= 0.05).tolist() == [[1, 0], [2, 0]]
-    assert (found.lag[1, 0], found.lag[2, 0]) == (1, 3)
+    actual = lagged.lagged_couplings(planted(), np.zeros(1500, int))
+    assert np.argwhere(actual.q <= 0.05).tolist() == [[1, 0], [2, 0]]
+    assert (actual.lag[1, 0], actual.lag[2, 0]) == (1, 3)
     for post in (1, 2):
-        assert found.weight[post, 0] == pytest.approx(0.3, abs=4 * found.se[post, 0])
-    np.testing.assert_allclose(found.weight, found.by_lag.sum(axis=0))
+        assert actual.weight[post, 0] == pytest.approx(0.3, abs=4 * actual.se[post, 0])
+    np.testing.assert_allclose(actual.weight, actual.by_lag.sum(axis=0))
 
 
 def test_weights_have_the_units_of_the_values():
@@ -121,13 +121,13 @@ def test_weights_have_the_units_of_the_values():
 
 def test_p_is_the_larger_of_the_wald_test_and_the_surrogates():
     values = planted()
-    found = lagged.lagged_couplings(values, np.zeros(1500, int), surrogates=apart(values, 4))
-    edges = np.isfinite(found.p)
-    assert (found.p[edges] >= found.wald_p[edges]).all()
-    assert found.p[edges].min() == pytest.approx(1 / 81)  # 4 surrogates of 20 edges
-    assert found.num_surrogates == 4
-    assert np.argwhere(found.q <= 0.2).tolist() == [[1, 0], [2, 0]]
-    np.testing.assert_allclose(found.q[edges], benjamini_hochberg(found.p)[edges])
+    actual = lagged.lagged_couplings(values, np.zeros(1500, int), surrogates=apart(values, 4))
+    edges = np.isfinite(actual.p)
+    assert (actual.p[edges] >= actual.wald_p[edges]).all()
+    assert actual.p[edges].min() == pytest.approx(1 / 81)  # 4 surrogates of 20 edges
+    assert actual.num_surrogates == 4
+    assert np.argwhere(actual.q <= 0.2).tolist() == [[1, 0], [2, 0]]
+    np.testing.assert_allclose(actual.q[edges], benjamini_hochberg(actual.p)[edges])
 
 
 @pytest.mark.parametrize(
@@ -143,9 +143,9 @@ def test_what_the_surrogates_share_with_the_recording_is_no_edge():
     """Surrogates that keep a coupling explain it: it is subtracted, and not called."""
     values = planted()
     draws = [planted(seed=seed) for seed in range(1, 11)]
-    found = lagged.lagged_couplings(values, np.zeros(1500, int), surrogates=draws)
-    assert not (found.q <= 0.05).any()
-    assert found.weight[1, 0] > 0.2
+    actual = lagged.lagged_couplings(values, np.zeros(1500, int), surrogates=draws)
+    assert not (actual.q <= 0.05).any()
+    assert actual.weight[1, 0] > 0.2
 
 
 @pytest.mark.parametrize(
@@ -154,8 +154,8 @@ def test_what_the_surrogates_share_with_the_recording_is_no_edge():
 )
 def test_the_combination_of_two_tests_is_at_most_twice_the_smaller_p(p, combined):
     # Tangents of .5 - p are added: one test that says nothing doubles the p of the other.
-    found = lagged.cauchy_combination(np.array(p)[:, None])[0]
-    assert found == pytest.approx(combined, rel=0.01)
+    actual = lagged.cauchy_combination(np.array(p)[:, None])[0]
+    assert actual == pytest.approx(combined, rel=0.01)
 
 
 @pytest.mark.slow
@@ -175,16 +175,16 @@ def test_p_of_independent_neurons_is_uniform():
 def test_a_constant_neuron_has_no_p():
     values = planted()
     values[:, 4] = 2.0
-    found = lagged.lagged_couplings(values, np.zeros(1500, int))
-    assert np.isnan(found.p[:4, 4]).all()
-    assert np.argwhere(found.q <= 0.05).tolist() == [[1, 0], [2, 0]]
+    actual = lagged.lagged_couplings(values, np.zeros(1500, int))
+    assert np.isnan(actual.p[:4, 4]).all()
+    assert np.argwhere(actual.q <= 0.05).tolist() == [[1, 0], [2, 0]]
 
 
 def test_counts_of_zero_and_one_are_tested_over_lags_alone():
     values = (planted() > 1).astype(float)
-    found = lagged.lagged_couplings(values, np.zeros(1500, int), functions=False)
-    assert found.terms == SenderTerms(3, functions=False)
-    assert np.isfinite(found.p[~np.eye(5, dtype=bool)]).all()
+    actual = lagged.lagged_couplings(values, np.zeros(1500, int), functions=False)
+    assert actual.terms == SenderTerms(3, functions=False)
+    assert np.isfinite(actual.p[~np.eye(5, dtype=bool)]).all()
 
 
 @pytest.mark.parametrize(
@@ -222,8 +222,8 @@ def test_the_joint_test_is_that_of_an_f_distribution():
     joint = stats.f.sf((4 + 1) / 2, 2, 30)
     last = stats.f.sf(4.0, 1, 30)
     combined = lagged.cauchy_combination(np.array([[joint], [last]]))[0]
-    found = lagged._p(fit, np.array([[1.0, 0.0], [1.0, 0.0]]), 0.0, 0.0)
-    assert found[0, 1] == pytest.approx(combined, rel=1e-6)
-    assert np.isnan(found[0, 0])
+    actual = lagged._p(fit, np.array([[1.0, 0.0], [1.0, 0.0]]), 0.0, 0.0)
+    assert actual[0, 1] == pytest.approx(combined, rel=1e-6)
+    assert np.isnan(actual[0, 0])
     doubled = lagged._p(fit, np.array([[1.0, 0.0], [1.0, 0.0]]), 0.0, 1.0)
-    assert doubled[0, 1] > found[0, 1]
+    assert doubled[0, 1] > actual[0, 1]

@@ -47,23 +47,23 @@ def test_when_edges_have_no_q(fitted, counts, coupling, shared, number, reason):
         "coupling": coupling,
         "common_input": {"excess": 0.05, "limit": 0.015, "above": shared},
     }
-    found = lagged_coupling.why_not_called(
+    actual = lagged_coupling.why_not_called(
         replace(fitted, metrics=metrics), counts=counts, num_surrogates=number
     )
-    assert bool(found) is bool(reason)
-    assert reason in found
+    assert bool(actual) is bool(reason)
+    assert reason in actual
 
 
 def test_a_withheld_q_leaves_p_and_gives_its_reason(fitted, task):
     made = replace(fitted, metrics=fitted.metrics | {"coupling": ADDS | {"adds": -1.0}})
     made.metrics["coupling"]["interval"] = [-1.1, -0.9]
-    found = lagged_coupling.result_of(made, task, Null("shift", 20)).added_to(made)
-    assert found.edges["q"].isna().all()
-    assert found.edges["p"].notna().all()
-    summary = found.metrics["edges"]
+    actual = lagged_coupling.result_of(made, task, Null("shift", 20)).added_to(made)
+    assert actual.edges["q"].isna().all()
+    assert actual.edges["p"].notna().all()
+    summary = actual.metrics["edges"]
     assert summary["num_significant"] is None
     assert summary["withheld"].startswith("coupling adds nothing")
-    assert [note.code for note in found.notes][-1] == "q-withheld"
+    assert [note.code for note in actual.notes][-1] == "q-withheld"
 
 
 def test_a_delay_of_three_bins_is_found_and_named():
@@ -77,8 +77,8 @@ def test_a_delay_of_three_bins_is_found_and_named():
     made = fit(delayed, "synapsnet", options=FEW)
     made = replace(made, metrics=made.metrics | {"coupling": ADDS})
     problem = build_task(delayed, "synapsnet", seed=0, options=FEW)
-    found = lagged_coupling.result_of(made, problem, Null("shift", 20)).added_to(made)
-    (edge,) = found.connectivity.edges(q=0.05).to_dict("records")
+    actual = lagged_coupling.result_of(made, problem, Null("shift", 20)).added_to(made)
+    (edge,) = actual.connectivity.edges(q=0.05).to_dict("records")
     assert (edge["pre_id"], edge["post_id"], edge["lag"]) == (0, 1, 3)
     assert edge["weight"] == pytest.approx(0.5, abs=4 * edge["se"])
 
@@ -89,19 +89,19 @@ def test_values_are_z_scored_traces_with_the_mean_for_what_is_missing(task):
     holes[5, 2] = np.nan
     valid = np.array(binned.valid)
     valid[9] = False
-    found = lagged_coupling._values(task, replace(binned, values=holes, valid=valid))
+    actual = lagged_coupling._values(task, replace(binned, values=holes, valid=valid))
     scaled = (binned.values[7] - task.windows.mean) / task.windows.sd
-    np.testing.assert_allclose(found[7], scaled, rtol=1e-5)
-    assert found[5, 2] == 0
-    assert np.isnan(found[9]).all()
-    assert np.isfinite(found[[8, 10]]).all()
+    np.testing.assert_allclose(actual[7], scaled, rtol=1e-5)
+    assert actual[5, 2] == 0
+    assert np.isnan(actual[9]).all()
+    assert np.isfinite(actual[[8, 10]]).all()
 
 
 def test_counts_stay_counts():
     problem = build_task(units(poisson_spikes(4, 60.0)), "synapsnet", seed=0, options=QUICK)
-    found = lagged_coupling._values(problem, problem.binned)
+    actual = lagged_coupling._values(problem, problem.binned)
     used = problem.binned.valid
-    np.testing.assert_array_equal(found[used], problem.binned.values[used])
+    np.testing.assert_array_equal(actual[used], problem.binned.values[used])
 
 
 @pytest.mark.parametrize(("kept", "refused"), [(17, False), (16, True)])

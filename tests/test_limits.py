@@ -52,8 +52,8 @@ def tree(root: Path, groups: str, files: dict[str, object]) -> Path:
 def test_the_least_limit_of_a_container_and_of_what_it_lies_in_counts(
     tmp_path, groups, files, size
 ):
-    found = limits.container(tree(tmp_path, groups, files))
-    assert (found and found.size) == size
+    actual = limits.container(tree(tmp_path, groups, files))
+    assert (actual and actual.size) == size
 
 
 def test_a_container_smaller_than_the_machine_is_its_memory(tmp_path):
@@ -81,19 +81,19 @@ def test_a_fit_that_memory_holds_is_not_refused():
 
 
 def test_a_fit_that_memory_does_not_hold_is_refused_with_what_would_fit():
-    posed = problem()
-    assert (posed.binned.num_neurons, posed.binned.values.size) == (8, 4800)
+    fit_task = problem()
+    assert (fit_task.binned.num_neurons, fit_task.binned.values.size) == (8, 4800)
     base, copy = 450_000_000, 4800 * 4
     half = Memory(base + 36 * copy, "this container has")  # the rule of thumb counts 72 copies
     with pytest.raises(DataError) as refused:
-        memory_check.check([posed], room=half)
+        memory_check.check([fit_task], room=half)
     message = str(refused.value)
     assert "this container has 0.451 GB" in message
     assert "What would fit: 4 of its 8 neurons (--where)" in message
-    assert f"--bin-width {2 * posed.binned.bin_width:g}" in message
+    assert f"--bin-width {2 * fit_task.binned.bin_width:g}" in message
     assert "--seeds" not in message
     with pytest.raises(DataError, match="Nothing of it would fit here"):
-        memory_check.check([posed], room=Memory(base // 2, "this container has"))
+        memory_check.check([fit_task], room=Memory(base // 2, "this container has"))
 
 
 def test_what_many_seeds_predict_is_counted_and_fewer_are_proposed():
@@ -136,10 +136,10 @@ def test_bins_beyond_the_address_space_are_refused_in_numbers_of_few_digits(monk
     )
     with pytest.raises(
         DataError, match=r"the address space left by ulimit -v is 0\.001 GB"
-    ) as said:
+    ) as text_shown:
         binning.bin_recording(recording)
-    assert "--bin-width" in str(said.value)
-    assert "spans 3e+06 s" in str(said.value)
+    assert "--bin-width" in str(text_shown.value)
+    assert "spans 3e+06 s" in str(text_shown.value)
 
 
 PROGRAM = """
@@ -180,7 +180,7 @@ def test_a_program_that_cannot_even_load_says_so_in_one_line(kilobytes):
 
 
 @pytest.mark.parametrize(
-    ("error", "is_said"),
+    ("error", "is_stated"),
     [
         (MemoryError("Unable to allocate 3 TiB"), True),
         (OSError(12, "Cannot allocate memory"), True),
@@ -192,5 +192,5 @@ def test_a_program_that_cannot_even_load_says_so_in_one_line(kilobytes):
         (SystemError("error return without exception set"), False),
     ],
 )
-def test_memory_that_ran_out_is_told_from_bugs(error, is_said):
-    assert (exhausted.line(error) is not None) is is_said
+def test_memory_that_ran_out_is_told_from_bugs(error, is_stated):
+    assert (exhausted.line(error) is not None) is is_stated

@@ -47,8 +47,8 @@ def left(run: Path, **owner: object) -> Path:
     run.mkdir(exist_ok=True)
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    told = {"host": socket.gethostname(), "process": dead.pid, "begun": "1"} | owner
-    (run / run_directory.LOCK).write_text(json.dumps(told))
+    reported = {"host": socket.gethostname(), "process": dead.pid, "begun": "1"} | owner
+    (run / run_directory.LOCK).write_text(json.dumps(reported))
     return run
 
 
@@ -68,8 +68,8 @@ def test_a_second_fit_of_many_recordings_is_one_line(holder, tmp_path):
     (tmp_path / "recordings").mkdir()
     for name in ("a.nwb", "b.nwb"):
         (tmp_path / "recordings" / name).write_bytes(recording)
-    asked = ["fit", str(tmp_path / "recordings"), "--model", "netformer", "-o"]
-    result = CliRunner().invoke(main, [*asked, str(tmp_path / "run")])
+    requested = ["fit", str(tmp_path / "recordings"), "--model", "netformer", "-o"]
+    result = CliRunner().invoke(main, [*requested, str(tmp_path / "run")])
     assert result.exit_code == 1
     assert f"Process {holder.pid}" in result.stderr
     assert not (tmp_path / "run" / run_directory.SUMMARY).exists()
@@ -110,12 +110,12 @@ def test_a_lock_that_was_never_written_to_its_end_blocks_nobody(text, tmp_path):
 
 def test_a_lock_of_another_host_that_nobody_touches_is_taken_over(tmp_path):
     run = left(tmp_path / "run", host="elsewhere")
-    told = []
-    with run_lock.run_lock(run, watched_for=0.2, report=told.append):
+    reported = []
+    with run_lock.run_lock(run, watched_for=0.2, report=reported.append):
         owner = json.loads((run / run_directory.LOCK).read_text())
         assert owner["host"] == socket.gethostname()
-    assert {progress.stage for progress in told} == {"watching lock.json"}
-    assert told[-1].done == told[-1].total
+    assert {progress.stage for progress in reported} == {"watching lock.json"}
+    assert reported[-1].done == reported[-1].total
 
 
 def test_a_lock_of_another_host_that_somebody_touches_is_respected(tmp_path):

@@ -58,7 +58,7 @@ def write(path, masks, *, as_points=False, columns=(), num_other_bytes=0):
     if as_points:
         cells = PlaneSegmentation(name=name, description="cells", imaging_plane=plane)
         for one in values:
-            listed = [(*place, one[place]) for place in zip(*np.nonzero(one), strict=True)]
+            listed = [(*position, one[position]) for position in zip(*np.nonzero(one), strict=True)]
             listed = listed or [(0,) * (num_axes + 1)]  # pynwb takes no empty list
             cells.add_roi(**{"pixel_mask" if num_axes == 2 else "voxel_mask": listed})
     else:
@@ -154,8 +154,8 @@ def test_pictures_of_any_kind_of_number_are_read(tmp_path, kind):
 def test_edges_between_overlapping_and_close_rois_are_flagged(tmp_path):
     with opened(write(tmp_path / "a.nwb", pictures_of(40, 30))) as recording:
         flags, _ = artefacts.flags(recording.neurons, None)
-    place = positions(recording.neurons) * GRID[:2]
-    apart = np.linalg.norm(place[:, None] - place, axis=-1)
+    position = positions(recording.neurons) * GRID[:2]
+    apart = np.linalg.norm(position[:, None] - position, axis=-1)
     assert flags[0, 1] == flags[1, 0] == "overlapping ROIs, close ROIs"
     assert {tuple(pair) for pair in np.argwhere(flags == "close ROIs").tolist()} == {
         (i, j) for i, j in np.argwhere(apart < 20).tolist() if i != j and {i, j} != {0, 1}

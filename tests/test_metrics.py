@@ -171,13 +171,13 @@ def test_the_interval_over_neurons_and_blocks_is_that_of_drawing_both():
         rows = np.concatenate([np.flatnonzero(blocks == b) for b in rng.integers(0, 20, 20)])
         neurons = rng.integers(0, 6, 6)
         draws.append(metrics.bits_per_spike(true[rows][:, neurons], guess[rows][:, neurons]))
-    found = metrics.two_way_interval(true, guess, blocks=blocks, num_resamples=2000)
+    actual = metrics.two_way_interval(true, guess, blocks=blocks, num_resamples=2000)
     score = metrics.bits_per_spike(true, guess)
     half = few(6) * np.quantile(np.abs(np.array(draws) - score), 0.95)
     # each half is known to about .01
-    assert found == pytest.approx((score - half, score + half), abs=0.03)
+    assert actual == pytest.approx((score - half, score + half), abs=0.03)
     trials_alone = metrics.block_interval(metrics.bits_per_spike, true, guess, blocks=blocks)
-    assert np.ptp(found) > np.ptp(trials_alone)
+    assert np.ptp(actual) > np.ptp(trials_alone)
     same = metrics.two_way_interval(true, guess, guess, blocks=blocks)
     assert same == pytest.approx((0, 0))
 

@@ -36,13 +36,13 @@ def places(value, path=()):
             yield from places(item, (*path, key))
 
 
-def mistyped(run: Path, folder: Path, name: str, place: tuple, value: object) -> Path:
+def mistyped(run: Path, folder: Path, name: str, location: tuple, value: object) -> Path:
     """A copy of the run with one value of a file replaced."""
     shutil.copytree(run, folder)
     document = part = json.loads((folder / name).read_text())
-    for key in place[:-1]:
+    for key in location[:-1]:
         part = part[key]
-    part[place[-1]] = value
+    part[location[-1]] = value
     (folder / name).write_text(json.dumps(document))
     return folder
 
@@ -75,9 +75,9 @@ def look(folder: Path) -> list[str]:
 )
 def test_a_value_of_the_wrong_kind_is_used_or_refused_in_one_line(run, tmp_path, first, number):
     changes = [
-        (name, place, value)
+        (name, location, value)
         for name in FILES
-        for place in places(json.loads((run / name).read_text()))
+        for location in places(json.loads((run / name).read_text()))
         for value in WRONG
     ]
     random.Random(0).shuffle(changes)
@@ -89,7 +89,7 @@ def test_a_value_of_the_wrong_kind_is_used_or_refused_in_one_line(run, tmp_path,
 
 
 @pytest.mark.parametrize(
-    ("name", "place"),
+    ("name", "location"),
     [
         ("provenance.json", ("environment", "fitted_at")),
         ("config.json", ("binning", "series_path")),
@@ -97,6 +97,6 @@ def test_a_value_of_the_wrong_kind_is_used_or_refused_in_one_line(run, tmp_path,
         ("metrics.json", ("ladder", "own_part", "mean")),
     ],
 )
-def test_a_table_where_one_value_belongs_is_refused(run, tmp_path, name, place):
-    (line, *_) = look(mistyped(run, tmp_path / "run", name, place, {"k": [1]}))
+def test_a_table_where_one_value_belongs_is_refused(run, tmp_path, name, location):
+    (line, *_) = look(mistyped(run, tmp_path / "run", name, location, {"k": [1]}))
     assert "wrong kind" in line or "damaged" in line

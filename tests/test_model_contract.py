@@ -79,7 +79,7 @@ CASES = [
 every_case = pytest.mark.parametrize(("name", "quantity"), CASES)
 
 
-def posed(name: str, quantity: str) -> tuple[Model, Windows]:
+def fit_task(name: str, quantity: str) -> tuple[Model, Windows]:
     """A model with its default options, and the windows of a small recording."""
     model_class = models.load(name)
     binned = binning.bin_recording(
@@ -118,7 +118,7 @@ def test_a_model_says_what_it_is(name):
 
 @every_case
 def test_prediction_and_loss_have_the_agreed_shapes(name, quantity):
-    model, windows = posed(name, quantity)
+    model, windows = fit_task(name, quantity)
     batch = next(windows.batches("train", 3))
     model.initialise(windows.batches("train", 3))
     model.train()
@@ -134,7 +134,7 @@ def test_prediction_and_loss_have_the_agreed_shapes(name, quantity):
 
 @every_case
 def test_evaluation_is_repeatable_and_windows_do_not_see_each_other(name, quantity):
-    model, windows = posed(name, quantity)
+    model, windows = fit_task(name, quantity)
     batch = next(windows.batches("train", 3))
     model.eval()
     with torch.no_grad():
@@ -147,7 +147,7 @@ def test_evaluation_is_repeatable_and_windows_do_not_see_each_other(name, quanti
 
 @every_case
 def test_the_model_never_looks_at_the_target(name, quantity):
-    model, windows = posed(name, quantity)
+    model, windows = fit_task(name, quantity)
     batch = next(windows.batches("train", 2))
     model.eval()
     hidden = base.Batch(**{**batch.__dict__, "target": torch.full_like(batch.target, torch.nan)})
@@ -157,7 +157,7 @@ def test_the_model_never_looks_at_the_target(name, quantity):
 
 @every_case
 def test_all_hooks_run_in_the_order_of_a_training(name, quantity):
-    model, windows = posed(name, quantity)
+    model, windows = fit_task(name, quantity)
     model.initialise(windows.batches("train", 8))
     optimiser, scheduler = model.optimiser(10, 5)
     model.train()
@@ -179,7 +179,7 @@ def test_all_hooks_run_in_the_order_of_a_training(name, quantity):
 
 @every_case
 def test_read_outs_are_detached_and_labelled_by_neuron(name, quantity):
-    model, windows = posed(name, quantity)
+    model, windows = fit_task(name, quantity)
     model.eval()
     batch = next(windows.batches("train", 3))
     num_neurons = batch.activity.shape[2]
@@ -198,7 +198,7 @@ def test_read_outs_are_detached_and_labelled_by_neuron(name, quantity):
     ("name", "quantity"), [case for case in CASES if models.load(case[0]).target == NEXT]
 )
 def test_influence_is_the_derivative_of_the_prediction(name, quantity):
-    model, windows = posed(name, quantity)
+    model, windows = fit_task(name, quantity)
     model.initialise(windows.batches("train", 8))
     model.eval()
     batch = next(windows.batches("train", 3))
@@ -209,9 +209,9 @@ def test_influence_is_the_derivative_of_the_prediction(name, quantity):
 
 @every_case
 def test_a_state_that_is_saved_and_loaded_gives_the_same_predictions(name, quantity, tmp_path):
-    model, windows = posed(name, quantity)
+    model, windows = fit_task(name, quantity)
     torch.save(model.state_dict(), tmp_path / "weights")
-    again, _ = posed(name, quantity)
+    again, _ = fit_task(name, quantity)
     for parameter in again.parameters():
         parameter.data.zero_()
     again.load_state_dict(torch.load(tmp_path / "weights", weights_only=True))
@@ -247,7 +247,7 @@ def test_a_new_file_in_the_folder_is_a_model_that_can_be_fitted(toy):
 
 
 @pytest.mark.parametrize(
-    ("left_out", "instead", "told"),
+    ("left_out", "instead", "reported"),
     [
         ("def loss", "def lose", "Toy in .* does not define loss;"),
         ('paper = "none"', "", "Toy in .* does not define paper;"),
@@ -256,10 +256,10 @@ def test_a_new_file_in_the_folder_is_a_model_that_can_be_fitted(toy):
     ],
 )
 def test_a_model_that_is_not_whole_is_refused_before_it_is_trained(
-    toy, tmp_path, left_out, instead, told
+    toy, tmp_path, left_out, instead, reported
 ):
     (tmp_path / "toy.py").write_text(TOY.replace(left_out, instead))
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=reported):
         models.load(toy)
 
 

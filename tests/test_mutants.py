@@ -61,15 +61,15 @@ def lines_of(mutant) -> range:
 def public_functions(path: Path) -> list[tuple[str, range]]:
     """Names and lines of the public functions, and of the public methods of public classes."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    found = []
+    actual = []
     for node in tree.body:
         body = node.body if isinstance(node, ast.ClassDef) else [node]
         if isinstance(node, ast.ClassDef) and node.name.startswith("_"):
             continue
         for one in body:
             if isinstance(one, ast.FunctionDef) and not one.name.startswith("_"):
-                found.append((one.name, range(one.lineno, one.end_lineno + 1)))
-    return found
+                actual.append((one.name, range(one.lineno, one.end_lineno + 1)))
+    return actual
 
 
 @pytest.mark.parametrize(

@@ -81,8 +81,8 @@ def test_a_covariate_outside_the_recording_is_refused_with_both_spans():
 @pytest.mark.parametrize(("last", "important"), [(60.0, None), (50.0, False), (20.0, True)])
 def test_a_covariate_of_less_than_half_the_recording_is_an_important_note(last, important):
     binned = bin_recording(covering(0.0, last), bin_width=0.1, covariates=["speed"])
-    found = {note.code: note.important for note in binned.notes}
-    assert found == ({} if important is None else {"covariate-gaps": important})
+    actual = {note.code: note.important for note in binned.notes}
+    assert actual == ({} if important is None else {"covariate-gaps": important})
 
 
 def test_a_covariate_that_never_changes_is_an_important_note():
@@ -134,8 +134,8 @@ def test_a_series_of_times_without_values_is_events(tmp_path):
     ],
 )
 def test_flags_are_read_in_any_spelling_or_not_at_all(values, expected):
-    found = flags(pd.Series(values, dtype=None if values[0] is not True else bool))
-    assert found is None if expected is None else found.tolist() == expected
+    actual = flags(pd.Series(values, dtype=None if values[0] is not True else bool))
+    assert actual is None if expected is None else actual.tolist() == expected
 
 
 HELD_OUT = [False] * 6 + [True] * 6
@@ -203,5 +203,5 @@ def test_a_file_that_holds_out_every_unit_is_noted(tmp_path):
 )
 def test_which_neurons_the_file_holds_out(column, expected):
     table = pd.DataFrame({"id": [0, 1]} | ({} if column is None else {"heldout": column}))
-    found = stated_held_out(table)
-    assert found is None if expected is None else found.tolist() == expected
+    actual = stated_held_out(table)
+    assert actual is None if expected is None else actual.tolist() == expected

@@ -48,26 +48,26 @@ PASSED = Gain(0.02, 0.005, 12, True)
 def test_a_question_is_supported_above_two_errors_and_all_rotations(
     gain, rotations, supported, reason
 ):
-    found = nested_tests.answer("coupling", gain, rotations)
-    assert found.supported is supported
-    assert reason in found.reason
-    assert (found.reason == "") is supported
+    actual = nested_tests.answer("coupling", gain, rotations)
+    assert actual.supported is supported
+    assert reason in actual.reason
+    assert (actual.reason == "") is supported
 
 
 def test_planted_coupling_is_supported_and_no_change_of_gain():
     binned, split = coupled()
-    found = nested_tests.answers(binned, split, context=5)
-    assert found["coupling"].supported
-    assert len(found["coupling"].rotations) == 19
-    assert len(set(found["coupling"].rotations)) > 1
-    assert found["gain"].rotations == ()  # the block test does not pass
-    assert found["coupling"].gain.mean > 3 * max(found["coupling"].rotations)
-    assert not found["gain"].supported
-    assert found["gain"].sensitivity is None
-    beside = found["coupling"].sensitivity
+    actual = nested_tests.answers(binned, split, context=5)
+    assert actual["coupling"].supported
+    assert len(actual["coupling"].rotations) == 19
+    assert len(set(actual["coupling"].rotations)) > 1
+    assert actual["gain"].rotations == ()  # the block test does not pass
+    assert actual["coupling"].gain.mean > 3 * max(actual["coupling"].rotations)
+    assert not actual["gain"].supported
+    assert actual["gain"].sensitivity is None
+    beside = actual["coupling"].sensitivity
     assert beside.improved > 0.6  # two of the eight neurons receive nothing, one hardly anything
-    assert beside.population > found["coupling"].gain.mean / 3  # eight neurons, three components
-    assert beside.without_largest == pytest.approx(found["coupling"].gain.mean, rel=0.3)
+    assert beside.population > actual["coupling"].gain.mean / 3  # eight neurons, three components
+    assert beside.without_largest == pytest.approx(actual["coupling"].gain.mean, rel=0.3)
     assert beside.shared < 0.3  # 1 / 8, and what M1 leaves over of the coupling
 
 
@@ -81,8 +81,8 @@ def test_the_coupling_of_rotated_recordings_is_not_supported():
 def test_independent_neurons_have_no_coupling_and_no_change_of_gain():
     for seed in range(6):
         binned, split = binned_of(autoregressive(seed=seed)), split_of(1500, 8, gap=6)
-        found = nested_tests.answers(binned, split, context=5)
-        assert not any(one.supported for one in found.values()), seed
+        actual = nested_tests.answers(binned, split, context=5)
+        assert not any(one.supported for one in actual.values()), seed
 
 
 def test_a_rotation_keeps_every_neurons_values_within_each_part_of_the_split():
@@ -112,10 +112,10 @@ def test_a_part_too_short_to_rotate_leaves_the_question_open_with_the_reason():
     with pytest.raises(DataError, match="No unbroken stretch"):
         nested_tests.rotated(binned, split, 0, least=200)
     split.labels[1275::11] = GAP  # stretches of ten test bins
-    found = nested_tests.answers(binned, split, context=5)["coupling"]
-    assert found.gain.above
-    assert not found.supported
-    assert "no rotation could be made: No unbroken stretch of test bins" in found.reason
+    actual = nested_tests.answers(binned, split, context=5)["coupling"]
+    assert actual.gain.above
+    assert not actual.supported
+    assert "no rotation could be made: No unbroken stretch of test bins" in actual.reason
 
 
 def test_described_answers_hold_every_number_and_the_reason():
@@ -145,22 +145,22 @@ def test_a_gain_is_that_of_test_bins_alone():
     rows = rows[np.isin(rows, problem.rows)]
     truth = problem.targets(rows).astype(float)
     lower, upper = (np.square(truth - ladder[name].linear[rows]).sum() for name in ("M1", "M2"))
-    found = rung_gains.gain_on_test(binned, split, problem, ladder, "coupling")
-    assert found.mean == pytest.approx((lower - upper) / lower)
-    assert found.above
+    actual = rung_gains.gain_on_test(binned, split, problem, ladder, "coupling")
+    assert actual.mean == pytest.approx((lower - upper) / lower)
+    assert actual.above
 
 
 def test_a_gain_without_the_largest_errors_is_that_of_all_other_bins():
     binned, split = coupled()
     problem, ladder = rung_gains.climbed(binned, split, 5, 1, "M2")
-    found = rung_gains.sensitivity(binned, split, problem, ladder, context=5, horizon=1)
+    actual = rung_gains.sensitivity(binned, split, problem, ladder, context=5, horizon=1)
     rows = problem.rows[split.labels[problem.rows] == TEST]
     truth = problem.targets(rows).astype(float)
     lower, upper = (
         np.square(truth - ladder[name].linear[rows]).sum(axis=1) for name in ("M1", "M2")
     )
     kept = np.argsort(lower)[: -int(np.ceil(0.01 * len(rows)))]
-    assert found.without_largest == pytest.approx(
+    assert actual.without_largest == pytest.approx(
         (lower - upper)[kept].sum() / lower[kept].sum(), rel=1e-6
     )
 
@@ -174,9 +174,9 @@ def test_a_gain_of_one_standard_error_is_not_above():
     above[rows] = share[:, None] * problem.targets(rows)  # gains half of the blocks
     rungs = (Rung("M1", below, None, {}), Rung("M2", above, PASSED, {}))
     ladder = Ladder(rungs, counts=False, ceiling=np.full(8, np.inf))
-    found = rung_gains.gain_on_test(binned, split, problem, ladder, "coupling")
-    assert found.error < found.mean < 2 * found.error
-    assert not found.above
+    actual = rung_gains.gain_on_test(binned, split, problem, ladder, "coupling")
+    assert actual.error < actual.mean < 2 * actual.error
+    assert not actual.above
 
 
 def test_covariates_of_the_population_are_its_mean_and_strongest_components():
@@ -184,11 +184,11 @@ def test_covariates_of_the_population_are_its_mean_and_strongest_components():
     latent = random.normal(size=1500)
     sign = np.array([1, 1, 1, 1, -1, -1, -1, -1])
     binned = binned_of(latent[:, None] * sign + 0.3 * random.normal(size=(1500, 8)))
-    found = rung_gains.with_population(binned, split_of(1500, 8)).covariates
-    assert found.shape[1] == binned.covariates.shape[1] + 1 + 3
-    assert abs(np.corrcoef(found[:, -3], latent)[0, 1]) > 0.95
+    actual = rung_gains.with_population(binned, split_of(1500, 8)).covariates
+    assert actual.shape[1] == binned.covariates.shape[1] + 1 + 3
+    assert abs(np.corrcoef(actual[:, -3], latent)[0, 1]) > 0.95
     scaled = binned.values / binned.values[split_of(1500, 8).labels == TRAIN].std(axis=0)
-    assert np.corrcoef(found[:, -4], scaled.mean(axis=1))[0, 1] > 0.99
+    assert np.corrcoef(actual[:, -4], scaled.mean(axis=1))[0, 1] > 0.99
 
 
 def test_the_shared_part_of_residuals_is_one_over_n_or_more():
@@ -208,10 +208,10 @@ def test_common_input_is_coupling_that_the_population_explains():
         latent[t] = 0.9 * latent[t - 1] + random.normal()
         activity[t] = 0.5 * activity[t - 1] + latent[t] + random.normal(size=10)
     binned, split = binned_of(activity), split_of(2000, 10, gap=6)
-    found = nested_tests.answers(binned, split, context=5)["coupling"]
-    assert found.gain.above
-    assert found.sensitivity.population < found.gain.mean / 2
-    assert found.sensitivity.shared > 0.3
+    actual = nested_tests.answers(binned, split, context=5)["coupling"]
+    assert actual.gain.above
+    assert actual.sensitivity.population < actual.gain.mean / 2
+    assert actual.sensitivity.shared > 0.3
 
 
 def test_sentences_name_the_gain_its_controls_and_common_input_or_the_reason():

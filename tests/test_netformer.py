@@ -390,9 +390,9 @@ def test_options_that_contradict_each_other_are_refused(layout, options, words):
 
 
 def test_without_layer_norm_values_are_raw_whether_or_not_that_is_asked():
-    asked, left = (make(history=1, layer_norm=False, raw_values=raw) for raw in (True, False))
-    batch = make_batch(asked)
-    assert torch.equal(asked(batch).prediction, left(batch).prediction)
+    requested, left = (make(history=1, layer_norm=False, raw_values=raw) for raw in (True, False))
+    batch = make_batch(requested)
+    assert torch.equal(requested(batch).prediction, left(batch).prediction)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

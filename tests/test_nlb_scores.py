@@ -86,18 +86,18 @@ def binned(smooth, first, number, width=5):
     return np.array(rows)
 
 
-def expected_psths(file, learned, asked):
-    """condition -> its PSTH (bins, units) and the rows of `asked` that belong to it."""
+def expected_psths(file, learned, requested):
+    """condition -> its PSTH (bins, units) and the rows of `requested` that belong to it."""
     smooth, length = smoothed(file), length_of(file.layout)
     shifted = file.layout == "dmfc_rsg"
     if shifted:
         file = without_jitter(file)
     by_condition = {}
-    for row in sorted(learned + asked):
+    for row in sorted(learned + requested):
         if not (shifted and file.trials["is_outlier"][row]):
             key = tuple(float(file.trials[name][row]) for name in CONDITIONS[file.layout])
             by_condition.setdefault(key, []).append(row)
-    found = {}
+    actual = {}
     for key, rows in by_condition.items():
         lasts = {}
         for row in rows:
@@ -113,8 +113,8 @@ def expected_psths(file, learned, asked):
         total, number = np.where(known, cut, 0).sum(axis=0), known.sum(axis=0)
         psth = np.where(number > 0, total / np.maximum(number, 1), np.nan)
         psth[: length - shortest] = np.nan
-        found[key] = psth, [asked.index(row) for row in rows if row in asked]
-    return found
+        actual[key] = psth, [requested.index(row) for row in rows if row in requested]
+    return actual
 
 
 def without_jitter(file):
@@ -126,15 +126,15 @@ def without_jitter(file):
 def test_psths_are_smoothed_spikes_averaged_over_the_trials_of_a_condition(layout, tmp_path):
     file = conditioned(layout, tmp_path)
     with opened(file.path) as recording:
-        found = nlb.targets(recording)
-        late = found.get("eval_jitter")
-    learned, asked = file.rows("train"), file.rows("val")
+        actual = nlb.targets(recording)
+        late = actual.get("eval_jitter")
+    learned, requested = file.rows("train"), file.rows("val")
     if layout == "dmfc_rsg":
-        assert late.tolist() == file.jitter(asked, 5)
-    expected = expected_psths(file, learned, asked)
-    assert len(found["psth"]) == len(expected) > 1
+        assert late.tolist() == file.jitter(requested, 5)
+    expected = expected_psths(file, learned, requested)
+    assert len(actual["psth"]) == len(expected) > 1
     for key, psth, rows in zip(
-        sorted(expected), found["psth"], found["eval_cond_idx"], strict=True
+        sorted(expected), actual["psth"], actual["eval_cond_idx"], strict=True
     ):
         assert rows.tolist() == expected[key][1]
         # sums of exponentials in another order
@@ -149,11 +149,11 @@ def test_psths_of_the_test_trials_use_every_labelled_trial(tmp_path):
     with h5py.File(file.path, "a") as written:
         written["intervals/trials/split"][:] = labels
     with opened(file.path) as recording:
-        found = nlb.targets(recording, learned="train val", phase="test")
+        actual = nlb.targets(recording, learned="train val", phase="test")
     expected = expected_psths(file, file.rows("train", "val"), file.rows("test"))
-    for key, psth in zip(sorted(expected), found["psth"], strict=True):
+    for key, psth in zip(sorted(expected), actual["psth"], strict=True):
         assert np.allclose(psth, expected[key][0], atol=1e-12, equal_nan=True)
-    assert sum(map(len, found["eval_cond_idx"])) == 1
+    assert sum(map(len, actual["eval_cond_idx"])) == 1
 
 
 def made_rates(targets, num_train=0, num_held_in=4, seed=0):
@@ -182,15 +182,15 @@ def test_bits_and_decoding_are_those_of_the_definitions(layout, tmp_path):
     for phase in ("train", "eval"):  # a neuron that tells the velocity, with noise
         signal = np.nan_to_num(targets[f"{phase}_behavior"][..., 0])
         rates[f"{phase}_rates_heldin"][..., 0] += np.exp(signal / np.abs(signal).max())
-    found = scores.score(targets, rates)
-    assert found["co_bps"] == pytest.approx(
+    actual = scores.score(targets, rates)
+    assert actual["co_bps"] == pytest.approx(
         bits(rates["eval_rates_heldout"], targets["eval_spikes_heldout"])
     )
     later = [
         np.concatenate([a[f"{name}_heldin_forward"], a[f"{name}_heldout_forward"]], axis=-1)
         for a, name in ((rates, "eval_rates"), (targets, "eval_spikes"))
     ]
-    assert found["fp_bps"] == pytest.approx(bits(*later))
+    assert actual["fp_bps"] == pytest.approx(bits(*later))
     masks = [np.ones(len(targets[f"{p}_behavior"]), bool)[:, None] for p in ("train", "eval")]
     if layout == "area2_bump":
         masks = [targets["train_decode_mask"], targets["eval_decode_mask"]]
@@ -207,7 +207,7 @@ def test_bits_and_decoding_are_those_of_the_definitions(layout, tmp_path):
         decoded.append(search.score(parts[2], parts[3]))
     assert len(decoded) == (2 if layout == "area2_bump" else 1)
     # the same normal equations, solved by eigenvectors instead of Cholesky
-    assert found["vel_r2"] == pytest.approx(np.mean(decoded), abs=1e-8)
+    assert actual["vel_r2"] == pytest.approx(np.mean(decoded), abs=1e-8)
 
 
 @pytest.mark.parametrize("layout", SD)
@@ -301,5 +301,5 @@ def test_a_recording_without_a_hand_is_scored_by_its_spikes_alone(tmp_path):
         del written["processing/behavior"]
     with opened(file.path) as recording:
         targets = nlb.targets(recording)
-    found = scores.score(targets, made_rates(targets))
-    assert set(found) == {"co_bps", "fp_bps", "psth_r2"}
+    actual = scores.score(targets, made_rates(targets))
+    assert set(actual) == {"co_bps", "fp_bps", "psth_r2"}

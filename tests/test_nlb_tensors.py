@@ -144,7 +144,7 @@ def length_of(layout, width=5):
 def test_spike_tensors_are_those_of_the_definition(layout, width, tmp_path):
     file = Miniature(layout, tmp_path)
     with opened(file.path) as recording:
-        found = nlb.tensors(recording, bin_width=width / 1000)
+        actual = nlb.tensors(recording, bin_width=width / 1000)
     length, forward = length_of(layout, width), 200 // width
     for phase, split in (("train", "train"), ("eval", "val")):
         rows = file.rows(split)
@@ -152,12 +152,12 @@ def test_spike_tensors_are_those_of_the_definition(layout, width, tmp_path):
         later = file.begins(rows, width=width, after=True)
         for group, held_out in (("heldin", False), ("heldout", True)):
             expected = file.counts(begins, length, held_out=held_out, width=width)
-            assert np.array_equal(found[f"{phase}_spikes_{group}"], expected, equal_nan=True)
+            assert np.array_equal(actual[f"{phase}_spikes_{group}"], expected, equal_nan=True)
             if phase == "train":
                 expected = file.counts(later, forward, held_out=held_out, width=width)
-                after = found[f"{phase}_spikes_{group}_forward"]
+                after = actual[f"{phase}_spikes_{group}_forward"]
                 assert np.array_equal(after, expected, equal_nan=True)
-    assert np.isnan(found["train_spikes_heldin"]).any()  # the file has a gap
+    assert np.isnan(actual["train_spikes_heldin"]).any()  # the file has a gap
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -176,22 +176,22 @@ def test_the_test_phase_trains_on_train_and_val_and_asks_about_the_test_file(lay
         made["obs_intervals_index"] = 2 * np.arange(1, len(keep) + 1)
         file["intervals/trials/split"][:] = "test"
     with opened(train.path) as first, opened(test.path) as second:
-        found = nlb.tensors(first, second)
+        actual = nlb.tensors(first, second)
     rows = train.rows("train", "val")
     length = length_of(layout)
     expected = train.counts(train.begins(rows), length, held_out=False)
-    assert np.array_equal(found["train_spikes_heldin"], expected, equal_nan=True)
+    assert np.array_equal(actual["train_spikes_heldin"], expected, equal_nan=True)
     test.jitter = lambda rows, width: [0] * len(rows)  # test windows are as they are
     expected = test.counts(test.begins(range(NUM_TRIALS)), length, held_out=False)
-    assert np.array_equal(found["eval_spikes_heldin"], expected, equal_nan=True)
-    assert "eval_spikes_heldout" not in found
+    assert np.array_equal(actual["eval_spikes_heldin"], expected, equal_nan=True)
+    assert "eval_spikes_heldout" not in actual
 
 
 @pytest.mark.parametrize(("layout", "lag"), [("maze", 100), ("mc_rtt", 140), ("area2_bump", -20)])
 def test_behaviour_is_filtered_velocity_at_the_lag(layout, lag, tmp_path):
     file = Miniature(layout, tmp_path)
     with opened(file.path) as recording:
-        found = nlb.targets(recording)
+        actual = nlb.targets(recording)
     bridged = file.velocity.copy()
     for channel in bridged.T:
         before, after = channel[29_999], channel[30_700]
@@ -202,14 +202,14 @@ def test_behaviour_is_filtered_velocity_at_the_lag(layout, lag, tmp_path):
         begins = file.begins(file.rows(split), lag=lag)
         expected = np.stack([slow[begin : begin + length_of(layout)] for begin in begins])
         # the bridge is a sum in another order: 1e-12 of values around 100
-        assert np.allclose(found[f"{name}_behavior"], expected, atol=1e-10, equal_nan=True)
+        assert np.allclose(actual[f"{name}_behavior"], expected, atol=1e-10, equal_nan=True)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_targets_are_the_held_out_and_later_spikes_of_val_trials(layout, tmp_path):
     file = Miniature(layout, tmp_path)
     with opened(file.path) as recording:
-        found = nlb.targets(recording)
+        actual = nlb.targets(recording)
     rows = file.rows("val")
     expected = file.counts(file.begins(rows), length_of(layout), held_out=True)
     if layout == "dmfc_rsg":
@@ -219,33 +219,33 @@ def test_targets_are_the_held_out_and_later_spikes_of_val_trials(layout, tmp_pat
                 ms = (first + step) * 50  # .1 ms
                 if not file.trials["set_time"][row] <= ms < file.trials["go_time"][row]:
                     expected[trial, step] = np.nan
-    assert np.array_equal(found["eval_spikes_heldout"], expected, equal_nan=True)
+    assert np.array_equal(actual["eval_spikes_heldout"], expected, equal_nan=True)
     later = file.begins(rows, after=True)
     for group, held_out in (("heldin", False), ("heldout", True)):
         expected = file.counts(later, 40, held_out=held_out)
-        after = found[f"eval_spikes_{group}_forward"]
+        after = actual[f"eval_spikes_{group}_forward"]
         assert np.array_equal(after, expected, equal_nan=True)
 
 
 def test_dmfc_behaviour_is_its_trial_columns_without_outliers(tmp_path):
     file = Miniature("dmfc_rsg", tmp_path)
     with opened(file.path) as recording:
-        found = nlb.targets(recording)["eval_behavior"]
+        actual = nlb.targets(recording)["eval_behavior"]
     for trial, row in enumerate(file.rows("val")):
         columns = [
             float(file.trials[name][row]) for name in ("is_eye", "theta", "is_short", "ts", "tp")
         ]
         if file.trials["is_outlier"][row]:
             columns = [np.nan] * 5
-        assert np.array_equal(found[trial], columns, equal_nan=True)
+        assert np.array_equal(actual[trial], columns, equal_nan=True)
 
 
 def test_area2_is_decoded_apart_for_active_and_passive_trials(tmp_path):
     file = Miniature("area2_bump", tmp_path)
     with opened(file.path) as recording:
-        found = nlb.targets(recording)
+        actual = nlb.targets(recording)
     passive = file.trials["ctr_hold_bump"][file.rows("train")]
-    assert found["train_decode_mask"].tolist() == [[not p, p] for p in passive.tolist()]
+    assert actual["train_decode_mask"].tolist() == [[not p, p] for p in passive.tolist()]
 
 
 def test_a_test_file_of_another_session_is_refused(tmp_path):
@@ -279,5 +279,5 @@ def test_predictions_are_arranged_and_written_as_the_benchmark_takes_them(tmp_pa
 
 
 def test_the_shared_reference_reads_as_tensors(data):
-    found = submission.read(data / "simulated/lorenz48/lorenz48.h5")
-    assert found[""]["train_spikes_heldin"].shape == (512, 50, 36)
+    actual = submission.read(data / "simulated/lorenz48/lorenz48.h5")
+    assert actual[""]["train_spikes_heldin"].shape == (512, 50, 36)

@@ -44,8 +44,8 @@ def headings(cells: list[tuple[str, str]]) -> list[str]:
 
 
 def outputs(notebook: dict, kind: str) -> list:
-    found = [output for cell in notebook["cells"] for output in cell.get("outputs", ())]
-    return ["".join(one["data"][kind]) for one in found if kind in one.get("data", {})]
+    actual = [output for cell in notebook["cells"] for output in cell.get("outputs", ())]
+    return ["".join(one["data"][kind]) for one in actual if kind in one.get("data", {})]
 
 
 def test_a_dandiset_becomes_an_executed_notebook(kernel, tmp_path):

@@ -297,8 +297,8 @@ def test_a_damaged_chunk_is_an_error_that_names_the_object_and_never_a_wrong_val
     _overwrite(path, chunk.byte_offset, b"\xff" * chunk.size)
     with opened(path) as recording:
         np.testing.assert_array_equal(recording.activity.data[:20], made(NUM_FRAMES, NUM_ROIS)[:20])
-        said = r"RoiResponseSeries/data in damaged\.nwb cannot be read .* fetch it again"
-        with pytest.raises(ReadError, match=said):
+        message = r"RoiResponseSeries/data in damaged\.nwb cannot be read .* fetch it again"
+        with pytest.raises(ReadError, match=message):
             np.asarray(recording.activity.data)
 
 

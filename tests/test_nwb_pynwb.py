@@ -70,11 +70,11 @@ def _behaviour(nwbfile: NWBFile) -> None:
         offset=1.0,
         timestamps=np.cumsum(np.linspace(0.05, 0.15, 30)),
     )
-    place = SpatialSeries(
+    position = SpatialSeries(
         name="place", data=np.arange(60.0).reshape(30, 2), timestamps=speed, reference_frame="box"
     )
     behavior.add(speed)
-    behavior.add(Position(spatial_series=place))
+    behavior.add(Position(spatial_series=position))
     lights = IntervalSeries(name="lights", data=[1, -1], timestamps=[0.5, 1.5])
     nwbfile.add_stimulus(lights)
 
@@ -118,13 +118,13 @@ def test_units_spikes_and_labels_are_pynwb_s_own(path):
 def test_behaviour_has_pynwb_s_values_in_the_stated_unit(path):
     with opened(path) as recording, NWBHDF5IO(path, "r") as io:
         behavior = io.read().processing["behavior"]
-        speed, place = recording.covariate("speed"), recording.covariate("place")
+        speed, position = recording.covariate("speed"), recording.covariate("place")
         expected = behavior["speed"].get_data_in_units()
         np.testing.assert_array_equal(np.asarray(speed.data)[:, 0], expected)
         np.testing.assert_array_equal(speed.timestamps, behavior["speed"].timestamps)
-        np.testing.assert_array_equal(place.timestamps, speed.timestamps)
+        np.testing.assert_array_equal(position.timestamps, speed.timestamps)
         assert speed.unit == "cm/s"
-        assert place.channels == ("x", "y")
+        assert position.channels == ("x", "y")
 
 
 def test_trials_and_epochs_are_pynwb_s_own(path):

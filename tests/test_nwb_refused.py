@@ -22,11 +22,11 @@ from nwbdyn.errors import ReadError
 REFUSED = {}
 
 
-def refused(*said: str):
-    """A kind of file that cannot be fitted; the error must contain every text of `said`."""
+def refused(*text_shown: str):
+    """A kind of file that cannot be fitted; the error must contain every text of `text_shown`."""
 
     def keep(build):
-        REFUSED[build.__name__] = (build, said)
+        REFUSED[build.__name__] = (build, text_shown)
         return build
 
     return keep
@@ -213,12 +213,12 @@ def traces_that_are_a_view_of_another_file(path: Path):
 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_a_file_without_readable_activity_is_refused_by_name(kind, tmp_path):
-    build, said = REFUSED[kind]
+    build, text_shown = REFUSED[kind]
     path = tmp_path / f"{kind}.nwb"
     build(path)
     with pytest.raises(ReadError) as caught, opened(path):
         pass
     message = str(caught.value)
     assert "\n" not in message
-    for words in (path.name, *said):
+    for words in (path.name, *text_shown):
         assert words in message

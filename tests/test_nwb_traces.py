@@ -47,10 +47,10 @@ from nwbdyn.nwb.read.objects import NwbObject
 def test_what_a_series_holds_is_in_its_name(name, container, expected, tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         parent = NwbObject(f"/processing/ophys/{container}", container, container, file)
-        found = NwbObject(
+        actual = NwbObject(
             f"{parent.path}/{name}", "RoiResponseSeries", "RoiResponseSeries", file, parent
         )
-        assert roles.role(found) == expected
+        assert roles.role(actual) == expected
 
 
 def test_events_are_preferred_then_dff_then_deconvolved_then_fluorescence(tmp_path):
@@ -203,8 +203,8 @@ def test_one_plane_can_be_chosen_and_keeps_its_clock(tmp_path):
     with opened(tmp_path / "a.nwb", plane="upper") as recording:
         assert recording.activity.timestamps[0] == 0
         assert recording.neurons.ids.tolist() == list(range(NUM_ROIS))
-    said = r"a\.nwb has no plane named 'middle'; it has: lower, upper\."
-    with pytest.raises(ReadError, match=said), opened(tmp_path / "a.nwb", plane="middle"):
+    message = r"a\.nwb has no plane named 'middle'; it has: lower, upper\."
+    with pytest.raises(ReadError, match=message), opened(tmp_path / "a.nwb", plane="middle"):
         pass
 
 

@@ -61,6 +61,6 @@ def test_a_file_of_results_alone_says_how_they_are_opened(tmp_path):
 def test_a_recording_without_activity_says_what_is_there(tmp_path):
     with nwb(tmp_path / "empty.nwb") as file:
         series(behaviour(file), "speed", made(9, 1), rate=1.0)
-    said = r"empty\.nwb holds neither units .* It has: .*TimeSeries"
-    with pytest.raises(ReadError, match=said), opened(tmp_path / "empty.nwb"):
+    message = r"empty\.nwb holds neither units .* It has: .*TimeSeries"
+    with pytest.raises(ReadError, match=message), opened(tmp_path / "empty.nwb"):
         pass

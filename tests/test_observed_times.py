@@ -81,15 +81,15 @@ def test_each_of_three_groups_has_a_condition_that_picks_it_alone(kind, tmp_path
     with nwbdyn.open(str(path)) as recording:
         with pytest.raises(DataError, match="never observed together") as no:
             bin_recording(recording)
-        found = conditions_in(str(no.value))
-        assert len(found) == 3
-        chosen = [selection.where(recording, one).neurons.ids.tolist() for one in found]
+        actual = conditions_in(str(no.value))
+        assert len(actual) == 3
+        chosen = [selection.where(recording, one).neurons.ids.tolist() for one in actual]
         assert sorted(one for ids in chosen for one in ids) == sorted(
             recording.neurons.ids.tolist()
         )
         assert all(len(ids) == 2 for ids in chosen)
         if kind == "column":
-            assert found == ["probe == 'A'", "probe == 'B'", "probe == 'C'"]
+            assert actual == ["probe == 'A'", "probe == 'B'", "probe == 'C'"]
 
 
 def test_less_than_a_bin_in_common_is_nothing_in_common(tmp_path):

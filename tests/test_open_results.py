@@ -34,22 +34,22 @@ def test_connectivity_answers_from_the_file_as_it_did_in_memory(
     monkeypatch.setattr(open_results, "LARGE", large)  # 0: every array stays in the file
     fit = lab_files.fit_of(source, form=form)
     with nwbdyn.open_results(export(fit, tmp_path / "out.nwb")) as back:
-        wanted, found = fit.connectivity, back.connectivity
-        assert (found.form, found.window, found.measure, found.causal) == (
+        wanted, actual = fit.connectivity, back.connectivity
+        assert (actual.form, actual.window, actual.measure, actual.causal) == (
             wanted.form, wanted.window, wanted.measure, wanted.causal,
         )  # fmt: skip
-        assert found.attributes == wanted.attributes
+        assert actual.attributes == wanted.attributes
         if form != "static":  # one matrix, which is small
-            assert all(isinstance(a, LazyArray) for a in found.arrays.values()) is (large == 0)
-        np.testing.assert_array_equal(found.time, wanted.time)
-        np.testing.assert_array_equal(found.at(15.2), wanted.at(15.2))
-        np.testing.assert_allclose(found.mean(), wanted.mean(), rtol=1e-6)
-        np.testing.assert_array_equal(found.by_cell_type(), wanted.by_cell_type())
+            assert all(isinstance(a, LazyArray) for a in actual.arrays.values()) is (large == 0)
+        np.testing.assert_array_equal(actual.time, wanted.time)
+        np.testing.assert_array_equal(actual.at(15.2), wanted.at(15.2))
+        np.testing.assert_allclose(actual.mean(), wanted.mean(), rtol=1e-6)
+        np.testing.assert_array_equal(actual.by_cell_type(), wanted.by_cell_type())
         ids = wanted.neurons.ids
-        one, other = (c.over_time(pre=ids[:2], post=ids[2:4]) for c in (found, wanted))
+        one, other = (c.over_time(pre=ids[:2], post=ids[2:4]) for c in (actual, wanted))
         np.testing.assert_array_equal(one, other)
         assert (
-            found.neurons.table["cell_type"].isna().sum()
+            actual.neurons.table["cell_type"].isna().sum()
             == wanted.neurons.table["cell_type"].isna().sum()
         )
 
@@ -165,11 +165,11 @@ def test_mne_gets_senders_as_rows_and_receivers_as_columns(source):
     mne = pytest.importorskip("mne_connectivity", reason="mne-connectivity is not installed")
     connectivity = lab_files.fit_of(source).connectivity
     matrix = connectivity.at(10.0)
-    found = connectivity.to_mne(10.0)
-    assert isinstance(found, mne.Connectivity)
-    np.testing.assert_array_equal(found.get_data("dense").squeeze(), matrix.to_numpy().T)
-    assert list(found.names) == ["10", "11", "12", "13", "14"]
-    assert found.method == "z per z"
+    actual = connectivity.to_mne(10.0)
+    assert isinstance(actual, mne.Connectivity)
+    np.testing.assert_array_equal(actual.get_data("dense").squeeze(), matrix.to_numpy().T)
+    assert list(actual.names) == ["10", "11", "12", "13", "14"]
+    assert actual.method == "z per z"
     mean = connectivity.to_mne()
     np.testing.assert_array_equal(mean.get_data("dense").squeeze(), connectivity.mean().T)
     over_time = connectivity.to_mne(slice(5, 10))

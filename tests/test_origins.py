@@ -292,9 +292,11 @@ def test_every_recording_of_a_fit_decides_over_its_upload(standin, tmp_path):
     assert not list(saved.glob("*.nwb"))
 
 
-@pytest.mark.parametrize("asked", [{"joint": {"sessions": ["a", "b"]}}, {"adopted": {"run": "x"}}])
-def test_a_run_that_does_not_name_its_other_recordings_is_unknown(standin, tmp_path, asked):
+@pytest.mark.parametrize(
+    "requested", [{"joint": {"sessions": ["a", "b"]}}, {"adopted": {"run": "x"}}]
+)
+def test_a_run_that_does_not_name_its_other_recordings_is_unknown(standin, tmp_path, requested):
     fit = lab_files.fit_of(lab_files.write_imaging(tmp_path / "lab.nwb"))
-    fit = replace(fit, environment={"asked": asked})
+    fit = replace(fit, environment={"asked": requested})
     sources = fit_results.derived_from(fit)
     assert_kept_out(standin, *sources, because="the other recordings of this fit is unknown")

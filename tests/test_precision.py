@@ -42,10 +42,10 @@ def test_rates_loss_and_gradients_are_those_of_float32_to_rounding(options, trac
         loss.backward()
         assert output.log_rate.dtype == loss.dtype == torch.float32
         answers.append((output.log_rate.detach(), loss.detach(), model))
-    (rates, loss, _), (found, other, _) = answers
+    (rates, loss, _), (actual, other, _) = answers
     assert rates.abs().max() < 1
     near = ROUNDING[options.get("precision", "float32")]
-    torch.testing.assert_close(found, rates, rtol=0, atol=near)
+    torch.testing.assert_close(actual, rates, rtol=0, atol=near)
     torch.testing.assert_close(other, loss, rtol=0, atol=near)
     for (name, one), two in zip(plain.named_parameters(), fast.parameters(), strict=True):
         assert two.grad.dtype == two.dtype == torch.float32

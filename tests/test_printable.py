@@ -51,9 +51,9 @@ DOLLARS, LETTERS, EMOJI = "cost $a_{b$", "神経細胞", "🧠 cell"
     ],
 )
 def test_control_characters_are_written_out_and_letters_stay(text, shown):
-    found = printable(text)
-    assert shown is None or found == shown
-    assert not commands_in(found)
+    actual = printable(text)
+    assert shown is None or actual == shown
+    assert not commands_in(actual)
 
 
 def test_the_ends_of_lines_stay_where_lines_are_meant():
@@ -256,10 +256,10 @@ def test_names_are_no_markup_in_a_page(fitted):
         notes=(Note(every, every, every),),
     )
     html = page.render(fit)
-    found = Elements(html)
-    assert not {name for name in found.attributes if name.startswith("on")}
+    actual = Elements(html)
+    assert not {name for name in actual.attributes if name.startswith("on")}
     for tag in ("script", "img", "b", "iframe", "object", "embed", "link"):
-        assert found.tags.count(tag) == plain.tags.count(tag)
+        assert actual.tags.count(tag) == plain.tags.count(tag)
     assert "{{ 7 * 7 }}" in html.partition("What was skipped")[2]
 
 

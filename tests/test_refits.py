@@ -101,9 +101,10 @@ def test_pairs_of_cell_types_are_kept_with_the_run(fitted):
 
 
 def test_one_sentence_says_how_many_edges_stand_and_what_was_tested(fitted):
-    said = " ".join(verdict.sentences(fitted.metrics, "synapsnet"))
+    message = " ".join(verdict.sentences(fitted.metrics, "synapsnet"))
     assert (
-        "of 30 edges at q < 0.05 against 20 shifted recordings (directed, a joint test of" in said
+        "of 30 edges at q < 0.05 against 20 shifted recordings (directed, a joint test of"
+        in message
     )
 
 
@@ -118,9 +119,9 @@ def test_the_model_itself_keeps_its_weights(fitted):
     mean = fitted.connectivity.mean().to_numpy()
     own = mean[edges["post_id"], edges["pre_id"]]
     np.testing.assert_allclose(edges["model_weight"], own, rtol=1e-5)
-    found = connectome_comparison._estimates(fitted)
-    np.testing.assert_allclose(found["synapsnet"][1, 0], mean[1, 0], rtol=1e-5)
-    assert "couplings of the recording" in found
+    actual = connectome_comparison._estimates(fitted)
+    np.testing.assert_allclose(actual["synapsnet"][1, 0], mean[1, 0], rtol=1e-5)
+    assert "couplings of the recording" in actual
 
 
 def test_the_exported_file_says_the_same_of_edges(fitted, tmp_path):
@@ -141,14 +142,14 @@ def test_a_next_bin_model_is_not_trained_again_for_its_edges(run):
 
 def test_an_interrupted_null_goes_on_where_it_was(tmp_path):
     run, recording = tmp_path / "run", units(poisson_spikes(12, 30.0))
-    asked = {"null": "shift:2", "options": MASKED, "influence_windows": 4, "run": run}
-    made = fit(recording, "stndt", **asked)
+    requested = {"null": "shift:2", "options": MASKED, "influence_windows": 4, "run": run}
+    made = fit(recording, "stndt", **requested)
     kept = sorted((run / run_directory.REFITS).glob("*.npy"))
     assert len(kept) == 2 + 2 * edge_tests.HALF_PAIRS
     (run / run_directory.METRICS).unlink()
     kept[0].unlink()
     written = kept[1].stat().st_mtime_ns
-    again = fit(recording, "stndt", resume=True, **asked)
+    again = fit(recording, "stndt", resume=True, **requested)
     # alone, a refit rounds differently than among others
     pd.testing.assert_frame_equal(again.edges, made.edges, rtol=1e-3)
     assert kept[0].exists()
@@ -160,8 +161,8 @@ def test_independent_neurons_have_no_edge(tmp_path):
     alone = fit(traces({}), "synapsnet", null="shift:20", options=QUICK | {"preset": "paper"})
     assert edge_table.directed(alone.edges)["q"].isna().all()
     assert edge_table.directed(alone.edges)["p"].notna().all()
-    said = verdict.sentences(alone.metrics, "synapsnet")
-    assert any(line.startswith("No edge can be called significant") for line in said)
+    message = verdict.sentences(alone.metrics, "synapsnet")
+    assert any(line.startswith("No edge can be called significant") for line in message)
     with pytest.raises(ResultsError, match="No edge can be called significant: coupling adds"):
         alone.connectivity.edges(q=0.05)
     nwbdyn.export(alone, tmp_path / "alone.nwb")
@@ -175,8 +176,8 @@ def test_independent_neurons_have_no_edge(tmp_path):
 def test_without_a_null_edges_are_not_to_be_read():
     plain = fit(traces(EDGES), "synapsnet", options=QUICK)
     assert plain.edges["p"].isna().all()
-    said = verdict.sentences(plain.metrics, "synapsnet")
-    assert "No null was run; add --null shift:20 before reading edges." in said
+    message = verdict.sentences(plain.metrics, "synapsnet")
+    assert "No null was run; add --null shift:20 before reading edges." in message
     with pytest.raises(ResultsError, match="No null was run"):
         plain.connectivity.edges(q=0.05)
 
@@ -316,14 +317,14 @@ def test_halves_start_from_seeds_of_their_own():
     frozen = {"start": 1.0, "learning_rate": 1e-9, "epochs": 1, "ridge": 0.0, "static": True}
     problem = build_task(traces(EDGES), "netformer", seed=0, options=frozen | {"embedding": 9})
     trained = train_models.train_seeds(problem, [0], RunContext())
-    found = edge_tests.collect(problem, trained, Null("shift", 2), RunContext(), seed=0)
+    actual = edge_tests.collect(problem, trained, Null("shift", 2), RunContext(), seed=0)
     # nothing was learned, so what a matrix holds is its start
-    for one in found.null:
-        np.testing.assert_allclose(one, found.weight, atol=1e-5)
-    starts = found.halves.reshape(-1, found.weight.size)
+    for one in actual.null:
+        np.testing.assert_allclose(one, actual.weight, atol=1e-5)
+    starts = actual.halves.reshape(-1, actual.weight.size)
     apart = np.abs(starts[:, None] - starts).max(axis=-1)
     assert apart[~np.eye(len(starts), dtype=bool)].min() > 0.1
-    assert np.abs(starts - found.weight.ravel()).max(axis=1).min() > 0.1
+    assert np.abs(starts - actual.weight.ravel()).max(axis=1).min() > 0.1
 
 
 @pytest.mark.parametrize(("embedding", "given"), [(8, False), (9, True)])

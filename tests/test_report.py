@@ -167,11 +167,11 @@ def test_the_scores_figure_shows_the_scores_of_the_metrics(fit):
 def test_predictions_are_drawn_beside_what_was_recorded(fit):
     from nwbdyn.report.figures.activity import chosen
 
-    told = fit.predictions
+    reported = fit.predictions
     for panel, (_, neuron, _) in zip(figures.predictions(fit), chosen(fit), strict=True):
-        for line, values in zip(panel.lines, (told.recorded, told.values), strict=True):
-            rows = np.searchsorted(told.time, line.get_xdata())
-            assert (told.labels[rows] == 2).all()  # test
+        for line, values in zip(panel.lines, (reported.recorded, reported.values), strict=True):
+            rows = np.searchsorted(reported.time, line.get_xdata())
+            assert (reported.labels[rows] == 2).all()  # test
             np.testing.assert_array_equal(line.get_ydata(), values[rows, neuron])
 
 
@@ -306,8 +306,8 @@ def test_conditions_are_those_with_most_test_trials_and_columns_may_be_named(tri
     from nwbdyn.report.figures.trials import conditions
 
     sides = trials.trials.assign(side=np.where(trials.trials["target_y"] > 0, "up", "down"))
-    asked = replace(trials, trials=sides)
-    assert [one.name for one in conditions(asked, ["side"])] == ["down", "up"]
+    requested = replace(trials, trials=sides)
+    assert [one.name for one in conditions(requested, ["side"])] == ["down", "up"]
     assert len(conditions(trials)) <= 6
     assert conditions(fit) == []
     with pytest.raises(ResultsError, match="no column 'colour'; they have: id, start_time"):
@@ -440,8 +440,8 @@ def test_a_matrix_that_is_never_negative_is_not_called_red_and_blue(fit, trials)
     assert "none is negative" in words.colours(trials)
     assert "past helps to predict" in words.meaning(fit)
     assert "attends" in words.meaning(trials)
-    for told in (fit, trials):
-        assert "not a test for a synapse" in page.render(told)
+    for reported in (fit, trials):
+        assert "not a test for a synapse" in page.render(reported)
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ def test_a_restored_model_predicts_what_the_fit_holds(model, recording, options,
 def test_a_sample_is_opened_again_by_its_address():
     address = "sample:network?neurons=8&steps=400"
     made = fit(address, "synapsnet", options=SMALL)
-    found = lesion(made, [made.neurons.ids[2]])
+    actual = lesion(made, [made.neurons.ids[2]])
     restored = load_model(made)
     silenced = restored.model.A["0"].detach().clone()
     silenced[:, 2] = 0.0
@@ -41,10 +41,10 @@ def test_a_sample_is_opened_again_by_its_address():
     after = readout.predict(restored.model, restored.problem.windows, splits=["test"])
     rows = np.isfinite(after).all(axis=1)
     change = (after - made.predictions.values)[rows] / restored.problem.windows.sd
-    np.testing.assert_allclose(found["mean_change"], change.mean(axis=0), atol=1e-5)
-    np.testing.assert_allclose(found["rms_change"], np.sqrt((change**2).mean(axis=0)), atol=1e-5)
-    assert found["lesioned"].tolist() == [False, False, True, *[False] * 5]
-    assert found["rms_change"][2] == 0  # a neuron does not hear itself through A
+    np.testing.assert_allclose(actual["mean_change"], change.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(actual["rms_change"], np.sqrt((change**2).mean(axis=0)), atol=1e-5)
+    assert actual["lesioned"].tolist() == [False, False, True, *[False] * 5]
+    assert actual["rms_change"][2] == 0  # a neuron does not hear itself through A
     assert torch.equal(load_model(made).model.A["0"][:, 3], silenced[:, 3])
 
 

@@ -310,7 +310,7 @@ OTHER = CLOSED | {"config": {"l1": 1, "embedding": 60, "ridge": 0}}
 
 
 @pytest.mark.parametrize(
-    ("before", "now", "said"),
+    ("before", "now", "text_shown"),
     [
         ({"seeds": [0, 1]}, {"seeds": [0, 1, 2]}, r"\[0, 1, 2\]. Resume with --seeds 2, or"),
         ({"seed": 3}, {"seed": 0}, "with --seed 3, or start again with --overwrite or another -o"),
@@ -336,9 +336,11 @@ OTHER = CLOSED | {"config": {"l1": 1, "embedding": 60, "ridge": 0}}
         ({"source": {"uri": "a"}}, {"source": {"uri": "b"}}, "with the same recording and"),
     ],
 )
-def test_a_resumed_fit_of_other_choices_names_the_option_to_go_on_with(before, now, said, tmp_path):
+def test_a_resumed_fit_of_other_choices_names_the_option_to_go_on_with(
+    before, now, text_shown, tmp_path
+):
     run_directory.open_run(tmp_path, before)
-    with pytest.raises(FitError, match=said):
+    with pytest.raises(FitError, match=text_shown):
         run_directory.open_run(tmp_path, now, resume=True)
     assert (tmp_path / run_directory.CONFIG).exists()
 

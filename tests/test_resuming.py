@@ -49,14 +49,14 @@ def test_a_fit_leaves_the_callers_random_numbers_alone():
 def test_a_resumed_run_ends_like_one_that_was_never_stopped(
     model, recording, options, after, tmp_path
 ):
-    asked = {"epochs": 5, "options": options, "heldout_resamples": 1}
-    whole = fit(recording, model, **asked)
+    requested = {"epochs": 5, "options": options, "heldout_resamples": 1}
+    whole = fit(recording, model, **requested)
     run = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
-        fit(recording, model, **asked, run=run, report=interrupt_after(after))
+        fit(recording, model, **requested, run=run, report=interrupt_after(after))
     with pytest.raises(ResultsError, match="incomplete"):
         fit_results.load(run)
-    resumed = fit(recording, model, **asked, run=run, resume=True)
+    resumed = fit(recording, model, **requested, run=run, resume=True)
     assert_same_fit(resumed, whole)
     assert len(run_directory.read_history(run)) == 5
 
@@ -149,8 +149,8 @@ def test_a_run_in_use_is_refused_before_anything_is_trained(tmp_path):
 def test_overwriting_takes_away_all_that_a_fit_left_and_nothing_else(tmp_path):
     run = tmp_path / "run"
     options = LINEAR | {"ridge": None}  # tried one by one
-    asked = {"seeds": 2, "folds": 3, "null": "shift:2"}
-    fit(imaging(), "netformer", epochs=1, options=options, run=run, **asked)
+    requested = {"seeds": 2, "folds": 3, "null": "shift:2"}
+    fit(imaging(), "netformer", epochs=1, options=options, run=run, **requested)
     folders = {path.name.partition("-")[0] for path in run.iterdir() if path.is_dir()}
     assert folders >= {"seed", "fold", "choice", "without", "static"}
     (run / "refits").mkdir()  # of a co-smoothing model, and of earlier versions
@@ -257,8 +257,8 @@ def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
 
 def test_a_pickle_in_place_of_any_file_of_a_run_is_refused_and_does_not_run(tmp_path):
     run = tmp_path / "run"
-    asked = {"epochs": 1, "options": LINEAR, "run": run, "resume": True}
-    fit(imaging(), "netformer", **asked | {"resume": False})
+    requested = {"epochs": 1, "options": LINEAR, "run": run, "resume": True}
+    fit(imaging(), "netformer", **requested | {"resume": False})
     unread = {"checkpoint.pt", "methods.md", "edges.csv", "scores.csv"}
     for name in sorted({path.name for path in run.iterdir() if path.is_file()} - unread):
         before = (run / name).read_bytes()
@@ -266,7 +266,7 @@ def test_a_pickle_in_place_of_any_file_of_a_run_is_refused_and_does_not_run(tmp_
         with pytest.raises(ResultsError, match="damaged"):
             fit_results.load(run)
         with pytest.raises(ResultsError, match="damaged"):
-            fit(imaging(), "netformer", **asked)
+            fit(imaging(), "netformer", **requested)
         if name in (run_directory.CONFIG, run_directory.WEIGHTS):
             with pytest.raises(ResultsError, match="damaged"):
                 fit(imaging(), "netformer", epochs=1, init_from=run)

@@ -108,10 +108,10 @@ def test_nothing_is_predicted_outside_the_stretch_the_data_come_from():
 
 def test_the_baselines_predict_from_as_far_as_the_model():
     cut = windows()
-    found = baselines.next_bin(cut.binned, cut.split, context=2, horizon=3)
-    np.testing.assert_allclose(found["persistence"].prediction[90], cut.binned.values[87])
+    actual = baselines.next_bin(cut.binned, cut.split, context=2, horizon=3)
+    np.testing.assert_allclose(actual["persistence"].prediction[90], cut.binned.values[87])
     other = windows()
     other.binned.values[88:90] += 100.0
     again = baselines.next_bin(other.binned, other.split, context=2, horizon=3)
-    for name, baseline in found.items():
+    for name, baseline in actual.items():
         np.testing.assert_array_equal(baseline.prediction[90], again[name].prediction[90])

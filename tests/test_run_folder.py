@@ -125,8 +125,8 @@ def test_the_numbers_of_a_summary_are_those_of_the_metrics(page, two_runs):
 
 
 def test_a_summary_says_in_how_many_recordings_the_model_is_above(page, two_runs):
-    found = [summary.of_run(run).standing for run in run_folder.runs_in(two_runs)]
-    assert over_recordings.sentence("netformer", found) in page
+    actual = [summary.of_run(run).standing for run in run_folder.runs_in(two_runs)]
+    assert over_recordings.sentence("netformer", actual) in page
 
 
 def test_a_summary_lists_recordings_without_a_fit_and_no_markup_of_theirs(two_runs, tmp_path):

@@ -69,11 +69,13 @@ def test_what_is_done_is_not_opened_again(folder, tmp_path):
     run = tmp_path / "runs"
     before = fit_all(folder, run)
     written = (run / "a" / "metrics.json").stat().st_mtime_ns
-    told = []
-    after = fit_all(folder, run, resume=True, report=lambda progress: told.append(progress.stage))
+    reported = []
+    after = fit_all(
+        folder, run, resume=True, report=lambda progress: reported.append(progress.stage)
+    )
     assert after == before
     assert (run / "a" / "metrics.json").stat().st_mtime_ns == written
-    assert set(told) == {"recordings"}  # nothing was streamed, trained or scored
+    assert set(reported) == {"recordings"}  # nothing was streamed, trained or scored
 
 
 def test_only_what_failed_is_fitted_again(folder, tmp_path, recording):

@@ -66,7 +66,7 @@ def upload(run: Path, server: StandIn, *more: str, to: str = "dandi:000002") -> 
 
 
 def parts_sent(server: StandIn) -> int:
-    return sum("PUT /parts/" in line for line in server.asked)
+    return sum("PUT /parts/" in line for line in server.requested)
 
 
 # The command, from end to end
@@ -96,7 +96,7 @@ def test_an_upload_tells_where_it_comes_from_in_three_places_and_is_made_once(st
     assert again.exit_code == 0, again.output
     assert "holds these results already" in again.output
     assert parts_sent(standin) == 1
-    assert sum(line.startswith("PUT /api/dandisets/000002/") for line in standin.asked) == 1
+    assert sum(line.startswith("PUT /api/dandisets/000002/") for line in standin.requested) == 1
 
 
 @pytest.mark.parametrize("fault", ["", "GET /api/auth/token/?"])
@@ -202,15 +202,15 @@ def test_a_dandiset_whose_metadata_may_not_be_changed_still_gets_the_file(standi
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "requested",
     [
         "POST /api/uploads/initialize/",
         r"POST /api/uploads/\w+/validate/",
         "POST .*/versions/draft/assets/",
     ],
 )
-def test_what_the_archive_says_when_it_rejects_is_passed_on(standin, run, parcel, asked):
-    standin.refused[asked] = (400, "metadata does not fit the schema")
+def test_what_the_archive_says_when_it_rejects_is_passed_on(standin, run, parcel, requested):
+    standin.refused[requested] = (400, "metadata does not fit the schema")
     with pytest.raises(ArchiveError, match=r"rejected the request \(HTTP 400\)") as caught:
         send(parcel, standin, run)
     assert "metadata does not fit the schema" in str(caught.value)

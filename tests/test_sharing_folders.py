@@ -82,7 +82,7 @@ def sent(server: StandIn) -> dict[str, Path]:
 
 
 def parts_sent(server: StandIn) -> int:
-    return sum("PUT /parts/" in line for line in server.asked)
+    return sum("PUT /parts/" in line for line in server.requested)
 
 
 # The command, from end to end

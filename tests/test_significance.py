@@ -221,8 +221,8 @@ def test_units_on_one_channel_or_the_next_are_flagged():
 
 
 def test_close_rois_are_flagged_and_the_unit_is_said():
-    place = {"x": [0.0, 10.0, 100.0, 200.0], "y": [0.0, 10.0, 0.0, np.nan]}
-    neurons = Neurons(pd.DataFrame({"id": range(4), **place}), "roi")
+    location = {"x": [0.0, 10.0, 100.0, 200.0], "y": [0.0, 10.0, 0.0, np.nan]}
+    neurons = Neurons(pd.DataFrame({"id": range(4), **location}), "roi")
     text, notes = artefacts.flags(neurons, residual())
     assert text[0, 1] == "close ROIs"
     assert (text != "").sum() == 2
@@ -230,8 +230,8 @@ def test_close_rois_are_flagged_and_the_unit_is_said():
 
 
 def test_overlapping_rois_are_flagged_whatever_the_unit():
-    place = {"x": [0.0, 10.0, 100.0, 200.0], "y": [0.0, 10.0, 0.0, 0.0]}
-    neurons = Neurons(pd.DataFrame({"id": range(4), **place}), "roi")
+    location = {"x": [0.0, 10.0, 100.0, 200.0], "y": [0.0, 10.0, 0.0, 0.0]}
+    neurons = Neurons(pd.DataFrame({"id": range(4), **location}), "roi")
     masked = replace(neurons, overlaps=np.array([[2, 3, 0.1]]), micrometres=np.array([3.0, 3.0]))
     text, notes = artefacts.flags(masked, residual())
     assert text[2, 3] == text[3, 2] == "overlapping ROIs"
@@ -240,8 +240,8 @@ def test_overlapping_rois_are_flagged_whatever_the_unit():
 
 
 def test_positions_in_metres_flag_nobody():
-    place = {"x": [0.0, 1e-4, 2e-4, 3e-4], "y": [0.0, 0.0, 1e-4, 0.0]}
-    neurons = Neurons(pd.DataFrame({"id": range(4), **place}), "roi")
+    location = {"x": [0.0, 1e-4, 2e-4, 3e-4], "y": [0.0, 0.0, 1e-4, 0.0]}
+    neurons = Neurons(pd.DataFrame({"id": range(4), **location}), "roi")
     text, notes = artefacts.flags(neurons, residual())
     assert (text == "").all()
     assert "not micrometres" in notes[0].reason
@@ -285,11 +285,11 @@ def test_independent_neurons_seldom_report_an_edge():
 
 
 def test_planted_edges_are_found_with_few_false_ones():
-    false, found = [], []
+    false, actual = [], []
     for seed in range(5):
         recording, truth = sample(f"sample:network?seed={seed}")
         hits, wired = called_in(np.asarray(recording.activity.data), seed), truth.coupling != 0
         false.append((hits & ~wired).sum() / hits.sum())
-        found.append((hits & wired).sum() / wired.sum())
+        actual.append((hits & wired).sum() / wired.sum())
     assert np.mean(false) <= 0.08
-    assert np.mean(found) >= 0.9
+    assert np.mean(actual) >= 0.9

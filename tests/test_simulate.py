@@ -134,15 +134,15 @@ def test_a_ridge_regression_finds_the_planted_cortex():
     recording, truth = sample("sample:cortex")
     binned = binning.bin_recording(recording)
     split = splits.make(binned, seed=0, hold_out=False, gap=10)
-    found = baselines.next_bin(binned, split, context=10)
+    actual = baselines.next_bin(binned, split, context=10)
     apart = ~np.eye(50, dtype=bool)
-    weights = found["VAR ridge"].coupling
+    weights = actual["VAR ridge"].coupling
     # measured .936; on the true rates instead of dF/F it is .957
     assert np.corrcoef(weights[apart], truth.coupling[apart])[0, 1] > 0.9
     assert np.corrcoef(weights.T[apart], truth.coupling[apart])[0, 1] < 0.1
     test = split.bins("test")
     scores = {
-        name: metrics.r2(binned.values[test], f.prediction[test]) for name, f in found.items()
+        name: metrics.r2(binned.values[test], f.prediction[test]) for name, f in actual.items()
     }
     assert scores["VAR ridge"] > scores["AR"] + 0.03 > scores["persistence"] + 0.03
 
@@ -230,9 +230,9 @@ def agreement(weights, truth):
 )
 def test_least_squares_finds_the_planted_network(address, least):
     recording, truth = sample(address)
-    found = least_squares(np.asarray(recording.activity.data, dtype=float))
-    assert agreement(found, truth.coupling) > least
-    assert agreement(found.T, truth.coupling) < least / 2
+    actual = least_squares(np.asarray(recording.activity.data, dtype=float))
+    assert agreement(actual, truth.coupling) > least
+    assert agreement(actual.T, truth.coupling) < least / 2
 
 
 def test_weights_of_a_moving_toy_follow_its_state():
@@ -275,8 +275,8 @@ def test_plasticity_sorts_the_synapses_of_the_stdp_neuron():
 
 def test_a_bump_travels_around_the_ring_below_its_ceiling():
     _, truth = sample("sample:ring?steps=5000")
-    place = np.exp(2j * np.pi * np.arange(100) / 100)
-    bump = (truth.rates @ place) / truth.rates.sum(axis=1)
+    location = np.exp(2j * np.pi * np.arange(100) / 100)
+    bump = (truth.rates @ location) / truth.rates.sum(axis=1)
     assert np.abs(bump).mean() > 0.6
     assert np.unwrap(np.angle(bump)).std() > 0.1  # radians
     assert (truth.rates > 79).mean() < 0.01
@@ -315,8 +315,8 @@ def test_a_task_rnn_is_read_with_its_stimulus_one_step_ahead(data):
         [recording.activity.data, recording.covariate("stimulus").data, np.ones(len(within))]
     )
     target = np.arctanh(recording.activity.data[rows + 1].astype(float))
-    found = np.linalg.lstsq(known[rows], target, rcond=None)[0][:num_neurons].T
-    assert np.allclose(found, truth.coupling, atol=1e-2)
+    actual = np.linalg.lstsq(known[rows], target, rcond=None)[0][:num_neurons].T
+    assert np.allclose(actual, truth.coupling, atol=1e-2)
 
 
 def test_a_folder_without_a_task_rnn_is_refused(tmp_path):

@@ -42,53 +42,53 @@ def fitted(traces: np.ndarray, **others) -> simultaneous.SimultaneousCouplings:
     return simultaneous.simultaneous_couplings(traces, segment, num_surrogates=10, **others)
 
 
-def called(found: simultaneous.SimultaneousCouplings) -> list[list[int]]:
-    upper = np.triu(np.ones(found.q.shape, dtype=bool), 1)
-    return np.argwhere((found.q <= 0.05) & upper).tolist()
+def called(actual: simultaneous.SimultaneousCouplings) -> list[list[int]]:
+    upper = np.triu(np.ones(actual.q.shape, dtype=bool), 1)
+    return np.argwhere((actual.q <= 0.05) & upper).tolist()
 
 
 def test_partial_correlation_is_that_of_three_neurons_by_hand():
     r = np.array([[1.0, 0.5, 0.4], [0.5, 1.0, 0.3], [0.4, 0.3, 1.0]])
-    found = simultaneous.partial_correlation(r, 0.0)
+    actual = simultaneous.partial_correlation(r, 0.0)
     by_hand = (0.5 - 0.4 * 0.3) / np.sqrt((1 - 0.4**2) * (1 - 0.3**2))
-    assert found[0, 1] == pytest.approx(by_hand)
-    assert found[1, 0] == pytest.approx(by_hand)
-    assert np.isnan(found.diagonal()).all()
+    assert actual[0, 1] == pytest.approx(by_hand)
+    assert actual[1, 0] == pytest.approx(by_hand)
+    assert np.isnan(actual.diagonal()).all()
 
 
 def test_with_a_large_penalty_it_is_proportional_to_the_plain_correlation():
     r = frame_signals.correlation(np.random.default_rng(0).normal(size=(30, 5)))
     upper = np.triu_indices(5, 1)
-    found = simultaneous.partial_correlation(r, 0.999)[upper] / 0.001
-    assert np.allclose(found, r[upper], atol=0.005)
+    actual = simultaneous.partial_correlation(r, 0.999)[upper] / 0.001
+    assert np.allclose(actual, r[upper], atol=0.005)
 
 
 def test_innovations_are_residuals_of_each_neuron_and_do_not_cross_gaps():
     traces = gaussian(400)
     traces[100] = np.nan
     segment = np.repeat([0, 1], [250, 150])
-    found = frame_signals.innovations(traces, segment, order=2)
+    actual = frame_signals.innovations(traces, segment, order=2)
     rows = [t for t in range(2, 400) if t not in (100, 101, 102, 250, 251)]
-    assert len(found.values) == len(rows)
-    assert np.flatnonzero(np.diff(found.run)).tolist() == [97, 244]
+    assert len(actual.values) == len(rows)
+    assert np.flatnonzero(np.diff(actual.run)).tolist() == [97, 244]
     past = np.array([[1.0, traces[t - 1, 3], traces[t - 2, 3]] for t in rows])
     target = traces[rows, 3]
     left = target - past @ np.linalg.lstsq(past, target, rcond=None)[0]
     centred = left - np.median(left)
     expected = centred / (1.4826 * np.median(np.abs(centred)))
-    assert np.allclose(found.values[:, 3], expected)
+    assert np.allclose(actual.values[:, 3], expected)
 
 
 def test_innovations_of_order_zero_are_differences():
     traces = np.cumsum(np.random.default_rng(0).normal(size=(300, 2)), axis=0)
-    found = frame_signals.innovations(traces, np.zeros(300, dtype=int), order=0)
-    assert np.allclose(found.values, frame_signals.robust(np.diff(traces, axis=0)))
+    actual = frame_signals.innovations(traces, np.zeros(300, dtype=int), order=0)
+    assert np.allclose(actual.values, frame_signals.robust(np.diff(traces, axis=0)))
 
 
 def test_a_sum_of_frames_stays_in_one_run():
-    found = Innovations(np.arange(6.0)[:, None], np.array([0, 0, 0, 1, 1, 1]))
-    assert found.smoothed(2).ravel().tolist() == [1.0, 3.0, 7.0, 9.0]
-    assert found.smoothed(1) is found.values
+    actual = Innovations(np.arange(6.0)[:, None], np.array([0, 0, 0, 1, 1, 1]))
+    assert actual.smoothed(2).ravel().tolist() == [1.0, 3.0, 7.0, 9.0]
+    assert actual.smoothed(1) is actual.values
 
 
 @pytest.mark.parametrize(
@@ -109,8 +109,8 @@ def test_events_are_heavy_above_and_gaussian_below(traces, expected):
 
 def test_events_lie_above_their_threshold():
     values = np.arange(-3.0, 4.0)[:, None]  # median 0, median deviation 2
-    found = frame_signals.events(values, 0.5)[:, 0] * 1.4826 * 2
-    assert found == pytest.approx([0, 0, 0, 0, 0, 2, 3])
+    actual = frame_signals.events(values, 0.5)[:, 0] * 1.4826 * 2
+    assert actual == pytest.approx([0, 0, 0, 0, 0, 2, 3])
 
 
 def test_shared_light_is_taken_out_of_quiet_frames():
@@ -120,9 +120,9 @@ def test_shared_light_is_taken_out_of_quiet_frames():
     mixed = frame_signals.innovations(traces @ mixing, segment, order=0)
     clean = frame_signals.unmixed(mixed)
 
-    def neighbours(found: Innovations) -> float:
-        quiet = (found.values > 3).sum(axis=1) == 0
-        r = frame_signals.correlation(found.values[quiet])
+    def neighbours(actual: Innovations) -> float:
+        quiet = (actual.values > 3).sum(axis=1) == 0
+        r = frame_signals.correlation(actual.values[quiet])
         return float(np.abs(r[np.arange(2, 7), np.arange(3, 8)]).mean())
 
     # of 6,000 quiet frames a correlation of independent noise has a standard error of .013
@@ -131,8 +131,8 @@ def test_shared_light_is_taken_out_of_quiet_frames():
 
 
 def test_too_few_quiet_frames_leave_innovations_as_they_are():
-    found = Innovations(np.random.default_rng(0).normal(size=(50, 8)), np.zeros(50, dtype=int))
-    assert frame_signals.unmixed(found) is found
+    actual = Innovations(np.random.default_rng(0).normal(size=(50, 8)), np.zeros(50, dtype=int))
+    assert frame_signals.unmixed(actual) is actual
 
 
 @pytest.mark.parametrize(
@@ -174,21 +174,21 @@ def test_events_that_never_coincide_are_no_negative_coupling():
 
 
 def test_a_pair_that_shares_innovations_is_found_and_no_other():
-    found = fitted(gaussian())
-    assert called(found) == [[0, 1]]
-    assert found.chosen.threshold is None
-    assert "exchanged among 10 in which" in found.hypothesis
+    actual = fitted(gaussian())
+    assert called(actual) == [[0, 1]]
+    assert actual.chosen.threshold is None
+    assert "exchanged among 10 in which" in actual.hypothesis
     # the innovations correlate by 1 / sqrt(2); the standard error of 3,000 frames is .01
-    assert found.weight[0, 1] == pytest.approx(2**-0.5, abs=0.04)
-    assert np.array_equal(found.weight, found.weight.T, equal_nan=True)
+    assert actual.weight[0, 1] == pytest.approx(2**-0.5, abs=0.04)
+    assert np.array_equal(actual.weight, actual.weight.T, equal_nan=True)
 
 
 def test_coinciding_events_are_found_with_and_without_bursts_of_all():
     for bursts in (False, True):
-        found = fitted(calcium(bursts=bursts))
-        assert called(found) == [[0, 1]]
-        assert found.chosen.threshold is not None
-        assert found.chosen.agreement == max(one.agreement for one in found.compared)
+        actual = fitted(calcium(bursts=bursts))
+        assert called(actual) == [[0, 1]]
+        assert actual.chosen.threshold is not None
+        assert actual.chosen.agreement == max(one.agreement for one in actual.compared)
 
 
 def test_the_signal_can_be_chosen():
@@ -218,8 +218,8 @@ def test_neurons_with_nothing_in_common_have_no_coupling():
 def test_constant_neurons_do_no_harm():
     traces = gaussian()
     traces[:, 5] = 1.0
-    found = fitted(traces)
-    assert called(found) == [[0, 1]]
+    actual = fitted(traces)
+    assert called(actual) == [[0, 1]]
 
 
 @pytest.mark.parametrize(

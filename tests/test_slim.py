@@ -161,11 +161,11 @@ def fetched(path: Path, folder: Path) -> fetch.FetchResult:
 
 def datasets(path: Path) -> dict[str, h5py.Dataset]:
     """Every dataset by its path, as the file's own visitor finds them; the file stays open."""
-    found: dict[str, h5py.Dataset] = {}
+    actual: dict[str, h5py.Dataset] = {}
     h5py.File(path).visititems(
-        lambda name, item: found.update({f"/{name}": item}) if hasattr(item, "dtype") else None
+        lambda name, item: actual.update({f"/{name}": item}) if hasattr(item, "dtype") else None
     )
-    return found
+    return actual
 
 
 @pytest.fixture(scope="session")

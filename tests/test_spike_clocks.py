@@ -56,10 +56,10 @@ def test_a_unit_whose_times_start_again_is_named_with_the_condition_that_leaves_
     spikes = six()
     spikes[1] = np.concatenate([six(seed)[1] for seed in range(runs)])
     path = file_of(tmp_path / "a.nwb", spikes)
-    found = notes_of(path)
-    assert list(found) == ["restarting-spikes"]
-    assert f"unit 1 go back to the start {times}," in found["restarting-spikes"]
-    assert '--where "id != 1"' in found["restarting-spikes"]
+    actual = notes_of(path)
+    assert list(actual) == ["restarting-spikes"]
+    assert f"unit 1 go back to the start {times}," in actual["restarting-spikes"]
+    assert '--where "id != 1"' in actual["restarting-spikes"]
     assert counts_of(path) == [len(unit) for unit in spikes]
     assert notes_of(path, where="id != 1") == {}
 
@@ -83,9 +83,9 @@ def test_times_that_count_from_each_trial_are_refused(in_order, tmp_path):
         spikes = [np.sort(unit) for unit in spikes]
     starts = 3.0 * np.arange(60)
     path = file_of(tmp_path / "a.nwb", spikes, (starts, starts + 2))
-    found = notes_of(path)
-    assert list(found) == ["relative-spikes"]
-    assert_six_digits(found["relative-spikes"])
+    actual = notes_of(path)
+    assert list(actual) == ["relative-spikes"]
+    assert_six_digits(actual["relative-spikes"])
     refused = pytest.raises(DataError, match=r"count from each trial.*--trials none")
     with nwbdyn.open(path) as recording, refused:
         bin_recording(recording)
@@ -112,10 +112,10 @@ def test_spikes_stored_twice_and_padding_are_named_and_counted(tmp_path):
     spikes[1] = np.repeat(spikes[1], 2)
     spikes[4] = np.r_[spikes[4][:50], np.zeros(150), spikes[4][50:]]
     path = file_of(tmp_path / "a.nwb", spikes)
-    found = notes_of(path)
-    assert list(found) == ["repeated-spikes"]
-    assert "units 1 and 4" in found["repeated-spikes"]
-    assert "unit 4 has 150 at 0 s" in found["repeated-spikes"]
+    actual = notes_of(path)
+    assert list(actual) == ["repeated-spikes"]
+    assert "units 1 and 4" in actual["repeated-spikes"]
+    assert "unit 4 has 150 at 0 s" in actual["repeated-spikes"]
     assert counts_of(path) == [len(unit) for unit in spikes]
 
 
@@ -131,9 +131,9 @@ def test_a_negative_time_stored_again_and_again_is_no_spike(marker, tmp_path):
     spikes = six()
     marked = [np.r_[unit[:100], np.full(30, marker), unit[100:]] for unit in spikes]
     path = file_of(tmp_path / "a.nwb", marked)
-    found = notes_of(path)
-    assert list(found) == ["invalid-spikes"]
-    assert f"30 spikes of each of 6 units are at exactly {marker:g} s" in found["invalid-spikes"]
+    actual = notes_of(path)
+    assert list(actual) == ["invalid-spikes"]
+    assert f"30 spikes of each of 6 units are at exactly {marker:g} s" in actual["invalid-spikes"]
     assert counts_of(path) == [len(unit) for unit in spikes]
 
 
@@ -150,10 +150,10 @@ def test_one_stray_time_is_named_and_stretches_nothing(stray, tmp_path):
     expected = [len(unit) for unit in spikes]
     spikes[3] = np.append(spikes[3], stray)
     path = file_of(tmp_path / "a.nwb", spikes)
-    found = notes_of(path)
-    assert list(found) == ["stray-spikes"]
-    assert "1 spike of unit 3 lies" in found["stray-spikes"]
-    assert_six_digits(found["stray-spikes"].replace("e+", " "))
+    actual = notes_of(path)
+    assert list(actual) == ["stray-spikes"]
+    assert "1 spike of unit 3 lies" in actual["stray-spikes"]
+    assert_six_digits(actual["stray-spikes"].replace("e+", " "))
     assert counts_of(path) == expected
     with nwbdyn.open(path) as recording:
         assert bin_recording(recording).num_bins <= SECONDS / 0.02 + 1
@@ -194,10 +194,10 @@ def test_a_fit_looks_at_spikes_that_were_not_read_before(tmp_path):
 
 def test_the_extent_of_spikes_leaves_out_what_is_no_spike():
     spikes = [*six(), [9e6, *np.full(20, -1.0)]]
-    found = spike_trains.examine(small_units([list(unit) for unit in spikes]).activity)
+    actual = spike_trains.examine(small_units([list(unit) for unit in spikes]).activity)
     first, last = min(u[0] for u in spikes[:6]), max(u[-1] for u in spikes[:6])
-    assert found.extent == (first, last)
-    assert found.markers == (-1.0,)
+    assert actual.extent == (first, last)
+    assert actual.markers == (-1.0,)
 
 
 @pytest.mark.parametrize(

@@ -67,8 +67,8 @@ def test_the_connectivity_answers_with_the_edges_of_spikes(fitted):
     edges = edge_table.directed(fitted.edges).drop(columns="model_weight")
     untested = replace(fitted, edges=edges, connectivity=replace(fitted.connectivity, tested=None))
     state = FitState(untested.request, task, (), None, untested)
-    found = spike_coupling.fitted_couplings(state, 10).added_to(untested).connectivity
-    assert found.edges(q=0.05)["post_id"].tolist() == [11]
+    actual = spike_coupling.fitted_couplings(state, 10).added_to(untested).connectivity
+    assert actual.edges(q=0.05)["post_id"].tolist() == [11]
 
 
 def test_the_models_own_weights_stay_beside_them(fitted, tmp_path):
@@ -87,8 +87,10 @@ def test_the_models_own_weights_stay_beside_them(fitted, tmp_path):
 
 
 def test_the_verdict_names_the_null_and_the_filters(fitted):
-    (said,) = verdict._edges(fitted.metrics)
-    assert said.startswith("1 of 12 edges at q < 0.05 against 10 jittered recordings (filters: ")
+    (text_shown,) = verdict._edges(fitted.metrics)
+    assert text_shown.startswith(
+        "1 of 12 edges at q < 0.05 against 10 jittered recordings (filters: "
+    )
 
 
 @pytest.mark.parametrize(
@@ -102,10 +104,10 @@ def test_the_verdict_names_the_null_and_the_filters(fitted):
     ],
 )
 def test_bins_that_are_coarser_than_synaptic_delays_are_named(binning, edges, warned):
-    said = verdict.of_bins(binning, {"edges": edges})
-    assert bool(said) is warned
+    text_shown = verdict.of_bins(binning, {"edges": edges})
+    assert bool(text_shown) is warned
     if warned:
-        assert "Bins of 50 ms are coarser than synaptic delays" in said[0]
+        assert "Bins of 50 ms are coarser than synaptic delays" in text_shown[0]
 
 
 @pytest.mark.parametrize(
@@ -149,15 +151,15 @@ def test_runs_of_bins_are_intervals_of_seconds():
         covariates=np.zeros((8, 0), np.float32),
     )
     kept = np.array([0, 1, 1, 1, 1, 1, 1, 0], bool)
-    found = spike_coupling.intervals_of(made, kept)
-    assert found == pytest.approx(np.array([[0.1, 0.4], [0.9, 1.0], [1.1, 1.2]]))
+    actual = spike_coupling.intervals_of(made, kept)
+    assert actual == pytest.approx(np.array([[0.1, 0.4], [0.9, 1.0], [1.1, 1.2]]))
     assert spike_coupling.intervals_of(made, np.zeros(8, bool)).shape == (0, 2)
 
 
 def test_spikes_are_those_of_the_chosen_neurons():
     made = spiking(60.0)
     task = build_task(made, "synapsnet", seed=0, options=QUICK)
-    found = spike_coupling.spikes_of(task, made.neurons.take(np.array([2, 0])))
-    np.testing.assert_array_equal(found.of(0), made.activity.of(2))
-    np.testing.assert_array_equal(found.of(1), made.activity.of(0))
-    assert len(found.index) == 2
+    actual = spike_coupling.spikes_of(task, made.neurons.take(np.array([2, 0])))
+    np.testing.assert_array_equal(actual.of(0), made.activity.of(2))
+    np.testing.assert_array_equal(actual.of(1), made.activity.of(0))
+    assert len(actual.index) == 2

@@ -44,10 +44,10 @@ def dense(counts: fine_counts.FineCounts) -> tuple[np.ndarray, np.ndarray]:
 
 def filtered(values: np.ndarray, basis: np.ndarray) -> np.ndarray:
     """(T, N, K) by a loop over lags."""
-    found = np.zeros((*values.shape, basis.shape[1]))
+    actual = np.zeros((*values.shape, basis.shape[1]))
     for lag, row in enumerate(basis, start=1):
-        found[lag:] += values[:-lag, :, None] * row
-    return found
+        actual[lag:] += values[:-lag, :, None] * row
+    return actual
 
 
 def test_counts_leave_out_spikes_that_were_not_observed():
@@ -66,14 +66,14 @@ def test_counts_leave_out_spikes_that_were_not_observed():
 
 def test_a_correlogram_is_the_sum_over_all_pairs_of_bins():
     counts = fine_counts.fine_counts(spikes(random_spikes(), INTERVALS), MS)
-    found = fine_counts.correlogram(counts, 30)
+    actual = fine_counts.correlogram(counts, 30)
     values, observed = dense(counts)
     for lag in (0, 1, 7, 30):
         later, earlier = values[lag:], values[: len(values) - lag]
         both = observed[lag:] & observed[: len(values) - lag]
         expected = later[both].T @ earlier[both] - both.sum() * np.outer(counts.mean, counts.mean)
-        assert np.allclose(found.at(lag), expected)
-        assert np.allclose(found.at(-lag), expected.T)
+        assert np.allclose(actual.at(lag), expected)
+        assert np.allclose(actual.at(-lag), expected.T)
 
 
 def test_spans_are_cut_and_merged():
@@ -102,10 +102,10 @@ def test_filters_are_those_of_least_squares_on_every_bin():
         inputs = inputs - inputs.mean(axis=0)
         target = values[:, post] - values[:, post].mean()
         expected = np.linalg.lstsq(inputs, target, rcond=None)[0]
-        found = fitted.coefficients[post, others].ravel()
+        actual = fitted.coefficients[post, others].ravel()
         rate = values[:, post].mean() * np.linalg.inv(inputs.T @ inputs)
         error = np.sqrt(np.diag(rate))
-        assert (np.abs(found - expected[:6]) < 0.1 * error[:6]).all()
+        assert (np.abs(actual - expected[:6]) < 0.1 * error[:6]).all()
         assert (np.abs(fitted.own[post] - expected[6:]) < 0.1 * error[6:]).all()
         covariance = fitted.covariance[post, others[0]]
         assert np.allclose(covariance, rate[:3, :3], rtol=0.05, atol=0.05 * rate[0, 0])
@@ -156,9 +156,11 @@ def test_the_standard_error_of_a_weight_is_that_of_a_sum():
     coefficients = np.array([[[1.0, 2.0]]])
     covariance = np.array([[[[1.0, 0.5], [0.5, 2.0]]]])
     nothing = np.zeros((1, 1))
-    found = coupling_filters.Fitted(filters, coefficients, covariance, nothing, nothing, np.ones(1))
-    assert found.weight[0, 0] == 1 * 2 + 2 * 3
-    assert found.se[0, 0] == pytest.approx(np.sqrt(1 * 4 + 2 * 0.5 * 6 + 2 * 9))
+    actual = coupling_filters.Fitted(
+        filters, coefficients, covariance, nothing, nothing, np.ones(1)
+    )
+    assert actual.weight[0, 0] == 1 * 2 + 2 * 3
+    assert actual.se[0, 0] == pytest.approx(np.sqrt(1 * 4 + 2 * 0.5 * 6 + 2 * 9))
 
 
 @pytest.mark.parametrize(
@@ -237,12 +239,12 @@ def fitted(recording: SpikeTimes, **others) -> spike_couplings.SpikeCouplings:
 
 
 def test_a_fast_edge_is_found_and_its_reverse_is_not():
-    found = fitted(driven())
-    assert found.chosen.filters.name == "box to 5 ms"
-    assert np.argwhere(found.q <= 0.05).tolist() == [[1, 0]]
-    assert found.q[1, 0] / found.p[1, 0] == pytest.approx(12)  # the smallest p of 12 edges
-    assert found.weight[1, 0] == pytest.approx(0.15, abs=4 * found.se[1, 0])
-    assert found.filters[1, 0].sum() == pytest.approx(found.weight[1, 0])
+    actual = fitted(driven())
+    assert actual.chosen.filters.name == "box to 5 ms"
+    assert np.argwhere(actual.q <= 0.05).tolist() == [[1, 0]]
+    assert actual.q[1, 0] / actual.p[1, 0] == pytest.approx(12)  # the smallest p of 12 edges
+    assert actual.weight[1, 0] == pytest.approx(0.15, abs=4 * actual.se[1, 0])
+    assert actual.filters[1, 0].sum() == pytest.approx(actual.weight[1, 0])
 
 
 def test_common_input_slower_than_the_window_is_no_edge():
@@ -253,28 +255,28 @@ def test_common_input_slower_than_the_window_is_no_edge():
     for unit in (0, 1):
         extra = starts.repeat(2) + draw.normal(0.5, 0.05, 2400)
         units[unit] = np.concatenate([units[unit], extra])
-    found = fitted(spikes(units, np.array([[0.0, 400.0]])))
-    wald = np.abs(found.weight[1, 0]) / found.se[1, 0]
+    actual = fitted(spikes(units, np.array([[0.0, 400.0]])))
+    wald = np.abs(actual.weight[1, 0]) / actual.se[1, 0]
     assert wald > 4  # a plain test is certain of it
-    assert not (found.q <= 0.05).any()
+    assert not (actual.q <= 0.05).any()
 
 
 def test_a_unit_with_three_spikes_is_not_tested():
     recording = driven(100.0)
     units = [recording.of(unit) for unit in range(4)]
     units[3] = units[0][:3] + 0.002
-    found = fitted(spikes(units, recording.intervals))
-    assert np.isnan(found.q[3]).all()
-    assert np.isnan(found.q[:, 3]).all()
-    assert np.isfinite(found.q[1, 0])
+    actual = fitted(spikes(units, recording.intervals))
+    assert np.isnan(actual.q[3]).all()
+    assert np.isnan(actual.q[:, 3]).all()
+    assert np.isfinite(actual.q[1, 0])
 
 
 def test_a_silent_unit_is_not_tested_either():
     recording = driven(100.0)
     units = [*(recording.of(unit) for unit in range(4)), np.zeros(0)]
-    found = fitted(spikes(units, recording.intervals))
-    assert np.isnan(found.q[4]).all()
-    assert np.isfinite(found.weight).all()
+    actual = fitted(spikes(units, recording.intervals))
+    assert np.isnan(actual.q[4]).all()
+    assert np.isfinite(actual.weight).all()
 
 
 def test_the_same_seed_gives_the_same_p():

@@ -75,24 +75,24 @@ def test_which_stages_a_model_has(stage, of_next_bin, of_held_out, next_bin, hel
 def test_coupling_is_compared_with_a_fit_of_the_first_seed_without_it(next_bin):
     task, trained = next_bin.task, next_bin.trained
     stage = CouplingAblation().train(next_bin.request, task, trained, RunContext())
-    found = stage.run(next_bin, RunContext()).metrics["coupling"]
+    actual = stage.run(next_bin, RunContext()).metrics["coupling"]
     ablated = train_models.predict_without_coupling(next_bin.task, 0, RunContext())
     scored = next_bin.scored
     wanted = gain.of_coupling(scored.task, scored.predictions[0], ablated, scored.baselines)
-    assert found == wanted.to_json() | {"all_zero": False}
-    assert found["with"] != found["without"]
+    assert actual == wanted.to_json() | {"all_zero": False}
+    assert actual["with"] != actual["without"]
 
 
 def test_maps_are_those_of_the_best_seed_on_validation(held_out):
-    found = AttentionMaps().run(held_out, RunContext()).metrics
+    actual = AttentionMaps().run(held_out, RunContext()).metrics
     best, worse = sorted(held_out.trained, key=lambda member: member.best)
     scored = held_out.scored.task
     assert (
-        found["necessity"]
+        actual["necessity"]
         == attention_maps._loss_without_maps(held_out.task, best, scored).to_json()
     )
     assert (
-        found["necessity"]
+        actual["necessity"]
         != attention_maps._loss_without_maps(held_out.task, worse, scored).to_json()
     )
 
@@ -100,47 +100,47 @@ def test_maps_are_those_of_the_best_seed_on_validation(held_out):
 def test_maps_are_needed_as_far_as_the_score_falls_without_them(held_out):
     task, scored = held_out.task, held_out.scored.task
     (best, _) = sorted(held_out.trained, key=lambda member: member.best)
-    found = attention_maps._loss_without_maps(task, best, scored)
+    actual = attention_maps._loss_without_maps(task, best, scored)
 
     def score(maps):
         prediction = readout.predict(best.model, task.windows, splits=["test"], maps=maps)
-        return scoring.scores(scored, prediction)["test"][found.metric]
+        return scoring.scores(scored, prediction)["test"][actual.metric]
 
-    assert found.loss == {maps: score(None) - score(maps) for maps in found.loss}
-    assert any(found.loss.values())
+    assert actual.loss == {maps: score(None) - score(maps) for maps in actual.loss}
+    assert any(actual.loss.values())
 
 
 def test_a_few_shot_score_is_that_of_the_mean_prediction(held_out):
     scored = held_out.scored
     mean = np.mean(scored.predictions, axis=0)
     scored = replace(scored, mean=replace(scored.mean, prediction=mean))
-    found = FewShot().run(replace(held_out, scored=scored), RunContext()).metrics["few_shot"]
+    actual = FewShot().run(replace(held_out, scored=scored), RunContext()).metrics["few_shot"]
     windows = held_out.task.windows
     assert (
-        found == held_out_neurons.few_shot(scored.task, windows, mean, scored.baselines).to_json()
+        actual == held_out_neurons.few_shot(scored.task, windows, mean, scored.baselines).to_json()
     )
     first = scored.predictions[0]
     assert (
-        found != held_out_neurons.few_shot(scored.task, windows, first, scored.baselines).to_json()
+        actual != held_out_neurons.few_shot(scored.task, windows, first, scored.baselines).to_json()
     )
 
 
 def test_every_fold_tests_blocks_of_its_own_with_one_seed_and_no_null(next_bin):
-    asked = []
+    requested = []
 
     def refit(request):
-        asked.append(request)
+        requested.append(request)
         return {next_bin.task.windows.session: next_bin.fit}
 
     request = next_bin.request.with_keywords(folds=3, null="shift:20")
     stage = Folds.plan(request, next_bin.task, FitInputs(next_bin.task.recording, refit))
     assert stage.record == {"folds": 3}
     stage = stage.train(request, next_bin.task, next_bin.trained, RunContext())
-    found = stage.run(replace(next_bin, request=request), RunContext())
-    assert [one.data.fold for one in asked] == [(0, 3), (1, 3), (2, 3)]
-    for one in asked:
+    actual = stage.run(replace(next_bin, request=request), RunContext())
+    assert [one.data.fold for one in requested] == [(0, 3), (1, 3), (2, 3)]
+    for one in requested:
         assert (one.validation.seeds, one.validation.folds, one.tests.null) == (1, None, None)
-    assert found.metrics["folds"]["num_folds"] == 3
+    assert actual.metrics["folds"]["num_folds"] == 3
 
 
 def test_sets_of_held_out_neurons_of_a_next_bin_model_are_noted_as_one(next_bin):
@@ -148,17 +148,17 @@ def test_sets_of_held_out_neurons_of_a_next_bin_model_are_noted_as_one(next_bin)
     assert planned(HeldoutResamples, next_bin, heldout_resamples=1) is None
     stage = planned(HeldoutResamples, next_bin, heldout_resamples=3)
     assert stage.record == {}
-    found = stage.run(next_bin, RunContext())
-    assert found.notes[-1].code == "one-draw"
-    assert "draws" not in found.metrics
+    actual = stage.run(next_bin, RunContext())
+    assert actual.notes[-1].code == "one-draw"
+    assert "draws" not in actual.metrics
 
 
 def test_a_further_set_of_held_out_neurons_has_seeds_of_its_own(held_out, tmp_path):
     stage = planned(HeldoutResamples, held_out, heldout_resamples=2)
-    found = stage.run(held_out, RunContext(run=tmp_path))
+    actual = stage.run(held_out, RunContext(run=tmp_path))
     config = json.loads((tmp_path / "draw-1" / "config.json").read_text())
     assert config["seeds"] == [2, 3]  # those of the fit are 0 and 1
-    assert found.metrics["beats_baseline"] == found.metrics["draws"]["beats"]
+    assert actual.metrics["beats_baseline"] == actual.metrics["draws"]["beats"]
 
 
 def test_a_test_file_of_a_next_bin_model_is_noted_as_unused(next_bin):
@@ -171,14 +171,16 @@ def test_the_benchmark_scores_the_seeds_that_the_prediction_averages():
     recording, _ = simulate.sample("sample:reach?neurons=24&trials=40")
     state = trained_state(recording, "stndt", {"layers": 1, "feedforward": 8, "updates": 10})
     models = [member.model for member in state.trained]
-    task, rivals = state.task, state.scored.baselines
+    task, other_models = state.task, state.scored.baselines
     for members in ((1,), (0, 1)):
         scored = replace(state.scored, mean=replace(state.scored.mean, members=members))
         stage = planned(BenchmarkScores, state)
-        found = stage.run(replace(state, scored=scored), RunContext()).metrics["benchmark"]
-        wanted = evaluate(task, [models[number] for number in members], rivals)
-        assert found["model"] == wanted.model
-    assert evaluate(task, models, rivals).model != evaluate(task, models[:1], rivals).model
+        actual = stage.run(replace(state, scored=scored), RunContext()).metrics["benchmark"]
+        wanted = evaluate(task, [models[number] for number in members], other_models)
+        assert actual["model"] == wanted.model
+    assert (
+        evaluate(task, models, other_models).model != evaluate(task, models[:1], other_models).model
+    )
 
 
 def test_targets_of_a_next_bin_model_are_refused(next_bin, tmp_path):
@@ -197,6 +199,6 @@ def test_nested_questions_follow_the_null(next_bin, held_out):
 def test_a_recording_is_rotated_as_often_as_requested(next_bin):
     task = build_task(traces(EDGES), "synapsnet", seed=0, options=QUICK)
     state = replace(next_bin, task=task)
-    found = nested_tests.NestedQuestions(2).run(state, RunContext()).metrics["nested"]
-    assert len(found["coupling"]["rotations"]) == 2
-    assert "a level of .05 takes 19" in found["coupling"]["reason"]
+    actual = nested_tests.NestedQuestions(2).run(state, RunContext()).metrics["nested"]
+    assert len(actual["coupling"]["rotations"]) == 2
+    assert "a level of .05 takes 19" in actual["coupling"]["reason"]

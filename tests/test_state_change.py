@@ -51,52 +51,52 @@ def judged(values: np.ndarray, state: np.ndarray = STATE, **others) -> StateChan
     ],
 )
 def test_a_change_is_one_of_pattern_or_of_gain_or_none(kind, pattern, gain):
-    found = judged(recorded(kind))
-    assert found.not_tested == ""
-    assert found.pattern_changes == pattern
-    assert gain is None or found.gain_changes == gain
+    actual = judged(recorded(kind))
+    assert actual.not_tested == ""
+    assert actual.pattern_changes == pattern
+    assert gain is None or actual.gain_changes == gain
 
 
 def test_the_edges_that_change_are_those_of_the_sender_that_flips():
-    found = judged(recorded("flip"))
-    called = np.argwhere(found.q[1] <= 0.05).tolist()
+    actual = judged(recorded("flip"))
+    called = np.argwhere(actual.q[1] <= 0.05).tolist()
     assert called == [[0, 1], [2, 1]]
     for post in (0, 2):
-        assert found.change[1, post, 1] == pytest.approx(-0.6, abs=4 * found.se[1, post, 1])
-    assert np.allclose(found.change[0], -found.change[1])
-    assert np.isnan(found.q[:, np.arange(6), np.arange(6)]).all()
+        assert actual.change[1, post, 1] == pytest.approx(-0.6, abs=4 * actual.se[1, post, 1])
+    assert np.allclose(actual.change[0], -actual.change[1])
+    assert np.isnan(actual.q[:, np.arange(6), np.arange(6)]).all()
 
 
 def test_a_drive_that_changes_its_colour_is_not_tested():
-    found = judged(recorded("colour"))
-    assert "changes its colour" in found.not_tested
-    assert np.isnan(found.pattern_p)
-    assert np.isnan(found.q).all()
-    assert not found.pattern_changes
-    assert not found.gain_changes
+    actual = judged(recorded("colour"))
+    assert "changes its colour" in actual.not_tested
+    assert np.isnan(actual.pattern_p)
+    assert np.isnan(actual.q).all()
+    assert not actual.pattern_changes
+    assert not actual.gain_changes
 
 
 def test_gaps_and_bins_without_a_state_end_a_dwell_block():
     values, state = recorded("flip"), STATE.copy()
     values[510:515] = np.nan  # inside a block of the first state
     state[850:900] = -1  # one block of the second
-    found = judged(values, state)
-    assert found.num_blocks == (21, 19)
-    assert found.pattern_changes
+    actual = judged(values, state)
+    assert actual.num_blocks == (21, 19)
+    assert actual.pattern_changes
 
 
 def test_the_change_is_that_of_least_squares_in_both_states():
     """With nearly linear own dynamics the difference of two regressions is the same."""
     values = recorded("flip")
-    found = judged(values)
+    actual = judged(values)
     weights = []
     for k in (0, 1):
         rows = np.array([t for t in range(3, 2000) if STATE[t] == k])
         design = np.column_stack([np.ones(len(rows)), values[rows - 1]])
         weights.append(np.linalg.lstsq(design, values[rows], rcond=None)[0][1:].T)
     others = ~np.eye(6, dtype=bool)
-    error = np.abs(weights[1] - weights[0] - found.change[1])[others]
-    assert (error < 0.5 * found.se[1][others]).mean() > 0.9
+    error = np.abs(weights[1] - weights[0] - actual.change[1])[others]
+    assert (error < 0.5 * actual.se[1][others]).mean() > 0.9
 
 
 def test_the_same_seed_gives_the_same_p():

@@ -43,16 +43,16 @@ def test_a_coupling_that_flips_has_one_matrix_per_state(fitted):
     assert ((rest < none) & (none < run) | (run < none) & (none < rest))[1, 0]
     course = coupling.over_time(100, 101).to_numpy()[:, 0]
     assert len(np.unique(course)) == 3
-    said = verdict.sentences(fitted.metrics, "netformer")
-    assert any(one.startswith("A(t) has one matrix per state.") for one in said)
+    message = verdict.sentences(fitted.metrics, "netformer")
+    assert any(one.startswith("A(t) has one matrix per state.") for one in message)
 
 
 def test_a_constant_coupling_stays_constant():
     made = nwbdyn.fit(changing(flips=False), "netformer", options=CORE, states=TIMES)
     section = made.metrics["state_gate"]
     assert (section["used"], made.connectivity.form) == (False, "static")
-    (said,) = StateMatrices.from_metrics(made.metrics).sentences()
-    assert said == f"A(t) does not follow the states: {section['why_not']}."
+    (message,) = StateMatrices.from_metrics(made.metrics).sentences()
+    assert message == f"A(t) does not follow the states: {section['why_not']}."
 
 
 @pytest.mark.parametrize(

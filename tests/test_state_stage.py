@@ -51,10 +51,10 @@ def test_the_edge_that_changes_is_named_with_its_states(fitted, tmp_path):
     assert called[["pre_id", "post_id"]].to_numpy().tolist() == [[100, 101]]
     assert called["weight"].iloc[0] == pytest.approx(-1.0, abs=0.2)  # -.5 less .5
     assert set(changed["state"]) == {"run - rest"}
-    found = fitted.metrics["states"]
-    assert (found["pattern"], found["supported"], found["why_not"]) == (True, True, "")
-    assert found["num_blocks"] == [12, 12]
-    assert found["num_significant"] == 1
+    actual = fitted.metrics["states"]
+    assert (actual["pattern"], actual["supported"], actual["why_not"]) == (True, True, "")
+    assert actual["num_blocks"] == [12, 12]
+    assert actual["num_significant"] == 1
     (sentence,) = StateDifferences.from_metrics(fitted.metrics).sentences()
     assert sentence.startswith("Coupling differs between rest, run in its pattern")
     back = fit_results.load(fitted.save(tmp_path / "run"))
@@ -64,12 +64,12 @@ def test_the_edge_that_changes_is_named_with_its_states(fitted, tmp_path):
 
 def test_a_constant_coupling_is_not_supported():
     made = nwbdyn.fit(changing(flips=False), "synapsnet", options=QUICK, states=TIMES)
-    found = made.metrics["states"]
-    assert not found["supported"]
-    assert found["why_not"].startswith("pattern p = ")
+    actual = made.metrics["states"]
+    assert not actual["supported"]
+    assert actual["why_not"].startswith("pattern p = ")
     assert "states-alike" in [note.code for note in made.notes]
     (sentence,) = StateDifferences.from_metrics(made.metrics).sentences()
-    assert sentence.endswith(f"not supported: {found['why_not']}.")
+    assert sentence.endswith(f"not supported: {actual['why_not']}.")
 
 
 def change(pattern: float, gain: float, not_tested: str = "") -> StateChange:
@@ -89,7 +89,7 @@ def change(pattern: float, gain: float, not_tested: str = "") -> StateChange:
 
 
 @pytest.mark.parametrize(
-    ("found", "counts", "supported", "why_not", "p"),
+    ("actual", "counts", "supported", "why_not", "p"),
     [
         (change(0.01, 0.5), False, True, "", 0.02),
         (change(0.5, 0.01), False, True, "", 0.02),
@@ -100,15 +100,15 @@ def change(pattern: float, gain: float, not_tested: str = "") -> StateChange:
         (change(0.01, 0.01, "coloured"), False, False, "coloured", np.nan),
     ],
 )
-def test_which_change_is_supported(found, counts, supported, why_not, p):
-    summary = state_change_test.summary_of(found, counts=counts)
+def test_which_change_is_supported(actual, counts, supported, why_not, p):
+    summary = state_change_test.summary_of(actual, counts=counts)
     assert summary.supported is supported
     assert summary.why_not.startswith(why_not)
     assert bool(summary.why_not) is not supported
     assert summary.p == pytest.approx(p, nan_ok=True)
-    assert summary.num_significant == (None if found.not_tested else 2)
-    tables = state_change_test.tables_of(found, small_fits.imaging(2, 50).neurons)
-    assert len(tables) == (0 if found.not_tested else 1)
+    assert summary.num_significant == (None if actual.not_tested else 2)
+    tables = state_change_test.tables_of(actual, small_fits.imaging(2, 50).neurons)
+    assert len(tables) == (0 if actual.not_tested else 1)
 
 
 def test_a_state_that_the_split_holds_in_one_part_is_named():
@@ -133,7 +133,7 @@ def test_states_come_from_times_and_from_a_csv_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("requested", "message"),
     [
         ("rest=0-10,run", "'run' is no NAME=START-STOP"),
         ("rest=10-0,run=10-20", "rest ends at 0 s, and starts at 10 s"),
@@ -142,9 +142,9 @@ def test_states_come_from_times_and_from_a_csv_file(tmp_path):
         ("nothing.csv", "there is no file nothing.csv"),
     ],
 )
-def test_states_that_cannot_be_read_are_refused(asked, message):
+def test_states_that_cannot_be_read_are_refused(requested, message):
     with pytest.raises(ConfigError, match=message):
-        states.of_recording(small_fits.imaging(2, 50), asked)
+        states.of_recording(small_fits.imaging(2, 50), requested)
 
 
 @pytest.mark.parametrize(
@@ -184,12 +184,12 @@ def test_what_cannot_be_tested_is_refused_before_training(tmp_path, monkeypatch)
 
 
 def test_of_three_states_each_is_set_against_the_others():
-    found = replace(
+    actual = replace(
         change(0.01, 0.5),
         names=("a", "b", "c"),
         **{name: np.ones((3, 2, 2)) for name in ("change", "se", "p", "q")},
     )
-    tables = state_change_test.tables_of(found, small_fits.imaging(2, 50).neurons)
+    tables = state_change_test.tables_of(actual, small_fits.imaging(2, 50).neurons)
     assert [set(table["state"]) for table in tables] == [
         {"a - others"},
         {"b - others"},

@@ -72,9 +72,9 @@ def oracle(parameters, held_in, counts, heads, layers, back, forward):
     order += [n for n, flag in enumerate(held_in) if not flag]
     p = parameters
     bins, neurons = counts.shape[1:]
-    place = torch.tensor(order).argsort()
-    time_code = sinusoids(bins, neurons)[:, place]
-    neuron_code = sinusoids(neurons, bins)[place]
+    location = torch.tensor(order).argsort()
+    time_code = sinusoids(bins, neurons)[:, location]
+    neuron_code = sinusoids(neurons, bins)[location]
 
     def norm(x, name):
         centred = x - x.mean(-1, keepdim=True)
@@ -183,8 +183,8 @@ def test_contrast_from_inner_products_is_contrast_of_the_embeddings():
     model = model_of(shape).double()
     batch = batch_of(shape, generator=torch.Generator().manual_seed(3))
     visible = batch.activity[:, :8, model.columns].double()
-    found = model._contrasted(visible, batch, "learned")
-    loss = sum(contrast(products, 0.07) for products in found.values())
+    actual = model._contrasted(visible, batch, "learned")
+    loss = sum(contrast(products, 0.07) for products in actual.values())
     loss.backward()
 
     # the same draw of views, embedded bin by bin and neuron by neuron
@@ -251,8 +251,8 @@ def test_the_lean_blocks_compute_what_the_plain_layer_computes(back, forward, he
         out, _ = layer(h, map, seeded(3), is_lean=is_lean)
         (out**3).sum().backward()
         answers.append([out, h.grad, *(parameter.grad for parameter in layer.parameters())])
-    for expected, found in zip(*answers, strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    for expected, actual in zip(*answers, strict=True):
+        torch.testing.assert_close(actual, expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("block", ["Time", "Feed", "Space", "Map"])
@@ -543,9 +543,9 @@ def test_influence_is_the_slope_of_the_log_rate_in_the_visible_counts(future):
     model = model.double()
     batch = replace(batch, activity=batch.activity.double())
     at, lags = 4, 3
-    found = model.influence(batch, at=at, lags=lags, future=future)
-    assert found.shape == (5, 10, 10)
-    assert (found[..., [1, 6, 9]] == 0).all()
+    actual = model.influence(batch, at=at, lags=lags, future=future)
+    assert actual.shape == (5, 10, 10)
+    assert (actual[..., [1, 6, 9]] == 0).all()
     counts = batch.activity.clone()
     counts[:, slice(0, at + 1) if future else slice(at, None)] = 0
     near = range(5, 8) if future else range(1, 4)
@@ -557,16 +557,18 @@ def test_influence_is_the_slope_of_the_log_rate_in_the_visible_counts(future):
         model.ceiling.fill_(math.inf)
         with torch.no_grad():
             slope = model._log_rate(more, None, "learned") - model._log_rate(fewer, None, "learned")
-        torch.testing.assert_close(found[..., pre], slope[:, at] / (2 * step), atol=1e-7, rtol=1e-5)
+        torch.testing.assert_close(
+            actual[..., pre], slope[:, at] / (2 * step), atol=1e-7, rtol=1e-5
+        )
 
 
 def test_silencing_takes_a_neurons_recent_spikes_away_and_nothing_later_matters():
     shape = layout()
     model, batch = model_of(shape, batch_size=7), batch_of(shape)
-    found = model.influence(batch, at=6, lags=2, silence=True)
+    actual = model.influence(batch, at=6, lags=2, silence=True)
     later = replace(batch, activity=batch.activity.clone())
     later.activity[:, 6:8] += 1.0 * batch.held_in
-    assert torch.equal(model.influence(later, at=6, lags=2, silence=True), found)
+    assert torch.equal(model.influence(later, at=6, lags=2, silence=True), actual)
     past = batch.activity.clone()
     past[:, 6:] = 0
     with torch.no_grad():
@@ -575,7 +577,7 @@ def test_silencing_takes_a_neurons_recent_spikes_away_and_nothing_later_matters(
             silent = past.clone()
             silent[:, 4:6, pre] = 0
             without = model(replace(batch, activity=silent)).log_rate[:, 6]
-            torch.testing.assert_close(found[..., pre], whole - without, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(actual[..., pre], whole - without, atol=1e-5, rtol=1e-4)
 
 
 def test_some_training_windows_are_hidden_from_or_up_to_a_bin():

@@ -61,14 +61,14 @@ def test_before_training_held_out_neurons_have_their_baselines_rates(trials):
 
 def test_the_best_of_both_baselines_on_validation_is_taken():
     problem = task()
-    found = baselines.co_smoothing_of(problem.windows)
+    actual = baselines.co_smoothing_of(problem.windows)
     val = problem.split.bins("val") & problem.counted & problem.binned.valid
 
     def loss(baseline):
         rates = baseline.prediction[val][:, problem.held_out].astype(float)
         return (rates - problem.binned.values[val][:, problem.held_out] * np.log(rates)).mean()
 
-    best = min(found, key=lambda name: loss(found[name]))
+    best = min(actual, key=lambda name: loss(actual[name]))
     assert baseline_start.best_baseline(problem.windows).name == best
 
 
@@ -148,14 +148,14 @@ def test_hidden_bins_reach_no_filter_and_nothing_hidden_changes_nothing():
     seen[:, 5:] = 0
     dark = counts.clone()
     dark[:, 5:] = 0
-    found = skip(dark, 0, seen)
+    actual = skip(dark, 0, seen)
     alone = (skip.filters[:2, :, :5] / skip.filters[:2, :, :5].sum(2, keepdim=True)) @ counts[
         :, None, :5
     ]
     logs = torch.log(alone + 0.7)
     expected = torch.einsum("bgun,gnm->bum", logs, skip.weights[:2]) + skip.bias
-    torch.testing.assert_close(found, expected, atol=0.02, rtol=0.02)
-    assert (found - skip(dark, 0)).abs().max() > 0.05  # not the filters of hidden zeros
+    torch.testing.assert_close(actual, expected, atol=0.02, rtol=0.02)
+    assert (actual - skip(dark, 0)).abs().max() > 0.05  # not the filters of hidden zeros
 
 
 @pytest.mark.parametrize("at", [4, 8])  # 8 is a forward bin
@@ -203,17 +203,17 @@ class Shifted(torch.nn.Module):
 )
 def test_training_is_kept_only_where_validation_gains(towards, noise, kept):
     model = Shifted(towards, noise)
-    found = baseline_start.judge(model, task().windows)
-    assert found.kept is kept
-    assert model.share == (found.weight if kept else 0.0)
-    assert found.gain.num_blocks == len(task().windows.starts("val"))
+    actual = baseline_start.judge(model, task().windows)
+    assert actual.kept is kept
+    assert model.share == (actual.weight if kept else 0.0)
+    assert actual.gain.num_blocks == len(task().windows.starts("val"))
     if kept:
-        assert found.gain.mean > found.gain.error > 0
+        assert actual.gain.mean > actual.gain.error > 0
 
 
 def test_the_weight_of_the_average_has_the_lowest_validation_loss():
     model = Shifted(0.1, 0.6)
-    found = baseline_start.judge(model, task().windows)
+    actual = baseline_start.judge(model, task().windows)
     losses = []
     for share in baseline_start.SHARES:
         model.share = share
@@ -224,8 +224,8 @@ def test_the_weight_of_the_average_has_the_lowest_validation_loss():
             scored[:, task().spec.context :] = False
             total += float((log_rate.exp() - batch.target * log_rate)[scored].double().sum())
         losses.append(total)
-    assert 0 < found.weight < 1
-    assert found.weight == baseline_start.SHARES[int(np.argmin(losses))]
+    assert 0 < actual.weight < 1
+    assert actual.weight == baseline_start.SHARES[int(np.argmin(losses))]
 
 
 def test_a_refit_on_all_windows_chooses_on_every_fifth_and_keeps_the_share():
@@ -269,9 +269,9 @@ def unrelated():
 
 def test_a_fit_that_gains_nothing_is_its_baseline_and_is_told(unrelated):
     metrics = unrelated.metrics
-    found = metrics["on_baseline"]
-    assert not found["kept"]
-    name = found["baseline"]
+    actual = metrics["on_baseline"]
+    assert not actual["kept"]
+    name = actual["baseline"]
     for split in ("val", "test"):
         expected = metrics["baselines"][name][split]["co_bps"]
         assert metrics["model"][split]["co_bps"] == pytest.approx(expected, abs=1e-5)
@@ -290,7 +290,7 @@ def test_what_was_trained_and_the_average_are_rows_of_their_own(unrelated):
 
 
 def test_rows_and_sentence_of_a_model_on_its_baseline():
-    found = {
+    actual = {
         "baseline": "smoothing + GLM",
         "kept": True,
         "gain": 0.0123,
@@ -299,11 +299,11 @@ def test_rows_and_sentence_of_a_model_on_its_baseline():
         "weight": 0.7,
         "scores": {"transformer": {"test": {"co_bps": 0.3}}, "average": {"test": {"co_bps": 0.4}}},
     }
-    assert verdict.parts({"on_baseline": found}) == {
+    assert verdict.parts({"on_baseline": actual}) == {
         "  on its baseline": {"test": {"co_bps": 0.3}},
         "  average (0.7 of it)": {"test": {"co_bps": 0.4}},
     }
-    start = BaselineStart.from_json(found)
+    start = BaselineStart.from_json(actual)
     draws = HeldoutResampleScores(*(5, "co_bps", "test", {}, {}, {}, {}, None, 5, {}), num_kept=2)
     (kept,) = start.sentences(draws)
     assert "+0.0123 bits per spike (standard error 0.0045) over 24 blocks" in kept

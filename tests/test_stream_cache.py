@@ -55,11 +55,11 @@ def data(folder) -> bytes:
 def test_a_second_open_transfers_nothing(source, standin, data):
     with open_file(source) as file:
         assert file.read() == data
-    before = len(standin.asked)
+    before = len(standin.requested)
     with open_file(source) as file:
         assert file.read() == data
         assert (file.requests, file.transferred) == (0, 0)
-    assert len(standin.asked) == before
+    assert len(standin.requested) == before
 
 
 def test_only_what_is_missing_is_fetched(source, data):

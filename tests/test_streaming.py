@@ -65,7 +65,7 @@ def source(standin) -> Source:
 
 
 def _storage(standin: StandIn) -> list[str]:
-    return [line for line in standin.asked if "/blobs/" in line]
+    return [line for line in standin.requested if "/blobs/" in line]
 
 
 def test_a_remote_file_reads_like_a_local_one(source, data):
@@ -164,11 +164,11 @@ def test_planned_ranges_are_merged_and_fetched_before_they_are_read(source, stan
 
 def test_planned_ranges_come_in_the_order_in_which_they_are_read(source, data, monkeypatch):
     monkeypatch.setattr("nwbdyn.streaming.file.CONNECTIONS", 2)  # one planned range at a time
-    asked: list[int] = []
+    requested: list[int] = []
 
     class Watched(Remote):
         def get(self, start, stop):
-            asked.append(start)
+            requested.append(start)
             return super().get(start, stop)
 
     wanted = [(start, start + 10) for start in (3_000_000, 700_000, 2_000_000, 1_300_000)]
@@ -177,7 +177,7 @@ def test_planned_ranges_come_in_the_order_in_which_they_are_read(source, data, m
         for start, stop in wanted:
             file.seek(start)
             assert file.read(stop - start) == data[start:stop]
-    planned = [start for start in asked if any(start <= a < start + BLOCK for a, _ in wanted)]
+    planned = [start for start in requested if any(start <= a < start + BLOCK for a, _ in wanted)]
     assert planned == [start // BLOCK * BLOCK for start, _ in wanted]
 
 
@@ -251,7 +251,7 @@ def test_a_public_asset_that_turns_private_is_found_again(source, standin, data)
     standin.faults = Faults(["forbid"], spare=2, limit=1)
     with open_file(source, renew=archive.renewal_of(source), patience=HASTY) as file:
         assert file.read() == data
-    assert any(line.startswith("HEAD /api/assets/") for line in standin.asked)
+    assert any(line.startswith("HEAD /api/assets/") for line in standin.requested)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in FAULTS if kind not in ("replaced", "resized")])

@@ -151,10 +151,10 @@ def test_a_trial_takes_the_place_of_one_of_its_condition_and_split():
     for seed in range(10):
         made = shuffled(seed)
         source = came_from(made)[made.valid]
-        place = np.flatnonzero(made.valid)
-        assert (source % 10 == place[:, None] % 10).all()  # aligned at the trials' starts
-        assert (source // 10 % 2 == place[:, None] // 10 % 2).all()  # condition
-        assert np.array_equal(TRIAL_LABELS[source], np.tile(TRIAL_LABELS[place, None], 3))
+        location = np.flatnonzero(made.valid)
+        assert (source % 10 == location[:, None] % 10).all()  # aligned at the trials' starts
+        assert (source // 10 % 2 == location[:, None] // 10 % 2).all()  # condition
+        assert np.array_equal(TRIAL_LABELS[source], np.tile(TRIAL_LABELS[location, None], 3))
 
 
 def test_neurons_draw_their_trials_each_for_itself():

@@ -56,7 +56,7 @@ def test_a_file_in_yaml_reads_numbers_as_people_write_them(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("requested", "message"),
     [
         ({}, "grid or list; this one has nothing"),
         ({"gird": {"history": [1]}}, "'gird'"),
@@ -67,9 +67,9 @@ def test_a_file_in_yaml_reads_numbers_as_people_write_them(tmp_path):
         ({"random": {"draws": 2}}, "grid or list; this one has 'random'"),
     ],
 )
-def test_a_space_that_makes_no_sense_is_refused(asked, said):
-    with pytest.raises(ConfigError, match=said):
-        sweep_space.points(asked)
+def test_a_space_that_makes_no_sense_is_refused(requested, message):
+    with pytest.raises(ConfigError, match=message):
+        sweep_space.points(requested)
 
 
 def test_a_file_that_is_no_space_is_refused_in_one_line(tmp_path):
@@ -141,14 +141,14 @@ def test_nothing_of_the_test_bins_is_on_disk_before_the_choice(tmp_path):
 
 
 def test_candidates_that_see_farther_back_are_judged_on_the_same_bins():
-    asked = [{"history": 1}, {"history": 12}, {"history": 5}]
-    problem = build_task(imaging(), "netformer", seed=0, options=QUICK, among=asked)
+    requested = [{"history": 1}, {"history": 12}, {"history": 5}]
+    problem = build_task(imaging(), "netformer", seed=0, options=QUICK, among=requested)
     assert problem.spec.context == 12
     scored = []
     for config in problem.tried:
-        posed = problem.with_config(config)
-        assert posed.spec.context == config.history
-        scored.append([posed.windows.starts(name) + config.history for name in SPLITS[:3]])
+        fit_task = problem.with_config(config)
+        assert fit_task.spec.context == config.history
+        scored.append([fit_task.windows.starts(name) + config.history for name in SPLITS[:3]])
         labels = problem.split.labels
         for name, bins in zip(SPLITS[:3], scored[-1], strict=True):
             assert (labels[bins] == SPLITS.index(name)).all()
@@ -240,9 +240,9 @@ def test_a_sweep_from_a_file_lists_its_candidates_on_the_terminal(tmp_path):
     assert f"{best:.5g}" in next(line for line in table.splitlines() if "chosen" in line)
 
 
-def candidate(number: int, **found: object) -> dict[str, object]:
+def candidate(number: int, **actual: object) -> dict[str, object]:
     options = {"learning_rate": number / 3000, "embedding": None, "history": number}
-    return {"options": options, "validation": 0.5, "epoch": 3, "chosen": False} | found
+    return {"options": options, "validation": 0.5, "epoch": 3, "chosen": False} | actual
 
 
 def test_the_table_of_a_sweep_has_a_column_per_option_and_tells_failed_from_given_up():
@@ -251,9 +251,9 @@ def test_the_table_of_a_sweep_has_a_column_per_option_and_tells_failed_from_give
         candidate(40, reason="given up after 30 % of its course, behind others"),
         candidate(2, validation=None, epoch=None, reason="The loss is nan."),
     ]
-    asked = fit(imaging(), "netformer", epochs=1, options=QUICK)
-    told = {"environment": {"asked": {"sweep": []}}, "metrics": {"candidates": rows}}
-    header, _, *lines = scoreboard.of_sweep(replace(asked, **told))[0].splitlines()
+    requested = fit(imaging(), "netformer", epochs=1, options=QUICK)
+    reported = {"environment": {"asked": {"sweep": []}}, "metrics": {"candidates": rows}}
+    header, _, *lines = scoreboard.of_sweep(replace(requested, **reported))[0].splitlines()
     columns = ["learning_rate", "embedding", "history", "validation", "loss", "epoch"]
     assert header.split() == columns
     assert [line.split() for line in lines] == [
@@ -262,11 +262,11 @@ def test_the_table_of_a_sweep_has_a_column_per_option_and_tells_failed_from_give
         ["0.000667", "null", "2", "failed"],
     ]
     assert (
-        scoreboard.of_sweep(replace(asked, **(told | {"metrics": {}}))) == []
+        scoreboard.of_sweep(replace(requested, **(reported | {"metrics": {}}))) == []
     )  # nothing to choose
     many = {f"some_long_option_{number}": number for number in range(6)}
     wide = {"metrics": {"candidates": [one | {"options": many} for one in rows]}}
-    table, left_out, *_ = scoreboard.of_sweep(replace(asked, **(told | wide)))
+    table, left_out, *_ = scoreboard.of_sweep(replace(requested, **(reported | wide)))
     assert all(len(line) <= WIDTH for line in table.splitlines())
     words = f"{table} {left_out}".split()
     assert all(name in words or f"{name}," in words for name in many)

@@ -250,8 +250,8 @@ def test_options_that_contradict_the_data_are_refused(layout, options, words):
 
 def test_a_penalty_left_open_is_left_to_validation_where_traces_are_short():
     open_config = SynapsNet.configure(TRACES, l1=None)
-    found = [config.l1 for config in SynapsNet.candidates(open_config, TRACES, 500)]
-    assert found == [0.0, 1.0, 5.0, 20.0]
+    actual = [config.l1 for config in SynapsNet.candidates(open_config, TRACES, 500)]
+    assert actual == [0.0, 1.0, 5.0, 20.0]
     assert [config.l1 for config in SynapsNet.candidates(open_config, TRACES, 5000)] == [0.0]
     given = SynapsNet.configure(TRACES, l1=0.3)
     assert SynapsNet.candidates(given, TRACES, 500) == (given,)
@@ -300,10 +300,10 @@ def test_a_planted_wiring_is_found_with_its_sign_and_direction(seed):
     trained = train(SynapsNet, config, layout, windows, seed=seed, device=torch.device("cpu"))
     model = trained.model
     assert isinstance(model, SynapsNet)
-    found = metrics.agreement(model.mean_coupling().numpy(), wiring)
+    actual = metrics.agreement(model.mean_coupling().numpy(), wiring)
     # 700 training bins of 12 neurons; the spec's full-size bar is .95 at 1,400 of 30
-    assert found["pearson"] > 0.9
-    assert found["direction"] > 0.3
+    assert actual["pearson"] > 0.9
+    assert actual["direction"] > 0.3
     assert model.sign_agreement.mean() > 0.9
     # Input currents lead the activity they drive: best at +1 bin, and no more with A shuffled.
     batch = next(windows.batches("train", 2000))

@@ -152,10 +152,11 @@ def test_a_shell_completes_verbs_models_and_samples(typed, offered):
 
 
 @pytest.mark.parametrize(
-    ("value", "said"), [(0.0345, "0.035 ms"), (3.46, "3.5 ms"), (35.2, "35 ms"), (172.3, "170 ms")]
+    ("value", "message"),
+    [(0.0345, "0.035 ms"), (3.46, "3.5 ms"), (35.2, "35 ms"), (172.3, "170 ms")],
 )
-def test_a_short_time_is_said_in_two_digits(value, said):
-    assert terminal.milliseconds(value) == said
+def test_a_short_time_is_said_in_two_digits(value, message):
+    assert terminal.milliseconds(value) == message
 
 
 def test_threads_do_not_spin_while_they_wait_unless_told_to(monkeypatch):

@@ -43,9 +43,9 @@ def test_a_remote_file_is_not_opened_again(tmp_path, monkeypatch):
         StandIn(tmp_path / "archive") as running,
         nwbdyn.open("dandi:000001", instance=running.api) as recording,
     ):
-        before = len(running.asked)
+        before = len(running.requested)
         assert len(recording.to_pynwb().units) == NUM_NEURONS
-        assert len(running.asked) == before
+        assert len(running.requested) == before
 
 
 def test_what_pynwb_refuses_is_still_read_here(tmp_path):

@@ -48,9 +48,9 @@ IN_SECONDS = np.arange(1.0, 59.0, 2.0)
 def test_trials_on_no_clock_of_the_recording_are_noted_and_time_is_split_instead(starts, words):
     recording = recording_with(starts)
     binned = bin_recording(recording, bin_width=0.1)
-    found = {note.code: note for note in binned.notes}
-    assert found["unusable-trials"].important
-    assert words in found["unusable-trials"].reason
+    actual = {note.code: note for note in binned.notes}
+    assert actual["unusable-trials"].important
+    assert words in actual["unusable-trials"].reason
     assert binned.trials is None
     split = build_task(recording, "stndt", seed=0, options=SMALL_STNDT, data=BINS).split
     assert split.rule.startswith("contiguous 70/15/15 in time")
@@ -92,8 +92,8 @@ def test_trials_beyond_the_recording_take_no_part_in_the_split():
     alone = bin_recording(recording_with(inside), bin_width=0.1)
     for fold in (None, (1, 3)):
         choice = {"seed": 0, "hold_out": False, "gap": 0, "fold": fold}
-        found, expected = splits.make(binned, **choice), splits.make(alone, **choice)
-        assert found.labels.tolist() == expected.labels.tolist()
+        actual, expected = splits.make(binned, **choice), splits.make(alone, **choice)
+        assert actual.labels.tolist() == expected.labels.tolist()
 
 
 @pytest.mark.parametrize("model", ["stndt", "synapsnet"])
@@ -163,9 +163,9 @@ def test_the_notes_stand_at_the_top_when_a_file_is_opened(tmp_path):
         columns = {"start_time": 1e3 * IN_SECONDS, "stop_time": 1e3 * IN_SECONDS + 500}
         table(file["intervals"], "trials", "TimeIntervals", **columns)
     with nwbdyn.open(str(path)) as recording:
-        found = [note for note in recording.notes if note.important]
-        assert [note.code for note in found] == ["unusable-trials"]
-        numbers = re.findall(r"\d[\d,.]*", found[0].reason)
+        actual = [note for note in recording.notes if note.important]
+        assert [note.code for note in actual] == ["unusable-trials"]
+        numbers = re.findall(r"\d[\d,.]*", actual[0].reason)
         assert all(len(re.sub(r"[,.]", "", one).lstrip("0")) <= 6 for one in numbers)
         assert codes(bin_recording(recording)) == {}  # once
 
@@ -183,5 +183,5 @@ def test_the_notes_stand_at_the_top_when_a_file_is_opened(tmp_path):
 )
 def test_where_a_trial_ends(starts, stops, stated, expected):
     trials = trial_table(starts, 0.0).assign(stop_time=stops)
-    found = bounds.ends(trials, trials, 0.005, observation_stated=stated)
-    assert found.tolist() == expected
+    actual = bounds.ends(trials, trials, 0.005, observation_stated=stated)
+    assert actual.tolist() == expected

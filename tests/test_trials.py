@@ -43,7 +43,7 @@ def test_a_window_is_around_the_time(recording):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("epochs", "no interval table 'epochs'; it has: none, trials, trials.late"),
         ("none", "is empty"),
@@ -54,10 +54,10 @@ def test_a_window_is_around_the_time(recording):
         ("trials.stop_time", "none of 3 rows of 'trials' starts at its 'stop_time'"),
     ],
 )
-def test_what_are_no_trials_is_refused_with_the_next_step(recording, name, said):
+def test_what_are_no_trials_is_refused_with_the_next_step(recording, name, message):
     with pytest.raises(DataError) as caught:
         with_trials(recording, name)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_a_recording_without_tables_says_that_there_is_nothing_to_align_to():
@@ -69,9 +69,9 @@ def test_windows_of_a_model_are_cut_around_the_column(recording):
     starts = np.arange(2.0, 118.0, 2.0)
     trials = pd.DataFrame({"start_time": starts, "stop_time": starts + 1.5, "cue": starts + 0.5})
     made = units(poisson_spikes(12, 120), trials=trials, intervals=[(0.0, 120.0)])
-    posed = build_task(
+    fit_task = build_task(
         made, "stndt", seed=0, data=DataOptions(bin_width=0.02, trials="trials.cue[-0.2,0.6]")
     )
-    assert posed.aligned.observed == 40
-    begin = posed.binned.time[posed.aligned.starts] - 0.01
+    assert fit_task.aligned.observed == 40
+    begin = fit_task.binned.time[fit_task.aligned.starts] - 0.01
     np.testing.assert_allclose(begin, starts + 0.3, atol=1e-9)

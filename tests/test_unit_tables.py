@@ -134,9 +134,9 @@ def test_units_that_two_tables_share_are_an_important_note(tmp_path):
         units(file, spikes=trains(3))
         units(file, "processing/ecephys/all", spikes=[*trains(2), *trains(4, 1)])
     with opened(tmp_path / "a.nwb") as recording:
-        found = [note.reason for note in recording.notes if note.code == "shared-units"]
-    assert len(found) == 1
-    assert found[0].startswith("2 units of all have the spikes of units of units")
+        actual = [note.reason for note in recording.notes if note.code == "shared-units"]
+    assert len(actual) == 1
+    assert actual[0].startswith("2 units of all have the spikes of units of units")
 
 
 def test_tables_observed_at_different_times_are_refused_with_the_table_to_choose(tmp_path):

@@ -77,9 +77,9 @@ def of(server: Server) -> Source:
 def test_a_server_that_names_no_version_is_said_once(content, served, caplog):
     with streaming.open_file(of(served(content, "anonymous"))) as file:
         assert file.read() == content.read_bytes()
-    said = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert len(said) == 1
-    assert "sends neither ETag nor Last-Modified" in said[0].getMessage()
+    message = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(message) == 1
+    assert "sends neither ETag nor Last-Modified" in message[0].getMessage()
 
 
 def test_a_server_that_names_a_version_is_asked_nothing_more(content, served, caplog):
@@ -182,16 +182,16 @@ def brackets(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("address", "found"),
+    ("address", "actual"),
     [
         ("dandi:000001/sub-[m1]/sub-[m1].nwb", ["sub-[m1]/sub-[m1].nwb"]),
         ("dandi:000001/sub-[m1]", ["sub-[m1]/sub-[m1].nwb"]),
         ("dandi:000001/sub-[m]/*.nwb", ["sub-m/sub-m.nwb"]),
     ],
 )
-def test_a_path_with_brackets_is_itself_before_it_is_a_pattern(brackets, address, found):
+def test_a_path_with_brackets_is_itself_before_it_is_a_pattern(brackets, address, actual):
     sources = archive.resolve(address, instance=brackets.api)
-    assert [source.asset_path for source in sources] == found
+    assert [source.asset_path for source in sources] == actual
 
 
 def test_a_local_file_with_brackets_is_read(tmp_path):

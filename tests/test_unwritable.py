@@ -89,9 +89,9 @@ def test_a_local_file_that_a_full_disk_does_not_hold_is_refused_in_one_line(tmp_
     folder = tmp_path / "here"
     folder.mkdir()
     (folder / "lab.nwb.part").symlink_to("/dev/full")
-    with pytest.raises(ResultsError, match="the disk is full") as said:
+    with pytest.raises(ResultsError, match="the disk is full") as message:
         archive.download(source, folder)
-    assert "\n" not in str(said.value)
+    assert "\n" not in str(message.value)
     assert list(folder.iterdir()) == []
 
 

@@ -33,16 +33,16 @@ def wiring(fitted):
 
 
 def test_scores_are_those_of_the_matrices_off_the_diagonal(fitted, wiring):
-    found = nwbdyn.validate(fitted, wiring, shuffles=20)
+    actual = nwbdyn.validate(fitted, wiring, shuffles=20)
     expected = metrics.agreement(fitted.connectivity.mean().to_numpy(), WEIGHT)
-    assert found.table.loc["netformer"].to_dict() == pytest.approx(expected, abs=1e-5)
+    assert actual.table.loc["netformer"].to_dict() == pytest.approx(expected, abs=1e-5)
     train = fitted.predictions.recorded[fitted.predictions.labels == 0]
     matrix = np.corrcoef(train.T)
     correlation = metrics.agreement((matrix + matrix.T) / 2, WEIGHT)
-    assert found.table.loc["correlation"].to_dict() == pytest.approx(correlation, abs=1e-5)
-    assert {"influence", "partial correlation", "VAR ridge", "VAR lasso"} <= set(found.table.index)
-    assert (found.num_neurons, found.num_pairs) == (8, 56)
-    assert found.num_edges == np.count_nonzero(WEIGHT)
+    assert actual.table.loc["correlation"].to_dict() == pytest.approx(correlation, abs=1e-5)
+    assert {"influence", "partial correlation", "VAR ridge", "VAR lasso"} <= set(actual.table.index)
+    assert (actual.num_neurons, actual.num_pairs) == (8, 56)
+    assert actual.num_edges == np.count_nonzero(WEIGHT)
 
 
 def test_partial_correlation_is_that_of_the_residuals(fitted, wiring):
@@ -55,13 +55,13 @@ def test_partial_correlation_is_that_of_the_residuals(fitted, wiring):
 
 
 def test_a_good_model_beats_shuffled_names_and_a_transposed_wiring_loses(fitted, wiring):
-    found = nwbdyn.validate(fitted, wiring, shuffles=200)
-    assert found.null["p"]["pearson"] == pytest.approx(1 / 201)
-    assert found.null["high"]["pearson"] < found.table.loc["netformer", "pearson"]
-    assert found.table.loc["netformer", "direction"] > 0.1
+    actual = nwbdyn.validate(fitted, wiring, shuffles=200)
+    assert actual.null["p"]["pearson"] == pytest.approx(1 / 201)
+    assert actual.null["high"]["pearson"] < actual.table.loc["netformer", "pearson"]
+    assert actual.table.loc["netformer", "direction"] > 0.1
     turned = wiring.rename(columns={"pre": "post", "post": "pre"})
     assert nwbdyn.validate(fitted, turned, shuffles=5).table.loc["netformer", "direction"] < -0.1
-    assert found.table.loc["correlation", "direction"] == 0
+    assert actual.table.loc["correlation", "direction"] == 0
 
 
 def test_only_neurons_that_the_wiring_names_take_part_and_the_others_are_listed(fitted, wiring):
@@ -71,11 +71,11 @@ def test_only_neurons_that_the_wiring_names_take_part_and_the_others_are_listed(
     extra = pd.DataFrame(
         {"pre": [100, 101, 102], "post": [103, 103, 999], "weight": [0.0, 0.0, 1.0]}
     )
-    found = nwbdyn.validate(fitted, pd.concat([some, extra]), shuffles=5)
-    assert found.unmapped == ("999",)
-    assert set(found.unnamed) == {"104", "105", "106", "107"}
+    actual = nwbdyn.validate(fitted, pd.concat([some, extra]), shuffles=5)
+    assert actual.unmapped == ("999",)
+    assert set(actual.unnamed) == {"104", "105", "106", "107"}
     corner = metrics.agreement(fitted.connectivity.mean().to_numpy()[:4, :4], WEIGHT[:4, :4])
-    assert found.table.loc["netformer", "pearson"] == pytest.approx(corner["pearson"], abs=1e-5)
+    assert actual.table.loc["netformer", "pearson"] == pytest.approx(corner["pearson"], abs=1e-5)
 
 
 def test_rows_of_one_pair_add_up_and_a_wiring_without_weights_has_ones(fitted, wiring):
@@ -91,12 +91,12 @@ def test_rows_of_one_pair_add_up_and_a_wiring_without_weights_has_ones(fitted, w
 
 
 def test_an_undirected_wiring_is_compared_pair_by_pair(fitted, wiring):
-    found = nwbdyn.validate(fitted, wiring, directed=False, shuffles=5)
+    actual = nwbdyn.validate(fitted, wiring, directed=False, shuffles=5)
     turned = wiring.rename(columns={"pre": "post", "post": "pre"})
     again = nwbdyn.validate(fitted, turned, directed=False, shuffles=5)
-    pd.testing.assert_frame_equal(found.table, again.table)
-    assert found.num_pairs == 28
-    assert found.table["direction"].isna().all()
+    pd.testing.assert_frame_equal(actual.table, again.table)
+    assert actual.num_pairs == 28
+    assert actual.table["direction"].isna().all()
 
 
 def test_names_are_shuffled_inside_their_groups_only():
@@ -113,10 +113,10 @@ def test_a_name_that_two_neurons_share_takes_no_part():
     recording.neurons.table["label"] = ["a", "b", "c", "d", "d", "", "e", "f"]
     made = fit(recording, "netformer", epochs=1, options=LINEAR)
     wiring = pd.DataFrame({"pre": ["a", "b", "d", "e"], "post": ["b", "c", "a", "d"]})
-    found = nwbdyn.validate(made, wiring, name_column="label", shuffles=2)
-    assert found.ambiguous == ("d",)
-    assert found.num_neurons == 4
-    assert found.unnamed == ("f",)
+    actual = nwbdyn.validate(made, wiring, name_column="label", shuffles=2)
+    assert actual.ambiguous == ("d",)
+    assert actual.num_neurons == 4
+    assert actual.unnamed == ("f",)
 
 
 def test_held_in_neurons_alone_are_validated_where_some_are_held_out():
@@ -124,11 +124,11 @@ def test_held_in_neurons_alone_are_validated_where_some_are_held_out():
     ids = made.neurons.ids
     everyone = edge_table(np.ones((12, 12)) - np.eye(12), ids)
     everyone.loc[::3, "weight"] = 0.0
-    found = nwbdyn.validate(made, everyone, shuffles=2)
-    assert found.num_neurons == 7
-    assert found.held_out == tuple(sorted(map(str, made.split["held_out"])))
-    assert found.unmapped == ()
-    assert {"Poisson GLM", "VAR ridge"} <= set(found.table.index)
+    actual = nwbdyn.validate(made, everyone, shuffles=2)
+    assert actual.num_neurons == 7
+    assert actual.held_out == tuple(sorted(map(str, made.split["held_out"])))
+    assert actual.unmapped == ()
+    assert {"Poisson GLM", "VAR ridge"} <= set(actual.table.index)
 
 
 def test_what_cannot_be_compared_is_refused(fitted, wiring, tmp_path):

@@ -24,7 +24,7 @@ ABOVE_AR = {**REFIT, "without": 0.48, "adds": 0.02, "interval": [0.01, 0.03]}
 PRIMARY = {"metric": "r2", "split": "test", "horizon": 1, "baseline": None}
 
 
-def said(coupling, **more):
+def message(coupling, **more):
     """The sentences after the winner's."""
     metrics = {"primary": PRIMARY, "model": {"test": {"r2": 0.5}}, "coupling": coupling, **more}
     return verdict.sentences(metrics, "netformer")[1:]
@@ -44,7 +44,7 @@ def said(coupling, **more):
     ],
 )
 def test_coupling_adds_only_with_an_interval_above_zero(adds, interval, sentence):
-    first, _ = said({**REFIT, "adds": adds, "interval": interval})
+    first, _ = message({**REFIT, "adds": adds, "interval": interval})
     assert first.startswith(sentence)
     assert first.endswith("a refit without it.")
 
@@ -62,7 +62,7 @@ def test_coupling_is_compared_with_the_better_of_its_refit_and_ar(
     against_ar, better, sentence, least
 ):
     coupling = {**REFIT, "against_ar": against_ar, "better": better}
-    first, _ = said(coupling)
+    first, _ = message(coupling)
     assert first.startswith(sentence)
     alone = "AR, each neuron by itself."
     assert first.endswith(alone if better == "AR" else "a refit without it.")
@@ -80,7 +80,7 @@ def test_coupling_is_compared_with_the_better_of_its_refit_and_ar(
     ],
 )
 def test_edges_are_not_to_be_read_without_a_gain(adds, interval, edges):
-    assert said({**REFIT, "adds": adds, "interval": interval})[1] == edges
+    assert message({**REFIT, "adds": adds, "interval": interval})[1] == edges
 
 
 @pytest.mark.parametrize(
@@ -93,10 +93,10 @@ def test_edges_are_not_to_be_read_without_a_gain(adds, interval, edges):
 )
 def test_an_empty_edge_matrix_replaces_what_coupling_adds(more, first):
     for edges in (None, TESTED):
-        assert said({**REFIT, "all_zero": True}, edges=edges, **more) == [
+        assert message({**REFIT, "all_zero": True}, edges=edges, **more) == [
             f"{first}: every weight is 0, so the edge matrix is empty."
         ]
-    assert "adds" in said({**REFIT, "all_zero": False}, **more)[0]
+    assert "adds" in message({**REFIT, "all_zero": False}, **more)[0]
 
 
 @pytest.mark.parametrize(("l1", "empty"), [(1e4, True), (0.0, False)])
@@ -105,9 +105,9 @@ def test_a_fit_knows_whether_its_edge_matrix_is_empty(l1, empty):
     made = fit(imaging(), "synapsnet", options=options)
     assert made.metrics["coupling"]["all_zero"] is empty
     assert (edge_table.directed(made.edges)["weight"] == 0).all() == empty
-    found = verdict.sentences(made.metrics, "synapsnet")
-    assert any(line.startswith("No coupling was kept") for line in found) == empty
-    assert any("add --null" in line for line in found) is (
+    actual = verdict.sentences(made.metrics, "synapsnet")
+    assert any(line.startswith("No coupling was kept") for line in actual) == empty
+    assert any("add --null" in line for line in actual) is (
         not empty and CouplingGain.from_metrics(made.metrics).decisive.least > 0
     )
 
@@ -115,10 +115,10 @@ def test_a_fit_knows_whether_its_edge_matrix_is_empty(l1, empty):
 def test_a_fit_is_compared_with_ar():
     options = {"updates": 20, "hidden": 4, "embedding": 2, "context": 3}
     made = fit(imaging(), "synapsnet", options=options)
-    found = made.metrics["coupling"]["against_ar"]
+    actual = made.metrics["coupling"]["against_ar"]
     scores = made.metrics["model"]["test"]["r2"], made.metrics["baselines"]["AR"]["test"]["r2"]
-    assert (found["with"], found["without"]) == pytest.approx(scores, abs=1e-6)
-    assert found["adds"] == pytest.approx(scores[0] - scores[1], abs=1e-6)
+    assert (actual["with"], actual["without"]) == pytest.approx(scores, abs=1e-6)
+    assert actual["adds"] == pytest.approx(scores[0] - scores[1], abs=1e-6)
 
 
 def metrics_of(own, other, interval, beats, **baselines):
@@ -220,6 +220,6 @@ def test_the_sentence_of_tested_edges(tested, sentence):
     ],
 )
 def test_states_differ_where_that_is_supported(supported, first):
-    found = {"names": ["rest", "run"], "num_simulations": 19, "p": 0.05, "why_not": "too alike"}
-    section = StateDifferences.from_json(found | {"supported": supported})
+    actual = {"names": ["rest", "run"], "num_simulations": 19, "p": 0.05, "why_not": "too alike"}
+    section = StateDifferences.from_json(actual | {"supported": supported})
     assert section.sentences()[0].startswith(first)

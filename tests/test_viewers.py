@@ -22,19 +22,19 @@ MOST_SUBGROUPS = 200  # of one group, that the web viewer shows
 
 def parents(file: h5py.File) -> dict[str, str]:
     """Type -> the type it inherits from, for every type that the file's specification defines."""
-    found = {}
+    actual = {}
 
     def visit(name, item):
         if isinstance(item, h5py.Dataset) and name.rpartition("/")[2] != "namespace":
-            told = json.loads(item.asstr()[()])
-            for kind in (*told.get("groups", ()), *told.get("datasets", ())):
+            reported = json.loads(item.asstr()[()])
+            for kind in (*reported.get("groups", ()), *reported.get("datasets", ())):
                 own = kind.get("neurodata_type_def", kind.get("data_type_def"))
                 above = kind.get("neurodata_type_inc", kind.get("data_type_inc"))
                 if own and above:
-                    found[own] = above
+                    actual[own] = above
 
     file["specifications"].visititems(visit)
-    return found
+    return actual
 
 
 def kind_of(item: h5py.Group, inherits: dict[str, str]) -> str:

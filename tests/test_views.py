@@ -199,6 +199,6 @@ def test_a_terminal_shows_a_bar(monkeypatch, capsys):
 
 
 def test_a_function_is_called_with_the_progress():
-    found: list[Progress] = []
-    nwbdyn.fit(imaging(), "netformer", epochs=1, options=LINEAR, report=found.append)
-    assert {"training", "baselines"} <= {one.stage for one in found}
+    actual: list[Progress] = []
+    nwbdyn.fit(imaging(), "netformer", epochs=1, options=LINEAR, report=actual.append)
+    assert {"training", "baselines"} <= {one.stage for one in actual}

@@ -141,27 +141,27 @@ def test_a_real_file_reads_the_same_from_a_store(data, tmp_path, name, version):
 @pytest.fixture
 def served(session):
     """The folder over plain http, with a log of requests."""
-    asked: list[str] = []
+    requested: list[str] = []
 
     class Handler(SimpleHTTPRequestHandler):
         def log_message(self, *arguments: object) -> None:
-            asked.append(self.path)
+            requested.append(self.path)
 
     handler = partial(Handler, directory=str(session))
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/session.nwb.zarr", asked
+    yield f"http://127.0.0.1:{server.server_port}/session.nwb.zarr", requested
     server.shutdown()
     thread.join()
     server.server_close()
 
 
 def test_a_store_over_http_gives_the_same_and_only_what_is_asked_for_travels(session, served):
-    url, asked = served
+    url, requested = served
     with nwbdyn.open(url) as remote, nwbdyn.open(str(session / "session.nwb")) as local:
         same(local, remote)
-    assert not any("RoiResponseSeries/data/0" in path for path in asked)
+    assert not any("RoiResponseSeries/data/0" in path for path in requested)
 
 
 @pytest.fixture
@@ -281,7 +281,7 @@ def test_faults_of_the_storage_end_in_the_right_values_or_in_an_error(
 ):
     monkeypatch.setattr(zarr.store, "PAUSE", 0.001)
     (source,) = archive.resolve("dandi:000001", instance=remote.api)
-    said = []
+    text_shown = []
     with nwbdyn.open(str(session / "session.nwb")) as local:
         for seed in range(4):
             remote.faults = Faults([kind], rate=0.2, seed=seed)
@@ -289,8 +289,8 @@ def test_faults_of_the_storage_end_in_the_right_values_or_in_an_error(
                 with nwbdyn.opening.open_source(source) as asset:
                     same(local, asset)
             except NwbdynError as error:
-                said.append(str(error))
-    assert all("sub-m1_ecephys" in message for message in said)
+                text_shown.append(str(error))
+    assert all("sub-m1_ecephys" in message for message in text_shown)
 
 
 def test_a_fit_of_a_store_is_a_fit(session, tmp_path):
@@ -439,8 +439,8 @@ def test_an_array_without_values_is_not_made_of_what_lies_in_memory():
 )
 @pytest.mark.parametrize("protocol", [3, 4])
 def test_plain_values_come_out_of_a_pickle_as_they_went_in(value, protocol):
-    found = pickled.loads(pickle.dumps(value, protocol=protocol))
-    assert repr(found) == repr(value)
+    actual = pickled.loads(pickle.dumps(value, protocol=protocol))
+    assert repr(actual) == repr(value)
 
 
 def array_of(tmp_path: Path, values: np.ndarray, chunks: tuple[int, ...], **document) -> zarr.Array:

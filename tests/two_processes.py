@@ -32,7 +32,7 @@ def main(
     torch.set_default_dtype(torch.float64)
     torch.use_deterministic_algorithms(True)
     team = distributed.init_process_group("cpu", processes)
-    problem = posed(joint)
+    problem = fit_task(joint)
 
     def report(progress: object) -> None:
         if until and progress.done == int(until):  # type: ignore[attr-defined]
@@ -56,7 +56,7 @@ def main(
         np.savez(path, losses=losses, **{name: value.numpy() for name, value in state.items()})
 
 
-def posed(joint: bool) -> FitTask | JointTask:
+def fit_task(joint: bool) -> FitTask | JointTask:
     """The problem of one recording, or of two with some neurons of their own, in float64."""
     if not joint:
         problem = build_task(imaging(), "netformer", seed=0, options=OPTIONS)

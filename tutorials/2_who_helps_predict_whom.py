@@ -61,8 +61,8 @@ with style.house():
     panels[0].set_ylabel("postsynaptic (receives)")
 
 for name, fit in fits.items():
-    found = metrics.agreement(fit.connectivity.mean().to_numpy(), planted)
-    print(f"{name}: AUROC {found['auroc']:.2f}, correlation {found['pearson']:.2f}")
+    result = metrics.agreement(fit.connectivity.mean().to_numpy(), planted)
+    print(f"{name}: AUROC {result['auroc']:.2f}, correlation {result['pearson']:.2f}")
 
 # %% [markdown]
 # ## Do seeds agree?
@@ -84,7 +84,7 @@ _ = figures.seeds(fits["synapsnet"])
 # %%
 tested = fits["synapsnet"].edges
 called = tested[tested["q"] < 0.05]
-row = {identity: place for place, identity in enumerate(fits["synapsnet"].neurons.ids)}
+row = {identity: location for location, identity in enumerate(fits["synapsnet"].neurons.ids)}
 real = [planted[row[edge.post_id], row[edge.pre_id]] != 0 for edge in called.itertuples()]
 num_planted = int((planted != 0).sum() - (np.diag(planted) != 0).sum())
 print(f"{len(called)} edges at q < .05, {sum(real)} of them planted; {num_planted} were planted")
@@ -111,7 +111,7 @@ address = f"sample:spiking?duration={60 if QUICK else 300}"
 spiking = nwbdyn.fit(address, "netformer", null="jitter:20")
 called = spiking.edges[(spiking.edges["kind"] == "directed") & (spiking.edges["q"] < 0.05)]
 _, truth = simulate.sample(address)
-row = {identity: place for place, identity in enumerate(spiking.neurons.ids)}
+row = {identity: location for location, identity in enumerate(spiking.neurons.ids)}
 delays = [1000 * truth.delays[row[edge.post_id], row[edge.pre_id]] for edge in called.itertuples()]
 called[["pre", "post", "weight", "q", "peak_ms"]].assign(delay_ms=delays).head(10)
 

@@ -95,23 +95,23 @@ def padded(name: str) -> str:
 
 wiring = pd.DataFrame(json.loads(WIRING.read_text()))
 wiring = wiring[["pre", "post"]].map(padded)
-found = validate(
+result = validate(
     fit, wiring, name_column="neuron_label", directed=False, shuffles=50 if QUICK else 500
 )
-print(f"{found.num_neurons} named neurons, {found.num_edges} of {found.num_pairs} pairs touch")
-found.table[["auroc", "auprc"]].round(3)
+print(f"{result.num_neurons} named neurons, {result.num_edges} of {result.num_pairs} pairs touch")
+result.table[["auroc", "auprc"]].round(3)
 
 # %%
 with style.house():
-    (panel,) = style.panels(size=(style.HALF, 0.8 + 0.3 * len(found.table)))
-    scores = found.table["auroc"].sort_values()
-    own = [name == found.table.index[0] for name in scores.index]
+    (panel,) = style.panels(size=(style.HALF, 0.8 + 0.3 * len(result.table)))
+    scores = result.table["auroc"].sort_values()
+    own = [name == result.table.index[0] for name in scores.index]
     colours = [style.MODEL if mine else style.BASELINE for mine in own]
     panel.scatter(scores, range(len(scores)), color=colours)
     panel.set_yticks(range(len(scores)), scores.index)
     panel.axvspan(
-        2 * found.null["mean"]["auroc"] - found.null["high"]["auroc"],
-        found.null["high"]["auroc"],
+        2 * result.null["mean"]["auroc"] - result.null["high"]["auroc"],
+        result.null["high"]["auroc"],
         color=style.QUIET,
         alpha=0.25,
         linewidth=0,

@@ -41,9 +41,9 @@ for seed in range(NUM_SESSIONS):
 # `archive.resolve` takes any address: here a folder, else `dandi:ID` or a glob.
 
 # %%
-found = archive.sessions(archive.resolve(str(sessions)))
+result = archive.sessions(archive.resolve(str(sessions)))
 request = FitRequest.from_keywords("synapsnet", epochs=1 if QUICK else 12, run=FOLDER / "runs")
-outcomes = batch.fit_each(found, request)
+outcomes = batch.fit_each(result, request)
 table = pd.DataFrame([asdict(outcome) for outcome in outcomes])
 table.assign(run=table["run"].map(lambda run: Path(run).name))[
     ["run", "status", "value", "baseline", "baseline_value", "reason"]
@@ -54,7 +54,7 @@ table.assign(run=table["run"].map(lambda run: Path(run).name))[
 # fitted, for example after the file was fetched again.
 
 # %%
-again = batch.fit_each(found, request.with_keywords(resume=True))
+again = batch.fit_each(result, request.with_keywords(resume=True))
 print([outcome.status for outcome in again])
 
 # %% [markdown]
@@ -92,9 +92,9 @@ common = common.loc[common.mean(axis=1).abs().sort_values(ascending=False).index
 
 with style.house():
     (panel,) = style.panels(size=(style.HALF, 3))
-    for place, (_, values) in enumerate(common.iterrows()):
-        panel.plot(values, np.full(len(values), place), "o", color=style.BASELINE, alpha=0.5)
-        panel.plot(values.mean(), place, "D", color=style.MODEL)
+    for location, (_, values) in enumerate(common.iterrows()):
+        panel.plot(values, np.full(len(values), location), "o", color=style.BASELINE, alpha=0.5)
+        panel.plot(values.mean(), location, "D", color=style.MODEL)
     panel.axvline(0, color=style.INK, linewidth=0.5)
     panel.set_yticks(range(len(common)), common.index)
     panel.set_xlabel("mean weight; blue: a session, orange: their mean")

@@ -23,14 +23,14 @@ def paths() -> list[Path]:
 
 def files() -> list[tuple[str, str | bytes]]:
     """(name, content) of every page, picture and notebook, and of the list of tutorials."""
-    found: list[tuple[str, str | bytes]] = [("tutorials/index.md", _index())]
+    result: list[tuple[str, str | bytes]] = [("tutorials/index.md", _index())]
     for path in paths():
         notebook = notebook_of(path)
         pictures: list[tuple[str, bytes]] = []
-        found.append((f"tutorials/{path.stem}.md", page(path.stem, notebook, pictures)))
-        found += pictures
-        found.append((f"tutorials/{path.stem}.ipynb", json.dumps(notebook, indent=1)))
-    return found
+        result.append((f"tutorials/{path.stem}.md", page(path.stem, notebook, pictures)))
+        result += pictures
+        result.append((f"tutorials/{path.stem}.ipynb", json.dumps(notebook, indent=1)))
+    return result
 
 
 def notebook_of(path: Path) -> dict[str, Any]:

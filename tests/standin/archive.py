@@ -64,7 +64,7 @@ class StandIn:
         self.page_size = page_size
         self.faults = faults
         self.latency = latency
-        self.asked: list[str] = []  # "GET /api/info/", in order
+        self.requested: list[str] = []  # "GET /api/info/", in order
         self.keys: list[str] = []  # Authorization headers seen, wherever they were sent
         self.metadata: dict[str, dict[str, Any]] = {}  # of uploaded assets, by asset id
         self.signature = 0  # signed URLs carry it; another one is refused
@@ -79,7 +79,7 @@ class StandIn:
         self.waiting: dict[str, int] = {}  # path of a new asset -> looks left
         self.generations: dict[str, int] = {}  # path below `folder` -> times it was replaced
         self.over = threading.Event()
-        self._found: dict[str, Path] = {}  # assets by their ids
+        self._actual: dict[str, Path] = {}  # assets by their ids
 
     def __enter__(self) -> "StandIn":
         handler = type("Bound", (_Handler,), {"standin": self})
@@ -127,11 +127,11 @@ class StandIn:
         return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{name}#{generation}" if generation else name))
 
     def find(self, asset_id: str) -> Path | None:
-        if asset_id not in self._found or not self._found[asset_id].exists():
+        if asset_id not in self._actual or not self._actual[asset_id].exists():
             folders = [folder.name for folder in self.folder.iterdir()]
             paths = [path for name in folders for path in self.paths(name)]
-            self._found = {self.asset_id(path): path for path in paths}
-        return self._found.get(asset_id)
+            self._actual = {self.asset_id(path): path for path in paths}
+        return self._actual.get(asset_id)
 
     def row(self, path: Path) -> dict[str, Any]:
         """An asset as listings show it."""
@@ -236,23 +236,25 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         self.query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.standin.asked.append(f"{method} {self.path}")
+        self.standin.requested.append(f"{method} {self.path}")
         if key := self.headers.get("Authorization"):
             self.standin.keys.append(f"{key} {parts.path}")
         time.sleep(self.standin.latency)
-        if any(re.fullmatch(asked, f"{method} {parts.path}") for asked in self.standin.silent):
+        if any(
+            re.fullmatch(requested, f"{method} {parts.path}") for requested in self.standin.silent
+        ):
             self.standin.over.wait(30)
             self.close_connection = True
             return None
-        for asked, (status, detail) in self.standin.refused.items():
-            if re.fullmatch(asked, f"{method} {parts.path}"):
+        for requested, (status, detail) in self.standin.refused.items():
+            if re.fullmatch(requested, f"{method} {parts.path}"):
                 return self.answer(status, {"detail": detail})
         for known, pattern, name in _ROUTES:
             if known in (method, "GET" if method == "HEAD" else "") and (
-                found := pattern.fullmatch(parts.path)
+                actual := pattern.fullmatch(parts.path)
             ):
                 with contextlib.suppress(ConnectionError):
-                    getattr(self, name)(**found.groupdict())
+                    getattr(self, name)(**actual.groupdict())
                 return None
         return self.answer(404, {"detail": "Not found."})
 
@@ -517,8 +519,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.query.get("download") == "true":
             location = f"{self.standin.storage}/zarr/{asset}/{prefix}"
             return self.answer(302, None, {"Location": location})
-        found = [path for path in sorted(store.rglob("*")) if path.is_file()]
-        keys = [(path, path.relative_to(store).as_posix()) for path in found]
+        actual = [path for path in sorted(store.rglob("*")) if path.is_file()]
+        keys = [(path, path.relative_to(store).as_posix()) for path in actual]
         rows = [
             {
                 "Key": key,
@@ -564,8 +566,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     @route("POST", r"/joined/(?P<upload>\w+)")
     def join(self, upload: str) -> None:
-        found = self.standin.uploads[upload]
-        text = f'<R><ETag>"{found["etag"]}"</ETag></R>'.encode()
+        actual = self.standin.uploads[upload]
+        text = f'<R><ETag>"{actual["etag"]}"</ETag></R>'.encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
@@ -573,13 +575,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     @route("POST", r"/api/uploads/(?P<upload>\w+)/validate/")
     def validate(self, upload: str) -> None:
-        found = self.standin.uploads[upload]
+        actual = self.standin.uploads[upload]
         blob = self.standin.folder / f".{upload}"
-        blob.write_bytes(b"".join(found["parts"][number] for number in sorted(found["parts"])))
-        if etag_of(blob) != found["etag"]:
+        blob.write_bytes(b"".join(actual["parts"][number] for number in sorted(actual["parts"])))
+        if etag_of(blob) != actual["etag"]:
             return self.answer(400, {"detail": "The digest does not match."})
-        self.standin.blobs[found["etag"]] = blob
-        return self.answer(200, {"blob_id": found["etag"], "etag": found["etag"]})
+        self.standin.blobs[actual["etag"]] = blob
+        return self.answer(200, {"blob_id": actual["etag"], "etag": actual["etag"]})
 
     @route("POST", r"/api/dandisets/(?P<dandiset>\d{6})/versions/draft/assets/")
     def add_asset(self, dandiset: str) -> None:

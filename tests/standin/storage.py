@@ -128,10 +128,10 @@ def _head(handler: BaseHTTPRequestHandler, status: int, headers: dict[str, str])
 
 def _range(text: str, size: int) -> tuple[int, int]:
     """Start and stop of the requested range; the whole file without one."""
-    found = re.fullmatch(r"bytes=(\d*)-(\d*)", text)
-    if not found:
+    actual = re.fullmatch(r"bytes=(\d*)-(\d*)", text)
+    if not actual:
         return 0, size
-    first, last = found.groups()
+    first, last = actual.groups()
     if not first:
         return max(0, size - int(last)), size
     return int(first), min(int(last) + 1, size) if last else size
