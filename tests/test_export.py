@@ -144,6 +144,8 @@ def test_edges_of_both_kinds_with_lags_and_states_are_written_as_they_are(source
         lag=[1, 0, 2],
         state=["", "", "running - rest"],
         se=[0.1, 0.2, 0.3],
+        peak_ms=[2.5, np.nan, np.nan],
+        model_weight=[0.75, np.nan, np.nan],
     )
     edges.attrs = {"num_pairs": 20, "kept_share": 0.5}
     path = export(replace(fit, edges=edges), tmp_path / "out.nwb")
@@ -158,6 +160,9 @@ def test_edges_of_both_kinds_with_lags_and_states_are_written_as_they_are(source
     with nwbdyn.open_results(path) as back:
         assert set(back.edges["kind"]) == {"directed", "simultaneous"}
         assert set(back.edges["lag"]) == {0, 1, 2}
+        of_spikes = back.edges.set_index("lag")[["peak_ms", "model_weight"]]
+        np.testing.assert_array_equal(of_spikes.loc[[1, 0, 2], "peak_ms"], [2.5, np.nan, np.nan])
+        assert of_spikes.loc[1, "model_weight"] == 0.75
 
 
 def test_half_as_many_pairs_within_a_bin_are_written_as_directed_edges(

@@ -37,6 +37,8 @@ STATISTICS = (  # columns of an edge table beside the weight, written where ther
     "se",
     "p",
     "q",
+    "peak_ms",
+    "model_weight",
     "influence",
     "seed_sd",
     "half_split_agreement",

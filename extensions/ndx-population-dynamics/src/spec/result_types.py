@@ -121,6 +121,16 @@ connectivity_edges_table = NWBGroupSpec(
         column("p", "p value against the null hypothesis.", dtype="float"),
         column("q", "False discovery rate at this p.", dtype="float"),
         column("flags", "Artefacts this edge may be, comma-separated.", dtype="text"),
+        column(
+            "peak_ms",
+            "Delay of the largest weight in the filter of a coupling of spike times, milliseconds.",
+            dtype="float",
+        ),
+        column(
+            "model_weight",
+            "Mean weight in the model, where `weight` was estimated from the recording itself.",
+            dtype="float",
+        ),
         column("pre_cell_type", "Cell type of the neuron that predicts.", dtype="text"),
         column("post_cell_type", "Cell type of the neuron that is predicted.", dtype="text"),
         column(
