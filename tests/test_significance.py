@@ -58,14 +58,12 @@ def test_q_is_what_benjamini_and_hochberg_wrote():
     # sorted .005 .01 .03 .04 .2, times 5 / rank: .025 .025 .05 .05 .2
     by_hand = [0.025, 0.05, 0.05, 0.20, 0.025]
     assert np.allclose(significance.benjamini_hochberg(p), by_hand)
-    assert np.allclose(stats.false_discovery_control(p), by_hand)
 
 
-def test_q_of_many_p_is_scipys_and_nan_is_left_out():
-    p = np.random.default_rng(0).uniform(size=200) ** 2
-    q = significance.benjamini_hochberg(np.r_[np.nan, p])
+def test_q_leaves_out_what_was_not_tested():
+    q = significance.benjamini_hochberg(np.array([np.nan, 0.01, 0.04]))
     assert np.isnan(q[0])
-    assert np.allclose(q[1:], stats.false_discovery_control(p))
+    assert np.allclose(q[1:], [0.02, 0.04])
 
 
 def test_p_counts_the_pooled_draws_that_are_as_large():

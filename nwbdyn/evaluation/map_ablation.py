@@ -8,6 +8,7 @@ taken again: of the most attended, of the least attended, of the most active, an
 
 import numpy as np
 import torch
+from scipy.stats import rankdata
 
 from nwbdyn.data.windows import Windows
 from nwbdyn.evaluation import scoring
@@ -59,7 +60,7 @@ def scores(model: Model, windows: Windows, task: Task) -> NeuronImportance:
         neurons=task.binned.neurons.ids[held_in].tolist(),
         attention=attention.tolist(),
         half_split=_correlation(*halves) if len(per_window) > 1 else None,
-        with_rate=_correlation(_ranks(attention), _ranks(rates)),
+        with_rate=_correlation(rankdata(attention), rankdata(rates)),
         metric=metric,
         split="test",
         dropped=numbers,
@@ -90,7 +91,3 @@ def _correlation(one: np.ndarray, other: np.ndarray) -> float | None:
     if np.ptp(one) == 0 or np.ptp(other) == 0:
         return None
     return float(np.corrcoef(one, other)[0, 1])
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    return np.argsort(np.argsort(values, kind="stable"), kind="stable").astype(float)

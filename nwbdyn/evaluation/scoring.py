@@ -183,7 +183,7 @@ def sign_flip_test(differences: Sequence[float]) -> dict[str, Any]:
         is at least as far from 0. With n sessions it is at least 2 / 2^n.
     """
     values = np.asarray(differences, dtype=np.float64)
-    number = len(values)
+    number = len(values)  # may be 1, which scipy's permutation_test refuses
     if number <= MOST_SIGNS:
         signs = 1 - 2 * ((np.arange(2**number)[:, None] >> np.arange(number)) & 1)
     else:

@@ -1,6 +1,7 @@
 """Agreement of estimated couplings with a known wiring."""
 
 import numpy as np
+from scipy.stats import rankdata
 
 from nwbdyn.metrics.scores import pearson
 
@@ -22,7 +23,7 @@ def agreement(
     estimate, truth = _pairs(weight, wiring, known)
     return {
         "pearson": correlation(estimate, truth),
-        "spearman": correlation(_ranks(estimate), _ranks(truth)),
+        "spearman": correlation(rankdata(estimate), rankdata(truth)),
         "auroc": auroc(np.abs(estimate), truth != 0),
         "auprc": auprc(np.abs(estimate), truth != 0),
         "precision_at_k": precision_at_k(np.abs(estimate), truth != 0),
@@ -41,7 +42,7 @@ def auroc(score: np.ndarray, edge: np.ndarray) -> float:
     num_edges, num_others = int(edge.sum()), int((~edge).sum())
     if not num_edges or not num_others:
         return np.nan
-    above = _ranks(score)[edge].sum() - num_edges * (num_edges + 1) / 2
+    above = rankdata(score)[edge].sum() - num_edges * (num_edges + 1) / 2
     return float(above / (num_edges * num_others))
 
 
@@ -85,10 +86,3 @@ def _pairs(
     if known is not None:
         chosen &= known
     return weight[chosen].astype(np.float64), wiring[chosen].astype(np.float64)
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1, ties at their mean."""
-    _, group, count = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(count)
-    return (last - (count - 1) / 2)[group]

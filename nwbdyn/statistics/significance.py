@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import false_discovery_control
 
 from nwbdyn.recording import Note
 from nwbdyn.results.sections.coupling import CouplingGain
@@ -77,12 +78,7 @@ def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
     """q of every p: the false discovery rate at which it is just called. NaN stays NaN."""
     q = np.full(p.shape, np.nan)
     tested = np.isfinite(p)
-    values = p[tested]
-    order = np.argsort(values)
-    stepped = values[order] * len(values) / np.arange(1, len(values) + 1)
-    ranked = np.empty(len(values))
-    ranked[order] = np.minimum.accumulate(stepped[::-1])[::-1]
-    q[tested] = np.minimum(ranked, 1.0)
+    q[tested] = false_discovery_control(p[tested])
     return q
 
 
