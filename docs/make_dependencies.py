@@ -28,7 +28,7 @@ WHY = {
     "matplotlib": "figures",
     "ndx-population-dynamics": "the NWB extension that results are written in",
     "nwbinspector": "checks of a file before it is uploaded",
-    "numcodecs": "reading Zarr files",
+    "numcodecs": "codecs of Zarr files",
     "numpy": "arrays",
     "pandas": "tables of neurons, trials and edges",
     "platformdirs": "where a system keeps caches",
@@ -40,6 +40,7 @@ WHY = {
     "scipy": "statistics and filters",
     "torch": "models and their training",
     "xarray": "labelled connectivity and predictions",
+    "zarr": "arrays of Zarr files",
 }
 STEPS = {  # what a user does -> the program that does it
     "`import nwbdyn`": "import nwbdyn",

@@ -72,7 +72,7 @@ THIRD_PARTY = {
     "cache": {"platformdirs"},
     "baselines": {"numpy", "scipy", "sklearn"},
     "results": {"h5py", "numpy", "pandas"},
-    "nwb.zarr": {"numcodecs", "numpy", "requests", "urllib3"},
+    "nwb.zarr": {"numcodecs", "numpy", "requests", "urllib3", "zarr"},
     "nwb.read": {"h5py", "numpy", "pandas", "xarray"},
     "nwb.slim": {"h5py", "numpy"},
     "nwb.results": {

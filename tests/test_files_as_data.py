@@ -22,6 +22,7 @@ from nwbdyn.errors import ConfigError, FitError, NwbdynError, ResultsError
 from nwbdyn.fitting import sweep_space
 from nwbdyn.nwb.results.open_results import MODULE, run_names
 from nwbdyn.nwb.zarr.array import array_v2
+from nwbdyn.nwb.zarr.store import Folder
 from nwbdyn.printable import folder_name
 from nwbdyn.recording import Source
 from nwbdyn.request import FitRequest
@@ -78,13 +79,7 @@ def test_a_checkpoint_that_holds_code_is_refused_unrun(tmp_path):
 def test_a_pickled_chunk_of_a_zarr_store_is_refused_unrun(tmp_path):
     made = tmp_path / "made"
 
-    class Store:
-        def get(self, key):
-            return pickle.dumps(Runs(made))
-
-        def each(self, work, keys):
-            return map(work, keys)
-
+    (tmp_path / "0").write_bytes(pickle.dumps(Runs(made)))
     document = {
         "shape": [1],
         "chunks": [1],
@@ -93,8 +88,8 @@ def test_a_pickled_chunk_of_a_zarr_store_is_refused_unrun(tmp_path):
         "filters": [{"id": "pickle"}],
         "order": "C",
     }
-    with pytest.raises(OSError, match="not allowed in data"):
-        array_v2(Store(), "a", document)[:]
+    with Folder(tmp_path, "a store") as store, pytest.raises(OSError, match="not allowed in data"):
+        array_v2(store, "", document)[:]
     assert not made.exists()
 
 

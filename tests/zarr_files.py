@@ -1,4 +1,7 @@
-"""An HDF5 NWB file written again as a Zarr store, by hand, in hdmf-zarr's layout."""
+"""An HDF5 NWB file written again as a Zarr store, by hand, in hdmf-zarr's layout.
+
+Version 2 as hdmf-zarr 0.13 has it, version 3 as 0.14.
+"""
 
 import json
 from pathlib import Path, PurePosixPath
@@ -52,7 +55,7 @@ def _write_group(
     chunk: int,
     documents: dict[str, Any],
 ) -> None:
-    attributes = {name: _json(file, value) for name, value in group.attrs.items()}
+    attributes = {name: _json(file, value, version) for name, value in group.attrs.items()}
     links = []
     for name in group:
         where = f"{path}/{name}".lstrip("/")
@@ -64,7 +67,7 @@ def _write_group(
         else:
             _write_array(file, group[name], store, where, version, chunk, documents)
     if links:
-        attributes["zarr_link"] = links
+        attributes["zarr_link" if version == 2 else "_LINKS"] = links
     if version == 2:
         documents[f"{path}/.zgroup".lstrip("/")] = {"zarr_format": 2}
         documents[f"{path}/.zattrs".lstrip("/")] = attributes
@@ -85,22 +88,27 @@ def _write_array(
     chunk: int,
     documents: dict[str, Any],
 ) -> None:
-    attributes = {name: _json(file, value) for name, value in dataset.attrs.items()}
+    attributes = {name: _json(file, value, version) for name, value in dataset.attrs.items()}
     values, kind = _values(file, dataset)
-    attributes["zarr_dtype"] = kind
-    if not dataset.shape:
-        attributes["zarr_dtype"] = "scalar"
-        values = values.reshape(1)
     objects = None
     if values.dtype.kind == "O":
-        objects = REFERENCES if kind == "object" else TEXT
+        objects = REFERENCES if kind == "object" and version == 2 else TEXT
+    if version == 2:
+        attributes["zarr_dtype"] = kind if dataset.shape else "scalar"
+        values = values.reshape(dataset.shape or 1)
+    elif kind == "object":
+        attributes["_DTYPE"] = "object_reference"
+        for at, item in np.ndenumerate(values):
+            values[at] = item["path"]
+    elif isinstance(kind, str):
+        attributes["_DTYPE"] = kind
     shape = values.shape
-    chunks = (max(1, min(chunk, shape[0])), *(max(1, n) for n in shape[1:]))
-    for first in range(0, shape[0], chunks[0]) if values.size else ():
+    chunks = tuple(max(1, n if axis else min(chunk, n)) for axis, n in enumerate(shape))
+    for number in np.ndindex(*(-(-n // c) for n, c in zip(shape, chunks, strict=True))):
         block = np.full(chunks, "" if objects is TEXT else 0, values.dtype)
-        part = values[first : first + chunks[0]]
-        block[: len(part)] = part
-        number = (first // chunks[0], *(0 for _ in shape[1:]))
+        at = tuple(slice(i * c, (i + 1) * c) for i, c in zip(number, chunks, strict=True))
+        part = np.asarray(values[at], values.dtype)
+        block[(*(slice(0, n) for n in part.shape), ...)] = part
         key = ".".join(map(str, number)) if version == 2 else "/".join(["c", *map(str, number)])
         where = store / path / key
         where.parent.mkdir(parents=True, exist_ok=True)
@@ -122,8 +130,6 @@ def _write_array(
         }
     else:
         first_codec = {"name": "bytes", "configuration": {"endian": "little"}}
-        if objects is not None:
-            first_codec = {"name": "vlen-utf8" if objects is TEXT else "numcodecs.json2"}
         documents[f"{path}/zarr.json"] = {
             "zarr_format": 3,
             "node_type": "array",
@@ -132,10 +138,10 @@ def _write_array(
             "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunks}},
             "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
             "codecs": [
-                first_codec,
+                {"name": "vlen-utf8"} if objects else first_codec,
                 {"name": "gzip", "configuration": {"level": 1}},
             ],
-            "fill_value": "" if objects else 0,
+            "fill_value": "" if objects else _fill_v3(values.dtype),
             "attributes": attributes,
         }
 
@@ -164,19 +170,26 @@ def _dtype_v2(dtype: np.dtype) -> Any:
 def _dtype_v3(dtype: np.dtype) -> Any:
     if dtype.names is None:
         return dtype.name
-    fields = [[name, dtype[name].name] for name in dtype.names]
-    return {"name": "structured", "configuration": {"fields": fields}}
+    fields = [{"name": name, "data_type": dtype[name].name} for name in dtype.names]
+    return {"name": "struct", "configuration": {"fields": fields}}
+
+
+def _fill_v3(dtype: np.dtype) -> Any:
+    return 0 if dtype.names is None else dict.fromkeys(dtype.names, 0)
 
 
 def _reference(file: h5py.File, reference: h5py.Reference) -> dict[str, Any]:
     return {"source": ".", "path": file[reference].name, "object_id": None}
 
 
-def _json(file: h5py.File, value: Any) -> Any:
+def _json(file: h5py.File, value: Any, version: int) -> Any:
     if isinstance(value, h5py.Reference):
-        return {"zarr_dtype": "object", "value": _reference(file, value)}
+        reference = _reference(file, value)
+        if version == 2:
+            return {"zarr_dtype": "object", "value": reference}
+        return {"_REFERENCE": {"source": ".", "path": reference["path"]}}
     if isinstance(value, bytes):
         return value.decode()
     if isinstance(value, np.ndarray):
-        return [_json(file, item) for item in value.tolist()]
+        return [_json(file, item, version) for item in value.tolist()]
     return value.item() if isinstance(value, np.generic) else value

@@ -1,7 +1,7 @@
-"""Made `hdmf_zarr_0.13.zip`: one session by pynwb 4.2 in HDF5, and the same exported by hdmf-zarr.
+"""Made `hdmf_zarr_*.zip`: one session by pynwb 4.2 in HDF5, and the same exported by hdmf-zarr.
 
-Run where hdmf-zarr is installed, which needs zarr below 3, and with
-NUMCODECS_ALLOW_UNSAFE_PICKLE_DECODE=1, for hdmf-zarr pickles its references:
+Run where hdmf-zarr is installed. 0.13 needs zarr below 3, and
+NUMCODECS_ALLOW_UNSAFE_PICKLE_DECODE=1, for it pickles its references. 0.14 needs Python 3.12:
 
     python make_hdmf_zarr.py FOLDER
 """
@@ -11,6 +11,7 @@ import zipfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+import hdmf_zarr
 import numpy as np
 from hdmf_zarr import NWBZarrIO
 from pynwb import NWBHDF5IO, NWBFile, TimeSeries
@@ -85,7 +86,8 @@ with (
     NWBZarrIO(str(folder / "session.nwb.zarr"), mode="w") as zarr,
 ):
     zarr.export(src_io=io, write_args={"link_data": False})
-with zipfile.ZipFile(folder / "hdmf_zarr_0.13.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+version = hdmf_zarr.__version__.rpartition(".")[0]
+with zipfile.ZipFile(folder / f"hdmf_zarr_{version}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.suffix != ".zip":
             archive.write(path, path.relative_to(folder))

@@ -1,4 +1,4 @@
-"""Made `hdmf_zarr_0.13_links.zip`: imaging whose dF/F has its ROIs and times by links, in Zarr.
+"""Made `hdmf_zarr_*_links.zip`: imaging whose dF/F has its ROIs and times by links, in Zarr.
 
 As some sessions of the Allen Institute have them: the file in HDF5 by pynwb 4.2, and the same
 exported by hdmf-zarr. Run where hdmf-zarr is installed, as `make_hdmf_zarr.py`:
@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import h5py
+import hdmf_zarr
 import numpy as np
 from hdmf_zarr import NWBZarrIO
 from pynwb import NWBHDF5IO, NWBFile
@@ -66,7 +67,9 @@ with (
     NWBZarrIO(str(folder / "links.nwb.zarr"), mode="w") as zarr,
 ):
     zarr.export(src_io=io, write_args={"link_data": False})
-with zipfile.ZipFile(folder / "hdmf_zarr_0.13_links.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+version = hdmf_zarr.__version__.rpartition(".")[0]
+target = folder / f"hdmf_zarr_{version}_links.zip"
+with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.suffix != ".zip":
             archive.write(path, path.relative_to(folder))

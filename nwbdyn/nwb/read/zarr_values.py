@@ -22,6 +22,8 @@ class ZarrReference(h5py.Reference):
 
 def attribute(value: Any, store: str) -> Any:
     """An attribute: a mapping that stands for a reference made one, a list made an array."""
+    if isinstance(value, dict) and "_REFERENCE" in value:
+        return _reference(value["_REFERENCE"], store)
     if isinstance(value, dict) and value.get("zarr_dtype") == "object":
         inside = value["value"]
         return references(np.array(inside, object) if isinstance(inside, list) else inside, store)
@@ -48,6 +50,8 @@ def is_here(source: object, store: str) -> bool:
 
 
 def _reference(stored: Any, store: str) -> ZarrReference:
+    if isinstance(stored, str):  # a path in this store
+        return ZarrReference(stored)
     if not isinstance(stored, Mapping) or not is_here(stored.get("source"), store):
         return ZarrReference("")
     return ZarrReference(str(stored.get("path") or ""))

@@ -1,9 +1,10 @@
 """A Zarr store as hdmf-zarr lays NWB out, with h5py's face: the readers of NWB do not see a
 difference.
 
-Zarr knows neither links nor references. hdmf-zarr keeps links in the attribute `zarr_link` of their
-group, references as mappings with a path, scalars as arrays of one value, and what an array is in
-`zarr_dtype`. Only what the readers use is here; anything else of h5py fails.
+Zarr knows neither links nor references. hdmf-zarr keeps links in an attribute of their group
+(`_LINKS`, before 0.14 `zarr_link`), and what an array is in `_DTYPE` and `_REFERENCE_FIELDS`
+(before: `zarr_dtype`, and scalars as arrays of one value). References are paths, or mappings with a
+path. Only what the readers use is here; anything else of h5py fails.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,10 @@ from nwbdyn.nwb.read.objects import ErrorRecordingFile
 from nwbdyn.nwb.read.zarr_values import ZarrReference
 from nwbdyn.nwb.zarr import Node, Store
 
-OWN = ("zarr_dtype", "zarr_link", "_ARRAY_DIMENSIONS")  # attributes of the format, not of the file
+OWN = (  # attributes of the format, not of the file
+    *("zarr_dtype", "zarr_link"),
+    *("_DTYPE", "_LINKS", "_REFERENCE_FIELDS", "_ARRAY_DIMENSIONS"),
+)
 UNKNOWN_SIZE = 2**40  # bytes; of a store that nobody has added up
 
 
@@ -113,7 +117,8 @@ class ZarrGroup(_Stored, h5py.Group):
         self._nodes = nodes
         self._node = node
         self._root = root if root is not None else self
-        self._links = {link["name"]: link for link in node.attributes.get("zarr_link") or ()}
+        links = node.attributes.get("_LINKS") or node.attributes.get("zarr_link") or ()
+        self._links = {link["name"]: link for link in links}
         self.members = sorted({*node.members, *self._links})
 
     @property
@@ -210,7 +215,12 @@ class ZarrDataset(_Stored, h5py.Dataset):
         self._node = node
         self._array = node.array
         self._root = root
-        self._kind = node.attributes.get("zarr_dtype")
+        kind = node.attributes.get("zarr_dtype")
+        self._is_scalar = kind == "scalar"
+        self._is_reference = kind == "object" or node.attributes.get("_DTYPE") == "object_reference"
+        self._reference_fields = set(node.attributes.get("_REFERENCE_FIELDS") or ())
+        if isinstance(kind, list):
+            self._reference_fields |= {one["name"] for one in kind if one["dtype"] == "object"}
 
     @property
     def id(self) -> None:
@@ -226,7 +236,7 @@ class ZarrDataset(_Stored, h5py.Dataset):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return () if self._kind == "scalar" else self._array.shape
+        return () if self._is_scalar else self._array.shape
 
     @property
     def ndim(self) -> int:
@@ -242,32 +252,27 @@ class ZarrDataset(_Stored, h5py.Dataset):
 
     @property
     def dtype(self) -> np.dtype:
-        if self._kind == "object":
+        if self._is_reference:
             return h5py.ref_dtype
-        if isinstance(self._kind, list) and self._array.dtype.names is not None:
-            fields = {item["name"]: item["dtype"] for item in self._kind}
-            names = self._array.dtype.names
-            return np.dtype(
-                [
-                    (
-                        name,
-                        h5py.ref_dtype if fields.get(name) == "object" else self._array.dtype[name],
-                    )
-                    for name in names
-                ]
-            )
-        return zarr_values.TEXT if self._array.dtype.kind in "OSU" else self._array.dtype
+        if self._array.dtype.names is None:
+            return self._of(self._array.dtype)
+        return np.dtype([(name, self._of_field(name)) for name in self._array.dtype.names])
+
+    def _of_field(self, name: str) -> np.dtype:
+        is_reference = name in self._reference_fields
+        return h5py.ref_dtype if is_reference else self._of(self._array.dtype[name])
+
+    def _of(self, stored: np.dtype) -> np.dtype:
+        return zarr_values.TEXT if stored.kind in "OSU" else stored
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, key: Any, new_dtype: Any = None) -> Any:
-        if self._kind == "scalar":
-            return zarr_values.text(self._array[0])
-        stored = self._array[key]
-        if self.dtype == h5py.ref_dtype and h5py.check_ref_dtype(self.dtype) is not None:
+        stored = self._array[0] if self._is_scalar else self._array[key]
+        if self._is_reference:
             return zarr_values.references(stored, self._root.store_name)
-        if stored.dtype.names is not None:
+        if self._array.dtype.names is not None:
             return self._rows(stored)
         return zarr_values.text(stored)
 
@@ -277,10 +282,8 @@ class ZarrDataset(_Stored, h5py.Dataset):
     def _rows(self, stored: np.ndarray) -> np.ndarray:
         rows = np.empty(stored.shape, self.dtype)
         for name in stored.dtype.names or ():
-            is_reference = h5py.check_ref_dtype(self.dtype[name]) is not None
-            rows[name] = (
-                zarr_values.references(stored[name], self._root.store_name)
-                if is_reference
-                else stored[name]
-            )
+            if name in self._reference_fields:
+                rows[name] = zarr_values.references(stored[name], self._root.store_name)
+            else:
+                rows[name] = zarr_values.text(stored[name])
         return rows

@@ -4,15 +4,13 @@ Each object is small and whole: a piece of metadata or one chunk. Several are fe
 """
 
 import hashlib
+import os
 import re
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import quote
 
 import requests
@@ -24,13 +22,12 @@ from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Source
 from nwbdyn.streaming.objects import DiskObjects
 
-T = TypeVar("T")
-
 AT_ONCE = 8  # objects fetched or inflated at the same time
 ATTEMPTS = 6  # failures in a row of one object
 PAUSE = 0.25  # seconds before the second attempt; doubles with each failure
 PATIENCE = (10.0, 20.0)  # seconds for a connection, and without a byte
 PASSING = (408, 425, 429, 500, 502, 503, 504)  # statuses worth asking again
+CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 MD5 = re.compile(r'"([0-9a-f]{32})"')  # the ETag of an object that was sent in one part
 
 
@@ -39,11 +36,11 @@ class Store(ABC):
 
     def __init__(self, name: str) -> None:
         self.name = name  # what messages call it
-        self._workers = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="nwbdyn-zarr")
+        self.workers = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="nwbdyn-zarr")
 
     @abstractmethod
-    def get(self, key: str) -> bytes | None:
-        """One object; None if it does not exist.
+    def get(self, key: str, part: slice | None = None) -> bytes | None:
+        """One object, or a part of its bytes; None if it does not exist.
 
         Raises:
             StreamError, OSError: it is there and cannot be had.
@@ -53,12 +50,6 @@ class Store(ABC):
         """The names directly below a key; None where a store cannot list."""
         return None
 
-    def each(self, work: Callable[[str], T], keys: Iterable[str]) -> Iterator[T]:
-        """`work` done on every key, several at once, in order; at most a few are held."""
-        remaining = iter(keys)
-        while batch := list(islice(remaining, 4 * AT_ONCE)):
-            yield from self._workers.map(work, batch)
-
     def __enter__(self) -> "Store":
         return self
 
@@ -67,7 +58,7 @@ class Store(ABC):
 
     def close(self) -> None:
         """Let go of the threads and connections."""
-        self._workers.shutdown(wait=False, cancel_futures=True)
+        self.workers.shutdown(wait=False, cancel_futures=True)
 
 
 class Folder(Store):
@@ -77,9 +68,12 @@ class Folder(Store):
         super().__init__(name)
         self._path = path
 
-    def get(self, key: str) -> bytes | None:
+    def get(self, key: str, part: slice | None = None) -> bytes | None:
         try:
-            return (self._path / _checked(key)).read_bytes()
+            with (self._path / _checked(key)).open("rb") as file:
+                start, stop, _ = (part or slice(None)).indices(os.fstat(file.fileno()).st_size)
+                file.seek(start)
+                return file.read(stop - start)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return None
 
@@ -114,24 +108,24 @@ class Web(Store):
         adapter = requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=AT_ONCE)
         self._session.mount(f"{self._url.split('//')[0]}//", adapter)
 
-    def get(self, key: str) -> bytes | None:
-        content = self._kept.read(key) if self._kept else None
+    def get(self, key: str, part: slice | None = None) -> bytes | None:
+        name = key if part is None else f"{key} {part.start}:{part.stop}"
+        content = self._kept.read(name) if self._kept else None
         if content is None:
-            content = self._fetch(key)
+            content = self._fetch(key, part)
             if content is not None and self._kept:
-                self._kept.write(key, content)
+                self._kept.write(name, content)
         return content
 
-    def _fetch(self, key: str) -> bytes | None:
+    def _fetch(self, key: str, part: slice | None) -> bytes | None:
         url = f"{self._url}/{quote(_checked(key))}"
+        headers = {"Accept-Encoding": "identity"} | _ranged(part)
         reason = ""
         for attempt in range(ATTEMPTS):
             if attempt:
                 time.sleep(min(PAUSE * 2 ** (attempt - 1), 8.0))
             try:
-                answer = self._session.get(
-                    url, headers={"Accept-Encoding": "identity"}, timeout=PATIENCE
-                )
+                answer = self._session.get(url, headers=headers, timeout=PATIENCE)
                 body = answer.content
             except (requests.RequestException, urllib3.exceptions.HTTPError):
                 reason = "no connection, or it broke"
@@ -142,6 +136,11 @@ class Web(Store):
             if answer.status_code in PASSING:
                 reason = f"the server answered HTTP {answer.status_code}"
                 continue
+            if answer.status_code == 206 and part is not None:
+                if _is_part(answer.headers.get("Content-Range", ""), part, len(body)):
+                    return body
+                reason = "the bytes are not those that were requested"
+                continue
             if answer.status_code != 200:
                 raise StreamError(
                     f"{self.name}: the server answered HTTP {answer.status_code} for {key}; is the "
@@ -151,7 +150,7 @@ class Web(Store):
             if stated and hashlib.md5(body).hexdigest() != stated[1]:
                 reason = "the bytes are not those that the server names"
                 continue
-            return body
+            return body if part is None else body[part]
         raise StreamError(f"{self.name}: {reason} ({key}); gave up after {ATTEMPTS} attempts.")
 
     def close(self) -> None:
@@ -177,6 +176,24 @@ def open_store(source: Source, *, report: Report = silent) -> Store:
         return Folder(source.path, source.uri)
     kept = None if source.digest is None else DiskObjects(source.digest)
     return Web(archive.signed_url(source), source.uri, kept=kept, report=report)
+
+
+def _ranged(part: slice | None) -> dict[str, str]:
+    """The header that requests a part: from the start, or the last bytes."""
+    if part is None:
+        return {}
+    if part.start < 0:
+        return {"Range": f"bytes={part.start}"}
+    return {"Range": f"bytes={part.start}-{'' if part.stop is None else part.stop - 1}"}
+
+
+def _is_part(named: str, part: slice, length: int) -> bool:
+    """True if a Content-Range names the part, and the body has its length."""
+    found = CONTENT_RANGE.fullmatch(named)
+    if found is None:
+        return False
+    start, last, size = map(int, found.groups())
+    return part.indices(size)[:2] == (start, last + 1) and length == last + 1 - start
 
 
 def _checked(key: str) -> str:
