@@ -189,10 +189,10 @@ def _ranged(part: slice | None) -> dict[str, str]:
 
 def _is_part(named: str, part: slice, length: int) -> bool:
     """True if a Content-Range names the part, and the body has its length."""
-    found = CONTENT_RANGE.fullmatch(named)
-    if found is None:
+    bounds = CONTENT_RANGE.fullmatch(named)
+    if bounds is None:
         return False
-    start, last, size = map(int, found.groups())
+    start, last, size = map(int, bounds.groups())
     return part.indices(size)[:2] == (start, last + 1) and length == last + 1 - start
 
 
