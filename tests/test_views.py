@@ -10,12 +10,14 @@ from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from small_fits import LINEAR, imaging, units
 
 import nwbdyn
 from nwbdyn.connectivity import edge_table
+from nwbdyn.errors import DataError, NwbdynError, ResultsError
 from nwbdyn.progress import Progress, silent
 from nwbdyn.progress_bars import notebook_bars, progress_bars
 from nwbdyn.report import card
@@ -117,6 +119,46 @@ def test_a_plot_takes_axes(fit):
     plt.close("all")
     _, axes = plt.subplots()
     assert fit.plot.scores(axes) is axes
+    plt.close("all")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("connectivity", {"axes": 3}, "axes is of type int. Pass one matplotlib Axes"),
+        ("scores", {"axes": "left"}, "axes is of type str. Pass one matplotlib Axes"),
+        ("strongest_arcs", {"num_edges": "ten"}, "num_edges is 'ten'. Pass a whole number"),
+        ("strongest_arcs", {"num_edges": 2.5}, "num_edges is 2.5. Pass a whole number"),
+        ("edge_map", {"num_edges": 0}, "num_edges is 0. Pass a whole number of 1 or more"),
+        ("cell_types", {"column": "kind"}, "No neuron of this recording has a 'kind'"),
+        ("cell_types_by_state", {"states": "rest"}, "states is of type str. Pass a DataFrame"),
+        ("cell_types_by_state", {"states": pd.DataFrame({"label": ["a"]})}, "without start_time"),
+    ],
+)
+def test_a_wrong_argument_of_a_plot_is_not_called_a_damaged_result(fit, name, arguments, message):
+    with pytest.raises(NwbdynError, match=re.escape(message)) as caught:
+        getattr(fit.plot, name)(**arguments)
+    assert "hold a value of the wrong kind" not in str(caught.value)
+    plt.close("all")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("edge_map", "states no positions of its neurons"),
+        ("null", "No directed edge has a p. Fit again with --null shift:20"),
+    ],
+)
+def test_a_plot_of_what_the_fit_lacks_says_so(fit, name, message):
+    with pytest.raises(DataError, match=re.escape(message)):
+        getattr(fit.plot, name)()
+    plt.close("all")
+
+
+def test_a_damaged_result_is_still_called_one(fit):
+    damaged = replace(fit, edges=fit.edges.rename(columns={"weight": "w"}))
+    with pytest.raises(ResultsError, match="hold a value of the wrong kind"):
+        damaged.plot.weights()
     plt.close("all")
 
 

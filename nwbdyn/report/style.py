@@ -8,6 +8,7 @@ in light and dark mode alike.
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Integral
 from typing import Any
 
 import matplotlib as mpl
@@ -15,6 +16,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.text import Text
+
+from nwbdyn.errors import ConfigError
 
 INK = "#3a3a3b"  # text, axes, recorded activity
 ON_MATRIX = "#222222"  # lines and dots on a heat map, which is light in dark mode, too
@@ -93,12 +96,31 @@ def panels(
 
 
 def axes_or(axes: Axes | None, *, size: tuple[float, float] = (HALF, 2.8)) -> Axes:
-    """The axes that were given, whose texts are then literal, too, or new ones of this size."""
+    """The axes that were given, whose texts are then literal, too, or new ones of this size.
+
+    Raises:
+        ConfigError: `axes` is something else.
+    """
     if axes is None:
         return panels(size=size)[0]
+    if not isinstance(axes, Axes):
+        raise ConfigError(
+            f"axes is of type {type(axes).__name__}. Pass one matplotlib Axes, as plt.subplots() "
+            "returns it, or leave it out."
+        )
     for text in axes.findobj(Text):
         text.set_parse_math(False)
     return axes
+
+
+def check_count(name: str, value: object) -> None:
+    """Refuse a number of things to draw that is not 1 or more.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise ConfigError(f"{name} is {value!r}. Pass a whole number of 1 or more.")
 
 
 def limit(values: np.ndarray) -> float:

@@ -108,11 +108,19 @@ class Plots:
         return self._draw("cell_types_over_time", axes=axes)
 
     def cell_types_by_state(self, states: "pd.DataFrame") -> "tuple[Axes, ...]":
-        """Mean weight per pair of cell types in each state of an interval table."""
+        """Mean weight per pair of cell types in each state of an interval table.
+
+        Args:
+            states: start_time and stop_time in seconds, and state.
+        """
         return self._draw("cell_types_by_state", states=states)
 
     def null(self, axes: "Axes | None" = None) -> "Axes":
-        """Distribution of the edges' p against the null."""
+        """Distribution of the edges' p against the null.
+
+        Raises:
+            DataError: no edge has a p.
+        """
         return self._draw("null", axes=axes)
 
     def _draw(self, name: str, **arguments: Any) -> Any:

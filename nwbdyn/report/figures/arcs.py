@@ -23,6 +23,7 @@ def strongest_arcs(fit: Fit, axes: Axes | None = None, *, num_edges: int = MOST_
     Neurons with one of these edges stand on a line, sorted by cell type or region. Arcs to the
     left are flatter than arcs to the right, so that both arcs of a pair are seen.
     """
+    style.check_count("num_edges", num_edges)
     edges = shown(fit, num_edges)
     neurons = fit.connectivity.neurons
     ends = set(edges["pre_id"]) | set(edges["post_id"])

@@ -10,6 +10,7 @@ from matplotlib.ticker import LogFormatter
 
 from nwbdyn.connectivity import edge_table
 from nwbdyn.connectivity.strongest_edges import decimals
+from nwbdyn.errors import ConfigError
 from nwbdyn.report import style
 from nwbdyn.report.figures.activity import session_clock
 from nwbdyn.results.fit_results import Fit
@@ -226,7 +227,11 @@ def cell_types_by_state(
 
     Args:
         states: an interval table: start_time, stop_time and what happened, in `column`.
+
+    Raises:
+        ConfigError: `states` is no such table.
     """
+    _check_intervals(states, column)
     names = sorted(states[column].unique())
     means = [
         fit.connectivity.by_cell_type(mask=states[states[column] == name]).mean("time")
@@ -239,6 +244,24 @@ def cell_types_by_state(
         with style.house():
             panel.set_title(str(name))
     return axes
+
+
+def _check_intervals(states: object, column: str) -> None:
+    needed = ("start_time", "stop_time", column)
+    if not isinstance(states, pd.DataFrame):
+        what = f"of type {type(states).__name__}"
+    elif missing := [name for name in needed if name not in states]:
+        what = f"a table without {', '.join(missing)}"
+    elif not all(pd.api.types.is_numeric_dtype(states[name]) for name in needed[:2]):
+        what = "a table whose times are no numbers"
+    elif not states[column].notna().any():
+        what = "a table that names no state"
+    else:
+        return
+    raise ConfigError(
+        f"states is {what}. Pass a DataFrame with the columns {', '.join(needed)}; times are "
+        "seconds of the recording."
+    )
 
 
 def weights(fit: Fit, axes: Axes | None = None) -> Axes:

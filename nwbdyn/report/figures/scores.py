@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from nwbdyn.connectivity import edge_table
+from nwbdyn.errors import DataError
 from nwbdyn.report import style
 from nwbdyn.results.fit_results import Fit
 from nwbdyn.results.sections.attention_maps import MapAblation, NeuronImportance
@@ -150,8 +151,14 @@ def seeds(fit: Fit, axes: Axes | None = None) -> Axes:
 
 
 def null(fit: Fit, axes: Axes | None = None) -> Axes:
-    """Distribution of the edges' p; without coupling every bar would reach the line."""
+    """Distribution of the edges' p; without coupling every bar would reach the line.
+
+    Raises:
+        DataError: no edge has a p.
+    """
     p = edge_table.directed(fit.edges)["p"].dropna().to_numpy(dtype=float)
+    if not len(p):
+        raise DataError("No directed edge has a p. Fit again with --null shift:20.")
     axes = style.axes_or(axes)
     with style.house():
         axes.hist(p, bins=20, range=(0, 1), color=style.MODEL)

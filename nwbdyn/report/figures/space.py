@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from nwbdyn.connectivity import edge_table
+from nwbdyn.errors import DataError
 from nwbdyn.report import style
 from nwbdyn.report.figures.coupling import labels_of, scale_of_edges
 from nwbdyn.results.fit_results import Fit
@@ -76,6 +77,7 @@ def strongest_edges(fit: Fit, *, num_edges: int = 60) -> Axes:
     """
     import matplotlib.pyplot as plt
 
+    style.check_count("num_edges", num_edges)
     position, edges = _placed(fit)
     solid = "z" in position and np.ptp(position["z"]) > 0
     shown = position if solid else position[["x", "y"]]
@@ -100,7 +102,16 @@ def strongest_edges(fit: Fit, *, num_edges: int = 60) -> Axes:
 
 
 def _placed(fit: Fit) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Positions by neuron id of the neurons that have one, and the edges between these."""
+    """Positions by neuron id of the neurons that have one, and the edges between these.
+
+    Raises:
+        DataError: the recording has no positions.
+    """
+    if not has_positions(fit):
+        raise DataError(
+            "The recording states no positions of its neurons (x, y), so there is no map of them. "
+            "Draw fit.plot.strongest_arcs() instead."
+        )
     table = fit.connectivity.neurons.table.set_index("id")
     known = table[[column for column in ("x", "y", "z") if column in table]].astype(float).dropna()
     edges = edge_table.directed(fit.edges)
