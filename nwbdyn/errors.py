@@ -71,6 +71,15 @@ def not_among(name: str, names: Collection[str]) -> str:
     Args:
         names: those that are there.
     """
+    return f"{nearest(name, names)} Choose from: {', '.join(sorted(names))}."
+
+
+def nearest(name: str, names: Collection[str], form: str = "{}") -> str:
+    """End of a sentence about an unknown name: the nearest name, if one is near.
+
+    Args:
+        names: those that are there.
+        form: how the nearest name is written.
+    """
     near = get_close_matches(name, names, n=1)
-    meant = f"; did you mean {near[0]}?" if near else "."
-    return f"{meant} Choose from: {', '.join(sorted(names))}."
+    return f"; did you mean {form.format(near[0])}?" if near else "."

@@ -255,7 +255,8 @@ def test_a_run_with_such_a_condition_is_not_resumed(tmp_path, condition, equival
     [
         ({"where": "id > 1"}, {"where": "id > 2"}, "--where 'id > 1'"),
         ({"where": "id > 1"}, None, "--where 'id > 1'"),
-        (None, {"plane": "a"}, "the same recording and choices"),
+        (None, {"plane": "a"}, "was started with no --plane, now with --plane a. Resume with no"),
+        ({"cell_types_digest": 1}, {"cell_types_digest": 2}, "the same recording and choices"),
         ({"plane": "a"}, {"plane": "a", "where": "id > 1"}, "no --where"),
     ],
 )

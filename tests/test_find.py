@@ -256,6 +256,13 @@ def test_what_only_files_tell_needs_inspect(sixty):
     assert sixty.requested == []
 
 
+def test_a_local_file_is_refused_before_the_archive_is_contacted(sixty):
+    result = run(sixty, "recording.nwb")
+    assert result.exit_code == 2
+    assert "'recording.nwb' names no dandiset to search" in result.stderr
+    assert sixty.asked == []
+
+
 def test_an_address_that_names_no_dandiset_is_refused(sixty):
     result = run(sixty, "dandi:000001/sub-000")
     assert result.exit_code == 2

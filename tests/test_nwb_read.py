@@ -82,7 +82,7 @@ def test_an_unknown_quantity_is_refused_with_the_choices(data):
     path = data / "ophys" / "mouse_v1_2p_neuronsxnets_24617.nwb"
     with (
         pytest.raises(
-            ConfigError, match=r"No quantity named 'spikes'\. Choose from: counts, events"
+            ConfigError, match=r"No quantity named 'spikes'\. Choose from: counts, deconvolved"
         ),
         opened(path, quantity="spikes"),
     ):

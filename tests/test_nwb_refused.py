@@ -17,7 +17,7 @@ from nwb_files import (
     units,
 )
 
-from nwbdyn.errors import ReadError
+from nwbdyn.errors import DataError, NoActivityError, ReadError
 
 REFUSED = {}
 
@@ -32,17 +32,17 @@ def refused(*text_shown: str):
     return keep
 
 
-@refused("cannot be read as an HDF5 file", "fetch it again")
+@refused("cannot be read as an HDF5 file", "it is empty or of another format", "fetch it again")
 def an_empty_file(path: Path):
     path.write_bytes(b"")
 
 
-@refused("cannot be read as an HDF5 file")
+@refused("cannot be read as an HDF5 file", "it is empty or of another format")
 def a_text_file(path: Path):
     path.write_text("subject,session\nm1,1\n" * 100)
 
 
-@refused("cannot be read as an HDF5 file", "truncated")
+@refused("cannot be read as an HDF5 file: it is truncated, ", " bytes. Copy or fetch it again.")
 def a_truncated_file(path: Path):
     with nwb(path) as file:
         units(file)
@@ -222,3 +222,33 @@ def test_a_file_without_readable_activity_is_refused_by_name(kind, tmp_path):
     assert "\n" not in message
     for words in (path.name, *text_shown):
         assert words in message
+
+
+def imaged(file):
+    traces(file, rois=rois(file))
+
+
+def test_a_quantity_that_the_file_lacks_is_refused_with_those_that_it_holds(tmp_path):
+    with nwb(tmp_path / "a.nwb") as file:
+        imaged(file)
+    wanted = r"a\.nwb holds no events.* It holds dff: leave out --quantity, or name one"
+    with (
+        pytest.raises(NoActivityError, match=wanted),
+        opened(tmp_path / "a.nwb", quantity="events"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("build", "option", "message"),
+    [
+        (imaged, {"spike_time_unit": "ms"}, "--spike-time-unit is for spike times, and a"),
+        (units, {"frame_rate": 5.0}, "--frame-rate is for ROI traces, and a fit of a.nwb reads sp"),
+        (units, {"time_axis": 0}, "--time-axis is for ROI traces"),
+    ],
+)
+def test_a_correction_of_what_is_not_read_is_refused(tmp_path, build, option, message):
+    with nwb(tmp_path / "a.nwb") as file:
+        build(file)
+    with pytest.raises(DataError, match=message), opened(tmp_path / "a.nwb", **option):
+        pass

@@ -81,10 +81,11 @@ def test_an_address_is_written_out_in_full_and_in_one_order():
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("sample:cortx", "No sample named 'cortx'; there are: sample:cortex, sample:reach, "),
+        ("sample:cortx", "No sample named 'cortx'; did you mean cortex? Choose from: chaotic, "),
         (
             "sample:cortex?neuron=5",
-            "sample:cortex has no parameter 'neuron'; it has: seed=0, neurons=50, duration=600.",
+            "sample:cortex has no parameter 'neuron'; did you mean neurons? It has: seed=0, "
+            "neurons=50, duration=600.",
         ),
         (
             "sample:cortex?neurons=five",

@@ -107,9 +107,9 @@ def test_the_same_seed_gives_the_same_p():
 @pytest.mark.parametrize(
     ("state", "words"),
     [
-        (np.arange(2000) // 1000, "1 dwell blocks"),  # seen once
-        (np.arange(2000) // 200 % 2, "5 dwell blocks"),
-        (np.zeros(2000, int), "1 dwell blocks"),
+        (np.arange(2000) // 1000, "1 unbroken period;"),  # seen once
+        (np.arange(2000) // 200 % 2, "5 unbroken periods;"),
+        (np.zeros(2000, int), "1 unbroken period;"),
         (np.where(np.arange(2000) % 100 < 2, 1, 0), "'run' has 38 bins"),
     ],
 )

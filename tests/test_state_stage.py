@@ -137,7 +137,7 @@ def test_states_come_from_times_and_from_a_csv_file(tmp_path):
     [
         ("rest=0-10,run", "'run' is no NAME=START-STOP"),
         ("rest=10-0,run=10-20", "rest ends at 0 s, and starts at 10 s"),
-        ("rest=0-10,rest=20-30", "names 1 states; 2 to 6"),
+        ("rest=0-10,rest=20-30", "names 1 state; 2 to 6"),
         ("rest=0-10,run=5-20", "rest and run overlap at 5 s"),
         ("nothing.csv", "there is no file nothing.csv"),
     ],
@@ -170,7 +170,7 @@ def test_what_cannot_be_tested_is_refused_before_training(tmp_path, monkeypatch)
 
     monkeypatch.setattr("nwbdyn.fitting.train_models.train_seeds", trained)
     few = "rest=0-100,run=100-200"
-    with pytest.raises(DataError, match="State 'rest' has 1 dwell blocks"):
+    with pytest.raises(DataError, match="State 'rest' has 1 unbroken period; the test needs 10"):
         nwbdyn.fit(changing(), "synapsnet", options=QUICK, states=few)
     with pytest.raises(ConfigError, match="stndt has none"):
         nwbdyn.fit(small_fits.units(), "stndt", states="rest=0-10,run=10-20")

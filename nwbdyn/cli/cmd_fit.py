@@ -94,7 +94,8 @@ SECTIONS = {  # of the help: heading -> names of options
     "--states",
     metavar="STATES",
     help="Test whether coupling differs between states: an interval table TABLE[:COLUMN], a CSV "
-    "file (start_time, stop_time, label), or stimulus=0-3600,rest=3600-7200.",
+    "file (start_time, stop_time, label), or times such as run=0-40,rest=40-90,run=90-125. Each "
+    "state needs 10 periods.",
 )
 @click.option(
     "--device",

@@ -131,10 +131,19 @@ def _unsettled(described: Described, settled: Sequence[str]) -> Described:
 def _message(name: str, before: Any, now: Any, started: Described) -> str:
     if name == "draws":  # one is not written down
         before, now = before or 1, now or 1
+    if name == _CHOSEN and (message := _message_on_choices(before or {}, now or {})):
+        return message
     return (
         f"was started with {name} = {_shown(before)}, now it is {_shown(now)}. Resume with "
         f"{_as_requested(name, before, now, started)}"
     )
+
+
+def _message_on_choices(before: Described, now: Described) -> str:
+    """Options that take from the recording, where they differ; empty where only a digest does."""
+    differ = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    old, new = (_chosen("", {name: one.get(name) for name in differ}) for one in (before, now))
+    return "" if old == new else f"was started with {old}, now with {new}. Resume with {old}"
 
 
 def _validation_message(

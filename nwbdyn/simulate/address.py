@@ -2,7 +2,7 @@
 
 from dataclasses import Field, fields
 
-from nwbdyn.errors import AddressError
+from nwbdyn.errors import AddressError, nearest, not_among
 from nwbdyn.simulate.chaotic import Chaotic
 from nwbdyn.simulate.constrained import Constrained
 from nwbdyn.simulate.cortex import Cortex
@@ -44,10 +44,8 @@ def parse(address: str) -> Parameters:
     """
     name, _, query = address[len(PREFIX) :].partition("?")
     if address[: len(PREFIX)].lower() != PREFIX or name not in SAMPLES:
-        raise AddressError(
-            f"No sample named '{name or address}'; there are: "
-            f"{', '.join(PREFIX + known for known in SAMPLES)}."
-        )
+        known = not_among(name, SAMPLES)
+        raise AddressError(f"No sample named '{name or address}'{known} Write {PREFIX}NAME.")
     parameters = {field.name: field for field in fields(SAMPLES[name])}
     chosen: dict[str, int | float | str] = {}
     for assignment in filter(None, query.split("&")):
@@ -55,7 +53,8 @@ def parse(address: str) -> Parameters:
         if key not in parameters:
             default = SAMPLES[name]()
             known = ", ".join(f"{k}={written(getattr(default, k))}" for k in parameters)
-            raise AddressError(f"{PREFIX}{name} has no parameter '{key}'; it has: {known}.")
+            meant = nearest(key, parameters)
+            raise AddressError(f"{PREFIX}{name} has no parameter '{key}'{meant} It has: {known}.")
         if key in chosen:
             raise AddressError(f"'{address}' gives {key} twice; leave one out.")
         chosen[key] = _value(name, parameters[key], text)

@@ -302,9 +302,11 @@ def _check(of_block: np.ndarray, of_row: np.ndarray, names: tuple[str, ...]) -> 
     for k, name in enumerate(names):
         blocks, bins = int((of_block == k).sum()), int((of_row == k).sum())
         if blocks < FEWEST_BLOCKS:
+            periods = f"{blocks} unbroken period{'' if blocks == 1 else 's'}"
             raise DataError(
-                f"State {name!r} has {blocks} dwell blocks (stretches of one state); a test of a "
-                f"change needs {FEWEST_BLOCKS} of each state. Use states that alternate more often."
+                f"State {name!r} has {periods}; the test needs {FEWEST_BLOCKS} of each state: with "
+                "fewer, slow drift can pass for a difference between states. Name shorter, "
+                "alternating periods, or leave out --states."
             )
         if bins < FEWEST_BINS:
             raise DataError(

@@ -98,7 +98,7 @@ def _of_times(choice: str) -> pd.DataFrame:
         if match is None:
             raise ConfigError(
                 f"--states: {part.strip()!r} is no NAME=START-STOP in seconds. Write for example "
-                "--states stimulus=0-3600,rest=3600-7200, or name a table or a CSV file."
+                "--states run=0-40,rest=40-90,run=90-125, or name a table or a CSV file."
             )
         rows.append((float(match[2]), float(match[3]), match[1].strip()))
     table = pd.DataFrame(rows, columns=["start_time", "stop_time", "state"])
@@ -108,7 +108,10 @@ def _of_times(choice: str) -> pd.DataFrame:
         raise ConfigError(f"--states: {name} ends at {stop:g} s, and starts at {start:g} s.")
     number = table["state"].nunique()
     if not 2 <= number <= MOST_STATES:
-        raise ConfigError(f"--states names {number} states; 2 to {MOST_STATES} can be compared.")
+        raise ConfigError(
+            f"--states names {number} state{'' if number == 1 else 's'}; 2 to {MOST_STATES} can be "
+            "compared."
+        )
     return table
 
 
@@ -119,7 +122,10 @@ def _of_table(recording: Recording, choice: str) -> pd.DataFrame:
         tables.setdefault("trials", recording.trials)
     if name not in tables:
         there = ", ".join(sorted(tables)) or "none"
-        raise DataError(f"{recording.source.name} has no interval table {name!r}; it has: {there}.")
+        raise DataError(
+            f"{recording.source.name} has no interval table {name!r}; it has: {there}. States may "
+            "also be a CSV file, or times such as run=0-40,rest=40-90."
+        )
     table = tables[name]
     fitting = [
         other

@@ -23,7 +23,7 @@ import pandas as pd
 
 from nwbdyn.data.binning import Binned
 from nwbdyn.data.splits import GAP, SPLITS, Split
-from nwbdyn.errors import ConfigError, DataError
+from nwbdyn.errors import ConfigError, DataError, nearest
 
 SHIFT, TRIALS, JITTER = "shift", "trials", "jitter"
 NEIGHBOURS = 20  # trials among which an order is drawn; slower drift than that stays
@@ -49,9 +49,11 @@ class Null:
         """
         match = re.fullmatch(rf"({SHIFT}|{TRIALS}|{JITTER}):(\d+)", text.strip())
         if match is None or int(match[2]) < 2:
+            kind = text.strip().partition(":")[0]
+            meant = nearest(kind, (SHIFT, TRIALS, JITTER), "{}:20")
             raise ConfigError(
-                f"No null {text!r}. Give {SHIFT}:K or {TRIALS}:K with K surrogates, 20 or more for "
-                f"q values, or {JITTER}:K for spikes."
+                f"No null {text!r}{meant} Give {SHIFT}:K or {TRIALS}:K with K surrogates, 20 or "
+                f"more for q values, or {JITTER}:K for spikes."
             )
         return cls(match[1], int(match[2]))
 

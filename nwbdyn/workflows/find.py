@@ -125,8 +125,10 @@ def find(conditions: Conditions, scope: Scope, *, report: Report = silent) -> Fi
         ArchiveError: the archive cannot be reached or refuses.
     """
     conditions.check(inspect=scope.inspect)
-    with open_catalogue(_instance(scope)) as catalogue:
-        num_listed, dandisets = _dandisets(catalogue, scope)
+    address = _address(scope)
+    instance = scope.instance or (address.instance if address else None)
+    with open_catalogue(instance) as catalogue:
+        num_listed, dandisets = _dandisets(catalogue, scope, address)
         search = _Search(catalogue, conditions, scope, report)
         num_total = min(num_listed, scope.most_dandisets)
         num_searched = 0
@@ -244,17 +246,25 @@ class _Search:
             return summarise(recording)
 
 
-def _dandisets(catalogue: Catalogue, scope: Scope) -> tuple[int, Iterator[Dandiset]]:
+def _address(scope: Scope) -> addresses.DandiAddress | None:
+    """The dandiset to search, if one is named.
+
+    Raises:
+        ConfigError: the address names a file, or something outside an archive.
+    """
     if scope.address is None:
-        return catalogue.dandisets(scope.text)
+        return None
     address = addresses.parse_dandi(scope.address)
     if address is None or address.path:
         raise ConfigError(
             f"'{scope.address}' names no dandiset to search. Pass dandi:ID or dandi:ID@VERSION."
         )
+    return address
+
+
+def _dandisets(
+    catalogue: Catalogue, scope: Scope, address: addresses.DandiAddress | None
+) -> tuple[int, Iterator[Dandiset]]:
+    if address is None:
+        return catalogue.dandisets(scope.text)
     return 1, iter([catalogue.dandiset(address)])
-
-
-def _instance(scope: Scope) -> str | None:
-    address = addresses.parse_dandi(scope.address) if scope.address else None
-    return scope.instance or (address.instance if address else None)

@@ -60,9 +60,8 @@ def from_column(neurons: Neurons, name: str) -> Neurons:
     """
     if name not in neurons.table:
         has = ", ".join(map(str, neurons.table.columns))
-        raise DataError(
-            f"The {neurons.kind} table {neurons.table_path} has no column {name!r}; it has: {has}."
-        )
+        table = f"The {'ROI' if neurons.kind == 'roi' else neurons.kind} table {neurons.table_path}"
+        raise DataError(f"{table} has no column {name!r}; it has: {has}.")
     labels = ["" if pd.isna(value) else str(value).strip() for value in neurons.table[name]]
     return _labelled(neurons, labels, f"{neurons.table_path}/{name}")
 

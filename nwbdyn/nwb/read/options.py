@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
-from nwbdyn.errors import ConfigError
+from nwbdyn.errors import ConfigError, not_among
 from nwbdyn.nwb.read.imaging.choice import TraceChoice
 from nwbdyn.recording import COUNTS, TRACE_QUANTITIES
 
@@ -25,8 +25,8 @@ class ReadOptions(TraceChoice):
 
     def __post_init__(self) -> None:
         if self.quantity is not None and self.quantity not in QUANTITIES:
-            choices = ", ".join(QUANTITIES)
-            raise ConfigError(f"No quantity named {self.quantity!r}. Choose from: {choices}.")
+            named = str(self.quantity)
+            raise ConfigError(f"No quantity named {named!r}{not_among(named, QUANTITIES)}")
         super().__post_init__()
 
     @property

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 import pandas as pd
 
-from nwbdyn.errors import NoActivityError, ReadError
+from nwbdyn.errors import DataError, NoActivityError, ReadError
 from nwbdyn.nwb.read import behavior, cell_types, copied_from, intervals, slim_record, walk
 from nwbdyn.nwb.read.imaging import frame_checks, one_series_per_neuron, ophys, roles
+from nwbdyn.nwb.read.imaging.choice import OF_FRAMES
 from nwbdyn.nwb.read.objects import NwbIndex, has, is_damage
-from nwbdyn.nwb.read.options import ReadOptions
+from nwbdyn.nwb.read.options import QUANTITIES, ReadOptions
 from nwbdyn.nwb.read.series import all_texts, scalar_text
 from nwbdyn.nwb.read.units import ecephys, seconds
 from nwbdyn.nwb.read.units.unit_tables import UnitsTable
@@ -82,6 +83,7 @@ def _session(
 ) -> Recording:
     subject = _subject(contents)
     neurons, activity, descriptions, origin = _activity(contents, options)
+    _check_applies(contents, activity, options)
     neurons = cell_types.label(contents, neurons, descriptions, subject)
     own = _activity_series_paths(contents, activity)
     covariates, events = behavior.read(contents, without=own)
@@ -114,6 +116,24 @@ def _session(
         files=stack.pop_all(),
         file=contents.file,
     )
+
+
+def _check_applies(contents: NwbIndex, activity: SpikeTimes | Traces, options: ReadOptions) -> None:
+    """Refuse a correction of the kind of activity that is not read.
+
+    Raises:
+        DataError: spike times are corrected and traces are read, or the other way round.
+    """
+    if isinstance(activity, Traces):
+        corrected, used, name = ("spike_time_unit",), activity.quantity, "spike times"
+    else:
+        corrected, used, name = OF_FRAMES, "spike times", "ROI traces"
+    for option in corrected:
+        if getattr(options, option) is not None:
+            raise DataError(
+                f"--{option.replace('_', '-')} is for {name}, and a fit of {contents.file_name} "
+                f"reads {used}. Leave it out, or choose the {name} with --quantity."
+            )
 
 
 def _activity(
@@ -164,9 +184,20 @@ def _nothing_to_fit(contents: NwbIndex, quantity: str | None) -> str:
         )
     if causes:
         message += "; " + "; ".join(f"{n.where} {n.reason} [{n.code}]" for n in causes[:4])
+    others = [name for name in _quantities(contents) if quantity and name != quantity]
+    if others:
+        return f"{message}. It holds {', '.join(others)}: leave out --quantity, or name one."
     kinds = sorted({item.neurodata_type for item in contents.objects})
     listed = ", ".join(kinds[:10]) or "no typed objects"
     return f"{message}. It has: {listed}. `nwbdyn inspect` shows what can be read."
+
+
+def _quantities(contents: NwbIndex) -> list[str]:
+    """Kinds of activity that the file's types promise."""
+    found = {roles.role(item) for item in contents.of_type("RoiResponseSeries")}
+    if any(contents.of_type("Units")):
+        found.add(COUNTS)
+    return [name for name in QUANTITIES if name in found]
 
 
 def _note_unread(contents: NwbIndex, neurons: Neurons) -> None:

@@ -5,6 +5,7 @@ and reads only group headers, where the visitor goes through every chunk index.
 """
 
 import atexit
+import re
 import weakref
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 32  # groups within groups; a deeper file is damaged or hostile
 NOT_WALKED = ("general", "specifications")  # read by name where needed
+_TRUNCATED = re.compile(r"truncated file: eof = (\d+).*stored_eof = (\d+)")  # HDF5's own words
 EARLIER_RESULTS = "/processing/population_dynamics"  # what nwbdyn itself adds to a copy
 
 # HDF5 crashes at the end of Python when a file that it reads through a Python object is still open.
@@ -93,6 +95,15 @@ def _open_zarr(store: "Store", source: Source, file_name: str) -> NwbIndex:
 
 def damaged(file_name: str, error: Exception) -> str:
     """Message for a file that HDF5 cannot read."""
+    cannot = f"{file_name} cannot be read as an HDF5 file"
+    if cut := _TRUNCATED.search(str(error)):
+        there, whole_size = (f"{int(number):,}" for number in cut.groups())
+        return f"{cannot}: it is truncated, {there} of {whole_size} bytes. Copy or fetch it again."
+    if "file signature not found" in str(error):
+        return (
+            f"{cannot}: it is empty or of another format. An NWB file is HDF5, or a Zarr folder; "
+            "check the name, or fetch it again."
+        )
     return (
         f"{file_name} cannot be read as an HDF5 file ({one_line(error)}). An NWB file is HDF5; "
         "check that it is complete, and fetch it again if not."

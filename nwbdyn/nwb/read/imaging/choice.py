@@ -6,6 +6,7 @@ import numpy as np
 
 from nwbdyn.errors import ConfigError
 
+OF_FRAMES = ("time_axis", "frame_rate", "frame_start", "frame_time_unit")  # corrections of a file
 TIME_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}  # seconds in each
 
 
