@@ -193,11 +193,11 @@ def _nothing_to_fit(contents: NwbIndex, quantity: str | None) -> str:
 
 
 def _quantities(contents: NwbIndex) -> list[str]:
-    """Kinds of activity that the file's types promise."""
-    found = {roles.role(item) for item in contents.of_type("RoiResponseSeries")}
+    """Kinds of activity among the file's objects, in the order of preference."""
+    kinds = {roles.role(item) for item in contents.of_type("RoiResponseSeries")}
     if any(contents.of_type("Units")):
-        found.add(COUNTS)
-    return [name for name in QUANTITIES if name in found]
+        kinds.add(COUNTS)
+    return [name for name in QUANTITIES if name in kinds]
 
 
 def _note_unread(contents: NwbIndex, neurons: Neurons) -> None:
