@@ -246,6 +246,20 @@ def test_a_file_that_cannot_be_read_is_listed_with_the_reason(sixty):
     assert "The first that could not be read: sub-000.nwb" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (("--units",), "--per-dandiset N lists more of each dandiset."),
+        (("dandi:000001", "--units"), "--limit N lists more."),
+        (("dandi:000001", "--units", "--limit", 42), ""),
+    ],
+)
+def test_the_list_says_how_to_see_the_files_that_it_leaves_out(sixty, arguments, advice):
+    page = " ".join(run(sixty, *arguments).stdout.split())
+    assert advice in page
+    assert ("lists more" in page) is bool(advice)
+
+
 # --- wrong command lines ---
 
 

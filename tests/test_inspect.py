@@ -60,6 +60,27 @@ def test_many_recordings_end_with_a_table_of_all(folder):
     assert all(len(line) <= 80 for line in last.splitlines())
 
 
+def test_many_recordings_end_with_the_command_that_fits_them_all(folder, tmp_path):
+    for name in "ab":
+        with nwb(tmp_path / f"{name}.nwb") as file:
+            traces(file, rois=rois(file), data=made(400, 5))
+    last = run("inspect", tmp_path).stdout.rstrip("\n").splitlines()[-2:]
+    assert last == [
+        "Fit all of them, one run each:",
+        f"  nwbdyn fit {tmp_path} --model netformer",
+    ]
+    assert "Fit all" not in run("inspect", folder).stdout  # units and traces need two models
+
+
+def test_the_sex_of_a_subject_and_what_a_fit_takes_are_named(tmp_path):
+    with nwb(tmp_path / "a.nwb") as file:
+        traces(file, rois=rois(file), data=made(4000, 5))
+        file["general/subject/sex"] = "U"
+    page = run("inspect", tmp_path / "a.nwb").stdout
+    assert " sex U" in page
+    assert "to fit      add --model NAME for an estimate of memory and time" in page
+
+
 def test_a_recording_of_no_neurons_is_told_from_a_file_that_cannot_be_read(tmp_path):
     with nwb(tmp_path / "video.nwb"):
         pass

@@ -34,6 +34,42 @@ def examples(verb: str) -> list[str]:
     return [line.strip() for line in lines if line.startswith(f"    nwbdyn {verb}")]
 
 
+SESSIONS = [f"sub-mouse{k // 2:02}_ses-2024{k + 1:02}05_behavior+ophys.nwb" for k in range(10)]
+
+
+@pytest.mark.parametrize("width", [12, 23, 30, 42])
+def test_long_names_that_differ_look_different_in_a_table(width):
+    shown = terminal.cut_alike(SESSIONS, width)
+    assert len(set(shown)) == len(SESSIONS)
+    assert max(map(len, shown)) <= width
+
+
+@pytest.mark.parametrize(
+    ("texts", "width", "shown"),
+    [
+        (["a_1_x", "a_2_x"], 5, ["a_1_x", "a_2_x"]),  # both fit
+        (["day_one_ophys", "day_two_ophys"], 9, ["day_one…", "day_two…"]),  # end first
+        (["day_one_ophys", "day_two_ophys"], 5, ["…one…", "…two…"]),
+        (["abcdefghijklmnop"], 8, ["ab…lmnop"]),  # nothing to compare with
+        (["run-01_a", "run-02_a", "another"], 7, ["ru…01_a", "ru…02_a", "another"]),
+        (
+            ["sub-1_long_end", "sub-2_long_end", "x"],
+            7,
+            ["sub-1…", "sub-2…", "x"],
+        ),  # among themselves
+    ],
+)
+def test_what_all_names_share_is_cut_first(texts, width, shown):
+    assert terminal.cut_alike(texts, width) == shown
+
+
+def test_a_table_of_long_names_keeps_to_80_columns():
+    rows = [(name, "fitted", "r2", "0.812", "nonlinear VAR", "0.809") for name in SESSIONS]
+    lines = terminal.table(("session", "status", "metric", "model", "best", "its"), rows)
+    assert max(map(len, lines.splitlines())) <= 80
+    assert len(set(lines.splitlines())) == len(SESSIONS) + 2
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_help_ends_with_two_examples_that_the_command_understands(verb):
     assert len(examples(verb)) >= 2

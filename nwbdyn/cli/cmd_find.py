@@ -94,7 +94,7 @@ def _page(findings: "Findings", scope: "Scope", *, quiet: bool) -> str:
     rows = terminal.narrowed(header, rows, {2: 14, 4: 12, 3: 12})
     lines = [terminal.table(header, rows, wide=2), ""]
     lines += [f"{number:>2}  {printable(hit.source.uri)}" for number, hit in enumerate(hits, 1)]
-    lines += ["", *textwrap.wrap(_account(findings), terminal.WIDTH)]
+    lines += ["", *_wrapped(f"{_account(findings)}{_more(findings, scope)}")]
     look = "Fetch the first:" if hits[0].asset.is_result else "Look at the first:"
     lines += ["", look, terminal.command(_command(hits[0], scope))]
     return "\n".join(lines)
@@ -130,6 +130,22 @@ def _account(findings: "Findings") -> str:
     if findings.unread:
         text += f" {_number(len(findings.unread), 'file')} could not be read; --json lists them."
     return text
+
+
+def _more(findings: "Findings", scope: "Scope") -> str:
+    """How to list the files that match and are not in the table; empty where all are."""
+    matching = {hit.source.dandiset_id: hit.num_matching for hit in findings.hits}
+    if len(findings.hits) >= sum(matching.values()):
+        return ""
+    if len(findings.hits) == scope.limit:
+        return " --limit N lists more."
+    if scope.address is None:
+        return " --per-dandiset N lists more of each dandiset."
+    return ""
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, terminal.WIDTH, break_on_hyphens=False)
 
 
 def _searched(findings: "Findings") -> str:

@@ -96,7 +96,9 @@ def command(
         documents.write("inspect", {"address": address, "recordings": summaries})
     else:
         pages = [page(summary) for summary in summaries]
-        pages += [overview.table(summaries, fitted_with)] if len(sources) > 1 else []
+        if len(sources) > 1:
+            pages.append(overview.table(summaries, fitted_with))
+            pages += _fit_all(address, summaries, fitted_with, instance)
         terminal.echo("\n\n".join(pages))
     if not any("neurons" in summary for summary in summaries):
         sys.exit(1)
@@ -126,11 +128,11 @@ def page(summary: dict[str, Any]) -> str:
     lines += _field("clock", _clock(summary["clock"]))
     lines += _field("trials", _trials(summary))
     lines += _field("behaviour", _behaviour(summary["behaviour"]))
-    lines += _field("a fit reads", _bytes(summary))
+    lines += _field("to read", _bytes(summary))
     if "cost" in summary:
-        lines += _field("a fit takes", _cost_in_words(summary["cost"]))
+        lines += _field("to fit", _cost_in_words(summary["cost"]))
     elif summary["fit"] is not None:
-        lines += _field("a fit takes", "memory and time are estimated with --model NAME")
+        lines += _field("to fit", "add --model NAME for an estimate of memory and time")
     lines += _notes(notes)
     if summary["fit"] is None:
         lines += ["", *textwrap.wrap(_why_no_fit(summary), terminal.WIDTH)]
@@ -242,11 +244,16 @@ def _session(summary: dict[str, Any]) -> str:
 
 def _subject(subject: dict[str, str]) -> str:
     order = ("subject_id", "species", "sex", "age", "genotype", "strain")
-    known = [str(subject[key]) for key in order if subject.get(key)]
+    known = [_part(key, str(subject[key])) for key in order if subject.get(key)]
     missing = [key for key in ("subject_id", "species", "sex", "age") if not subject.get(key)]
     if missing:
         known.append(f"missing: {', '.join(missing)}")
     return " · ".join(known)
+
+
+def _part(name: str, value: str) -> str:
+    """A field of the subject; a sex, which is one letter, with its name."""
+    return f"sex {value}" if name == "sex" else value
 
 
 def _neurons(neurons: dict[str, Any]) -> str:
@@ -374,6 +381,22 @@ def _refusal(recording: "Recording", summary: dict[str, Any], model: str) -> str
 
 def _fits_request(summary: dict[str, Any]) -> bool:
     return "cost" in summary and "impossible" not in summary["cost"]
+
+
+def _fit_all(
+    address: str,
+    summaries: "Sequence[dict[str, Any]]",
+    models: "Sequence[str | None]",
+    instance: str | None,
+) -> list[str]:
+    """The command that fits all recordings, where one model and the same options fit them all."""
+    names = {model for model in models if model is not None}
+    chosen = [summary["chosen"] for summary in summaries if summary.get("fit")]
+    if len(names) != 1 or len(chosen) < 2 or any(chosen):
+        return []
+    words = ["nwbdyn", "fit", address, "--model", *names]
+    words += [] if instance is None else ["--instance", instance]
+    return [f"Fit all of them, one run each:\n  {printable(shlex.join(words))}"]
 
 
 def _fit_command(

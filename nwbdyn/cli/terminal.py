@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import takewhile
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +82,7 @@ def guard() -> None:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, wide: int = 0) -> str:
-    """A plain table; the column at position `wide` loses its middle where the line would not fit.
+    """A plain table; the column at position `wide` is cut where the line would not fit.
 
     The first column is aligned left, columns of numbers right.
     """
@@ -90,11 +91,14 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, wide: int = 0
     spare = WIDTH - sum(widths) - 2 * (len(widths) - 1)
     if spare < 0:
         widths[wide] = max(8, widths[wide] + spare)
+        shown = cut_alike([row[wide] for row in cells[1:]], widths[wide])
+        for row, text in zip(cells, [_cut(cells[0][wide], widths[wide]), *shown], strict=True):
+            row[wide] = text
     numeric = [i > 0 and all(_number(row[i]) for row in cells[1:]) for i in range(len(header))]
     lines = []
     for row in cells:
         fields = [
-            _cut(text, width).rjust(width) if right else _cut(text, width).ljust(width)
+            text.rjust(width) if right else text.ljust(width)
             for text, width, right in zip(row, widths, numeric, strict=True)
         ]
         lines.append("  ".join(fields).rstrip())
@@ -116,7 +120,7 @@ def command(words: Sequence[str]) -> str:
 def narrowed(
     header: Sequence[str], rows: Iterable[Sequence[str]], least: Mapping[int, int]
 ) -> list[list[str]]:
-    """The rows with long texts cut in their middle, so that a table of them fits the terminal.
+    """The rows with long texts cut, so that a table of them fits the terminal.
 
     Args:
         least: position of a column that may be cut -> its least width, the first to be cut first.
@@ -128,11 +132,65 @@ def narrowed(
         if column < len(widths) and excess > 0:
             cut = min(excess, max(0, widths[column] - width))
             widths[column], excess = widths[column] - cut, excess - cut
-    return [[_cut(text, width) for text, width in zip(row, widths, strict=True)] for row in cells]
+    columns = zip(*cells, strict=True)
+    shown = [cut_alike(column, width) for column, width in zip(columns, widths, strict=True)]
+    return [list(row) for row in zip(*shown, strict=True)]
+
+
+def cut_alike(texts: Sequence[str], width: int) -> list[str]:
+    """The texts of a column at a width; of long ones the part in which they differ is left.
+
+    What all share goes first, at the end and then at the start, in whole words. Texts that would
+    look alike after that are cut once more, among themselves.
+    """
+    shown = _without_shared(texts, width)
+    alike: dict[str, list[int]] = {}
+    for row, text in enumerate(shown):
+        alike.setdefault(text, []).append(row)
+    for rows in alike.values():
+        group = [texts[row] for row in rows]
+        if 1 < len(set(group)) < len(set(texts)):
+            for row, text in zip(rows, cut_alike(group, width), strict=True):
+                shown[row] = text
+    return shown
+
+
+def _without_shared(texts: Sequence[str], width: int) -> list[str]:
+    if all(len(text) <= width for text in texts):
+        return list(texts)
+    different = sorted(set(texts))
+    start, end = _shared(different) if len(different) > 1 else (0, 0)
+    longest = max(map(len, texts))
+    end = end if longest > width else 0
+    start = start if longest - max(0, end - 1) > width else 0  # each cut leaves an ellipsis
+    rest = [
+        ("…" if start > 1 else text[:start])
+        + text[start : len(text) - end]
+        + ("…" if end > 1 else text[len(text) - end :])
+        for text in texts
+    ]
+    return [_cut(text, width) for text in rest]
+
+
+def _shared(texts: Sequence[str]) -> tuple[int, int]:
+    """Number of characters at the start and at the end that all share, in whole words."""
+    start, end = (_equal(some) for some in (texts, [text[::-1] for text in texts]))
+    end = min(end, min(map(len, texts)) - start)
+    first = texts[0]
+    while start and first[start - 1].isalnum():
+        start -= 1
+    while end and first[len(first) - end].isalnum():
+        end -= 1
+    return start, end
+
+
+def _equal(texts: Sequence[str]) -> int:
+    """Number of characters at the start in which all agree."""
+    return sum(1 for _ in takewhile(lambda some: len(set(some)) == 1, zip(*texts, strict=False)))
 
 
 def _cut(text: str, width: int) -> str:
-    """The text without its middle: file names usually differ at their ends."""
+    """The text without its middle."""
     if len(text) <= width:
         return text
     kept = width - 1
