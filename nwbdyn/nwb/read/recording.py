@@ -124,10 +124,9 @@ def _check_applies(contents: NwbIndex, activity: SpikeTimes | Traces, options: R
     Raises:
         DataError: spike times are corrected and traces are read, or the other way round.
     """
+    corrected, used, name = OF_FRAMES, "spike times", "ROI traces"
     if isinstance(activity, Traces):
         corrected, used, name = ("spike_time_unit",), activity.quantity, "spike times"
-    else:
-        corrected, used, name = OF_FRAMES, "spike times", "ROI traces"
     for option in corrected:
         if getattr(options, option) is not None:
             raise DataError(

@@ -6,7 +6,12 @@ import numpy as np
 
 from nwbdyn.errors import ConfigError
 
-OF_FRAMES = ("time_axis", "frame_rate", "frame_start", "frame_time_unit")  # corrections of a file
+OF_FRAMES: tuple[str, ...] = (
+    "time_axis",
+    "frame_rate",
+    "frame_start",
+    "frame_time_unit",
+)  # corrections of a file
 TIME_UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}  # seconds in each
 
 
