@@ -274,7 +274,7 @@ def test_a_local_file_is_refused_before_the_archive_is_contacted(sixty):
     result = run(sixty, "recording.nwb")
     assert result.exit_code == 2
     assert "'recording.nwb' names no dandiset to search" in result.stderr
-    assert sixty.requests == []
+    assert sixty.requested == []
 
 
 def test_an_address_that_names_no_dandiset_is_refused(sixty):
