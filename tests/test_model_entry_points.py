@@ -8,7 +8,8 @@ from small_fits import imaging
 
 import nwbdyn
 from nwbdyn import models
-from nwbdyn.errors import ConfigError
+from nwbdyn.errors import ConfigError, ResultsError
+from nwbdyn.results import methods_text
 
 SOURCE = '''
 from dataclasses import dataclass
@@ -77,6 +78,24 @@ def test_a_model_of_another_package_is_fitted_by_name(installed):
     fit = nwbdyn.fit(imaging(), "mine", epochs=1)
     assert fit.model == "mine"
     assert fit.metrics["baselines"]
+    assert fit.versions["my-lab"] == "1.0"
+    assert "my-lab 1.0" in methods_text.markdown(fit)
+
+
+def test_only_a_model_of_another_package_names_a_package(installed):
+    assert models.package_of("mine") == ("my-lab", "1.0")
+    assert models.package_of("netformer") is None
+    assert models.package_of("no such model") is None
+
+
+def test_a_fit_whose_package_is_gone_names_what_to_install(installed, tmp_path, monkeypatch):
+    fit = nwbdyn.fit(imaging(), "mine", epochs=1)
+    path = nwbdyn.export(fit, tmp_path / "mine.nwb")
+    monkeypatch.setattr(models, "_entry_points", dict)
+    with nwbdyn.open_results(path) as opened:
+        assert opened.connectivity.mean().shape == fit.connectivity.mean().shape
+    with pytest.raises(ResultsError, match=r"'mine' is not installed here\. Install my-lab 1\.0"):
+        nwbdyn.reproduce(path)
 
 
 def test_listing_models_imports_no_package(installed):

@@ -160,7 +160,7 @@ def assemble_fit(
         neurons=binned.neurons,
         source=problem.recording.source,
         session=_session(problem.recording),
-        versions=provenance.versions(),
+        versions=provenance.versions(problem.name),
         seed=seeds[0],
         device=_named(windows.device),
         embeddings=None if embeddings is None else embeddings.cpu().numpy()[rows],

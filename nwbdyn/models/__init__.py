@@ -40,6 +40,12 @@ def load(name: str) -> type["Model"]:
     return model
 
 
+def package_of(name: str) -> tuple[str, str] | None:
+    """Name and version of the other package that a model comes from; None for a model of nwbdyn."""
+    point = None if name in _files() else _entry_points().get(name)
+    return None if point is None or point.dist is None else (point.dist.name, point.dist.version)
+
+
 def check_name(name: str) -> None:
     """Raise ConfigError where there is no model of this name; imports no model."""
     if name not in names():

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nwbdyn.printable import printable
+from nwbdyn.results import provenance
 from nwbdyn.results.sections.coupling import CouplingGain
 from nwbdyn.results.sections.edges import EdgeTests
 
@@ -149,12 +150,13 @@ def _model(fit: Any) -> str:
         last = fit.history[-1]["epoch"]
         text += f"; the weights are those of epoch {best['epoch']:.0f} of {last:.0f}"
         text += ", with the lowest validation loss"
-    versions = ", ".join(
+    known = [
         f"{name} {fit.versions[name]}"
         for name in ("nwbdyn", "python", "torch")
         if name in fit.versions
-    )
-    return f"{text}. Software: {versions}; device: {fit.device}."
+    ]
+    software = ", ".join([*known, *provenance.model_packages(fit.versions)])
+    return f"{text}. Software: {software}; device: {fit.device}."
 
 
 def _scores(fit: Any) -> str:

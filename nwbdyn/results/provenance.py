@@ -3,25 +3,37 @@
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from nwbdyn import models
 from nwbdyn.version import __version__
 
 PACKAGES = ("torch", "numpy", "scipy", "h5py", "pynwb")
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that can change a number, where they are installed."""
+def versions(model: str = "") -> dict[str, str]:
+    """Versions of Python and of the packages that can change a number, where they are installed.
+
+    Args:
+        model: name of the fitted model; the package that it comes from is among them.
+    """
     versions_ = {"nwbdyn": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
             versions_[name] = version(name)
         except PackageNotFoundError:
             continue
-    return versions_
+    package = models.package_of(model)
+    return versions_ if package is None else {**versions_, package[0]: package[1]}
+
+
+def model_packages(versions: Mapping[str, str]) -> tuple[str, ...]:
+    """Packages in the versions of a fit that its model comes from, each with its version."""
+    own = ("nwbdyn", "python", "environment", *PACKAGES)
+    return tuple(f"{name} {version}" for name, version in versions.items() if name not in own)
 
 
 def environment(*, seeds: Sequence[int], threads: int) -> dict[str, object]:

@@ -29,7 +29,7 @@ from nwbdyn.progress import Report
 from nwbdyn.progress_bars import progress_bars
 from nwbdyn.recording import COUNTS, Recording
 from nwbdyn.request import FitRequest, option_of
-from nwbdyn.results import damage
+from nwbdyn.results import damage, provenance
 from nwbdyn.results.fit_results import Fit
 from nwbdyn.statistics import states
 from nwbdyn.workflows import locate_source
@@ -88,6 +88,7 @@ def reproduce(
         first = files.enter_context(open_results(path, run))
         with damage.as_error(path):
             _check_alone(first)
+            _check_model(first)
             chosen_of(first)
         temporary = files.enter_context(scratch.folder())
         address = source or locate_source.address_of(first, beside=Path(path).resolve().parent)
@@ -209,6 +210,17 @@ def _check_alone(fit: Fit) -> None:
             f"This fit also needed a file ({option} {needed}), which is not in its results and is "
             "not looked for. Repeat it with `nwbdyn fit` and the choices that the file states."
         )
+
+
+def _check_model(fit: Fit) -> None:
+    """Raise ResultsError where the model of the fit is of a package that is not installed."""
+    if fit.model in models.names():
+        return
+    packages = ", ".join(provenance.model_packages(fit.versions))
+    raise ResultsError(
+        f"The model {fit.model!r} is not installed here. Install "
+        f"{packages or 'the package that it comes from'}, and repeat the command."
+    )
 
 
 def _files_of(request: FitRequest) -> dict[str, str]:

@@ -1,0 +1,76 @@
+"""Run the commands on docs/recordings.md and put what they print below them.
+
+    python docs/make_recordings.py [TEXT ...]
+
+Commands are the lines that start with `$`. With TEXT only blocks that contain one of these texts
+are run. The recordings are those of NWBDYN_DATA, or of ../shared/data beside the project.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "recordings.md"
+DATA = Path(os.environ.get("NWBDYN_DATA", ROOT.parent / "shared" / "data"))
+FILES = {  # name on the page -> file in DATA
+    "zebrafish_tectum_triplett2018_f1.nwb": "ophys/zebrafish_tectum_triplett2018_f1.nwb",
+    "celegans_dag2023_2022-07-26-31.nwb": "ophys/celegans_dag2023_2022-07-26-31.nwb",
+    "rat_hippocampus_nelpy_linear-track.nwb": "ecephys/rat_hippocampus_nelpy_linear-track.nwb",
+    "sub-4_ses-4_ecephys+image.nwb": "ecephys/human_mtl_dandi000207_sub-4_ses-4.nwb",
+}
+ARCHIVED = {  # the same, in the local substitute of the archive
+    "000776/sub-1/sub-1_ses-2022-07-27-45_ophys.nwb": "ophys/celegans_dag2023_2022-07-27-45.nwb",
+}
+INSTANCE = "http://127.0.0.1:8000/api"  # of the substitute, as the page has it
+_BLOCK = re.compile(r"^```\n(\$ .*?)^```$", re.M | re.S)
+
+
+def with_outputs(text: str, run: Callable[[str], str], chosen: list[str]) -> str:
+    """The page with the output of `run` below every command of the chosen blocks."""
+
+    def replaced(found: re.Match[str]) -> str:
+        if chosen and not any(name in found.group(1) for name in chosen):
+            return found.group()
+        commands = [line for line in found.group(1).splitlines() if line.startswith("$ ")]
+        return "```\n" + "".join(f"{one}\n{run(one[2:])}" for one in commands) + "```"
+
+    return _BLOCK.sub(replaced, text)
+
+
+def main(chosen: list[str]) -> None:
+    sys.path.insert(0, str(ROOT / "tests"))
+    from standin import StandIn
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, archive = Path(temporary) / "here", Path(temporary) / "archive"
+        for target, files in ((folder, FILES), (archive, ARCHIVED)):
+            for name, source in files.items():
+                (target / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(DATA / source, target / name)
+        with StandIn(archive) as standin:
+
+            def run(command: str) -> str:
+                print(command, flush=True)
+                _, *arguments = shlex.split(command.replace(INSTANCE, standin.api))
+                done = subprocess.run(
+                    [sys.executable, "-m", "nwbdyn", *arguments],
+                    cwd=folder,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                    check=True,
+                )
+                return done.stdout.replace(standin.api, INSTANCE)
+
+            text = with_outputs(PAGE.read_text("utf-8"), run, chosen)
+    PAGE.write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
