@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from nwb_files import made, nwb, rois, series, table, traces, units
+from nwb_files import behaviour, made, nwb, rois, series, table, traces, units
 
 from nwbdyn.cli import main
 
@@ -122,6 +122,40 @@ def test_the_cost_is_that_of_the_options_which_are_repeated_in_the_command():
     assert "pass --model NAME" in alone.output
     wrong = run(*page, "--set", "epoch=1")
     assert "no option 'epoch'" in wrong.output
+
+
+def benchmark_half(path, heldout):
+    """A file with the columns of MC_Maze."""
+    starts = np.arange(1.0, 60, 2.0)
+    with nwb(path) as file:
+        spikes = [np.linspace(0.5, 62, 300 + n) for n in range(len(heldout))]
+        units(file, spikes=spikes, heldout=np.array(heldout))
+        columns = {"start_time": starts, "stop_time": starts + 1.5}
+        columns |= {"move_onset_time": starts + 0.5, "trial_version": np.zeros(30)}
+        table(file["intervals"], "trials", "TimeIntervals", **columns)
+        hand = np.random.default_rng(0).normal(size=(62_000, 2))
+        series(behaviour(file), "hand_vel", hand, rate=1000.0)
+
+
+def test_the_two_files_of_a_benchmark_session_are_fitted_by_one_command(tmp_path):
+    train = tmp_path / "sub-a_desc-train_behavior+ecephys.nwb"
+    test = tmp_path / "sub-a_desc-test_ecephys.nwb"
+    benchmark_half(train, [False] * 9 + [True] * 3)
+    benchmark_half(test, [False] * 9)
+    done = run("inspect", tmp_path)
+    text = " ".join(done.stdout.split())
+    assert "maze of the Neural Latents Benchmark" in text
+    assert "-250 to 450 ms around move_onset_time" in text
+    assert f"A test file, which is fitted together with {train.name}." in text
+    assert f"together with its test file {test.name}: nwbdyn fit {tmp_path} --model stndt" in text
+    assert text.count("nwbdyn fit /") == 1
+    assert text.endswith("1 of 2 can be fitted, 1 together with its train file.")
+    assert " at 1,000 Hz" in text
+    listed = json.loads(run("inspect", tmp_path, "--json").stdout)["recordings"]
+    assert [one["fitted_with"] for one in listed] == [train.name, None]
+    assert [one["test_file"] for one in listed] == [None, test.name]
+    (alone,) = json.loads(run("inspect", test, "--json").stdout)["recordings"]
+    assert alone["fitted_with"] is None
 
 
 def test_a_single_file_that_cannot_be_read_is_an_error(folder):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nwbdyn.cli import documents, options, terminal
+from nwbdyn.cli import benchmark_files, documents, options, terminal
 from nwbdyn.errors import ConfigError, DataError, NoActivityError, NwbdynError
 from nwbdyn.printable import printable
 
@@ -70,6 +70,7 @@ def command(
     chosen = options.pairs(settings, "--set")
     _check_model(model, chosen)
     sources = archive.resolve(address, instance=instance)
+    pairs = benchmark_files.pairs(sources)
     summaries: list[dict[str, Any]] = []
     fitted_with: list[str | None] = []
     with terminal.progress_display(quiet=quiet) as report:
@@ -79,11 +80,17 @@ def command(
                     summary = summarise(recording)
                     if model is not None:
                         summary["cost"] = _cost(recording, model, chosen)
-                    able = _model(summary)
+                    summary["benchmark"] = benchmark_files.layout(recording)
+                    summary["test_file"] = pairs.test_of.get(source.uri)
+                    summary["fitted_with"] = pairs.train_of.get(source.uri)
+                    able = None if summary["fitted_with"] else _model(summary)
                     if able is not None:
                         summary["refused"] = _refusal(recording, summary, able)
                         able = None if summary["refused"] else able
-                    summary["fit"] = able and _fit_command(summary, able, settings, instance)
+                    fitted = address if summary["test_file"] else source.uri
+                    summary["fit"] = able and _fit_command(
+                        summary, able, fitted, settings, instance
+                    )
             except NwbdynError as error:
                 if len(sources) == 1 or isinstance(error, ConfigError):
                     raise
@@ -127,6 +134,8 @@ def page(summary: dict[str, Any]) -> str:
     lines += _field("activity", _activity(activity))
     lines += _field("clock", _clock(summary["clock"]))
     lines += _field("trials", _trials(summary))
+    if summary["benchmark"]:
+        lines += _field("benchmark", benchmark_files.words(summary["benchmark"]))
     lines += _field("behaviour", _behaviour(summary["behaviour"]))
     lines += _field("to read", _bytes(summary))
     if "cost" in summary:
@@ -135,9 +144,13 @@ def page(summary: dict[str, Any]) -> str:
         lines += _field("to fit", "add --model NAME for an estimate of memory and time")
     lines += _notes(notes)
     if summary["fit"] is None:
-        lines += ["", *textwrap.wrap(_why_no_fit(summary), terminal.WIDTH)]
+        why = _why_no_fit(summary)
+        lines += ["", *textwrap.wrap(why, terminal.WIDTH, break_on_hyphens=False)]
     else:
-        lines += ["", "Fit it:", f"  {printable(summary['fit'])}"]
+        test_file = summary["test_file"]
+        together = f", together with its test file {printable(test_file)}" if test_file else ""
+        lines += ["", *textwrap.wrap(f"Fit it{together}:", terminal.WIDTH, break_on_hyphens=False)]
+        lines += [f"  {printable(summary['fit'])}"]
     return "\n".join(lines)
 
 
@@ -234,7 +247,7 @@ def _column(column: dict[str, Any]) -> str:
 
 def _number(value: float) -> str:
     """Three digits, and all of those before the point."""
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
+    return f"{value:,.0f}" if 999.5 <= abs(value) < 1e9 else f"{value:.3g}"
 
 
 def _session(summary: dict[str, Any]) -> str:
@@ -287,7 +300,7 @@ def _clock(clock: dict[str, float | None]) -> str:
     start, stop, length = clock["start"], clock["stop"], clock["duration"]
     if start is None or stop is None or length is None:
         return ""
-    rate = f", {clock['median_rate']:.3g} Hz" if clock["median_rate"] else ""
+    rate = f", {_number(clock['median_rate'])} Hz" if clock["median_rate"] else ""
     return f"{start:.1f} to {stop:.1f} s ({terminal.duration(length)}){rate}"
 
 
@@ -307,7 +320,7 @@ def _behaviour(covariates: list[dict[str, Any]]) -> str:
         return "none"
     shown = []
     for covariate in covariates[:_SHOWN]:
-        rate = f" at {covariate['median_rate']:.3g} Hz" if covariate["median_rate"] else ""
+        rate = f" at {_number(covariate['median_rate'])} Hz" if covariate["median_rate"] else ""
         channels = f" [{', '.join(covariate['channels'])}]" if covariate["channels"] else ""
         shown.append(f"{covariate['name']}{channels}{rate}")
     if len(covariates) > _SHOWN:
@@ -338,6 +351,8 @@ def _why_no_fit(summary: dict[str, Any]) -> str:
         return f"A fit of all this is refused: see {' and '.join(refused)} above."
     if summary.get("refused"):
         return f"Nothing to fit: {summary['refused']}"
+    if summary.get("fitted_with"):
+        return f"A test file, which is fitted together with {printable(summary['fitted_with'])}."
     return (
         f"Nothing to fit: a coupling needs two neurons with activity, and there "
         f"{'is 1' if _num_usable(summary) == 1 else 'are 0'}."
@@ -400,12 +415,16 @@ def _fit_all(
 
 
 def _fit_command(
-    summary: dict[str, Any], model: str, settings: tuple[str, ...], instance: str | None
+    summary: dict[str, Any],
+    model: str,
+    address: str,
+    settings: tuple[str, ...],
+    instance: str | None,
 ) -> str:
     """The command that fits; `settings` belong to the requested model."""
     if not _fits_request(summary):
         settings = ()
-    words = ["nwbdyn", "fit", str(summary["source"]["uri"]), "--model", model]
+    words = ["nwbdyn", "fit", address, "--model", model]
     words += [word for setting in settings for word in ("--set", setting)]
     for name, value in summary["chosen"].items():
         if not name.endswith("_digest"):

@@ -5,7 +5,7 @@ from typing import Any
 
 from nwbdyn.cli import terminal
 
-UNREADABLE, NOTHING = "cannot be read", "nothing to fit"
+UNREADABLE, NOTHING, HALF = "cannot be read", "nothing to fit", "its train file"
 _COLUMNS = ("recording", "neurons", "activity", "length", "trials", "odd", "fit with")
 
 
@@ -19,6 +19,8 @@ def table(summaries: Sequence[dict[str, Any]], models: Sequence[str | None]) -> 
     """
     rows = [_row(one, model) for one, model in zip(summaries, models, strict=True)]
     parts = [f"{sum(model is not None for model in models)} of {len(rows)} can be fitted"]
+    if halves := sum(bool(one.get("fitted_with")) for one in summaries):
+        parts.append(f"{halves} together with {HALF if halves == 1 else 'their train files'}")
     if unreadable := sum("error" in one for one in summaries):
         parts.append(f"{unreadable} {UNREADABLE}")
     if without := sum("skipped" in one for one in summaries):
@@ -41,5 +43,5 @@ def _row(summary: dict[str, Any], model: str | None) -> tuple[str, ...]:
         "" if length is None else terminal.duration(length),
         "" if summary["trials"] is None else str(summary["trials"]["rows"]),
         str(len(summary["notes"]) or ""),
-        model or NOTHING,
+        HALF if summary.get("fitted_with") else model or NOTHING,
     )
