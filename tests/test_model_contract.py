@@ -108,6 +108,7 @@ def test_a_model_says_what_it_is(name):
     assert issubclass(model, Model)
     assert model.quantities <= {"counts", "dff", "events", "deconvolved", "fluorescence"}
     assert model.target in (NEXT, CO_SMOOTHING)
+    assert model.form in base.PARAMETERS
     assert model.form in FORMS
     assert is_dataclass(model.Config)
     assert issubclass(model.Config, base.Config)
@@ -253,6 +254,7 @@ def test_a_new_file_in_the_folder_is_a_model_that_can_be_fitted(toy):
         ('paper = "none"', "", "Toy in .* does not define paper;"),
         ("base.NEXT", "base.CO_SMOOTHING", "Toy in .* does not define influence;"),
         ("MODEL = Toy", "", "names no model"),
+        ('"static"', '"basis"', "the form 'basis'; expected one of: static, dense, gain"),
     ],
 )
 def test_a_model_that_is_not_whole_is_refused_before_it_is_trained(

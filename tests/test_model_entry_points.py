@@ -98,6 +98,24 @@ def test_a_fit_whose_package_is_gone_names_what_to_install(installed, tmp_path, 
         nwbdyn.reproduce(path)
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong", "message"),
+    [
+        ('{"weight": self', '{"weights": self', "connectivity of mine does not return weight;"),
+        ('form = "static"', 'form = "dense"', "time_resolved of mine does not return weights;"),
+        ("[:, -1:]", "[:, -1]", r"forward of mine predicts .* \(2, 6\); expected \(2, 1, 6\)"),
+    ],
+)
+def test_what_the_form_needs_is_checked_before_training(
+    installed, tmp_path, monkeypatch, right, wrong, message
+):
+    assert SOURCE.count(right) == 1
+    (tmp_path / "my_lab_models.py").write_text(SOURCE.replace(right, wrong))
+    with pytest.raises(ConfigError, match=message):
+        nwbdyn.fit(imaging(), "mine", epochs=1, run=tmp_path / "run")
+    assert not list(tmp_path.glob("run/history.jsonl"))
+
+
 def test_listing_models_imports_no_package(installed):
     models.names()
     assert "my_lab_models" not in sys.modules

@@ -17,7 +17,7 @@ import torch
 from nwbdyn import opening, streaming
 from nwbdyn.baselines.ladder import Gain
 from nwbdyn.errors import ConfigError
-from nwbdyn.fitting import joint_run, memory_check, own_part, sweep_space, train_models
+from nwbdyn.fitting import joint_run, memory_check, model_check, own_part, sweep_space, train_models
 from nwbdyn.fitting.assemble import assemble_fit, score_fit
 from nwbdyn.fitting.model_options import training_length
 from nwbdyn.fitting.stage import FitInputs, FitState, Stage
@@ -106,6 +106,7 @@ def run(
         configs = train_models.candidates(task, task.tried)
         if len(configs) == 1:
             task = task.with_config(configs[0])
+        model_check.check(task.sessions.values())
         decisions = described(request, task, configs)
         for stage in planned:
             decisions |= stage.record

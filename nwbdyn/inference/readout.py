@@ -16,7 +16,7 @@ from nwbdyn.connectivity import edge_table
 from nwbdyn.connectivity.connectivity import Connectivity
 from nwbdyn.data.splits import GAP, SPLITS
 from nwbdyn.data.windows import Windows
-from nwbdyn.models.base import CO_SMOOTHING, Batch, Model
+from nwbdyn.models.base import CO_SMOOTHING, PER_WINDOW, Batch, Model
 from nwbdyn.recording import Neurons
 
 SPLITS_WITH_WINDOWS = SPLITS[:GAP]
@@ -202,9 +202,7 @@ def _time_resolved_parts(model: Model, windows: Windows, num_windows: int) -> di
 
     `y` is kept wherever a model tells it: its contributions need it.
     """
-    wanted = {"gain": ("g",), "attention": ("maps",), "dense": ("weights",)}.get(
-        model.fitted_form, ()
-    )
+    wanted = PER_WINDOW.get(model.fitted_form, ())
     parts: dict[str, list[np.ndarray]] = {}
     for split in SPLITS_WITH_WINDOWS:
         for batch in windows.batches(split, model.config.batch_size):

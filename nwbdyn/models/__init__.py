@@ -37,6 +37,12 @@ def load(name: str) -> type["Model"]:
             f"{model.__name__} in {origin} does not define {', '.join(missing)}; "
             "nwbdyn.models.base.Model says what each is."
         )
+    forms = import_module(f"{__name__}.base").PARAMETERS
+    if model.form not in forms:
+        raise ConfigError(
+            f"{model.__name__} in {origin} has connectivity of the form {model.form!r}; expected "
+            f"one of: {', '.join(forms)}."
+        )
     return model
 
 

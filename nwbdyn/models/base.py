@@ -14,6 +14,18 @@ import torch
 from torch import Tensor, nn
 
 NEXT, CO_SMOOTHING = "next", "co-smoothing"
+PARAMETERS = {  # form of a model's connectivity -> names that `Model.connectivity` returns
+    "static": ("weight",),
+    "dense": (),
+    "gain": ("A",),
+    "netformer": ("embedding", "query", "key", "context", "scale"),
+    "attention": (),
+}
+PER_WINDOW = {  # names that `Model.time_resolved` returns beside them, one row per window
+    "dense": ("weights",),
+    "gain": ("g",),
+    "attention": ("maps",),
+}
 
 
 @dataclass(frozen=True)
@@ -139,7 +151,7 @@ class Model(nn.Module):
 
     quantities: ClassVar[frozenset[str]]  # what it can be fitted to
     target: ClassVar[str]  # NEXT or CO_SMOOTHING
-    form: ClassVar[str]  # native connectivity, a name in `nwbdyn.connectivity.sums.FORMS`
+    form: ClassVar[str]  # native connectivity, a name in PARAMETERS
     Config: ClassVar[type[BaseConfig]]
     paper: ClassVar[str]  # one-line citation
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {}  # name -> options; for `configure`
