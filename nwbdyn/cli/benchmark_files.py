@@ -23,12 +23,12 @@ def pairs(sources: "Sequence[Source]") -> Pairs:
     """The pairs among these files."""
     from nwbdyn import archive
 
-    found = Pairs()
+    grouped = Pairs()
     for train, *tests in archive.sessions(sources):
         for test in tests:
-            found.test_of[train.uri] = _file_name(test)
-            found.train_of[test.uri] = _file_name(train)
-    return found
+            grouped.test_of[train.uri] = _file_name(test)
+            grouped.train_of[test.uri] = _file_name(train)
+    return grouped
 
 
 def layout(recording: "Recording") -> dict[str, Any] | None:
