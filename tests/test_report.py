@@ -399,6 +399,15 @@ def test_every_number_of_the_scoreboard_is_in_the_metrics(fit):
     }
 
 
+def test_the_bibtex_on_the_page_can_be_copied_line_by_line(fit, rendered):
+    text = html.unescape(rendered("fit"))
+    assert "@inproceedings{netformer,\n  title = " in text
+    assert "netformer,\\n" not in text
+    hostile = replace(fit, model="a\x1b]0;b</pre><script>alert(1)</script>")
+    assert "<script>alert" not in page.render(hostile)
+    assert "\x1b" not in page.render(hostile)
+
+
 def test_the_paper_of_the_model_is_cited(fit):
     cited = dict(words.citations(fit))
     assert "NetFormer" in cited["model"]
@@ -484,6 +493,14 @@ def test_couplings_that_do_not_change_have_no_slider(fit):
     )
     assert constant
     assert slider.movie(fit) is None
+
+
+def test_couplings_that_do_not_change_have_no_course_over_time(fit, changing):
+    static = replace(
+        fit.connectivity, form="static", arrays={"weight": fit.connectivity.mean().to_numpy()}
+    )
+    assert "Over time" in titles(changing)
+    assert "Over time" not in titles(replace(fit, connectivity=static))
 
 
 def test_the_slider_of_a_late_clock_begins_at_its_offset(changing):
@@ -610,7 +627,8 @@ def test_cell_types_have_intervals_where_they_were_tested(fit):
 
 
 @pytest.mark.parametrize(("supported", "word"), [(False, "but not a refit"), (True, "worse")])
-def test_a_course_over_time_says_whether_it_is_supported(fit, supported, word):
+def test_a_course_over_time_says_whether_it_is_supported(changing, supported, word):
+    fit = changing
     compared = {"metric": "r2", "split": "test", "adds": 0.01, "interval": [-0.02, 0.03]}
     static = Difference.from_json(compared)
     change = CouplingChange(0.9, 0.1, static, "VAR", True, supported)
@@ -718,6 +736,20 @@ def test_a_late_clock_begins_at_its_offset(fit):
     first = np.floor(late.connectivity.time[0])
     assert axes.get_xlabel() == f"time (s) after {first:.0f} s"
     assert axes.lines[0].get_xdata()[0] < 1
+
+
+def test_no_two_methods_share_a_line_in_the_scores_further_ahead(fit):
+    lines = [line for line in figures.horizons(fit).lines if not line.get_label().startswith("_")]
+    assert len(lines) == 1 + len(fit.metrics["baselines"]) > len(style.CATEGORIES)
+    drawn = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in lines}
+    assert len(drawn) == len(lines)
+
+
+def test_signs_of_edges_have_lighter_colours_in_dark_mode(rendered):
+    text = rendered("fit")
+    assert "stroke: var(--positive)" in text
+    arcs = text[text.index('aria-label="The strongest edges"') :]
+    assert style.NEGATIVE not in arcs[: arcs.index("</figure>")]
 
 
 def test_no_two_baselines_share_a_colour_in_dark_mode():

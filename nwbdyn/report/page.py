@@ -29,6 +29,7 @@ from nwbdyn.results.fit_results import Fit
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 PRINT_DPI = 300  # of the PNG of a figure
 LONE = "lone"  # layout of a half without a neighbour
@@ -36,6 +37,8 @@ PAGE_COLOURS = {  # of the figures, by what the page calls them in light and in 
     style.INK: "currentColor",
     style.MODEL: "var(--model)",
     style.BASELINE: "var(--baseline)",
+    style.POSITIVE: "var(--positive)",
+    style.NEGATIVE: "var(--negative)",
 }
 
 
@@ -143,7 +146,7 @@ def render(
             paper=json.dumps([[name, colour] for colour, name in PAGE_COLOURS.items()]),
             citations=words.citations(fit),
             methods=[text.replace("`", "") for text in methods_text.paragraphs(fit)],
-            bibtex="\n\n".join(methods_text.bibtex(fit)),
+            bibtex=_with_lines("\n\n".join(methods_text.bibtex(fit))),
             notes=sorted(fit.notes, key=lambda note: not note.important),
         )
     )
@@ -152,6 +155,13 @@ def render(
 def _shown(value: object) -> object:
     """Texts with control characters written out; what is markup already stays as it is."""
     return printable(value) if type(value) is str else value
+
+
+def _with_lines(text: str) -> "Markup":
+    """A text of several lines as markup, its other control characters written out."""
+    from markupsafe import escape
+
+    return escape(printable(text, lines=True))
 
 
 def _drawn(

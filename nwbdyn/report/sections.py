@@ -311,7 +311,7 @@ def _cell_types(fit: Fit, states: pd.DataFrame | None) -> list[Picture]:
                 figures.cell_type_intervals,
             )
         )
-    if fit.connectivity.num_windows > 1:
+    if fit.connectivity.num_windows > 1 and fit.connectivity.form != "static":
         pictures.append(
             Picture(
                 "Over time",

@@ -1,5 +1,6 @@
 """Scores of a fit, its learning curves, and the reliability over seeds."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -49,15 +50,17 @@ def horizons(fit: Fit, axes: Axes | None = None) -> Axes:
     by_name = {fit.model: metrics["model"], **metrics["baselines"]}
     axes = style.axes_or(axes)
     with style.house():
-        colours = iter(style.CATEGORIES[:1] + style.CATEGORIES[2:])
+        colours = style.CATEGORIES[:1] + style.CATEGORIES[2:]
+        styles = itertools.product(("o-", "s--", "^:"), colours)  # dashed once colours run out
         for name, score in by_name.items():
             ahead = _ahead(score.get(split, {}), metric, metrics["primary"]["horizon"])
             own = name == fit.model
+            line, colour = ("D-", style.MODEL) if own else next(styles)
             axes.plot(
                 list(ahead),
                 list(ahead.values()),
-                "D-" if own else "o-",
-                color=style.MODEL if own else next(colours, style.QUIET),
+                line,
+                color=colour,
                 markersize=5 if own else 3,
                 zorder=3 if own else 2,
                 label=name,
