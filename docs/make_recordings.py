@@ -35,10 +35,10 @@ _BLOCK = re.compile(r"^```\n(\$ .*?)^```$", re.M | re.S)
 def with_outputs(text: str, run: Callable[[str], str], chosen: list[str]) -> str:
     """The page with the output of `run` below every command of the chosen blocks."""
 
-    def replaced(found: re.Match[str]) -> str:
-        if chosen and not any(name in found.group(1) for name in chosen):
-            return found.group()
-        commands = [line for line in found.group(1).splitlines() if line.startswith("$ ")]
+    def replaced(block: re.Match[str]) -> str:
+        if chosen and not any(name in block.group(1) for name in chosen):
+            return block.group()
+        commands = [line for line in block.group(1).splitlines() if line.startswith("$ ")]
         return "```\n" + "".join(f"{one}\n{run(one[2:])}" for one in commands) + "```"
 
     return _BLOCK.sub(replaced, text)

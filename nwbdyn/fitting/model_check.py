@@ -39,11 +39,11 @@ def _check(task: FitTask) -> None:
             f"forward of {task.name} predicts an array of shape {predicted}; expected {expected}: "
             "windows, bins, neurons."
         )
-    needed = {"connectivity": PARAMETERS, "time_resolved": PER_WINDOW}
-    for method, by_form in needed.items():
-        names = by_form.get(model.fitted_form, ())
+    form = model.fitted_form
+    needed = {"connectivity": PARAMETERS[form], "time_resolved": PER_WINDOW.get(form, ())}
+    for method, names in needed.items():
         if missing := sorted(set(names) - returned[method]):
             raise ConfigError(
                 f"{method} of {task.name} does not return {', '.join(missing)}; connectivity of "
-                f"the form {model.fitted_form!r} needs {', '.join(names)}. See docs/own_model.md."
+                f"the form {form!r} needs {', '.join(names)}. See docs/own_model.md."
             )
