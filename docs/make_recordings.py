@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,16 +32,16 @@ INSTANCE = "http://127.0.0.1:8000/api"  # of the substitute, as the page has it
 _BLOCK = re.compile(r"^```\n(\$ .*?)^```$", re.M | re.S)
 
 
-def with_outputs(text: str, run: Callable[[str], str], chosen: list[str]) -> str:
-    """The page with the output of `run` below every command of the chosen blocks."""
+def chosen_blocks(text: str, chosen: Sequence[str]) -> list[str]:
+    """The blocks of commands on a page that contain one of these texts; all where there is none."""
+    blocks: list[str] = _BLOCK.findall(text)
+    return [one for one in blocks if not chosen or any(name in one for name in chosen)]
 
-    def replaced(block: re.Match[str]) -> str:
-        if chosen and not any(name in block.group(1) for name in chosen):
-            return block.group()
-        commands = [line for line in block.group(1).splitlines() if line.startswith("$ ")]
-        return "```\n" + "".join(f"{one}\n{run(one[2:])}" for one in commands) + "```"
 
-    return _BLOCK.sub(replaced, text)
+def with_outputs(block: str, run: Callable[[str], str]) -> str:
+    """A block with the output of `run` below each of its commands."""
+    commands = [line for line in block.splitlines() if line.startswith("$ ")]
+    return "".join(f"{one}\n{run(one[2:])}" for one in commands)
 
 
 def main(chosen: list[str]) -> None:
@@ -68,8 +68,9 @@ def main(chosen: list[str]) -> None:
                 )
                 return done.stdout.replace(standin.api, INSTANCE)
 
-            text = with_outputs(PAGE.read_text("utf-8"), run, chosen)
-    PAGE.write_text(text, "utf-8")
+            for block in chosen_blocks(PAGE.read_text("utf-8"), chosen):
+                new = with_outputs(block, run)
+                PAGE.write_text(PAGE.read_text("utf-8").replace(block, new), "utf-8")
 
 
 if __name__ == "__main__":

@@ -27,19 +27,24 @@ an earlier table
 
 
 def test_outputs_stand_below_their_commands():
-    page = SCRIPT["with_outputs"](PAGE, lambda command: f"ran {command}\n", ["worm"])
-    assert "$ nwbdyn fit worm.nwb -o worm\nran nwbdyn fit worm.nwb -o worm\n$ nwbdyn exp" in page
-    assert "$ nwbdyn export worm\nran nwbdyn export worm\n```" in page
-    assert "no command to run" in page
-    assert page.endswith("$ nwbdyn fit rat.nwb\nan earlier table\n```\n")  # not chosen
+    (block,) = SCRIPT["chosen_blocks"](PAGE, ["worm"])
+    assert SCRIPT["with_outputs"](block, lambda command: f"ran {command}\n") == (
+        "$ nwbdyn fit worm.nwb -o worm\nran nwbdyn fit worm.nwb -o worm\n"
+        "$ nwbdyn export worm\nran nwbdyn export worm\n"
+    )
 
 
-def test_every_command_on_the_page_is_run():
-    commands = []
+def test_without_a_choice_every_block_of_commands_is_run():
+    worm, rat = SCRIPT["chosen_blocks"](PAGE, [])
+    assert worm.startswith("$ nwbdyn fit worm.nwb")
+    assert rat == "$ nwbdyn fit rat.nwb\nan earlier table\n"
+
+
+def test_every_command_on_the_page_is_in_a_block():
     text = SCRIPT["PAGE"].read_text("utf-8")
-    SCRIPT["with_outputs"](text, lambda command: commands.append(command) or "", [])
-    assert [command for command in commands if command.startswith("nwbdyn fit")]
-    assert len(commands) == sum(line.startswith("$ ") for line in text.splitlines())
+    blocks = SCRIPT["chosen_blocks"](text, [])
+    commands = sum(line.startswith("$ ") for block in blocks for line in block.splitlines())
+    assert commands == sum(line.startswith("$ ") for line in text.splitlines()) > 4
 
 
 def test_every_file_on_the_page_is_known():

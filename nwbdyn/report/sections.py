@@ -235,14 +235,16 @@ def _connectivity(fit: Fit) -> list[Picture]:
 
 
 def _strongest(fit: Fit) -> list[Picture]:
-    number = len(arcs.shown(fit))
+    edges = arcs.shown(fit)
+    number = len(edges)
     if not number:
         return []
+    signed = "red positive, blue negative" if (edges["weight"] < 0).any() else "all are positive"
     return [
         Picture(
             "The strongest edges",
             f"The {number} strongest directed edges. The arrowhead is at the neuron that receives; "
-            f"wider arcs are stronger; red positive, blue negative. Neurons are sorted by cell "
+            f"wider arcs are stronger; {signed}. Neurons are sorted by cell "
             "type and region.",
             figures.strongest_arcs,
             wide=True,
@@ -367,7 +369,8 @@ def _trust(fit: Fit) -> list[Picture]:
     tested = EdgeTests.from_metrics(fit.metrics)
     if tested is not None and edges["p"].notna().any():
         pictures.append(Picture("Against the null", tested.caption(), figures.null))
-    if MapAblation.from_metrics(fit.metrics) is not None:
+    needed = MapAblation.from_metrics(fit.metrics)
+    if needed is not None and any(needed.loss.values()):  # all 0 where the fit is its baseline
         pictures.append(
             Picture(
                 "Are the maps needed?",

@@ -29,6 +29,7 @@ SIGNED = "RdBu_r"  # zero-centred weights
 UNSIGNED = "Reds"  # its upper half, for weights that are never negative
 POSITIVE, NEGATIVE = "#b2182b", "#2166ac"  # its ends, for lines
 WIDE, HALF = 9.4, 4.6  # inches, figures across the page and across one of its two columns
+LEAST = 2.8  # inches, height of a figure beside another
 
 _RC: Any = {
     "axes.edgecolor": INK,
@@ -73,7 +74,7 @@ def panels(
     rows: int = 1,
     columns: int = 1,
     *,
-    size: tuple[float, float] = (HALF, 2.8),
+    size: tuple[float, float] = (HALF, LEAST),
     share_x: bool = False,
     share_y: bool = False,
 ) -> tuple[Axes, ...]:
@@ -95,7 +96,7 @@ def panels(
     return tuple(axes.ravel())
 
 
-def axes_or(axes: Axes | None, *, size: tuple[float, float] = (HALF, 2.8)) -> Axes:
+def axes_or(axes: Axes | None, *, size: tuple[float, float] = (HALF, LEAST)) -> Axes:
     """The axes that were given, whose texts are then literal, too, or new ones of this size.
 
     Raises:

@@ -273,7 +273,7 @@ def weights(fit: Fit, axes: Axes | None = None) -> Axes:
         axes.yaxis.set_minor_formatter(LogFormatter())
         axes.axvline(0, color=style.INK, linewidth=0.5)
         axes.locator_params(axis="x", nbins=6)
-        axes.ticklabel_format(axis="x", scilimits=(-2, 4))  # 0.0003 beside 0.0002 would touch
+        axes.ticklabel_format(axis="x", scilimits=(-3, 4))  # 0.0003 beside 0.0002 would touch
         axes.set_xlabel(f"weight {scale_of_edges(fit)}".strip())
         axes.set_ylabel("edges")
     return axes

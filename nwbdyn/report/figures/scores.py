@@ -28,7 +28,7 @@ def scores(fit: Fit, axes: Axes | None = None) -> Axes:
         if np.isfinite(score.get(split, {}).get(metric, np.nan))
     }
     order = sorted(values, key=lambda name: values[name])
-    axes = style.axes_or(axes, size=(style.HALF, 0.8 + 0.3 * len(order)))
+    axes = style.axes_or(axes, size=(style.HALF, max(style.LEAST, 0.8 + 0.3 * len(order))))
     with style.house():
         for row, name in enumerate(order):
             colour = style.MODEL if name == fit.model else style.BASELINE
@@ -107,7 +107,7 @@ def necessity(fit: Fit, axes: Axes | None = None) -> Axes:
     metrics: dict[str, Any] = fit.metrics
     needed = MapAblation.from_json(metrics[MapAblation.KEY])
     loss = needed.loss
-    axes = style.axes_or(axes, size=(style.HALF, 0.8 + 0.3 * len(loss)))
+    axes = style.axes_or(axes, size=(style.HALF, max(style.LEAST, 0.8 + 0.3 * len(loss))))
     with style.house():
         axes.barh(list(loss), list(loss.values()), color=style.MODEL, height=0.6)
         axes.axvline(0, color=style.INK, linewidth=0.5)
