@@ -6,7 +6,7 @@
 # another folder and adds this folder to the list.
 #
 # The model is a vector autoregression of low rank. Neurons are coupled through a few channels,
-# $\hat x(t+1) = x(t) + U V^T x(t)$, so N neurons have 2 N R weights instead of N².
+# `x(t+1) = x(t) + U V' x(t)`, so N neurons have 2 N R weights instead of N².
 
 # %%
 import os
@@ -105,7 +105,7 @@ _ = figures.connectivity(fits[best])
 # recording is sparse and not of low rank, and the table of scores shows this.
 #
 # A model that needs more than defaults can define hooks: `initialise` (starting values from the
-# training data), `optimiser`, `after_update` (proximal steps), `finish` (signs), `candidates`
+# training data), `optimiser`, `after_update` (proximal steps), `on_train_end` (signs), `candidates`
 # (what validation chooses). `tests/test_model_contract.py` is what a model has to pass.
 
 # %%
