@@ -171,7 +171,7 @@ def test_a_dandiset_is_fitted_and_its_results_are_shared_and_found_again(environ
 
 COPY = """
 import shutil, sys
-from nwbdyn.simulate.nwb_file import sample_file
+from nwbdyn.simulate.sample_file import sample_file
 shutil.copy(sample_file(f"sample:cortex?seed={sys.argv[1]}&neurons=8&duration=90"), sys.argv[2])
 """
 OPEN = """

@@ -11,7 +11,7 @@ from test_simulate import SMALL
 import nwbdyn
 from nwbdyn.errors import AddressError
 from nwbdyn.simulate import Truth, sample
-from nwbdyn.simulate.nwb_file import sample_file
+from nwbdyn.simulate.sample_file import sample_file
 
 CORTEX = "sample:cortex?neurons=8&duration=60"
 REACH = "sample:reach?neurons=8&trials=20"

@@ -112,7 +112,7 @@ def signed_url(source: Source) -> str:
 def of_sample(address: str) -> Source:
     """A simulated recording, written to the cache folder as an ordinary NWB file."""
     from nwbdyn.simulate.address import normalise
-    from nwbdyn.simulate.nwb_file import sample_file
+    from nwbdyn.simulate.sample_file import sample_file
 
     path = sample_file(address)
     return Source(

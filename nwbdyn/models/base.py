@@ -13,6 +13,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from nwbdyn.models._adamw import AdamW
+
 NEXT, CO_SMOOTHING = "next", "co-smoothing"
 PARAMETERS = {  # form of a model's connectivity -> names that `Model.connectivity` returns
     "static": ("weight",),
@@ -240,7 +242,7 @@ class Model(nn.Module):
 
         A ReduceLROnPlateau is stepped once per validation with its score instead.
         """
-        optimiser = torch.optim.AdamW(
+        optimiser = AdamW(
             self.parameters(),
             lr=self.config.learning_rate,
             weight_decay=self.config.weight_decay,

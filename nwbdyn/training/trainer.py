@@ -20,6 +20,7 @@ from torch import Tensor
 from nwbdyn.data.pooling import PooledWindows
 from nwbdyn.data.windows import Windows
 from nwbdyn.errors import FitError
+from nwbdyn.models._adamw import AdamW
 from nwbdyn.models.base import Config, Layout, Model
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.results import run_directory
@@ -158,7 +159,7 @@ class Trainer:
         self,
     ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler | None]:
         if not self.trains:  # an optimiser wants a parameter
-            return torch.optim.SGD([torch.zeros(1, requires_grad=True)]), None
+            return AdamW([torch.zeros(1, requires_grad=True)]), None
         return self.model.optimiser(self.num_updates, self.updates_per_epoch)
 
     def _adopt(self, state: Mapping[str, Tensor]) -> None:
