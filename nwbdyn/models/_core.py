@@ -196,11 +196,10 @@ def starts_at_core(
 
 def sum_of(terms: list[Tensor] | tuple[Tensor, ...], weights: Tensor) -> Tensor | float:
     """Sum over columns f of weights (N, F) times terms[f] (B, N); extra terms are ignored."""
-    pairs = list(zip(terms, weights.T, strict=False))
-    if not pairs:
-        return 0.0
-    stacked = torch.stack([term for term, _ in pairs], dim=-1)
-    return (stacked * weights[:, : len(pairs)]).sum(-1)
+    total: Tensor | float = 0.0
+    for term, weight in zip(terms, weights.T.contiguous(), strict=False):
+        total = term * weight if isinstance(total, float) else total.addcmul(term, weight)
+    return total
 
 
 def cores(layout: base.Layout, *, context: int) -> nn.ModuleDict:
