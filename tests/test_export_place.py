@@ -34,7 +34,11 @@ def test_missing_subject_fields_are_named_and_filled_only_by_a_person(tmp_path, 
     with NWBHDF5IO(export(fit, tmp_path / "a.nwb"), "r") as io:
         subject = io.read().subject
         assert (subject.sex, subject.species, subject.age) == ("F", None, None)
-    assert "states no species, age" in caplog.text
+    assert caplog.messages == [
+        "lab: the recording states no species and no age of its subject, which the archive "
+        "requires. Pass --subject species=VALUE (the Latin name) and --subject age=VALUE (such as "
+        "P90D)."
+    ]
     caplog.clear()
     given = {"species": "Mus musculus", "age": "P90D"}
     path = export(fit, tmp_path / "b.nwb", subject=given)

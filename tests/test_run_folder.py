@@ -1,11 +1,13 @@
 """Folders of runs: which runs they hold, their files, their pages and their summary."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 from small_fits import imaging
+from test_json import checked
 
 import nwbdyn
 from nwbdyn.cli import main
@@ -60,6 +62,64 @@ def test_the_runs_of_a_joint_fit_are_those_of_its_recordings_in_its_order(tmp_pa
         run_folder.runs_in(tmp_path)
     (tmp_path / "metrics.json").write_text("{}")
     assert run_folder.runs_in(tmp_path) == (tmp_path / "b", tmp_path / "a")
+
+
+@pytest.fixture
+def one_incomplete(two_runs, tmp_path) -> Path:
+    """A folder with one complete run, and one that was stopped before its end."""
+    folder = tmp_path / "runs"
+    for name in ("one", "two"):
+        shutil.copytree(two_runs / name, folder / name)
+    (folder / "two" / "metrics.json").unlink()
+    return folder
+
+
+def test_incomplete_runs_are_listed_apart(one_incomplete):
+    assert run_folder.runs_in(one_incomplete) == (one_incomplete / "one",)
+    assert run_folder.incomplete_in(one_incomplete) == (one_incomplete / "two",)
+    assert run_folder.incomplete_in(one_incomplete / "two") == ()
+    assert run_folder.incomplete_in(one_incomplete / "absent") == ()
+
+
+@pytest.mark.parametrize("verb", [["report"], ["export"], ["validate", "--edges", "EDGES"]])
+def test_an_incomplete_run_is_named_and_does_not_stop_the_others(verb, one_incomplete, tmp_path):
+    (tmp_path / "edges.csv").write_text("pre,post,weight\n100,101,1\n101,102,1\n")
+    name, *options = [str(tmp_path / "edges.csv") if word == "EDGES" else word for word in verb]
+    result = run(name, one_incomplete, *options)
+    assert result.exit_code == 3, result.output
+    wanted = f"nwbdyn: {one_incomplete / 'two'}: the run is incomplete. Continue with the command"
+    assert wanted in result.stderr
+    assert result.stderr.count("is incomplete") == 1
+
+
+def test_the_summary_page_names_an_incomplete_run(one_incomplete):
+    runs = [summary.of_run(one) for one in run_folder.runs_in(one_incomplete)]
+    assert "<strong>two</strong>, incomplete: Continue with" in summary.render(
+        one_incomplete, runs, one_incomplete
+    )
+
+
+def test_the_documents_of_a_folder_hold_its_incomplete_runs(one_incomplete):
+    result = run("export", one_incomplete, "--json")
+    assert result.exit_code == 3
+    (one, two) = checked(result.stdout, "export")["files"]
+    assert (one["reason"], two["file"]) == (None, None)
+    assert two["reason"].startswith("the run is incomplete")
+
+
+def test_a_folder_without_a_complete_run_says_which_are_incomplete(one_incomplete):
+    (one_incomplete / "one" / "metrics.json").unlink()
+    result = run("report", one_incomplete)
+    assert result.exit_code == 1
+    assert "is complete: one, two. Continue with the command that began" in result.stderr
+
+
+def test_one_reason_for_several_runs_is_printed_once(two_runs):
+    result = run("validate", two_runs)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.count("is no simulation") == 1
+    assert f"2 runs in {two_runs} (one, two): The recording is no sim" in result.stderr
 
 
 # --- export ---
@@ -228,4 +288,5 @@ def test_runs_that_a_wiring_does_not_name_are_listed_with_the_reason(two_runs, t
     wiring.write_text("pre,post\nAVAL,AVAR\n")
     result = run("validate", two_runs, "--edges", wiring, "--shuffles", 5)
     assert result.exit_code == 1
-    assert result.stderr.count("Pass --name-column.") == 2
+    assert result.stderr.count("Pass --name-column.") == 1
+    assert "2 runs in" in result.stderr

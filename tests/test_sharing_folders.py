@@ -13,6 +13,7 @@ from standin import KEY, StandIn
 import nwbdyn
 from nwbdyn import archive
 from nwbdyn.cli import main
+from nwbdyn.results import fit_results
 from nwbdyn.results.run_folder import runs_in
 from nwbdyn.workflows import archive_share, archive_upload, shared_readme
 from nwbdyn.workflows.archive_share import Shared, Target
@@ -313,6 +314,20 @@ def test_one_output_does_not_go_with_the_upload_of_a_folder(standin, runs, tmp_p
     done = command(runs, standin, "-o", str(tmp_path / "one"))
     assert done.exit_code == 2
     assert "takes the files of 3 runs from their run directories" in done.output
+
+
+def test_a_subject_field_is_given_only_where_the_recording_does_not_state_it(standin, runs):
+    target = Target("dandi:000002", instance=standin.api)
+    first, *_ = paths = runs_in(runs)
+    fit = fit_results.load(first, recorded=False)
+    stated = {**fit.session["subject"], "strain": "CD1"}
+    replace(fit, session={**fit.session, "subject": stated}).save(first, overwrite=True)
+    shared = archive_share.share(paths, target, subject={"strain": "C57BL/6J"})
+    strains = []
+    for row in shared.runs:
+        with h5py.File(row.file) as file:
+            strains.append(file["general/subject/strain"].asstr()[()])
+    assert strains == ["CD1", "C57BL/6J", "C57BL/6J"]
 
 
 def test_a_missing_subject_field_is_given_for_all(standin, runs):

@@ -109,6 +109,7 @@ def command(
             )
         else:
             content = _export_folder(runs, output, given, choices, quiet=quiet, as_json=as_json)
+        content["files"] += _incomplete(run)
     else:
         content = _export_run(
             run, output, given, choices, upload, sending, quiet=quiet, as_json=as_json
@@ -151,6 +152,17 @@ def _export_folder(
         for one in exported
     ]
     return {"file": None, "files": files, "upload": None}
+
+
+def _incomplete(folder: Path) -> list[dict[str, Any]]:
+    """Name the incomplete runs of a folder on stderr; return their rows of the document."""
+    from nwbdyn.results import run_folder
+
+    rows = []
+    for run in run_folder.incomplete_in(folder):
+        terminal.echo(f"nwbdyn: {run}: {run_folder.INCOMPLETE}.", err=True)
+        rows.append({"run": str(run), "file": None, "reason": f"{run_folder.INCOMPLETE}."})
+    return rows
 
 
 def _share(

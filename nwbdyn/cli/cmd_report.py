@@ -77,6 +77,7 @@ def command(
     with terminal.progress_display(quiet=quiet) as report:
         if runs:
             failed = _write_folder(run, runs, path, states, columns, overwrite, report)
+            failed += _name_incomplete(run)
         else:
             _write(run, path, states, columns, overwrite, report)
     if as_json:
@@ -88,7 +89,17 @@ def command(
     else:
         terminal.line(path)
     if failed:
-        sys.exit(EXIT_SOME_FAILED)
+        sys.exit(EXIT_SOME_FAILED if set(runs) - set(failed) else 1)
+
+
+def _name_incomplete(folder: Path) -> list[Path]:
+    """Name the incomplete runs of a folder on stderr, and return them."""
+    from nwbdyn.results import run_folder
+
+    incomplete = run_folder.incomplete_in(folder)
+    for run in incomplete:
+        terminal.echo(f"nwbdyn: {run}: {run_folder.INCOMPLETE}.", err=True)
+    return list(incomplete)
 
 
 def _write(

@@ -84,19 +84,34 @@ def command(
                 if not runs:
                     raise
                 failed[one] = str(error)
+    failed |= dict.fromkeys(run_folder.incomplete_in(run), f"{run_folder.INCOMPLETE}.")
     if as_json:
         documents.write("validate", _content(run, compared, failed, runs, choices["shuffles"]))
     elif runs:
-        terminal.echo(_table_of_runs(compared))
-        p = f"p: of the first score, against {choices['shuffles']} shuffles of the names."
-        terminal.say(f"\n{p}", quiet=quiet)
-        for one, reason in failed.items():
-            terminal.echo(f"nwbdyn: {one}: {reason}", err=True)
+        if compared:
+            terminal.echo(_table_of_runs(compared))
+            p = f"p: of the first score, against {choices['shuffles']} shuffles of the names."
+            terminal.say(f"\n{p}", quiet=quiet)
+        for text in _reasons(failed):
+            terminal.echo(text, err=True)
     else:
         terminal.echo(_table(compared[run]))
         terminal.say(_sentences(compared[run], choices["shuffles"]), quiet=quiet)
     if failed:
         sys.exit(EXIT_SOME_FAILED if compared else 1)
+
+
+def _reasons(failed: Mapping[Path, str]) -> list[str]:
+    """One text per reason for which runs were not compared, with the runs that it holds for."""
+    runs: dict[str, list[Path]] = {}
+    for run, reason in failed.items():
+        runs.setdefault(reason, []).append(run)
+    texts = []
+    for reason, some in runs.items():
+        names = ", ".join(run.name for run in some)
+        who = str(some[0]) if len(some) == 1 else f"{len(some)} runs in {some[0].parent} ({names})"
+        texts.append(f"nwbdyn: {who}: {reason}")
+    return texts
 
 
 def _content(
@@ -113,15 +128,13 @@ def _content(
         {**_document(one, compared[one], shuffles), "reason": None}
         if one in compared
         else {"run": str(one), "reason": failed[one]}
-        for one in runs
+        for one in dict.fromkeys((*runs, *failed))
     ]
     return {"run": str(run), "runs": entries}
 
 
 def _table_of_runs(compared: "Mapping[Path, Validation]") -> str:
     """One row per run: the scores of its model, and the p of its first score."""
-    if not compared:
-        return ""
     names = list(next(iter(compared.values())).table.columns)
     rows = [
         [

@@ -257,12 +257,18 @@ def of_outcomes(outcomes: Sequence[SessionResult], model: str) -> str:
     sentence = over_recordings.sentence(model, [_standing(one) for one in outcomes])
     if sentence:
         lines += ["", textwrap.fill(sentence, terminal.WIDTH)]
-    lines += [
-        printable(f"{outcome.status}: {outcome.uri}: {outcome.reason}")
-        for outcome in outcomes
-        if outcome.status != FITTED
-    ]
+    for outcome in outcomes:
+        if outcome.status != FITTED:
+            lines += ["", *_reason(outcome)]
     return "\n".join(lines)
+
+
+def _reason(outcome: SessionResult) -> list[str]:
+    """Why a session was not fitted, wrapped; the name of its file stands once."""
+    name = outcome.uri.rsplit("/", 1)[-1]
+    text = f"{outcome.status}: {name}: {outcome.reason.removeprefix(f'{name} ')}"
+    wrap = {"subsequent_indent": "  ", "break_on_hyphens": False, "break_long_words": False}
+    return textwrap.wrap(printable(text), terminal.WIDTH, **wrap)  # type: ignore[arg-type]
 
 
 def _standing(outcome: SessionResult) -> Standing:

@@ -169,8 +169,8 @@ def _planted(fit: Fit) -> pd.DataFrame:
 
     if not fit.source.uri.startswith("sample:"):
         raise DataError(
-            f"{fit.source.uri} is no simulation, so its wiring is not known. Pass --edges with a "
-            "CSV file: pre, post and, where they are known, weight."
+            "The recording is no simulation, so its wiring is not known. Pass --edges with a CSV "
+            "file: pre, post and, where they are known, weight."
         )
     recording, truth = simulate.sample(fit.source.uri)
     if truth.coupling is None:

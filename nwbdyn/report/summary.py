@@ -15,7 +15,7 @@ from nwbdyn.evaluation import over_recordings, scoring
 from nwbdyn.evaluation.numbers import signed
 from nwbdyn.evaluation.over_recordings import Standing
 from nwbdyn.report import page, style
-from nwbdyn.results import fit_results, run_directory
+from nwbdyn.results import fit_results, run_directory, run_folder
 from nwbdyn.results.sections.coupling import CouplingGain
 from nwbdyn.results.sections.edges import EdgeTests
 from nwbdyn.workflows import batch, batch_request
@@ -106,16 +106,7 @@ def write(folder: Path, runs: Sequence[Path], path: Path) -> Path:
 def render(folder: Path, summaries: Sequence[RunSummary], base: Path) -> str:
     """The page as a string; links are relative to `base`."""
     metrics = sorted({f"{one.standing.metric} on {one.standing.split}" for one in summaries})
-    rows = batch_request.summary(folder)
-    left_out = [
-        {
-            "name": disclosure.file_name(row["uri"]),
-            "status": row["status"],
-            "reason": disclosure.of_text(str(row.get("reason") or "")),
-        }
-        for row in rows
-        if row["status"] != batch.FITTED
-    ]
+    left_out = _left_out(folder)
     drawn = [one for one in summaries if one.standing.difference is not None]
     models = sorted({one.model for one in summaries})
     return (
@@ -136,6 +127,25 @@ def render(folder: Path, summaries: Sequence[RunSummary], base: Path) -> str:
             notes=[(one.name, note) for one in summaries for note in one.notes],
         )
     )
+
+
+def _left_out(folder: Path) -> list[dict[str, str]]:
+    """Name, status and reason of every recording without a fit, and of every incomplete run."""
+    rows = [row for row in batch_request.summary(folder) if row["status"] != batch.FITTED]
+    listed = [
+        {
+            "name": disclosure.file_name(row["uri"]),
+            "status": row["status"],
+            "reason": disclosure.of_text(str(row.get("reason") or "")),
+        }
+        for row in rows
+    ]
+    known = {Path(str(row.get("run") or "")).name for row in rows}
+    return listed + [
+        {"name": run.name, "status": "incomplete", "reason": f"{run_folder.CONTINUE}."}
+        for run in run_folder.incomplete_in(folder)
+        if run.name not in known
+    ]
 
 
 def differences(summaries: Sequence[RunSummary]) -> Axes:

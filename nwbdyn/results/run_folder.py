@@ -6,6 +6,9 @@ from pathlib import Path
 from nwbdyn.errors import ResultsError
 from nwbdyn.results import run_directory
 
+CONTINUE = "Continue with the command that began the fit, and --resume"
+INCOMPLETE = f"the run is incomplete. {CONTINUE}"  # as the reason for a run that is left out
+
 
 def runs_in(folder: Path) -> tuple[Path, ...]:
     """Complete run directories in a folder; those of a joint fit in its order.
@@ -17,7 +20,7 @@ def runs_in(folder: Path) -> tuple[Path, ...]:
         Empty where `folder` is the run of one recording, or no folder.
 
     Raises:
-        ResultsError: a joint fit that is not complete.
+        ResultsError: a joint fit that is not complete, or a folder in which no run is.
     """
     if not folder.is_dir():
         return ()
@@ -26,10 +29,32 @@ def runs_in(folder: Path) -> tuple[Path, ...]:
         if names and not run_directory.is_complete(folder):
             raise ResultsError(f"Run {folder} is incomplete. Continue it with --resume.")
         return tuple(folder / name for name in names)
-    return tuple(
+    complete = tuple(
         sorted(
             path.parent
             for path in folder.glob(f"*/{run_directory.METRICS}")
             if (path.parent / run_directory.RESULTS).exists()
         )
     )
+    if not complete and (incomplete := incomplete_in(folder)):
+        names = ", ".join(run.name for run in incomplete)
+        raise ResultsError(f"No run in {folder} is complete: {names}. {CONTINUE}.")
+    return complete
+
+
+def incomplete_in(folder: Path) -> tuple[Path, ...]:
+    """Run directories in a folder whose fit began and did not reach its end, by name.
+
+    Empty where `folder` is itself a run.
+    """
+    if not folder.is_dir() or run_directory.is_started(folder):
+        return ()
+    started = (path.parent for path in folder.glob(f"*/{run_directory.CONFIG}"))
+    return tuple(sorted(run for run in started if not _is_whole(run)))
+
+
+def _is_whole(run: Path) -> bool:
+    """True for a complete run of one recording, and for a complete joint fit."""
+    if not run_directory.is_complete(run):
+        return False
+    return bool(run_directory.sessions_in(run)) or (run / run_directory.RESULTS).exists()

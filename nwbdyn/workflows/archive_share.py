@@ -12,6 +12,7 @@ from typing import Any
 
 from nwbdyn import archive, disclosure
 from nwbdyn.errors import NwbdynError, ResultsError
+from nwbdyn.nwb.results import derivative
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Source
 from nwbdyn.results import fit_results
@@ -92,8 +93,8 @@ def share(
         runs: run directories, as `results.run_folder.runs_in` lists them.
         target: the dandiset.
         send: False for a dry run, which exports and checks only.
-        enrich, subject, choices: as for `export`. A file in a run directory that holds the results
-            already stays as it is.
+        enrich, subject, choices: as for `export_folder.export_each`. A file in a run directory
+            that holds the results already stays as it is.
 
     Raises:
         AddressError: no such dandiset.
@@ -140,6 +141,7 @@ def _exported(
     """
     fit = fit_results.load(row.run, recorded=False)
     sources = fit_results.derived_from(fit)
+    writing = {**writing, "subject": derivative.unstated_fields(fit, writing["subject"])}
     path = default_path(fit, enrich=writing["enrich"], subject=writing["subject"])
     row = replace(row, recording=disclosure.of_uri(fit.source.uri), sources=sources)
     row = replace(row, asset_path=archive.default_asset_path(path))

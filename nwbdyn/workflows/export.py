@@ -5,13 +5,13 @@ one step, so that whoever stops the program finds the old file there, or the who
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import h5py
 from pynwb import NWBHDF5IO
 
-from nwbdyn import archive, scratch
+from nwbdyn import archive, scratch, spelling
 from nwbdyn.errors import ResultsError
 from nwbdyn.nwb.results import derivative, dynamics, heat_map
 from nwbdyn.nwb.results import enrich as enrichment
@@ -25,6 +25,12 @@ from nwbdyn.results.fit_results import Fit
 from nwbdyn.workflows.fetch import fetch
 
 log = logging.getLogger(__name__)
+_VALUES = {  # of the Subject fields that the archive requires
+    "subject_id": "such as mouse01",
+    "species": "the Latin name",
+    "sex": "M, F or O; of C. elegans XX or XO",
+    "age": "such as P90D",
+}
 
 
 def export(
@@ -146,17 +152,21 @@ def _source_of(fit: Fit, given: Path | None, folder: Path, *, full: bool, report
     return path
 
 
+def _on_missing(name: str, fields: Sequence[str]) -> str:
+    """Text on Subject fields that a recording does not state, and how to give them."""
+    options = " and ".join(f"--subject {field}=VALUE ({_VALUES[field]})" for field in fields)
+    return (
+        f"{name}: the recording states no {' and no '.join(fields)} of its subject, which the "
+        f"archive requires. Pass {options}."
+    )
+
+
 def _write_derivative(
     fit: Fit, path: Path, subject: Mapping[str, str], detail: Detail, report: Report
 ) -> None:
     missing = derivative.missing_subject_fields(fit, subject)
     if missing:
-        log.warning(
-            "The source's Subject states no %s, which the archive asks for. "
-            "Pass --subject %s=VALUE.",
-            ", ".join(missing),
-            missing[0],
-        )
+        log.warning(spelling.spelled(_on_missing(fit.source.name, missing)))
     nwbfile, notes = derivative.new_file(fit, subject)
     module = nwbfile.create_processing_module(
         name=dynamics.MODULE, description=dynamics.MODULE_DESCRIPTION

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nwbdyn.errors import ConfigError, NwbdynError, ResultsError
+from nwbdyn.nwb.results import derivative
 from nwbdyn.nwb.results.components import ROUNDED
 from nwbdyn.progress import Report, silent
 from nwbdyn.results import fit_results
@@ -37,8 +38,9 @@ def export_each(
     Args:
         runs: run directories, as `results.run_folder.runs_in` lists them.
         output: folder for all files; by default each file goes into its run directory.
-        enrich, subject, overwrite: as for `export`. Without `overwrite` a file that holds the
-            results of its run already stays as it is.
+        enrich, subject, overwrite: as for `export`. A recording that states a field of `subject`
+            keeps its own. Without `overwrite` a file that holds the results of its run already
+            stays as it is.
         choices: further arguments of `export`.
 
     Returns:
@@ -55,7 +57,8 @@ def export_each(
     exported = []
     for run, path in zip(runs, files, strict=True):
         fit = fit_results.load(run, recorded=False)
-        if plain and is_exported(fit, path, given):
+        fields = derivative.unstated_fields(fit, given)
+        if plain and is_exported(fit, path, fields):
             exported.append(ExportedRun(run, path, written=False))
             continue
         try:
@@ -63,7 +66,7 @@ def export_each(
                 fit,
                 path,
                 enrich=enrich,
-                subject=given,
+                subject=fields,
                 overwrite=overwrite,
                 report=report,
                 **choices,
@@ -108,4 +111,5 @@ def _defaults(
 ) -> Iterator[tuple[Path, Path]]:
     for run in runs:
         fit = fit_results.load(run, recorded=False)
-        yield run, default_path(fit, enrich=enrich, subject=subject)
+        fields = derivative.unstated_fields(fit, subject)
+        yield run, default_path(fit, enrich=enrich, subject=fields)

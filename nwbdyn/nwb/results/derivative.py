@@ -79,6 +79,19 @@ def missing_subject_fields(fit: Fit, subject: Mapping[str, str]) -> tuple[str, .
     return tuple(missing)
 
 
+def unstated_fields(fit: Fit, given: Mapping[str, str]) -> dict[str, str]:
+    """Those of the given Subject fields that the recording does not state otherwise.
+
+    One value may be given for many recordings, of which some state their own.
+    """
+    known = _known_subject(fit)
+    return {
+        name: value
+        for name, value in given.items()
+        if _is_unknown(known.get(name)) or known[name] == value
+    }
+
+
 def file_name(fit: Fit, subject: Mapping[str, str], *, suffix: str = "") -> str:
     """`sub-X[_ses-Y]_desc-MODEL_MODALITY.nwb`, the archive's own rule.
 
