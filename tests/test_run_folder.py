@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,13 @@ def test_the_numbers_of_a_summary_are_those_of_the_metrics(page, two_runs):
 def test_a_summary_says_in_how_many_recordings_the_model_is_above(page, two_runs):
     actual = [summary.of_run(run).standing for run in run_folder.runs_in(two_runs)]
     assert over_recordings.sentence("netformer", actual) in page
+
+
+def test_a_summary_explains_q_only_where_a_run_has_some(two_runs, tmp_path):
+    run = summary.of_run(two_runs / "one")
+    assert "q &lt; .05" not in summary.render(two_runs, [run], tmp_path)
+    tested = replace(run, num_significant=3)
+    assert summary.render(two_runs, [tested], tmp_path).count("q &lt; .05") == 3  # twice a column
 
 
 def test_a_summary_lists_recordings_without_a_fit_and_no_markup_of_theirs(two_runs, tmp_path):
