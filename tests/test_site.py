@@ -67,6 +67,7 @@ def test_a_tutorial_that_ran_shows_its_time_and_its_figures(module):
     cells[1]["outputs"] = [
         {"data": {"image/png": "aGk=", "text/plain": "<Figure>"}},
         {"text": "r2 0.5\n"},
+        {"data": {"text/html": "<p>3/3</p>", "text/plain": "<IPython.core.display.HTML object>"}},
     ]
     ran = {"seconds": 12.4, "machine": "2 CPU cores"}
     pictures: list[tuple[str, bytes]] = []
@@ -76,6 +77,7 @@ def test_a_tutorial_that_ran_shows_its_time_and_its_figures(module):
     assert "](1_a_1.png)" in page
     assert "```text\nr2 0.5\n```" in page
     assert "](1_a.ipynb)" in page
+    assert "IPython" not in page  # a progress bar
 
 
 def test_outputs_of_an_earlier_tutorial_are_not_shown(module, monkeypatch, tmp_path):

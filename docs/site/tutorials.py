@@ -13,6 +13,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "build" / "notebooks"
 MOST_CHARACTERS = 4000  # of one output
+PROGRESS = "<IPython.core.display."  # a progress bar as text
 Cell = dict[str, Any]
 
 
@@ -95,7 +96,7 @@ def _output(output: Cell, name: str, pictures: list[tuple[str, bytes]]) -> str:
         pictures.append((f"tutorials/{file}", base64.b64decode("".join(data["image/png"]))))
         return f"![Figure {len(pictures)} of this tutorial]({file})"
     text = "".join(output.get("text") or data.get("text/plain") or "")
-    if not text.strip():
+    if not text.strip() or text.startswith(PROGRESS):
         return ""
     shown = text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
     return f"```text\n{shown.rstrip()}\n```"
