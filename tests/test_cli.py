@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -13,11 +14,12 @@ from lab_files import write_imaging, write_units
 from nwb_files import nwb
 from standin import KEY, StandIn
 
-from nwbdyn.cli import main
+from nwbdyn.cli import cmd_fit, main, scoreboard
 from nwbdyn.cli.terminal import WIDTH, table
 from nwbdyn.errors import ResultsError
 from nwbdyn.evaluation import verdict
 from nwbdyn.workflows import archive_upload
+from nwbdyn.workflows.batch import FAILED, FITTED, SKIPPED, SessionResult
 
 QUICK = ["--epochs", "2", "--set", "history=4", "--set", "batch_size=256"]
 
@@ -270,7 +272,11 @@ def test_the_verdict_says_who_won(beats, interval, word):
     ("beats", "others", "reported"),
     [
         (True, {"AR": 0.6}, "validation chose: .*; AR scores higher on test, 0.600."),
-        (True, {"AR": 0.6, "VAR": 0.7}, "validation chose: .*; 2 score higher .* 0.700 of VAR."),
+        (
+            True,
+            {"AR": 0.6, "VAR": 0.7},
+            "; 2 baselines score higher .* VAR most of all with 0.700.",
+        ),
         (True, {"AR": 0.45}, "beats the best baseline: .*, difference .0.100 to .0.200."),
         (None, {"AR": 0.6}, "netformer: r2 0.500 .*; AR scores higher on test, 0.600."),
         (None, {"AR(1)": 0.7, "AR": 0.6}, "netformer: r2 0.500 [^;]*"),
@@ -356,6 +362,30 @@ def test_a_resumed_folder_of_another_model_is_not_taken_for_this_one(tmp_path, c
     other = run(*common, *QUICK, "--set", "embedding=3", "--resume")
     assert other.exit_code == 1
     assert "embedding" in other.output
+
+
+@pytest.mark.parametrize(
+    ("statuses", "report", "resume"),
+    [
+        ((FITTED, FITTED), True, False),
+        ((FITTED, FAILED), True, True),
+        ((FITTED, SKIPPED), True, False),
+        ((FAILED, SKIPPED), False, True),
+    ],
+)
+def test_a_fit_of_several_recordings_ends_with_the_next_commands(statuses, report, resume):
+    call = SimpleNamespace(run=Path("runs/all"))
+    text = cmd_fit._next_steps(call, [SessionResult("a.nwb", "a", status) for status in statuses])
+    assert ("nwbdyn report runs/all" in text) is report
+    assert ("with --resume tries those that failed again" in text) is resume
+
+
+def test_the_reason_of_a_session_is_wrapped_and_names_its_file_once():
+    failed = SessionResult("dandi:000001/sub-1/a.nwb", "a", FAILED, f"a.nwb {'is broken, ' * 20}")
+    text = scoreboard.of_outcomes([failed], "netformer")
+    reason = text.partition("\n\n")[2]
+    assert reason.startswith("failed: a.nwb: is broken, is")
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_a_fit_that_learned_nothing_after_its_first_epoch_says_so():

@@ -108,6 +108,31 @@ def test_couplings_of_spikes_come_with_their_filters(fit):
     assert "pooled over edges" not in text
 
 
+STATES = {
+    "names": ["rest", "run"],
+    "num_blocks": [12, 14],
+    "num_permutations": 199,
+    "p": None,
+    "supported": False,
+    "why_not": "residuals are not white in run",
+    "hypothesis": "coupling is the same in all states",
+}
+
+
+@pytest.mark.parametrize(
+    ("section", "sentence"),
+    [
+        (STATES, "were not tested: residuals are not white in run."),
+        (STATES | {"p": 0.4, "num_significant": 0}, "are not supported: residuals are not white"),
+    ],
+)
+def test_states_come_with_their_periods_and_the_result(fit, section, sentence):
+    text = methods_text.markdown(replace(fit, metrics=fit.metrics | {"states": section}))
+    assert "States: rest (12 periods), run (14 periods). Null hypothesis: coupling is the" in text
+    assert sentence in text
+    assert "States:" not in methods_text.markdown(fit)
+
+
 def test_withheld_edges_come_with_the_reason(fit):
     withheld = EDGES | {"withheld": "coupling adds nothing on test"}
     text = methods_text.markdown(replace(fit, metrics=fit.metrics | {"edges": withheld}))

@@ -77,7 +77,7 @@ def test_the_verdict_counts_pairs_that_were_tested():
     pairs = SimultaneousPairs(10, 2, 0.05, 20, "", Signal(1, None, 0.1, 0.9))
     (sentence,) = pairs.sentences()
     assert sentence.startswith("2 of 10 pairs act together within one bin")
-    assert "common input to a few neurons passes this null" in sentence
+    assert "Common input to a few neurons has the same effect" in sentence
     assert replace(pairs, num_significant=None).sentences() == []
 
 

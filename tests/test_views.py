@@ -101,6 +101,7 @@ def test_the_summary_names_every_baseline_and_no_option_of_the_command_line(fit)
     text = fit.summary()
     assert all(name in text for name in fit.metrics["baselines"])
     assert f"{fit.metrics['model']['test']['r2']:.3f}" in text
+    assert "edges (all in fit.edges):" in text  # a fit that is not saved has no edges.csv
     assert "--" not in re.sub(r"^-+$", "", text, flags=re.M)
 
 

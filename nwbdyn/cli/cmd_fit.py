@@ -332,11 +332,25 @@ def _print_results(call: _FitCall, outcomes: "Sequence[SessionResult]", *, quiet
         }
         text = scoreboard.of_joint(table, request.model, swept=swept, each=each)
     elif call.several:
-        text = scoreboard.of_outcomes(outcomes, request.model)
+        text = scoreboard.of_outcomes(outcomes, request.model) + _next_steps(call, outcomes)
     else:
         text = scoreboard.of_fit(load(run))
     terminal.say(text, quiet=quiet)
     terminal.line(run)
+
+
+def _next_steps(call: _FitCall, outcomes: "Sequence[SessionResult]") -> str:
+    """Commands for the pages of the fits, and for the recordings that failed."""
+    from nwbdyn.workflows import batch
+
+    statuses = {outcome.status for outcome in outcomes}
+    steps = []
+    if batch.FITTED in statuses:
+        report = terminal.command(["nwbdyn", "report", str(call.run)])
+        steps.append(f"A page for each fit, and one for all:\n{report}")
+    if batch.FAILED in statuses:
+        steps.append("The same command with --resume tries those that failed again.")
+    return "".join(f"\n\n{step}" for step in steps)
 
 
 def _exit_with_failures(outcomes: "Sequence[SessionResult]") -> None:

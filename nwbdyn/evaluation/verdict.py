@@ -240,7 +240,10 @@ def _higher(baselines: Mapping[str, float | None], own: float, split: str) -> st
     highest = max(above, key=lambda name: above[name])
     if len(above) == 1:
         return f"; {highest} scores higher on {split}, {above[highest]:.3f}"
-    return f"; {len(above)} score higher on {split}, up to {above[highest]:.3f} of {highest}"
+    return (
+        f"; {len(above)} baselines score higher on {split}, {highest} most of all with "
+        f"{above[highest]:.3f}"
+    )
 
 
 def _winner_over_draws(resamples: HeldoutResampleScores, model: str) -> str:

@@ -11,6 +11,7 @@ from nwbdyn.printable import printable
 from nwbdyn.results import provenance
 from nwbdyn.results.sections.coupling import CouplingGain
 from nwbdyn.results.sections.edges import EdgeTests
+from nwbdyn.results.sections.states import StateDifferences
 
 PUBLICATIONS = {  # model -> its BibTeX entry; a DOI where the publication has one
     "netformer": """@inproceedings{netformer,
@@ -64,7 +65,11 @@ def markdown(fit: Any) -> str:
 
 def paragraphs(fit: Any) -> list[str]:
     """Data, model, scores and statistics, one paragraph each."""
-    sentences = (_data(fit), _model(fit), _scores(fit), _coupling(fit.metrics), _edges(fit.metrics))
+    metrics = fit.metrics
+    sentences = (
+        *(_data(fit), _model(fit), _scores(fit)),
+        *(_coupling(metrics), _edges(metrics), _states(metrics)),
+    )
     return [text for text in sentences if text]
 
 
@@ -199,6 +204,18 @@ def _coupling(metrics: Mapping[str, Any]) -> str:
         low, high = gain.ends
         text += f" (95 % interval {low:+.3f} to {high:+.3f})"
     return f"{text}."
+
+
+def _states(metrics: Mapping[str, Any]) -> str:
+    tested = StateDifferences.from_metrics(metrics)
+    if tested is None or tested.num_permutations is None or tested.num_blocks is None:
+        return ""
+    periods = ", ".join(
+        f"{name} ({number:,} periods)"
+        for name, number in zip(tested.names, tested.num_blocks, strict=True)
+    )
+    text = f"States: {periods}. Null hypothesis: {tested.hypothesis}."
+    return f"{text} {' '.join(tested.sentences())}"
 
 
 def _edges(metrics: Mapping[str, Any]) -> str:

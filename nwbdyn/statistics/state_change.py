@@ -100,8 +100,8 @@ def state_change(
     if (colour < COLOUR_LEVEL / len(names)).any():
         which = ", ".join(name for name, p in zip(names, colour, strict=True) if p < COLOUR_LEVEL)
         not_tested = (
-            f"residuals are not white in {which}: the drive changes its colour with the state, "
-            "which can pass for a change of coupling"
+            f"residuals are not white in {which}; noise whose spectrum differs between states can "
+            "look like a change of coupling"
         )
     unit = scale[None, None, :]
     p = _edge_p([one.change_z for one in contrasts], np.concatenate(pool), sums.others)

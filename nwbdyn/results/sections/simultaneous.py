@@ -36,7 +36,7 @@ class SimultaneousPairs(Section):
         if self.num_significant is None:
             return []
         return [
-            f"{self.num_significant} of {self.num_pairs} pairs act together within one bin "
+            f"{self.num_significant:,} of {self.num_pairs:,} pairs act together within one bin "
             f"(simultaneous, undirected) at q < {self.level:g}, beyond the activity of the whole "
-            "population; common input to a few neurons passes this null."
+            "population. Common input to a few neurons has the same effect."
         ]

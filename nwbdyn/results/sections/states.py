@@ -34,9 +34,16 @@ class StateDifferences(Section):
     KEY: ClassVar[str] = "states"
     OPTIONAL: ClassVar[frozenset[str]] = frozenset({"num_simulations"})
 
+    @property
+    def is_untested(self) -> bool:
+        """True where no p was computed, so that nothing is said for or against a difference."""
+        return self.num_permutations is not None and self.num_significant is None
+
     def sentences(self) -> list[str]:
         """Sentence on a difference of coupling between states."""
         between = f"between {', '.join(self.names)}"
+        if self.is_untested:
+            return [f"Differences of coupling {between} were not tested: {self.why_not}."]
         if not self.supported:
             return [f"Differences of coupling {between} are not supported: {self.why_not}."]
         if self.pattern_p is None:
@@ -48,7 +55,7 @@ class StateDifferences(Section):
         p = f"pattern p = {self.pattern_p:.2g}, gain p = {self.gain_p:.2g}"
         return [
             f"Coupling differs {between} in its {' and '.join(changed)} ({p}); "
-            f"{self.num_significant} edges change at q < {self.level:g}. A response that "
-            "bends can pass for a gain, and noise of measurement that differs with the state for "
-            "either."
+            f"{self.num_significant} edges change at q < {self.level:g}. A saturating "
+            "response can look like a change of gain, and measurement noise that differs between "
+            "states like a change of either."
         ]
