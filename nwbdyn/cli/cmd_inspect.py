@@ -134,7 +134,7 @@ def page(summary: dict[str, Any]) -> str:
     lines += _field("activity", _activity(activity))
     lines += _field("clock", _clock(summary["clock"]))
     lines += _field("trials", _trials(summary))
-    if summary["benchmark"]:
+    if summary.get("benchmark"):
         lines += _field("benchmark", benchmark_files.words(summary["benchmark"]))
     lines += _field("behaviour", _behaviour(summary["behaviour"]))
     lines += _field("to read", _bytes(summary))
