@@ -36,7 +36,7 @@ class StateDifferences(Section):
 
     @property
     def is_untested(self) -> bool:
-        """True where no p was computed, so that nothing is said for or against a difference."""
+        """True where no p was computed."""
         return self.num_permutations is not None and self.num_significant is None
 
     def sentences(self) -> list[str]:
