@@ -445,6 +445,14 @@ def test_every_figure_is_saved_for_print_on_request(fit, tmp_path):
     assert (pixels[0, 0] == 1).all()  # white, not transparent
 
 
+def test_every_figure_that_the_page_offers_is_in_the_folder(changing, tmp_path):
+    text = page.render(changing, figures_to=tmp_path)
+    offered = set(re.findall(r'data-name="(\w+)"', text))
+    assert "over_time" in offered
+    for kind in ("svg", "png"):
+        assert {path.stem for path in tmp_path.glob(f"*.{kind}")} == offered
+
+
 def test_a_matrix_that_is_never_negative_is_not_called_red_and_blue(fit, trials):
     assert "red positive" in words.colours(fit)
     assert "none is negative" in words.colours(trials)

@@ -191,9 +191,8 @@ def _drawn(
                 }
             )
             if picture.title == sections.MATRIX and movie is not None:
-                pictures[-1]["movie"] = svg(
-                    figures.matrix_at(fit, 0, movie.order, movie.high), "over_time"
-                )
+                first = figures.matrix_at(fit, 0, movie.order, movie.high)
+                pictures[-1]["movie"] = svg(first, "over_time", folder=figures_to)
             done += 1
         drawn.append({"title": section.title, "pictures": pictures})
     report(Progress("drawing", done, total, "figures"))
