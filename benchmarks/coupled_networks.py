@@ -1,4 +1,4 @@
-"""Networks whose couplings are known, for `couplings.py`: spikes, calcium, lags, states.
+"""Networks whose couplings are known, for `couplings.py` and `edges.py`.
 
 Several networks are simulated at once, as blocks of one step, because a step of Python costs more
 than the arithmetic of a network.
@@ -148,24 +148,65 @@ def lagged(
     return x[200:], links
 
 
-def refractory(seed: int, *, units: int = 24, bins: int = 4000) -> tuple[np.ndarray, np.ndarray]:
+def refractory(
+    seed: int,
+    *,
+    units: int = 24,
+    bins: int = 4000,
+    unrecorded: int = 0,
+    shared: float = 0.0,
+    linked: bool = True,
+) -> tuple[np.ndarray, np.ndarray]:
     """Spikes (bins, N) of 0 or 1 and links [post, pre], with delays of 1 to 3 bins.
 
     The log rate of a unit sums its input and its own last three bins, which inhibit it.
+
+    Args:
+        unrecorded: more units, of which nothing is returned.
+        shared: standard deviation of the weights, in the log rates, of three slow inputs (AR(.95)
+            of unit variance).
+        linked: False for units without couplings, each with a slow input of its own (AR(.99) with a
+            standard deviation of .5 in the log rate).
+    """
+    draw, total = np.random.default_rng(seed), units + unrecorded
+    links = (draw.random((total, total)) < 0.1 * linked) & ~np.eye(total, dtype=bool)
+    delay = draw.integers(1, 4, links.shape)
+    sign = np.where(draw.random(total) < 0.2, -1, 1)
+    weights = links * sign * draw.uniform(0.5, 1.2, links.shape)
+    base = np.log(draw.uniform(0.05, 0.25, total))
+    by_delay = [weights * (delay == d) for d in (1, 2, 3)]
+    loading, keep = np.zeros((total, 0)), 0.95
+    if shared:
+        loading = shared * draw.normal(size=(total, 3))
+    if not linked:
+        loading, keep = 0.5 * np.eye(total), 0.99
+    slow = np.zeros(loading.shape[1])
+    x = np.zeros((bins + 100, total))
+    for t in range(3, len(x)):
+        slow = keep * slow + np.sqrt(1 - keep**2) * draw.normal(size=len(slow))
+        rate = base - 3 * x[t - 1] - 1.5 * x[t - 2] - 0.7 * x[t - 3] + loading @ slow
+        rate += sum(one @ x[t - 1 - d] for d, one in enumerate(by_delay))
+        x[t] = draw.random(total) < 1 - np.exp(-np.exp(np.minimum(rate, 1)))
+    seen = np.sort(draw.permutation(total)[:units]) if unrecorded else np.arange(total)
+    return x[100:, seen], links[np.ix_(seen, seen)]
+
+
+def independent(
+    seed: int, *, neurons: int = 8, frames: int = 800, drift: bool = False
+) -> np.ndarray:
+    """Traces (frames, N) of AR(1) processes with nothing in common.
+
+    Args:
+        drift: each has a slow course of its own beside it (AR(.995) of the same size).
     """
     draw = np.random.default_rng(seed)
-    links = (draw.random((units, units)) < 0.1) & ~np.eye(units, dtype=bool)
-    delay = draw.integers(1, 4, links.shape)
-    sign = np.where(draw.random(units) < 0.2, -1, 1)
-    weights = links * sign * draw.uniform(0.5, 1.2, links.shape)
-    base = np.log(draw.uniform(0.05, 0.25, units))
-    by_delay = [weights * (delay == d) for d in (1, 2, 3)]
-    x = np.zeros((bins + 100, units))
-    for t in range(3, len(x)):
-        rate = base - 3 * x[t - 1] - 1.5 * x[t - 2] - 0.7 * x[t - 3]
-        rate += sum(one @ x[t - 1 - d] for d, one in enumerate(by_delay))
-        x[t] = draw.random(units) < 1 - np.exp(-np.exp(np.minimum(rate, 1)))
-    return x[100:], links
+    keep = draw.uniform(0.2, 0.9, neurons)
+    x, slow = np.zeros((2, frames + 100, neurons))
+    for t in range(1, len(x)):
+        x[t] = keep * x[t - 1] + draw.normal(size=neurons)
+        if drift:
+            slow[t] = 0.995 * slow[t - 1] + 0.1 * draw.normal(size=neurons)
+    return (x / x.std(axis=0) + drift * slow)[100:]
 
 
 def calcium(spikes: np.ndarray, seed: int) -> np.ndarray:

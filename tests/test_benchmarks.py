@@ -265,3 +265,46 @@ def test_every_part_of_the_gpu_benchmark_runs_dry(script, monkeypatch, capsys, t
     assert "Validation co-bps of 2 seeds" in reported
     assert "an epoch of" in reported
     assert not (tmp_path / "gpu.md").exists()
+
+
+# --- edges --------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_edges_of_independent_neurons_have_a_page_of_their_own(script):
+    edges = script("edges")
+    options = ("--recordings", "1", "--systems", "independent")
+    page = edges.run(*options, page="independent_netformer")
+    (row,) = [line for line in page.splitlines() if line.startswith("| 8 neurons, AR(1), 800")]
+    assert row.split(" | ")[1] == "1"
+    assert row.split(" | ")[-2] == "60 to 60"
+
+
+def test_shares_of_networks_and_of_independent_recordings(script):
+    edges = script("edges")
+    links = np.array([[0, 1], [0, 0]], dtype=bool)
+    both = np.array([[0, 1], [1, 0]], dtype=bool)
+    none = np.zeros((2, 2), dtype=bool)
+    each = [edges.Outcome(links, both, 0, True, 0.01), edges.Outcome(links, none, 2, False, -0.02)]
+    number, given, false, right, excess = edges.of_network(each)
+    assert (number, given, excess) == (2, 1, "-0.020 to 0.010")
+    assert false.startswith("0.500 [0.01, 0.99] of 2")
+    assert right.startswith("0.500 [0.01, 0.99] of 2")
+    cells = edges.of_independent(each)
+    assert [cell[:5] for cell in cells[2:]] == ["0.500", "0.500", "0.500"]
+
+
+@pytest.mark.parametrize(
+    ("system", "kind", "linked"),
+    [
+        ("delays heavy", "roi", True),
+        ("spikes hidden", "unit", True),
+        ("independent drift", "roi", False),
+        ("independent spikes", "unit", False),
+    ],
+)
+def test_recordings_of_edges_have_the_links_of_their_system(script, system, kind, linked):
+    recording, links = script("edges").made(system, 0, 0.02)
+    assert recording.neurons.kind == kind
+    assert links.shape == (len(recording.neurons),) * 2
+    assert bool(links.any()) is linked

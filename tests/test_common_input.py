@@ -52,6 +52,42 @@ def test_residuals_of_counts_have_unit_variance():
     np.testing.assert_allclose(residuals.std(axis=0), 1.0, atol=0.05)
 
 
+def shared_rates(variance, mean, seed=0):
+    """Counts of 20 units in 20,000 bins whose rates share a relative variance, anew in each bin."""
+    draw = np.random.default_rng(seed)
+    common = draw.gamma(1 / variance, variance, (20_000, 1)) if variance else np.ones((20_000, 1))
+    return draw.poisson(mean * common * np.ones(20)).astype(np.float32)
+
+
+@pytest.mark.parametrize("mean", [0.1, 0.5])
+@pytest.mark.parametrize(("variance", "above"), [(0.0, False), (0.1, True)])
+def test_the_excess_of_counts_is_the_relative_variance_that_rates_share(mean, variance, above):
+    binned = binned_of(shared_rates(variance, mean), "counts")
+    problem, ladder = climbed(binned, split_of(20_000, 3), 3, 1, "M2")
+    measured = common_input(binned, problem, ladder)
+    # residuals correlate by m v / (1 + m v); chance is subtracted, as for traces
+    correlation = mean * variance / (1 + mean * variance)
+    chance = (1 + np.sqrt(20 / problem.train.size)) ** 2
+    expected = (1 + 19 * correlation - chance) / 20 / mean
+    if variance:
+        assert measured.excess == pytest.approx(expected, abs=0.03)
+    assert (measured.above, measured.of_rates) == (above, True)
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ({}, "the neurons share 0.052 of their residual variance"),
+        ({"of_rates": False}, "the neurons share 0.052 of their residual variance"),
+        ({"of_rates": True}, "the rates of the neurons share a relative variance of 0.052"),
+    ],
+)
+def test_what_is_shared_is_named(section, words):
+    measured = CommonInput.from_json({"excess": 0.052, "limit": LIMIT, "above": True} | section)
+    assert words in measured.q_withheld_reason
+    assert words in measured.sentences(withheld_for_it=False)[0]
+
+
 @pytest.mark.parametrize(
     ("section", "withheld"),
     [

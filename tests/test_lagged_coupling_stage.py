@@ -15,6 +15,7 @@ from nwbdyn.fitting.task import build_task
 from nwbdyn.recording import Neurons
 from nwbdyn.statistics.lagged import LaggedCouplings
 from nwbdyn.statistics.lagged_regression import SenderTerms
+from nwbdyn.statistics.slow_activity import slow_activity, slow_input
 from nwbdyn.statistics.surrogates import Null
 
 ADDS = {"metric": "r2", "split": "test", "adds": 0.1, "interval": [0.05, 0.15]}
@@ -32,23 +33,24 @@ def task():
 
 
 @pytest.mark.parametrize(
-    ("counts", "coupling", "shared", "number", "reason"),
+    ("coupling", "shared", "slow", "number", "reason"),
     [
-        (False, ADDS, False, 20, ""),
-        (False, ADDS, False, 19, "20 suffice"),
-        (False, ADDS | {"interval": [-0.1, 0.3]}, False, 20, "coupling adds nothing"),
-        (False, ADDS | {"all_zero": True}, False, 20, "no coupling was kept"),
-        (False, ADDS, True, 20, "common input"),
-        (True, ADDS, False, 20, "--null jitter:20"),
+        (ADDS, False, None, 20, ""),
+        (ADDS, False, 0.015, 20, ""),
+        (ADDS, False, None, 19, "20 suffice"),
+        (ADDS | {"interval": [-0.1, 0.3]}, False, None, 20, "coupling adds nothing"),
+        (ADDS | {"all_zero": True}, False, 0.1, 20, "no coupling was kept"),
+        (ADDS, True, 0.1, 20, "residual variance"),
+        (ADDS, False, 0.016, 20, "older activity of the population"),
     ],
 )
-def test_when_edges_have_no_q(fitted, counts, coupling, shared, number, reason):
+def test_when_edges_have_no_q(fitted, coupling, shared, slow, number, reason):
     metrics = {
         "coupling": coupling,
         "common_input": {"excess": 0.05, "limit": 0.015, "above": shared},
     }
     actual = lagged_coupling.why_not_called(
-        replace(fitted, metrics=metrics), counts=counts, num_surrogates=number
+        replace(fitted, metrics=metrics), num_surrogates=number, slow=slow
     )
     assert bool(actual) is bool(reason)
     assert reason in actual
@@ -102,6 +104,33 @@ def test_counts_stay_counts():
     actual = lagged_coupling._values(problem, problem.binned)
     used = problem.binned.valid
     np.testing.assert_array_equal(actual[used], problem.binned.values[used])
+
+
+@pytest.mark.parametrize("measured", [False, True])
+def test_slow_activity_of_counts_is_a_covariate_beside_measured_ones(measured):
+    problem = build_task(units(poisson_spikes(4, 60.0)), "synapsnet", seed=0, options=QUICK)
+    binned = problem.binned
+    beside = np.ones((binned.num_bins, 1)) if measured else None
+    given = replace(problem, binned=replace(binned, covariates=beside))
+    actual = lagged_coupling.covariates(given)
+    slow = slow_activity(lagged_coupling._values(problem, binned), binned.segment)
+    assert actual.shape == (binned.num_bins, 6 + measured)
+    np.testing.assert_array_equal(actual[:, measured:], slow)
+
+
+def test_the_slow_input_is_that_of_counts():
+    problem = build_task(units(poisson_spikes(4, 60.0)), "synapsnet", seed=0, options=QUICK)
+    values = lagged_coupling._values(problem, problem.binned)
+    expected = slow_input(values, problem.binned.segment, [values[::-1]])
+    assert lagged_coupling.slow_input_of(problem, [values[::-1]]) == expected
+
+
+def test_traces_have_no_slow_input(task):
+    assert lagged_coupling.slow_input_of(task, []) is None
+
+
+def test_traces_have_the_measured_covariates_alone(task):
+    assert lagged_coupling.covariates(task) is task.binned.covariates
 
 
 @pytest.mark.parametrize(("kept", "refused"), [(17, False), (16, True)])

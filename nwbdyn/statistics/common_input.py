@@ -6,6 +6,10 @@ neuron of a network is recorded, the residuals are independent. The measure is t
 of their correlations, minus its value by chance, divided by the number of neurons. In the networks
 that the limit was chosen on, it was .05 to .07 where half of the neurons and three slow inputs were
 not recorded, and at most .007 where all were. Small networks can exceed that (docs/trust.md).
+
+Most variance of counts in short bins is the noise of single spikes. If rates share a relative
+variance v, residuals of a mean count m share m v / (1 + m v) of theirs. So for counts the excess is
+divided by the mean count: it is v, whatever the width of the bins.
 """
 
 import numpy as np
@@ -27,7 +31,9 @@ def common_input(binned: Binned, problem: LaggedDesign, ladder: Ladder) -> Commo
     if int(varies.sum()) < FEWEST_NEURONS:
         return None
     excess = excess_eigenvalue(residuals[:, varies])
-    return CommonInput(excess, LIMIT, excess > LIMIT)
+    if ladder.counts:
+        excess /= float(np.nanmean(binned.values[problem.train][:, varies]))
+    return CommonInput(excess, LIMIT, excess > LIMIT, of_rates=ladder.counts)
 
 
 def excess_eigenvalue(residuals: np.ndarray) -> float:

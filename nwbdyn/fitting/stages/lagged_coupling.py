@@ -5,7 +5,7 @@ couplings are fitted to the recording in closed form, with the terms of rung M2 
 `statistics.lagged`). They use every recorded bin: nothing of them is scored on test.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -29,15 +29,12 @@ from nwbdyn.request import FitRequest
 from nwbdyn.results.fit_results import Fit
 from nwbdyn.results.sections.edges import EdgeTests
 from nwbdyn.statistics import artefacts
+from nwbdyn.statistics.common_input import LIMIT
 from nwbdyn.statistics.lagged import LaggedCouplings, lagged_couplings
 from nwbdyn.statistics.lagged_regression import chosen_terms, rows_with_past
 from nwbdyn.statistics.significance import WEIGHT, smallest_p, why_withheld
+from nwbdyn.statistics.slow_activity import slow_activity, slow_input
 from nwbdyn.statistics.surrogates import Null
-
-COUNTS_NOT_CALIBRATED = (
-    "for counts it has not been shown on networks with known wiring that few of the edges that "
-    "would be called are false; p stays. Use --null jitter:20"
-)
 
 
 @dataclass(frozen=True)
@@ -98,16 +95,18 @@ def result_of(fit: Fit, task: FitTask, null: Null, report: Report = silent) -> S
             report(Progress("null", number, null.number, "surrogates"))
             yield _values(task, draw(np.random.default_rng([fit.seed, number, 0])))
 
+    slow = slow_input_of(task, surrogates())
+
     fitted = lagged_couplings(
         _values(task, binned),
         binned.segment,
         surrogates=surrogates(),
-        covariates=binned.covariates,
+        covariates=covariates(task),
         functions=binned.quantity != COUNTS,
     )
     report(Progress("null", null.number, null.number, "surrogates"))
     flags, notes = artefacts.flags(neurons, _residual(fit, task))
-    withheld = why_not_called(fit, counts=binned.quantity == COUNTS, num_surrogates=null.number)
+    withheld = why_not_called(fit, num_surrogates=null.number, slow=slow)
     statistics = {"weight": fitted.weight, "se": fitted.se, "p": fitted.p, "q": fitted.q}
     if withheld:
         statistics["q"] = np.full_like(fitted.q, np.nan)
@@ -121,6 +120,7 @@ def result_of(fit: Fit, task: FitTask, null: Null, report: Report = silent) -> S
         smallest_p=smallest_p(null.number, len(neurons)),
         measure=measure(fitted, counts=binned.quantity == COUNTS),
         terms=terms(fitted),
+        slow_input=slow,
     )
     edges.attrs |= {
         "null_hypothesis": hypothesis,
@@ -132,14 +132,38 @@ def result_of(fit: Fit, task: FitTask, null: Null, report: Report = silent) -> S
     return StageResult((section,), (*notes, *_noted(withheld)), edges=edges)
 
 
-def why_not_called(fit: Fit, *, counts: bool, num_surrogates: int) -> str:
-    """Why the edges of a fit have no q; "" where they have one."""
+def why_not_called(fit: Fit, *, num_surrogates: int, slow: float | None) -> str:
+    """Why the edges of a fit have no q; "" where they have one.
+
+    Args:
+        slow: of counts, see `slow_input_of`.
+    """
     coupling: Any = fit.metrics.get("coupling")
+    reason = why_withheld(num_surrogates, len(fit.connectivity.neurons), coupling)
+    reason = reason or common_input_warning.q_withheld_reason(fit.metrics)
+    if reason or slow is None or slow <= LIMIT:
+        return reason
     return (
-        why_withheld(num_surrogates, len(fit.connectivity.neurons), coupling)
-        or (COUNTS_NOT_CALIBRATED if counts else "")
-        or common_input_warning.q_withheld_reason(fit.metrics)
+        f"older activity of the population explains a relative variance of {slow:.3f} of the "
+        "rates, beyond the last bins of all neurons; this points to common input or to couplings "
+        "with a longer delay, and it can make edges between neurons that are not connected"
     )
+
+
+def slow_input_of(task: FitTask, surrogates: Iterable[np.ndarray]) -> float | None:
+    """Relative variance of rates that older activity explains; None for traces."""
+    if task.binned.quantity != COUNTS:
+        return None
+    return slow_input(_values(task, task.binned), task.binned.segment, surrogates)
+
+
+def covariates(task: FitTask) -> np.ndarray | None:
+    """(num_bins, C) that act on all neurons; of counts also their slow activity."""
+    measured = task.binned.covariates
+    if task.binned.quantity != COUNTS:
+        return measured
+    slow = slow_activity(_values(task, task.binned), task.binned.segment)
+    return slow if measured is None else np.concatenate([measured, slow], axis=1)
 
 
 def measure(fitted: LaggedCouplings, *, counts: bool) -> str:

@@ -10,9 +10,10 @@ from nwbdyn.results.sections.section import Section
 class CommonInput(Section):
     """Excess of the first eigenvalue of the residuals' correlations, and its limit."""
 
-    excess: float  # share of the variance of all neurons, above chance
+    excess: float  # share of the variance of all neurons, above chance; of counts, of their rates
     limit: float
     above: bool  # the excess is above the limit
+    of_rates: bool = False  # of counts: the relative variance that their rates share
 
     KEY: ClassVar[str] = "common_input"
 
@@ -22,8 +23,8 @@ class CommonInput(Section):
         if not self.above:
             return ""
         return (
-            f"the neurons share {self.excess:.3f} of their residual variance beyond chance, which "
-            "points to common input; it can make edges between neurons that are not connected"
+            f"{self._shared} beyond chance, which points to common input; it can make edges "
+            "between neurons that are not connected"
         )
 
     def sentences(self, *, withheld_for_it: bool) -> list[str]:
@@ -35,6 +36,12 @@ class CommonInput(Section):
         if not self.above or withheld_for_it:
             return []
         return [
-            f"Common input is likely: the neurons share {self.excess:.3f} of their residual "
-            f"variance beyond chance, more than {self.limit:g}. Edges can come from it."
+            f"Common input is likely: {self._shared} beyond chance, more than {self.limit:g}. "
+            "Edges can come from it."
         ]
+
+    @property
+    def _shared(self) -> str:
+        if self.of_rates:
+            return f"the rates of the neurons share a relative variance of {self.excess:.3f}"
+        return f"the neurons share {self.excess:.3f} of their residual variance"

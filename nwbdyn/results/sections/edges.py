@@ -46,6 +46,7 @@ class EdgeTests(Section):
     stable_signs: float | None = None  # share of edges with one sign in all halves
     measure: str | None = None  # of edges that are not the weights of the model
     terms: str | None = None  # of a sender, tested jointly
+    slow_input: float | None = None  # relative variance of rates explained by older activity
     num_untested: int | None = None
     filters: str | None = None
     window: float | None = None  # seconds
@@ -58,6 +59,7 @@ class EdgeTests(Section):
             "stable_signs",
             "measure",
             "terms",
+            "slow_input",
             "num_untested",
             "filters",
             "window",

@@ -1,0 +1,100 @@
+"""The slow activity of a population of counts, as covariates of couplings over lags.
+
+A slow input that many units share makes each unit's spikes predict those of others. Few spikes in
+the last bins show this input poorly, and then unconnected units have edges. Its course shows in the
+counts of the whole population over many bins: the first principal components of exponential means
+of all units. They begin where the lags of the senders end, so an edge is compared with what older
+activity predicts. An input that is as fast as the couplings is not removed.
+
+What older activity predicts is also a measure of such an input: couplings over the last bins leave
+nothing for it, but a slow course of each unit by itself does. So each unit's own older activity is
+known beside it, and the same of surrogates is subtracted.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+from scipy.signal import lfilter
+
+from nwbdyn.models._core_terms import SENDER_LAGS
+from nwbdyn.statistics.lagged_regression import rows_with_past
+
+TIME_CONSTANTS = (5.0, 20.0)  # bins
+NUM_COMPONENTS = 3  # of each
+
+
+def slow_activity(values: np.ndarray, segment: np.ndarray) -> np.ndarray:
+    """(T, C) components of means over counts that are SENDER_LAGS bins older, or more.
+
+    A covariate of bin t enters the regression of bin t + 1.
+
+    Args:
+        values: (T, N) counts, NaN in bins that are not to be used; these count as the mean.
+        segment: (T,) int, the same number = no gap in between. Nothing is carried over a gap.
+    """
+    if not np.isfinite(values).all(axis=1).any():
+        return np.zeros((len(values), 0))
+    components = []
+    for means in _older_means(values, segment):
+        _, vectors = np.linalg.eigh(means.T @ means)
+        components.append(means @ vectors[:, ::-1][:, :NUM_COMPONENTS])
+    return np.concatenate(components, axis=1)
+
+
+def slow_input(values: np.ndarray, segment: np.ndarray, surrogates: Iterable[np.ndarray]) -> float:
+    """Relative variance of the rates that older activity of the population explains.
+
+    Args:
+        values: (T, N) counts, NaN in bins that are not to be used.
+        segment: (T,) int, the same number = no gap in between.
+        surrogates: recordings of this shape without coupling, whose mean is subtracted.
+    """
+    by_chance = [explained_by_older_activity(one, segment) for one in surrogates]
+    return explained_by_older_activity(values, segment) - float(np.mean(by_chance))
+
+
+def explained_by_older_activity(values: np.ndarray, segment: np.ndarray) -> float:
+    """Share of the residual variance that `slow_activity` explains, over the mean count.
+
+    The residuals are those of the last bins of all units and of a unit's own older activity. If
+    rates share a relative variance v, they share about v times the mean count of their residuals.
+    """
+    rows = rows_with_past(values, segment, SENDER_LAGS)
+    lags = [values[rows - lag] for lag in range(1, SENDER_LAGS + 1)]
+    inputs = np.concatenate([*lags, np.ones((len(rows), 1))], axis=1)
+    own = [means[rows - 1] for means in _older_means(values, segment)]
+    slow = slow_activity(values, segment)[rows - 1]
+    num_units = values.shape[1]
+    every = np.concatenate([values[rows], *own, slow], axis=1)
+    every = every - inputs @ np.linalg.lstsq(inputs, every, rcond=None)[0]
+    shares = []
+    for unit in range(num_units):
+        beside = every[:, [num_units * (k + 1) + unit for k in range(len(own))]]
+        more = np.concatenate([beside, every[:, -slow.shape[1] :]], axis=1)
+        left = [_residual_sum(every[:, unit], one) for one in (beside, more)]
+        shares.append(1 - left[1] / left[0] if left[0] > 0 else 0.0)
+    return float(np.mean(shares) / np.mean(values[rows]))
+
+
+def _residual_sum(target: np.ndarray, inputs: np.ndarray) -> float:
+    left = target - inputs @ np.linalg.lstsq(inputs, target, rcond=None)[0]
+    return float(left @ left)
+
+
+def _older_means(values: np.ndarray, segment: np.ndarray) -> list[np.ndarray]:
+    """(T, N) exponential means of every unit, one array per time constant."""
+    usable = np.isfinite(values).all(axis=1)
+    mean, sd = values[usable].mean(axis=0), values[usable].std(axis=0)
+    scaled = np.where(usable[:, None], (values - mean) / np.where(sd > 0, sd, 1.0), 0.0)
+    starts = np.flatnonzero(np.diff(segment, prepend=segment[:1] - 1))
+    runs = np.split(scaled, starts[1:])
+    return [np.concatenate([_older_mean(run, bins) for run in runs]) for bins in TIME_CONSTANTS]
+
+
+def _older_mean(run: np.ndarray, time_constant: float) -> np.ndarray:
+    """(n, N) exponential mean of the bins of one stretch up to SENDER_LAGS before."""
+    keep = np.exp(-1 / time_constant)
+    means = lfilter([1 - keep], [1, -keep], run, axis=0)
+    late = np.zeros_like(means)
+    late[SENDER_LAGS:] = means[:-SENDER_LAGS]
+    return late
