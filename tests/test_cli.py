@@ -179,6 +179,17 @@ def test_a_folder_gives_one_run_per_recording_and_a_summary(tmp_path, cortex):
     assert (tmp_path / "runs" / "good" / "metrics.json").exists()
 
 
+def test_a_joint_fit_says_how_to_leave_a_broken_recording_out(tmp_path):
+    for name in ("a", "b"):
+        write_imaging(tmp_path / f"{name}.nwb")
+    (tmp_path / "broken.nwb").write_text("not a recording")
+    result = run("fit", tmp_path, "--model", "netformer", "--joint", "-o", tmp_path / "runs")
+    assert result.exit_code == 1
+    assert "broken.nwb cannot be read as an HDF5 file" in result.stderr
+    assert "A joint fit needs every recording. To leave this one out, fetch" in result.stderr
+    assert not (tmp_path / "runs").exists()
+
+
 def test_an_asset_of_an_archive_by_its_address(tmp_path, cortex, monkeypatch):
     from nwbdyn import archive
 

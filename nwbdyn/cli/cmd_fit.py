@@ -13,7 +13,7 @@ import click
 from nwbdyn.cli import documents, options, scale, terminal
 from nwbdyn.cli.grouped import Grouped
 from nwbdyn.cli.plan import ask_above_limit, print_plan
-from nwbdyn.errors import ConfigError, NwbdynError
+from nwbdyn.errors import ConfigError, NwbdynError, ReadError
 from nwbdyn.progress import Report
 
 if TYPE_CHECKING:
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 EXIT_SOME_FAILED = 3
 
 
+LEFT_OUT = (
+    "A joint fit needs every recording. To leave this one out, fetch the others into a folder and "
+    "fit the folder."
+)
 CHECKED = ("states", "null")  # before torch is imported
 EXAMPLES = """\b
 Examples:
@@ -300,10 +304,13 @@ def _fit(call: _FitCall, report: Report) -> "Sequence[SessionResult]":
     request, executor = call.request, call.executor
     if call.joint:
         with ExitStack() as files:
-            recordings = [
-                files.enter_context(open_source(source, report=report, **call.opened))
-                for source, *_ in call.sessions
-            ]
+            try:
+                recordings = [
+                    files.enter_context(open_source(source, report=report, **call.opened))
+                    for source, *_ in call.sessions
+                ]
+            except ReadError as error:
+                raise type(error)(f"{error} {LEFT_OUT}") from error
             fit_joint_request(
                 request, recordings, neuron_id=call.neuron_id, executor=executor, report=report
             )
