@@ -49,7 +49,8 @@ class Connectivity:
     - "dense": weights (num_windows, N, N);
     - "states": weight (S, N, N), state (num_windows,) number of the matrix, -1 for none; attribute
       states, the names, a line each;
-    - "basis": basis (num_windows, K), weight (K, N, N);
+    - "basis": basis (num_windows, K), weight (K, N, N), knots (K,) seconds; attribute bandwidth,
+      seconds;
     - "sum": any components, of a file: see `nwbdyn.connectivity.sums`.
 
     `contributions` has the forms of `nwbdyn.connectivity.contributions` over the same arrays.

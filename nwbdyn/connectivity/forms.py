@@ -17,6 +17,10 @@ BLOCK_BYTES = 64 * 2**20  # working memory of one block of windows
 NORM_EPSILON = 1e-5  # of NetFormer's layer norm
 
 STATES, STATE_NAMES = "states", "states"  # form with one matrix per state; its attribute
+BASIS, BANDWIDTH = (
+    "basis",
+    "bandwidth",
+)  # form of basis functions of time; sd of the kernel, seconds
 
 
 class Form(Protocol):
@@ -285,7 +289,8 @@ class StateForm:
 class BasisForm:
     """A(t)_ij = sum over k of basis[t, k] weight[k, i, j]: states, or slow change with time.
 
-    Arrays: `basis` (num_windows, K), `weight` (K, N, N).
+    Arrays: `basis` (num_windows, K), `weight` (K, N, N), and perhaps `knots` (K,), the time of each
+    basis function in seconds; attribute: `bandwidth` of the kernel in seconds.
     """
 
     def __init__(self, arrays: Mapping[str, Array], attributes: Mapping[str, object]) -> None:

@@ -11,6 +11,7 @@ from typing import TypeVar
 import numpy as np
 
 from nwbdyn.connectivity.forms import (
+    BASIS,
     STATES,
     BasisForm,
     DenseForm,
@@ -108,7 +109,7 @@ FORMS: dict[str, Callable[[Mapping[str, Array], Mapping[str, object]], Form]] = 
     "attention": DenseForm,
     "static": StaticForm,
     "dense": DenseForm,
-    "basis": BasisForm,
+    BASIS: BasisForm,
     STATES: StateForm,
     SUM: components,
 }

@@ -24,6 +24,7 @@ from nwbdyn.results.sections.seed_mean import SeedMean
 from nwbdyn.results.sections.simultaneous import SimultaneousPairs
 from nwbdyn.results.sections.state_gate import StateMatrices
 from nwbdyn.results.sections.states import StateDifferences
+from nwbdyn.results.sections.time_following import TimeFollowing
 
 COARSE = 0.01  # seconds; a wider bin mixes synaptic delays with slower influence
 
@@ -44,7 +45,7 @@ def sentences(metrics: dict[str, Any], model: str) -> list[str]:
     seeds = SeedMean.from_metrics(metrics)
     nested, reliability = NestedTests.from_metrics(metrics), Reliability.from_metrics(metrics)
     change, states = CouplingChange.from_metrics(metrics), StateDifferences.from_metrics(metrics)
-    matrices = StateMatrices.from_metrics(metrics)
+    matrices, following = StateMatrices.from_metrics(metrics), TimeFollowing.from_metrics(metrics)
     pairs, held_out = SimultaneousPairs.from_metrics(metrics), HeldOutScores.from_metrics(metrics)
     return [
         first,
@@ -60,6 +61,7 @@ def sentences(metrics: dict[str, Any], model: str) -> list[str]:
         *(change.sentences() if change else []),
         *(states.sentences() if states else []),
         *(matrices.sentences() if matrices else []),
+        *(following.sentences() if following else []),
         *(held_out.sentences(resamples) if held_out else []),
     ]
 

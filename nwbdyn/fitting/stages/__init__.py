@@ -18,6 +18,7 @@ from nwbdyn.fitting.stages.spike_coupling import SpikeCoupling
 from nwbdyn.fitting.stages.state_change_test import StateChangeTest
 from nwbdyn.fitting.stages.state_gate import StateGate
 from nwbdyn.fitting.stages.static_control import StaticControl
+from nwbdyn.fitting.stages.time_following import FollowTime
 
 STAGES: tuple[type[Stage], ...] = (
     CouplingAblation,
@@ -34,6 +35,7 @@ STAGES: tuple[type[Stage], ...] = (
     SimultaneousCoupling,
     StateChangeTest,
     StateGate,
+    FollowTime,
     BenchmarkSubmission,
     Folds,
     HeldoutResamples,

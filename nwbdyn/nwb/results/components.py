@@ -14,7 +14,7 @@ from ndx_population_dynamics import ConnectivityComponent
 
 from nwbdyn.connectivity import edge_table, sums
 from nwbdyn.connectivity.connectivity import Connectivity
-from nwbdyn.connectivity.forms import STATE_NAMES, STATES
+from nwbdyn.connectivity.forms import BANDWIDTH, BASIS, STATE_NAMES, STATES
 from nwbdyn.connectivity.sums import CORE
 from nwbdyn.errors import ResultsError
 from nwbdyn.nwb.results import storage
@@ -81,6 +81,12 @@ STORED = {
         "StateDependentConnectivity",
         "One matrix per behavioural state.",
         arrays={"weight": "weight", "state": "state_index"},
+    ),
+    BASIS: Stored(
+        "TimeFollowingConnectivity",
+        "Coupling that follows slow change with time, such as drift and plasticity.",
+        arrays={"weight": "weight", "basis": "basis", "knots": "knots"},
+        attributes={BANDWIDTH: "bandwidth"},
     ),
 }
 HAS_ZERO_DIAGONAL = {"netformer": True, "gain": False}  # of forms beside a constant
@@ -229,16 +235,14 @@ class Component:
 
 def _read_component(item: h5py.Group, lazily: Any) -> Component:
     kind = str(item.attrs["neurodata_type"])
-    if kind not in OF_TYPE and kind not in SUMMED_UP:
-        known = ", ".join((*OF_TYPE, *SUMMED_UP))
+    if kind not in OF_TYPE:
+        known = ", ".join(OF_TYPE)
         raise ResultsError(
             f"{item.name} in {item.file.filename} is a {kind}; this version evaluates {known}. "
             "Read it with pynwb and the formulas of the extension's README, or with a later "
             "version."
         )
     zero_diagonal = bool(item.attrs.get("zero_diagonal", False))
-    if kind in SUMMED_UP:
-        return Component("basis", SUMMED_UP[kind](item), {}, zero_diagonal)
     form = OF_TYPE[kind]
     stored = STORED[form]
     arrays = {ours: lazily(item[their]) for ours, their in stored.arrays.items() if their in item}
@@ -252,15 +256,6 @@ def _read_component(item: h5py.Group, lazily: Any) -> Component:
     if form == STATES:
         attributes[STATE_NAMES] = "\n".join(item["states"].asstr()[()])
     return Component(form, arrays, attributes, zero_diagonal)
-
-
-def _following(item: h5py.Group) -> dict[str, Array]:
-    return {"weight": item["weight"][()], "basis": item["basis"][()]}
-
-
-SUMMED_UP = {  # types that no model of ours writes, read as sums over basis functions of time
-    "TimeFollowingConnectivity": _following,
-}
 
 
 def observed(group: h5py.Group) -> np.ndarray | None:

@@ -1,0 +1,283 @@
+"""Coupling that follows time: W + D(t), a rung above M2 for drift and plasticity.
+
+D(t) is a regression of what M2 leaves over on the last bin of the senders, weighted by a Gaussian
+kernel in time, with a penalty that shrinks it to 0: a time-varying VAR. Means and memory follow
+time first, in the same way, so that their drift is no change of coupling. Everything is computed
+from moments of short stretches of the recording. Kernel width, penalty and senders are chosen by
+cross-validation: some stretches are predicted from those before and after them.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from nwbdyn.baselines.ladder.selection import NUM_BLOCKS, Gain, is_above
+from nwbdyn.baselines.ladder.steps import Data
+
+LEAST_STRETCH, MOST_STRETCHES = 40, 256  # bins, and never fewer than neurons; stretches
+OWN_LAGS = 3  # bins of own past that follow time
+OWN_WIDTH, OWN_PENALTY = 2.0, 0.01  # of their kernel, in stretches; in training sd
+NARROWEST, WIDEST = 64, 4  # parts of the recording that are as long as the kernel's sd
+STEP = 1.5  # from one width to the next
+PENALTIES = np.logspace(-2, 0.5, 6)
+COUPLED = 2.0  # standard errors of a weight of M2
+STEADY = 1e-3  # per bin, that keeps inverses of moments finite
+SILENT = 1e-12  # variance of residuals below which a neuron is constant
+NEURONS = 32  # whose own terms are in memory at once
+
+
+@dataclass(frozen=True)
+class Stretches:
+    """Moments of short stretches of the recording, in training sd.
+
+    Senders are taken relative to their mean nearby, residuals without own terms that follow time.
+    """
+
+    centre: np.ndarray  # (B,) seconds, of the bins that are seen last
+    count: np.ndarray  # (B,) bins
+    gram: np.ndarray  # (B, N, N) of last bins
+    moment: np.ndarray  # (B, N, N) [pre, post] last bins times residuals
+    power: np.ndarray  # (B, N) squared residuals
+
+    def __len__(self) -> int:
+        return len(self.centre)
+
+    @property
+    def span(self) -> float:
+        """Seconds from the first to the last centre."""
+        return float(self.centre[-1] - self.centre[0])
+
+    @property
+    def noise(self) -> np.ndarray:
+        """(N,) variance of the residuals; 1 for a neuron that has none."""
+        variance = self.power.sum(axis=0) / self.count.sum()
+        return np.where(variance > SILENT, variance, 1.0)
+
+    @property
+    def inverse(self) -> np.ndarray:
+        """(N, N) inverse of the last bins' moments."""
+        gram = self.gram.sum(axis=0)
+        return np.linalg.inv(gram + STEADY * self.count.sum() * np.eye(len(gram)))
+
+    def gains(self, change: np.ndarray) -> np.ndarray:
+        """(B, N) decrease of the squared residuals by changes of coupling.
+
+        Args:
+            change: (B, N, N) or (N, N) [pre, post].
+        """
+        return ((2 * self.moment - self.gram @ change) * change).sum(axis=1)
+
+    def centred(self) -> "Stretches":
+        """Without what a constant change of coupling explains."""
+        constant = self.inverse @ self.moment.sum(axis=0)
+        power = self.power - self.gains(constant)
+        return replace(self, moment=self.moment - self.gram @ constant, power=power)
+
+
+@dataclass(frozen=True)
+class Form:
+    """What D(t) is made of."""
+
+    width: float  # seconds, sd of the kernel
+    penalty: float
+    coupled: bool  # only senders that M2 has a weight of
+
+
+@dataclass(frozen=True)
+class Following:
+    """The form that cross-validation chose, and its gain."""
+
+    form: Form
+    gain: Gain  # where it did not choose: share of the squared residuals, each in its sd
+
+
+def kernel(seconds: np.ndarray, width: float) -> np.ndarray:
+    """Gaussian weight of two times that lie so far apart."""
+    return np.exp(-0.5 * np.square(seconds / width))
+
+
+def stretches(data: Data, below: np.ndarray, rows: np.ndarray, time: np.ndarray) -> Stretches:
+    """Moments of stretches of the bins that are predicted.
+
+    Args:
+        data: of traces.
+        below: (num_bins, N) prediction of M2.
+        rows: (n,) bins that are predicted.
+        time: (num_bins,) seconds.
+    """
+    n, seen = data.problem.num_neurons, rows - data.problem.horizon
+    length = max(LEAST_STRETCH, n, -(-len(rows) // MOST_STRETCHES))
+    number = max(1, len(rows) // length)
+    starts = np.arange(number) * len(rows) // number
+    count = np.diff([*starts, len(rows)])
+    centre = np.add.reduceat(time[seen], starts) / count
+    near = kernel(centre[:, None] - centre, OWN_WIDTH * _apart(centre))
+    near /= (near @ count)[:, None]
+    last = data.past.signals[seen].astype(np.float64)
+    last -= np.repeat(near @ np.add.reduceat(last, starts), count, axis=0)
+    left = data.observed[rows] - below[rows]
+    for group in (slice(start, start + NEURONS) for start in range(0, n, NEURONS)):
+        lags = data.past.lags(min(OWN_LAGS, data.past.context))(rows, group)
+        own = np.concatenate([np.ones((*lags.shape[:2], 1)), lags], axis=2)  # (neurons, n, F)
+        for inputs, target in zip(own, left[:, group].T, strict=True):
+            target -= _own(inputs, target, starts, count, near)
+    parts = [slice(start, start + size) for start, size in zip(starts, count, strict=True)]
+    gram = np.stack([last[part].T @ last[part] for part in parts])
+    moment = np.stack([last[part].T @ left[part] for part in parts])
+    power = np.add.reduceat(np.square(left), starts)
+    return Stretches(centre, count.astype(float), gram, moment, power)
+
+
+def _own(
+    inputs: np.ndarray, target: np.ndarray, starts: np.ndarray, count: np.ndarray, near: np.ndarray
+) -> np.ndarray:
+    """(n,) what own terms explain whose coefficients follow time.
+
+    Args:
+        inputs: (n, F).
+        target: (n,).
+        near: (B, B) weight of each stretch's bins for the coefficients of another.
+    """
+    products = np.add.reduceat(inputs[:, :, None] * inputs[:, None], starts)
+    moments = np.add.reduceat(inputs * target[:, None], starts)
+    system = np.tensordot(near, products, axes=1) + OWN_PENALTY * np.eye(inputs.shape[1])
+    found = np.linalg.solve(system, (near @ moments)[..., None])[..., 0]  # (B, F)
+    return (inputs * np.repeat(found, count, axis=0)).sum(axis=1)
+
+
+def _apart(centre: np.ndarray) -> float:
+    """Seconds between neighbours; 1 for a single stretch."""
+    return float(np.median(np.diff(centre))) if len(centre) > 1 else 1.0
+
+
+def coupled_senders(weights: np.ndarray, one: Stretches) -> list[np.ndarray]:
+    """Senders of each receiver, itself among them, that M2 has a weight of.
+
+    Args:
+        weights: (N, N) [post, pre] of the last bin, training sd.
+        one: of training bins.
+    """
+    se = np.sqrt(np.outer(one.noise, np.diag(one.inverse)))
+    kept = (np.abs(weights) > COUPLED * se) | np.eye(len(weights), dtype=bool)
+    return [np.flatnonzero(row) for row in kept]
+
+
+def path_at(
+    one: Stretches,
+    at: np.ndarray,
+    width: float,
+    senders: Sequence[np.ndarray] | None,
+    left_out: np.ndarray | None = None,
+) -> Callable[[float], np.ndarray]:
+    """A function of the penalty that returns D at some times, (K, N, N) [pre, post].
+
+    Args:
+        at: (K,) seconds.
+        senders: of each receiver; None for all of every receiver.
+        left_out: (K, B) stretches that D at a time does not see.
+    """
+    weight = kernel(at[:, None] - one.centre, width)
+    if left_out is not None:
+        weight = np.where(left_out, 0.0, weight)
+    weight /= np.maximum(weight @ one.count, np.finfo(float).tiny)[:, None]
+    gram, moment = (np.tensordot(weight, each, axes=1) for each in (one.gram, one.moment))
+    every = np.arange(moment.shape[1])
+    pairs = [(every, every)]  # senders, and the receivers that have them
+    if senders is not None:
+        pairs = [(which, np.array([post])) for post, which in enumerate(senders)]
+    solved = []
+    for pre, post in pairs:
+        values, vectors = np.linalg.eigh(gram[:, pre][:, :, pre])
+        turned = vectors.mT @ moment[:, pre][:, :, post]
+        solved.append((pre, post, np.maximum(values, 0)[..., None], vectors, turned))
+
+    def path(penalty: float) -> np.ndarray:
+        found = np.zeros_like(moment)
+        for pre, post, values, vectors, turned in solved:
+            found[:, pre[:, None], post] = vectors @ (turned / (values + penalty))
+        return found
+
+    return path
+
+
+def widths(one: Stretches) -> np.ndarray:
+    """Seconds: widths of the kernel that compete, the narrowest first."""
+    narrowest = max(2 * one.span / (len(one) - 1), one.span / NARROWEST)
+    number = 1 + int(np.log(one.span / WIDEST / narrowest) / np.log(STEP))
+    return narrowest * STEP ** np.arange(number)
+
+
+def follow(one: Stretches, senders: Sequence[np.ndarray] | None) -> Following:
+    """Choose the form of D(t), and score the choice where it was not made.
+
+    Args:
+        one: of training bins, `centred`.
+        senders: see `coupled_senders`; None where M2 has no coupling.
+    """
+    forms: list[Form] = []
+    gains: list[np.ndarray] = []
+    for coupled in (False, True) if senders is not None else (False,):
+        for width in widths(one):
+            for penalty, gain in _left_out_gains(one, float(width), senders if coupled else None):
+                forms.append(Form(float(width), penalty, coupled))
+                gains.append((gain / one.noise).sum(axis=1))
+    number, scored = picked(np.stack(gains))
+    scale = float((one.power / one.noise).sum())
+    return Following(forms[number], is_above(scored, scale=scale))
+
+
+def picked(gains: np.ndarray) -> tuple[int, np.ndarray]:
+    """Number of the best setting, and each block's gain with the setting that is best elsewhere.
+
+    Args:
+        gains: (settings, num_blocks).
+    """
+    total = gains.sum(axis=1)
+    elsewhere = np.argmax(total[:, None] - gains, axis=0)
+    return int(np.argmax(total)), gains[elsewhere, np.arange(gains.shape[1])]
+
+
+def _left_out_gains(
+    one: Stretches, width: float, senders: Sequence[np.ndarray] | None
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Each penalty, and (NUM_BLOCKS, N) decrease of squared residuals that D did not see.
+
+    As many stretches are left out at once as are half as long as the kernel's sd.
+    """
+    together = max(1, int(0.5 * width * (len(one) - 1) / one.span))
+    part = np.arange(len(one)) // together
+    number = np.bincount(part)
+    at = np.bincount(part, one.centre) / number
+    path = path_at(one, at, width, senders, part == np.arange(len(number))[:, None])
+    starts = np.arange(NUM_BLOCKS) * len(one) // NUM_BLOCKS
+    for penalty in PENALTIES:
+        yield float(penalty), np.add.reduceat(one.gains(path(float(penalty))[part]), starts)
+
+
+def course(
+    one: Stretches, form: Form, senders: Sequence[np.ndarray] | None, knots: np.ndarray
+) -> np.ndarray:
+    """(K, N, N) [knot, post, pre] D at some times; 0 on the diagonal.
+
+    Args:
+        knots: (K,) seconds.
+    """
+    found = path_at(one, knots, form.width, senders if form.coupled else None)(form.penalty)
+    found *= 1 - np.eye(found.shape[1])
+    return found.swapaxes(1, 2)
+
+
+def knots_of(one: Stretches, width: float) -> np.ndarray:
+    """(K,) seconds: times at most a width apart, between which D is interpolated."""
+    return np.linspace(one.centre[0], one.centre[-1], 1 + max(1, int(np.ceil(one.span / width))))
+
+
+def hats(time: np.ndarray, knots: np.ndarray) -> np.ndarray:
+    """(T, K) share of each knot at some times; before the first and after the last one it is held.
+
+    Args:
+        knots: (K,) evenly spaced.
+    """
+    place = np.interp(time, knots, np.arange(len(knots)))
+    return np.clip(1 - np.abs(place[:, None] - np.arange(len(knots))), 0, None)
