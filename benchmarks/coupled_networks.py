@@ -264,3 +264,62 @@ def alternating(
     if kind == "observation noise":
         x = x + draw.normal(size=x.shape) * np.where(state, 1.0, 0.2)[:, None]
     return x, state, others - weights
+
+
+def slow(draw: np.random.Generator, bins: int, period: int) -> np.ndarray:
+    """(bins,) random walk without periods below `period`; mean 0, sd 1."""
+    steps = np.cumsum(draw.normal(size=bins + 4 * period))
+    line = np.linspace(steps[0], steps[-1], len(steps))
+    spectrum = np.fft.rfft(steps - line)
+    spectrum[np.fft.rfftfreq(len(steps)) > 1 / period] = 0
+    walk = (np.fft.irfft(spectrum, len(steps)) + line)[2 * period : 2 * period + bins]
+    return (walk - walk.mean()) / walk.std()
+
+
+def drifting(
+    kind: str, seed: int, *, neurons: int = 10, bins: int = 4000, period: int = 1000
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Traces, weights (bins, N, N) and which of them change; periods of `period` and more.
+
+    Changes: "walk" of every weight, "sine" likewise, with an sd of a fifth of the weights' size;
+    "few": a fifth of the weights walk with an sd of .7 of that size. Constant weights: "constant",
+    "memory", "mean" and "noise" of each neuron that drift, "common input" whose size drifts,
+    "saturating" with drifting means, "observation noise" that drifts.
+    """
+    draw = np.random.default_rng([seed, *kind.encode()])
+    size = draw.uniform(0.15, 0.35, (neurons, neurons))
+    weights = (draw.random(size.shape) < 0.3) * draw.choice([-1, 1], size.shape) * size
+    np.fill_diagonal(weights, 0)
+    edges = draw.permutation(np.argwhere(weights))
+    unit = np.sqrt(np.square(weights[weights != 0]).mean())
+    course = np.repeat(weights[None], bins, axis=0)
+    changing = {"walk": len(edges), "sine": len(edges), "few": len(edges) // 5}.get(kind, 0)
+    for post, pre in edges[:changing]:
+        place = 2 * np.pi * (np.arange(bins) / (period * draw.uniform(1, 2)) + draw.random())
+        shape = np.sqrt(2) * np.sin(place) if kind == "sine" else slow(draw, bins, period)
+        course[:, post, pre] += (0.7 if kind == "few" else 0.2) * unit * shape
+    own = 0.5 * np.eye(neurons)
+    largest = max(np.abs(np.linalg.eigvals(own + one)).max() for one in course[::100])
+    shrink = min(0.85 / largest, 1.0)
+    course *= shrink
+
+    def each() -> np.ndarray:
+        return np.stack([slow(draw, bins, period) for _ in range(neurons)], axis=1)
+
+    memory = 0.5 * shrink + (0.15 * each() if kind == "memory" else 0)
+    memory = np.broadcast_to(memory, (bins, neurons))
+    mean = each() if kind in ("mean", "saturating") else np.zeros((bins, neurons))
+    noise = np.exp(0.5 * each()) if kind == "noise" else np.ones((bins, neurons))
+    shared = 0.8 * np.exp(0.5 * slow(draw, bins, period)) * (kind == "common input")
+    loading = draw.normal(size=(neurons, 2))
+    x = np.zeros((bins, neurons))
+    for t in range(1, bins):
+        away = x[t - 1] - mean[t - 1]
+        sent = np.tanh(1.5 * x[t - 1]) if kind == "saturating" else away
+        x[t] = mean[t] + memory[t] * away + course[t] @ sent + noise[t] * draw.normal(size=neurons)
+        x[t] += shared[t] * (loading @ draw.normal(size=2))
+    if kind == "observation noise":
+        x = x + 0.5 * np.exp(0.5 * each()) * draw.normal(size=x.shape)
+    which = np.zeros(weights.shape, bool)
+    which[tuple(edges[:changing].T)] = True
+    return x, course, which

@@ -74,6 +74,7 @@ def test_a_weight_that_drifts_is_followed(fitted):
     true = COURSE[1 + np.round(10 * coupling.time).astype(int).clip(max=FRAMES - 2)]
     assert np.corrcoef(course, true)[0, 1] > 0.9
     assert 0.5 < course.std() / true.std() < 1.0  # the kernel and the penalty shrink it
+    assert course.mean() == pytest.approx(0.4 + true.mean(), abs=0.1)
     others = coupling.over_time([103, 103], [101, 102]).to_numpy()
     assert others.std(axis=0).max() < 0.5 * course.std()
     said = verdict.sentences(fitted.metrics, "netformer")
