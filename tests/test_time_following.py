@@ -100,7 +100,7 @@ def test_own_memory_and_means_that_drift_are_no_change_of_coupling():
 
 def known(**changed):
     everything = {"constant": True, "num_neurons": 200, "num_stretches": 24}
-    return time_following._Known(**(everything | {"changes": True, "above": True} | changed))
+    return time_following._Properties(**(everything | {"changes": True, "above": True} | changed))
 
 
 @pytest.mark.parametrize(

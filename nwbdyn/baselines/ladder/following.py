@@ -77,7 +77,7 @@ class Stretches:
 
 @dataclass(frozen=True)
 class Form:
-    """What D(t) is made of."""
+    """Settings of D(t)."""
 
     width: float  # seconds, sd of the kernel
     penalty: float
@@ -142,8 +142,8 @@ def _own(
     products = np.add.reduceat(inputs[:, :, None] * inputs[:, None], starts)
     moments = np.add.reduceat(inputs * target[:, None], starts)
     system = np.tensordot(near, products, axes=1) + OWN_PENALTY * np.eye(inputs.shape[1])
-    found = np.linalg.solve(system, (near @ moments)[..., None])[..., 0]  # (B, F)
-    return (inputs * np.repeat(found, count, axis=0)).sum(axis=1)
+    coefficients = np.linalg.solve(system, (near @ moments)[..., None])[..., 0]  # (B, F)
+    return (inputs * np.repeat(coefficients, count, axis=0)).sum(axis=1)
 
 
 def _apart(centre: np.ndarray) -> float:
@@ -193,10 +193,10 @@ def path_at(
         solved.append((pre, post, np.maximum(values, 0)[..., None], vectors, turned))
 
     def path(penalty: float) -> np.ndarray:
-        found = np.zeros_like(moment)
+        change = np.zeros_like(moment)
         for pre, post, values, vectors, turned in solved:
-            found[:, pre[:, None], post] = vectors @ (turned / (values + penalty))
-        return found
+            change[:, pre[:, None], post] = vectors @ (turned / (values + penalty))
+        return change
 
     return path
 
@@ -263,9 +263,9 @@ def course(
     Args:
         knots: (K,) seconds.
     """
-    found = path_at(one, knots, form.width, senders if form.coupled else None)(form.penalty)
-    found *= 1 - np.eye(found.shape[1])
-    return found.swapaxes(1, 2)
+    change = path_at(one, knots, form.width, senders if form.coupled else None)(form.penalty)
+    change *= 1 - np.eye(change.shape[1])
+    return change.swapaxes(1, 2)
 
 
 def knots_of(one: Stretches, width: float) -> np.ndarray:
@@ -279,5 +279,5 @@ def hats(time: np.ndarray, knots: np.ndarray) -> np.ndarray:
     Args:
         knots: (K,) evenly spaced.
     """
-    place = np.interp(time, knots, np.arange(len(knots)))
-    return np.clip(1 - np.abs(place[:, None] - np.arange(len(knots))), 0, None)
+    position = np.interp(time, knots, np.arange(len(knots)))
+    return np.clip(1 - np.abs(position[:, None] - np.arange(len(knots))), 0, None)

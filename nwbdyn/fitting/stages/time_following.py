@@ -64,21 +64,21 @@ class FollowTime(Stage):
     def run(self, state: FitState, ctx: RunContext) -> StageResult:
         """Test whether coupling is constant, and decide whether A(t) follows time."""
         fit, windows = state.fit, state.task.windows
-        shape = _Known(fit.connectivity.form == "static", len(fit.connectivity.neurons))
-        if reason := why_not(shape):
+        so_far = _Properties(fit.connectivity.form == "static", len(fit.connectivity.neurons))
+        if reason := why_not(so_far):
             return StageResult((TimeFollowing(False, reason, False),))
         problem = lower_rungs.design(windows)
         data = data_of(windows.binned, problem, None, windowed=False)
         one = _moments(windows, data, problem.train).centred()
-        if reason := why_not(replace(shape, num_stretches=len(one))):
+        if reason := why_not(replace(so_far, num_stretches=len(one))):
             return StageResult((TimeFollowing(False, reason, False),))
         tested = constancy(one, seed=fit.seed)
-        if reason := why_not(replace(shape, changes=tested.changes)):
+        if reason := why_not(replace(so_far, changes=tested.changes)):
             return StageResult((TimeFollowing(False, reason, False, tested.p),))
         weights = windows.ladder["M2"].coupling
         senders = None if weights is None else coupled_senders(weights, one)
         chosen = follow(one, senders)
-        reason = why_not(replace(shape, above=chosen.gain.above))
+        reason = why_not(replace(so_far, above=chosen.gain.above))
         test = windows.starts("test") + windows.spec.context
         section = TimeFollowing(
             used=not reason,
@@ -99,8 +99,8 @@ class FollowTime(Stage):
 
 
 @dataclass(frozen=True)
-class _Known:
-    """What is known of a fit; None before it is computed."""
+class _Properties:
+    """Properties of a fit that decide; None before they are computed."""
 
     constant: bool  # A(t) of the fit is constant
     num_neurons: int
@@ -109,17 +109,17 @@ class _Known:
     above: bool | None = None  # coupling that follows time gains where it was left out
 
 
-def why_not(known: _Known) -> str:
+def why_not(of: _Properties) -> str:
     """Why A(t) does not follow time; "" where it does, or where this is not known yet."""
-    if not known.constant:
+    if not of.constant:
         return "A(t) follows the activity or the states"
-    if known.num_neurons > MOST_NEURONS:
+    if of.num_neurons > MOST_NEURONS:
         return f"more than {MOST_NEURONS} neurons"
-    if known.num_stretches is not None and known.num_stretches < LEAST_STRETCHES:
+    if of.num_stretches is not None and of.num_stretches < LEAST_STRETCHES:
         return f"fewer than {LEAST_STRETCHES} stretches of training, each as many bins as neurons"
-    if known.changes is False:
+    if of.changes is False:
         return "the test supports no change of coupling"
-    if known.above is False:
+    if of.above is False:
         return "this gains nothing in parts of training that were left out"
     return ""
 

@@ -24,7 +24,7 @@ class TimeFollowing(Section):
     RECORDS: ClassVar[Mapping[str, type[Record]]] = {"gain": RungGain, "test_gain": RungGain}
 
     def sentences(self) -> list[str]:
-        """Sentence on a coupling that changes with time; none where no change was found."""
+        """Sentence on a coupling that changes with time; none where the test supports no change."""
         if not self.changes:
             return []
         if not self.used:
