@@ -103,7 +103,7 @@ def followed(x: np.ndarray, edges: np.ndarray) -> tuple[LaggedDesign, dict[str, 
         chosen = following.follow(one, senders)
         above = chosen.gain.above
         if above:
-            every = following.stretches(data, below, problem.rows, binned.time).centred()
+            every = following.stretches(data, below, problem.rows, binned.time)
             knots = following.knots_of(every, chosen.form.width)
             post, pre = edges.T
             changes = following.course(every, chosen.form, senders, knots)[:, post, pre]
@@ -159,7 +159,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--changing", type=int, default=20, help="networks of each kind")
     parser.add_argument("--constant", type=int, default=20, help="networks of each kind")
-    parser.add_argument("--plastic", type=int, default=2, help="recordings of sample:stdp")
+    parser.add_argument("--plastic", type=int, default=1, help="recordings of sample:stdp")
     parser.add_argument("--kinds", nargs="*", choices=(*CHANGES, *CONSTANT, "plastic"))
     chosen = parser.parse_args()
     numbers = dict.fromkeys(CHANGES, chosen.changing)

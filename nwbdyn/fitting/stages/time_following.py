@@ -93,7 +93,7 @@ class FollowTime(Stage):
         )
         if reason:
             return StageResult((section,))
-        every = _moments(windows, data, problem.rows).centred()
+        every = _moments(windows, data, problem.rows)
         followed = _following(fit.connectivity, windows, every, chosen.form, senders)
         return StageResult((section,), connectivity=followed)
 
