@@ -151,7 +151,8 @@ def row(kind: str, networks: int) -> list[object]:
     counts = [sum(bool(one[name]) for one in cells) for name in ("test", "above")]
     seconds = [f"{value:.2f}" for value in np.mean([one["seconds"] for one in cells], axis=0)]
     r, other = ([one[name] for one in cells if name in one] for name in ("r", "other"))
-    shown = [f"{np.median(r):.3f}", f"{min(r):.3f}", f"{np.median(other):.3f}"] if r else [""] * 3
+    shown = [f"{np.median(r):.3f}", f"{min(r):.3f}"] if r else ["", ""]
+    shown.append(f"{np.median(other):.3f}" if other and np.isfinite(other).all() else "")
     return [kind, networks, *counts, *shown, *seconds]
 
 

@@ -1,5 +1,6 @@
 """A(t) that follows slow change with time: when it is used, what it is, and that files keep it."""
 
+import json
 from dataclasses import replace
 from itertools import pairwise
 
@@ -19,6 +20,7 @@ from nwbdyn.evaluation import verdict
 from nwbdyn.fitting.stages import time_following
 from nwbdyn.nwb.results.open_results import open_results
 from nwbdyn.recording import Traces
+from nwbdyn.report import slider
 from nwbdyn.results import fit_results
 from nwbdyn.results.sections.time_following import TimeFollowing
 from nwbdyn.statistics import constancy
@@ -80,6 +82,12 @@ def test_a_weight_that_drifts_is_followed(fitted):
     assert others.std(axis=0).max() < 0.5 * course.std()
     said = verdict.sentences(fitted.metrics, "netformer")
     assert any(one.startswith("A(t) follows slow change with time (p = ") for one in said)
+
+
+def test_the_page_shows_the_course_as_matrices_over_time(fitted):
+    movie = slider.movie(fitted)
+    assert movie is not None
+    assert len(json.loads(movie.content)["time"]) == slider.MOST_FRAMES
 
 
 def test_a_constant_coupling_stays_constant():
