@@ -295,8 +295,8 @@ def drifting(
     course = np.repeat(weights[None], bins, axis=0)
     changing = {"walk": len(edges), "sine": len(edges), "few": len(edges) // 5}.get(kind, 0)
     for post, pre in edges[:changing]:
-        place = 2 * np.pi * (np.arange(bins) / (period * draw.uniform(1, 2)) + draw.random())
-        shape = np.sqrt(2) * np.sin(place) if kind == "sine" else slow(draw, bins, period)
+        angle = 2 * np.pi * (np.arange(bins) / (period * draw.uniform(1, 2)) + draw.random())
+        shape = np.sqrt(2) * np.sin(angle) if kind == "sine" else slow(draw, bins, period)
         course[:, post, pre] += (0.7 if kind == "few" else 0.2) * unit * shape
     own = 0.5 * np.eye(neurons)
     largest = max(np.abs(np.linalg.eigvals(own + one)).max() for one in course[::100])

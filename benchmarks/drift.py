@@ -110,8 +110,8 @@ def followed(x: np.ndarray, edges: np.ndarray) -> tuple[LaggedDesign, dict[str, 
             shares = following.hats(binned.time[problem.rows - 1], knots)
             course = shares @ changes * (problem.sd[post] / problem.sd[pre])
     clock.append(time.process_time())
-    found = {"test": tested.changes, "above": above, "seconds": np.diff(clock), "course": course}
-    return problem, found
+    decided = {"test": tested.changes, "above": above, "seconds": np.diff(clock), "course": course}
+    return problem, decided
 
 
 def network(kind: str, seed: int) -> dict[str, object]:
@@ -119,16 +119,16 @@ def network(kind: str, seed: int) -> dict[str, object]:
     size = LARGE if kind.startswith("large") else {}
     x, true, changing = coupled_networks.drifting(kind.removeprefix("large "), seed, **size)
     edges = np.argwhere(changing)
-    problem, found = followed(x, edges)
+    problem, decided = followed(x, edges)
     if not len(edges):
-        return {**found, "course": 0}
+        return {**decided, "course": 0}
     post, pre = edges.T
     planted = true[problem.rows][:, post, pre]
     unit = problem.sd[post] / problem.sd[pre]
     return {
-        **found,
+        **decided,
         "course": 0,
-        "r": within(np.asarray(found["course"]), planted),
+        "r": within(np.asarray(decided["course"]), planted),
         "other": within(kernel_var(problem, edges) * unit, planted),
     }
 
@@ -138,11 +138,13 @@ def plastic(kind: str, seed: int) -> dict[str, object]:
     recording, truth = Stdp(seed=seed).simulate()
     assert truth.edge_weights is not None
     edges = np.stack([np.zeros(100, int), np.arange(1, 101)], axis=1)
-    problem, found = followed(np.asarray(recording.activity.data), edges)
-    total = [np.cumsum(one, axis=0) for one in (found["course"], truth.edge_weights[problem.rows])]
+    problem, decided = followed(np.asarray(recording.activity.data), edges)
+    total = [
+        np.cumsum(one, axis=0) for one in (decided["course"], truth.edge_weights[problem.rows])
+    ]
     a, b = ((one[BOX:] - one[:-BOX])[::STRIDE] for one in total)
     r = [within(a[:, [k]], b[:, [k]]) for k in range(len(edges))]
-    return {**found, "course": 0, "r": float(np.median(r)), "other": np.nan}
+    return {**decided, "course": 0, "r": float(np.median(r)), "other": np.nan}
 
 
 def row(kind: str, networks: int) -> list[object]:

@@ -80,8 +80,8 @@ def test_a_weight_that_drifts_is_followed(fitted):
     assert course.mean() == pytest.approx(true.mean(), abs=0.06)
     others = coupling.over_time([103, 103], [101, 102]).to_numpy()
     assert others.std(axis=0).max() < 0.5 * course.std()
-    said = verdict.sentences(fitted.metrics, "netformer")
-    assert any(one.startswith("A(t) follows slow change with time (p = ") for one in said)
+    sentences = verdict.sentences(fitted.metrics, "netformer")
+    assert any(one.startswith("A(t) follows slow change with time (p = ") for one in sentences)
 
 
 def test_the_page_shows_the_course_as_matrices_over_time(fitted):
@@ -140,8 +140,8 @@ def test_a_short_recording_is_not_tested():
 
 def test_a_change_that_gains_nothing_is_named():
     section = TimeFollowing(False, "this gains nothing", changes=True, p=0.01)
-    (said,) = section.sentences()
-    assert said == (
+    (sentences,) = section.sentences()
+    assert sentences == (
         "Coupling changes slowly with time (p = 0.01), but A(t) does not follow it: this gains "
         "nothing."
     )
@@ -196,8 +196,8 @@ def test_moments_are_those_of_residuals_and_senders_near_their_mean():
     own = np.column_stack([np.ones(len(rows)), *(signals[rows - lag, 1] for lag in (1, 2, 3))])
     left = (data.observed - below)[rows, 1]
     system = (own * near[:, None]).T @ own + 0.01 * np.eye(4)
-    found = np.linalg.solve(system, (own * near[:, None]).T @ left)
-    expected = (left - own @ found)[inside]
+    result = np.linalg.solve(system, (own * near[:, None]).T @ left)
+    expected = (left - own @ result)[inside]
     np.testing.assert_allclose(one.moment[k][:, 1], sent.T @ expected, atol=1e-9)
     assert one.power[k, 1] == pytest.approx(np.square(expected).sum())
 
@@ -221,7 +221,7 @@ def test_a_change_at_a_time_is_a_weighted_ridge_regression(senders):
     one, sent, left = rows_of()
     left_out = np.zeros((1, 30), bool)
     left_out[0, 4:7] = True
-    (found,) = following.path_at(one, np.array([52.0]), 25.0, senders, left_out)(0.3)
+    (result,) = following.path_at(one, np.array([52.0]), 25.0, senders, left_out)(0.3)
     weight = np.exp(-0.5 * np.square((52.0 - one.centre) / 25)) * ~left_out[0]
     root = np.sqrt(np.repeat(weight / weight.sum() / 50, 50))[:, None]
     for post in range(3):
@@ -230,7 +230,7 @@ def test_a_change_at_a_time_is_a_weighted_ridge_regression(senders):
         target = inputs.T @ (root[:, 0] * left.reshape(-1, 3)[:, post])
         expected = np.zeros(3)
         expected[which] = np.linalg.solve(inputs.T @ inputs + 0.3 * np.eye(len(which)), target)
-        np.testing.assert_allclose(found[:, post], expected)
+        np.testing.assert_allclose(result[:, post], expected)
 
 
 def test_gains_are_decreases_of_squared_residuals():
@@ -257,14 +257,14 @@ def test_a_form_is_chosen_by_parts_that_its_change_did_not_see():
     drift = np.sin(one.centre / 60)[:, None] * sent[:, :, 0] * 2
     left[:, :, 1] += drift
     drifting = replace(one, moment=sent.mT @ left, power=np.square(left).sum(axis=1)).centred()
-    found = following.follow(drifting, [np.array([0]), np.array([0, 1]), np.array([2])])
-    assert found.gain.above
-    assert found.form.coupled
-    assert found.gain.mean > 0.2
+    result = following.follow(drifting, [np.array([0]), np.array([0, 1]), np.array([2])])
+    assert result.gain.above
+    assert result.form.coupled
+    assert result.gain.mean > 0.2
     assert not following.follow(one.centred(), None).gain.above
-    knots = following.knots_of(drifting, found.form.width)
-    assert np.diff(knots).max() <= found.form.width
-    course = following.course(drifting, found.form, [np.arange(2)] * 3, knots)
+    knots = following.knots_of(drifting, result.form.width)
+    assert np.diff(knots).max() <= result.form.width
+    course = following.course(drifting, result.form, [np.arange(2)] * 3, knots)
     assert np.corrcoef(course[:, 1, 0], np.sin(knots / 60))[0, 1] > 0.95
     assert (course[:, range(3), range(3)] == 0).all()
 
@@ -275,31 +275,31 @@ def test_senders_are_those_of_weights_beyond_two_standard_errors():
     inverse = np.linalg.inv(flat.T @ flat + 1.5 * np.eye(3))
     se = np.sqrt(np.outer(one.power.sum(axis=0) / 1500, np.diag(inverse)))
     weights = se * np.array([[0.0, 2.1, 1.9], [-2.1, 0.0, 0.0], [0.0, -1.9, 0.0]])
-    found = following.coupled_senders(weights, one)
-    assert [one.tolist() for one in found] == [[0, 1], [0, 1], [2]]
+    result = following.coupled_senders(weights, one)
+    assert [one.tolist() for one in result] == [[0, 1], [0, 1], [2]]
 
 
 def test_widths_reach_from_two_stretches_to_a_quarter_of_the_recording():
     one, _, _ = rows_of(number=129)
-    found = following.widths(one)
-    assert found[0] == pytest.approx(20)
-    np.testing.assert_allclose(found[1:] / found[:-1], 1.5)
-    assert 320 / 1.5 < found[-1] <= 320
+    result = following.widths(one)
+    assert result[0] == pytest.approx(20)
+    np.testing.assert_allclose(result[1:] / result[:-1], 1.5)
+    assert 320 / 1.5 < result[-1] <= 320
     long, _, _ = rows_of(number=257)
     assert following.widths(long)[0] == pytest.approx(40)
 
 
 def test_hats_interpolate_between_knots_and_are_held_outside():
-    found = following.hats(np.array([-5.0, 0.0, 2.5, 10.0, 30.0]), np.array([0.0, 10.0, 20.0]))
+    result = following.hats(np.array([-5.0, 0.0, 2.5, 10.0, 30.0]), np.array([0.0, 10.0, 20.0]))
     expected = [[1, 0, 0], [1, 0, 0], [0.75, 0.25, 0], [0, 1, 0], [0, 0, 1]]
-    np.testing.assert_allclose(found, expected)
+    np.testing.assert_allclose(result, expected)
 
 
 def test_the_statistic_sums_products_of_scores_of_any_two_stretches():
     one, _, _ = rows_of()
     one = one.centred()
     signs = np.random.default_rng(2).choice((-1.0, 1.0), (2, 30))
-    found = constancy.statistics(one, signs)
+    result = constancy.statistics(one, signs)
     apart = np.subtract.outer(one.centre, one.centre)
     for draw, sign in enumerate(signs):
         scores = sign[:, None, None] * one.moment / np.sqrt(one.power.sum(axis=0) / 1500)
@@ -308,7 +308,7 @@ def test_the_statistic_sums_products_of_scores_of_any_two_stretches():
             weight = np.exp(-0.5 * np.square(apart / (290 / parts)))
             alike = np.einsum("bc,bji,cji->ij", weight, scores, scores)
             expected = alike.sum(axis=1) - np.diag(alike)
-            np.testing.assert_allclose(found[draw, number], expected)
+            np.testing.assert_allclose(result[draw, number], expected)
 
 
 def test_p_is_the_share_of_draws_with_as_large_a_statistic():
@@ -316,7 +316,7 @@ def test_p_is_the_share_of_draws_with_as_large_a_statistic():
     assert constancy.constancy(one.centred()).p > 0.05
     left[:, :, 1] += np.linspace(-1, 1, 30)[:, None] * sent[:, :, 0]
     changed = replace(one, moment=sent.mT @ left, power=np.square(left).sum(axis=1)).centred()
-    found = constancy.constancy(changed, num_draws=99)
-    assert (found.p, found.one_p, found.changes) == (0.02, 0.01, True)
-    assert found == constancy.constancy(changed, num_draws=99, seed=0)
+    result = constancy.constancy(changed, num_draws=99)
+    assert (result.p, result.one_p, result.changes) == (0.02, 0.01, True)
+    assert result == constancy.constancy(changed, num_draws=99, seed=0)
     assert not constancy.Constancy(0.051, 0.026, 0.026).changes
