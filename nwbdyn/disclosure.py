@@ -92,9 +92,9 @@ def of_table(table: "pd.DataFrame") -> "pd.DataFrame":
     for name in table.columns:
         if name == "id" or table[name].dtype.kind in "biufM":
             continue
-        texts = {value for value in table[name] if isinstance(value, str) and _has_address(value)}
-        if texts:
-            names = {value: of_text(value) for value in texts}
+        texts = {value for value in table[name].tolist() if isinstance(value, str)}
+        names = {value: of_text(value) for value in texts if _has_address(value)}
+        if names:
             shown[name] = table[name].replace(names)
     return shown
 

@@ -213,10 +213,21 @@ def write(fit: Fit, path: Path) -> None:
         (run_directory.SCORES_CSV, scores.score_table(fit.metrics, fit.model)),
     ):
         with run_directory.atomic_write(path / name) as partial:
-            table.map(_cell).to_csv(partial, index=False, float_format="%.7g")
+            table.apply(_cells).to_csv(partial, index=False, float_format="%.7g")
     run_directory.write_json(path, run_directory.PROVENANCE, _provenance(fit))
     run_directory.write_text(path, run_directory.METHODS, methods_text.markdown(fit))
     run_directory.write_json(path, run_directory.METRICS, fit.metrics)
+
+
+def _cells(column: pd.Series) -> pd.Series:
+    """A column of a CSV file; of texts each different one is looked at once."""
+    if column.dtype.kind in "biuf":
+        return column
+    values = column.tolist()
+    if not all(isinstance(value, str) for value in values):
+        return column.map(_cell)
+    cells = {value: _cell(value) for value in set(values)}
+    return pd.Series([cells[value] for value in values], column.index)
 
 
 def _cell(value: object) -> object:
