@@ -225,6 +225,16 @@ SPEED = (  # what, measured
             ("small", "small-chunk"),
         )
     ),
+    *(
+        (
+            f"CPU seconds of the whole {name}, other programs running",
+            Cell("commands", (name,), "CPU s"),
+        )
+        for name in (
+            "fit of `sample:cortex`, 50 x 6,000, SynapsNet",
+            "fit of a worm, 146 x 800, NetFormer",
+        )
+    ),
     (
         "`inspect` of a file of 2 GB",
         Cell("reading", ("a 2 GB file with a raw ElectricalSeries: nwbdyn inspect",), "measured"),

@@ -58,7 +58,7 @@ class Lasso:
         momentum = 1.0
         for _ in range(MAX_LASSO_STEPS):
             moved = ahead - self._step * (self.gram @ ahead - self.moment)
-            shrunk = np.sign(moved) * np.maximum(np.abs(moved) - self._step * penalty, 0)
+            shrunk = moved - np.clip(moved, -self._step * penalty, self._step * penalty)
             change = shrunk - weights
             faster = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
             ahead = shrunk + (momentum - 1) / faster * change

@@ -173,14 +173,17 @@ class SenderRidge:
         weights, num_lags = np.zeros(self.num_inputs), self._lag_moment.shape[1]
         if np.isinf(penalty):
             return np.zeros(self.num_inputs + num_lags + 1)
-        cross = self._vectors[terms] @ self._border[post, :, :num_lags]
-        system = np.block(
-            [[self._gram[np.ix_(terms, terms)], cross], [cross.T, self._between[post]]]
-        )
-        right = np.r_[self._moment[terms, post], self._lag_moment[post]]
-        solved = np.linalg.solve(system + penalty * np.eye(len(system)), right)
-        weights[terms] = solved[: len(terms)] / self._scale[terms]
-        by_lag = solved[len(terms) :] / self._lag_scale[post]
+        num = len(terms)
+        system = np.empty((num + num_lags, num + num_lags))
+        system[:num, :num] = self._gram[terms[:, None], terms]
+        system[:num, num:] = self._vectors[terms] @ self._border[post, :, :num_lags]
+        system[num:, :num] = system[:num, num:].T
+        system[num:, num:] = self._between[post]
+        system.flat[:: len(system) + 1] += penalty
+        right = np.concatenate([self._moment[terms, post], self._lag_moment[post]])
+        solved = np.linalg.solve(system, right)
+        weights[terms] = solved[:num] / self._scale[terms]
+        by_lag = solved[num:] / self._lag_scale[post]
         constant = self._target_mean[post] - self._mean @ weights - self._lag_mean[post] @ by_lag
         return np.r_[weights, by_lag, constant]
 
