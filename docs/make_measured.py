@@ -195,12 +195,10 @@ MODELS = (
     ),
 )
 
-EDGES = "edges_netformer"
-CALIBRATED = (  # network, model, page
-    ("30 neurons", "synapsnet", "calibration_rate"),
-    ("30 neurons", "netformer", "calibration_rate_netformer_30_unset"),
-    ("14 neurons", "netformer", "calibration_rate_netformer_unset_from_17"),
-    ("60 neurons", "netformer", "calibration_rate_netformer_60_unset"),
+OF_NETWORKS = ("system", "recordings", "q given", "false of the called", "found of the links")
+EDGES = (  # title, page, columns
+    ("NetFormer", "edges_netformer", OF_NETWORKS),
+    ("SynapsNet", "edges_synapsnet", OF_NETWORKS),
 )
 SPEED = (  # what, measured
     *(
@@ -331,32 +329,18 @@ def of_models() -> list[str]:
 
 def of_edges() -> list[str]:
     """Tables of edges at q < .05: false share of the called edges, called share of the links."""
-    (header, *rows) = tables(EDGES)[0]
-    columns = [header.index(name) for name in ("system", "recordings", "q given")]
-    columns += [header.index(name) for name in ("false of the called", "found of the links")]
     lines = [
         "## How far can edges be trusted?",
         "",
-        f"{link('NetFormer as it ships', EDGES)}, `--null shift:20`, with exact 95 % intervals. "
-        "Where no q is given, the row shows the edges that q would call significant.",
-        "",
-        "| network | recordings | q given in | false of the called | found of the links |",
-        "| --- | --- | --- | --- | --- |",
+        "Fits with no option set and `--null shift:20`, with exact 95 % intervals. Where no q is "
+        "given, the row shows the edges that q would call significant.",
     ]
-    lines += [f"| {' | '.join(row[column] for column in columns)} |" for row in rows]
-    lines += [
-        "",
-        "The published forms, whose own weights were tested against refits to surrogates, as "
-        "`--null` did before it tested couplings over lags: share of false edges among those "
-        "called, and share of the links that are found.",
-        "",
-        "| network | model | false, found | a ridge VAR through the same null |",
-        "| --- | --- | --- | --- |",
-    ]
-    for network, model, page in CALIBRATED:
-        own = value(Cell(page, ("as reported",), model))
-        ridge = value(Cell(page, ("cautious",), "VAR ridge"))
-        lines.append(f"| {link(network, page)} | {model} | {own} | {ridge} |")
+    for title, page, columns in EDGES:
+        (header, *rows) = tables(page)[0]
+        indices = [header.index(name) for name in columns]
+        lines += ["", f"{link(title, page)}:", ""]
+        lines += [f"| {' | '.join(columns)} |", f"|{' --- |' * len(columns)}"]
+        lines += [f"| {' | '.join(row[k] for k in indices)} |" for row in rows]
     spikes = Cell("couplings_fits", ("spycon",), "AUROC / AP")
     frames = Cell("couplings_fits", ("ChaLearn",), "AUROC / AP")
     mcc = Cell("couplings_fits", ("spycon",), "MCC")

@@ -327,24 +327,6 @@ def test_halves_start_from_seeds_of_their_own():
     assert np.abs(starts - actual.weight.ravel()).max(axis=1).min() > 0.1
 
 
-@pytest.mark.parametrize(("embedding", "given"), [(8, False), (9, True)])
-def test_edges_of_netformer_have_a_q_where_its_maps_are_wide(embedding, given):
-    width = {"preset": "paper", "embedding": embedding}
-    problem = build_task(traces(EDGES), "netformer", seed=0, options=width)
-    why = problem.model_class.q_withheld_reason(problem.config, problem.layout)
-    assert (why == "") is given
-    assert given or "--set embedding=9" in why
-
-
-@pytest.mark.parametrize("model", ["netformer", "synapsnet"])
-def test_on_a_core_edges_of_traces_may_have_a_q_and_those_of_counts_have_none(model):
-    of_traces = build_task(traces(EDGES), model, seed=0)
-    assert of_traces.model_class.q_withheld_reason(of_traces.config, of_traces.layout) == ""
-    of_counts = build_task(units(poisson_spikes(12, 60.0)), model, seed=0)
-    reason = of_counts.model_class.q_withheld_reason(of_counts.config, of_counts.layout)
-    assert "--null jitter" in reason
-
-
 def test_a_new_model_has_no_q_until_a_benchmark_allows_it():
     problem = build_task(units(poisson_spikes(12, 60.0)), "stndt", seed=0)
     assert "has not been shown" in problem.model_class.q_withheld_reason(

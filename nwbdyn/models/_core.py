@@ -26,10 +26,6 @@ from nwbdyn.models._core_terms import (
 )
 
 PAPER, LADDER = "paper", "ladder"  # presets: the published form; a closed-form core
-COUNTS_NOT_CALIBRATED = (  # why edges of counts have no q on a core
-    "for counts it has not been shown on networks with known wiring that few of the edges that a "
-    "fit on a closed-form core would call are false; p stays. Use --null jitter:20"
-)
 LONGEST = 20  # lags of the autoregression
 
 

@@ -33,7 +33,7 @@ from torch.optim import lr_scheduler
 
 from nwbdyn.models import _netformer_centred as centred
 from nwbdyn.models import base
-from nwbdyn.models._core import COUNTS_NOT_CALIBRATED, PAPER, Core, cores, key, starts_at_core
+from nwbdyn.models._core import PAPER, Core, cores, key, starts_at_core
 from nwbdyn.models._netformer_config import (
     OF_THE_PAPER,
     PRESETS,
@@ -49,7 +49,6 @@ from nwbdyn.models._netformer_parts import parts, rows
 from nwbdyn.models._netformer_penalties import size_of_attention, size_through_tokens, type_penalty
 
 MEAN_BATCHES = 16  # from which the means of a dynamic part are taken before a validation
-CALIBRATED = 1.5  # width of queries and keys per neuron, from which on edges may have a q
 
 LINKS: dict[str, Callable[[Tensor], Tensor]] = {
     "identity": lambda linear: linear,
@@ -145,22 +144,6 @@ class NetFormer(base.Model):
     ) -> tuple[base.Config, ...]:
         assert isinstance(config, NetFormerConfig)
         return candidates(config, layout, num_windows)
-
-    @classmethod
-    def q_withheld_reason(cls, config: base.Config, layout: base.Layout) -> str:
-        """A product of thin maps blurs every edge into others; wide ones were calibrated."""
-        assert isinstance(config, NetFormerConfig)
-        if config.core:
-            return COUNTS_NOT_CALIBRATED if layout.counts else ""
-        assert config.embedding is not None  # candidates
-        width = min(config.embedding, config.projection or config.embedding)
-        least = math.ceil(CALIBRATED * layout.num_global)
-        if width >= least:
-            return ""
-        return (
-            f"A is a product of maps {width} wide; for {layout.num_global} neurons it takes "
-            f"{least} before few of the edges called are false (--set embedding={least}); p stays"
-        )
 
     @classmethod
     def windows(cls, config: base.Config, layout: base.Layout) -> base.WindowSpec:

@@ -34,7 +34,6 @@ from torch.optim import lr_scheduler
 
 from nwbdyn.models import base
 from nwbdyn.models._core import (
-    COUNTS_NOT_CALIBRATED,
     Core,
     cores,
     key,
@@ -64,7 +63,6 @@ class SynapsNet(base.Model):
     form: ClassVar[str] = "gain"
     Config: ClassVar[type[base.Config]] = SynapsNetConfig
     paper: ClassVar[str] = "Delavari, Oruç & Murphy, SynapsNet, arXiv 2411.08221"
-    edges_calibrated: ClassVar[bool] = True  # benchmarks/calibration.py
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = PRESETS
     absent_options: ClassVar[Mapping[str, object]] = {"core": False}
     spike_bin_width: ClassVar[float] = 0.050
@@ -130,13 +128,6 @@ class SynapsNet(base.Model):
             return (config,)
         penalties = PENALTIES if num_windows <= SHORT and config.coupling else PENALTIES[:1]
         return tuple(replace(config, l1=size) for size in penalties)
-
-    @classmethod
-    def q_withheld_reason(cls, config: base.Config, layout: base.Layout) -> str:
-        assert isinstance(config, SynapsNetConfig)
-        if config.core and layout.counts:
-            return COUNTS_NOT_CALIBRATED
-        return super().q_withheld_reason(config, layout)
 
     @classmethod
     def windows(cls, config: base.Config, layout: base.Layout) -> base.WindowSpec:
