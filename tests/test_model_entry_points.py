@@ -116,6 +116,23 @@ def test_what_the_form_needs_is_checked_before_training(
     assert not list(tmp_path.glob("run/history.jsonl"))
 
 
+CANDIDATES = """
+    @classmethod
+    def candidates(cls, config, layout, num_windows):
+        return tuple(MineConfig(epochs=1, size=size) for size in (0.0, 0.1))
+
+    def __init__("""
+
+
+def test_a_model_is_checked_with_options_that_it_leaves_to_validation(installed, tmp_path):
+    source = SOURCE.replace("    pass", "    size: float | None = None", 1)
+    source = source.replace("\n    def __init__(", CANDIDATES)
+    source = source.replace("layout.num_global))", "layout.num_global) + config.size)")
+    (tmp_path / "my_lab_models.py").write_text(source)
+    fit = nwbdyn.fit(imaging(), "mine", epochs=1)
+    assert len(fit.metrics["candidates"]) == 2
+
+
 def test_listing_models_imports_no_package(installed):
     models.names()
     assert "my_lab_models" not in sys.modules

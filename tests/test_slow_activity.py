@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from nwbdyn.models._core_terms import SENDER_LAGS
 from nwbdyn.statistics import slow_activity as module
 from nwbdyn.statistics.common_input import LIMIT
 from nwbdyn.statistics.lagged import lagged_couplings
+from nwbdyn.statistics.lagged_regression import rows_with_past
 from nwbdyn.statistics.slow_activity import slow_activity, slow_input
 
 
@@ -101,3 +103,31 @@ def test_slow_courses_of_their_own_and_couplings_over_lags_are_no_slow_input():
     draw = np.random.default_rng(1)
     values[1:, 1] += draw.random(3999) < 0.3 * values[:-1, 0]
     assert slow_input(values, np.zeros(4000, int), apart(values)) < LIMIT / 2
+
+
+@pytest.mark.parametrize(("num_bins", "num_units", "num_lags"), [(600, 5, 3), (240, 80, 1)])
+def test_what_older_activity_explains_is_that_of_regressions_on_the_lags_of_edges(
+    num_bins, num_units, num_lags, monkeypatch
+):
+    values = with_slow_input(num_bins, num_units)
+    values[:, 2] = 1.0  # nothing of a constant is left to explain
+    values[50:55] = np.nan
+    segment = np.zeros(num_bins, int)
+    rows = rows_with_past(values, segment, SENDER_LAGS)
+    slow = slow_activity(values, segment)[rows - 1]
+    own = [means[rows - 1] for means in module._older_means(values, segment)]
+    lags = [values[rows - lag] for lag in range(1, num_lags + 1)]
+    inputs = np.column_stack([*lags, np.ones(len(rows))])
+    shares = []
+    for unit in range(num_units):
+        below = np.column_stack([inputs, *(means[:, unit] for means in own)])
+        left = [
+            np.square(values[rows, unit] - x @ np.linalg.lstsq(x, values[rows, unit])[0]).sum()
+            for x in (below, np.column_stack([below, slow]))
+        ]
+        shares.append(0.0 if unit == 2 else 1 - left[1] / left[0])
+    expected = np.mean(shares) / np.mean(values[rows])
+    actual = [module.explained_by_older_activity(values, segment)]
+    monkeypatch.setattr(module, "CHUNK", 100_000)  # many chunks of rows
+    actual.append(module.explained_by_older_activity(values, segment))
+    np.testing.assert_allclose(actual, expected, rtol=1e-6)

@@ -1,6 +1,7 @@
 """A(t) that follows slow change with time: when it is used, what it is, and that files keep it."""
 
 import json
+import tracemalloc
 from dataclasses import replace
 from itertools import pairwise
 
@@ -22,6 +23,7 @@ from nwbdyn.nwb.results.open_results import open_results
 from nwbdyn.recording import Traces
 from nwbdyn.report import slider
 from nwbdyn.results import fit_results
+from nwbdyn.results.sections.ladder import RungGain
 from nwbdyn.results.sections.time_following import TimeFollowing
 from nwbdyn.statistics import constancy
 from nwbdyn.workflows.export import export
@@ -147,6 +149,15 @@ def test_a_change_that_gains_nothing_is_named():
     )
 
 
+def test_a_coupling_that_follows_time_needs_no_test_bins():
+    gain = RungGain(0.02, 0.004, 12, True)
+    section = TimeFollowing(True, "", changes=True, p=0.01, bandwidth=30.0, gain=gain)
+    (sentences,) = section.sentences()
+    assert "that were left out. A(t) is estimated" in sentences
+    (with_test,) = replace(section, test_gain=gain).sentences()
+    assert "that were left out, and +0.0200 +- 0.0040 on test with" in with_test
+
+
 def test_the_course_is_saved_exported_and_opened(fitted, tmp_path):
     run = fitted.save(tmp_path / "run")
     back = fit_results.load(run).connectivity
@@ -231,6 +242,23 @@ def test_a_change_at_a_time_is_a_weighted_ridge_regression(senders):
         expected = np.zeros(3)
         expected[which] = np.linalg.solve(inputs.T @ inputs + 0.3 * np.eye(len(which)), target)
         np.testing.assert_allclose(result[:, post], expected)
+
+
+def test_changes_of_many_receivers_take_little_memory():
+    number, n = 40, 30
+    one = Stretches(
+        centre=np.arange(number, dtype=float),
+        count=np.full(number, 50.0),
+        gram=np.tile(50 * np.eye(n), (number, 1, 1)),
+        moment=np.ones((number, n, n)),
+        power=np.full((number, n), 50.0),
+    )
+    tracemalloc.start()
+    try:
+        following.path_at(one, one.centre, 5.0, [np.arange(n)] * n)(0.1)
+        assert tracemalloc.get_traced_memory()[1] < 10 * one.moment.nbytes
+    finally:
+        tracemalloc.stop()
 
 
 def test_gains_are_decreases_of_squared_residuals():

@@ -11,24 +11,29 @@ import torch
 from nwbdyn import models
 from nwbdyn.errors import ConfigError
 from nwbdyn.fitting.task import FitTask
-from nwbdyn.models.base import PARAMETERS, PER_WINDOW
+from nwbdyn.models.base import PARAMETERS, PER_WINDOW, BaseConfig
+from nwbdyn.training.trainer import isolated_rng
 
 
-def check(tasks: Iterable[FitTask]) -> None:
+def check(tasks: Iterable[FitTask], config: BaseConfig) -> None:
     """Read out the first training windows of every task whose model is of another package.
+
+    Args:
+        config: the one to check, where validation chooses among several.
 
     Raises:
         ConfigError: shapes that differ from those of the contract, or arrays that are missing.
     """
     for task in tasks:
         if models.package_of(task.name) is not None:
-            _check(task)
+            _check(task.with_config(config))
 
 
 def _check(task: FitTask) -> None:
     batch = next(iter(task.windows.batches("train", 2)))
-    with torch.random.fork_rng(), torch.no_grad():
-        model = task.model_class(task.config, task.layout).to(batch.activity.device).eval()
+    device = batch.activity.device
+    with isolated_rng(0, device), torch.no_grad():
+        model = task.model_class(task.config, task.layout).to(device).eval()
         predicted = tuple(model(batch).prediction.shape)
         returned = {
             "connectivity": set(model.connectivity(batch.session)),

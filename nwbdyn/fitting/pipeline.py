@@ -106,7 +106,7 @@ def run(
         configs = train_models.candidates(task, task.tried)
         if len(configs) == 1:
             task = task.with_config(configs[0])
-        model_check.check(task.sessions.values())
+        model_check.check(task.sessions.values(), configs[0])
         decisions = described(request, task, configs)
         for stage in planned:
             decisions |= stage.record

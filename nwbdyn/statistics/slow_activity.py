@@ -17,7 +17,12 @@ import numpy as np
 from scipy.signal import lfilter
 
 from nwbdyn.models._core_terms import SENDER_LAGS
-from nwbdyn.statistics.lagged_regression import rows_with_past
+from nwbdyn.statistics.lagged_regression import (
+    CHUNK,
+    SMALLEST_EIGENVALUE,
+    chosen_terms,
+    rows_with_past,
+)
 
 TIME_CONSTANTS = (5.0, 20.0)  # bins
 NUM_COMPONENTS = 3  # of each
@@ -56,29 +61,41 @@ def slow_input(values: np.ndarray, segment: np.ndarray, surrogates: Iterable[np.
 def explained_by_older_activity(values: np.ndarray, segment: np.ndarray) -> float:
     """Share of the residual variance that `slow_activity` explains, over the mean count.
 
-    The residuals are those of the last bins of all units and of a unit's own older activity. If
-    rates share a relative variance v, they share about v times the mean count of their residuals.
+    The residuals are those of the last bins of all units, as many as edges are tested with, and of
+    a unit's own older activity. If rates share a relative variance v, they share about v times the
+    mean count of their residuals.
     """
     rows = rows_with_past(values, segment, SENDER_LAGS)
-    lags = [values[rows - lag] for lag in range(1, SENDER_LAGS + 1)]
-    inputs = np.concatenate([*lags, np.ones((len(rows), 1))], axis=1)
-    own = [means[rows - 1] for means in _older_means(values, segment)]
-    slow = slow_activity(values, segment)[rows - 1]
     num_units = values.shape[1]
-    every = np.concatenate([values[rows], *own, slow], axis=1)
-    every = every - inputs @ np.linalg.lstsq(inputs, every, rcond=None)[0]
+    num_lags = chosen_terms(len(rows), num_units, functions=False).num_lags
+    own, slow = _older_means(values, segment), slow_activity(values, segment)
+    num_columns = num_units * (num_lags + 1 + len(own)) + slow.shape[1] + 1
+    moments = np.zeros((num_columns, num_columns))
+    for part in np.array_split(rows, 1 + 8 * len(rows) * num_columns // CHUNK):
+        lags = [values[part - lag] for lag in range(1, num_lags + 1)]
+        older = [means[part - 1] for means in (*own, slow)]
+        columns = [*lags, np.ones((len(part), 1)), values[part], *older]
+        whole = np.concatenate(columns, axis=1)
+        moments += whole.T @ whole
+    size = np.sqrt(moments.diagonal())
+    size[size == 0] = 1.0
+    every = _left_over(moments / np.outer(size, size), num_units * num_lags + 1)
+    shared = list(range(len(every)))[len(every) - slow.shape[1] :]
     shares = []
     for unit in range(num_units):
-        beside = every[:, [num_units * (k + 1) + unit for k in range(len(own))]]
-        more = np.concatenate([beside, every[:, -slow.shape[1] :]], axis=1)
-        left = [_residual_sum(every[:, unit], one) for one in (beside, more)]
-        shares.append(1 - left[1] / left[0] if left[0] > 0 else 0.0)
+        beside = [num_units * (k + 1) + unit for k in range(len(own))]
+        chosen = [[*one, unit] for one in (beside, beside + shared)]
+        left = [_left_over(every[np.ix_(one, one)], len(one) - 1)[0, 0] for one in chosen]
+        shares.append(1 - left[1] / left[0] if left[0] > SMALLEST_EIGENVALUE else 0.0)
     return float(np.mean(shares) / np.mean(values[rows]))
 
 
-def _residual_sum(target: np.ndarray, inputs: np.ndarray) -> float:
-    left = target - inputs @ np.linalg.lstsq(inputs, target, rcond=None)[0]
-    return float(left @ left)
+def _left_over(moments: np.ndarray, number: int) -> np.ndarray:
+    """Second moments of the last columns, without what the first `number` ones explain."""
+    inputs, cross = moments[:number, :number], moments[:number, number:]
+    inverse = np.linalg.pinv(inputs, hermitian=True, rcond=SMALLEST_EIGENVALUE)
+    rest: np.ndarray = moments[number:, number:] - cross.T @ inverse @ cross
+    return rest
 
 
 def _older_means(values: np.ndarray, segment: np.ndarray) -> list[np.ndarray]:

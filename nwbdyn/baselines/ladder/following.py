@@ -186,16 +186,12 @@ def path_at(
     pairs = [(every, every)]  # senders, and the receivers that have them
     if senders is not None:
         pairs = [(which, np.array([post])) for post, which in enumerate(senders)]
-    solved = []
-    for pre, post in pairs:
-        values, vectors = np.linalg.eigh(gram[:, pre][:, :, pre])
-        turned = vectors.mT @ moment[:, pre][:, :, post]
-        solved.append((pre, post, np.maximum(values, 0)[..., None], vectors, turned))
 
     def path(penalty: float) -> np.ndarray:
         change = np.zeros_like(moment)
-        for pre, post, values, vectors, turned in solved:
-            change[:, pre[:, None], post] = vectors @ (turned / (values + penalty))
+        for pre, post in pairs:
+            system = gram[:, pre[:, None], pre] + penalty * np.eye(len(pre))
+            change[:, pre[:, None], post] = np.linalg.solve(system, moment[:, pre[:, None], post])
         return change
 
     return path
