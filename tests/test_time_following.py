@@ -23,7 +23,6 @@ from nwbdyn.nwb.results.open_results import open_results
 from nwbdyn.recording import Traces
 from nwbdyn.report import slider
 from nwbdyn.results import fit_results
-from nwbdyn.results.sections.ladder import RungGain
 from nwbdyn.results.sections.time_following import TimeFollowing
 from nwbdyn.statistics import constancy
 from nwbdyn.workflows.export import export
@@ -147,15 +146,6 @@ def test_a_change_that_gains_nothing_is_named():
         "Coupling changes slowly with time (p = 0.01), but A(t) does not follow it: this gains "
         "nothing."
     )
-
-
-def test_a_coupling_that_follows_time_needs_no_test_bins():
-    gain = RungGain(0.02, 0.004, 12, True)
-    section = TimeFollowing(True, "", changes=True, p=0.01, bandwidth=30.0, gain=gain)
-    (sentences,) = section.sentences()
-    assert "that were left out. A(t) is estimated" in sentences
-    (with_test,) = replace(section, test_gain=gain).sentences()
-    assert "that were left out, and +0.0200 +- 0.0040 on test with" in with_test
 
 
 def test_the_course_is_saved_exported_and_opened(fitted, tmp_path):

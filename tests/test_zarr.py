@@ -508,6 +508,14 @@ KEYS = (
     (np.arange(11) % 2 == 0, slice(2, 3)),
     (..., 2),
     (3, 4),
+    [],
+    [4, 2],
+    [True, False] * 5 + [False],
+    np.arange(11) % 2 == 0,
+    (slice(None), []),
+    (..., [3, 1]),
+    ([4, 2], ...),
+    np.arange(55).reshape(11, 5) % 3 == 0,
 )
 
 

@@ -48,7 +48,7 @@ class Array:
             OSError: a chunk is damaged or missing.
         """
         try:
-            values = self._array[key]
+            values = self._array[_of_all_axes(key, self.ndim)]
         except (NwbdynError, OSError, IndexError):
             raise
         except Exception as error:  # whatever a codec raises
@@ -122,6 +122,20 @@ def array_v3(store: Store, path: str, document: Mapping[str, Any]) -> Array:
 def _array(store: Store, path: str, metadata: Any, *, complete: bool) -> Array:
     where = StorePath(_Objects(store, complete=complete), path)
     return Array(ZarrArray(AsyncArray(metadata, where)), f"/{path}")
+
+
+def _of_all_axes(key: Any, num_axes: int) -> Any:
+    """An index with a list or mask as one with a part per axis, which zarr-python takes by axis."""
+    parts = list(key) if isinstance(key, tuple) else [key]
+    parts = [
+        np.asarray(one, None if one else np.intp) if type(one) is list else one for one in parts
+    ]
+    if not any(isinstance(one, np.ndarray) and one.ndim == 1 for one in parts):
+        return key
+    at = next((i for i, one in enumerate(parts) if one is Ellipsis), len(parts))
+    named = len(parts) - (at < len(parts))
+    parts[at : at + 1] = [slice(None)] * (num_axes - named)
+    return tuple(parts)
 
 
 def _codec(stated: Mapping[str, Any] | None) -> Any:

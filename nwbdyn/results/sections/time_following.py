@@ -32,15 +32,11 @@ class TimeFollowing(Section):
                 f"Coupling changes slowly with time (p = {self.p:.2g}), but A(t) does not follow "
                 f"it: {self.why_not}."
             ]
-        on_test = ""
-        if self.test_gain is not None:
-            on_test = (
-                f", and {self.test_gain} on test with the coupling of the nearest training bins"
-            )
         return [
             f"A(t) follows slow change with time (p = {self.p:.2g}; kernel of "
             f"{self.bandwidth:.3g} s). This gains {self.gain} of the squared error in parts of "
-            f"training that were left out{on_test}. A(t) is estimated from all bins; the "
-            "predictions that are scored do not use it. Noise of measurement that drifts, or a "
-            "response that bends, can pass for such a change."
+            f"training that were left out, and {self.test_gain} on test with the coupling of the "
+            "nearest training bins. A(t) is estimated from all bins; the predictions that are "
+            "scored do not use it. Noise of measurement that drifts, or a response that bends, "
+            "can pass for such a change."
         ]
