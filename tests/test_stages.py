@@ -76,7 +76,8 @@ def test_coupling_is_compared_with_a_fit_of_the_first_seed_without_it(next_bin):
     task, trained = next_bin.task, next_bin.trained
     stage = CouplingAblation().train(next_bin.request, task, trained, RunContext())
     actual = stage.run(next_bin, RunContext()).metrics["coupling"]
-    ablated = train_models.predict_without_coupling(next_bin.task, 0, RunContext())
+    without = train_models.train_without_coupling(task, 0, RunContext())
+    ablated = readout.predict(without.model, task.windows)
     scored = next_bin.scored
     wanted = gain.of_coupling(scored.task, scored.predictions[0], ablated, scored.baselines)
     assert actual == wanted.to_json() | {"all_zero": False}

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +15,6 @@ from nwbdyn.data.pooling import PooledWindows
 from nwbdyn.data.windows import Windows
 from nwbdyn.errors import FitError
 from nwbdyn.fitting.task import FitTask
-from nwbdyn.inference import readout
 from nwbdyn.models.base import BaseConfig, Layout, Model
 from nwbdyn.progress import Progress, Report, silent
 from nwbdyn.recording import Note
@@ -226,12 +224,6 @@ def train_seeds(
             raise FitError(one.reason)
         trained[seed] = one
     return [trained[seed] for seed in seeds]
-
-
-def predict_without_coupling(problem: FitTask, seed: int, ctx: RunContext) -> np.ndarray | None:
-    """(num_bins, N) predictions of the model that `train_uncoupled` trains; None without one."""
-    trained = train_without_coupling(problem, seed, ctx)
-    return None if trained is None else readout.predict(trained.model, problem.windows)
 
 
 def train_without_coupling(problem: TrainingTask, seed: int, ctx: RunContext) -> Trained | None:
