@@ -24,7 +24,7 @@ PENALTIES = np.logspace(-2, 0.5, 6)
 COUPLED = 2.0  # standard errors of a weight of M2
 STEADY = 1e-3  # per bin, that keeps inverses of moments finite
 SILENT = 1e-12  # variance of residuals below which a neuron is constant
-NEURONS = 32  # whose own terms are in memory at once
+NEURONS = 8  # whose own terms are in memory at once
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,9 @@ def _own(
         target: (n,).
         near: (B, B) weight of each stretch's bins for the coefficients of another.
     """
-    products = np.add.reduceat(inputs[:, :, None] * inputs[:, None], starts)
-    moments = np.add.reduceat(inputs * target[:, None], starts)
+    parts = [slice(start, start + size) for start, size in zip(starts, count, strict=True)]
+    products = np.stack([inputs[part].T @ inputs[part] for part in parts])
+    moments = np.stack([inputs[part].T @ target[part] for part in parts])
     system = np.tensordot(near, products, axes=1) + OWN_PENALTY * np.eye(inputs.shape[1])
     coefficients = np.linalg.solve(system, (near @ moments)[..., None])[..., 0]  # (B, F)
     return (inputs * np.repeat(coefficients, count, axis=0)).sum(axis=1)
