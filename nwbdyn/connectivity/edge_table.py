@@ -27,7 +27,7 @@ COLUMNS = (
     *("weight", "se", "p", "q", "flags"),
 )
 DIRECTED, SIMULTANEOUS = "directed", "simultaneous"
-NEXT_BIN, WITHIN_BIN, ALL_LAGS = 1, 0, -1  # lags
+WITHIN_BIN, ALL_LAGS = 0, -1  # lags
 MOST_EDGES = 100_000  # rows of each kind
 
 
