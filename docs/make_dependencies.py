@@ -105,6 +105,11 @@ Together {total:.0f} MB, with PyTorch for CPUs. Start-up, in seconds of CPU: {ti
 
 Not a dependency, and used where it is installed: pynapple, IPython, nbclient, Ray and
 Lightning.
+
+Not used: filelock, for the lock of a run directory (`nwbdyn/results/run_lock.py`). Its leases would
+also cover processes on other hosts. But a live lock of another host would be refused only after the
+full watch (one minute), and without our progress report. Lock files of earlier versions of nwbdyn
+would not be read.
 """
 
 

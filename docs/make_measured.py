@@ -247,7 +247,7 @@ SPEED = (  # what, measured
 
 def tables(page: str) -> list[list[list[str]]]:
     """Tables of a result page: rows of cells without bold marks, the header first."""
-    estimate: list[list[list[str]]] = []
+    result: list[list[list[str]]] = []
     inside = False
     for line in (RESULTS / f"{page}.md").read_text("utf-8").splitlines():
         if not line.startswith("|"):
@@ -258,10 +258,10 @@ def tables(page: str) -> list[list[list[str]]]:
         text = line.replace("|weight|", "weight").replace("|correlation|", "correlation")
         cells = [cell.strip().strip("*") for cell in text.strip("|").split(" | ")]
         if not inside:
-            estimate.append([])
-        estimate[-1].append([cell.strip(" |") for cell in cells])
+            result.append([])
+        result[-1].append([cell.strip(" |") for cell in cells])
         inside = True
-    return estimate
+    return result
 
 
 def value(cell: Cell) -> str:
@@ -313,7 +313,7 @@ def of_models() -> list[str]:
         published = "" if row.published is None else value(row.published)
         what = link(row.what, cell.page)
         lines.append(f"| {what} | {row.metric} | {name} {score} | {other} | {published} |")
-    estimate = {
+    agreement = {
         words: value(Cell("worms", ("combined (Fisher)",), column))
         for words, column in (
             ("NetFormer", "netformer"),
@@ -322,7 +322,7 @@ def of_models() -> list[str]:
             ("plain correlation", "correlation"),
         )
     }
-    beside = ", ".join(f"{words} {text}" for words, text in estimate.items())
+    beside = ", ".join(f"{words} {text}" for words, text in agreement.items())
     wiring = link("the connectome of four worms", "worms")
     return [*lines, "", f"Couplings beside {wiring}, combined over worms: {beside}."]
 

@@ -75,7 +75,7 @@ def not_among(name: str, names: Collection[str]) -> str:
 
 
 def nearest(name: str, names: Collection[str], form: str = "{}") -> str:
-    """End of a sentence about an unknown name: the nearest name, if one is near.
+    """End of a sentence about an unknown name: the nearest name, if one is similar.
 
     Args:
         names: those that are there.

@@ -286,7 +286,7 @@ def test_the_verdict_says_who_won(beats, interval, word):
         (
             True,
             {"AR": 0.6, "VAR": 0.7},
-            "; 2 baselines score higher .* VAR most of all with 0.700.",
+            r"; 2 baselines score higher on test \(highest: VAR, 0.700\).",
         ),
         (True, {"AR": 0.45}, "beats the best baseline: .*, difference .0.100 to .0.200."),
         (None, {"AR": 0.6}, "netformer: r2 0.500 .*; AR scores higher on test, 0.600."),
@@ -388,7 +388,7 @@ def test_a_fit_of_several_recordings_ends_with_the_next_commands(statuses, repor
     call = SimpleNamespace(run=Path("runs/all"))
     text = cmd_fit._next_steps(call, [SessionResult("a.nwb", "a", status) for status in statuses])
     assert ("nwbdyn report runs/all" in text) is report
-    assert ("with --resume tries those that failed again" in text) is resume
+    assert ("fit the failed recordings again" in text) is resume
 
 
 def test_the_reason_of_a_session_is_wrapped_and_names_its_file_once():

@@ -144,4 +144,4 @@ def test_edges_have_no_q_where_common_input_is_likely(kind, above):
     assert directed["q"].isna().all() == above
     assert directed["p"].notna().all()
     words = " ".join(verdict.sentences(fit.metrics, "synapsnet"))
-    assert ("common input; it can make edges" in words) is above
+    assert ("common input; neurons without a connection" in words) is above

@@ -42,7 +42,7 @@ def reported(*arguments: object) -> str:
 def test_an_incomplete_run_says_how_to_continue_it(run):
     (run / run_directory.METRICS).unlink()
     assert "is incomplete: no metrics.json" in (line := reported(run))
-    assert "Continue it with --resume" in line
+    assert "To continue, repeat the fit with --resume" in line
 
 
 def test_a_run_of_a_newer_version_says_to_update(run):

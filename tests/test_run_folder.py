@@ -59,7 +59,7 @@ def test_a_run_a_file_and_nothing_are_no_folders_of_runs(two_runs):
 def test_the_runs_of_a_joint_fit_are_those_of_its_recordings_in_its_order(tmp_path):
     sessions = {"b": {}, "a": {}}
     (tmp_path / "config.json").write_text(json.dumps({"format": 1, "sessions": sessions}))
-    with pytest.raises(ResultsError, match=r"incomplete\. Continue it with --resume"):
+    with pytest.raises(ResultsError, match=r"incomplete\. To continue, repeat the fit with "):
         run_folder.runs_in(tmp_path)
     (tmp_path / "metrics.json").write_text("{}")
     assert run_folder.runs_in(tmp_path) == (tmp_path / "b", tmp_path / "a")
@@ -88,14 +88,14 @@ def test_an_incomplete_run_is_named_and_does_not_stop_the_others(verb, one_incom
     name, *options = [str(tmp_path / "edges.csv") if word == "EDGES" else word for word in verb]
     result = run(name, one_incomplete, *options)
     assert result.exit_code == 3, result.output
-    wanted = f"nwbdyn: {one_incomplete / 'two'}: the run is incomplete. Continue with the command"
+    wanted = f"nwbdyn: {one_incomplete / 'two'}: the run is incomplete. To continue, repeat"
     assert wanted in result.stderr
     assert result.stderr.count("is incomplete") == 1
 
 
 def test_the_summary_page_names_an_incomplete_run(one_incomplete):
     runs = [summary.of_run(one) for one in run_folder.runs_in(one_incomplete)]
-    assert "<strong>two</strong>, incomplete: Continue with" in summary.render(
+    assert "<strong>two</strong>, incomplete: To continue, repeat" in summary.render(
         one_incomplete, runs, one_incomplete
     )
 
@@ -112,7 +112,7 @@ def test_a_folder_without_a_complete_run_says_which_are_incomplete(one_incomplet
     (one_incomplete / "one" / "metrics.json").unlink()
     result = run("report", one_incomplete)
     assert result.exit_code == 1
-    assert "is complete: one, two. Continue with the command that began" in result.stderr
+    assert "is complete: one, two. To continue, repeat the fit with --resume" in result.stderr
 
 
 def test_one_reason_for_several_runs_is_printed_once(two_runs):

@@ -23,6 +23,7 @@ from nwbdyn.nwb.results.open_results import open_results
 from nwbdyn.recording import Traces
 from nwbdyn.report import slider
 from nwbdyn.results import fit_results
+from nwbdyn.results.sections.ladder import RungGain
 from nwbdyn.results.sections.time_following import TimeFollowing
 from nwbdyn.statistics import constancy
 from nwbdyn.workflows.export import export
@@ -123,8 +124,8 @@ def known(**changed):
             {"num_stretches": 23},
             "fewer than 24 stretches of training, each as many bins as neurons",
         ),
-        ({"changes": False}, "the test supports no change of coupling"),
-        ({"above": False}, "this gains nothing in parts of training that were left out"),
+        ({"changes": False}, "the test does not reject a constant coupling"),
+        ({"above": False}, "D(t) gains nothing in left-out parts of training"),
         ({"num_stretches": None, "changes": None, "above": None}, ""),
     ],
 )
@@ -143,9 +144,18 @@ def test_a_change_that_gains_nothing_is_named():
     section = TimeFollowing(False, "this gains nothing", changes=True, p=0.01)
     (sentences,) = section.sentences()
     assert sentences == (
-        "Coupling changes slowly with time (p = 0.01), but A(t) does not follow it: this gains "
-        "nothing."
+        "The test rejects a coupling that is constant in time (p = 0.01), but A(t) stays constant: "
+        "this gains nothing."
     )
+
+
+def test_a_gain_on_test_is_named_where_there_are_test_bins():
+    gain = RungGain(0.01, 0.002, 12, True)
+    section = TimeFollowing(True, "", changes=True, p=0.01, bandwidth=30.0, gain=gain)
+    (without,) = section.sentences()
+    (with_test,) = replace(section, test_gain=gain).sentences()
+    assert "in left-out parts of training. A(t) is estimated" in without
+    assert "of training, and +0.0100 +- 0.0020 on test with the coupling of" in with_test
 
 
 def test_the_course_is_saved_exported_and_opened(fitted, tmp_path):

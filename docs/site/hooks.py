@@ -76,7 +76,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     source = _source_of(here)
     parts = re.split(r"(^```.*?^```)", markdown, flags=re.M | re.S)  # code stays as it is
     for i in range(0, len(parts), 2):
-        parts[i] = _LINK.sub(lambda estimate: _linked(estimate, source, here, files), parts[i])
+        parts[i] = _LINK.sub(lambda match: _linked(match, source, here, files), parts[i])
     return "".join(parts)
 
 
@@ -90,15 +90,15 @@ def _source_of(page: str) -> PurePosixPath:
     return PurePosixPath("docs") / page
 
 
-def _linked(estimate: re.Match[str], source: PurePosixPath, here: str, files: Files) -> str:
-    picture, text, target = estimate.groups()
+def _linked(match: re.Match[str], source: PurePosixPath, here: str, files: Files) -> str:
+    picture, text, target = match.groups()
     address, _, anchor = target.partition("#")
     if "://" in address or not address or address.startswith("mailto:"):
-        return estimate.group()
+        return match.group()
     path = _normal(source.parent / address)
     page = _page_of(path)
     if files.get_file_from_path(page) is None:
-        return estimate.group() if (source.parent / address) == path and picture else text
+        return match.group() if (source.parent / address) == path and picture else text
     anchor = f"#{anchor}" if anchor else ""
     return f"{picture}[{text}]({relpath(page, str(PurePosixPath(here).parent))}{anchor})"
 

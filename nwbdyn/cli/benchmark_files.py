@@ -32,7 +32,7 @@ def pairs(sources: "Sequence[Source]") -> Pairs:
 
 
 def layout(recording: "Recording") -> dict[str, Any] | None:
-    """Name and windows of the data set that a recording is; None for any other recording."""
+    """Name and windows of a data set of the benchmark; None for any other recording."""
     from nwbdyn import nlb
 
     known = nlb.recognise(recording)

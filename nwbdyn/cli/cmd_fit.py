@@ -26,8 +26,8 @@ EXIT_SOME_FAILED = 3
 
 
 LEFT_OUT = (
-    "A joint fit needs every recording. To leave this one out, fetch the others into a folder and "
-    "fit the folder."
+    "A joint fit needs every recording. To fit without this one, fetch the others into a folder "
+    "and fit the folder."
 )
 CHECKED = ("states", "null")  # before torch is imported
 EXAMPLES = """\b
@@ -354,9 +354,9 @@ def _next_steps(call: _FitCall, outcomes: "Sequence[SessionResult]") -> str:
     steps = []
     if batch.FITTED in statuses:
         report = terminal.command(["nwbdyn", "report", str(call.run)])
-        steps.append(f"A page for each fit, and one for all:\n{report}")
+        steps.append(f"One page for each fit, and a summary page:\n{report}")
     if batch.FAILED in statuses:
-        steps.append("The same command with --resume tries those that failed again.")
+        steps.append("To fit the failed recordings again, repeat the command with --resume.")
     return "".join(f"\n\n{step}" for step in steps)
 
 

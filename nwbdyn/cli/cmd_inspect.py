@@ -246,7 +246,7 @@ def _column(column: dict[str, Any]) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits, and all of those before the point."""
+    """Three significant digits, and all digits before the point."""
     return f"{value:,.0f}" if 999.5 <= abs(value) < 1e9 else f"{value:.3g}"
 
 
@@ -265,7 +265,7 @@ def _subject(subject: dict[str, str]) -> str:
 
 
 def _part(name: str, value: str) -> str:
-    """A field of the subject; a sex, which is one letter, with its name."""
+    """Text of a subject field; a sex is one letter, so the name of the field stands before it."""
     return f"sex {value}" if name == "sex" else value
 
 

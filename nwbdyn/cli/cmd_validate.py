@@ -102,7 +102,7 @@ def command(
 
 
 def _reasons(failed: Mapping[Path, str]) -> list[str]:
-    """One text per reason for which runs were not compared, with the runs that it holds for."""
+    """One text per reason, with the runs that were not compared for this reason."""
     runs: dict[str, list[Path]] = {}
     for run, reason in failed.items():
         runs.setdefault(reason, []).append(run)

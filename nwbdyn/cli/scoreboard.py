@@ -264,7 +264,7 @@ def of_outcomes(outcomes: Sequence[SessionResult], model: str) -> str:
 
 
 def _reason(outcome: SessionResult) -> list[str]:
-    """Why a session was not fitted, wrapped; the name of its file stands once."""
+    """Why a session was not fitted, in wrapped lines that name its file once."""
     name = outcome.uri.rsplit("/", 1)[-1]
     text = f"{outcome.status}: {name}: {outcome.reason.removeprefix(f'{name} ')}"
     wrap = {"subsequent_indent": "  ", "break_on_hyphens": False, "break_long_words": False}

@@ -138,10 +138,10 @@ def narrowed(
 
 
 def cut_alike(texts: Sequence[str], width: int) -> list[str]:
-    """The texts of a column at a width; of long ones the part in which they differ is left.
+    """The texts of a column, shortened to a width so that the parts in which they differ stay.
 
-    What all share goes first, at the end and then at the start, in whole words. Texts that would
-    look alike after that are cut once more, among themselves.
+    Words that all texts share are removed, first at the end and then at the start. If some of the
+    shortened texts are equal, these are shortened again as a group.
     """
     shown = _without_shared(texts, width)
     alike: dict[str, list[int]] = {}

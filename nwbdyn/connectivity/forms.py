@@ -289,8 +289,8 @@ class StateForm:
 class BasisForm:
     """A(t)_ij = sum over k of basis[t, k] weight[k, i, j]: states, or slow change with time.
 
-    Arrays: `basis` (num_windows, K), `weight` (K, N, N), and perhaps `knots` (K,), the time of each
-    basis function in seconds; attribute: `bandwidth` of the kernel in seconds.
+    Arrays: `basis` (num_windows, K), `weight` (K, N, N), and optionally `knots` (K,), the time of
+    each basis function in seconds; attribute: `bandwidth` of the kernel in seconds.
     """
 
     def __init__(self, arrays: Mapping[str, Array], attributes: Mapping[str, object]) -> None:

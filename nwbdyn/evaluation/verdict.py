@@ -223,7 +223,7 @@ def _common_input(metrics: dict[str, Any]) -> list[str]:
 
 
 def _level(difference: float, interval: Sequence[float]) -> bool:
-    """True where two scores differ by no more than SAME, by the interval or, beyond 0, by value."""
+    """True if the interval lies within SAME, or excludes 0 and the difference is at most SAME."""
     if max(map(abs, interval)) <= scoring.SAME:
         return True
     decided = interval[0] > 0 or interval[1] < 0
@@ -243,8 +243,8 @@ def _higher(baselines: Mapping[str, float | None], own: float, split: str) -> st
     if len(above) == 1:
         return f"; {highest} scores higher on {split}, {above[highest]:.3f}"
     return (
-        f"; {len(above)} baselines score higher on {split}, {highest} most of all with "
-        f"{above[highest]:.3f}"
+        f"; {len(above)} baselines score higher on {split} (highest: {highest}, "
+        f"{above[highest]:.3f})"
     )
 
 

@@ -91,7 +91,7 @@ def fit(
         states: also test whether coupling differs between states, its pattern and its gain apart
             (see `statistics.state_change`): an interval table, "TABLE:COLUMN" or "TABLE"; a CSV
             file with the columns start_time, stop_time and label; or times in seconds,
-            "run=0-40,rest=40-90,run=90-125". 10 periods of each state or more. Any next-bin model.
+            "run=0-40,rest=40-90,run=90-125". Each state needs 10 periods. Any next-bin model.
         init_from: run directory of an earlier fit of this model, of one recording or of several.
             What sessions share (SynapsNet's decoder, NetFormer's query and key maps) is taken from
             it and not trained; its options and bin width hold where none are given here.

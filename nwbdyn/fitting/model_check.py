@@ -1,7 +1,7 @@
-"""Refusal of a model of another package that does not return what its form needs.
+"""Check of a model of another package: does it return the arrays that its form needs?
 
-Its first batch is read out before anything is trained, because a mistake would otherwise show at
-the end of the training.
+The model is evaluated on its first batch before the training. Without this check a mistake would
+end the fit only after the training.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from nwbdyn.training.trainer import isolated_rng
 
 
 def check(tasks: Iterable[FitTask], config: BaseConfig) -> None:
-    """Read out the first training windows of every task whose model is of another package.
+    """Evaluate every model of another package on its first training windows.
 
     Args:
         config: the one to check, where validation chooses among several.

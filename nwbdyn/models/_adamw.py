@@ -1,8 +1,8 @@
-"""AdamW that leaves PyTorch's compiler unloaded.
+"""AdamW that does not import PyTorch's compiler.
 
-The first optimiser of `torch.optim` imports `torch._dynamo`: 1.5 s of CPU time, a tenth of a small
-fit, for models of which hardly any is compiled. These are torch's own methods without the wrapper
-that imports it.
+The first optimiser of `torch.optim` imports `torch._dynamo`, which costs a notable share of the CPU
+time of a small fit. Few models are compiled. These are torch's methods without the wrapper that
+imports it.
 """
 
 from inspect import unwrap

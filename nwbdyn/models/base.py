@@ -208,16 +208,16 @@ class Model(nn.Module):
 
     @classmethod
     def q_withheld_reason(cls, config: BaseConfig, layout: Layout) -> str:
-        """Why the edges of such a co-smoothing model have no q; "" where they may have one.
+        """Why the edges of a co-smoothing model have no q; "" where they may have one.
 
-        They may where about as many of the edges that are called on networks with known wiring are
-        false as q says. Edges of next-bin models come from the recording, whatever the model.
+        They may have one where q was calibrated on networks with known wiring: the share of false
+        edges is about q. The edges of next-bin models do not depend on the model.
         """
         if cls.edges_calibrated:
             return ""
         return (
-            "on networks with known wiring it has not been shown that few of the edges that this "
-            "model would call are false; p stays"
+            "q has not been calibrated for this model on networks with known wiring; edges have p "
+            "only"
         )
 
     @classmethod

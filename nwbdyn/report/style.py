@@ -97,7 +97,7 @@ def panels(
 
 
 def axes_or(axes: Axes | None, *, size: tuple[float, float] = (HALF, LEAST)) -> Axes:
-    """The axes that were given, whose texts are then literal, too, or new ones of this size.
+    """The given axes, with literal texts, or new axes of this size.
 
     Raises:
         ConfigError: `axes` is something else.
@@ -115,7 +115,7 @@ def axes_or(axes: Axes | None, *, size: tuple[float, float] = (HALF, LEAST)) -> 
 
 
 def check_count(name: str, value: object) -> None:
-    """Refuse a number of things to draw that is not 1 or more.
+    """Refuse a number of objects to draw that is below 1 or not whole.
 
     Raises:
         ConfigError: it is not.

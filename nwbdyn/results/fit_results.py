@@ -220,7 +220,7 @@ def write(fit: Fit, path: Path) -> None:
 
 
 def _cells(column: pd.Series) -> pd.Series:
-    """A column of a CSV file; of texts each different one is looked at once."""
+    """A column of a CSV file; each distinct text is converted once."""
     if column.dtype.kind in "biuf":
         return column
     values = column.tolist()

@@ -140,7 +140,7 @@ def _message(name: str, before: Any, now: Any, started: Described) -> str:
 
 
 def _message_on_choices(before: Described, now: Described) -> str:
-    """Options that take from the recording, where they differ; empty where only a digest does."""
+    """Text on options that select data, where they differ; empty where only a digest differs."""
     differ = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     old, new = (_chosen("", {name: one.get(name) for name in differ}) for one in (before, now))
     return "" if old == new else f"was started with {old}, now with {new}. Resume with {old}"

@@ -228,7 +228,7 @@ def _check_holds(path: Path, needed: tuple[str, ...]) -> None:
         reached = f" (training reached epoch {int(last[0]['epoch'])})" if last else ""
         raise ResultsError(
             f"Run {path} is incomplete: no {', '.join(missing)}{reached}. "
-            "Continue it: the command that began it, with --resume."
+            "To continue, repeat the fit with --resume."
         )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from nwbdyn.errors import ResultsError
 from nwbdyn.results import run_directory
 
-CONTINUE = "Continue with the command that began the fit, and --resume"
+CONTINUE = "To continue, repeat the fit with --resume"
 INCOMPLETE = f"the run is incomplete. {CONTINUE}"  # as the reason for a run that is left out
 
 
@@ -27,7 +27,7 @@ def runs_in(folder: Path) -> tuple[Path, ...]:
     if run_directory.is_started(folder):
         names: Sequence[str] = run_directory.sessions_in(folder)
         if names and not run_directory.is_complete(folder):
-            raise ResultsError(f"Run {folder} is incomplete. Continue it with --resume.")
+            raise ResultsError(f"Run {folder} is incomplete. {CONTINUE}.")
         return tuple(folder / name for name in names)
     complete = tuple(
         sorted(

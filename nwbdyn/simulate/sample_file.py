@@ -1,4 +1,4 @@
-"""The file of a `sample:` address, from the cache or made."""
+"""The NWB file of a `sample:` address, from the cache or newly written."""
 
 import hashlib
 import os
@@ -12,17 +12,18 @@ from nwbdyn.simulate.parameters import PREFIX
 
 
 def sample_file(address: str, cache: Path | None = None) -> Path:
-    """The NWB file of a `sample:` address, made when it is not in the cache yet.
+    """The NWB file of a `sample:` address; it is written if it is not in the cache.
 
-    Beside it lies `<name>.truth.npz`, what was planted (`simulate.Truth.load`); no reader opens it.
-    Files made by another version of the simulation are not used. Several processes may ask at once.
+    The planted couplings are beside it in `<name>.truth.npz` (`simulate.Truth.load`); no reader
+    opens this file. Files of another version of the simulation are not used. Several processes may
+    call this at the same time.
 
     Args:
         address: `sample:NAME?key=value&…`.
         cache: folder to keep it in; by default `samples` in the cache folder.
 
     Raises:
-        AddressError: no such sample or parameter, a value out of range, or no place to write.
+        AddressError: no such sample or parameter, a value out of range, or no writable folder.
     """
     address = simulate.normalise(address)
     folder = (cache or caches.folder("samples")) / _version()
@@ -49,7 +50,7 @@ def sample_file(address: str, cache: Path | None = None) -> Path:
 
 
 def _version() -> str:
-    """Eight hex digits of the code that makes samples: old files are never taken for new."""
+    """Eight hex digits of the code that makes samples, so that files of older code are not used."""
     digest = hashlib.sha256()
     for source in sorted(Path(simulate.__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())

@@ -9,7 +9,7 @@ not recorded, and at most .007 where all were. Small networks can exceed that (d
 
 Most variance of counts in short bins is the noise of single spikes. If rates share a relative
 variance v, residuals of a mean count m share m v / (1 + m v) of theirs. So for counts the excess is
-divided by the mean count: it is v, whatever the width of the bins.
+divided by the mean count: it is v, for any bin width.
 """
 
 import numpy as np

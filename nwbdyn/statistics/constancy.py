@@ -3,11 +3,11 @@
 Scores are products of residuals and senders' last bins, summed over a stretch. Where coupling
 drifts, the scores of neighbouring stretches are alike. The statistic is the sum of the products of
 the scores of any two stretches, weighted by a kernel of their distance in time: over all receivers,
-and of each alone. Own terms that follow time have been taken out of the residuals.
+and for each receiver alone. Own terms that follow time are subtracted from the residuals before.
 
-p comes from the fixed-regressor wild bootstrap (Hansen 2000): senders stay as they were, and the
-residuals of all neurons in a stretch change their sign together. This keeps common input, a drift
-of the noise's size, and senders that drift.
+p comes from the fixed-regressor wild bootstrap (Hansen 2000): senders do not change, and the
+residuals of all neurons in a stretch change their sign together. This preserves common input, drift
+of the noise's variance, and drift of the senders.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ PARTS = (4, 8, 16, 32)  # of the recording, that are as long as a kernel's sd
 
 @dataclass(frozen=True)
 class Constancy:
-    """p that coupling is constant."""
+    """p values against a constant coupling."""
 
     p: float  # twice the smaller of the two below, at most 1
     all_p: float  # over all receivers together

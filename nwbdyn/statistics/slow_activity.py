@@ -1,14 +1,14 @@
 """The slow activity of a population of counts, as covariates of couplings over lags.
 
-A slow input that many units share makes each unit's spikes predict those of others. Few spikes in
-the last bins show this input poorly, and then unconnected units have edges. Its course shows in the
-counts of the whole population over many bins: the first principal components of exponential means
-of all units. They begin where the lags of the senders end, so an edge is compared with what older
-activity predicts. An input that is as fast as the couplings is not removed.
+If many units share a slow input, each unit's spikes predict those of others, and units without a
+connection have edges. The few spikes of the last bins estimate this input poorly. The counts of the
+whole population over many bins estimate it better: the first principal components of exponential
+means of all units. These means end where the lags of the senders begin, so an edge is tested beyond
+older activity. An input that is as fast as the couplings is not removed.
 
-What older activity predicts is also a measure of such an input: couplings over the last bins leave
-nothing for it, but a slow course of each unit by itself does. So each unit's own older activity is
-known beside it, and the same of surrogates is subtracted.
+The variance that older activity explains is also a measure of such an input. Couplings over the
+last bins do not raise it, but slow changes of single units do. So each unit's older activity is
+among the regressors, and the mean of the same measure in surrogates is subtracted.
 """
 
 from collections.abc import Iterable

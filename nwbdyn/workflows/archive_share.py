@@ -94,7 +94,7 @@ def share(
         target: the dandiset.
         send: False for a dry run, which exports and checks only.
         enrich, subject, choices: as for `export_folder.export_each`. A file in a run directory
-            that holds the results already stays as it is.
+            that already holds the results is not changed.
 
     Raises:
         AddressError: no such dandiset.

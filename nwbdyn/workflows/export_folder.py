@@ -38,9 +38,9 @@ def export_each(
     Args:
         runs: run directories, as `results.run_folder.runs_in` lists them.
         output: folder for all files; by default each file goes into its run directory.
-        enrich, subject, overwrite: as for `export`. A recording that states a field of `subject`
-            keeps its own. Without `overwrite` a file that holds the results of its run already
-            stays as it is.
+        enrich, subject, overwrite: as for `export`. A field of `subject` is only used where the
+            recording does not state it. Without `overwrite` a file that already holds the results
+            of its run is not changed.
         choices: further arguments of `export`.
 
     Returns:

@@ -1,10 +1,10 @@
 """Coupling that follows time: W + D(t), a rung above M2 for drift and plasticity.
 
-D(t) is a regression of what M2 leaves over on the last bin of the senders, weighted by a Gaussian
-kernel in time, with a penalty that shrinks it to 0: a time-varying VAR. Means and memory follow
-time first, in the same way, so that their drift is no change of coupling. Everything is computed
-from moments of short stretches of the recording. Kernel width, penalty and senders are chosen by
-cross-validation: some stretches are predicted from those before and after them.
+D(t) is a time-varying VAR: a regression of M2's residuals on the last bin of the senders, weighted
+by a Gaussian kernel in time, with a penalty that shrinks it to 0. First, means, own lags and
+covariates get coefficients that follow time, so that their drift is not taken for a change of
+coupling. Everything is computed from moments of short stretches of the recording. Cross-validation
+chooses kernel width, penalty and senders: some stretches are predicted from those before and after.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,23 +15,24 @@ import numpy as np
 from nwbdyn.baselines.ladder.selection import NUM_BLOCKS, Gain, is_above
 from nwbdyn.baselines.ladder.steps import Data
 
-LEAST_STRETCH, MOST_STRETCHES = 40, 256  # bins, and never fewer than neurons; stretches
+LEAST_STRETCH, MOST_STRETCHES = 40, 256  # bins (at least as many as neurons); stretches
 OWN_LAGS = 3  # bins of own past that follow time
 OWN_WIDTH, OWN_PENALTY = 2.0, 0.01  # of their kernel, in stretches; in training sd
 NARROWEST, WIDEST = 64, 4  # parts of the recording that are as long as the kernel's sd
 STEP = 1.5  # from one width to the next
 PENALTIES = np.logspace(-2, 0.5, 6)
 COUPLED = 2.0  # standard errors of a weight of M2
-STEADY = 1e-3  # per bin, that keeps inverses of moments finite
+STEADY = 1e-3  # ridge per bin, so that moments can be inverted
 SILENT = 1e-12  # variance of residuals below which a neuron is constant
-NEURONS = 8  # whose own terms are in memory at once
+NEURONS = 8  # number of neurons whose own terms are in memory at once
 
 
 @dataclass(frozen=True)
 class Stretches:
     """Moments of short stretches of the recording, in training sd.
 
-    Senders are taken relative to their mean nearby, residuals without own terms that follow time.
+    Senders are relative to their mean over neighbouring stretches. Own terms that follow time are
+    subtracted from the residuals.
     """
 
     centre: np.ndarray  # (B,) seconds, of the bins that are seen last
@@ -69,7 +70,7 @@ class Stretches:
         return ((2 * self.moment - self.gram @ change) * change).sum(axis=1)
 
     def centred(self) -> "Stretches":
-        """Without what a constant change of coupling explains."""
+        """The same without the part that a constant change of coupling explains."""
         constant = self.inverse @ self.moment.sum(axis=0)
         power = self.power - self.gains(constant)
         return replace(self, moment=self.moment - self.gram @ constant, power=power)
@@ -81,7 +82,7 @@ class Form:
 
     width: float  # seconds, sd of the kernel
     penalty: float
-    coupled: bool  # only senders that M2 has a weight of
+    coupled: bool  # only senders of `coupled_senders`
 
 
 @dataclass(frozen=True)
@@ -89,11 +90,11 @@ class Following:
     """The form that cross-validation chose, and its gain."""
 
     form: Form
-    gain: Gain  # where it did not choose: share of the squared residuals, each in its sd
+    gain: Gain  # in blocks that did not choose it: share of the squared residuals, in sd
 
 
 def kernel(seconds: np.ndarray, width: float) -> np.ndarray:
-    """Gaussian weight of two times that lie so far apart."""
+    """Gaussian weight of a distance in time."""
     return np.exp(-0.5 * np.square(seconds / width))
 
 
@@ -132,7 +133,7 @@ def stretches(data: Data, below: np.ndarray, rows: np.ndarray, time: np.ndarray)
 def _own(
     inputs: np.ndarray, target: np.ndarray, starts: np.ndarray, count: np.ndarray, near: np.ndarray
 ) -> np.ndarray:
-    """(n,) what own terms explain whose coefficients follow time.
+    """(n,) prediction of own terms with coefficients that follow time.
 
     Args:
         inputs: (n, F).
@@ -148,12 +149,12 @@ def _own(
 
 
 def _apart(centre: np.ndarray) -> float:
-    """Seconds between neighbours; 1 for a single stretch."""
+    """Seconds between neighbouring centres; 1 for a single stretch."""
     return float(np.median(np.diff(centre))) if len(centre) > 1 else 1.0
 
 
 def coupled_senders(weights: np.ndarray, one: Stretches) -> list[np.ndarray]:
-    """Senders of each receiver, itself among them, that M2 has a weight of.
+    """Senders of each receiver with a weight in M2 beyond COUPLED se, and the receiver itself.
 
     Args:
         weights: (N, N) [post, pre] of the last bin, training sd.
@@ -176,7 +177,7 @@ def path_at(
     Args:
         at: (K,) seconds.
         senders: of each receiver; None for all of every receiver.
-        left_out: (K, B) stretches that D at a time does not see.
+        left_out: (K, B) stretches that D at a time does not use.
     """
     weight = kernel(at[:, None] - one.centre, width)
     if left_out is not None:
@@ -199,14 +200,14 @@ def path_at(
 
 
 def widths(one: Stretches) -> np.ndarray:
-    """Seconds: widths of the kernel that compete, the narrowest first."""
+    """Seconds: candidate widths of the kernel, the narrowest first."""
     narrowest = max(2 * one.span / (len(one) - 1), one.span / NARROWEST)
     number = 1 + int(np.log(one.span / WIDEST / narrowest) / np.log(STEP))
     return narrowest * STEP ** np.arange(number)
 
 
 def follow(one: Stretches, senders: Sequence[np.ndarray] | None) -> Following:
-    """Choose the form of D(t), and score the choice where it was not made.
+    """Choose the form of D(t); score each block with the form that is best in the others.
 
     Args:
         one: of training bins, `centred`.
@@ -225,7 +226,7 @@ def follow(one: Stretches, senders: Sequence[np.ndarray] | None) -> Following:
 
 
 def picked(gains: np.ndarray) -> tuple[int, np.ndarray]:
-    """Number of the best setting, and each block's gain with the setting that is best elsewhere.
+    """Index of the best setting; gain of each block with the best setting of the other blocks.
 
     Args:
         gains: (settings, num_blocks).
@@ -238,9 +239,9 @@ def picked(gains: np.ndarray) -> tuple[int, np.ndarray]:
 def _left_out_gains(
     one: Stretches, width: float, senders: Sequence[np.ndarray] | None
 ) -> Iterator[tuple[float, np.ndarray]]:
-    """Each penalty, and (NUM_BLOCKS, N) decrease of squared residuals that D did not see.
+    """Each penalty, and (NUM_BLOCKS, N) decrease of squared residuals in left-out stretches.
 
-    As many stretches are left out at once as are half as long as the kernel's sd.
+    A part that is left out is half as long as the kernel's sd.
     """
     together = max(1, int(0.5 * width * (len(one) - 1) / one.span))
     part = np.arange(len(one)) // together
@@ -271,7 +272,7 @@ def knots_of(one: Stretches, width: float) -> np.ndarray:
 
 
 def hats(time: np.ndarray, knots: np.ndarray) -> np.ndarray:
-    """(T, K) share of each knot at some times; before the first and after the last one it is held.
+    """(T, K) linear interpolation between knots; constant before the first and after the last.
 
     Args:
         knots: (K,) evenly spaced.

@@ -144,9 +144,9 @@ def why_not_called(fit: Fit, *, num_surrogates: int, slow: float | None) -> str:
     if reason or slow is None or slow <= LIMIT:
         return reason
     return (
-        f"older activity of the population explains a relative variance of {slow:.3f} of the "
-        "rates, beyond the last bins of all neurons; this points to common input or to couplings "
-        "with a longer delay, and it can make edges between neurons that are not connected"
+        "older activity of the population predicts the rates beyond the last bins of all neurons "
+        f"(relative variance {slow:.3f}, more than {LIMIT:g}); this points to common input or to "
+        "couplings with a longer delay, and neurons without a connection can have edges"
     )
 
 
@@ -158,7 +158,7 @@ def slow_input_of(task: FitTask, surrogates: Iterable[np.ndarray]) -> float | No
 
 
 def covariates(task: FitTask) -> np.ndarray | None:
-    """(num_bins, C) that act on all neurons; of counts also their slow activity."""
+    """(num_bins, C) measured covariates, and for counts the slow activity of the population."""
     measured = task.binned.covariates
     if task.binned.quantity != COUNTS:
         return measured

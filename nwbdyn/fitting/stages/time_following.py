@@ -1,10 +1,10 @@
 """A(t) that follows slow change with time, where a fit is its closed-form core alone.
 
-A test of training bins decides first whether coupling is constant (`statistics.constancy`). Only
-where it is not, a coupling that follows time is fitted as a rung above M2 (see
-`baselines.ladder.following`), and used where it gains in parts of training that were left out. A(t)
-is then estimated from all bins: what coupling was at a time can only be known from bins around it.
-The predictions that are scored stay those of the fit.
+First, a test of training bins decides whether coupling is constant (`statistics.constancy`). If the
+test rejects, a coupling that follows time is fitted as a rung above M2 (see
+`baselines.ladder.following`). It is used where it gains in left-out parts of training. A(t) is then
+estimated from all bins, because coupling at one time can only be estimated from the bins around it.
+The predictions that are scored do not change.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ from nwbdyn.results.sections.time_following import TimeFollowing
 from nwbdyn.statistics.constancy import constancy
 from nwbdyn.training import lower_rungs
 
-MOST_NEURONS = 200  # above, moments of stretches outgrow the recording
+MOST_NEURONS = 200  # above, moments of stretches need more memory than the recording
 LEAST_STRETCHES = 24  # of training; below, no kernel can be chosen
 MEASURE = (
     "mean change of the receiver's next value per unit of the sender's (input units), following "
@@ -105,8 +105,8 @@ class _Properties:
     constant: bool  # A(t) of the fit is constant
     num_neurons: int
     num_stretches: int | None = None  # of training
-    changes: bool | None = None  # the test says that coupling is not constant
-    above: bool | None = None  # coupling that follows time gains where it was left out
+    changes: bool | None = None  # the test rejects a constant coupling
+    above: bool | None = None  # coupling that follows time gains in left-out parts of training
 
 
 def why_not(of: _Properties) -> str:
@@ -118,14 +118,14 @@ def why_not(of: _Properties) -> str:
     if of.num_stretches is not None and of.num_stretches < LEAST_STRETCHES:
         return f"fewer than {LEAST_STRETCHES} stretches of training, each as many bins as neurons"
     if of.changes is False:
-        return "the test supports no change of coupling"
+        return "the test does not reject a constant coupling"
     if of.above is False:
-        return "this gains nothing in parts of training that were left out"
+        return "D(t) gains nothing in left-out parts of training"
     return ""
 
 
 def _moments(windows: Windows, data: Data, rows: np.ndarray) -> Stretches:
-    """Moments of what M2 leaves over at some bins."""
+    """Moments of M2's residuals at some bins."""
     below = windows.ladder["M2"].linear.astype(np.float64)
     return stretches(data, below, rows, windows.binned.time)
 

@@ -1,10 +1,10 @@
 """A Zarr store as hdmf-zarr lays NWB out, with h5py's face: the readers of NWB do not see a
 difference.
 
-Zarr knows neither links nor references. hdmf-zarr keeps links in an attribute of their group
-(`_LINKS`, before 0.14 `zarr_link`), and what an array is in `_DTYPE` and `_REFERENCE_FIELDS`
+Zarr has neither links nor references. hdmf-zarr stores links in an attribute of their group
+(`_LINKS`, before 0.14 `zarr_link`), and the type of an array in `_DTYPE` and `_REFERENCE_FIELDS`
 (before: `zarr_dtype`, and scalars as arrays of one value). References are paths, or mappings with a
-path. Only what the readers use is here; anything else of h5py fails.
+path. Only the part of h5py that the readers use is implemented.
 """
 
 from collections.abc import Iterator, Mapping

@@ -80,9 +80,9 @@ def missing_subject_fields(fit: Fit, subject: Mapping[str, str]) -> tuple[str, .
 
 
 def unstated_fields(fit: Fit, given: Mapping[str, str]) -> dict[str, str]:
-    """Those of the given Subject fields that the recording does not state otherwise.
+    """Given Subject fields, without those that the recording states differently.
 
-    One value may be given for many recordings, of which some state their own.
+    One value may be given for many recordings, and some of these may state the field.
     """
     known = _known_subject(fit)
     return {

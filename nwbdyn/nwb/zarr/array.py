@@ -2,7 +2,7 @@
 
 Versions 2 and 3, shards included. Three things differ from zarr-python: objects come from a Store,
 with its retries and its cache; a pickle is rebuilt without running it; and a missing chunk of
-version 2 is an error, for NWB's writers write empty ones too.
+version 2 is an error, because NWB's writers also write empty ones.
 """
 
 import asyncio
@@ -57,7 +57,7 @@ class Array:
 
 
 class _Objects(MemoryStore):
-    """The objects of a Store, as zarr-python asks for them."""
+    """The objects of a Store, as zarr-python requests them."""
 
     def __init__(self, store: Store, *, complete: bool) -> None:
         super().__init__(read_only=True)
@@ -109,7 +109,7 @@ def array_v3(store: Store, path: str, document: Mapping[str, Any]) -> Array:
     """The array of a version 3 `zarr.json`; a chunk that is not there holds the fill value."""
     data_type, fill = _structured(document["data_type"]), document["fill_value"]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what is not in the specification yet
+        warnings.simplefilter("ignore")  # on types that the specification does not have yet
         if isinstance(fill, Mapping):  # by field
             value = np.zeros((), parse_dtype(data_type, zarr_format=3).to_native_dtype())
             for name, part in fill.items():
@@ -144,7 +144,7 @@ def _codec(stated: Mapping[str, Any] | None) -> Any:
 
 
 def _structured(data_type: Any) -> Any:
-    """A `struct` under the name that zarr-python has known from the beginning."""
+    """A `struct` under its older name, which every zarr-python 3 reads."""
     if not isinstance(data_type, Mapping) or data_type["name"] != "struct":
         return data_type
     fields = data_type["configuration"]["fields"]

@@ -226,7 +226,7 @@ def cell_types_by_state(
     """Mean weight per pair of cell types in each behavioural state, on one colour scale.
 
     Args:
-        states: an interval table: start_time, stop_time and what happened, in `column`.
+        states: an interval table with start_time, stop_time and the state, in `column`.
 
     Raises:
         ConfigError: `states` is no such table.
@@ -253,7 +253,7 @@ def _check_intervals(states: object, column: str) -> None:
     elif missing := [name for name in needed if name not in states]:
         what = f"a table without {', '.join(missing)}"
     elif not all(pd.api.types.is_numeric_dtype(states[name]) for name in needed[:2]):
-        what = "a table whose times are no numbers"
+        what = "a table whose times are not numbers"
     elif not states[column].notna().any():
         what = "a table that names no state"
     else:

@@ -23,8 +23,8 @@ class CommonInput(Section):
         if not self.above:
             return ""
         return (
-            f"{self._shared} beyond chance, which points to common input; it can make edges "
-            "between neurons that are not connected"
+            f"{self._shared} beyond chance, which points to common input; neurons without a "
+            "connection can have edges"
         )
 
     def sentences(self, *, withheld_for_it: bool) -> list[str]:
@@ -37,7 +37,7 @@ class CommonInput(Section):
             return []
         return [
             f"Common input is likely: {self._shared} beyond chance, more than {self.limit:g}. "
-            "Edges can come from it."
+            "Common input can cause edges."
         ]
 
     @property

@@ -55,7 +55,7 @@ class StateDifferences(Section):
         p = f"pattern p = {self.pattern_p:.2g}, gain p = {self.gain_p:.2g}"
         return [
             f"Coupling differs {between} in its {' and '.join(changed)} ({p}); "
-            f"{self.num_significant} edges change at q < {self.level:g}. A saturating "
-            "response can look like a change of gain, and measurement noise that differs between "
-            "states like a change of either."
+            f"{self.num_significant} edges change at q < {self.level:g}. A saturating response can "
+            "look like a change of gain. Measurement noise that differs between states can look "
+            "like a change of gain or of pattern."
         ]
