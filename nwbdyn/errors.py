@@ -2,11 +2,11 @@
 
     NwbdynError
     ├── AddressError     an address that names nothing: wrong id, version, path or file
-    ├── ArchiveError     the archive could not be reached, said no, or rejected an upload
+    ├── ArchiveError     the archive could not be reached, refused access, or rejected an upload
     ├── StreamError      bytes of a remote file did not arrive as they should
     ├── ReadError        a file that is not NWB, or is damaged
     │   └── NoActivityError   an NWB file that holds nothing of what is to be fitted
-    ├── DataError        a recording that cannot be fitted as asked
+    ├── DataError        a recording that cannot be fitted as requested
     ├── ConfigError      an unknown model, option or value
     ├── FitError         training stopped: loss not finite, resume impossible
     └── ResultsError     a run directory or an output file that cannot be used

@@ -59,7 +59,7 @@ def open(
             'good' and firing_rate > 0.5". Cell types given here can be used in it.
         cell_types: CSV file with the columns `id` and `cell_type`; it wins over the recording's.
         cell_type_column: column of the neurons' table that holds their cell types.
-        report: told how many bytes have arrived.
+        report: called with the number of bytes that have arrived.
 
     Raises:
         AddressError: it names no file, or several.

@@ -38,7 +38,7 @@ def wait(
         asset: from `upload`.
         patience: seconds to wait at most, by default PATIENCE; then the verdict is pending.
         pause: seconds between two questions.
-        report: told how long it takes.
+        report: called with the seconds that have passed.
 
     Raises:
         AddressError, ArchiveError: the archive does not answer.

@@ -17,7 +17,7 @@ from nwbdyn.results.sections.difference import span
 from nwbdyn.workflows.batch import FITTED, SessionResult
 
 _MOST_CANDIDATES = 20  # of a sweep, on a terminal
-_MOST_SESSIONS = 20  # of a joint fit, whose edges are told on a terminal
+_MOST_SESSIONS = 20  # of a joint fit, whose edges are shown on a terminal
 _MOST_NOTES = 6  # of several recordings, on a terminal
 _MOST_HORIZONS = 2  # of them; the others are in metrics.json and in the report
 _SHRINKING = {7: 8, 2: 12, 0: 8, 1: 8}  # columns of an edge that are cut, and their least widths

@@ -223,7 +223,7 @@ class JsonLines:
     """A `report` that writes one JSON object per line on stderr.
 
     Keys: time (UTC), stage, done, total, unit, and what the step says of itself, such as loss. A
-    stage is told once a second at most, and always at its end.
+    stage is reported once a second at most, and always at its end.
     """
 
     def __init__(self) -> None:

@@ -23,7 +23,7 @@ from nwbdyn.errors import ResultsError
 from nwbdyn.printable import printable
 from nwbdyn.recording import Neurons
 
-DENSE_LIMIT = 2**30  # bytes of matrices that `to_xarray` makes without being told to
+DENSE_LIMIT = 2**30  # bytes of matrices that `to_xarray` makes without an explicit request
 LABELS = ("cell_type", "location")  # columns of the neuron table that label rows and columns
 
 
@@ -237,10 +237,10 @@ class Connectivity:
         """Contributions M_ij(t) = A_ij(t) y_j(t) of each neuron to each other, as another
         connectivity.
 
-        Signed, evaluated from A and y when it is asked for, and answering everything that A itself
-        answers. y is, for "netformer", the newest value (covariates send, too, and are not in it);
-        for "gain", the activity x, with raw A: the sum over senders is the input current; for
-        "attention", the normalised stream in the first layer, one matrix per bin, not per window.
+        They are signed, evaluated lazily from A and y, and have all methods of A. y is, for
+        "netformer", the newest value (covariates send, too, and are not in it); for "gain", the
+        activity x, with raw A: the sum over senders is the input current; for "attention", the
+        normalised stream in the first layer, one matrix per bin, not per window.
 
         Raises:
             ResultsError: a form without contributions, or a fit that did not keep what they need.
@@ -408,7 +408,7 @@ class Connectivity:
         if not keep.any():
             raise ResultsError(
                 f"No window is left: {self.num_windows} windows of "
-                f"{self.window[1] - self.window[0]:g} s, none inside what was asked for."
+                f"{self.window[1] - self.window[0]:g} s, none inside the requested times."
             )
         return np.flatnonzero(keep)
 

@@ -72,7 +72,7 @@ def validate(
         within: column of the fit's neurons; names are shuffled among neurons of the same entry.
         shuffles: of the names.
         seed: of the shuffles.
-        report: told how many shuffles are scored.
+        report: called with the number of shuffles that are scored.
 
     Returns:
         The scores are those of `metrics.agreement`. Sign accuracy is NaN where the wiring has no

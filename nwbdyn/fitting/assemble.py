@@ -67,7 +67,7 @@ def score_fit(
     Args:
         trained: one model per seed.
         splits: whose bins are predicted; validation and test at least.
-        report: told how far baselines and roll-out are.
+        report: called with the progress of baselines and roll-out.
     """
     task = task_of(problem)
     predictions = tuple(

@@ -78,16 +78,15 @@ def fit(
             The model is trained once more, on train and val trials, and its rates for the test
             trials are written to `run` as the benchmark's `submission.h5`. Without a layout of
             the benchmark, or with a model that predicts the next bin, it is left out, with a note.
-        targets: file of the benchmark's targets, to score these rates here; without a test file
-            those for the val trials.
-        null: "jitter:K": couplings of spike times on a grid of 1 ms, against K recordings whose
-            spikes are drawn again within 20 ms. "shift:K" or "trials:K": also fit K surrogate
-            recordings in which neurons are independent, or coupled by their trials' condition
-            alone, and ten halves of the training blocks. Edges then carry p, q, a standard error,
-            the agreement of halves and flags; 20
-            surrogates are enough for q = .05. It is also told whether coupling that changes over
-            time predicts better than a refit with a constant one, and mean weights between cell
-            types. Of a co-smoothing model the predictive influence is tested, not its maps.
+        targets: file of the benchmark's targets, to score these rates; without a test file those
+            for the val trials.
+        null: "shift:K" or "trials:K": test edges against K surrogate recordings, in which neurons
+            are independent or share only the condition of their trials; 20 are enough for q = .05.
+            Edges have p, q, a standard error and flags. For a next-bin model couplings over lags
+            are fitted to the recording, and no model is trained again. A co-smoothing model is
+            fitted again to the surrogates and to ten halves of the training blocks; its predictive
+            influence is tested, not its maps. "jitter:K": test couplings of spike times on a grid
+            of 1 ms against K recordings whose spikes are drawn again within 20 ms.
         states: also test whether coupling differs between states, its pattern and its gain apart
             (see `statistics.state_change`): an interval table, "TABLE:COLUMN" or "TABLE"; a CSV
             file with the columns start_time, stop_time and label; or times in seconds,

@@ -85,7 +85,7 @@ def training_length(epochs: int | None, options: Mapping[str, object]) -> dict[s
     twice = [name for name in ("epochs", "updates") if options.get(name) is not None]
     if twice:
         raise ConfigError(
-            f"How long to train is said twice: epochs is {epochs}, and {twice[0]} among the "
+            f"The training length is given twice: epochs is {epochs}, and {twice[0]} among the "
             f"options is {options[twice[0]]}. Give one of them."
         )
     return {"epochs": epochs, "updates": None}

@@ -43,8 +43,8 @@ def read(
 
     Args:
         num_windows: at most.
-        report: told the number of windows before the first, and how far it is and how long the
-            rest will take after each batch of them.
+        report: called with the number of windows before the first, and after each batch with the
+            progress and the seconds left.
     """
     every = windows.starts("test")
     picked = every[_spread(len(every), num_windows)]

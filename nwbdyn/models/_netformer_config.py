@@ -66,7 +66,7 @@ class NetFormerConfig(base.Config):
     retention: bool | None = False  # a learned factor per neuron on its own newest bin; None: in
     # long recordings
     start: float = 1.0  # factor on the initial query map; small = start without coupling
-    dropout: float = 0.0  # chance that a token is heard by nobody
+    dropout: float = 0.0  # probability that no neuron attends to a token
     queries: tuple[int, ...] | None = None  # global ids of the neurons to predict; None: all
     ridge: float | None = 0.0  # shrinks A off its diagonal; None: by validation
     type_weight: float = 0.0  # w of the cell-type constraint

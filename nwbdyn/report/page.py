@@ -60,7 +60,7 @@ def write(
         states: intervals of behavioural states, see `nwbdyn.statistics.states`.
         by: columns of the trials that make a condition. Default: those that are known.
         overwrite: replace an earlier page.
-        report: told how many figures are drawn.
+        report: called with the number of figures that are drawn.
 
     Raises:
         ResultsError: `path` exists and `overwrite` is off, it cannot be written, the trials have

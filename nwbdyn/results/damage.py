@@ -28,6 +28,6 @@ def as_error(name: str | Path) -> Iterator[None]:
     except _OF_WRONG_VALUES as error:
         raise ResultsError(
             f"The results of {name} hold a value of the wrong kind ({type(error).__name__}: "
-            f"{error}). Fit again, or get them anew from whoever made them; if nobody changed "
-            "them, please report this message."
+            f"{error}). Fit again, or copy them again from their source. If they were not "
+            "changed, please report this message."
         ) from error

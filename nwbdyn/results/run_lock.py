@@ -38,7 +38,7 @@ def run_lock(
     Args:
         resume: the folder is there; see `run_directory.make`.
         watched_for: seconds that another host's lock may stay untouched until its owner is dead.
-        report: told while such a lock is watched.
+        report: called while such a lock is watched.
 
     Raises:
         ResultsError: another process writes there, or the folder cannot be made or written to.

@@ -55,7 +55,7 @@ class RangedFile(io.RawIOBase):
         first: offset and bytes of the answer that told the size, if one was asked for it.
         disk: where blocks are kept from one opening to the next.
         memory: most bytes kept in memory.
-        report: told how many bytes have arrived, from the reading thread.
+        report: called with the number of bytes that have arrived, from the reading thread.
     """
 
     def __init__(

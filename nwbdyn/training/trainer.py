@@ -72,7 +72,7 @@ def train(
         adopted: the state of a fitted model, whose shared part is taken over and not trained.
         team: the processes that train it together; each calls this, and the leading one alone has a
             `folder`.
-        report: told after every epoch, with loss, validation loss, best so far and seconds left.
+        report: called after every epoch, with loss, validation loss, best so far and seconds left.
 
     Raises:
         FitError: a loss that is not finite, a checkpoint of another model or configuration, or too

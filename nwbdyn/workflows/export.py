@@ -57,8 +57,8 @@ def export(
         source_file: with `enrich`, the file to copy, where the source has moved or was fetched. An
             enriched copy of the same recording will do: the results are added to those in it.
         full: with `enrich` and a remote source, fetch every byte of it instead of its slim copy.
-        subject: Subject fields that the source lacks. What the archive needs and nobody gave is
-            logged by name, never invented.
+        subject: Subject fields that the source lacks. A field that the archive requires and that
+            is missing is named in a warning; no value is invented.
         dense: also write one matrix per window, for small networks; the exact matrices follow from
             what is written in any case.
         precision: of what grows with time: "rounded" to what no analysis misses, for small files;

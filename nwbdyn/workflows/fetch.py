@@ -56,7 +56,7 @@ def fetch(
         source: from `archive.resolve`.
         folder: an archive's asset lands in `<folder>/<dandiset>/<asset path>`.
         full: fetch the whole file, verified and resumable.
-        report: told how far it is.
+        report: called with the progress.
 
     Raises:
         ResultsError: another file is there, or the copy cannot be written. Nothing is left behind.

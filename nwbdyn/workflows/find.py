@@ -117,7 +117,7 @@ def find(conditions: Conditions, scope: Scope, *, report: Report = silent) -> Fi
     Args:
         conditions: all of them have to hold.
         scope: where to search, and how far.
-        report: told how many dandisets are done.
+        report: called with the number of dandisets that are done.
 
     Raises:
         ConfigError: a condition that only files answer, and none is opened; an address of a file.

@@ -73,8 +73,8 @@ def results(
 ) -> list[NWBContainer]:
     """Every object of a fit, in an order in which each points at earlier ones only.
 
-    `report` is told how far the couplings are evaluated, and then, while pynwb writes what is
-    returned, how many bytes of the large arrays are in the file.
+    `report` is called with the progress of evaluating the couplings, and then, while pynwb writes
+    the objects, with the number of bytes of the large arrays that are in the file.
     """
     name = name_of(fit)
     summary = couplings.summarise(fit, dense=detail.dense, report=report)

@@ -91,7 +91,7 @@ class Web(Store):
         url: of the store's root.
         name: what messages call it.
         kept: objects that are on disk already; None where the store's content has no digest.
-        report: told how many bytes have arrived.
+        report: called with the number of bytes that have arrived.
     """
 
     def __init__(
