@@ -61,6 +61,7 @@ def test_q_is_what_benjamini_and_hochberg_wrote():
 
 
 def test_q_leaves_out_what_was_not_tested():
+    assert significance.benjamini_hochberg(np.array([1 + 1e-12])) == [1.0]
     q = significance.benjamini_hochberg(np.array([np.nan, 0.01, 0.04]))
     assert np.isnan(q[0])
     assert np.allclose(q[1:], [0.02, 0.04])

@@ -19,6 +19,7 @@ from nwbdyn.baselines.ladder.following import Stretches
 from nwbdyn.baselines.lagged_design import build_lagged_design
 from nwbdyn.evaluation import verdict
 from nwbdyn.fitting.stages import time_following
+from nwbdyn.nwb.results import couplings
 from nwbdyn.nwb.results.open_results import open_results
 from nwbdyn.recording import Traces
 from nwbdyn.report import slider
@@ -84,6 +85,14 @@ def test_a_weight_that_drifts_is_followed(fitted):
     assert others.std(axis=0).max() < 0.5 * course.std()
     sentences = verdict.sentences(fitted.metrics, "netformer")
     assert any(one.startswith("A(t) follows slow change with time (p = ") for one in sentences)
+
+
+def test_the_exported_picture_is_the_mean_over_time_and_not_the_constant_part(fitted):
+    zero = replace(fitted, edges=fitted.edges.assign(weight=0.0))
+    matrix, words = couplings._mean_matrix(zero)
+    assert words == "2000 evenly spaced windows"
+    mean = fitted.connectivity.mean().to_numpy()
+    np.testing.assert_allclose(matrix, mean, atol=0.01 * np.abs(mean).max(), equal_nan=True)
 
 
 def test_the_page_shows_the_course_as_matrices_over_time(fitted):

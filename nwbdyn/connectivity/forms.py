@@ -17,10 +17,8 @@ BLOCK_BYTES = 64 * 2**20  # working memory of one block of windows
 NORM_EPSILON = 1e-5  # of NetFormer's layer norm
 
 STATES, STATE_NAMES = "states", "states"  # form with one matrix per state; its attribute
-BASIS, BANDWIDTH = (
-    "basis",
-    "bandwidth",
-)  # form of basis functions of time; sd of the kernel, seconds
+BASIS = "basis"  # form with basis functions of time
+BANDWIDTH = "bandwidth"  # its attribute: sd of the kernel, seconds
 
 
 class Form(Protocol):

@@ -78,7 +78,7 @@ def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
     """q of every p: the false discovery rate at which it is just called. NaN stays NaN."""
     q = np.full(p.shape, np.nan)
     tested = np.isfinite(p)
-    q[tested] = false_discovery_control(p[tested])
+    q[tested] = false_discovery_control(np.minimum(p[tested], 1.0))  # rounding may exceed 1
     return q
 
 

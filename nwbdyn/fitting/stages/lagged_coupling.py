@@ -90,17 +90,16 @@ def result_of(fit: Fit, task: FitTask, null: Null, report: Report = silent) -> S
     binned, neurons = task.binned, fit.connectivity.neurons
     draw, hypothesis = surrogate_data.recipe(task, null)
 
-    def surrogates() -> Iterator[np.ndarray]:
+    def surrogates(report: Report = silent) -> Iterator[np.ndarray]:
         for number in range(null.number):
             report(Progress("null", number, null.number, "surrogates"))
             yield _values(task, draw(np.random.default_rng([fit.seed, number, 0])))
 
     slow = slow_input_of(task, surrogates())
-
     fitted = lagged_couplings(
         _values(task, binned),
         binned.segment,
-        surrogates=surrogates(),
+        surrogates=surrogates(report),
         covariates=covariates(task),
         functions=binned.quantity != COUNTS,
     )
@@ -145,8 +144,9 @@ def why_not_called(fit: Fit, *, num_surrogates: int, slow: float | None) -> str:
         return reason
     return (
         "older activity of the population predicts the rates beyond the last bins of all neurons "
-        f"(relative variance {slow:.3f}, more than {LIMIT:g}); this points to common input or to "
-        "couplings with a longer delay, and neurons without a connection can have edges"
+        f"(relative variance {slow:.3f}, more than {LIMIT:g}). Causes are common input, couplings "
+        "with a longer delay or, where spikes are few, chance; neurons without a connection can "
+        "have edges"
     )
 
 

@@ -87,9 +87,7 @@ class FollowTime(Stage):
             p=tested.p,
             bandwidth=chosen.form.width,
             gain=RungGain(**asdict(chosen.gain)),
-            test_gain=_held_gain(one, _moments(windows, data, test), chosen.form, senders)
-            if len(test)
-            else None,
+            test_gain=_held_gain(one, _moments(windows, data, test), chosen.form, senders),
         )
         if reason:
             return StageResult((section,))

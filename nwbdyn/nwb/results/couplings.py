@@ -22,6 +22,7 @@ from pynwb.image import ImageSeries
 
 from nwbdyn.connectivity import edge_table
 from nwbdyn.connectivity.connectivity import Connectivity
+from nwbdyn.connectivity.forms import BASIS, STATES
 from nwbdyn.nwb.results import storage
 from nwbdyn.nwb.results.courses import Courses, budget, types_over_time, weights_over_time
 from nwbdyn.nwb.results.heat_map import heat_map
@@ -297,13 +298,15 @@ def movie_series(fit: Fit, matrices: xr.DataArray, name: str) -> ImageSeries:
 def _mean_matrix(fit: Fit) -> tuple[np.ndarray, str]:
     """(N, N) mean coupling, for the picture, and what it averages over.
 
-    From the edges where they are complete. Else some windows will do: a mean over all of them
-    costs 2 T N^2 P operations.
+    From the edges if they are complete and have the model's weights. Edges of an A(t) that follows
+    states or time have the weights of the constant part. In these cases the mean is over some
+    windows, because all of them would take 2 T N^2 P operations.
     """
     num_neurons, num_windows = len(fit.connectivity.neurons), fit.connectivity.num_windows
     edges = edge_table.directed(fit.edges)
     weight = "model_weight" if "model_weight" in edges else "weight"  # of couplings of spikes
     is_other = "measure" in edges.attrs and weight == "weight"
+    is_other |= fit.connectivity.form in (BASIS, STATES)
     if is_other or len(edges) < num_neurons * (num_neurons - 1):
         chosen = np.linspace(0, num_windows - 1, min(num_windows, PICTURE_WINDOWS)).astype(int)
         mask = np.zeros(num_windows, bool)
