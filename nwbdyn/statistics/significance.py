@@ -77,8 +77,9 @@ def smallest_p(num_surrogates: int, num_neurons: int) -> float:
 def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
     """q of every p: the false discovery rate at which it is just called. NaN stays NaN."""
     q = np.full(p.shape, np.nan)
+    p = np.minimum(p, 1.0)  # rounding may exceed 1
     tested = np.isfinite(p)
-    q[tested] = false_discovery_control(np.minimum(p[tested], 1.0))  # rounding may exceed 1
+    q[tested] = false_discovery_control(p[tested])
     return q
 
 
