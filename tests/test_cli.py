@@ -259,9 +259,9 @@ def test_a_table_keeps_to_the_width_of_a_terminal():
 def test_long_names_in_a_table_are_still_told_apart():
     names = [f"sub-{'x' * 90}_ses-{day}.nwb" for day in ("monday", "tuesday")]
     *_, one, other = table(("file", "size"), [(name, "1 MB") for name in names]).splitlines()
-    assert one.startswith("sub-x")
-    assert one.endswith("_ses-monday.nwb  1 MB")
-    assert other.endswith("_ses-tuesday.nwb  1 MB")
+    assert "monday" in one
+    assert "tuesday" in other
+    assert max(len(one), len(other)) <= WIDTH
 
 
 @pytest.mark.parametrize(
