@@ -186,7 +186,7 @@ def test_a_joint_fit_says_how_to_leave_a_broken_recording_out(tmp_path):
     result = run("fit", tmp_path, "--model", "netformer", "--joint", "-o", tmp_path / "runs")
     assert result.exit_code == 1
     assert "broken.nwb cannot be read as an HDF5 file" in result.stderr
-    assert "A joint fit needs every recording. To leave this one out, fetch" in result.stderr
+    assert "A joint fit needs every recording. To fit without this one, fetch" in result.stderr
     assert not (tmp_path / "runs").exists()
 
 

@@ -329,6 +329,6 @@ def test_halves_start_from_seeds_of_their_own():
 
 def test_a_new_model_has_no_q_until_a_benchmark_allows_it():
     problem = build_task(units(poisson_spikes(12, 60.0)), "stndt", seed=0)
-    assert "has not been shown" in problem.model_class.q_withheld_reason(
+    assert "has not been calibrated" in problem.model_class.q_withheld_reason(
         problem.config, problem.layout
     )
