@@ -198,7 +198,7 @@ def of_recordings(folder: Path) -> str:
 def of_questions(folder: Path) -> str:
     lines = []
     for name in QUESTIONED:
-        result = finished(f"asked-{name}".replace(" ", "_"), _requested_of, folder, name)
+        result = finished(f"questions-{name}".replace(" ", "_"), _answers, folder, name)
         lines.append(
             [
                 name,
@@ -210,7 +210,7 @@ def of_questions(folder: Path) -> str:
     return table(header, lines)
 
 
-def _requested_of(folder: Path, name: str) -> dict[str, Any]:
+def _answers(folder: Path, name: str) -> dict[str, Any]:
     return requested(recorded(folder, name), RECORDINGS[name][2])
 
 

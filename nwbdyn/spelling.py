@@ -22,7 +22,8 @@ _WORDS = ("none", "cpu", "cuda", "auto", "ms", "ray", "table")  # values in smal
 _NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?")
 _PAIR = re.compile(r"--(set|subject) (\w+|%s)=(\w[\w.+-]*\b)?")
 _OPTION = re.compile(r"--([a-z][a-z-]*)(?: ([\w:=*.+-]*\w))?")
-_OUTPUT = (  # -o names a path, which is an argument of its own in Python
+_OUTPUT = (  # of the command line; in Python a path is an argument, and edges are in the fit
+    ("all in edges.csv", "all in fit.edges"),
     ("or -o with ", "or "),
     ("pass -o with ", "pass "),
     ("Pass -o with ", "Pass "),

@@ -325,10 +325,3 @@ def test_halves_start_from_seeds_of_their_own():
     apart = np.abs(starts[:, None] - starts).max(axis=-1)
     assert apart[~np.eye(len(starts), dtype=bool)].min() > 0.1
     assert np.abs(starts - actual.weight.ravel()).max(axis=1).min() > 0.1
-
-
-def test_a_new_model_has_no_q_until_a_benchmark_allows_it():
-    problem = build_task(units(poisson_spikes(12, 60.0)), "stndt", seed=0)
-    assert "has not been calibrated" in problem.model_class.q_withheld_reason(
-        problem.config, problem.layout
-    )

@@ -158,7 +158,6 @@ class Model(nn.Module):
     paper: ClassVar[str]  # one-line citation
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = {}  # name -> options; for `configure`
     spike_bin_width: ClassVar[float] = 0.020  # seconds, where nobody asks for another
-    edges_calibrated: ClassVar[bool] = False  # few of the edges called on known networks are false
     ablations: ClassVar[tuple[str, ...]] = ()  # what `forward(batch, maps=…)` can put for its maps
     # Options, beside those of training, in which members of a stack may differ:
     absent_options: ClassVar[Mapping[str, object]] = {}  # of configs of earlier versions
@@ -205,20 +204,6 @@ class Model(nn.Module):
             num_windows: training windows.
         """
         return (config,)
-
-    @classmethod
-    def q_withheld_reason(cls, config: BaseConfig, layout: Layout) -> str:
-        """Why the edges of a co-smoothing model have no q; "" where they may have one.
-
-        They may have one where q was calibrated on networks with known wiring: the share of false
-        edges is about q. The edges of next-bin models do not depend on the model.
-        """
-        if cls.edges_calibrated:
-            return ""
-        return (
-            "q has not been calibrated for this model on networks with known wiring; edges have p "
-            "only"
-        )
 
     @classmethod
     def windows(cls, config: BaseConfig, layout: Layout) -> WindowSpec:

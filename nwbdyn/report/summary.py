@@ -142,7 +142,7 @@ def _left_out(folder: Path) -> list[dict[str, str]]:
     ]
     known = {Path(str(row.get("run") or "")).name for row in rows}
     return listed + [
-        {"name": run.name, "status": "incomplete", "reason": f"{run_folder.CONTINUE}."}
+        {"name": run.name, "status": "incomplete", "reason": f"{run_directory.CONTINUE}."}
         for run in run_folder.incomplete_in(folder)
         if run.name not in known
     ]

@@ -59,6 +59,7 @@ LOCK = "lock.json"
 REPORT = "report.html"
 FIGURES = "figures"  # folder
 SUMMARY = "summary.json"  # of a folder of runs, each of a recording of its own
+CONTINUE = "To continue, repeat the fit with --resume"  # end of a message on an incomplete run
 MEMBERS = (  # folders of further trainings and runs
     *("seed-*", "fold-*", "draw-*", "choice-*", "comparator-*", "refit-*"),
     *("without-coupling", "static"),
@@ -227,8 +228,7 @@ def _check_holds(path: Path, needed: tuple[str, ...]) -> None:
         last = read_history(path)[-1:]
         reached = f" (training reached epoch {int(last[0]['epoch'])})" if last else ""
         raise ResultsError(
-            f"Run {path} is incomplete: no {', '.join(missing)}{reached}. "
-            "To continue, repeat the fit with --resume."
+            f"Run {path} is incomplete: no {', '.join(missing)}{reached}. {CONTINUE}."
         )
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from nwbdyn.errors import ResultsError
 from nwbdyn.results import run_directory
 
-CONTINUE = "To continue, repeat the fit with --resume"
-INCOMPLETE = f"the run is incomplete. {CONTINUE}"  # as the reason for a run that is left out
+INCOMPLETE = (
+    f"the run is incomplete. {run_directory.CONTINUE}"  # as the reason for a run that is left out
+)
 
 
 def runs_in(folder: Path) -> tuple[Path, ...]:
@@ -27,7 +28,7 @@ def runs_in(folder: Path) -> tuple[Path, ...]:
     if run_directory.is_started(folder):
         names: Sequence[str] = run_directory.sessions_in(folder)
         if names and not run_directory.is_complete(folder):
-            raise ResultsError(f"Run {folder} is incomplete. {CONTINUE}.")
+            raise ResultsError(f"Run {folder} is incomplete. {run_directory.CONTINUE}.")
         return tuple(folder / name for name in names)
     complete = tuple(
         sorted(
@@ -38,7 +39,7 @@ def runs_in(folder: Path) -> tuple[Path, ...]:
     )
     if not complete and (incomplete := incomplete_in(folder)):
         names = ", ".join(run.name for run in incomplete)
-        raise ResultsError(f"No run in {folder} is complete: {names}. {CONTINUE}.")
+        raise ResultsError(f"No run in {folder} is complete: {names}. {run_directory.CONTINUE}.")
     return complete
 
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-IN_RUN = "all in edges.csv"  # as the terminal names the file of a run
 FIGURES, TERMINAL, NOTEBOOK = "nwbdyn.report.figures", "nwbdyn.cli.scoreboard", "nwbdyn.report.card"
 
 
@@ -32,7 +31,7 @@ def summary(fit: Any) -> str:
             f"There is no verdict on {fit.model}: the file names no primary metric, as other "
             "software writes it. Use fit.edges, fit.connectivity and fit.predictions."
         )
-    return in_python(import_module(TERMINAL).of_fit(fit)).replace(IN_RUN, "all in fit.edges")
+    return in_python(import_module(TERMINAL).of_fit(fit))
 
 
 def card(fit: Any) -> str:

@@ -19,7 +19,7 @@ from nwbdyn.data.pooling import PooledWindows
 from nwbdyn.data.windows import Windows
 from nwbdyn.errors import ConfigError
 from nwbdyn.fitting.stage import FitInputs, FitState, Stage, StageResult
-from nwbdyn.fitting.stages import common_input_warning, surrogate_data
+from nwbdyn.fitting.stages import surrogate_data
 from nwbdyn.fitting.task import FitTask
 from nwbdyn.fitting.train_models import RunContext, TrainingTask
 from nwbdyn.inference import influence, readout
@@ -39,6 +39,9 @@ Cut = TypeVar("Cut", bound=AnyWindows)
 
 HALF_PAIRS = 5  # pairs of complementary halves: ten refits
 TOGETHER = 10  # refits that are in memory at a time
+NOT_CALIBRATED = (
+    "q has not been calibrated for this model on networks with known wiring; edges have p only"
+)
 
 
 @dataclass(frozen=True)
@@ -139,13 +142,12 @@ def result_of(fitted: Fit, problem: FitTask, evidence: NullSamples) -> StageResu
     neurons = fitted.connectivity.neurons
     flags, notes = artefacts.flags(neurons, _unfinished(fitted, problem))
     coupling = fitted.metrics.get("coupling")
-    uncalibrated = problem.model_class.q_withheld_reason(problem.config, problem.layout)
     edges, section, withheld = significance.edge_statistics(
         fitted.edges,
         neurons.ids,
         evidence,
         coupling=coupling if isinstance(coupling, dict) else None,
-        withheld=uncalibrated or common_input_warning.q_withheld_reason(fitted.metrics),
+        withheld=NOT_CALIBRATED,
         flags=flags,
     )
     return StageResult(sections=(section,), notes=(*notes, *withheld), edges=edges)

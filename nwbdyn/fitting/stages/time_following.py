@@ -66,15 +66,17 @@ class FollowTime(Stage):
         fit, windows = state.fit, state.task.windows
         so_far = _Properties(fit.connectivity.form == "static", len(fit.connectivity.neurons))
         if reason := why_not(so_far):
-            return StageResult((TimeFollowing(False, reason, False),))
+            return StageResult((TimeFollowing(used=False, why_not=reason, changes=False),))
         problem = lower_rungs.design(windows)
         data = data_of(windows.binned, problem, None, windowed=False)
         one = _moments(windows, data, problem.train).centred()
         if reason := why_not(replace(so_far, num_stretches=len(one))):
-            return StageResult((TimeFollowing(False, reason, False),))
+            return StageResult((TimeFollowing(used=False, why_not=reason, changes=False),))
         tested = constancy(one, seed=fit.seed)
         if reason := why_not(replace(so_far, changes=tested.changes)):
-            return StageResult((TimeFollowing(False, reason, False, tested.p),))
+            return StageResult(
+                (TimeFollowing(used=False, why_not=reason, changes=False, p=tested.p),)
+            )
         weights = windows.ladder["M2"].coupling
         senders = None if weights is None else coupled_senders(weights, one)
         chosen = follow(one, senders)
